@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Runs a model in ONNX Runtime: the outside reference of the tests and of the benchmark.
+
+    reference.py MODEL.onnx --inputs IN.npz --outputs OUT.npz [--batch 1] [--tensor NAME ... | --all-tensors]
+    reference.py MODEL.onnx [--inputs IN.npz] --bench SECONDS
+    reference.py MODEL.onnx --quantize static --calibration CAL.npz --outputs QDQ.onnx [--method MinMax|Entropy|Percentile]
+
+One thread and all of ONNX Runtime's graph optimisations unless told otherwise. An .npz holds one array per input,
+samples along the first axis; arrays that are no input of the model (`labels`) are left alone. Samples are fed `--batch`
+at a time (0: the arrays as they are, in one run), and the outputs are joined along the first axis. A bench feeds the
+first batch; without --inputs it draws seeded random inputs, symbolic dimensions being 1.
+
+--tensor keeps values inside the graph as outputs besides, for comparison layer by layer, and turns off the
+optimisations that would change them.
+--bench prints JSON: {"latency_ms": {"median", "min", "p99"}, "runs", "threads", "runtime"}.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+OPTIMIZATIONS = {
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+WARM_UP_SECONDS = 0.2
+
+
+def session(model, optimization, threads):
+    """A session over a path or over the bytes of a model."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = OPTIMIZATIONS[optimization]
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def with_tensors(path, names):
+    """The model's bytes with the named values (None: every node's outputs) as graph outputs besides its own."""
+    model = onnx.load(path)
+    outputs = {value.name for value in model.graph.output}
+    wanted = names if names is not None else [o for node in model.graph.node for o in node.output if o]
+    for name in wanted:
+        if name not in outputs:
+            model.graph.output.append(onnx.ValueInfoProto(name=name))  # the runtime infers the type
+            outputs.add(name)
+    return model.SerializeToString()
+
+
+def load_inputs(path, model_session):
+    """The arrays of the .npz that are inputs of the model; an error names those that are missing."""
+    arrays = np.load(path)
+    names = [i.name for i in model_session.get_inputs()]
+    missing = [n for n in names if n not in arrays]
+    if missing:
+        sys.exit(f"reference.py: {path} has no array for input {', '.join(missing)}; it has {', '.join(arrays.files)}")
+    return {n: arrays[n] for n in names}
+
+
+def random_inputs(model_session, seed=0):
+    """Seeded inputs of the declared shapes: normal floats, bytes over their whole range, zeros for wider integers."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for value in model_session.get_inputs():
+        shape = [d if isinstance(d, int) else 1 for d in value.shape]
+        dtype = np.dtype(DTYPES[value.type])
+        if dtype.kind == "f":
+            inputs[value.name] = rng.standard_normal(shape).astype(dtype)
+        elif dtype.itemsize == 1 and dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            inputs[value.name] = rng.integers(limits.min, limits.max + 1, shape, dtype)
+        else:
+            inputs[value.name] = np.zeros(shape, dtype)
+    return inputs
+
+
+def run(model_session, inputs, batch):
+    """The outputs by name, over all samples."""
+    names = [o.name for o in model_session.get_outputs()]
+    if batch == 0:
+        return dict(zip(names, model_session.run(names, inputs)))
+    samples = {len(a) for a in inputs.values()}
+    if len(samples) != 1:
+        sys.exit(f"reference.py: inputs differ in their number of samples: {sorted(samples)}")
+    parts = []
+    for start in range(0, samples.pop(), batch):
+        parts.append(model_session.run(names, {n: a[start : start + batch] for n, a in inputs.items()}))
+    return {n: np.concatenate([np.atleast_1d(p[i]) for p in parts]) for i, n in enumerate(names)}
+
+
+def bench(model_session, inputs, seconds):
+    """Milliseconds of each run, first to last, after a warm-up."""
+    names = [o.name for o in model_session.get_outputs()]
+    until = time.perf_counter() + min(WARM_UP_SECONDS, seconds)
+    model_session.run(names, inputs)
+    while time.perf_counter() < until:
+        model_session.run(names, inputs)
+    times = []
+    until = time.perf_counter() + seconds
+    while not times or time.perf_counter() < until:
+        start = time.perf_counter_ns()
+        model_session.run(names, inputs)
+        times.append((time.perf_counter_ns() - start) / 1e6)
+    return times
+
+
+def quantize_static(path, calibration, method, output, batch):
+    """Writes ONNX Runtime's own static quantization: Q/DQ, per-channel s8 weights, u8 activations."""
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import CalibrationDataReader
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    inputs = load_inputs(calibration, session(str(path), "all", 1))
+
+    class Samples(CalibrationDataReader):
+        def __init__(self):
+            self.start = 0
+
+        def get_next(self):
+            part = {n: a[self.start : self.start + batch] for n, a in inputs.items()}
+            self.start += batch
+            return part if all(len(a) for a in part.values()) else None
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = pathlib.Path(folder) / "prepared.onnx"
+        # Symbolic shape inference refuses some models; folding and batch norm fusion are what matters here.
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(output),
+            Samples(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod[method],
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("--inputs", type=pathlib.Path)
+    parser.add_argument("--outputs", type=pathlib.Path)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tensor", action="append")
+    parser.add_argument("--all-tensors", action="store_true")
+    parser.add_argument("--optimization", choices=OPTIMIZATIONS, default="all")
+    parser.add_argument("--bench", type=float, metavar="SECONDS")
+    parser.add_argument("--quantize", choices=["static"])
+    parser.add_argument("--calibration", type=pathlib.Path)
+    parser.add_argument("--method", choices=["MinMax", "Entropy", "Percentile"], default="MinMax")
+    args = parser.parse_args()
+
+    if args.quantize:
+        if not args.calibration or not args.outputs:
+            parser.error("--quantize needs --calibration and --outputs")
+        quantize_static(args.model, args.calibration, args.method, args.outputs, max(args.batch, 1))
+        return
+
+    if args.tensor or args.all_tensors:
+        model = with_tensors(args.model, None if args.all_tensors else args.tensor)
+        model_session = session(model, "none", args.threads)
+    else:
+        model_session = session(str(args.model), args.optimization, args.threads)
+
+    if args.bench is not None:
+        inputs = load_inputs(args.inputs, model_session) if args.inputs else random_inputs(model_session)
+        if args.inputs and args.batch:
+            inputs = {n: a[: args.batch] for n, a in inputs.items()}
+        times = bench(model_session, inputs, args.bench)
+        figures = {"median": np.median(times), "min": np.min(times), "p99": np.percentile(times, 99)}
+        report = {
+            "latency_ms": {k: round(float(v), 6) for k, v in figures.items()},
+            "runs": len(times),
+            "threads": args.threads,
+            "runtime": f"onnxruntime {ort.__version__}",
+        }
+        print(json.dumps(report))
+        return
+
+    if not args.inputs or not args.outputs:
+        parser.error("give --inputs and --outputs, or --bench, or --quantize")
+    outputs = run(model_session, load_inputs(args.inputs, model_session), args.batch)
+    partial = args.outputs.with_name(args.outputs.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **outputs)
+    os.replace(partial, args.outputs)
+
+
+if __name__ == "__main__":
+    main()
