@@ -1,0 +1,197 @@
+//! CPU features as bits: one table for variants' descriptors, detection and the compiler's targets.
+//!
+//! Invariant: a bit, once released, keeps its meaning; new features are new rows at the end. Bits of another
+//! architecture will be another table over the same words: an artifact's machine type tells which one counts.
+//! What every x86-64 CPU has (SSE2) has no bit.
+
+/// A set of CPU features: `features` of `eightfold_variant`. Bit `b` is `self.0[b / 64] >> (b % 64) & 1`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(transparent)]
+pub struct FeatureSet(pub [u64; 4]);
+
+impl FeatureSet {
+    /// No feature beyond the architecture's baseline.
+    pub const EMPTY: FeatureSet = FeatureSet([0; 4]);
+
+    /// The set and the feature of number `bit`; a bit beyond the last word is ignored.
+    #[must_use]
+    pub const fn with(mut self, bit: u32) -> FeatureSet {
+        let word = (bit / 64) as usize;
+        if word < self.0.len() {
+            self.0[word] |= 1 << (bit % 64);
+        }
+        self
+    }
+
+    /// The features of these names, or the first name that [`X86_FEATURES`] does not have.
+    ///
+    /// # Errors
+    /// The unknown name.
+    pub fn from_names<'a>(names: &[&'a str]) -> Result<FeatureSet, &'a str> {
+        names.iter().try_fold(FeatureSet::EMPTY, |set, &name| {
+            X86_FEATURES
+                .iter()
+                .find(|feature| feature.name == name)
+                .map(|feature| set.with(feature.bit))
+                .ok_or(name)
+        })
+    }
+
+    /// Whether `self` has all features of `needed`.
+    #[must_use]
+    pub fn contains(self, needed: FeatureSet) -> bool {
+        self.missing(needed) == FeatureSet::EMPTY
+    }
+
+    /// The features of `needed` that `self` has not.
+    #[must_use]
+    pub fn missing(self, needed: FeatureSet) -> FeatureSet {
+        let [a, b, c, d] = needed.0;
+        let [w, x, y, z] = self.0;
+        FeatureSet([a & !w, b & !x, c & !y, d & !z])
+    }
+
+    /// LLVM's names of the features, in the order of their bits; bits that have no row are left out.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        X86_FEATURES
+            .iter()
+            .filter(move |feature| self.contains(FeatureSet::EMPTY.with(feature.bit)))
+            .map(|feature| feature.name)
+    }
+}
+
+/// A row of [`X86_FEATURES`]: a name, its bit, and where `cpuid` reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// LLVM's name of the feature.
+    pub name: &'static str,
+    /// Its number in a [`FeatureSet`].
+    pub bit: u32,
+    leaf: u32,
+    subleaf: u32,
+    register: Register,
+    shift: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Register {
+    Eax,
+    Ebx,
+    Ecx,
+}
+
+/// The registers that the operating system must save (bits of XCR0) before a feature may be used.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// General purpose and XMM registers, which every x86-64 system saves.
+    Base = 0,
+    /// XMM and the upper halves of YMM.
+    Ymm = 0b0000_0110,
+    /// The same, the mask registers and all of ZMM.
+    Zmm = 0b1110_0110,
+}
+
+const fn row(
+    bit: u32,
+    name: &'static str,
+    (leaf, subleaf): (u32, u32),
+    register: Register,
+    shift: u32,
+    state: State,
+) -> Feature {
+    Feature {
+        name,
+        bit,
+        leaf,
+        subleaf,
+        register,
+        shift,
+        state,
+    }
+}
+
+const BASIC: (u32, u32) = (1, 0);
+const EXTENDED: (u32, u32) = (7, 0);
+const EXTENDED_1: (u32, u32) = (7, 1);
+const AMD: (u32, u32) = (0x8000_0001, 0);
+
+/// The features of x86-64 beyond its baseline. Leaves and bits: Intel's manual, volume 2, `CPUID`.
+pub const X86_FEATURES: &[Feature] = &[
+    row(0, "sse3", BASIC, Register::Ecx, 0, State::Base),
+    row(1, "ssse3", BASIC, Register::Ecx, 9, State::Base),
+    row(2, "cx16", BASIC, Register::Ecx, 13, State::Base),
+    row(3, "sse4.1", BASIC, Register::Ecx, 19, State::Base),
+    row(4, "sse4.2", BASIC, Register::Ecx, 20, State::Base),
+    row(5, "popcnt", BASIC, Register::Ecx, 23, State::Base),
+    row(6, "sahf", AMD, Register::Ecx, 0, State::Base),
+    // OSXSAVE: the CPU has it and the operating system has turned it on.
+    row(7, "xsave", BASIC, Register::Ecx, 27, State::Base),
+    row(8, "avx", BASIC, Register::Ecx, 28, State::Ymm),
+    row(9, "f16c", BASIC, Register::Ecx, 29, State::Ymm),
+    row(10, "fma", BASIC, Register::Ecx, 12, State::Ymm),
+    row(11, "movbe", BASIC, Register::Ecx, 22, State::Base),
+    row(12, "lzcnt", AMD, Register::Ecx, 5, State::Base),
+    row(13, "bmi", EXTENDED, Register::Ebx, 3, State::Base),
+    row(14, "bmi2", EXTENDED, Register::Ebx, 8, State::Base),
+    row(15, "avx2", EXTENDED, Register::Ebx, 5, State::Ymm),
+    row(16, "avx512f", EXTENDED, Register::Ebx, 16, State::Zmm),
+    row(17, "avx512cd", EXTENDED, Register::Ebx, 28, State::Zmm),
+    row(18, "avx512bw", EXTENDED, Register::Ebx, 30, State::Zmm),
+    row(19, "avx512dq", EXTENDED, Register::Ebx, 17, State::Zmm),
+    row(20, "avx512vl", EXTENDED, Register::Ebx, 31, State::Zmm),
+    row(21, "avx512vnni", EXTENDED, Register::Ecx, 11, State::Zmm),
+    row(22, "avx512vbmi", EXTENDED, Register::Ecx, 1, State::Zmm),
+    row(23, "avxvnni", EXTENDED_1, Register::Eax, 4, State::Ymm),
+    row(24, "avx512bf16", EXTENDED_1, Register::Eax, 5, State::Zmm),
+];
+
+/// The features that this CPU has and its operating system supports.
+#[cfg(target_arch = "x86_64")]
+#[must_use]
+pub fn detect() -> FeatureSet {
+    use core::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
+
+    /// Bit 27 of leaf 1's ECX: `xgetbv` may be executed.
+    const OSXSAVE: u32 = 1 << 27;
+
+    // A function pointer, because newer toolchains declare `__cpuid_count` safe and older ones do not.
+    let cpuid: unsafe fn(u32, u32) -> CpuidResult = __cpuid_count;
+    // SAFETY: every x86-64 CPU has `cpuid`, and any leaf may be asked for.
+    let ask = |leaf, subleaf| unsafe { cpuid(leaf, subleaf) };
+    let exists = |leaf: u32| leaf <= ask(leaf & 0x8000_0000, 0).eax;
+
+    let saved = if exists(1) && ask(1, 0).ecx & OSXSAVE != 0 {
+        // SAFETY: OSXSAVE says that the instruction is there and that the operating system allows it.
+        unsafe { _xgetbv(0) }
+    } else {
+        0
+    };
+    X86_FEATURES.iter().fold(FeatureSet::EMPTY, |set, feature| {
+        // Leaf 7's own EAX is its last subleaf.
+        if !exists(feature.leaf)
+            || (feature.subleaf > 0 && feature.subleaf > ask(feature.leaf, 0).eax)
+        {
+            return set;
+        }
+        let registers = ask(feature.leaf, feature.subleaf);
+        let word = match feature.register {
+            Register::Eax => registers.eax,
+            Register::Ebx => registers.ebx,
+            Register::Ecx => registers.ecx,
+        };
+        let state = feature.state as u64;
+        if word >> feature.shift & 1 != 0 && saved & state == state {
+            set.with(feature.bit)
+        } else {
+            set
+        }
+    })
+}
+
+/// The features that this CPU has: none is known for this architecture.
+#[cfg(not(target_arch = "x86_64"))]
+#[must_use]
+pub fn detect() -> FeatureSet {
+    FeatureSet::EMPTY
+}

@@ -1,0 +1,55 @@
+//! What functions of an artifact return, and what it means in words.
+
+use core::ffi::CStr;
+use core::fmt;
+
+/// The result of a call into an artifact: `eightfold_status`.
+///
+/// A number rather than an enum: a newer artifact may return a code that this library does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+#[must_use]
+pub struct Status(pub i32);
+
+impl Status {
+    /// Success.
+    pub const OK: Status = Status(0);
+    /// A null pointer, a `struct_size` too small or an index out of range.
+    pub const INVALID_ARGUMENT: Status = Status(1);
+    /// The model was made for another version of the ABI.
+    pub const ABI_MISMATCH: Status = Status(2);
+    /// This CPU, or its operating system, lacks features that the code needs.
+    pub const UNSUPPORTED_CPU: Status = Status(3);
+    /// The variant needs more threads than a session has.
+    pub const UNSUPPORTED_THREADS: Status = Status(4);
+    /// Fewer bytes were given than `session_size` asks for.
+    pub const MEMORY_TOO_SMALL: Status = Status(5);
+    /// The arena's address is no multiple of `arena_align`.
+    pub const MISALIGNED_ARENA: Status = Status(6);
+
+    /// The status in English, lower case.
+    #[must_use]
+    pub const fn message(self) -> &'static CStr {
+        match self {
+            Status::OK => c"ok",
+            Status::INVALID_ARGUMENT => {
+                c"invalid argument: null pointer, struct size too small or index out of range"
+            }
+            Status::ABI_MISMATCH => c"the model was made for another version of the abi",
+            Status::UNSUPPORTED_CPU => c"this cpu lacks features that the model's code needs",
+            Status::UNSUPPORTED_THREADS => c"the variant needs more threads than a session has",
+            Status::MEMORY_TOO_SMALL => c"the memory is smaller than the session's size",
+            Status::MISALIGNED_ARENA => c"the arena's address is no multiple of its alignment",
+            _ => c"unknown status",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message().to_str() {
+            Ok(message) => write!(f, "{message} (status {})", self.0),
+            Err(_) => write!(f, "status {}", self.0),
+        }
+    }
+}

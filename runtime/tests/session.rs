@@ -1,0 +1,242 @@
+//! Sessions over hand-made models: selection, memory, and every refusal.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use eightfold_runtime::abi::{ABI_VERSION, Call, Model, Variant};
+use eightfold_runtime::features::FeatureSet;
+use eightfold_runtime::session::{
+    Session, select, session_create_in, session_run, session_size, status_message,
+};
+use eightfold_runtime::status::Status;
+
+const NO_SUCH_CPU: FeatureSet = FeatureSet::EMPTY.with(255);
+
+/// y = x + 1 on one float, written by way of the arena's last byte, so that a wrong arena shows.
+unsafe extern "C" fn add_one(call: *const Call) -> Status {
+    // SAFETY: the tests below call it with whole calls.
+    unsafe {
+        let call = &*call;
+        if !call.arena.addr().is_multiple_of(64) {
+            return Status::MISALIGNED_ARENA;
+        }
+        call.arena.cast::<u8>().add(255).write(1);
+        let step = f32::from(call.arena.cast::<u8>().add(255).read());
+        let x = (*call.inputs).cast::<f32>().read_unaligned();
+        (*call.outputs).cast::<f32>().write_unaligned(x + step);
+    }
+    Status::OK
+}
+
+fn variant(features: FeatureSet, threads: u32) -> Variant {
+    Variant {
+        struct_size: size_of::<Variant>() as u32,
+        threads,
+        features,
+        target: c"test".as_ptr(),
+        arena_size: 256,
+        arena_align: 64,
+        input_count: 1,
+        output_count: 1,
+        reserved: 0,
+        inputs: ptr::null(),
+        outputs: ptr::null(),
+        run: Some(add_one),
+    }
+}
+
+/// Calls `test` with a model of these variants.
+fn with_model(variants: &[Variant], test: impl FnOnce(&mut Model)) {
+    let pointers: Vec<*const Variant> = variants.iter().map(ptr::from_ref).collect();
+    test(&mut Model {
+        abi_version: ABI_VERSION,
+        struct_size: size_of::<Model>() as u32,
+        name: c"test".as_ptr(),
+        provenance: c"by hand".as_ptr(),
+        variant_count: pointers.len() as u32,
+        reserved: 0,
+        variants: pointers.as_ptr(),
+        runtime: ptr::null(),
+    });
+}
+
+fn create(model: &Model, index: u32, memory: &mut [u8]) -> Result<*mut Session, Status> {
+    let mut session = ptr::null_mut();
+    // SAFETY: the model is whole and the memory is as large as it says.
+    let status = unsafe {
+        session_create_in(
+            model,
+            index,
+            memory.as_mut_ptr().cast(),
+            memory.len(),
+            &mut session,
+        )
+    };
+    if status == Status::OK {
+        Ok(session)
+    } else {
+        Err(status)
+    }
+}
+
+fn run(session: *mut Session, x: f32) -> f32 {
+    let mut y = 0.0f32;
+    let inputs = [ptr::from_ref(&x).cast::<c_void>()];
+    let outputs = [ptr::from_mut(&mut y).cast::<c_void>()];
+    // SAFETY: one input and one output, as the variant has; the session's memory is alive.
+    let status = unsafe { session_run(session, inputs.as_ptr(), outputs.as_ptr()) };
+    assert_eq!(status, Status::OK);
+    y
+}
+
+#[test]
+fn picks_the_first_variant_that_the_cpu_can_run() {
+    let baseline = || variant(FeatureSet::EMPTY, 1);
+    with_model(
+        &[
+            variant(NO_SUCH_CPU, 1),
+            baseline(),
+            variant(NO_SUCH_CPU, 1),
+            baseline(),
+        ],
+        |model| {
+            let from = |first: u32| {
+                let mut index = first;
+                // SAFETY: the model is whole.
+                let status = unsafe { select(model, &mut index) };
+                (status, index)
+            };
+            assert_eq!(from(0), (Status::OK, 1));
+            assert_eq!(from(2), (Status::OK, 3));
+            assert_eq!(from(4), (Status::UNSUPPORTED_CPU, 4));
+            assert_eq!(from(u32::MAX), (Status::UNSUPPORTED_CPU, u32::MAX));
+        },
+    );
+}
+
+#[test]
+fn runs_in_memory_of_any_alignment_and_exactly_the_size_it_asks_for() {
+    with_model(&[variant(FeatureSet::EMPTY, 1)], |model| {
+        // SAFETY: the model is whole.
+        let size = unsafe { session_size(model, 0) };
+        assert_eq!(size, 16 + 7 + 256 + 63);
+        let mut memory = vec![0xa5u8; size + 128];
+        for offset in 0..128 {
+            memory.fill(0xa5);
+            let (before, rest) = memory.split_at_mut(offset);
+            let (mine, after) = rest.split_at_mut(size);
+            let session = create(model, 0, mine).unwrap();
+            assert_eq!(run(session, 41.0), 42.0);
+            assert_eq!(run(session, -1.5), -0.5);
+            assert!(
+                before.iter().chain(&*after).all(|&byte| byte == 0xa5),
+                "offset {offset}"
+            );
+        }
+        assert_eq!(
+            create(model, 0, &mut memory[..size - 1]),
+            Err(Status::MEMORY_TOO_SMALL)
+        );
+        assert_eq!(create(model, 0, &mut []), Err(Status::MEMORY_TOO_SMALL));
+    });
+}
+
+#[test]
+fn two_sessions_run_at_once_on_two_threads() {
+    with_model(&[variant(FeatureSet::EMPTY, 1)], |model| {
+        // SAFETY: the model is whole.
+        let size = unsafe { session_size(model, 0) };
+        let mut memories = [vec![0u8; size], vec![0u8; size]];
+        let sessions = memories
+            .each_mut()
+            .map(|memory| create(model, 0, memory).unwrap().expose_provenance());
+        std::thread::scope(|scope| {
+            for session in sessions {
+                scope.spawn(move || {
+                    let session = ptr::with_exposed_provenance_mut(session);
+                    for x in 0..1000 {
+                        assert_eq!(run(session, x as f32), x as f32 + 1.0);
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn refuses_what_it_cannot_run() {
+    let no_align = Variant {
+        arena_align: 48,
+        ..variant(FeatureSet::EMPTY, 1)
+    };
+    let huge = Variant {
+        arena_size: u64::MAX,
+        ..variant(FeatureSet::EMPTY, 1)
+    };
+    let variants = [
+        variant(NO_SUCH_CPU, 1),
+        variant(FeatureSet::EMPTY, 2),
+        no_align,
+        huge,
+    ];
+    with_model(&variants, |model| {
+        let memory = &mut [0u8; 1024];
+        assert_eq!(create(model, 0, memory), Err(Status::UNSUPPORTED_CPU));
+        assert_eq!(create(model, 1, memory), Err(Status::UNSUPPORTED_THREADS));
+        assert_eq!(create(model, 2, memory), Err(Status::INVALID_ARGUMENT));
+        assert_eq!(create(model, 3, memory), Err(Status::INVALID_ARGUMENT));
+        assert_eq!(create(model, 4, memory), Err(Status::INVALID_ARGUMENT));
+        // SAFETY: the model is whole.
+        let sizes = [0, 1, 2, 3, 4].map(|index| unsafe { session_size(model, index) });
+        assert_eq!(sizes, [342, 0, 0, 0, 0]);
+        model.abi_version = 2;
+        assert_eq!(create(model, 0, memory), Err(Status::ABI_MISMATCH));
+        model.abi_version = ABI_VERSION;
+        model.struct_size -= 8;
+        assert_eq!(create(model, 0, memory), Err(Status::ABI_MISMATCH));
+    });
+}
+
+#[test]
+fn refuses_null_pointers() {
+    with_model(&[variant(FeatureSet::EMPTY, 1)], |model| {
+        let (mut index, mut session) = (0, ptr::null_mut());
+        let memory = &mut [0u8; 1024];
+        let none = ptr::null_mut::<c_void>();
+        // SAFETY: each pointer is null or valid, which is what the functions ask for.
+        unsafe {
+            assert_eq!(select(ptr::null(), &mut index), Status::INVALID_ARGUMENT);
+            assert_eq!(select(model, ptr::null_mut()), Status::INVALID_ARGUMENT);
+            assert_eq!(session_size(ptr::null(), 0), 0);
+            let here = memory.as_mut_ptr().cast();
+            assert_eq!(
+                session_create_in(ptr::null(), 0, here, 1024, &mut session),
+                Status::INVALID_ARGUMENT
+            );
+            assert_eq!(
+                session_create_in(model, 0, none, 1024, &mut session),
+                Status::INVALID_ARGUMENT
+            );
+            assert_eq!(
+                session_create_in(model, 0, here, 1024, ptr::null_mut()),
+                Status::INVALID_ARGUMENT
+            );
+            assert_eq!(
+                session_run(ptr::null_mut(), ptr::null(), ptr::null()),
+                Status::INVALID_ARGUMENT
+            );
+            let no_variant = [ptr::null::<Variant>()];
+            model.variants = no_variant.as_ptr();
+            assert_eq!(session_size(model, 0), 0);
+        }
+    });
+}
+
+#[test]
+fn messages_are_c_strings() {
+    // SAFETY: the function returns a static C string.
+    let text = |status| unsafe { std::ffi::CStr::from_ptr(status_message(Status(status))) };
+    assert_eq!(text(0), c"ok");
+    assert_eq!(text(5), c"the memory is smaller than the session's size");
+    assert_eq!(text(-7), c"unknown status");
+}
