@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Graph passes: what happens between the imported model and lowering.
+
+pub mod calibrate;

@@ -1,0 +1,335 @@
+//! Calibration: from the values that tensors take on sample data to the range that each is quantized with.
+//!
+//! An [`Observer`] sees the values of one tensor, sample after sample, and then proposes a [`Range`]; [`OBSERVERS`]
+//! lists those that exist, one file each. A [`Calibrator`] keeps one observer a tensor, and its result is a
+//! [`CalibrationTable`], the text file between `calibrate` and `compile`.
+//!
+//! Invariants: memory per tensor is constant in the number of samples; a range contains zero, so that padding and
+//! ReLU's zeros are exact; equal values in equal order give equal ranges, bit for bit.
+//!
+//! Not here: running the network (the caller does), and scale and zero point (`QuantParams` makes them of a range).
+
+mod clip;
+mod entropy;
+mod histogram;
+mod min_max;
+mod moving_average;
+mod mse;
+mod percentile;
+mod table;
+
+use std::collections::BTreeMap;
+
+pub use entropy::Entropy;
+pub use histogram::Histogram;
+pub use min_max::MinMax;
+pub use moving_average::MovingAverage;
+pub use mse::Mse;
+pub use percentile::Percentile;
+pub use table::{CalibrationTable, TableError};
+
+/// The real numbers that a quantized tensor can tell apart: `min <= 0 <= max`, both finite.
+///
+/// Both are 0 for a tensor that was 0 throughout.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// The lower end, at most 0.
+    pub min: f32,
+    /// The upper end, at least 0.
+    pub max: f32,
+}
+
+impl Range {
+    /// The smallest range of the scheme that holds `min`, `max` and zero.
+    fn covering(min: f32, max: f32, scheme: Scheme) -> Range {
+        // `+ 0.0` turns a negative zero into a positive one, which prints and compares the same everywhere.
+        let (min, max) = (min.min(0.0) + 0.0, max.max(0.0) + 0.0);
+        match scheme {
+            Scheme::Affine => Range { min, max },
+            Scheme::Symmetric => {
+                let magnitude = max.max(-min);
+                Range {
+                    min: 0.0 - magnitude,
+                    max: magnitude,
+                }
+            }
+        }
+    }
+}
+
+/// How 256 codes are laid over the real line, which an observer must know in order to choose the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Any scale and zero point: 256 codes from `min` to `max`.
+    Affine,
+    /// Zero in the middle: 255 codes from `-max` to `max`.
+    Symmetric,
+}
+
+impl Scheme {
+    /// The number of steps between the lowest code and the highest.
+    fn steps(self) -> u32 {
+        match self {
+            Scheme::Affine => 255,
+            Scheme::Symmetric => 254,
+        }
+    }
+}
+
+/// Watches the values of one tensor and proposes its range.
+pub trait Observer: Send {
+    /// Takes in the tensor's values for one sample; none of them if one is not finite.
+    ///
+    /// # Errors
+    /// [`ObserveError::NotFinite`] names the first NaN or infinity: the model or its input data is at fault.
+    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError>;
+
+    /// The range to quantize the observed values with.
+    ///
+    /// # Errors
+    /// [`ObserveError::Empty`] if no value was observed.
+    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError>;
+}
+
+/// Why an observer has no answer. The caller knows, and names, the tensor.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObserveError {
+    /// A value is NaN or infinite: the data is broken, or the model overflows on it.
+    #[error("value {index} is {value}, expected a finite number")]
+    NotFinite {
+        /// The position in the observed slice.
+        index: usize,
+        /// The value that is there.
+        value: f32,
+    },
+    /// No value was observed: the calibration data is empty, or the tensor is.
+    #[error("no value was observed")]
+    Empty,
+}
+
+/// What can be tuned about observers; each reads what concerns it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ObserverOptions {
+    /// For `moving-average`: the weight of the past against one new sample, at least 0 and below 1.
+    pub momentum: f32,
+    /// For `percentile`: the percentage of values kept, above 0 and at most 100.
+    pub percentile: f64,
+}
+
+impl Default for ObserverOptions {
+    /// Momentum 0.9 (MQBench's and Sparsebit's, whose published comparisons the defaults lean on) and 99.999 % (ONNX
+    /// Runtime's).
+    fn default() -> Self {
+        ObserverOptions {
+            momentum: 0.9,
+            percentile: 99.999,
+        }
+    }
+}
+
+/// One row of [`OBSERVERS`].
+#[derive(Debug, Clone, Copy)]
+pub struct ObserverRow {
+    /// The name on the command line and in calibration tables.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Makes the observer of one tensor.
+    pub new: fn(&ObserverOptions) -> Box<dyn Observer>,
+}
+
+/// The observers there are.
+pub const OBSERVERS: &[ObserverRow] = &[
+    ObserverRow {
+        name: "minmax",
+        summary: "the smallest and the largest value seen",
+        new: |_| Box::new(MinMax::default()),
+    },
+    ObserverRow {
+        name: "moving-average",
+        summary: "each sample's smallest and largest value, averaged exponentially over the samples",
+        new: |options| Box::new(MovingAverage::new(options.momentum)),
+    },
+    ObserverRow {
+        name: "percentile",
+        summary: "all but the outermost values, the same share at both ends",
+        new: |options| Box::new(Percentile::new(options.percentile)),
+    },
+    ObserverRow {
+        name: "entropy",
+        summary: "the range whose 8-bit histogram diverges least (Kullback-Leibler) from the original",
+        new: |_| Box::new(Entropy::default()),
+    },
+    ObserverRow {
+        name: "mse",
+        summary: "the range with the least mean squared error, rounding and clipping together",
+        new: |_| Box::new(Mse::default()),
+    },
+];
+
+/// The row of [`OBSERVERS`] with that name.
+///
+/// # Errors
+/// [`CalibrateError::UnknownObserver`] lists the names there are.
+pub fn observer(name: &str) -> Result<&'static ObserverRow, CalibrateError> {
+    OBSERVERS
+        .iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| CalibrateError::UnknownObserver {
+            got: name.to_owned(),
+            expected: OBSERVERS
+                .iter()
+                .map(|row| row.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+}
+
+/// Why calibration failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// No observer has that name: a usage error.
+    #[error("no calibrator is called `{got}`, expected one of {expected}")]
+    UnknownObserver {
+        /// The name asked for.
+        got: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// An option is outside its interval: a usage error.
+    #[error("calibrator option {option} is {got}, expected {expected}")]
+    Option {
+        /// The field of [`ObserverOptions`].
+        option: &'static str,
+        /// Its interval.
+        expected: &'static str,
+        /// Its value.
+        got: f64,
+    },
+    /// A tensor's values have no range.
+    #[error("tensor `{tensor}`")]
+    Observe {
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong with its values.
+        source: ObserveError,
+    },
+}
+
+/// One observer for each tensor of a network.
+///
+/// # Examples
+/// ```
+/// use eightfold_passes::calibrate::{Calibrator, ObserverOptions, Range, Scheme, observer};
+///
+/// let mut calibrator = Calibrator::new(observer("minmax")?, ObserverOptions::default())?;
+/// calibrator.observe("x", &[-0.5, 2.0])?;
+/// calibrator.observe("x", &[1.0, 3.0])?;
+/// assert_eq!(calibrator.ranges(Scheme::Affine)?["x"], Range { min: -0.5, max: 3.0 });
+/// # Ok::<(), eightfold_passes::calibrate::CalibrateError>(())
+/// ```
+pub struct Calibrator {
+    row: &'static ObserverRow,
+    options: ObserverOptions,
+    tensors: BTreeMap<String, Box<dyn Observer>>,
+}
+
+impl Calibrator {
+    /// A calibrator that has seen no tensor yet.
+    ///
+    /// # Errors
+    /// [`CalibrateError::Option`] if an option is outside its interval.
+    pub fn new(
+        row: &'static ObserverRow,
+        options: ObserverOptions,
+    ) -> Result<Self, CalibrateError> {
+        let ObserverOptions {
+            momentum,
+            percentile,
+        } = options;
+        if !(0.0..1.0).contains(&momentum) {
+            let expected = "at least 0 and below 1";
+            return Err(CalibrateError::Option {
+                option: "momentum",
+                expected,
+                got: momentum.into(),
+            });
+        }
+        if !(percentile > 0.0 && percentile <= 100.0) {
+            let expected = "above 0 and at most 100";
+            return Err(CalibrateError::Option {
+                option: "percentile",
+                expected,
+                got: percentile,
+            });
+        }
+        Ok(Calibrator {
+            row,
+            options,
+            tensors: BTreeMap::new(),
+        })
+    }
+
+    /// The name of the observer in use.
+    pub fn observer_name(&self) -> &'static str {
+        self.row.name
+    }
+
+    /// Takes in the values of `tensor` for one sample.
+    ///
+    /// # Errors
+    /// [`CalibrateError::Observe`] if a value is not finite.
+    pub fn observe(&mut self, tensor: &str, values: &[f32]) -> Result<(), CalibrateError> {
+        let observer = match self.tensors.get_mut(tensor) {
+            Some(observer) => observer,
+            None => self
+                .tensors
+                .entry(tensor.to_owned())
+                .or_insert_with(|| (self.row.new)(&self.options)),
+        };
+        observer
+            .observe(values)
+            .map_err(|source| CalibrateError::Observe {
+                tensor: tensor.to_owned(),
+                source,
+            })
+    }
+
+    /// The range of each tensor seen, by name.
+    ///
+    /// # Errors
+    /// [`CalibrateError::Observe`] if a tensor had no values at all.
+    pub fn ranges(&self, scheme: Scheme) -> Result<BTreeMap<String, Range>, CalibrateError> {
+        let range = |tensor: &String, observer: &dyn Observer| match observer.range(scheme) {
+            Ok(range) => Ok((tensor.clone(), range)),
+            Err(source) => Err(CalibrateError::Observe {
+                tensor: tensor.clone(),
+                source,
+            }),
+        };
+        self.tensors
+            .iter()
+            .map(|(tensor, observer)| range(tensor, observer.as_ref()))
+            .collect()
+    }
+}
+
+/// The smallest and the largest of some values, or the first that is not finite.
+///
+/// `None` for no values at all. A negative zero counts as zero.
+fn extremes(values: &[f32]) -> Result<Option<(f32, f32)>, ObserveError> {
+    // One branch-free pass, which vectorises: a calibration run looks at billions of values.
+    let (min, max, finite) = values.iter().fold(
+        (f32::INFINITY, f32::NEG_INFINITY, true),
+        |(min, max, finite), &value| (min.min(value), max.max(value), finite & value.is_finite()),
+    );
+    if !finite && let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(ObserveError::NotFinite {
+            index,
+            value: values[index],
+        });
+    }
+    Ok((!values.is_empty()).then_some((min + 0.0, max + 0.0)))
+}

@@ -1,0 +1,61 @@
+//! The search for the range with the least cost, which the entropy and the MSE observers share.
+//!
+//! Candidates go from the full range down in equal ratios, since outliers may be thousands of times larger than what is
+//! worth keeping, and then finely around the best. Where the data has both signs, the two ends first shrink together and
+//! then in turns. Among equal costs the widest range wins.
+
+use super::{Range, Scheme};
+
+/// The ratio of neighbouring candidates: `2^(-1/16)`, 4.2 % apart. Written out: hosts differ in their `exp2`.
+const COARSE: f64 = 0.957_603_280_698_573_6;
+/// Ends shrink to 1/1024 at most, below which no histogram bin is left to tell candidates apart.
+const COARSE_STEPS: i32 = 160;
+/// The ratio of neighbouring candidates around the best coarse one: `2^(-1/256)`, 0.27 % apart.
+const FINE: f64 = 0.997_296_056_085_470_1;
+const FINE_STEPS: i32 = 16;
+/// Both ends settle in two or three turns; more do not pay.
+const TURNS: usize = 4;
+
+/// The range within `full` with the least `cost(min, max)`; a cost may be infinite, but never NaN.
+pub(super) fn least_cost(full: Range, scheme: Scheme, cost: impl Fn(f64, f64) -> f64) -> Range {
+    let (full_min, full_max) = (f64::from(full.min), f64::from(full.max));
+    let both = shrink(1.0, |ratio| cost(ratio * full_min, ratio * full_max));
+    let (mut low, mut high) = (both, both);
+    if scheme == Scheme::Affine && full.min < 0.0 && full.max > 0.0 {
+        for _ in 0..TURNS {
+            let before = (low, high);
+            high = shrink(high, |ratio| cost(low * full_min, ratio * full_max));
+            low = shrink(low, |ratio| cost(ratio * full_min, high * full_max));
+            if (low, high) == before {
+                break;
+            }
+        }
+    }
+    Range::covering((low * full_min) as f32, (high * full_max) as f32, scheme)
+}
+
+/// The ratio, at most 1, with the least `cost`; `current` if none is lower.
+fn shrink(current: f64, cost: impl Fn(f64) -> f64) -> f64 {
+    let mut best = (cost(current), current);
+    let mut try_ratio = |ratio: f64| {
+        let candidate = cost(ratio);
+        if candidate < best.0 {
+            best = (candidate, ratio);
+        }
+        best.1
+    };
+    let mut ratio = 1.0;
+    let mut coarse = current;
+    for _ in 0..=COARSE_STEPS {
+        coarse = try_ratio(ratio);
+        ratio *= COARSE;
+    }
+    let mut fine = coarse;
+    let (mut wider, mut narrower) = (coarse, coarse);
+    for _ in 1..FINE_STEPS {
+        (wider, narrower) = (wider / FINE, narrower * FINE);
+        try_ratio(wider.min(1.0));
+        fine = try_ratio(narrower);
+    }
+    fine
+}

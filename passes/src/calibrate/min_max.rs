@@ -1,0 +1,26 @@
+//! The plainest observer: the smallest and the largest value seen.
+//!
+//! Nothing is clipped, so one outlier among millions of values sets the step for all of them.
+
+use super::{ObserveError, Observer, Range, Scheme, extremes};
+
+/// The smallest and the largest value seen.
+#[derive(Debug, Default, Clone)]
+pub struct MinMax {
+    seen: Option<(f32, f32)>,
+}
+
+impl Observer for MinMax {
+    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
+        if let Some((min, max)) = extremes(values)? {
+            let (lowest, highest) = self.seen.unwrap_or((min, max));
+            self.seen = Some((lowest.min(min), highest.max(max)));
+        }
+        Ok(())
+    }
+
+    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+        let (min, max) = self.seen.ok_or(ObserveError::Empty)?;
+        Ok(Range::covering(min, max, scheme))
+    }
+}

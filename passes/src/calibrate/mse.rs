@@ -1,0 +1,95 @@
+//! The range with the least mean squared error between values and their 8-bit codes.
+//!
+//! Rounding error grows with the range and clipping error as it shrinks; both are summed over the bins of the histogram,
+//! each taken at its midpoint, for the very grid that scale and zero point will span (zero point rounded to an integer).
+//! Zeros are exact in every grid and count for nothing.
+
+use super::clip::least_cost;
+use super::{Histogram, ObserveError, Observer, Range, Scheme};
+
+/// The range with the least mean squared error.
+#[derive(Debug, Default, Clone)]
+pub struct Mse {
+    histogram: Histogram,
+}
+
+impl Observer for Mse {
+    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
+        self.histogram.observe(values)
+    }
+
+    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+        let (min, max) = self.histogram.extremes()?;
+        let full = Range::covering(min, max, scheme);
+        let moments = Moments::new(&self.histogram);
+        Ok(least_cost(full, scheme, |min, max| {
+            moments.squared_error(min, max, scheme.steps())
+        }))
+    }
+}
+
+/// Running sums over a histogram's bins, from which the error of any grid follows in a time set by its steps alone.
+struct Moments {
+    width: f64,
+    first_bin: f64,
+    /// `sums[i]` = over bins before `i`: count, and sum of midpoint and of its square, in widths.
+    sums: Vec<[f64; 3]>,
+}
+
+impl Moments {
+    fn new(histogram: &Histogram) -> Self {
+        let (first_bin, counts) = histogram.bins();
+        let mut sums = vec![[0.0; 3]];
+        let mut sum = [0.0; 3];
+        for (bin, count) in (first_bin..).zip(counts) {
+            let (midpoint, count) = (bin as f64 + 0.5, count as f64);
+            sum = [
+                sum[0] + count,
+                sum[1] + count * midpoint,
+                sum[2] + count * midpoint * midpoint,
+            ];
+            sums.push(sum);
+        }
+        Moments {
+            width: histogram.width(),
+            first_bin: first_bin as f64,
+            sums,
+        }
+    }
+
+    /// The sums over the bins whose midpoint is below `place`, in widths.
+    fn below(&self, place: f64) -> [f64; 3] {
+        // The cast saturates, so both ends of the grid may lie outside the histogram.
+        let bins = (place - 0.5 - self.first_bin).ceil() as usize;
+        self.sums[bins.min(self.sums.len() - 1)]
+    }
+
+    /// The summed squared error, in squared widths, of the grid of `steps` steps over `min..max`.
+    fn squared_error(&self, min: f64, max: f64, steps: u32) -> f64 {
+        let step = (max - min) / f64::from(steps) / self.width;
+        if step <= 0.0 {
+            return 0.0; // All zeros.
+        }
+        let zero_point = (-min / self.width / step).round_ties_even();
+        let mut lower = [0.0; 3];
+        let mut error = 0.0;
+        for code in 0..=steps {
+            let level = (f64::from(code) - zero_point) * step;
+            // The outermost codes take all that lies beyond them: that is clipping.
+            let upper = if code == steps {
+                self.below(f64::INFINITY)
+            } else {
+                self.below(level + 0.5 * step)
+            };
+            let [count, sum, squares] = [
+                upper[0] - lower[0],
+                upper[1] - lower[1],
+                upper[2] - lower[2],
+            ];
+            // A difference of near-equal numbers: it may come out a hair below zero.
+            error += (squares - 2.0 * level * sum + level * level * count).max(0.0);
+            lower = upper;
+        }
+        error
+    }
+}

@@ -1,0 +1,46 @@
+//! All but the outermost values.
+//!
+//! Of the share that is cut off, half goes at either end (one-sided data too: a ReLU's lower end is zero whatever is
+//! cut there), or all of it from the largest magnitudes where the range is symmetric.
+
+use super::{Histogram, ObserveError, Observer, Range, Scheme};
+
+/// The given percentage of the values, outermost ones left out.
+#[derive(Debug, Clone)]
+pub struct Percentile {
+    kept: f64,
+    histogram: Histogram,
+}
+
+impl Percentile {
+    /// An observer that keeps `percentage` % of the values.
+    pub fn new(percentage: f64) -> Self {
+        Percentile {
+            kept: percentage / 100.0,
+            histogram: Histogram::default(),
+        }
+    }
+}
+
+impl Observer for Percentile {
+    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
+        self.histogram.observe(values)
+    }
+
+    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+        let (min, max) = match scheme {
+            Scheme::Affine => {
+                let cut = (1.0 - self.kept) / 2.0;
+                (
+                    self.histogram.quantile(cut)?,
+                    self.histogram.quantile(1.0 - cut)?,
+                )
+            }
+            Scheme::Symmetric => {
+                let magnitude = self.histogram.magnitude_quantile(self.kept)?;
+                (-magnitude, magnitude)
+            }
+        };
+        Ok(Range::covering(min as f32, max as f32, scheme))
+    }
+}
