@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Eightfold's graph: what to compute, as data.
+//!
+//! A [`Graph`] is a dataflow graph of [`Node`]s, each an operator with an [`Epilogue`] of pointwise steps, over typed
+//! values. The crate holds the operators and their meaning ([`eval`]), the text form ([`print`], [`parse`]), the
+//! verifier ([`verify`]) and the one way to change a graph ([`Rewrite`]). It does no input or output and knows neither
+//! ONNX nor machine code.
+
+pub mod array;
+pub mod attr;
+pub mod epilogue;
+pub mod eval;
+pub mod graph;
+mod id;
+pub mod op;
+pub mod quant;
+pub mod rewrite;
+pub mod scalar;
+pub mod tensor;
+pub mod types;
+
+pub use array::Array;
+pub use epilogue::{Arg, Epilogue, Step};
+pub use eval::{EvalError, eval};
+pub use graph::{Def, Graph, Node, Origin, Output, Value};
+pub use id::{NodeId, QuantId, ValueId};
+pub use op::{InferError, Op, OpDef, QuantRule};
+pub use quant::{Granularity, QuantParams, Symmetry};
+pub use rewrite::Rewrite;
+pub use scalar::Function;
+pub use tensor::{Data, Tensor};
+pub use types::{DType, Layout, Shape, TensorType};

@@ -1,0 +1,96 @@
+//! Tensors in the form in which the evaluator computes, and walks over coordinates.
+
+use std::borrow::Cow;
+
+use half::{bf16, f16};
+
+use crate::tensor::{Data, Tensor};
+use crate::types::{DType, Shape};
+
+/// A tensor whose elements are unpacked numbers, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// The type the numbers are of.
+    pub dtype: DType,
+    /// Extents.
+    pub shape: Shape,
+    /// As many numbers as the shape has elements.
+    pub data: Data,
+}
+
+impl Array {
+    /// The numbers of a float array; integers convert.
+    #[must_use]
+    pub fn floats(&self) -> Cow<'_, [f32]> {
+        match &self.data {
+            Data::Float(v) => Cow::Borrowed(v),
+            Data::Int(v) => Cow::Owned(v.iter().map(|x| *x as f32).collect()),
+        }
+    }
+
+    /// The numbers of an integer array; floats convert towards zero.
+    #[must_use]
+    pub fn ints(&self) -> Cow<'_, [i64]> {
+        match &self.data {
+            Data::Int(v) => Cow::Borrowed(v),
+            Data::Float(v) => Cow::Owned(v.iter().map(|x| *x as i64).collect()),
+        }
+    }
+
+    /// Each number rounded or wrapped to what its type can hold.
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        match (&mut self.data, self.dtype) {
+            (Data::Float(v), DType::F16) => v.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+            (Data::Float(v), DType::Bf16) => v.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
+            (Data::Int(v), dtype) if dtype.bits() < 64 => v.iter_mut().for_each(|x| *x = dtype.wrap(*x)),
+            _ => {}
+        }
+        self
+    }
+}
+
+impl From<&Tensor> for Array {
+    fn from(tensor: &Tensor) -> Self {
+        Array { dtype: tensor.dtype(), shape: tensor.shape().clone(), data: tensor.data() }
+    }
+}
+
+impl From<&Array> for Tensor {
+    fn from(array: &Array) -> Self {
+        Tensor::from_array(array.dtype, array.shape.clone(), &array.data)
+    }
+}
+
+/// For each element of `to` in row-major order, the row-major position in `from` of the element that broadcasting puts there.
+pub fn index_map<'a>(from: &Shape, to: &'a Shape) -> impl Iterator<Item = usize> + 'a {
+    let own = from.strides();
+    let missing = to.rank() - from.rank();
+    let strides: Vec<usize> = (0..to.rank())
+        .map(|axis| match axis.checked_sub(missing) {
+            Some(a) if from[a] != 1 => own[a],
+            _ => 0,
+        })
+        .collect();
+    strided(to, 0, strides)
+}
+
+/// The positions `offset + sum(index[axis] * strides[axis])` of all indices of `shape`, in row-major order.
+pub fn strided(shape: &Shape, offset: usize, strides: Vec<usize>) -> impl Iterator<Item = usize> + '_ {
+    let mut index = vec![0_usize; shape.rank()];
+    let mut position = offset;
+    let count = shape.elements();
+    (0..count).map(move |_| {
+        let here = position;
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            position += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            position -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+        here
+    })
+}

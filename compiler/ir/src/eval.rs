@@ -1,0 +1,134 @@
+//! The reference evaluator: what a graph means.
+//!
+//! Slow and plain. Integers are exact; floats accumulate in f64 and round once; steps are single IEEE operations. The
+//! integer domain of compiled code equals this bit for bit on every target.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::array::Array;
+use crate::epilogue::{self, StepError};
+use crate::graph::{Def, Graph, Node};
+use crate::id::ValueId;
+use crate::op::quantize_linear::quantized;
+use crate::op::{EvalOperand, Op};
+use crate::tensor::Tensor;
+use crate::types::{DType, Shape};
+
+/// An evaluation that cannot go on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// Caller's fault: the number of inputs.
+    #[error("the graph takes {expected} inputs, got {got}")]
+    InputCount {
+        /// Inputs the graph has.
+        expected: usize,
+        /// Inputs given.
+        got: usize,
+    },
+    /// Caller's fault: an input of another type or shape.
+    #[error("input {name:?} is {expected_shape}x{expected}, got {got_shape}x{got}")]
+    InputType {
+        /// The input's name.
+        name: Arc<str>,
+        /// Its element type.
+        expected: DType,
+        /// Its shape.
+        expected_shape: Shape,
+        /// The type given.
+        got: DType,
+        /// The shape given.
+        got_shape: Shape,
+    },
+    /// A broken graph: verification finds these with their place.
+    #[error(transparent)]
+    Step(#[from] StepError),
+}
+
+/// The outputs of the graph for these inputs, in order.
+///
+/// # Errors
+/// When the inputs do not fit.
+pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
+    let wanted: Vec<ValueId> = graph.outputs().iter().map(|o| o.value).collect();
+    eval_values(graph, inputs, &wanted)
+}
+
+/// The values `wanted` for these inputs, in the order asked for.
+///
+/// # Errors
+/// When the inputs do not fit.
+pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Result<Vec<Tensor>, EvalError> {
+    check_inputs(graph, inputs)?;
+    let mut env: Vec<Option<Array>> = vec![None; graph.value_count()];
+    for (id, tensor) in graph.inputs().iter().zip(inputs) {
+        env[id.index()] = Some(Array::from(tensor));
+    }
+    for (id, value) in graph.values() {
+        if let Def::Const(tensor) = &value.def {
+            env[id.index()] = Some(Array::from(tensor));
+        }
+    }
+    // How many reads are still to come: an array is dropped with its last.
+    let mut reads = vec![0_usize; graph.value_count()];
+    graph.nodes().flat_map(Node::uses).chain(wanted.iter().copied()).for_each(|v| reads[v.index()] += 1);
+    for node in graph.nodes() {
+        let outputs = eval_node(graph, node, &|id| env[id.index()].as_ref().expect("topological order"))?;
+        for (id, array) in node.outputs.iter().zip(outputs) {
+            env[id.index()] = Some(array);
+        }
+        for used in node.uses() {
+            reads[used.index()] -= 1;
+            if reads[used.index()] == 0 {
+                env[used.index()] = None;
+            }
+        }
+    }
+    Ok(wanted.iter().map(|id| Tensor::from(env[id.index()].as_ref().expect("read once more"))).collect())
+}
+
+fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
+    if inputs.len() != graph.inputs().len() {
+        return Err(EvalError::InputCount { expected: graph.inputs().len(), got: inputs.len() });
+    }
+    for (id, tensor) in graph.inputs().iter().zip(inputs) {
+        let value = graph.value(*id);
+        if tensor.dtype() != value.ty.dtype || *tensor.shape() != value.ty.shape {
+            return Err(EvalError::InputType {
+                name: value.name.clone().unwrap_or_default(),
+                expected: value.ty.dtype,
+                expected_shape: value.ty.shape.clone(),
+                got: tensor.dtype(),
+                got_shape: tensor.shape().clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The outputs of one node, its operands read through `operand`.
+///
+/// # Errors
+/// When a step does not fit what reaches it, which verification would have found.
+pub fn eval_node<'a>(
+    graph: &Graph,
+    node: &Node,
+    operand: &impl Fn(ValueId) -> &'a Array,
+) -> Result<SmallVec<[Array; 1]>, EvalError> {
+    let operands: SmallVec<[Option<EvalOperand<'_>>; 4]> =
+        node.operands.iter().map(|o| o.map(|id| EvalOperand { array: operand(id), quant: graph.quant(id) })).collect();
+    let mut outputs = match &node.op {
+        Op::QuantizeLinear(_) => {
+            let params = graph.quant(node.output()).expect("verified: the result of quantize_linear is quantized");
+            smallvec::smallvec![quantized(operands[0].expect("inferred").array, params)]
+        }
+        op => op.eval(&operands),
+    };
+    if !node.epilogue.is_empty() {
+        let produced = outputs.swap_remove(0);
+        outputs.insert(0, epilogue::run(&node.epilogue, produced, operand)?);
+    }
+    Ok(outputs)
+}

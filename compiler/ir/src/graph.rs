@@ -1,0 +1,555 @@
+//! The graph: values, nodes, and who uses what.
+//!
+//! Operands live in the node and are its truth. The edges of the petgraph graph, one a use, are an index of users that
+//! this module alone keeps in step; petgraph's own indices do not leave it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use smallvec::SmallVec;
+
+use crate::epilogue::{self, Epilogue};
+use crate::id::{NodeId, QuantId, ValueId};
+use crate::op::{InferError, InferOperand, Op, Types};
+use crate::quant::QuantParams;
+use crate::tensor::Tensor;
+use crate::types::{Layout, TensorType};
+
+/// Names of the ONNX nodes that an operator came from, in order of first mention; fusions unite them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin(SmallVec<[Arc<str>; 1]>);
+
+impl Origin {
+    /// An operator that came from this node.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Origin(SmallVec::from_elem(Arc::from(name), 1))
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether there is no name: an operator that a pass made up.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the names of `other` that are not there yet.
+    pub fn unite(&mut self, other: &Origin) {
+        for name in &other.0 {
+            if !self.0.contains(name) {
+                self.0.push(Arc::clone(name));
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, name) in self.names().enumerate() {
+            write!(f, "{}{name:?}", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Def {
+    /// An input of the graph.
+    Input,
+    /// A constant.
+    Const(Tensor),
+    /// Output number `output` of `node`.
+    Node {
+        /// The producer.
+        node: NodeId,
+        /// Which of its outputs.
+        output: usize,
+    },
+    /// Nothing: its producer has been removed.
+    Dead,
+}
+
+/// A tensor of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// The name it has in the model, if any; unique in the graph.
+    pub name: Option<Arc<str>>,
+    /// Its type.
+    pub ty: TensorType,
+    /// Where it comes from.
+    pub def: Def,
+}
+
+/// An operator with its operands and epilogue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The node's own number.
+    pub id: NodeId,
+    /// What it produces.
+    pub op: Op,
+    /// The operator's operands; `None` where an optional one is left out. The epilogue names its own.
+    pub operands: SmallVec<[Option<ValueId>; 4]>,
+    /// What happens to each element of output 0.
+    pub epilogue: Epilogue,
+    /// The values it defines.
+    pub outputs: SmallVec<[ValueId; 1]>,
+    /// The ONNX nodes it came from.
+    pub origin: Origin,
+    /// Position in the model; breaks ties in the topological order.
+    pub order: u32,
+}
+
+impl Node {
+    /// All tensors that the node reads: operands, then those of the epilogue, with repetition.
+    pub fn uses(&self) -> impl Iterator<Item = ValueId> + '_ {
+        self.operands.iter().flatten().copied().chain(self.epilogue.values())
+    }
+
+    /// The operand at `index`, if it is there.
+    #[must_use]
+    pub fn operand(&self, index: usize) -> Option<ValueId> {
+        self.operands.get(index).copied().flatten()
+    }
+
+    /// The first output; for most operators the only one.
+    #[must_use]
+    pub fn output(&self) -> ValueId {
+        self.outputs[0]
+    }
+}
+
+/// An output of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The name users know it by.
+    pub name: Arc<str>,
+    /// The value it shows.
+    pub value: ValueId,
+}
+
+/// A dataflow graph.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// The model's name.
+    pub name: String,
+    dag: StableDiGraph<Node, ValueId>,
+    index: Vec<Option<NodeIndex>>,
+    values: Vec<Value>,
+    names: HashMap<Arc<str>, ValueId>,
+    qparams: Vec<QuantParams>,
+    inputs: Vec<ValueId>,
+    outputs: Vec<Output>,
+    next_order: u32,
+}
+
+impl Graph {
+    /// A graph without nodes.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Graph {
+            name: name.into(),
+            dag: StableDiGraph::new(),
+            index: Vec::new(),
+            values: Vec::new(),
+            names: HashMap::new(),
+            qparams: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            next_order: 0,
+        }
+    }
+
+    /// Adds an input.
+    pub fn add_input(&mut self, name: &str, ty: TensorType) -> ValueId {
+        let value = self.add_value(Some(name), ty, Def::Input);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Adds a constant; `name` may be empty.
+    pub fn add_const(&mut self, name: &str, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
+        let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
+        self.add_value((!name.is_empty()).then_some(name), ty, Def::Const(tensor))
+    }
+
+    /// The number of these parameters, which are added if no equal ones are there.
+    pub fn add_qparams(&mut self, params: QuantParams) -> QuantId {
+        let found = self.qparams.iter().position(|q| *q == params);
+        let index = found.unwrap_or_else(|| {
+            self.qparams.push(params);
+            self.qparams.len() - 1
+        });
+        QuantId::new(index)
+    }
+
+    /// Adds a node with an empty epilogue whose one output is called `name` (empty for none).
+    ///
+    /// # Errors
+    /// When the operator has no meaning on the operands.
+    pub fn add(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+        origin: Origin,
+    ) -> Result<ValueId, InferError> {
+        self.add_node(name, op, operands, Epilogue::none(), None, origin)
+    }
+
+    /// Adds a node; its outputs get the inferred types, output 0 the quantization `quant` where one is given and the
+    /// name `name` unless empty.
+    ///
+    /// # Errors
+    /// When operator or steps have no meaning on the operands.
+    pub fn add_node(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+        epilogue: Epilogue,
+        quant: Option<QuantId>,
+        origin: Origin,
+    ) -> Result<ValueId, InferError> {
+        let op = op.into();
+        let mut types = self.infer(&op, operands, &epilogue)?;
+        if quant.is_some() {
+            types[0].quant = quant;
+        }
+        let order = self.next_order;
+        let node = self.insert(op, operands.iter().copied().collect(), epilogue, types, origin, order);
+        let output = self.node(node).output();
+        if !name.is_empty() {
+            self.set_name(output, name);
+        }
+        Ok(output)
+    }
+
+    /// Declares `value` an output under `name`.
+    pub fn add_output(&mut self, name: &str, value: ValueId) {
+        self.outputs.push(Output { name: Arc::from(name), value });
+    }
+
+    /// The inputs, in order.
+    #[must_use]
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The outputs, in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Replaces the list of outputs; used to show intermediate values.
+    pub fn set_outputs(&mut self, outputs: Vec<Output>) {
+        self.outputs = outputs;
+    }
+
+    /// The value of this number.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// The type of a value.
+    #[must_use]
+    pub fn ty(&self, id: ValueId) -> &TensorType {
+        &self.value(id).ty
+    }
+
+    /// The quantization of a value.
+    #[must_use]
+    pub fn quant(&self, id: ValueId) -> Option<&QuantParams> {
+        self.ty(id).quant.map(|q| self.qparams(q))
+    }
+
+    /// The parameters of this number.
+    #[must_use]
+    pub fn qparams(&self, id: QuantId) -> &QuantParams {
+        &self.qparams[id.index()]
+    }
+
+    /// The value of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ValueId> {
+        self.names.get(name).copied()
+    }
+
+    /// All values that are alive, in order of creation.
+    pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
+        self.values.iter().enumerate().filter(|(_, v)| v.def != Def::Dead).map(|(i, v)| (ValueId::new(i), v))
+    }
+
+    /// The number of values ever created: the length of a side table.
+    #[must_use]
+    pub fn value_count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The constant that a value is.
+    #[must_use]
+    pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
+        match &self.value(id).def {
+            Def::Const(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The node that defines a value.
+    #[must_use]
+    pub fn producer(&self, id: ValueId) -> Option<&Node> {
+        match self.value(id).def {
+            Def::Node { node, .. } => Some(self.node(node)),
+            _ => None,
+        }
+    }
+
+    /// The node of this number.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        self.get(id).expect("the node is in the graph")
+    }
+
+    /// The node of this number, if it has not been removed.
+    #[must_use]
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.index.get(id.index()).copied().flatten().map(|i| &self.dag[i])
+    }
+
+    /// The number of nodes.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.dag.node_count()
+    }
+
+    /// The nodes that read a value, each once, in order of position.
+    #[must_use]
+    pub fn users(&self, id: ValueId) -> Vec<NodeId> {
+        let mut users: Vec<(u32, NodeId)> = match self.value(id).def {
+            Def::Node { node, .. } => {
+                let at = self.index[node.index()].expect("the producer is in the graph");
+                let edges = self.dag.edges_directed(at, Direction::Outgoing);
+                edges.filter(|e| *e.weight() == id).map(|e| &self.dag[e.target()]).map(|n| (n.order, n.id)).collect()
+            }
+            _ => self.dag.node_weights().filter(|n| n.uses().any(|u| u == id)).map(|n| (n.order, n.id)).collect(),
+        };
+        users.sort_unstable();
+        users.dedup();
+        users.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// How often a value is read, uses as an output included.
+    #[must_use]
+    pub fn use_count(&self, id: ValueId) -> usize {
+        let reads = self.users(id).into_iter().map(|n| self.node(n).uses().filter(|u| *u == id).count());
+        reads.sum::<usize>() + self.outputs.iter().filter(|o| o.value == id).count()
+    }
+
+    /// The one node that reads a value, if just one use there is and the value is no output.
+    #[must_use]
+    pub fn single_user(&self, id: ValueId) -> Option<&Node> {
+        if self.use_count(id) != 1 {
+            return None;
+        }
+        self.users(id).first().map(|n| self.node(*n))
+    }
+
+    /// The nodes in topological order, ties broken by position, then number.
+    ///
+    /// Nodes on a cycle, which no constructor of this crate makes, are left out.
+    #[must_use]
+    pub fn topo(&self) -> Vec<NodeId> {
+        let mut waiting: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut ready = BinaryHeap::new();
+        for at in self.dag.node_indices() {
+            let (node, inputs) = (&self.dag[at], self.dag.edges_directed(at, Direction::Incoming).count());
+            match inputs {
+                0 => ready.push(Reverse((node.order, node.id))),
+                n => _ = waiting.insert(node.id, n),
+            }
+        }
+        let mut order = Vec::with_capacity(self.dag.node_count());
+        while let Some(Reverse((_, id))) = ready.pop() {
+            order.push(id);
+            let at = self.index[id.index()].expect("a node of the graph");
+            for edge in self.dag.edges_directed(at, Direction::Outgoing) {
+                let user = &self.dag[edge.target()];
+                let left = waiting.get_mut(&user.id).expect("a user waits until its last input is ready");
+                *left -= 1;
+                if *left == 0 {
+                    ready.push(Reverse((user.order, user.id)));
+                }
+            }
+        }
+        order
+    }
+
+    /// The nodes in topological order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.topo().into_iter().map(|id| self.node(id))
+    }
+
+    /// The output types of an operator with these operands and steps.
+    ///
+    /// # Errors
+    /// When operator or steps have no meaning on the operands.
+    pub fn infer(&self, op: &Op, operands: &[Option<ValueId>], epilogue: &Epilogue) -> Result<Types, InferError> {
+        infer(op, operands, epilogue, &|id| self.ty(id), &|id| self.qparams(id))
+    }
+
+    /// Gives a value another memory order.
+    pub fn set_layout(&mut self, id: ValueId, layout: Layout) {
+        self.values[id.index()].ty.layout = layout;
+    }
+
+    /// Gives a value a name; one that is taken gets a number behind it.
+    pub fn set_name(&mut self, id: ValueId, name: &str) {
+        if let Some(old) = self.values[id.index()].name.take() {
+            self.names.remove(&old);
+        }
+        let mut unique: Arc<str> = Arc::from(name);
+        let mut suffix = 1;
+        while self.names.contains_key(&unique) {
+            unique = Arc::from(format!("{name}.{suffix}"));
+            suffix += 1;
+        }
+        self.names.insert(Arc::clone(&unique), id);
+        self.values[id.index()].name = Some(unique);
+    }
+
+    fn add_value(&mut self, name: Option<&str>, ty: TensorType, def: Def) -> ValueId {
+        let id = ValueId::new(self.values.len());
+        self.values.push(Value { name: None, ty, def });
+        if let Some(name) = name {
+            self.set_name(id, name);
+        }
+        id
+    }
+
+    /// Adds a node whose types are known.
+    pub(crate) fn insert(
+        &mut self,
+        op: Op,
+        operands: SmallVec<[Option<ValueId>; 4]>,
+        epilogue: Epilogue,
+        types: Types,
+        origin: Origin,
+        order: u32,
+    ) -> NodeId {
+        let id = NodeId::new(self.index.len());
+        self.next_order = self.next_order.max(order + 1);
+        let define = |(output, ty)| self.add_value(None, ty, Def::Node { node: id, output });
+        let outputs = types.into_iter().enumerate().map(define).collect();
+        let at = self.dag.add_node(Node { id, op, operands, epilogue, outputs, origin, order });
+        self.index.push(Some(at));
+        self.connect(at);
+        id
+    }
+
+    /// Draws an edge for each use that the node at `at` makes of another node's output.
+    fn connect(&mut self, at: NodeIndex) {
+        for value in self.dag[at].uses().collect::<Vec<_>>() {
+            if let Def::Node { node, .. } = self.values[value.index()].def {
+                let from = self.index[node.index()].expect("an operand's producer is in the graph");
+                self.dag.add_edge(from, at, value);
+            }
+        }
+    }
+
+    /// Makes every use of `old` but those by `keep` a use of `new`, outputs included; the name moves along.
+    pub(crate) fn replace_uses_but(&mut self, old: ValueId, new: ValueId, keep: &[NodeId]) {
+        for user in self.users(old).into_iter().filter(|u| !keep.contains(u)) {
+            let at = self.index[user.index()].expect("a user is in the graph");
+            let incoming: Vec<_> = self.dag.edges_directed(at, Direction::Incoming).map(|e| e.id()).collect();
+            incoming.into_iter().for_each(|e| _ = self.dag.remove_edge(e));
+            let node = &mut self.dag[at];
+            let swap = |v: ValueId| if v == old { new } else { v };
+            node.operands.iter_mut().flatten().for_each(|v| *v = swap(*v));
+            node.epilogue.steps.iter_mut().for_each(|s| s.map_values(swap));
+            self.connect(at);
+        }
+        self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
+        if self.values[new.index()].name.is_none()
+            && let Some(name) = self.values[old.index()].name.take()
+        {
+            self.names.insert(Arc::clone(&name), new);
+            self.values[new.index()].name = Some(name);
+        }
+    }
+
+    /// Removes `node` and then, in turn, each producer that nothing reads any more.
+    pub(crate) fn remove_if_dead(&mut self, node: NodeId) {
+        let mut work = vec![node];
+        while let Some(id) = work.pop() {
+            let Some(node) = self.get(id) else { continue };
+            if node.outputs.iter().any(|v| self.use_count(*v) > 0) {
+                continue;
+            }
+            let at = self.index[id.index()].take().expect("a node of the graph");
+            let node = self.dag.remove_node(at).expect("a node of the graph");
+            for output in &node.outputs {
+                self.kill(*output);
+            }
+            work.extend(node.uses().filter_map(|v| match self.values[v.index()].def {
+                Def::Node { node, .. } => Some(node),
+                _ => None,
+            }));
+        }
+    }
+
+    fn kill(&mut self, id: ValueId) {
+        let value = &mut self.values[id.index()];
+        value.def = Def::Dead;
+        if let Some(name) = value.name.take() {
+            self.names.remove(&name);
+        }
+    }
+
+    /// Removes nodes that no output needs and constants that nothing reads; returns how many nodes went.
+    pub fn eliminate_dead(&mut self) -> usize {
+        let before = self.node_count();
+        for id in self.topo().into_iter().rev() {
+            self.remove_if_dead(id);
+        }
+        let mut read = vec![false; self.values.len()];
+        self.dag.node_weights().flat_map(Node::uses).for_each(|v| read[v.index()] = true);
+        self.outputs.iter().for_each(|o| read[o.value.index()] = true);
+        for index in 0..self.values.len() {
+            if !read[index] && matches!(self.values[index].def, Def::Const(_)) {
+                self.kill(ValueId::new(index));
+            }
+        }
+        before - self.node_count()
+    }
+}
+
+/// [`Graph::infer`] over any source of types, so that a rewrite can ask about values it has yet to make.
+pub(crate) fn infer<'a>(
+    op: &Op,
+    operands: &[Option<ValueId>],
+    epilogue: &Epilogue,
+    ty: &impl Fn(ValueId) -> &'a TensorType,
+    qparams: &impl Fn(QuantId) -> &'a QuantParams,
+) -> Result<Types, InferError> {
+    let operand = |id: ValueId| InferOperand { ty: ty(id), quant: ty(id).quant.map(qparams) };
+    let list: SmallVec<[Option<InferOperand<'_>>; 4]> = operands.iter().map(|o| o.map(operand)).collect();
+    let mut types = op.infer(&list)?;
+    let types_of = |id: ValueId| (ty(id).dtype, ty(id).shape.clone());
+    for (index, step) in epilogue.steps.iter().enumerate() {
+        let current = (types[0].dtype, types[0].shape.clone());
+        let (dtype, shape) =
+            epilogue::infer(step, current, &types_of).map_err(|source| InferError::Step { index, source })?;
+        types[0] = TensorType { dtype, shape, layout: types[0].layout, quant: None };
+    }
+    Ok(types)
+}

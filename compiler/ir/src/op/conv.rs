@@ -1,0 +1,245 @@
+//! `conv`: convolution (ONNX Conv, ConvInteger), with any number of spatial axes and groups.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::Array;
+use crate::attr::Sizes;
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::tensor::Data;
+use crate::types::{DType, Shape, TensorType};
+
+op! {
+    /// `y[n, o, p] = b[o] + sum over i, k of x[n, i, p * stride + k * dilation - pad] * w[o, i, k]`.
+    ///
+    /// Operands: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., and optionally a bias of shape O.
+    /// All floats of one type; or 8-bit integers with quantization, then numbers are read less their zero points,
+    /// padding is the real zero, the bias is i32 and so is the result, exactly.
+    pub struct Conv = "conv" {
+        /// Padding before each spatial axis, then after each; all zero if empty.
+        pads: Sizes = Sizes::new(),
+        /// Step along each spatial axis; all 1 if empty.
+        strides: Sizes = Sizes::new(),
+        /// Distance of neighbouring taps along each spatial axis; all 1 if empty.
+        dilations: Sizes = Sizes::new(),
+        /// The channels are cut into this many groups that do not meet.
+        group: usize = 1,
+    }
+}
+
+/// The list, or empty where all entries equal the default: the canonical form of a window attribute.
+#[must_use]
+pub fn canonical(list: &[usize], default: usize) -> Sizes {
+    if list.iter().all(|x| *x == default) { Sizes::new() } else { Sizes::from_slice(list) }
+}
+
+impl Conv {
+    /// Step along spatial axis `axis`.
+    #[must_use]
+    pub fn stride(&self, axis: usize) -> usize {
+        self.strides.get(axis).copied().unwrap_or(1)
+    }
+
+    /// Distance of neighbouring taps along spatial axis `axis`.
+    #[must_use]
+    pub fn dilation(&self, axis: usize) -> usize {
+        self.dilations.get(axis).copied().unwrap_or(1)
+    }
+
+    /// Padding before and after spatial axis `axis`.
+    #[must_use]
+    pub fn pad(&self, axis: usize) -> (usize, usize) {
+        match self.pads.len() {
+            0 => (0, 0),
+            n => (self.pads[axis], self.pads[axis + n / 2]),
+        }
+    }
+}
+
+impl OpDef for Conv {
+    const NAME: &'static str = "conv";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(2, 3)?;
+        let (x, w) = (operands.get(0)?, operands.get(1)?);
+        let rank = x.ty.shape.rank();
+        if rank < 3 {
+            return Err(operands.shape_error(0, "rank 3 or more", &x.ty.shape));
+        }
+        let spatial = rank - 2;
+        for (attr, list, expected) in
+            [("pads", &self.pads, 2 * spatial), ("strides", &self.strides, spatial), ("dilations", &self.dilations, spatial)]
+        {
+            if !list.is_empty() && list.len() != expected {
+                return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
+            }
+        }
+        if self.strides.contains(&0) || self.dilations.contains(&0) || self.group == 0 {
+            return Err(operands.attr_error("strides", "strides, dilations and group must be at least 1"));
+        }
+        let (xs, ws) = (&x.ty.shape, &w.ty.shape);
+        if ws.rank() != rank || ws[0] % self.group != 0 || ws[1] * self.group != xs[1] {
+            let expected = format!("shape O x {}/{} x kernel for {xs}, O divisible by the groups", xs[1], self.group);
+            return Err(operands.shape_error(1, expected, ws));
+        }
+        let result = accumulator(operands, 0, 1)?;
+        if let Some(b) = operands.optional(2) {
+            if b.ty.dtype != result {
+                return Err(operands.dtype_error(2, result, b.ty.dtype));
+            }
+            if *b.ty.shape != [ws[0]] {
+                return Err(operands.shape_error(2, format!("shape {}", ws[0]), &b.ty.shape));
+            }
+        }
+        let mut shape = Shape::new(&[xs[0], ws[0]]).to_vec();
+        for axis in 0..spatial {
+            let (before, after) = self.pad(axis);
+            let (length, window) = (xs[axis + 2] + before + after, (ws[axis + 2] - 1) * self.dilation(axis) + 1);
+            if ws[axis + 2] == 0 || length < window {
+                return Err(operands.shape_error(1, format!("a window of at most {length} on axis {}", axis + 2), ws));
+            }
+            shape.push((length - window) / self.stride(axis) + 1);
+        }
+        Ok(smallvec![TensorType::new(result, Shape::new(&shape))])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        QuantRule::Affine { weight: 1, axis: 0, bias: 2 }
+    }
+
+    fn macs(&self, operands: Operands<'_>, output: &Shape) -> u64 {
+        operands.optional(1).map_or(0, |w| (output.elements() * w.ty.shape[1..].iter().product::<usize>()) as u64)
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
+        let (xs, ws) = (&x.array.shape, &w.array.shape);
+        let spatial = xs.rank() - 2;
+        let out: Vec<usize> = (0..spatial)
+            .map(|a| {
+                let (before, after) = self.pad(a);
+                (xs[a + 2] + before + after - (ws[a + 2] - 1) * self.dilation(a) - 1) / self.stride(a) + 1
+            })
+            .collect();
+        let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
+        let (x_plane, w_plane, y_plane): (usize, usize, usize) =
+            (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
+        let (xv, wv) = (centered(&x), centered(&w));
+        let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
+        let mut y = vec![0.0_f64; batch * filters * y_plane];
+        // For each tap, the rows of the output and where their elements come from, shared by all channels.
+        let taps: Vec<Vec<Run>> = (0..w_plane).map(|tap| self.runs(tap, &xs[2..], &ws[2..], &out)).collect();
+        for (plane, y) in y.chunks_exact_mut(y_plane.max(1)).enumerate() {
+            let (n, o) = (plane / filters, plane % filters);
+            y.fill(bias.as_ref().map_or(0.0, |b| b[o]));
+            let first = o / (filters / self.group) * ws[1];
+            for i in 0..ws[1] {
+                let x = &xv[(n * channels + first + i) * x_plane..][..x_plane];
+                for (tap, runs) in taps.iter().enumerate() {
+                    let w = wv[(o * ws[1] + i) * w_plane + tap];
+                    for run in runs {
+                        let y = &mut y[run.to..][..run.count];
+                        if run.step == 1 {
+                            y.iter_mut().zip(&x[run.from..]).for_each(|(y, x)| *y += w * x);
+                        } else {
+                            y.iter_mut().zip(x[run.from..].iter().step_by(run.step)).for_each(|(y, x)| *y += w * x);
+                        }
+                    }
+                }
+            }
+        }
+        let mut shape = vec![batch, filters];
+        shape.extend(out);
+        smallvec![narrowed(y, Shape::new(&shape), x.array.dtype)]
+    }
+}
+
+/// Consecutive outputs of one row that one tap feeds from inside the input.
+struct Run {
+    to: usize,
+    from: usize,
+    step: usize,
+    count: usize,
+}
+
+impl Conv {
+    fn runs(&self, tap: usize, input: &[usize], kernel: &[usize], out: &[usize]) -> Vec<Run> {
+        let last = out.len() - 1;
+        let mut index = vec![0; out.len()];
+        let mut rest = tap;
+        for axis in (0..kernel.len()).rev() {
+            index[axis] = rest % kernel[axis];
+            rest /= kernel[axis];
+        }
+        // Input coordinate = output coordinate * stride + shift.
+        let shift = |axis: usize| (index[axis] * self.dilation(axis)) as isize - self.pad(axis).0 as isize;
+        let rows: usize = out[..last].iter().product();
+        (0..rows)
+            .filter_map(|row| {
+                let (mut from, mut stride, mut rest) = (0, input[last], row);
+                for axis in (0..last).rev() {
+                    let at = (rest % out[axis] * self.stride(axis)) as isize + shift(axis);
+                    rest /= out[axis];
+                    let at = usize::try_from(at).ok().filter(|at| *at < input[axis])?;
+                    from += at * stride;
+                    stride *= input[axis];
+                }
+                let (step, shift) = (self.stride(last), shift(last));
+                let first = if shift < 0 { (-shift as usize).div_ceil(step) } else { 0 };
+                // Outputs x with x * step + shift < input.
+                let end = (input[last] as isize - shift).max(0) as usize;
+                let end = end.div_ceil(step).min(out[last]);
+                let count = end.checked_sub(first).filter(|c| *c > 0)?;
+                let from = from + ((first * step) as isize + shift) as usize;
+                Some(Run { to: row * out[last] + first, from, step, count })
+            })
+            .collect()
+    }
+}
+
+/// The result type of a sum of products of operands `x` and `w`: their float type, or i32 for 8-bit integers.
+pub(super) fn accumulator(operands: Operands<'_>, x: usize, w: usize) -> Result<DType, InferError> {
+    let (a, b) = (operands.get(x)?, operands.get(w)?);
+    match (a.ty.dtype, b.ty.dtype) {
+        (DType::U8 | DType::I8, DType::U8 | DType::I8) => {
+            if a.quant.is_some_and(|q| !q.is_per_tensor()) {
+                return Err(InferError::Quantization {
+                    op: operands.op,
+                    index: x,
+                    reason: "must be quantized per tensor: its zero point leaves the sum".to_owned(),
+                });
+            }
+            Ok(DType::I32)
+        }
+        (a, b) if a == b && a.is_float() => Ok(a),
+        (a, b) if a.is_float() => Err(operands.dtype_error(w, a, b)),
+        (a, _) if a.bits() != 8 => Err(operands.dtype_error(x, "a float, i8 or u8", a)),
+        (_, b) => Err(operands.dtype_error(w, "i8 or u8", b)),
+    }
+}
+
+/// The numbers as doubles, integers less their zero points.
+///
+/// Doubles hold sums of products of 8-bit integers exactly up to 2^53, that is, 2^37 products.
+pub(super) fn centered(operand: &EvalOperand<'_>) -> Vec<f64> {
+    let numbers = widened(operand.array);
+    let Some(q) = operand.quant.filter(|q| q.zero_point.iter().any(|z| *z != 0)) else { return numbers };
+    let entry = super::quantize_linear::entries(&operand.array.shape, q);
+    numbers.iter().enumerate().map(|(i, x)| x - f64::from(q.zero_point[entry(i)])).collect()
+}
+
+/// The numbers as doubles.
+pub(super) fn widened(array: &Array) -> Vec<f64> {
+    match &array.data {
+        Data::Float(v) => v.iter().map(|x| f64::from(*x)).collect(),
+        Data::Int(v) => v.iter().map(|x| *x as f64).collect(),
+    }
+}
+
+/// Sums back in the result type for operands of type `dtype`: floats rounded once, integers exact i32.
+pub(super) fn narrowed(sums: Vec<f64>, shape: Shape, dtype: DType) -> Array {
+    if dtype.is_float() {
+        let data = Data::Float(sums.into_iter().map(|x| x as f32).collect());
+        return Array { dtype, shape, data }.rounded();
+    }
+    Array { dtype: DType::I32, shape, data: Data::Int(sums.into_iter().map(|x| x as i64).collect()) }
+}

@@ -1,0 +1,49 @@
+//! `dequantize_linear`: stored integers to real numbers (ONNX DequantizeLinear); the parameters stand in the operand's type.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::quantize_linear::entries;
+use crate::array::Array;
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::tensor::Data;
+use crate::types::{DType, TensorType};
+
+op! {
+    /// `(x - zero_point) * scale` in f32.
+    ///
+    /// Operand: `x`, integers with quantization.
+    pub struct DequantizeLinear = "dequantize_linear" {}
+}
+
+impl OpDef for DequantizeLinear {
+    const NAME: &'static str = "dequantize_linear";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?;
+        if x.quant.is_none() {
+            return Err(InferError::Quantization {
+                op: operands.op,
+                index: 0,
+                reason: format!("has no quantization (its type is {}x{})", x.ty.shape, x.ty.dtype),
+            });
+        }
+        Ok(smallvec![TensorType::new(DType::F32, x.ty.shape.clone())])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        QuantRule::FloatOnly
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let x = operands[0].expect("inferred");
+        let q = x.quant.expect("inferred");
+        let entry = entries(&x.array.shape, q);
+        let real = |(i, x): (usize, &i64)| {
+            let e = entry(i);
+            (x - i64::from(q.zero_point[e])) as f32 * q.scale[e]
+        };
+        let data = Data::Float(x.array.ints().iter().enumerate().map(real).collect());
+        smallvec![Array { dtype: DType::F32, shape: x.array.shape.clone(), data }]
+    }
+}

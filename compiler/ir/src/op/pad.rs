@@ -1,0 +1,109 @@
+//! `pad`: a border around a tensor (ONNX Pad; negative pads become a slice at import).
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::Array;
+use crate::attr::{Sizes, attr_enum};
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::quant::quantize;
+use crate::tensor::Data;
+use crate::types::{Shape, TensorType};
+
+attr_enum! {
+    /// What the border holds.
+    pub enum PadMode {
+        /// One number.
+        Constant = "constant",
+        /// The nearest element.
+        Edge = "edge",
+        /// Elements mirrored at the border, which is not repeated.
+        Reflect = "reflect",
+    }
+}
+
+op! {
+    /// A border of `before` and `after` elements along each axis.
+    pub struct Pad = "pad" {
+        /// What the border holds.
+        mode: PadMode = PadMode::Constant,
+        /// Elements before each axis.
+        before: Sizes,
+        /// Elements after each axis.
+        after: Sizes,
+        /// The border's number in `constant` mode; a real number for quantized tensors.
+        value: f32 = 0.0,
+    }
+}
+
+impl OpDef for Pad {
+    const NAME: &'static str = "pad";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?.ty;
+        let rank = x.shape.rank();
+        if self.before.len() != rank || self.after.len() != rank {
+            return Err(operands.attr_error("before", format!("before and after want {rank} entries")));
+        }
+        for axis in 0..rank {
+            let widest = self.before[axis].max(self.after[axis]);
+            let most = match self.mode {
+                PadMode::Constant => usize::MAX,
+                PadMode::Edge => if x.shape[axis] == 0 { 0 } else { usize::MAX },
+                PadMode::Reflect => x.shape[axis].saturating_sub(1),
+            };
+            if widest > most {
+                return Err(operands.attr_error("before", format!("at most {most} elements can be had on axis {axis}")));
+            }
+        }
+        let shape: Shape = (0..rank).map(|a| x.shape[a] + self.before[a] + self.after[a]).collect();
+        Ok(smallvec![TensorType::moved(x, shape)])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        QuantRule::SameScale
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let x = operands[0].expect("inferred");
+        let (xs, strides) = (&x.array.shape, x.array.shape.strides());
+        let shape: Shape = (0..xs.rank()).map(|a| xs[a] + self.before[a] + self.after[a]).collect();
+        let out = shape.strides();
+        let source = |at: usize| {
+            (0..shape.rank()).try_fold(0, |from, axis| {
+                let i = (at / out[axis] % shape[axis]) as isize - self.before[axis] as isize;
+                let last = xs[axis] as isize - 1;
+                let i = match self.mode {
+                    PadMode::Constant if i < 0 || i > last => return None,
+                    PadMode::Constant => i,
+                    PadMode::Edge => i.clamp(0, last),
+                    PadMode::Reflect if i < 0 => -i,
+                    PadMode::Reflect if i > last => 2 * last - i,
+                    PadMode::Reflect => i,
+                };
+                Some(from + i as usize * strides[axis])
+            })
+        };
+        let sources = (0..shape.elements()).map(source);
+        let data = match &x.array.data {
+            Data::Float(v) => Data::Float(sources.map(|s| s.map_or(self.value, |i| v[i])).collect()),
+            Data::Int(v) => {
+                let fill = self.stored_value(&x);
+                Data::Int(sources.map(|s| s.map_or(fill, |i| v[i])).collect())
+            }
+        };
+        smallvec![Array { dtype: x.array.dtype, shape, data }]
+    }
+}
+
+impl Pad {
+    /// The border's number as an integer tensor stores it.
+    fn stored_value(&self, x: &EvalOperand<'_>) -> i64 {
+        match (x.quant.and_then(crate::quant::QuantParams::as_per_tensor), x.array.dtype.integer_range()) {
+            (Some((scale, zero_point)), Some((min, max))) => {
+                i64::from(quantize(self.value, scale, zero_point, min as i32, max as i32))
+            }
+            _ => self.value as i64,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `pool`: a window slides over the spatial axes (ONNX MaxPool, AveragePool).
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::Array;
+use crate::attr::{Sizes, attr_enum};
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::tensor::Data;
+use crate::types::{DType, Shape, TensorType};
+
+attr_enum! {
+    /// What becomes of the numbers in a window.
+    pub enum PoolKind {
+        /// The greatest; padding never wins.
+        Max = "max",
+        /// The mean; floats only.
+        Average = "average",
+        /// The sum, of integers less their zero point, in i32.
+        Sum = "sum",
+    }
+}
+
+op! {
+    /// One number for each position of a window over the axes after the second.
+    ///
+    /// Operand: `x` of shape N x C x D.... `max` keeps type and quantization; `average` and `sum` of floats keep the
+    /// type; `sum` of 8-bit integers is an exact i32.
+    pub struct Pool = "pool" {
+        /// What becomes of the numbers in a window.
+        kind: PoolKind,
+        /// Extents of the window.
+        kernel: Sizes,
+        /// Padding before each spatial axis, then after each; all zero if empty.
+        pads: Sizes = Sizes::new(),
+        /// Step along each spatial axis; all 1 if empty.
+        strides: Sizes = Sizes::new(),
+        /// Distance of neighbouring elements of the window; all 1 if empty.
+        dilations: Sizes = Sizes::new(),
+        /// Whether a last window that overhangs the padded input counts.
+        ceil: bool = false,
+        /// Whether padding counts as zeros in the mean's divisor.
+        count_include_pad: bool = false,
+    }
+}
+
+impl Pool {
+    /// Step along spatial axis `axis`.
+    #[must_use]
+    pub fn stride(&self, axis: usize) -> usize {
+        self.strides.get(axis).copied().unwrap_or(1)
+    }
+
+    /// Distance of neighbouring elements of the window along spatial axis `axis`.
+    #[must_use]
+    pub fn dilation(&self, axis: usize) -> usize {
+        self.dilations.get(axis).copied().unwrap_or(1)
+    }
+
+    /// Padding before and after spatial axis `axis`.
+    #[must_use]
+    pub fn pad(&self, axis: usize) -> (usize, usize) {
+        match self.pads.len() {
+            0 => (0, 0),
+            n => (self.pads[axis], self.pads[axis + n / 2]),
+        }
+    }
+
+    /// The extent of the output along spatial axis `axis` for an input of extent `length`, if a window fits.
+    #[must_use]
+    pub fn output_extent(&self, axis: usize, length: usize) -> Option<usize> {
+        let (before, after) = self.pad(axis);
+        let stride = self.stride(axis);
+        let room = (length + before + after).checked_sub((self.kernel[axis].checked_sub(1)?) * self.dilation(axis) + 1)?;
+        if !self.ceil {
+            return Some(room / stride + 1);
+        }
+        // A window that would start in the padding after the input does not count (PyTorch, ONNX from opset 19).
+        let count = room.div_ceil(stride) + 1;
+        Some(if (count - 1) * stride >= length + before { count - 1 } else { count })
+    }
+
+    /// For output position `at` of spatial axis `axis`: the input coordinates inside the input, and how many elements
+    /// the mean's divisor counts along this axis.
+    #[must_use]
+    pub fn window(&self, axis: usize, at: usize, length: usize) -> (Vec<usize>, usize) {
+        let (before, after) = self.pad(axis);
+        let start = at * self.stride(axis);
+        let padded = (0..self.kernel[axis]).map(|k| start + k * self.dilation(axis));
+        let inside: Vec<usize> =
+            padded.clone().filter_map(|p| p.checked_sub(before)).filter(|p| *p < length).collect();
+        let count = if self.count_include_pad { padded.filter(|p| *p < length + before + after).count() } else { inside.len() };
+        (inside, count)
+    }
+}
+
+impl OpDef for Pool {
+    const NAME: &'static str = "pool";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?.ty;
+        let spatial = self.kernel.len();
+        if spatial == 0 || x.shape.rank() != spatial + 2 {
+            return Err(operands.shape_error(0, format!("rank {} for a window of rank {spatial}", spatial + 2), &x.shape));
+        }
+        for (attr, list, expected) in
+            [("pads", &self.pads, 2 * spatial), ("strides", &self.strides, spatial), ("dilations", &self.dilations, spatial)]
+        {
+            if !list.is_empty() && list.len() != expected {
+                return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
+            }
+        }
+        if self.strides.contains(&0) || self.dilations.contains(&0) {
+            return Err(operands.attr_error("strides", "strides and dilations must be at least 1"));
+        }
+        let mut shape = vec![x.shape[0], x.shape[1]];
+        for axis in 0..spatial {
+            let (length, window) = (x.shape[axis + 2], self.kernel[axis]);
+            let (before, after) = self.pad(axis);
+            if before >= (window.max(1) - 1) * self.dilation(axis) + 1 || after >= (window.max(1) - 1) * self.dilation(axis) + 1 {
+                return Err(operands.attr_error("pads", format!("must be less than the window ({window}) on axis {}", axis + 2)));
+            }
+            let Some(extent) = self.output_extent(axis, length) else {
+                return Err(operands.attr_error("kernel", format!("window {window} exceeds the padded axis {}", axis + 2)));
+            };
+            shape.push(extent);
+        }
+        let shape = Shape::new(&shape);
+        let quantized = x.dtype.is_integer() && x.dtype.bits() == 8;
+        match self.kind {
+            PoolKind::Max if x.dtype != DType::Bool => Ok(smallvec![TensorType::moved(x, shape)]),
+            PoolKind::Sum if quantized => Ok(smallvec![TensorType::new(DType::I32, shape)]),
+            PoolKind::Sum | PoolKind::Average if x.dtype.is_float() => Ok(smallvec![TensorType::new(x.dtype, shape)]),
+            _ => Err(operands.dtype_error(0, "a float (or 8-bit integers for max and sum)", x.dtype)),
+        }
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        if self.kind == PoolKind::Max { QuantRule::SameScale } else { QuantRule::AnyScale }
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let x = operands[0].expect("inferred");
+        let xs = &x.array.shape;
+        let spatial = &xs[2..];
+        let out: Vec<usize> = (0..spatial.len()).map(|a| self.output_extent(a, spatial[a]).expect("inferred")).collect();
+        // Input positions and divisor of each output position, shared by all planes.
+        let windows: Vec<(Vec<usize>, usize)> = (0..out.iter().product()).map(|at| self.positions(at, spatial, &out)).collect();
+        let plane: usize = spatial.iter().product();
+        let planes = 0..xs[0] * xs[1];
+        let shape: Shape = xs[..2].iter().chain(&out).copied().collect();
+        let dtype = x.array.dtype;
+        let array = match (&x.array.data, self.kind) {
+            (Data::Int(v), PoolKind::Max) => {
+                let max = |p: usize, w: &[usize]| w.iter().map(|i| v[p * plane + i]).max();
+                let least = dtype.integer_range().map_or(i64::MIN, |r| r.0);
+                let data = planes.flat_map(|p| windows.iter().map(move |w| max(p, &w.0).unwrap_or(least))).collect();
+                Array { dtype, shape, data: Data::Int(data) }
+            }
+            (Data::Int(v), _) => {
+                let zero = x.quant.map_or(0, |q| i64::from(q.zero_point[0]));
+                let sum = |p: usize, w: &[usize]| w.iter().map(|i| v[p * plane + i] - zero).sum();
+                let data = planes.flat_map(|p| windows.iter().map(move |w| sum(p, &w.0))).collect();
+                Array { dtype: DType::I32, shape, data: Data::Int(data) }
+            }
+            (Data::Float(v), PoolKind::Max) => {
+                let max = |p: usize, w: &[usize]| {
+                    w.iter().map(|i| v[p * plane + i]).fold(f32::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
+                };
+                let data = planes.flat_map(|p| windows.iter().map(move |w| max(p, &w.0))).collect();
+                Array { dtype, shape, data: Data::Float(data) }
+            }
+            (Data::Float(v), kind) => {
+                let number = |p: usize, w: &(Vec<usize>, usize)| {
+                    let sum: f64 = w.0.iter().map(|i| f64::from(v[p * plane + i])).sum();
+                    (if kind == PoolKind::Average { sum / w.1.max(1) as f64 } else { sum }) as f32
+                };
+                let data = planes.flat_map(|p| windows.iter().map(move |w| number(p, w))).collect();
+                Array { dtype, shape, data: Data::Float(data) }.rounded()
+            }
+        };
+        smallvec![array]
+    }
+}
+
+impl Pool {
+    /// Input positions under the window at output position `at` (row-major over `out`), and the mean's divisor.
+    #[must_use]
+    pub fn positions(&self, at: usize, spatial: &[usize], out: &[usize]) -> (Vec<usize>, usize) {
+        let (mut rest, mut scale) = (at, 1);
+        let (mut positions, mut divisor) = (vec![0], 1);
+        for axis in (0..out.len()).rev() {
+            let (inside, count) = self.window(axis, rest % out[axis], spatial[axis]);
+            rest /= out[axis];
+            positions = inside.iter().flat_map(|i| positions.iter().map(move |p| p + i * scale)).collect();
+            divisor *= count;
+            scale *= spatial[axis];
+        }
+        (positions, divisor)
+    }
+}

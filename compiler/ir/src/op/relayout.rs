@@ -1,0 +1,56 @@
+//! `relayout`: the same tensor in another memory order.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::Array;
+use crate::attr::attr_enum;
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::types::{Layout, TensorType};
+
+attr_enum! {
+    /// The memory orders, as attribute words.
+    pub enum Order {
+        /// [`Layout::Nchw`]
+        Nchw = "nchw",
+        /// [`Layout::Nhwc`]
+        Nhwc = "nhwc",
+    }
+}
+
+op! {
+    /// Its operand, element for element; only the layout in the type differs.
+    pub struct Relayout = "relayout" {
+        /// The memory order of the result.
+        to: Order,
+    }
+}
+
+impl From<Order> for Layout {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Nchw => Layout::Nchw,
+            Order::Nhwc => Layout::Nhwc,
+        }
+    }
+}
+
+impl OpDef for Relayout {
+    const NAME: &'static str = "relayout";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?.ty;
+        if x.shape.rank() < 3 {
+            return Err(operands.shape_error(0, "rank 3 or more", &x.shape));
+        }
+        Ok(smallvec![TensorType { layout: self.to.into(), ..x.clone() }])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        QuantRule::SameScale
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        smallvec![operands[0].expect("inferred").array.clone()]
+    }
+}

@@ -1,0 +1,170 @@
+//! `resize`: interpolation to another extent (ONNX Resize, Upsample).
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::Array;
+use crate::attr::{Floats, Sizes, attr_enum};
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::types::{Shape, TensorType};
+
+attr_enum! {
+    /// How elements between grid points come about.
+    pub enum ResizeMode {
+        /// The nearest one.
+        Nearest = "nearest",
+        /// Linear between the two nearest along each axis.
+        Linear = "linear",
+    }
+}
+
+attr_enum! {
+    /// How an output coordinate becomes an input coordinate (ONNX `coordinate_transformation_mode`).
+    pub enum Coordinates {
+        /// `(i + 0.5) / scale - 0.5`
+        HalfPixel = "half_pixel",
+        /// Half pixel, but 0 for an output of extent 1.
+        PytorchHalfPixel = "pytorch_half_pixel",
+        /// `i / scale`
+        Asymmetric = "asymmetric",
+        /// `i * (input - 1) / (output - 1)`
+        AlignCorners = "align_corners",
+    }
+}
+
+attr_enum! {
+    /// Which neighbour is nearest (ONNX `nearest_mode`).
+    pub enum NearestMode {
+        /// The nearer one, the lower at a tie.
+        RoundPreferFloor = "round_prefer_floor",
+        /// The nearer one, the upper at a tie.
+        RoundPreferCeil = "round_prefer_ceil",
+        /// The lower.
+        Floor = "floor",
+        /// The upper.
+        Ceil = "ceil",
+    }
+}
+
+op! {
+    /// Interpolates to `sizes`.
+    ///
+    /// Operand: `x`; `linear` wants floats.
+    pub struct Resize = "resize" {
+        /// How elements between grid points come about.
+        mode: ResizeMode = ResizeMode::Nearest,
+        /// How an output coordinate becomes an input coordinate.
+        coordinates: Coordinates = Coordinates::HalfPixel,
+        /// Which neighbour is nearest.
+        nearest: NearestMode = NearestMode::RoundPreferFloor,
+        /// Output extents, one an axis.
+        sizes: Sizes,
+        /// Output per input extent where the model states it; the quotient of the extents if empty.
+        scales: Floats = Floats::new(),
+    }
+}
+
+impl Resize {
+    /// The input coordinate of output coordinate `at` along `axis`.
+    #[must_use]
+    pub fn coordinate(&self, axis: usize, at: usize, input: usize) -> f32 {
+        let output = self.sizes[axis];
+        if output == input && self.scales.get(axis).is_none_or(|s| *s == 1.0) {
+            return at as f32;
+        }
+        let scale = self.scales.get(axis).copied().unwrap_or(output as f32 / input as f32);
+        let at = at as f32;
+        match self.coordinates {
+            Coordinates::HalfPixel => (at + 0.5) / scale - 0.5,
+            Coordinates::PytorchHalfPixel if output == 1 => 0.0,
+            Coordinates::PytorchHalfPixel => (at + 0.5) / scale - 0.5,
+            Coordinates::Asymmetric => at / scale,
+            Coordinates::AlignCorners if output == 1 => 0.0,
+            Coordinates::AlignCorners => at * (input - 1) as f32 / (output - 1) as f32,
+        }
+    }
+
+    /// The input elements that output coordinate `at` along `axis` mixes: `(index, weight)` of two neighbours; in
+    /// `nearest` mode the second weighs nothing.
+    #[must_use]
+    pub fn neighbours(&self, axis: usize, at: usize, input: usize) -> [(usize, f32); 2] {
+        let x = self.coordinate(axis, at, input);
+        let inside = |i: f32| (i.max(0.0) as usize).min(input - 1);
+        match self.mode {
+            ResizeMode::Nearest => {
+                let i = match self.nearest {
+                    NearestMode::RoundPreferFloor => (x - 0.5).ceil(),
+                    NearestMode::RoundPreferCeil => (x + 0.5).floor(),
+                    NearestMode::Floor => x.floor(),
+                    NearestMode::Ceil => x.ceil(),
+                };
+                [(inside(i), 1.0), (0, 0.0)]
+            }
+            ResizeMode::Linear => {
+                let x = x.clamp(0.0, (input - 1) as f32);
+                let low = x.floor();
+                [(inside(low), 1.0 - (x - low)), (inside(low + 1.0), x - low)]
+            }
+        }
+    }
+}
+
+impl OpDef for Resize {
+    const NAME: &'static str = "resize";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?.ty;
+        let rank = x.shape.rank();
+        if self.sizes.len() != rank || !(self.scales.is_empty() || self.scales.len() == rank) {
+            return Err(operands.attr_error("sizes", format!("sizes and scales want {rank} entries")));
+        }
+        if x.shape.contains(&0) || self.scales.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+            return Err(operands.attr_error("scales", "wants positive numbers and a non-empty tensor"));
+        }
+        if self.mode == ResizeMode::Linear && !x.dtype.is_float() {
+            return Err(operands.dtype_error(0, "a float", x.dtype));
+        }
+        Ok(smallvec![TensorType::moved(x, Shape::new(&self.sizes))])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        if self.mode == ResizeMode::Nearest { QuantRule::SameScale } else { QuantRule::FloatOnly }
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let mut x = operands[0].expect("inferred").array.clone();
+        // Axis by axis: the interpolation is separable.
+        for axis in 0..x.shape.rank() {
+            if self.sizes[axis] != x.shape[axis] {
+                x = self.along(axis, &x);
+            }
+        }
+        smallvec![x.rounded()]
+    }
+}
+
+impl Resize {
+    fn along(&self, axis: usize, x: &Array) -> Array {
+        let (input, inner) = (x.shape[axis], x.shape.strides()[axis]);
+        let mut shape = x.shape.clone();
+        shape[axis] = self.sizes[axis];
+        let taps: Vec<_> = (0..shape[axis]).map(|at| self.neighbours(axis, at, input)).collect();
+        let position = |at: usize, neighbour: usize| {
+            let (outer, rest) = (at / (shape[axis] * inner), at % (shape[axis] * inner));
+            let (index, weight) = taps[rest / inner][neighbour];
+            (outer * input * inner + index * inner + rest % inner, weight)
+        };
+        let n = shape.elements();
+        let data = if self.mode == ResizeMode::Nearest {
+            x.data.gather((0..n).map(|at| position(at, 0).0))
+        } else {
+            let v = x.floats();
+            let mix = |at| {
+                let ((i, a), (j, b)) = (position(at, 0), position(at, 1));
+                (f64::from(v[i]) * f64::from(a) + f64::from(v[j]) * f64::from(b)) as f32
+            };
+            crate::tensor::Data::Float((0..n).map(mix).collect())
+        };
+        Array { dtype: x.dtype, shape, data }
+    }
+}

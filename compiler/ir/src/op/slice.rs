@@ -1,0 +1,65 @@
+//! `slice`: every so many elements of a box (ONNX Slice, Split after import).
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::array::{Array, strided};
+use crate::attr::{Ints, Sizes};
+use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::types::{Shape, TensorType};
+
+op! {
+    /// `y[i...] = x[starts + i * steps...]`; all lists have one entry an axis.
+    pub struct Slice = "slice" {
+        /// First element taken along each axis.
+        starts: Sizes,
+        /// Number of elements taken along each axis: the output shape.
+        sizes: Sizes,
+        /// Distance of neighbours taken; negative walks backwards; all 1 if empty.
+        steps: Ints = Ints::new(),
+    }
+}
+
+impl Slice {
+    /// Distance of neighbours taken along `axis`.
+    #[must_use]
+    pub fn step(&self, axis: usize) -> i64 {
+        self.steps.get(axis).copied().unwrap_or(1)
+    }
+}
+
+impl OpDef for Slice {
+    const NAME: &'static str = "slice";
+
+    fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
+        operands.expect_count(1, 1)?;
+        let x = operands.get(0)?.ty;
+        let rank = x.shape.rank();
+        if self.starts.len() != rank || self.sizes.len() != rank || !(self.steps.is_empty() || self.steps.len() == rank) {
+            return Err(operands.attr_error("starts", format!("starts, sizes and steps want {rank} entries")));
+        }
+        for axis in 0..rank {
+            let last = self.starts[axis] as i64 + (self.sizes[axis].max(1) as i64 - 1) * self.step(axis);
+            let inside = |i: i64| (0..x.shape[axis] as i64).contains(&i);
+            if self.sizes[axis] > 0 && !(inside(self.starts[axis] as i64) && inside(last)) {
+                let reason = format!("takes {}..={last} of extent {} on axis {axis}", self.starts[axis], x.shape[axis]);
+                return Err(operands.attr_error("sizes", reason));
+            }
+        }
+        Ok(smallvec![TensorType::moved(x, Shape::new(&self.sizes))])
+    }
+
+    fn quant_rule(&self) -> QuantRule {
+        QuantRule::SameScale
+    }
+
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let x = operands[0].expect("inferred").array;
+        let shape = Shape::new(&self.sizes);
+        let strides = x.shape.strides();
+        let offset = self.starts.iter().zip(&strides).map(|(s, d)| s * d).sum();
+        // Wrapping addition walks backwards with a negative stride as well.
+        let steps = (0..shape.rank()).map(|a| (self.step(a) * strides[a] as i64) as usize).collect();
+        let data = x.data.gather(strided(&shape, offset, steps));
+        smallvec![Array { dtype: x.dtype, shape, data }]
+    }
+}

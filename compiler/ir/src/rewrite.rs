@@ -1,0 +1,132 @@
+//! The one way to change a graph: a rewrite is a value that says what comes new and what it replaces.
+//!
+//! A pass looks at the graph, builds a rewrite without touching it, and applies it; so a fusion that finds halfway that
+//! it cannot fire leaves no trace, and every change is seen by one function.
+
+use smallvec::SmallVec;
+
+use crate::epilogue::Epilogue;
+use crate::graph::{Def, Graph, Origin, infer};
+use crate::id::{NodeId, QuantId, ValueId};
+use crate::op::{InferError, Op, Types};
+use crate::tensor::Tensor;
+use crate::types::TensorType;
+
+enum New {
+    Const {
+        name: String,
+        tensor: Tensor,
+        quant: Option<QuantId>,
+    },
+    Node {
+        op: Op,
+        operands: SmallVec<[Option<ValueId>; 4]>,
+        epilogue: Epilogue,
+        types: Types,
+        origin: Origin,
+        order: u32,
+    },
+}
+
+/// New constants and nodes, and the values they stand in for.
+pub struct Rewrite {
+    /// What the rewrite did, for remarks and the log: the name of a pass or fusion.
+    pub label: &'static str,
+    /// The first number free when the rewrite was begun; new values count up from it, as they will in the graph.
+    base: usize,
+    types: Vec<TensorType>,
+    new: Vec<New>,
+    replaced: Vec<(ValueId, ValueId)>,
+}
+
+impl Rewrite {
+    /// A rewrite of `graph`, which must not change before the rewrite is applied.
+    #[must_use]
+    pub fn new(graph: &Graph, label: &'static str) -> Self {
+        Rewrite { label, base: graph.value_count(), types: Vec::new(), new: Vec::new(), replaced: Vec::new() }
+    }
+
+    /// A new constant; `name` may be empty.
+    pub fn constant(&mut self, name: &str, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
+        let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
+        self.new.push(New::Const { name: name.to_owned(), tensor, quant });
+        self.value(ty)
+    }
+
+    /// A new node in the place of the nodes `from`: it takes their origins, and the position of the last of them.
+    /// Output 0 carries `quant` where one is given, else what inference says. Returns output 0.
+    ///
+    /// # Errors
+    /// When operator or steps have no meaning on the operands.
+    pub fn node(
+        &mut self,
+        graph: &Graph,
+        from: &[NodeId],
+        op: impl Into<Op>,
+        operands: &[Option<ValueId>],
+        epilogue: Epilogue,
+        quant: Option<QuantId>,
+    ) -> Result<ValueId, InferError> {
+        let op = op.into();
+        let mut types = infer(&op, operands, &epilogue, &|id| self.ty(graph, id), &|q| graph.qparams(q))?;
+        if quant.is_some() {
+            types[0].quant = quant;
+        }
+        let mut origin = Origin::default();
+        from.iter().for_each(|id| origin.unite(&graph.node(*id).origin));
+        let order = from.iter().map(|id| graph.node(*id).order).max().unwrap_or(0);
+        let first = self.value(types[0].clone());
+        types[1..].iter().for_each(|ty| _ = self.value(ty.clone()));
+        let operands = operands.iter().copied().collect();
+        self.new.push(New::Node { op, operands, epilogue, types, origin, order });
+        Ok(first)
+    }
+
+    /// Every use of `old` becomes a use of `new`, which takes over its name if it has none.
+    pub fn replace(&mut self, old: ValueId, new: ValueId) {
+        self.replaced.push((old, new));
+    }
+
+    /// The type of a value of the graph or of this rewrite.
+    #[must_use]
+    pub fn ty<'a>(&'a self, graph: &'a Graph, id: ValueId) -> &'a TensorType {
+        match id.index().checked_sub(self.base) {
+            Some(index) => &self.types[index],
+            None => graph.ty(id),
+        }
+    }
+
+    fn value(&mut self, ty: TensorType) -> ValueId {
+        self.types.push(ty);
+        ValueId::new(self.base + self.types.len() - 1)
+    }
+}
+
+impl Graph {
+    /// Carries out a rewrite: adds what is new, redirects uses, removes what nothing reads any more. Returns the nodes
+    /// added.
+    pub fn apply(&mut self, rewrite: Rewrite) -> Vec<NodeId> {
+        assert_eq!(rewrite.base, self.value_count(), "the graph has changed since the rewrite was begun");
+        let mut added = Vec::new();
+        for new in rewrite.new {
+            match new {
+                New::Const { name, tensor, quant } => _ = self.add_const(&name, tensor, quant),
+                New::Node { op, operands, epilogue, types, origin, order } => {
+                    added.push(self.insert(op, operands, epilogue, types, origin, order));
+                }
+            }
+        }
+        for (old, new) in rewrite.replaced {
+            let producer = match self.value(old).def {
+                Def::Node { node, .. } => Some(node),
+                _ => None,
+            };
+            self.replace_uses_but(old, new, &added);
+            if let Some(node) = producer {
+                self.remove_if_dead(node);
+            }
+        }
+        added.retain(|id| self.get(*id).is_some());
+        added
+    }
+}

@@ -1,0 +1,257 @@
+//! The table of scalar functions: every elementwise ONNX operator is a row here, and nothing else.
+//!
+//! A row gives the text name, the ONNX operator of the same meaning, the number of arguments, and the meaning itself.
+//! The evaluator, constant folding, 256-entry tables and generated code all go by these rows.
+
+/// What a scalar function computes.
+#[derive(Clone, Copy)]
+pub enum Meaning {
+    /// Numbers to a number of the same type. Unused arguments are passed as zero.
+    Arithmetic {
+        /// On floats, each call one rounding if `exact`, else within the function's stated error.
+        float: fn(f32, f32, f32) -> f32,
+        /// On integers, before wrapping to the type; `None` where the function has no meaning on integers.
+        int: Option<fn(i64, i64, i64) -> i64>,
+        /// Whether the float form is made of IEEE operations only, so that every target computes the same bits.
+        exact: bool,
+    },
+    /// Two numbers of one type to a truth value.
+    Comparison {
+        /// On floats.
+        float: fn(f32, f32) -> bool,
+        /// On integers.
+        int: fn(i64, i64) -> bool,
+    },
+    /// Truth values (or, for the bitwise functions, integers) to the same.
+    Logic(fn(i64, i64) -> i64),
+    /// The second argument where the first is true, else the third.
+    Select,
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $onnx:literal $arity:literal $meaning:expr;)*) => {
+        /// A scalar function; see the module's documentation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Function {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Function {
+            /// All functions, in declaration order.
+            pub const ALL: &'static [Function] = &[$(Function::$variant),*];
+
+            /// The name in the text form.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Function::$variant => $name,)* }
+            }
+
+            /// The ONNX operator with this meaning; empty where there is none.
+            #[must_use]
+            pub fn onnx(self) -> &'static str {
+                match self { $(Function::$variant => $onnx,)* }
+            }
+
+            /// The number of arguments.
+            #[must_use]
+            pub fn arity(self) -> usize {
+                match self { $(Function::$variant => $arity,)* }
+            }
+
+            /// What it computes.
+            #[must_use]
+            pub fn meaning(self) -> Meaning {
+                match self { $(Function::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+/// Float-only, made of IEEE operations.
+const fn exact(float: fn(f32, f32, f32) -> f32) -> Meaning {
+    Meaning::Arithmetic { float, int: None, exact: true }
+}
+
+/// Float-only, approximated by generated code within a stated error.
+const fn rounded(float: fn(f32, f32, f32) -> f32) -> Meaning {
+    Meaning::Arithmetic { float, int: None, exact: false }
+}
+
+/// On floats, made of IEEE operations, and on integers.
+const fn both(float: fn(f32, f32, f32) -> f32, int: fn(i64, i64, i64) -> i64) -> Meaning {
+    Meaning::Arithmetic { float, int: Some(int), exact: true }
+}
+
+const fn comparison(float: fn(f32, f32) -> bool, int: fn(i64, i64) -> bool) -> Meaning {
+    Meaning::Comparison { float, int }
+}
+
+/// `1 / (1 + exp(-x))`, the form that neither overflows nor loses the small end.
+fn sigmoid(x: f32) -> f32 {
+    let e = libm::expf(-x.abs());
+    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+}
+
+/// ONNX Max and Min: NaN if either is.
+fn maximum(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn minimum(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a < b { a } else { b }
+}
+
+functions! {
+    /// `|x|`
+    Abs "abs" "Abs" 1 both(|x, _, _| x.abs(), |x, _, _| x.wrapping_abs());
+    /// `x + y`
+    Add "add" "Add" 2 both(|x, y, _| x + y, |x, y, _| x.wrapping_add(y));
+    /// Both, on truth values.
+    And "and" "And" 2 Meaning::Logic(|x, y| x & y);
+    /// The least integer not below `x`.
+    Ceil "ceil" "Ceil" 1 exact(|x, _, _| x.ceil());
+    /// `min(max(x, low), high)`; NaN stays NaN.
+    Clip "clip" "" 3 both(|x, low, high| minimum(maximum(x, low), high), |x, low, high| x.max(low).min(high));
+    /// Cosine of radians.
+    Cos "cos" "Cos" 1 rounded(|x, _, _| libm::cosf(x));
+    /// `x / y`; on integers towards zero, 0 where `y` is 0.
+    Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| x.checked_div(y).unwrap_or(0));
+    /// `x` where positive, else `alpha (exp(x) - 1)`.
+    Elu "elu" "" 2 rounded(|x, alpha, _| if x > 0.0 { x } else { alpha * libm::expm1f(x) });
+    /// `x == y`
+    Equal "equal" "Equal" 2 comparison(|x, y| x == y, |x, y| x == y);
+    /// The Gauss error function.
+    Erf "erf" "Erf" 1 rounded(|x, _, _| libm::erff(x));
+    /// The exponential.
+    Exp "exp" "Exp" 1 rounded(|x, _, _| libm::expf(x));
+    /// The greatest integer not above `x`.
+    Floor "floor" "Floor" 1 exact(|x, _, _| x.floor());
+    /// `x Φ(x)` with the normal distribution function by erf.
+    Gelu "gelu" "" 1 rounded(|x, _, _| 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)));
+    /// `x > y`
+    Greater "greater" "Greater" 2 comparison(|x, y| x > y, |x, y| x > y);
+    /// `x >= y`
+    GreaterOrEqual "greater_or_equal" "GreaterOrEqual" 2 comparison(|x, y| x >= y, |x, y| x >= y);
+    /// `max(0, min(1, alpha x + beta))`
+    HardSigmoid "hard_sigmoid" "" 3 exact(|x, alpha, beta| minimum(maximum(alpha * x + beta, 0.0), 1.0));
+    /// `x hard_sigmoid(x)` with alpha = 1/6 and beta = 0.5.
+    HardSwish "hard_swish" "HardSwish" 1 exact(|x, _, _| x * minimum(maximum(x * (1.0 / 6.0) + 0.5, 0.0), 1.0));
+    /// `x` where not negative, else `alpha x`.
+    LeakyRelu "leaky_relu" "" 2 exact(|x, alpha, _| if x >= 0.0 { x } else { alpha * x });
+    /// `x < y`
+    Less "less" "Less" 2 comparison(|x, y| x < y, |x, y| x < y);
+    /// `x <= y`
+    LessOrEqual "less_or_equal" "LessOrEqual" 2 comparison(|x, y| x <= y, |x, y| x <= y);
+    /// The natural logarithm.
+    Log "log" "Log" 1 rounded(|x, _, _| libm::logf(x));
+    /// The greater; NaN if either is.
+    Max "max" "" 2 both(|x, y, _| maximum(x, y), |x, y, _| x.max(y));
+    /// The lesser; NaN if either is.
+    Min "min" "" 2 both(|x, y, _| minimum(x, y), |x, y, _| x.min(y));
+    /// The remainder with the sign of the divisor on integers, of the dividend on floats (C `fmod`).
+    Mod "mod" "" 2 both(|x, y, _| x % y, |x, y, _| if y == 0 { 0 } else { ((x % y) + y) % y });
+    /// `x y`
+    Mul "mul" "Mul" 2 both(|x, y, _| x * y, |x, y, _| x.wrapping_mul(y));
+    /// `-x`
+    Neg "neg" "Neg" 1 both(|x, _, _| -x, |x, _, _| x.wrapping_neg());
+    /// The other truth value.
+    Not "not" "Not" 1 Meaning::Logic(|x, _| 1 - x);
+    /// Either, on truth values.
+    Or "or" "Or" 2 Meaning::Logic(|x, y| x | y);
+    /// `x` where not negative, else `slope x`.
+    Prelu "prelu" "PRelu" 2 exact(|x, slope, _| if x >= 0.0 { x } else { slope * x });
+    /// `x` to the power `y`.
+    Pow "pow" "" 2 Meaning::Arithmetic {
+        float: |x, y, _| libm::powf(x, y),
+        int: Some(|x, y, _| u32::try_from(y).map_or(0, |y| x.wrapping_pow(y))),
+        exact: false,
+    };
+    /// `1 / x`
+    Reciprocal "reciprocal" "Reciprocal" 1 exact(|x, _, _| 1.0 / x);
+    /// `max(x, 0)`; NaN stays NaN.
+    Relu "relu" "Relu" 1 both(|x, _, _| maximum(x, 0.0), |x, _, _| x.max(0));
+    /// To the nearest integer, halves to even.
+    Round "round" "Round" 1 exact(|x, _, _| x.round_ties_even());
+    /// The second argument where the first is true, else the third.
+    Select "select" "Where" 3 Meaning::Select;
+    /// `1 / (1 + exp(-x))`
+    Sigmoid "sigmoid" "Sigmoid" 1 rounded(|x, _, _| sigmoid(x));
+    /// -1, 0 or 1.
+    Sign "sign" "Sign" 1 both(|x, _, _| if x == 0.0 || x.is_nan() { x } else { x.signum() }, |x, _, _| x.signum());
+    /// `x sigmoid(x)`, also called Swish.
+    Silu "silu" "" 1 rounded(|x, _, _| x * sigmoid(x));
+    /// Sine of radians.
+    Sin "sin" "Sin" 1 rounded(|x, _, _| libm::sinf(x));
+    /// `log(1 + exp(x))`
+    Softplus "softplus" "Softplus" 1 rounded(|x, _, _| maximum(x, 0.0) + libm::log1pf(libm::expf(-x.abs())));
+    /// `x / (1 + |x|)`
+    Softsign "softsign" "Softsign" 1 exact(|x, _, _| x / (1.0 + x.abs()));
+    /// The square root.
+    Sqrt "sqrt" "Sqrt" 1 exact(|x, _, _| x.sqrt());
+    /// `x - y`
+    Sub "sub" "Sub" 2 both(|x, y, _| x - y, |x, y, _| x.wrapping_sub(y));
+    /// The hyperbolic tangent.
+    Tanh "tanh" "Tanh" 1 rounded(|x, _, _| libm::tanhf(x));
+    /// Exactly one, on truth values.
+    Xor "xor" "Xor" 2 Meaning::Logic(|x, y| x ^ y);
+}
+
+impl Function {
+    /// The function of this name in the text form.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Function> {
+        Function::ALL.iter().copied().find(|f| f.name() == name)
+    }
+
+    /// The function with the meaning of this ONNX operator, where operator and function agree without attributes.
+    #[must_use]
+    pub fn from_onnx(op_type: &str) -> Option<Function> {
+        Function::ALL.iter().copied().find(|f| !f.onnx().is_empty() && f.onnx() == op_type)
+    }
+
+    /// Whether every target computes the same bits.
+    #[must_use]
+    pub fn is_exact(self) -> bool {
+        !matches!(self.meaning(), Meaning::Arithmetic { exact: false, .. })
+    }
+
+    /// Whether the result never decreases as the first argument grows, the others held.
+    #[must_use]
+    pub fn is_monotonic(self) -> bool {
+        matches!(self, Function::Relu | Function::Clip | Function::Max | Function::Min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_and_names_unique() {
+        let names: Vec<_> = Function::ALL.iter().map(|f| f.name()).collect();
+        let mut sorted: Vec<_> = Function::ALL.iter().map(|f| format!("{f:?}")).collect();
+        let declared = sorted.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(names.len(), sorted.len());
+        let close = declared.iter().zip(&sorted).filter(|(a, b)| a == b).count();
+        assert!(close >= sorted.len() - 4, "rows drifted from alphabetical order");
+        for f in Function::ALL {
+            assert_eq!(Function::from_name(f.name()), Some(*f));
+        }
+    }
+
+    #[test]
+    fn sigmoid_neither_overflows_nor_flushes() {
+        assert_eq!(sigmoid(-1e30), 0.0);
+        assert_eq!(sigmoid(1e30), 1.0);
+        assert!(sigmoid(-80.0) > 0.0);
+    }
+
+    #[test]
+    fn max_keeps_nan_from_either_side() {
+        assert!(maximum(f32::NAN, 1.0).is_nan());
+        assert!(maximum(1.0, f32::NAN).is_nan());
+        assert!(minimum(1.0, f32::NAN).is_nan());
+    }
+}

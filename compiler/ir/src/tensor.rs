@@ -1,0 +1,202 @@
+//! Tensors of known contents: constants, and the data that goes in and out of evaluation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use half::{bf16, f16};
+
+use crate::types::{DType, Shape};
+
+/// A tensor stored densely in row-major order, little-endian, four-bit elements one to a byte. Cloning shares the bytes.
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Shape,
+    bytes: Arc<[u8]>,
+}
+
+/// The byte count of a tensor does not follow from its type and shape.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{shape}x{dtype} takes {expected} bytes, got {got}")]
+pub struct SizeMismatch {
+    /// Element type.
+    pub dtype: DType,
+    /// Extents.
+    pub shape: Shape,
+    /// Bytes that type and shape ask for.
+    pub expected: usize,
+    /// Bytes given.
+    pub got: usize,
+}
+
+impl Tensor {
+    /// A tensor over these bytes.
+    ///
+    /// # Errors
+    /// When the number of bytes does not fit type and shape.
+    pub fn new(dtype: DType, shape: Shape, bytes: impl Into<Arc<[u8]>>) -> Result<Self, SizeMismatch> {
+        let bytes = bytes.into();
+        let expected = shape.elements() * dtype.byte_size();
+        if bytes.len() != expected {
+            return Err(SizeMismatch { dtype, shape, expected, got: bytes.len() });
+        }
+        Ok(Tensor { dtype, shape, bytes })
+    }
+
+    /// A tensor of type `dtype` with these numbers, each rounded (floats to nearest even) or wrapped (integers) to the type.
+    #[must_use]
+    pub fn from_array(dtype: DType, shape: Shape, data: &Data) -> Self {
+        let mut bytes = Vec::with_capacity(shape.elements() * dtype.byte_size());
+        match data {
+            Data::Float(v) => {
+                assert!(dtype.is_float(), "float data for {dtype}");
+                for &x in v {
+                    match dtype {
+                        DType::F16 => bytes.extend(f16::from_f32(x).to_le_bytes()),
+                        DType::Bf16 => bytes.extend(bf16::from_f32(x).to_le_bytes()),
+                        DType::F64 => bytes.extend(f64::from(x).to_le_bytes()),
+                        _ => bytes.extend(x.to_le_bytes()),
+                    }
+                }
+            }
+            Data::Int(v) => {
+                assert!(!dtype.is_float(), "integer data for {dtype}");
+                let size = dtype.byte_size();
+                for &x in v {
+                    bytes.extend_from_slice(&dtype.wrap(x).to_le_bytes()[..size]);
+                }
+            }
+        }
+        Tensor::new(dtype, shape, bytes).expect("as many numbers as the shape has elements")
+    }
+
+    /// A tensor of singles.
+    #[must_use]
+    pub fn f32(shape: &[usize], values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Tensor::new(DType::F32, Shape::new(shape), bytes).expect("as many numbers as the shape has elements")
+    }
+
+    /// A tensor of integers of type `dtype`, wrapped to it.
+    #[must_use]
+    pub fn int(dtype: DType, shape: &[usize], values: &[i64]) -> Self {
+        Tensor::from_array(dtype, Shape::new(shape), &Data::Int(values.to_vec()))
+    }
+
+    /// Element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Extents.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The elements' bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same bytes under another shape with as many elements.
+    #[must_use]
+    pub fn reshaped(&self, shape: Shape) -> Self {
+        assert_eq!(shape.elements(), self.shape.elements(), "a reshape keeps the number of elements");
+        Tensor { dtype: self.dtype, shape, bytes: Arc::clone(&self.bytes) }
+    }
+
+    /// The elements as numbers; half precision widens exactly, doubles round to single.
+    #[must_use]
+    pub fn data(&self) -> Data {
+        fn floats<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Data {
+            Data::Float(bytes.chunks_exact(N).map(|c| f(c.try_into().expect("chunk of N"))).collect())
+        }
+        fn ints<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> i64) -> Data {
+            Data::Int(bytes.chunks_exact(N).map(|c| f(c.try_into().expect("chunk of N"))).collect())
+        }
+        let bytes = &self.bytes;
+        match self.dtype {
+            DType::F32 => floats(bytes, f32::from_le_bytes),
+            DType::F16 => floats(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            DType::Bf16 => floats(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::F64 => floats(bytes, |b| f64::from_le_bytes(b) as f32),
+            DType::I4 | DType::I8 => ints(bytes, |b| i64::from(i8::from_le_bytes(b))),
+            DType::U4 | DType::U8 | DType::Bool => ints(bytes, |b| i64::from(u8::from_le_bytes(b))),
+            DType::I16 => ints(bytes, |b| i64::from(i16::from_le_bytes(b))),
+            DType::U16 => ints(bytes, |b| i64::from(u16::from_le_bytes(b))),
+            DType::I32 => ints(bytes, |b| i64::from(i32::from_le_bytes(b))),
+            DType::U32 => ints(bytes, |b| i64::from(u32::from_le_bytes(b))),
+            DType::I64 => ints(bytes, i64::from_le_bytes),
+            DType::U64 => ints(bytes, |b| u64::from_le_bytes(b) as i64),
+        }
+    }
+
+    /// The elements of a float tensor.
+    #[must_use]
+    pub fn to_f32s(&self) -> Option<Vec<f32>> {
+        match self.data() {
+            Data::Float(v) => Some(v),
+            Data::Int(_) => None,
+        }
+    }
+
+    /// The elements of an integer or truth-value tensor.
+    #[must_use]
+    pub fn to_ints(&self) -> Option<Vec<i64>> {
+        match self.data() {
+            Data::Int(v) => Some(v),
+            Data::Float(_) => None,
+        }
+    }
+
+    /// The one element that all elements equal, as stored; `None` for an empty tensor or one that varies.
+    #[must_use]
+    pub fn splat(&self) -> Option<&[u8]> {
+        let first = self.bytes.get(..self.dtype.byte_size())?;
+        self.bytes.chunks_exact(first.len()).all(|c| c == first).then_some(first)
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({}x{})", self.shape, self.dtype)
+    }
+}
+
+/// Numbers in the form in which evaluation works on them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Numbers of a float type, as singles.
+    Float(Vec<f32>),
+    /// Numbers of an integer type, or truth values 0 and 1.
+    Int(Vec<i64>),
+}
+
+impl Data {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Data::Float(v) => v.len(),
+            Data::Int(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements at `indices`, in that order.
+    #[must_use]
+    pub fn gather(&self, indices: impl Iterator<Item = usize>) -> Data {
+        match self {
+            Data::Float(v) => Data::Float(indices.map(|i| v[i]).collect()),
+            Data::Int(v) => Data::Int(indices.map(|i| v[i]).collect()),
+        }
+    }
+}

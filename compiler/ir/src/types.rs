@@ -1,0 +1,279 @@
+//! What a tensor is: element type, shape, memory order, quantization.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::id::QuantId;
+
+macro_rules! dtypes {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $bits:literal $onnx:literal;)*) => {
+        /// An element type.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DType {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl DType {
+            /// All element types, in declaration order.
+            pub const ALL: &'static [DType] = &[$(DType::$variant),*];
+
+            /// The name used in the text form, such as `f32`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(DType::$variant => $name,)* }
+            }
+
+            /// Bits of one element as the type counts them; four-bit elements are still stored one to a byte.
+            #[must_use]
+            pub fn bits(self) -> usize {
+                match self { $(DType::$variant => $bits,)* }
+            }
+
+            /// The number of this type in ONNX's `TensorProto.DataType`.
+            #[must_use]
+            pub fn onnx(self) -> i32 {
+                match self { $(DType::$variant => $onnx,)* }
+            }
+        }
+    };
+}
+
+dtypes! {
+    /// IEEE single precision.
+    F32 "f32" 32 1;
+    /// IEEE half precision.
+    F16 "f16" 16 10;
+    /// The upper half of a single.
+    Bf16 "bf16" 16 16;
+    /// IEEE double precision.
+    F64 "f64" 64 11;
+    /// Signed four bits.
+    I4 "i4" 4 22;
+    /// Unsigned four bits.
+    U4 "u4" 4 21;
+    /// Signed eight bits.
+    I8 "i8" 8 3;
+    /// Unsigned eight bits.
+    U8 "u8" 8 2;
+    /// Signed sixteen bits.
+    I16 "i16" 16 5;
+    /// Unsigned sixteen bits.
+    U16 "u16" 16 4;
+    /// Signed 32 bits.
+    I32 "i32" 32 6;
+    /// Unsigned 32 bits.
+    U32 "u32" 32 12;
+    /// Signed 64 bits.
+    I64 "i64" 64 7;
+    /// Unsigned 64 bits.
+    U64 "u64" 64 13;
+    /// A truth value, one byte, 0 or 1.
+    Bool "bool" 8 9;
+}
+
+impl DType {
+    /// The type of this name in the text form.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<DType> {
+        DType::ALL.iter().copied().find(|d| d.name() == name)
+    }
+
+    /// The type of this number in ONNX's `TensorProto.DataType`.
+    #[must_use]
+    pub fn from_onnx(number: i32) -> Option<DType> {
+        DType::ALL.iter().copied().find(|d| d.onnx() == number)
+    }
+
+    /// Bytes of one stored element.
+    #[must_use]
+    pub fn byte_size(self) -> usize {
+        self.bits().div_ceil(8)
+    }
+
+    /// Whether elements are floating-point numbers.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F16 | DType::Bf16 | DType::F64)
+    }
+
+    /// Whether elements are integers; truth values are not.
+    #[must_use]
+    pub fn is_integer(self) -> bool {
+        !self.is_float() && self != DType::Bool
+    }
+
+    /// The least and greatest integer of an integer type of at most 32 bits; `None` for all others.
+    #[must_use]
+    pub fn integer_range(self) -> Option<(i64, i64)> {
+        let bits = self.bits() as u32;
+        match self {
+            DType::I4 | DType::I8 | DType::I16 | DType::I32 => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
+            DType::U4 | DType::U8 | DType::U16 | DType::U32 => Some((0, (1 << bits) - 1)),
+            _ => None,
+        }
+    }
+
+    /// The integer that storing `x` in this type yields: two's complement, low bits kept.
+    #[must_use]
+    pub fn wrap(self, x: i64) -> i64 {
+        match self {
+            DType::I4 => (x << 60) >> 60,
+            DType::U4 => x & 0xf,
+            DType::I8 => i64::from(x as i8),
+            DType::U8 => i64::from(x as u8),
+            DType::I16 => i64::from(x as i16),
+            DType::U16 => i64::from(x as u16),
+            DType::I32 => i64::from(x as i32),
+            DType::U32 => i64::from(x as u32),
+            DType::Bool => i64::from(x != 0),
+            _ => x,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The extents of a tensor, outermost first; empty for a scalar. Extents are numbers: symbols are bound at import.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Shape(SmallVec<[usize; 6]>);
+
+impl Shape {
+    /// The shape with these extents.
+    #[must_use]
+    pub fn new(dims: &[usize]) -> Self {
+        Shape(SmallVec::from_slice(dims))
+    }
+
+    /// The shape of a scalar.
+    #[must_use]
+    pub fn scalar() -> Self {
+        Shape::default()
+    }
+
+    /// The number of axes.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of elements: the product of the extents, 1 for a scalar.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// The distance in elements between neighbours along each axis in row-major order.
+    #[must_use]
+    pub fn strides(&self) -> SmallVec<[usize; 6]> {
+        let mut strides = SmallVec::from_elem(1, self.rank());
+        for axis in (1..self.rank()).rev() {
+            strides[axis - 1] = strides[axis] * self.0[axis];
+        }
+        strides
+    }
+
+    /// The shape that NumPy's (and ONNX's multidirectional) broadcasting of the two yields, if they are compatible.
+    #[must_use]
+    pub fn broadcast(&self, other: &Shape) -> Option<Shape> {
+        let rank = self.rank().max(other.rank());
+        let dim = |shape: &Shape, axis: usize| (axis + shape.rank()).checked_sub(rank).map_or(1, |a| shape[a]);
+        (0..rank)
+            .map(|axis| match (dim(self, axis), dim(other, axis)) {
+                (a, b) if a == b => Some(a),
+                (1, b) => Some(b),
+                (a, 1) => Some(a),
+                _ => None,
+            })
+            .collect::<Option<_>>()
+            .map(Shape)
+    }
+}
+
+impl std::ops::Deref for Shape {
+    type Target = [usize];
+
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Shape {
+    fn deref_mut(&mut self) -> &mut [usize] {
+        &mut self.0
+    }
+}
+
+impl FromIterator<usize> for Shape {
+    fn from_iter<I: IntoIterator<Item = usize>>(dims: I) -> Self {
+        Shape(dims.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    /// `1x3x224x224`; `scalar` for no axes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("scalar");
+        }
+        for (axis, dim) in self.0.iter().enumerate() {
+            let separator = if axis == 0 { "" } else { "x" };
+            write!(f, "{separator}{dim}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The order in memory of the elements of a tensor; the shape's axes keep their meaning in either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Layout {
+    /// Row-major: the last axis is innermost.
+    #[default]
+    Nchw,
+    /// Axis 1, the channels, is innermost; the others keep their order. For rank 3 and more.
+    Nhwc,
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorType {
+    /// Element type as stored.
+    pub dtype: DType,
+    /// Extents.
+    pub shape: Shape,
+    /// Memory order.
+    pub layout: Layout,
+    /// What stored integers mean as real numbers, for quantized tensors.
+    pub quant: Option<QuantId>,
+}
+
+impl TensorType {
+    /// A row-major tensor without quantization.
+    #[must_use]
+    pub fn new(dtype: DType, shape: Shape) -> Self {
+        TensorType { dtype, shape, layout: Layout::Nchw, quant: None }
+    }
+
+    /// The same type with these quantization parameters.
+    #[must_use]
+    pub fn with_quant(mut self, quant: Option<QuantId>) -> Self {
+        self.quant = quant;
+        self
+    }
+
+    /// Bytes of the tensor, stored densely.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.shape.elements() * self.dtype.byte_size()
+    }
+}
