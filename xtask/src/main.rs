@@ -1,2 +1,112 @@
-//! Placeholder.
-fn main() {}
+//! The project's own tasks, `cargo xtask TASK`: one file a task, listed in [`TASKS`].
+//!
+//! This crate depends on nothing that needs LLVM, because `setup` is what installs LLVM. The exit code is 0 when the
+//! task did its job, the code of the command that failed where there is one, and 1 or 2 (usage) otherwise.
+
+mod demo;
+mod llvm;
+mod package_manager;
+mod process;
+mod python;
+mod ready;
+mod setup;
+mod table;
+mod test;
+mod workspace;
+mod zoo;
+
+use std::process::ExitCode;
+
+use process::Failure;
+
+/// A task: what the user types, one line of help, and the function that does it.
+struct Task {
+    name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    run: fn(&[String]) -> Result<(), Failure>,
+}
+
+const TASKS: &[Task] = &[
+    Task {
+        name: "demo",
+        arguments: "",
+        summary: "compile the shipped classifier in f32 and int8, run both, print the comparison",
+        run: demo::run,
+    },
+    Task {
+        name: "ready",
+        arguments: "",
+        summary: "all that a change must pass: format, clippy, tests, documentation",
+        run: ready::run,
+    },
+    Task {
+        name: "setup",
+        arguments: "",
+        summary: "install LLVM 19 and a C compiler where they are missing",
+        run: setup::run,
+    },
+    Task {
+        name: "test",
+        arguments: "[CARGO TEST ARGUMENT ...]",
+        summary: "setup, then all tests of the workspace",
+        run: test::run,
+    },
+    Task {
+        name: "zoo",
+        arguments: "[NETWORK ...|all]",
+        summary: "a virtual environment with ONNX Runtime, and the benchmark networks",
+        run: zoo::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        None => Err(Failure::Usage(usage())),
+        Some((name, _)) if matches!(name.as_str(), "help" | "--help" | "-h") => {
+            println!("{}", usage());
+            Ok(())
+        }
+        Some((name, rest)) => match TASKS.iter().find(|task| task.name == name) {
+            Some(task) => (task.run)(rest),
+            None => Err(Failure::Usage(format!("no task `{name}`\n\n{}", usage()))),
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn usage() -> String {
+    let rows: Vec<_> = TASKS
+        .iter()
+        .map(|task| {
+            let call = format!("  {} {}", task.name, task.arguments);
+            [call, task.summary.to_owned()]
+        })
+        .collect();
+    format!(
+        "usage: cargo xtask TASK\n\n{}",
+        table::columns(&rows, &[table::Align::Left; 2])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_sorted_and_all_in_the_usage() {
+        assert!(TASKS.is_sorted_by_key(|task| task.name));
+        let usage = usage();
+        for task in TASKS {
+            assert!(usage.contains(&format!("  {}", task.name)), "{}", task.name);
+            assert!(usage.contains(task.summary), "{}", task.name);
+        }
+    }
+}

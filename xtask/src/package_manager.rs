@@ -1,0 +1,239 @@
+//! The package managers that `setup` knows, and what LLVM 19 and a C compiler are called in each.
+
+use std::io::IsTerminal;
+use std::process::Command;
+
+use crate::process::{self, Failure};
+
+/// A package manager: its commands, and its names for what the build needs.
+#[derive(Debug)]
+pub(crate) struct PackageManager {
+    /// The program to run.
+    pub(crate) program: &'static str,
+    /// Arguments that bring the package lists up to date, where that is a step of its own.
+    refresh: Option<&'static [&'static str]>,
+    /// Arguments before the package names.
+    install: &'static [&'static str],
+    /// Whether it must run as root.
+    as_root: bool,
+    /// LLVM 19 with headers, and what its static libraries link (a release build that carries LLVM inside).
+    llvm: &'static [&'static str],
+    /// A C compiler with the C++ library, which LLVM is written with.
+    compiler: &'static [&'static str],
+}
+
+/// In order of preference where a machine has several.
+pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
+    PackageManager {
+        program: "apt-get",
+        refresh: Some(&["update"]),
+        install: &["install", "-y", "--no-install-recommends"],
+        as_root: true,
+        llvm: &[
+            "llvm-19-dev",
+            "libpolly-19-dev",
+            "libzstd-dev",
+            "zlib1g-dev",
+        ],
+        compiler: &["g++"],
+    },
+    PackageManager {
+        program: "dnf",
+        refresh: None,
+        install: &["install", "-y"],
+        as_root: true,
+        llvm: &["llvm19-devel", "libzstd-devel", "zlib-devel"],
+        compiler: &["gcc-c++"],
+    },
+    PackageManager {
+        program: "pacman",
+        refresh: None,
+        install: &["-S", "--needed", "--noconfirm"],
+        as_root: true,
+        llvm: &["llvm19", "zstd", "zlib"],
+        compiler: &["gcc"],
+    },
+    PackageManager {
+        program: "brew",
+        refresh: None,
+        install: &["install"],
+        as_root: false,
+        llvm: &["llvm@19", "zstd"],
+        compiler: &["gcc"],
+    },
+];
+
+/// What a build needs from the system.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Need {
+    /// LLVM 19 with headers.
+    Llvm,
+    /// A C compiler and the C++ library.
+    Compiler,
+}
+
+/// How this process may become root.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Privilege {
+    /// It is root.
+    Root,
+    /// By `sudo`, without a password or with somebody there to type one.
+    Sudo,
+    /// Not at all.
+    None,
+}
+
+impl PackageManager {
+    /// The packages for these needs, in the table's order.
+    pub(crate) fn packages(&self, needs: &[Need]) -> Vec<&'static str> {
+        let names = needs.iter().flat_map(|need| match need {
+            Need::Llvm => self.llvm,
+            Need::Compiler => self.compiler,
+        });
+        names.copied().collect()
+    }
+
+    /// The commands that install these needs, or `None` when they need root and it cannot be had.
+    fn commands(&self, needs: &[Need], privilege: Privilege) -> Option<Vec<Command>> {
+        let start = || match privilege {
+            _ if !self.as_root => Some(Command::new(self.program)),
+            Privilege::Root => Some(Command::new(self.program)),
+            Privilege::Sudo => {
+                let mut sudo = Command::new("sudo");
+                sudo.arg(self.program);
+                Some(sudo)
+            }
+            Privilege::None => None,
+        };
+        let mut commands = Vec::new();
+        if let Some(refresh) = self.refresh {
+            let mut command = start()?;
+            command.args(refresh);
+            commands.push(command);
+        }
+        let mut command = start()?;
+        command.args(self.install).args(self.packages(needs));
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        commands.push(command);
+        Some(commands)
+    }
+
+    /// The line that a user would type to install these needs.
+    pub(crate) fn install_line(&self, needs: &[Need]) -> String {
+        let sudo = if self.as_root { "sudo " } else { "" };
+        format!(
+            "{sudo}{} {} {}",
+            self.program,
+            self.install.join(" "),
+            self.packages(needs).join(" ")
+        )
+    }
+
+    /// Installs these needs, each command printed first.
+    pub(crate) fn install(&self, needs: &[Need], privilege: Privilege) -> Result<(), Failure> {
+        let commands = self
+            .commands(needs, privilege)
+            .ok_or_else(|| Failure::Missing {
+                what: "the right to install packages (neither root nor sudo)".to_owned(),
+                remedy: format!(
+                    "ask somebody who has it for:\n  {}",
+                    self.install_line(needs)
+                ),
+            })?;
+        for mut command in commands {
+            process::run(&mut command)?;
+        }
+        Ok(())
+    }
+}
+
+/// The first package manager of the table for which `is_there` holds.
+pub(crate) fn choose(is_there: impl Fn(&str) -> bool) -> Option<&'static PackageManager> {
+    PACKAGE_MANAGERS
+        .iter()
+        .find(|manager| is_there(manager.program))
+}
+
+/// What this process may do.
+pub(crate) fn privilege() -> Privilege {
+    if process::probe(Command::new("id").arg("-u")).as_deref() == Some("0") {
+        Privilege::Root
+    } else if process::which("sudo").is_some()
+        && (std::io::stdin().is_terminal()
+            || process::probe(Command::new("sudo").args(["-n", "true"])).is_some())
+    {
+        Privilege::Sudo
+    } else {
+        Privilege::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_manager_of_the_table_that_is_there_is_chosen() {
+        let on = |there: &'static [&'static str]| {
+            choose(|name| there.contains(&name)).map(|manager| manager.program)
+        };
+        assert_eq!(on(&["apt-get"]), Some("apt-get"));
+        assert_eq!(on(&["brew", "dnf"]), Some("dnf"));
+        assert_eq!(on(&["pacman"]), Some("pacman"));
+        assert_eq!(on(&["emerge"]), None);
+    }
+
+    fn apt(needs: &[Need], privilege: Privilege) -> Option<Vec<String>> {
+        let commands = PACKAGE_MANAGERS[0].commands(needs, privilege)?;
+        Some(commands.iter().map(process::line).collect())
+    }
+
+    #[test]
+    fn apt_refreshes_its_lists_and_installs_only_what_is_needed() {
+        let install = "apt-get install -y --no-install-recommends";
+        assert_eq!(
+            apt(&[Need::Llvm], Privilege::Root).unwrap(),
+            [
+                "apt-get update".to_owned(),
+                format!("{install} llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev")
+            ]
+        );
+        assert_eq!(
+            apt(&[Need::Compiler], Privilege::Sudo).unwrap(),
+            [
+                "sudo apt-get update".to_owned(),
+                format!("sudo {install} g++")
+            ]
+        );
+        assert_eq!(apt(&[Need::Compiler], Privilege::None), None);
+    }
+
+    #[test]
+    fn without_root_the_failure_names_the_packages() {
+        let failure = PACKAGE_MANAGERS[0]
+            .install(&[Need::Llvm, Need::Compiler], Privilege::None)
+            .unwrap_err();
+        assert!(
+            failure
+                .to_string()
+                .contains("llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev g++"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn homebrew_needs_no_root() {
+        let brew = PACKAGE_MANAGERS
+            .iter()
+            .find(|manager| manager.program == "brew")
+            .unwrap();
+        assert_eq!(
+            brew.commands(&[Need::Llvm], Privilege::None).unwrap().len(),
+            1
+        );
+        assert_eq!(
+            brew.install_line(&[Need::Llvm]),
+            "brew install llvm@19 zstd"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! Where things are: the workspace, its build folder, and the shared models and data that are not part of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::llvm;
+
+/// The folder with the workspace's `Cargo.toml`.
+pub(crate) fn root() -> PathBuf {
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest)
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_path_buf()
+}
+
+/// Cargo's build folder: `CARGO_TARGET_DIR`, or `target` in the workspace.
+pub(crate) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target)
+}
+
+/// The models, data and network skeletons kept beside the workspace: `EIGHTFOLD_SHARED`, or `../shared`.
+pub(crate) fn shared() -> PathBuf {
+    match std::env::var_os("EIGHTFOLD_SHARED") {
+        Some(folder) => folder.into(),
+        None => root().parent().unwrap_or(Path::new("..")).join("shared"),
+    }
+}
+
+/// `cargo` in the workspace, told where LLVM is if it would not find it (or find another version) by itself.
+pub(crate) fn cargo(llvm: &llvm::Installation) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    if let Some(prefix) = &llvm.prefix_to_set {
+        command.env(llvm::PREFIX_VARIABLE, prefix);
+    }
+    command
+}
