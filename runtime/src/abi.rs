@@ -12,6 +12,18 @@ use crate::status::Status;
 /// The version of the ABI that this crate speaks: `EIGHTFOLD_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
 
+/// The ELF note by which an artifact is known before any of its code runs.
+///
+/// Its owner is [`NOTE_OWNER`], its type [`NOTE_TYPE`], its descriptor the ABI version as a little-endian `u32` and the
+/// NUL-terminated name of the query function.
+pub const NOTE_SECTION: &str = ".note.eightfold";
+/// The owner of the note, NUL included.
+pub const NOTE_OWNER: &[u8] = b"Eightfold\0";
+/// The type of the note.
+pub const NOTE_TYPE: u32 = 1;
+/// The symbol of the [`Runtime`] table that is linked into artifacts; it changes with [`ABI_VERSION`].
+pub const RUNTIME_SYMBOL: &str = "eightfold_runtime_v1";
+
 /// How stored integers stand for real numbers: `eightfold_quant`.
 #[derive(Debug)]
 #[repr(C)]

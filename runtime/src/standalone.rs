@@ -10,7 +10,7 @@ mod features;
 mod session;
 mod status;
 
-/// The table that a model's descriptor refers to, weakly, by this name.
+/// The table that a model's descriptor refers to, weakly, by [`abi::RUNTIME_SYMBOL`].
 #[unsafe(export_name = "eightfold_runtime_v1")]
 static RUNTIME: abi::Runtime = session::RUNTIME;
 

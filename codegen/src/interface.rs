@@ -1,0 +1,345 @@
+//! What an artifact offers to its caller, as plain data.
+//!
+//! The one description from which the descriptors in the object file, the C header and the reports are made, and to
+//! which a loaded artifact is read back. It holds what the C ABI (`eightfold.h`) can say and nothing else.
+
+use std::fmt;
+
+use eightfold_runtime::features::FeatureSet;
+use thiserror::Error;
+
+/// A model as its artifact presents it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Interface {
+    /// The model's name, for people.
+    pub name: String,
+    /// The C identifier that starts its exported symbol: `<symbol_prefix>_query`.
+    pub symbol_prefix: String,
+    /// What the artifact was made from: compiler, model, options, target.
+    pub provenance: String,
+    /// At least one, in order of preference: the first that the CPU can run is taken.
+    pub variants: Vec<Variant>,
+}
+
+/// The model for one choice of shapes, CPU features and threads.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Variant {
+    /// The target's name: `x86-64-v3`.
+    pub target: String,
+    /// What the CPU must have.
+    pub features: FeatureSet,
+    /// Threads that enter one run; at least 1.
+    pub threads: u32,
+    /// Bytes of the arena.
+    pub arena_size: u64,
+    /// Alignment of the arena in bytes, a power of two.
+    pub arena_align: u32,
+    /// In the model's order.
+    pub inputs: Vec<Tensor>,
+    /// In the model's order.
+    pub outputs: Vec<Tensor>,
+}
+
+/// An input or an output: dense, row-major, little-endian.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Tensor {
+    /// The model's name of it.
+    pub name: String,
+    /// The type of an element.
+    pub dtype: ElementType,
+    /// The shape; empty for a scalar.
+    pub dims: Vec<i64>,
+    /// How its integers stand for real numbers, if they do.
+    pub quantization: Option<Quantization>,
+}
+
+/// `real = (stored - zero_point) * scale`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Quantization {
+    /// The dimension along which the parameters vary; `None`: one pair for the whole tensor.
+    pub axis: Option<u32>,
+    /// One, or one per index of `axis`.
+    pub scale: Vec<f32>,
+    /// As many as scales.
+    pub zero_point: Vec<i32>,
+}
+
+/// An element type by ONNX's number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ElementType(i32);
+
+/// ONNX's number, our name, bits of an element.
+const ELEMENT_TYPES: &[(i32, &str, u64)] = &[
+    (1, "f32", 32),
+    (2, "u8", 8),
+    (3, "i8", 8),
+    (4, "u16", 16),
+    (5, "i16", 16),
+    (6, "i32", 32),
+    (7, "i64", 64),
+    (9, "bool", 8),
+    (10, "f16", 16),
+    (11, "f64", 64),
+    (12, "u32", 32),
+    (13, "u64", 64),
+    (16, "bf16", 16),
+    (21, "u4", 4),
+    (22, "i4", 4),
+];
+
+impl ElementType {
+    /// 32-bit IEEE float.
+    pub const F32: ElementType = ElementType(1);
+    /// Unsigned byte.
+    pub const U8: ElementType = ElementType(2);
+    /// Signed byte.
+    pub const I8: ElementType = ElementType(3);
+
+    /// The type that ONNX's `TensorProto.DataType` gives `number`, if the C interface can carry it.
+    #[must_use]
+    pub fn from_onnx(number: i32) -> Option<ElementType> {
+        ELEMENT_TYPES
+            .iter()
+            .any(|row| row.0 == number)
+            .then_some(ElementType(number))
+    }
+
+    /// ONNX's number.
+    #[must_use]
+    pub fn onnx(self) -> i32 {
+        self.0
+    }
+
+    /// The short name: `f32`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Bits of one element.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.row().2
+    }
+
+    fn row(self) -> &'static (i32, &'static str, u64) {
+        let row = ELEMENT_TYPES.iter().find(|row| row.0 == self.0);
+        row.unwrap_or_else(|| unreachable!("made from a row of the table"))
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Tensor {
+    /// Bytes of the whole tensor; `None` if a dimension is negative or the product overflows.
+    #[must_use]
+    pub fn byte_size(&self) -> Option<u64> {
+        let elements = self.dims.iter().try_fold(1u64, |product, &dim| {
+            product.checked_mul(u64::try_from(dim).ok()?)
+        })?;
+        Some(elements.checked_mul(self.dtype.bits())?.div_ceil(8))
+    }
+}
+
+/// `1x3x8x8xf32`: the dims, then the element type.
+impl fmt::Display for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.dims.iter().try_for_each(|dim| write!(f, "{dim}x"))?;
+        write!(f, "{}", self.dtype)
+    }
+}
+
+/// Why an interface cannot be put into an artifact.
+#[derive(Clone, PartialEq, Debug, Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// The user's symbol is no C identifier; [`c_identifier`] makes one.
+    #[error(
+        "symbol {symbol:?} is no C identifier: expected a letter, then letters, digits and underscores"
+    )]
+    Symbol {
+        /// What was given.
+        symbol: String,
+    },
+    /// A name that C cannot hold; the model's fault.
+    #[error("{what} contains a NUL byte: {text:?}")]
+    Nul {
+        /// What the text is.
+        what: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// There is nothing to run.
+    #[error("the model has no variant")]
+    NoVariant,
+    /// An alignment that is no power of two.
+    #[error("variant {variant}: expected a power of two as the arena's alignment, got {align}")]
+    Alignment {
+        /// The variant's target.
+        variant: String,
+        /// What was given.
+        align: u32,
+    },
+    /// A variant that nobody could run.
+    #[error("variant {variant}: expected at least one thread, got 0")]
+    NoThread {
+        /// The variant's target.
+        variant: String,
+    },
+    /// A shape that has no size.
+    #[error("tensor {tensor:?}: dims {dims:?} are negative or too large")]
+    Dims {
+        /// The tensor's name.
+        tensor: String,
+        /// Its dims.
+        dims: Vec<i64>,
+    },
+    /// An axis outside the shape.
+    #[error("tensor {tensor:?}: quantized along axis {axis}, rank is {rank}")]
+    QuantizationAxis {
+        /// The tensor's name.
+        tensor: String,
+        /// The axis.
+        axis: u32,
+        /// The tensor's rank.
+        rank: usize,
+    },
+    /// Scales or zero points that do not match the shape.
+    #[error(
+        "tensor {tensor:?}: expected {expected} scales and zero points, got {scales} and {zero_points}"
+    )]
+    QuantizationCount {
+        /// The tensor's name.
+        tensor: String,
+        /// One, or the dim of the axis.
+        expected: u64,
+        /// Number of scales.
+        scales: usize,
+        /// Number of zero points.
+        zero_points: usize,
+    },
+}
+
+impl Interface {
+    /// The one symbol that the artifact exports.
+    #[must_use]
+    pub fn query_symbol(&self) -> String {
+        format!("{}_query", self.symbol_prefix)
+    }
+
+    /// Whether the C ABI can express this interface.
+    ///
+    /// # Errors
+    /// The first field that it cannot.
+    pub fn check(&self) -> Result<(), InterfaceError> {
+        let symbol = &self.symbol_prefix;
+        if !symbol.starts_with(|c: char| c.is_ascii_alphabetic())
+            || !symbol
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            return Err(InterfaceError::Symbol {
+                symbol: symbol.clone(),
+            });
+        }
+        check_text("the model's name", &self.name)?;
+        check_text("the provenance", &self.provenance)?;
+        if self.variants.is_empty() {
+            return Err(InterfaceError::NoVariant);
+        }
+        self.variants.iter().try_for_each(Variant::check)
+    }
+}
+
+impl Variant {
+    fn check(&self) -> Result<(), InterfaceError> {
+        check_text("the target's name", &self.target)?;
+        let variant = || self.target.clone();
+        if !self.arena_align.is_power_of_two() {
+            return Err(InterfaceError::Alignment {
+                variant: variant(),
+                align: self.arena_align,
+            });
+        }
+        if self.threads == 0 {
+            return Err(InterfaceError::NoThread { variant: variant() });
+        }
+        self.inputs
+            .iter()
+            .chain(&self.outputs)
+            .try_for_each(Tensor::check)
+    }
+}
+
+impl Tensor {
+    fn check(&self) -> Result<(), InterfaceError> {
+        check_text("a tensor's name", &self.name)?;
+        let tensor = || self.name.clone();
+        if self.byte_size().is_none() {
+            return Err(InterfaceError::Dims {
+                tensor: tensor(),
+                dims: self.dims.clone(),
+            });
+        }
+        let Some(quantization) = &self.quantization else {
+            return Ok(());
+        };
+        let expected = match quantization.axis {
+            None => 1,
+            Some(axis) => match self.dims.get(axis as usize) {
+                Some(dim) => dim.unsigned_abs(),
+                None => {
+                    let rank = self.dims.len();
+                    return Err(InterfaceError::QuantizationAxis {
+                        tensor: tensor(),
+                        axis,
+                        rank,
+                    });
+                }
+            },
+        };
+        let (scales, zero_points) = (quantization.scale.len(), quantization.zero_point.len());
+        if scales as u64 != expected || zero_points as u64 != expected {
+            let tensor = tensor();
+            return Err(InterfaceError::QuantizationCount {
+                tensor,
+                expected,
+                scales,
+                zero_points,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), InterfaceError> {
+    if text.contains('\0') {
+        return Err(InterfaceError::Nul {
+            what,
+            text: text.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// A C identifier that resembles `name`: what is no letter or digit becomes `_`, and a leading digit gets an `m`.
+///
+/// ```
+/// use eightfold_codegen::interface::c_identifier;
+/// assert_eq!(c_identifier("mobilenetv2_1.0"), "mobilenetv2_1_0");
+/// assert_eq!(c_identifier("3d-net"), "m3d_net");
+/// ```
+#[must_use]
+pub fn c_identifier(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let identifier: String = name.chars().map(plain).collect();
+    match identifier.trim_start_matches('_') {
+        "" => "model".to_owned(),
+        rest if rest.starts_with(|c: char| c.is_ascii_digit()) => format!("m{rest}"),
+        rest => rest.to_owned(),
+    }
+}

@@ -1,0 +1,11 @@
+//! Everything that names LLVM.
+
+pub mod descriptor;
+pub mod run;
+
+use inkwell::builder::BuilderError;
+
+/// The value that was built. Building fails only where a builder has no position or types do not fit, which is ours.
+pub(crate) fn built<T>(result: Result<T, BuilderError>) -> T {
+    result.unwrap_or_else(|error| unreachable!("{error}"))
+}

@@ -1,0 +1,303 @@
+//! The run function of a variant: what stands between the caller and the generated code.
+//!
+//! Invariant: the generated code runs with a whole call and with the floating-point mode that the compiler counts on,
+//! and the caller's mode comes back unchanged. What the code does is not known here: it is one inner function.
+
+use eightfold_runtime::abi;
+use eightfold_runtime::status::Status;
+use inkwell::attributes::{Attribute, AttributeLoc};
+use inkwell::builder::Builder;
+use inkwell::context::ContextRef;
+use inkwell::intrinsics::Intrinsic;
+use inkwell::module::{Linkage, Module};
+use inkwell::types::{BasicType, FunctionType, StructType};
+use inkwell::values::{BasicValueEnum, FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, IntPredicate};
+
+use super::built;
+use crate::interface::{Tensor, Variant};
+
+/// Control word of the SSE unit: round to nearest even, keep subnormals, no exception traps.
+const MXCSR_DEFAULT: u64 = 0x1f80;
+
+/// The fields of `eightfold_call`, by position.
+#[derive(Clone, Copy)]
+enum CallField {
+    StructSize = 0,
+    Thread = 1,
+    Arena = 2,
+    Inputs = 3,
+    Outputs = 4,
+    OutputShapes = 5,
+}
+
+/// `eightfold_status (const eightfold_call *)`: the type of a run function and of what it wraps.
+#[must_use]
+pub fn run_type<'ctx>(module: &Module<'ctx>) -> FunctionType<'ctx> {
+    let context = module.get_context();
+    context
+        .i32_type()
+        .fn_type(&[context.ptr_type(AddressSpace::default()).into()], false)
+}
+
+/// Reads the fields of the call that a run function was given.
+#[derive(Clone, Copy, Debug)]
+pub struct CallFields<'ctx> {
+    call: PointerValue<'ctx>,
+    layout: StructType<'ctx>,
+}
+
+impl<'ctx> CallFields<'ctx> {
+    /// The call that is `function`'s only parameter.
+    #[must_use]
+    pub fn of(module: &Module<'ctx>, function: FunctionValue<'ctx>) -> CallFields<'ctx> {
+        let context = module.get_context();
+        let (word, pointer) = (
+            context.i32_type(),
+            context.ptr_type(AddressSpace::default()),
+        );
+        let fields = [word; 2].map(|w| w.as_basic_type_enum());
+        let pointers = [pointer; 5].map(|p| p.as_basic_type_enum());
+        let layout = context.struct_type(&[&fields[..], &pointers[..]].concat(), false);
+        let Some(BasicValueEnum::PointerValue(call)) = function.get_first_param() else {
+            unreachable!("a run function takes a pointer to its call")
+        };
+        CallFields { call, layout }
+    }
+
+    /// The arena's address.
+    #[must_use]
+    pub fn arena(&self, builder: &Builder<'ctx>) -> PointerValue<'ctx> {
+        self.load(builder, CallField::Arena, "arena")
+            .into_pointer_value()
+    }
+
+    /// The address of input `index`, of any alignment.
+    #[must_use]
+    pub fn input(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
+        let table = self
+            .load(builder, CallField::Inputs, "inputs")
+            .into_pointer_value();
+        self.element(builder, table, index, "input")
+    }
+
+    /// The address of output `index`, of any alignment.
+    #[must_use]
+    pub fn output(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
+        let table = self
+            .load(builder, CallField::Outputs, "outputs")
+            .into_pointer_value();
+        self.element(builder, table, index, "output")
+    }
+
+    /// Which thread this is, as an i32.
+    #[must_use]
+    pub fn thread(&self, builder: &Builder<'ctx>) -> IntValue<'ctx> {
+        self.load(builder, CallField::Thread, "thread")
+            .into_int_value()
+    }
+
+    fn load(&self, builder: &Builder<'ctx>, field: CallField, name: &str) -> BasicValueEnum<'ctx> {
+        let index = field as u32;
+        let address = built(builder.build_struct_gep(self.layout, self.call, index, ""));
+        let Some(field_type) = self.layout.get_field_type_at_index(index) else {
+            unreachable!("the call has a field {index}")
+        };
+        built(builder.build_load(field_type, address, name))
+    }
+
+    /// Pointer `index` of a table of pointers.
+    fn element(
+        &self,
+        builder: &Builder<'ctx>,
+        table: PointerValue<'ctx>,
+        index: u32,
+        name: &str,
+    ) -> PointerValue<'ctx> {
+        let pointer = table.get_type();
+        let tuple = pointer.array_type(index + 1);
+        let context = self.layout.get_context();
+        let zero = context.i32_type().const_zero();
+        let position = context.i32_type().const_int(index.into(), false);
+        // SAFETY: the index is inside the array type that the instruction is given.
+        let address = built(unsafe { builder.build_gep(tuple, table, &[zero, position], "") });
+        built(builder.build_load(pointer, address, name)).into_pointer_value()
+    }
+}
+
+/// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
+///
+/// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there), runs `inner`
+/// with the floating-point mode that the compiler counts on, restores the caller's mode, exception flags included, and
+/// writes the output shapes if the caller wants them. `inner` becomes internal and is never inlined: LLVM is free to
+/// move plain float operations over the instructions that change the mode, but not over a call.
+pub fn emit_run<'ctx>(
+    module: &Module<'ctx>,
+    name: &str,
+    variant: &Variant,
+    inner: FunctionValue<'ctx>,
+) -> FunctionValue<'ctx> {
+    inner.set_linkage(Linkage::Internal);
+    let noinline = Attribute::get_named_enum_kind_id("noinline");
+    let context = module.get_context();
+    inner.add_attribute(
+        AttributeLoc::Function,
+        context.create_enum_attribute(noinline, 0),
+    );
+
+    let run = module.add_function(name, run_type(module), Some(Linkage::Internal));
+    for attribute in inner.attributes(AttributeLoc::Function) {
+        let key = attribute
+            .is_string()
+            .then(|| attribute.get_string_kind_id().to_owned());
+        if key.is_some_and(|key| key == c"target-cpu" || key == c"target-features") {
+            run.add_attribute(AttributeLoc::Function, attribute);
+        }
+    }
+    let builder = context.create_builder();
+    let call = CallFields::of(module, run);
+    Wrapper {
+        context,
+        builder,
+        run,
+        call,
+    }
+    .emit(module, variant, inner);
+    run
+}
+
+/// The run function while it is written.
+struct Wrapper<'ctx> {
+    context: ContextRef<'ctx>,
+    builder: Builder<'ctx>,
+    run: FunctionValue<'ctx>,
+    call: CallFields<'ctx>,
+}
+
+impl<'ctx> Wrapper<'ctx> {
+    fn emit(&self, module: &Module<'ctx>, variant: &Variant, inner: FunctionValue<'ctx>) {
+        let Wrapper { builder, call, .. } = self;
+        let invalid = Status::INVALID_ARGUMENT;
+
+        builder.position_at_end(self.context.append_basic_block(self.run, "entry"));
+        self.refuse_null(call.call, invalid);
+        let size = call
+            .load(builder, CallField::StructSize, "struct_size")
+            .into_int_value();
+        self.refuse(
+            IntPredicate::ULT,
+            size,
+            size_of::<abi::Call>() as u64,
+            invalid,
+        );
+        self.refuse(
+            IntPredicate::UGE,
+            call.thread(builder),
+            variant.threads.into(),
+            invalid,
+        );
+        if variant.arena_size > 0 {
+            let arena = call.arena(builder);
+            self.refuse_null(arena, invalid);
+            let word = self.context.i64_type();
+            let address = built(builder.build_ptr_to_int(arena, word, ""));
+            let mask = word.const_int(u64::from(variant.arena_align) - 1, false);
+            let rest = built(builder.build_and(address, mask, "misalignment"));
+            self.refuse(IntPredicate::NE, rest, 0, Status::MISALIGNED_ARENA);
+        }
+        self.refuse_null_in(CallField::Inputs, variant.inputs.len());
+        self.refuse_null_in(CallField::Outputs, variant.outputs.len());
+
+        let mxcsr = |instruction: &str| {
+            let found = Intrinsic::find(instruction).and_then(|i| i.get_declaration(module, &[]));
+            found.unwrap_or_else(|| unreachable!("LLVM for x86 has {instruction}"))
+        };
+        let (store, load) = (mxcsr("llvm.x86.sse.stmxcsr"), mxcsr("llvm.x86.sse.ldmxcsr"));
+        let word = self.context.i32_type();
+        let saved = built(builder.build_alloca(word, "callers_mxcsr"));
+        let ours = built(builder.build_alloca(word, "our_mxcsr"));
+        built(builder.build_call(store, &[saved.into()], ""));
+        built(builder.build_store(ours, word.const_int(MXCSR_DEFAULT, false)));
+        built(builder.build_call(load, &[ours.into()], ""));
+        let ran = built(builder.build_call(inner, &[call.call.into()], "status"));
+        built(builder.build_call(load, &[saved.into()], ""));
+        self.write_shapes(&variant.outputs);
+        let status = ran.try_as_basic_value().unwrap_basic();
+        built(builder.build_return(Some(&status)));
+    }
+
+    /// Returns `status` if `value` compares so with `limit`; goes on otherwise.
+    fn refuse(&self, predicate: IntPredicate, value: IntValue<'ctx>, limit: u64, status: Status) {
+        let limit = value.get_type().const_int(limit, false);
+        let bad = built(self.builder.build_int_compare(predicate, value, limit, ""));
+        self.when(bad, Some(status), |_| {});
+    }
+
+    fn refuse_null(&self, pointer: PointerValue<'ctx>, status: Status) {
+        let null = built(self.builder.build_is_null(pointer, ""));
+        self.when(null, Some(status), |_| {});
+    }
+
+    /// Refuses a null table of `count` pointers, or a null pointer in it.
+    fn refuse_null_in(&self, field: CallField, count: usize) {
+        let invalid = Status::INVALID_ARGUMENT;
+        if count == 0 {
+            return;
+        }
+        let table = self
+            .call
+            .load(&self.builder, field, "table")
+            .into_pointer_value();
+        self.refuse_null(table, invalid);
+        for index in 0..count as u32 {
+            let element = self.call.element(&self.builder, table, index, "tensor");
+            self.refuse_null(element, invalid);
+        }
+    }
+
+    /// Writes the dims of each output whose shape the caller asks for.
+    fn write_shapes(&self, outputs: &[Tensor]) {
+        let Wrapper { builder, call, .. } = self;
+        let shapes = call
+            .load(builder, CallField::OutputShapes, "shapes")
+            .into_pointer_value();
+        let wanted = built(builder.build_is_not_null(shapes, ""));
+        self.when(wanted, None, |this| {
+            for (index, output) in outputs.iter().enumerate() {
+                let shape = call.element(builder, shapes, index as u32, "shape");
+                let wanted = built(builder.build_is_not_null(shape, ""));
+                this.when(wanted, None, |_| {
+                    let word = this.context.i64_type();
+                    for (axis, &dim) in output.dims.iter().enumerate() {
+                        let offset = word.const_int(axis as u64, false);
+                        // SAFETY: the caller gives room for `rank` numbers, and the axis is below it.
+                        let place = built(unsafe { builder.build_gep(word, shape, &[offset], "") });
+                        built(builder.build_store(place, word.const_int(dim as u64, false)));
+                    }
+                });
+            }
+        });
+    }
+
+    /// Runs `body` if `condition` holds, and then returns `status` or, without one, goes on.
+    fn when(&self, condition: IntValue<'ctx>, status: Option<Status>, body: impl FnOnce(&Self)) {
+        let then = self.context.append_basic_block(self.run, "then");
+        let after = self.context.append_basic_block(self.run, "after");
+        built(
+            self.builder
+                .build_conditional_branch(condition, then, after),
+        );
+        self.builder.position_at_end(then);
+        body(self);
+        match status {
+            Some(status) => {
+                let code = self.context.i32_type().const_int(status.0 as u64, true);
+                built(self.builder.build_return(Some(&code)));
+            }
+            None => {
+                built(self.builder.build_unconditional_branch(after));
+            }
+        }
+        self.builder.position_at_end(after);
+    }
+}

@@ -1,0 +1,186 @@
+//! Puts files where the user wants them, and links an object file and the runtime into a shared library.
+//!
+//! Invariants: a file appears whole or not at all (it is written beside its destination, then renamed); the same
+//! object gives the same library, byte for byte; the library exports one symbol and needs no other library.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::{env, fs};
+
+use tempfile::Builder;
+use thiserror::Error;
+
+/// The runtime's object file, built by `build.rs` for [`crate::RUNTIME_TARGET`].
+static RUNTIME_OBJECT: &[u8] = include_bytes!(env!("EIGHTFOLD_RUNTIME_OBJECT"));
+
+/// Why a file could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// The machine has no C compiler of that name: install one, or name one by the environment variable CC.
+    #[error("no linker: {linker:?} is not installed")]
+    LinkerNotFound {
+        /// The program that was tried.
+        linker: String,
+    },
+    /// The C compiler is there but does not start.
+    #[error("the linker {linker:?} could not be started")]
+    LinkerStart {
+        /// The program.
+        linker: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The C compiler refused: a broken installation, or an object for another machine.
+    #[error("the linker {linker:?} failed ({status}):\n{stderr}")]
+    LinkFailed {
+        /// The program.
+        linker: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        stderr: String,
+    },
+    /// The destination cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Writes `bytes` to `path`, whole or not at all.
+///
+/// # Errors
+/// [`ObjectError::Write`].
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
+    place(path, |work, name| {
+        let write_error = |source| ObjectError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        fs::write(work.join(name), bytes).map_err(write_error)
+    })
+}
+
+/// Has `make` write a file of the name that it is given into a folder beside `path`, and moves it there.
+///
+/// A folder and not a temporary file, because the linker wants to make the file itself, and because the file then has
+/// the mode that the user's umask gives it.
+fn place(
+    path: &Path,
+    make: impl FnOnce(&Path, &str) -> Result<(), ObjectError>,
+) -> Result<(), ObjectError> {
+    const NAME: &str = "output";
+    let write_error = |source| ObjectError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return Err(write_error(io::ErrorKind::IsADirectory.into())),
+    };
+    let work = Builder::new()
+        .prefix(".eightfold-")
+        .tempdir_in(folder)
+        .map_err(write_error)?;
+    make(work.path(), NAME)?;
+    fs::rename(work.path().join(NAME), path).map_err(write_error)
+}
+
+/// A C compiler, used as a linker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Linker {
+    program: String,
+    args: Vec<String>,
+}
+
+impl Linker {
+    /// The linker that the environment variable CC names, else `cc`.
+    #[must_use]
+    pub fn from_env() -> Linker {
+        Linker::new(&env::var("CC").unwrap_or_default())
+    }
+
+    /// The linker of a command: a program and options, separated by spaces. An empty command is `cc`.
+    #[must_use]
+    pub fn new(command: &str) -> Linker {
+        let mut words = command.split_whitespace().map(str::to_owned);
+        Linker {
+            program: words.next().unwrap_or_else(|| "cc".to_owned()),
+            args: words.collect(),
+        }
+    }
+
+    /// Links `object` and the runtime to the shared library `output`, which exports `query_symbol` alone.
+    ///
+    /// # Errors
+    /// Every [`ObjectError`].
+    pub fn link_shared(
+        &self,
+        object: &[u8],
+        query_symbol: &str,
+        output: &Path,
+    ) -> Result<(), ObjectError> {
+        place(output, |work, name| {
+            let exports = format!("{{ global: {query_symbol}; local: *; }};\n");
+            let write = |file: &str, bytes: &[u8]| {
+                fs::write(work.join(file), bytes).map_err(|source| ObjectError::Write {
+                    path: output.to_owned(),
+                    source,
+                })
+            };
+            write("model.o", object)?;
+            write("runtime.o", RUNTIME_OBJECT)?;
+            write("exports", exports.as_bytes())?;
+            self.run(work, name)
+        })
+    }
+
+    /// Links `output` in `work`. All names are relative to it, so that no path gets into the library or meets the
+    /// commas of `-Wl`.
+    fn run(&self, work: &Path, output: &str) -> Result<(), ObjectError> {
+        // What names a place, not a command, is meant from where the user stands.
+        let program = if self.program.contains('/') {
+            std::path::absolute(&self.program).unwrap_or_else(|_| PathBuf::from(&self.program))
+        } else {
+            PathBuf::from(&self.program)
+        };
+        let output = Command::new(program)
+            .args(&self.args)
+            .args(["-shared", "-nostdlib", "-o", output, "model.o", "runtime.o"])
+            .args([
+                "-Wl,--version-script=exports",
+                "-Wl,--gc-sections",
+                "-Wl,--strip-all",
+            ])
+            .args(["-Wl,--build-id=none", "-Wl,--hash-style=gnu"])
+            .args(["-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now"])
+            .current_dir(work)
+            .env("LC_ALL", "C")
+            // The linker would write it into the library.
+            .env_remove("LD_RUN_PATH")
+            .stdin(Stdio::null())
+            .output();
+        let linker = self.program.clone();
+        match output {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => {
+                let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(ObjectError::LinkFailed {
+                    linker,
+                    status: output.status,
+                    stderr,
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ObjectError::LinkerNotFound { linker })
+            }
+            Err(source) => Err(ObjectError::LinkerStart { linker, source }),
+        }
+    }
+}
