@@ -20,22 +20,8 @@ fn main() {
     remap.push("=runtime/src");
     let status = Command::new(var("RUSTC"))
         .args(["--crate-name", "eightfold_runtime", "--edition", "2024"])
-        .args([
-            "--crate-type",
-            "staticlib",
-            "--emit",
-            "obj",
-            "--cap-lints",
-            "allow",
-        ])
-        .args([
-            "-C",
-            "panic=abort",
-            "-C",
-            "relocation-model=pic",
-            "-C",
-            "opt-level=2",
-        ])
+        .args(["--crate-type", "staticlib", "--emit", "obj", "--cap-lints", "allow"])
+        .args(["-C", "panic=abort", "-C", "relocation-model=pic", "-C", "opt-level=2"])
         .args(["-C", "codegen-units=1", "-C", "debuginfo=0"])
         .arg("--remap-path-prefix")
         .arg(remap)
@@ -52,12 +38,6 @@ fn main() {
     }
 
     println!("cargo::rerun-if-changed={}", sources.display());
-    println!(
-        "cargo::rustc-env=EIGHTFOLD_RUNTIME_OBJECT={}",
-        object.display()
-    );
-    println!(
-        "cargo::rustc-env=EIGHTFOLD_RUNTIME_TARGET={}",
-        target.display()
-    );
+    println!("cargo::rustc-env=EIGHTFOLD_RUNTIME_OBJECT={}", object.display());
+    println!("cargo::rustc-env=EIGHTFOLD_RUNTIME_TARGET={}", target.display());
 }

@@ -1,12 +1,4 @@
-//! Eightfold's back end.
-//!
-//! What LLVM makes of a program becomes an artifact here: [`interface`] says what an artifact offers, [`llvm`] puts
-//! that into a module, [`object`] links it, [`header`] writes its C declaration.
+//! Eightfold's back end: from graph to program to machine code.
 
-pub mod header;
-pub mod interface;
-pub mod llvm;
-pub mod object;
-
-/// The target triple of the runtime that this compiler links into shared libraries.
-pub const RUNTIME_TARGET: &str = env!("EIGHTFOLD_RUNTIME_TARGET");
+pub mod program;
+pub mod target;

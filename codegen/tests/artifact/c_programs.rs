@@ -15,11 +15,7 @@ fn run(program: &str, link_with: &[&str]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     link::shared(folder.path(), "libplus_one.so")?;
     let interface = plus_one::interface();
-    write_file(
-        &folder.path().join("plus_one.o"),
-        &plus_one::object(&interface),
-    )
-    .unwrap();
+    write_file(&folder.path().join("plus_one.o"), &plus_one::object(&interface)).unwrap();
     let header = c_header(&interface).unwrap();
     write_file(&folder.path().join("plus_one.h"), header.as_bytes()).unwrap();
     let source = format!("{program}.c");
@@ -27,15 +23,7 @@ fn run(program: &str, link_with: &[&str]) -> Option<String> {
     fs::copy(here.join(&source), folder.path().join(&source)).unwrap();
 
     let compiled = Command::new("cc")
-        .args([
-            "-std=gnu11",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pthread",
-            "-frounding-math",
-        ])
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-frounding-math"])
         .args(["-o", "program", &source])
         .args(link_with)
         .args(["-Wl,-rpath,$ORIGIN", "-lm", "-ldl"])
@@ -44,16 +32,10 @@ fn run(program: &str, link_with: &[&str]) -> Option<String> {
         .unwrap();
     let errors = String::from_utf8_lossy(&compiled.stderr);
     assert!(compiled.status.success(), "{program}: {errors}");
-    let output = Command::new(folder.path().join("program"))
-        .arg(folder.path().join("libplus_one.so"))
-        .output()
-        .unwrap();
+    let output =
+        Command::new(folder.path().join("program")).arg(folder.path().join("libplus_one.so")).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{program}: {}: {errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{program}: {}: {errors}", output.status);
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
@@ -64,9 +46,7 @@ fn a_session_runs_the_model() {
     let Some(printed) = run("session", LIBRARY) else {
         return;
     };
-    let expected: String = (0..16)
-        .map(|i| format!("{i}.5 {}\n", f64::from(i) / 2.0 - 0.25))
-        .collect();
+    let expected: String = (0..16).map(|i| format!("{i}.5 {}\n", f64::from(i) / 2.0 - 0.25)).collect();
     assert_eq!(printed, format!("variant 1\n{expected}"));
 }
 
@@ -102,10 +82,7 @@ fn the_hosts_floating_point_mode_neither_leaks_in_nor_is_changed() {
     let Some(printed) = run("floating_point", LIBRARY) else {
         return;
     };
-    assert_eq!(
-        printed,
-        "host rounds up 1 flushes 1\nmodel rounds up 0 flushes 0\nmode kept 1\n"
-    );
+    assert_eq!(printed, "host rounds up 1 flushes 1\nmodel rounds up 0 flushes 0\nmode kept 1\n");
 }
 
 #[test]

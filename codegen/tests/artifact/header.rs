@@ -19,25 +19,14 @@ fn compiles(args: &[&str], headers: &[String]) {
     fs::write(folder.path().join("all.c"), source + "int used;\n").unwrap();
     let output = Command::new("cc")
         .args(args)
-        .args([
-            "-fsyntax-only",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Wtrigraphs",
-            "-pedantic",
-            "all.c",
-        ])
+        .args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wtrigraphs", "-pedantic", "all.c"])
         .current_dir(folder.path())
         .output();
     match output {
         Err(error) => eprintln!("skipped: no C compiler: {error}"),
         Ok(output) => {
             let errors = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success() || errors.contains("cc1plus"),
-                "{args:?}: {errors}"
-            );
+            assert!(output.status.success() || errors.contains("cc1plus"), "{args:?}: {errors}");
         }
     }
 }
@@ -77,10 +66,7 @@ fn says_what_is_known_of_the_model() {
         "#define PLUS_ONE_OUTPUT_1_NAME \"z\"",
         "const eightfold_model *plus_one_query(void);",
     ] {
-        assert!(
-            header.lines().any(|found| found == line),
-            "missing: {line}\n{header}"
-        );
+        assert!(header.lines().any(|found| found == line), "missing: {line}\n{header}");
     }
     assert!(!header.contains("OUTPUT_0_SCALE") && !header.contains("OUTPUT_1_SCALE"));
     assert!(header.contains(eightfold_runtime::HEADER));

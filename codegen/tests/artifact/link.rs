@@ -27,9 +27,7 @@ pub(crate) fn shared(folder: &Path, name: &str) -> Option<Vec<u8>> {
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
@@ -39,34 +37,21 @@ fn the_library_exports_one_symbol_and_needs_no_library() {
         return;
     };
     let elf = ElfFile64::<Endianness>::parse(&*bytes).unwrap();
-    let (defined, undefined): (Vec<_>, Vec<_>) = elf
-        .dynamic_symbols()
-        .partition(|symbol| symbol.is_definition());
-    let exported: Vec<_> = defined
-        .iter()
-        .map(|symbol| symbol.name().unwrap())
-        .collect();
+    let (defined, undefined): (Vec<_>, Vec<_>) = elf.dynamic_symbols().partition(|symbol| symbol.is_definition());
+    let exported: Vec<_> = defined.iter().map(|symbol| symbol.name().unwrap()).collect();
     assert_eq!(exported, ["plus_one_query"]);
     for symbol in undefined {
         let name = symbol.name().unwrap();
-        assert!(
-            ["", "memcpy", "memset", "memmove"].contains(&name),
-            "needs {name}"
-        );
+        assert!(["", "memcpy", "memset", "memmove"].contains(&name), "needs {name}");
     }
     assert_eq!(elf.symbols().count(), 0, "stripped");
 
     let endian = elf.endian();
     let headers = elf.elf_program_headers();
-    for segment in headers
-        .iter()
-        .filter(|segment| segment.p_type(endian) == PT_GNU_STACK)
-    {
+    for segment in headers.iter().filter(|segment| segment.p_type(endian) == PT_GNU_STACK) {
         assert_eq!(segment.p_flags(endian) & PF_X, 0, "executable stack");
     }
-    let entries = headers
-        .iter()
-        .find_map(|segment| segment.dynamic(endian, &*bytes).unwrap());
+    let entries = headers.iter().find_map(|segment| segment.dynamic(endian, &*bytes).unwrap());
     for entry in entries.unwrap() {
         let tag = entry.d_tag(endian);
         for unwanted in [DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_TEXTREL] {
@@ -102,22 +87,13 @@ fn the_same_model_gives_the_same_bytes() {
     let Some(first) = shared(one.path(), "a.so") else {
         return;
     };
-    assert_eq!(
-        shared(other.path(), "another name, with a comma.so").unwrap(),
-        first
-    );
+    assert_eq!(shared(other.path(), "another name, with a comma.so").unwrap(), first);
     let mut text = first.split(|&byte| !(b' '..=b'~').contains(&byte));
     let path = one.path().to_str().unwrap();
     let home = env!("CARGO_MANIFEST_DIR");
-    assert!(
-        !text.any(|text| String::from_utf8_lossy(text).contains(path)),
-        "contains {path}"
-    );
+    assert!(!text.any(|text| String::from_utf8_lossy(text).contains(path)), "contains {path}");
     let mut text = first.split(|&byte| !(b' '..=b'~').contains(&byte));
-    assert!(
-        !text.any(|text| String::from_utf8_lossy(text).contains(home)),
-        "contains {home}"
-    );
+    assert!(!text.any(|text| String::from_utf8_lossy(text).contains(home)), "contains {home}");
 }
 
 #[test]
@@ -147,10 +123,7 @@ fn a_missing_linker_has_its_own_error() {
     let output = folder.path().join("x.so");
     let linker = Linker::new("eightfold-no-such-linker -m64");
     let error = linker.link_shared(b"", "x_query", &output).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no linker: \"eightfold-no-such-linker\" is not installed"
-    );
+    assert_eq!(error.to_string(), "no linker: \"eightfold-no-such-linker\" is not installed");
     assert!(matches!(error, ObjectError::LinkerNotFound { .. }));
     assert_eq!(names(folder.path()), [""; 0]);
     assert_eq!(Linker::new("  "), Linker::new("cc"));
@@ -177,9 +150,7 @@ fn an_unwritable_destination_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("missing/model.so");
     let expected = format!("cannot write {}", output.display());
-    let linked = Linker::from_env()
-        .link_shared(b"", "x_query", &output)
-        .unwrap_err();
+    let linked = Linker::from_env().link_shared(b"", "x_query", &output).unwrap_err();
     assert_eq!(linked.to_string(), expected);
     let error = write_file(&output, b"").unwrap_err();
     assert_eq!(error.to_string(), expected);

@@ -10,9 +10,7 @@ use eightfold_runtime::features::FeatureSet;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::module::Module;
-use inkwell::targets::{
-    CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple,
-};
+use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple};
 use inkwell::types::VectorType;
 use inkwell::values::{BasicValue as _, FunctionValue};
 
@@ -24,17 +22,9 @@ pub(crate) fn interface() -> Interface {
         dims: vec![1, 16],
         quantization,
     };
-    let per_tensor = Quantization {
-        axis: None,
-        scale: vec![0.1],
-        zero_point: vec![-3],
-    };
+    let per_tensor = Quantization { axis: None, scale: vec![0.1], zero_point: vec![-3] };
     let scale = (0..16).map(|index| 0.5 + index as f32).collect();
-    let per_channel = Quantization {
-        axis: Some(1),
-        scale,
-        zero_point: (-8..8).collect(),
-    };
+    let per_channel = Quantization { axis: Some(1), scale, zero_point: (-8..8).collect() };
     let variant = |target: &str, features| Variant {
         target: target.to_owned(),
         features,
@@ -48,10 +38,7 @@ pub(crate) fn interface() -> Interface {
         name: "plus one".to_owned(),
         symbol_prefix: "plus_one".to_owned(),
         provenance: "made by hand\nfor a test".to_owned(),
-        variants: vec![
-            variant("no-such-cpu", FeatureSet::EMPTY.with(255)),
-            variant("x86-64", FeatureSet::EMPTY),
-        ],
+        variants: vec![variant("no-such-cpu", FeatureSet::EMPTY.with(255)), variant("x86-64", FeatureSet::EMPTY)],
     }
 }
 
@@ -75,26 +62,13 @@ pub(crate) fn object(interface: &Interface) -> Vec<u8> {
         .collect();
     emit_query(&module, interface, &runs).unwrap();
     module.verify().unwrap();
-    machine
-        .write_to_memory_buffer(&module, FileType::Object)
-        .unwrap()
-        .as_slice()
-        .to_vec()
+    machine.write_to_memory_buffer(&module, FileType::Object).unwrap().as_slice().to_vec()
 }
 
 fn machine(triple: &TargetTriple) -> TargetMachine {
     let target = Target::from_triple(triple).unwrap();
     let level = OptimizationLevel::Default;
-    target
-        .create_target_machine(
-            triple,
-            "x86-64",
-            "",
-            level,
-            RelocMode::PIC,
-            CodeModel::Small,
-        )
-        .unwrap()
+    target.create_target_machine(triple, "x86-64", "", level, RelocMode::PIC, CodeModel::Small).unwrap()
 }
 
 fn inner<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
@@ -106,33 +80,16 @@ fn inner<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
     let arena = call.arena(&builder);
     let vector = context.f32_type().vec_type(16);
     let splat = |value| VectorType::const_vector(&[context.f32_type().const_float(value); 16]);
-    let x = builder
-        .build_load(vector, call.input(&builder, 0), "x")
-        .unwrap();
+    let x = builder.build_load(vector, call.input(&builder, 0), "x").unwrap();
     x.as_instruction_value().unwrap().set_alignment(1).unwrap();
-    let sum = builder
-        .build_float_add(x.into_vector_value(), splat(1.0), "sum")
-        .unwrap();
-    builder
-        .build_store(arena, sum)
-        .unwrap()
-        .set_volatile(true)
-        .unwrap();
+    let sum = builder.build_float_add(x.into_vector_value(), splat(1.0), "sum").unwrap();
+    builder.build_store(arena, sum).unwrap().set_volatile(true).unwrap();
     let y = builder.build_load(vector, arena, "y").unwrap();
-    y.as_instruction_value()
-        .unwrap()
-        .set_volatile(true)
-        .unwrap();
-    let z = builder
-        .build_float_mul(x.into_vector_value(), splat(0.5), "z")
-        .unwrap();
+    y.as_instruction_value().unwrap().set_volatile(true).unwrap();
+    let z = builder.build_float_mul(x.into_vector_value(), splat(0.5), "z").unwrap();
     for (index, value) in [(0, y), (1, z.into())] {
         let output = call.output(&builder, index);
-        builder
-            .build_store(output, value)
-            .unwrap()
-            .set_alignment(1)
-            .unwrap();
+        builder.build_store(output, value).unwrap().set_alignment(1).unwrap();
     }
     let ok = context.i32_type().const_zero();
     builder.build_return(Some(&ok)).unwrap();

@@ -30,10 +30,7 @@ fn a_call_that_cannot_run_is_refused_before_anything_is_written() {
     let x = [2.0f32; 16];
     let (mut y, mut z) = ([0.0f32; 16], [0.0f32; 16]);
     let inputs = [ptr::from_ref(&x).cast::<c_void>()];
-    let outputs = [
-        ptr::from_mut(&mut y).cast::<c_void>(),
-        ptr::from_mut(&mut z).cast(),
-    ];
+    let outputs = [ptr::from_mut(&mut y).cast::<c_void>(), ptr::from_mut(&mut z).cast()];
     let no_inputs = [ptr::null::<c_void>()];
     let no_outputs = [outputs[0], ptr::null_mut()];
     let good = || Call {
@@ -51,55 +48,21 @@ fn a_call_that_cannot_run_is_refused_before_anything_is_written() {
     // SAFETY: null is what the function must refuse.
     assert_eq!(unsafe { run(ptr::null()) }, Status::INVALID_ARGUMENT);
     let invalid = [
-        Call {
-            struct_size: 40,
-            ..good()
-        },
-        Call {
-            thread: 1,
-            ..good()
-        },
-        Call {
-            arena: ptr::null_mut(),
-            ..good()
-        },
-        Call {
-            inputs: ptr::null(),
-            ..good()
-        },
-        Call {
-            outputs: ptr::null(),
-            ..good()
-        },
-        Call {
-            inputs: no_inputs.as_ptr(),
-            ..good()
-        },
-        Call {
-            outputs: no_outputs.as_ptr(),
-            ..good()
-        },
+        Call { struct_size: 40, ..good() },
+        Call { thread: 1, ..good() },
+        Call { arena: ptr::null_mut(), ..good() },
+        Call { inputs: ptr::null(), ..good() },
+        Call { outputs: ptr::null(), ..good() },
+        Call { inputs: no_inputs.as_ptr(), ..good() },
+        Call { outputs: no_outputs.as_ptr(), ..good() },
     ];
     for call in invalid {
         let shown = format!("{call:?}");
         assert_eq!(status(call), Status::INVALID_ARGUMENT, "{shown}");
     }
-    assert_eq!(
-        status(Call {
-            arena: arena.wrapping_byte_add(32),
-            ..good()
-        }),
-        Status::MISALIGNED_ARENA
-    );
+    assert_eq!(status(Call { arena: arena.wrapping_byte_add(32), ..good() }), Status::MISALIGNED_ARENA);
     assert_eq!((y[0], z[0]), (0.0, 0.0));
     assert_eq!(status(good()), Status::OK);
     assert_eq!((y, z), ([3.0; 16], [1.0; 16]));
-    assert_eq!(
-        status(Call {
-            struct_size: 4096,
-            ..good()
-        }),
-        Status::OK,
-        "a newer caller"
-    );
+    assert_eq!(status(Call { struct_size: 4096, ..good() }), Status::OK, "a newer caller");
 }
