@@ -17,33 +17,18 @@ pub fn c_header(interface: &Interface) -> Result<String, InterfaceError> {
     let upper = prefix.to_ascii_uppercase();
     // The first variant is the preferred one; the arena has room for any of them.
     let variants = &interface.variants;
-    let arena_size = variants
-        .iter()
-        .map(|variant| variant.arena_size)
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let arena_align = variants
-        .iter()
-        .map(|variant| variant.arena_align)
-        .max()
-        .unwrap_or(1);
+    let arena_size = variants.iter().map(|variant| variant.arena_size).max().unwrap_or(0).max(1);
+    let arena_align = variants.iter().map(|variant| variant.arena_align).max().unwrap_or(1);
     let arena_size = arena_size.next_multiple_of(arena_align.into());
 
-    let Some(first) = variants.first() else {
-        unreachable!("the interface was checked")
-    };
+    let Some(first) = variants.first() else { unreachable!("the interface was checked") };
     let mut tensors = String::new();
     let mut defines = String::new();
     for (kind, list) in [("input", &first.inputs), ("output", &first.outputs)] {
         let kind_upper = kind.to_ascii_uppercase();
         _ = writeln!(defines, "#define {upper}_{kind_upper}_COUNT {}", list.len());
         for (index, tensor) in list.iter().enumerate() {
-            _ = writeln!(
-                tensors,
-                " *   {kind}s[{index}]  {}  {tensor}",
-                quoted(&tensor.name)
-            );
+            _ = writeln!(tensors, " *   {kind}s[{index}]  {}  {tensor}", quoted(&tensor.name));
             defines += &tensor_defines(&format!("{upper}_{kind_upper}_{index}"), tensor);
         }
     }
@@ -107,30 +92,22 @@ const eightfold_model *{prefix}_query(void);
 }
 
 fn tensor_defines(prefix: &str, tensor: &Tensor) -> String {
-    let byte_size = tensor
-        .byte_size()
-        .unwrap_or_else(|| unreachable!("the interface was checked"));
+    let byte_size = tensor.byte_size().unwrap_or_else(|| unreachable!("the interface was checked"));
     let mut text = String::new();
     let mut define = |name: &str, value: &str| {
         _ = writeln!(text, "#define {prefix}_{name} {value}");
     };
     define("NAME", &quoted(&tensor.name));
-    define(
-        "DTYPE",
-        &format!("EIGHTFOLD_{}", tensor.dtype.name().to_ascii_uppercase()),
-    );
+    define("DTYPE", &format!("EIGHTFOLD_{}", tensor.dtype.name().to_ascii_uppercase()));
     define("BYTES", &byte_size.to_string());
     define("RANK", &tensor.dims.len().to_string());
     if !tensor.dims.is_empty() {
-        let dims: Vec<_> = tensor.dims.iter().map(i64::to_string).collect();
+        let dims: Vec<_> = tensor.dims.iter().map(usize::to_string).collect();
         define("DIMS", &format!("{{{}}}", dims.join(", ")));
     }
     if let Some(quantization) = &tensor.quantization
-        && let (None, [scale], [zero_point]) = (
-            quantization.axis,
-            &quantization.scale[..],
-            &quantization.zero_point[..],
-        )
+        && let (None, [scale], [zero_point]) =
+            (quantization.axis, &quantization.scale[..], &quantization.zero_point[..])
     {
         // The shortest decimal number that reads back as the same float.
         define("SCALE", &format!("{scale:e}f"));

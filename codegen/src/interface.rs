@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use eightfold_ir::DType;
 use eightfold_runtime::features::FeatureSet;
 use thiserror::Error;
 
@@ -45,10 +46,10 @@ pub struct Variant {
 pub struct Tensor {
     /// The model's name of it.
     pub name: String,
-    /// The type of an element.
-    pub dtype: ElementType,
+    /// The type of an element; four-bit elements take a byte each.
+    pub dtype: DType,
     /// The shape; empty for a scalar.
-    pub dims: Vec<i64>,
+    pub dims: Vec<usize>,
     /// How its integers stand for real numbers, if they do.
     pub quantization: Option<Quantization>,
 }
@@ -64,84 +65,11 @@ pub struct Quantization {
     pub zero_point: Vec<i32>,
 }
 
-/// An element type by ONNX's number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ElementType(i32);
-
-/// ONNX's number, our name, bits of an element.
-const ELEMENT_TYPES: &[(i32, &str, u64)] = &[
-    (1, "f32", 32),
-    (2, "u8", 8),
-    (3, "i8", 8),
-    (4, "u16", 16),
-    (5, "i16", 16),
-    (6, "i32", 32),
-    (7, "i64", 64),
-    (9, "bool", 8),
-    (10, "f16", 16),
-    (11, "f64", 64),
-    (12, "u32", 32),
-    (13, "u64", 64),
-    (16, "bf16", 16),
-    (21, "u4", 4),
-    (22, "i4", 4),
-];
-
-impl ElementType {
-    /// 32-bit IEEE float.
-    pub const F32: ElementType = ElementType(1);
-    /// Unsigned byte.
-    pub const U8: ElementType = ElementType(2);
-    /// Signed byte.
-    pub const I8: ElementType = ElementType(3);
-
-    /// The type that ONNX's `TensorProto.DataType` gives `number`, if the C interface can carry it.
-    #[must_use]
-    pub fn from_onnx(number: i32) -> Option<ElementType> {
-        ELEMENT_TYPES
-            .iter()
-            .any(|row| row.0 == number)
-            .then_some(ElementType(number))
-    }
-
-    /// ONNX's number.
-    #[must_use]
-    pub fn onnx(self) -> i32 {
-        self.0
-    }
-
-    /// The short name: `f32`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.row().1
-    }
-
-    /// Bits of one element.
-    #[must_use]
-    pub fn bits(self) -> u64 {
-        self.row().2
-    }
-
-    fn row(self) -> &'static (i32, &'static str, u64) {
-        let row = ELEMENT_TYPES.iter().find(|row| row.0 == self.0);
-        row.unwrap_or_else(|| unreachable!("made from a row of the table"))
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl Tensor {
-    /// Bytes of the whole tensor; `None` if a dimension is negative or the product overflows.
+    /// Bytes of the whole tensor; `None` if there are too many to count.
     #[must_use]
-    pub fn byte_size(&self) -> Option<u64> {
-        let elements = self.dims.iter().try_fold(1u64, |product, &dim| {
-            product.checked_mul(u64::try_from(dim).ok()?)
-        })?;
-        Some(elements.checked_mul(self.dtype.bits())?.div_ceil(8))
+    pub fn byte_size(&self) -> Option<usize> {
+        self.dims.iter().try_fold(self.dtype.byte_size(), |product, &dim| product.checked_mul(dim))
     }
 }
 
@@ -158,9 +86,7 @@ impl fmt::Display for Tensor {
 #[non_exhaustive]
 pub enum InterfaceError {
     /// The user's symbol is no C identifier; [`c_identifier`] makes one.
-    #[error(
-        "symbol {symbol:?} is no C identifier: expected a letter, then letters, digits and underscores"
-    )]
+    #[error("symbol {symbol:?} is no C identifier: expected a letter, then letters, digits and underscores")]
     Symbol {
         /// What was given.
         symbol: String,
@@ -190,13 +116,13 @@ pub enum InterfaceError {
         /// The variant's target.
         variant: String,
     },
-    /// A shape that has no size.
-    #[error("tensor {tensor:?}: dims {dims:?} are negative or too large")]
+    /// A shape whose size cannot be counted.
+    #[error("tensor {tensor:?}: dims {dims:?} are too large")]
     Dims {
         /// The tensor's name.
         tensor: String,
         /// Its dims.
-        dims: Vec<i64>,
+        dims: Vec<usize>,
     },
     /// An axis outside the shape.
     #[error("tensor {tensor:?}: quantized along axis {axis}, rank is {rank}")]
@@ -209,14 +135,12 @@ pub enum InterfaceError {
         rank: usize,
     },
     /// Scales or zero points that do not match the shape.
-    #[error(
-        "tensor {tensor:?}: expected {expected} scales and zero points, got {scales} and {zero_points}"
-    )]
+    #[error("tensor {tensor:?}: expected {expected} scales and zero points, got {scales} and {zero_points}")]
     QuantizationCount {
         /// The tensor's name.
         tensor: String,
         /// One, or the dim of the axis.
-        expected: u64,
+        expected: usize,
         /// Number of scales.
         scales: usize,
         /// Number of zero points.
@@ -238,13 +162,9 @@ impl Interface {
     pub fn check(&self) -> Result<(), InterfaceError> {
         let symbol = &self.symbol_prefix;
         if !symbol.starts_with(|c: char| c.is_ascii_alphabetic())
-            || !symbol
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || !symbol.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         {
-            return Err(InterfaceError::Symbol {
-                symbol: symbol.clone(),
-            });
+            return Err(InterfaceError::Symbol { symbol: symbol.clone() });
         }
         check_text("the model's name", &self.name)?;
         check_text("the provenance", &self.provenance)?;
@@ -260,18 +180,12 @@ impl Variant {
         check_text("the target's name", &self.target)?;
         let variant = || self.target.clone();
         if !self.arena_align.is_power_of_two() {
-            return Err(InterfaceError::Alignment {
-                variant: variant(),
-                align: self.arena_align,
-            });
+            return Err(InterfaceError::Alignment { variant: variant(), align: self.arena_align });
         }
         if self.threads == 0 {
             return Err(InterfaceError::NoThread { variant: variant() });
         }
-        self.inputs
-            .iter()
-            .chain(&self.outputs)
-            .try_for_each(Tensor::check)
+        self.inputs.iter().chain(&self.outputs).try_for_each(Tensor::check)
     }
 }
 
@@ -280,10 +194,7 @@ impl Tensor {
         check_text("a tensor's name", &self.name)?;
         let tensor = || self.name.clone();
         if self.byte_size().is_none() {
-            return Err(InterfaceError::Dims {
-                tensor: tensor(),
-                dims: self.dims.clone(),
-            });
+            return Err(InterfaceError::Dims { tensor: tensor(), dims: self.dims.clone() });
         }
         let Some(quantization) = &self.quantization else {
             return Ok(());
@@ -291,26 +202,17 @@ impl Tensor {
         let expected = match quantization.axis {
             None => 1,
             Some(axis) => match self.dims.get(axis as usize) {
-                Some(dim) => dim.unsigned_abs(),
+                Some(&dim) => dim,
                 None => {
                     let rank = self.dims.len();
-                    return Err(InterfaceError::QuantizationAxis {
-                        tensor: tensor(),
-                        axis,
-                        rank,
-                    });
+                    return Err(InterfaceError::QuantizationAxis { tensor: tensor(), axis, rank });
                 }
             },
         };
         let (scales, zero_points) = (quantization.scale.len(), quantization.zero_point.len());
-        if scales as u64 != expected || zero_points as u64 != expected {
+        if scales != expected || zero_points != expected {
             let tensor = tensor();
-            return Err(InterfaceError::QuantizationCount {
-                tensor,
-                expected,
-                scales,
-                zero_points,
-            });
+            return Err(InterfaceError::QuantizationCount { tensor, expected, scales, zero_points });
         }
         Ok(())
     }
@@ -318,10 +220,7 @@ impl Tensor {
 
 fn check_text(what: &'static str, text: &str) -> Result<(), InterfaceError> {
     if text.contains('\0') {
-        return Err(InterfaceError::Nul {
-            what,
-            text: text.to_owned(),
-        });
+        return Err(InterfaceError::Nul { what, text: text.to_owned() });
     }
     Ok(())
 }

@@ -58,10 +58,7 @@ pub enum ObjectError {
 /// [`ObjectError::Write`].
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
     place(path, |work, name| {
-        let write_error = |source| ObjectError::Write {
-            path: path.to_owned(),
-            source,
-        };
+        let write_error = |source| ObjectError::Write { path: path.to_owned(), source };
         fs::write(work.join(name), bytes).map_err(write_error)
     })
 }
@@ -70,24 +67,15 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
 ///
 /// A folder and not a temporary file, because the linker wants to make the file itself, and because the file then has
 /// the mode that the user's umask gives it.
-fn place(
-    path: &Path,
-    make: impl FnOnce(&Path, &str) -> Result<(), ObjectError>,
-) -> Result<(), ObjectError> {
+fn place(path: &Path, make: impl FnOnce(&Path, &str) -> Result<(), ObjectError>) -> Result<(), ObjectError> {
     const NAME: &str = "output";
-    let write_error = |source| ObjectError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let write_error = |source| ObjectError::Write { path: path.to_owned(), source };
     let folder = match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
         None => return Err(write_error(io::ErrorKind::IsADirectory.into())),
     };
-    let work = Builder::new()
-        .prefix(".eightfold-")
-        .tempdir_in(folder)
-        .map_err(write_error)?;
+    let work = Builder::new().prefix(".eightfold-").tempdir_in(folder).map_err(write_error)?;
     make(work.path(), NAME)?;
     fs::rename(work.path().join(NAME), path).map_err(write_error)
 }
@@ -110,29 +98,19 @@ impl Linker {
     #[must_use]
     pub fn new(command: &str) -> Linker {
         let mut words = command.split_whitespace().map(str::to_owned);
-        Linker {
-            program: words.next().unwrap_or_else(|| "cc".to_owned()),
-            args: words.collect(),
-        }
+        Linker { program: words.next().unwrap_or_else(|| "cc".to_owned()), args: words.collect() }
     }
 
     /// Links `object` and the runtime to the shared library `output`, which exports `query_symbol` alone.
     ///
     /// # Errors
     /// Every [`ObjectError`].
-    pub fn link_shared(
-        &self,
-        object: &[u8],
-        query_symbol: &str,
-        output: &Path,
-    ) -> Result<(), ObjectError> {
+    pub fn link_shared(&self, object: &[u8], query_symbol: &str, output: &Path) -> Result<(), ObjectError> {
         place(output, |work, name| {
             let exports = format!("{{ global: {query_symbol}; local: *; }};\n");
             let write = |file: &str, bytes: &[u8]| {
-                fs::write(work.join(file), bytes).map_err(|source| ObjectError::Write {
-                    path: output.to_owned(),
-                    source,
-                })
+                fs::write(work.join(file), bytes)
+                    .map_err(|source| ObjectError::Write { path: output.to_owned(), source })
             };
             write("model.o", object)?;
             write("runtime.o", RUNTIME_OBJECT)?;
@@ -153,11 +131,7 @@ impl Linker {
         let output = Command::new(program)
             .args(&self.args)
             .args(["-shared", "-nostdlib", "-o", output, "model.o", "runtime.o"])
-            .args([
-                "-Wl,--version-script=exports",
-                "-Wl,--gc-sections",
-                "-Wl,--strip-all",
-            ])
+            .args(["-Wl,--version-script=exports", "-Wl,--gc-sections", "-Wl,--strip-all"])
             .args(["-Wl,--build-id=none", "-Wl,--hash-style=gnu"])
             .args(["-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now"])
             .current_dir(work)
@@ -171,15 +145,9 @@ impl Linker {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => {
                 let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                Err(ObjectError::LinkFailed {
-                    linker,
-                    status: output.status,
-                    stderr,
-                })
+                Err(ObjectError::LinkFailed { linker, status: output.status, stderr })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(ObjectError::LinkerNotFound { linker })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ObjectError::LinkerNotFound { linker }),
             Err(source) => Err(ObjectError::LinkerStart { linker, source }),
         }
     }

@@ -63,7 +63,7 @@ enum {
   EIGHTFOLD_MISALIGNED_ARENA = 6    /* the arena's address is no multiple of arena_align */
 };
 
-/* Element types: ONNX's TensorProto.DataType numbers. 4-bit types hold two elements a byte, the first one low. */
+/* Element types: ONNX's TensorProto.DataType numbers. An element of a 4-bit type takes a byte, sign-extended. */
 enum {
   EIGHTFOLD_F32 = 1,
   EIGHTFOLD_U8 = 2,

@@ -29,11 +29,7 @@ impl FeatureSet {
     /// The unknown name.
     pub fn from_names<'a>(names: &[&'a str]) -> Result<FeatureSet, &'a str> {
         names.iter().try_fold(FeatureSet::EMPTY, |set, &name| {
-            X86_FEATURES
-                .iter()
-                .find(|feature| feature.name == name)
-                .map(|feature| set.with(feature.bit))
-                .ok_or(name)
+            X86_FEATURES.iter().find(|feature| feature.name == name).map(|feature| set.with(feature.bit)).ok_or(name)
         })
     }
 
@@ -100,15 +96,7 @@ const fn row(
     shift: u32,
     state: State,
 ) -> Feature {
-    Feature {
-        name,
-        bit,
-        leaf,
-        subleaf,
-        register,
-        shift,
-        state,
-    }
+    Feature { name, bit, leaf, subleaf, register, shift, state }
 }
 
 const BASIC: (u32, u32) = (1, 0);
@@ -169,9 +157,7 @@ pub fn detect() -> FeatureSet {
     };
     X86_FEATURES.iter().fold(FeatureSet::EMPTY, |set, feature| {
         // Leaf 7's own EAX is its last subleaf.
-        if !exists(feature.leaf)
-            || (feature.subleaf > 0 && feature.subleaf > ask(feature.leaf, 0).eax)
-        {
+        if !exists(feature.leaf) || (feature.subleaf > 0 && feature.subleaf > ask(feature.leaf, 0).eax) {
             return set;
         }
         let registers = ask(feature.leaf, feature.subleaf);
@@ -181,11 +167,7 @@ pub fn detect() -> FeatureSet {
             Register::Ecx => registers.ecx,
         };
         let state = feature.state as u64;
-        if word >> feature.shift & 1 != 0 && saved & state == state {
-            set.with(feature.bit)
-        } else {
-            set
-        }
+        if word >> feature.shift & 1 != 0 && saved & state == state { set.with(feature.bit) } else { set }
     })
 }
 

@@ -68,11 +68,7 @@ pub unsafe extern "C" fn session_size(model: *const Model, index: u32) -> usize 
     let Some(variant) = (unsafe { variant(model, index) }) else {
         return 0;
     };
-    if variant.threads == 1 {
-        needed(variant).unwrap_or(0)
-    } else {
-        0
-    }
+    if variant.threads == 1 { needed(variant).unwrap_or(0) } else { 0 }
 }
 
 /// Makes a session of variant `index` in `memory`.
@@ -141,11 +137,7 @@ pub unsafe extern "C" fn session_run(
     outputs: *const *mut c_void,
 ) -> Status {
     // SAFETY: the caller's promise; the session's variant was checked when it was made.
-    let Some((session, variant)) = (unsafe {
-        session
-            .as_ref()
-            .and_then(|s| Some((s, s.variant.as_ref()?)))
-    }) else {
+    let Some((session, variant)) = (unsafe { session.as_ref().and_then(|s| Some((s, s.variant.as_ref()?))) }) else {
         return Status::INVALID_ARGUMENT;
     };
     let Some(run) = variant.run else {
@@ -209,10 +201,7 @@ fn needed(variant: &Variant) -> Option<usize> {
     }
     let session = size_of::<Session>() + align_of::<Session>() - 1;
     let padding = variant.arena_align as usize - 1;
-    usize::try_from(variant.arena_size)
-        .ok()?
-        .checked_add(session)?
-        .checked_add(padding)
+    usize::try_from(variant.arena_size).ok()?.checked_add(session)?.checked_add(padding)
 }
 
 /// `memory`, moved up to a multiple of `align`, a power of two.

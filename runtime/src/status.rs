@@ -32,9 +32,7 @@ impl Status {
     pub const fn message(self) -> &'static CStr {
         match self {
             Status::OK => c"ok",
-            Status::INVALID_ARGUMENT => {
-                c"invalid argument: null pointer, struct size too small or index out of range"
-            }
+            Status::INVALID_ARGUMENT => c"invalid argument: null pointer, struct size too small or index out of range",
             Status::ABI_MISMATCH => c"the model was made for another version of the abi",
             Status::UNSUPPORTED_CPU => c"this cpu lacks features that the model's code needs",
             Status::UNSUPPORTED_THREADS => c"the variant needs more threads than a session has",

@@ -30,48 +30,12 @@ macro_rules! layout {
 
 fn assertions() -> String {
     let mut c = String::from("#include \"eightfold.h\"\n");
+    c += &layout!(eightfold_quant = Quant { struct_size, count, axis, reserved, scale, zero_point });
     c += &layout!(
-        eightfold_quant = Quant {
-            struct_size,
-            count,
-            axis,
-            reserved,
-            scale,
-            zero_point
-        }
+        eightfold_tensor_desc = TensorDesc { struct_size, dtype, name, rank, reserved, dims, byte_size, quant }
     );
-    c += &layout!(
-        eightfold_tensor_desc = TensorDesc {
-            struct_size,
-            dtype,
-            name,
-            rank,
-            reserved,
-            dims,
-            byte_size,
-            quant
-        }
-    );
-    c += &layout!(
-        eightfold_host = Host {
-            struct_size,
-            reserved,
-            context,
-            wait,
-            wake
-        }
-    );
-    c += &layout!(
-        eightfold_call = Call {
-            struct_size,
-            thread,
-            arena,
-            inputs,
-            outputs,
-            output_shapes,
-            host
-        }
-    );
+    c += &layout!(eightfold_host = Host { struct_size, reserved, context, wait, wake });
+    c += &layout!(eightfold_call = Call { struct_size, thread, arena, inputs, outputs, output_shapes, host });
     c += &layout!(
         eightfold_variant = Variant {
             struct_size,
@@ -89,27 +53,12 @@ fn assertions() -> String {
         }
     );
     c += &layout!(
-        eightfold_runtime = Runtime {
-            struct_size,
-            abi_version,
-            select,
-            session_size,
-            session_create_in,
-            session_run,
-            status_message,
-        }
+        eightfold_runtime =
+            Runtime { struct_size, abi_version, select, session_size, session_create_in, session_run, status_message }
     );
     c += &layout!(
-        eightfold_model = Model {
-            abi_version,
-            struct_size,
-            name,
-            provenance,
-            variant_count,
-            reserved,
-            variants,
-            runtime,
-        }
+        eightfold_model =
+            Model { abi_version, struct_size, name, provenance, variant_count, reserved, variants, runtime }
     );
     let numbers = [
         ("EIGHTFOLD_ABI_VERSION", ABI_VERSION as i32),
@@ -117,10 +66,7 @@ fn assertions() -> String {
         ("EIGHTFOLD_INVALID_ARGUMENT", Status::INVALID_ARGUMENT.0),
         ("EIGHTFOLD_ABI_MISMATCH", Status::ABI_MISMATCH.0),
         ("EIGHTFOLD_UNSUPPORTED_CPU", Status::UNSUPPORTED_CPU.0),
-        (
-            "EIGHTFOLD_UNSUPPORTED_THREADS",
-            Status::UNSUPPORTED_THREADS.0,
-        ),
+        ("EIGHTFOLD_UNSUPPORTED_THREADS", Status::UNSUPPORTED_THREADS.0),
         ("EIGHTFOLD_MEMORY_TOO_SMALL", Status::MEMORY_TOO_SMALL.0),
         ("EIGHTFOLD_MISALIGNED_ARENA", Status::MISALIGNED_ARENA.0),
     ];
@@ -128,10 +74,7 @@ fn assertions() -> String {
         writeln!(c, "_Static_assert({name} == {value}, \"{name}\");").unwrap();
     }
     for feature in X86_FEATURES {
-        let name = format!(
-            "EIGHTFOLD_X86_{}",
-            feature.name.to_uppercase().replace('.', "_")
-        );
+        let name = format!("EIGHTFOLD_X86_{}", feature.name.to_uppercase().replace('.', "_"));
         writeln!(c, "_Static_assert({name} == {}, \"{name}\");", feature.bit).unwrap();
     }
     c
@@ -140,30 +83,17 @@ fn assertions() -> String {
 /// Compiles `source` without output; `None` where the machine has no compiler of that name.
 fn compile(compiler: &str, args: &[&str], source: &str) -> Option<(bool, String)> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file = folder.join(format!(
-        "abi_{}.c",
-        args.concat().replace(['-', '=', '+'], "")
-    ));
+    let file = folder.join(format!("abi_{}.c", args.concat().replace(['-', '=', '+'], "")));
     std::fs::write(&file, source).unwrap();
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
     let output = Command::new(compiler)
         .args(args)
-        .args([
-            "-fsyntax-only",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pedantic-errors",
-            "-I",
-        ])
+        .args(["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pedantic-errors", "-I"])
         .arg(include)
         .arg(&file)
         .output();
     match output {
-        Ok(output) => Some((
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )),
+        Ok(output) => Some((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())),
         Err(error) => {
             eprintln!("skipped: no C compiler ({compiler}: {error})");
             None
@@ -182,10 +112,7 @@ fn the_header_has_the_layout_of_its_twin() {
 
 #[test]
 fn a_layout_that_differs_is_seen() {
-    let source = assertions().replace(
-        "offsetof(eightfold_call, arena) == 8",
-        "offsetof(eightfold_call, arena) == 16",
-    );
+    let source = assertions().replace("offsetof(eightfold_call, arena) == 8", "offsetof(eightfold_call, arena) == 16");
     if let Some((ok, errors)) = compile("cc", &["-std=c11", "-O1"], &source) {
         assert!(!ok && errors.contains("eightfold_call.arena"), "{errors}");
     }
@@ -204,16 +131,9 @@ fn the_header_is_plain_c99_and_cpp() {
 
 #[test]
 fn the_header_has_a_row_for_each_feature_and_status() {
-    let rows = |prefix: &str| {
-        HEADER
-            .lines()
-            .filter(|line| line.starts_with(prefix))
-            .count()
-    };
+    let rows = |prefix: &str| HEADER.lines().filter(|line| line.starts_with(prefix)).count();
     assert_eq!(rows("  EIGHTFOLD_X86_"), X86_FEATURES.len());
-    let codes = (0..)
-        .take_while(|&code| Status(code).message() != Status(-1).message())
-        .count();
+    let codes = (0..).take_while(|&code| Status(code).message() != Status(-1).message()).count();
     assert_eq!(codes, 7);
     assert_eq!(Status(7).to_string(), "unknown status (status 7)");
 }

@@ -6,13 +6,7 @@ use eightfold_runtime::features::{FeatureSet, X86_FEATURES, detect};
 fn rows_stand_in_the_order_of_their_bits_and_names_differ() {
     for (position, feature) in X86_FEATURES.iter().enumerate() {
         assert_eq!(feature.bit as usize, position, "{}", feature.name);
-        assert_eq!(
-            X86_FEATURES
-                .iter()
-                .filter(|other| other.name == feature.name)
-                .count(),
-            1
-        );
+        assert_eq!(X86_FEATURES.iter().filter(|other| other.name == feature.name).count(), 1);
     }
 }
 

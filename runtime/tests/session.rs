@@ -5,9 +5,7 @@ use std::ptr;
 
 use eightfold_runtime::abi::{ABI_VERSION, Call, Model, Variant};
 use eightfold_runtime::features::FeatureSet;
-use eightfold_runtime::session::{
-    Session, select, session_create_in, session_run, session_size, status_message,
-};
+use eightfold_runtime::session::{Session, select, session_create_in, session_run, session_size, status_message};
 use eightfold_runtime::status::Status;
 
 const NO_SUCH_CPU: FeatureSet = FeatureSet::EMPTY.with(255);
@@ -63,20 +61,8 @@ fn with_model(variants: &[Variant], test: impl FnOnce(&mut Model)) {
 fn create(model: &Model, index: u32, memory: &mut [u8]) -> Result<*mut Session, Status> {
     let mut session = ptr::null_mut();
     // SAFETY: the model is whole and the memory is as large as it says.
-    let status = unsafe {
-        session_create_in(
-            model,
-            index,
-            memory.as_mut_ptr().cast(),
-            memory.len(),
-            &mut session,
-        )
-    };
-    if status == Status::OK {
-        Ok(session)
-    } else {
-        Err(status)
-    }
+    let status = unsafe { session_create_in(model, index, memory.as_mut_ptr().cast(), memory.len(), &mut session) };
+    if status == Status::OK { Ok(session) } else { Err(status) }
 }
 
 fn run(session: *mut Session, x: f32) -> f32 {
@@ -92,26 +78,18 @@ fn run(session: *mut Session, x: f32) -> f32 {
 #[test]
 fn picks_the_first_variant_that_the_cpu_can_run() {
     let baseline = || variant(FeatureSet::EMPTY, 1);
-    with_model(
-        &[
-            variant(NO_SUCH_CPU, 1),
-            baseline(),
-            variant(NO_SUCH_CPU, 1),
-            baseline(),
-        ],
-        |model| {
-            let from = |first: u32| {
-                let mut index = first;
-                // SAFETY: the model is whole.
-                let status = unsafe { select(model, &mut index) };
-                (status, index)
-            };
-            assert_eq!(from(0), (Status::OK, 1));
-            assert_eq!(from(2), (Status::OK, 3));
-            assert_eq!(from(4), (Status::UNSUPPORTED_CPU, 4));
-            assert_eq!(from(u32::MAX), (Status::UNSUPPORTED_CPU, u32::MAX));
-        },
-    );
+    with_model(&[variant(NO_SUCH_CPU, 1), baseline(), variant(NO_SUCH_CPU, 1), baseline()], |model| {
+        let from = |first: u32| {
+            let mut index = first;
+            // SAFETY: the model is whole.
+            let status = unsafe { select(model, &mut index) };
+            (status, index)
+        };
+        assert_eq!(from(0), (Status::OK, 1));
+        assert_eq!(from(2), (Status::OK, 3));
+        assert_eq!(from(4), (Status::UNSUPPORTED_CPU, 4));
+        assert_eq!(from(u32::MAX), (Status::UNSUPPORTED_CPU, u32::MAX));
+    });
 }
 
 #[test]
@@ -128,15 +106,9 @@ fn runs_in_memory_of_any_alignment_and_exactly_the_size_it_asks_for() {
             let session = create(model, 0, mine).unwrap();
             assert_eq!(run(session, 41.0), 42.0);
             assert_eq!(run(session, -1.5), -0.5);
-            assert!(
-                before.iter().chain(&*after).all(|&byte| byte == 0xa5),
-                "offset {offset}"
-            );
+            assert!(before.iter().chain(&*after).all(|&byte| byte == 0xa5), "offset {offset}");
         }
-        assert_eq!(
-            create(model, 0, &mut memory[..size - 1]),
-            Err(Status::MEMORY_TOO_SMALL)
-        );
+        assert_eq!(create(model, 0, &mut memory[..size - 1]), Err(Status::MEMORY_TOO_SMALL));
         assert_eq!(create(model, 0, &mut []), Err(Status::MEMORY_TOO_SMALL));
     });
 }
@@ -147,9 +119,7 @@ fn two_sessions_run_at_once_on_two_threads() {
         // SAFETY: the model is whole.
         let size = unsafe { session_size(model, 0) };
         let mut memories = [vec![0u8; size], vec![0u8; size]];
-        let sessions = memories
-            .each_mut()
-            .map(|memory| create(model, 0, memory).unwrap().expose_provenance());
+        let sessions = memories.each_mut().map(|memory| create(model, 0, memory).unwrap().expose_provenance());
         std::thread::scope(|scope| {
             for session in sessions {
                 scope.spawn(move || {
@@ -165,20 +135,9 @@ fn two_sessions_run_at_once_on_two_threads() {
 
 #[test]
 fn refuses_what_it_cannot_run() {
-    let no_align = Variant {
-        arena_align: 48,
-        ..variant(FeatureSet::EMPTY, 1)
-    };
-    let huge = Variant {
-        arena_size: u64::MAX,
-        ..variant(FeatureSet::EMPTY, 1)
-    };
-    let variants = [
-        variant(NO_SUCH_CPU, 1),
-        variant(FeatureSet::EMPTY, 2),
-        no_align,
-        huge,
-    ];
+    let no_align = Variant { arena_align: 48, ..variant(FeatureSet::EMPTY, 1) };
+    let huge = Variant { arena_size: u64::MAX, ..variant(FeatureSet::EMPTY, 1) };
+    let variants = [variant(NO_SUCH_CPU, 1), variant(FeatureSet::EMPTY, 2), no_align, huge];
     with_model(&variants, |model| {
         let memory = &mut [0u8; 1024];
         assert_eq!(create(model, 0, memory), Err(Status::UNSUPPORTED_CPU));
@@ -209,22 +168,10 @@ fn refuses_null_pointers() {
             assert_eq!(select(model, ptr::null_mut()), Status::INVALID_ARGUMENT);
             assert_eq!(session_size(ptr::null(), 0), 0);
             let here = memory.as_mut_ptr().cast();
-            assert_eq!(
-                session_create_in(ptr::null(), 0, here, 1024, &mut session),
-                Status::INVALID_ARGUMENT
-            );
-            assert_eq!(
-                session_create_in(model, 0, none, 1024, &mut session),
-                Status::INVALID_ARGUMENT
-            );
-            assert_eq!(
-                session_create_in(model, 0, here, 1024, ptr::null_mut()),
-                Status::INVALID_ARGUMENT
-            );
-            assert_eq!(
-                session_run(ptr::null_mut(), ptr::null(), ptr::null()),
-                Status::INVALID_ARGUMENT
-            );
+            assert_eq!(session_create_in(ptr::null(), 0, here, 1024, &mut session), Status::INVALID_ARGUMENT);
+            assert_eq!(session_create_in(model, 0, none, 1024, &mut session), Status::INVALID_ARGUMENT);
+            assert_eq!(session_create_in(model, 0, here, 1024, ptr::null_mut()), Status::INVALID_ARGUMENT);
+            assert_eq!(session_run(ptr::null_mut(), ptr::null(), ptr::null()), Status::INVALID_ARGUMENT);
             let no_variant = [ptr::null::<Variant>()];
             model.variants = no_variant.as_ptr();
             assert_eq!(session_size(model, 0), 0);

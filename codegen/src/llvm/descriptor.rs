@@ -8,9 +8,7 @@ use eightfold_runtime::abi;
 use inkwell::attributes::AttributeLoc;
 use inkwell::context::ContextRef;
 use inkwell::module::{Linkage, Module};
-use inkwell::values::{
-    ArrayValue, BasicValue, BasicValueEnum, FunctionValue, GlobalValue, PointerValue,
-};
+use inkwell::values::{ArrayValue, BasicValue, BasicValueEnum, FunctionValue, GlobalValue, PointerValue};
 use inkwell::{AddressSpace, GlobalVisibility};
 
 use super::built;
@@ -29,11 +27,7 @@ pub fn emit_query<'ctx>(
     runs: &[FunctionValue<'ctx>],
 ) -> Result<FunctionValue<'ctx>, InterfaceError> {
     interface.check()?;
-    assert_eq!(
-        runs.len(),
-        interface.variants.len(),
-        "one run function per variant"
-    );
+    assert_eq!(runs.len(), interface.variants.len(), "one run function per variant");
     let context = module.get_context();
     let descriptors = Descriptors { module, context };
     let model = descriptors.model(interface, runs);
@@ -43,10 +37,7 @@ pub fn emit_query<'ctx>(
     let query = module.add_function(&interface.query_symbol(), pointer.fn_type(&[], false), None);
     // It runs before anyone has looked at the CPU: whatever the module is compiled for, this is not.
     for (key, value) in [("target-cpu", "x86-64"), ("target-features", "")] {
-        query.add_attribute(
-            AttributeLoc::Function,
-            context.create_string_attribute(key, value),
-        );
+        query.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
     }
     let builder = context.create_builder();
     builder.position_at_end(context.append_basic_block(query, "entry"));
@@ -62,15 +53,9 @@ struct Descriptors<'a, 'ctx> {
 
 impl<'ctx> Descriptors<'_, 'ctx> {
     fn model(&self, interface: &Interface, runs: &[FunctionValue<'ctx>]) -> PointerValue<'ctx> {
-        let variants = interface
-            .variants
-            .iter()
-            .zip(runs)
-            .map(|(v, &run)| self.variant(v, run));
+        let variants = interface.variants.iter().zip(runs).map(|(v, &run)| self.variant(v, run));
         let variants = self.table(variants.collect());
-        let runtime = self
-            .module
-            .add_global(self.context.i8_type(), None, abi::RUNTIME_SYMBOL);
+        let runtime = self.module.add_global(self.context.i8_type(), None, abi::RUNTIME_SYMBOL);
         runtime.set_linkage(Linkage::ExternalWeak);
         runtime.set_visibility(GlobalVisibility::Hidden);
         self.structure(&[
@@ -89,8 +74,7 @@ impl<'ctx> Descriptors<'_, 'ctx> {
     fn variant(&self, variant: &Variant, run: FunctionValue<'ctx>) -> BasicValueEnum<'ctx> {
         let long = self.context.i64_type();
         let features = variant.features.0.map(|word| long.const_int(word, false));
-        let tensors =
-            |tensors: &[Tensor]| self.table(tensors.iter().map(|t| self.tensor(t)).collect());
+        let tensors = |tensors: &[Tensor]| self.table(tensors.iter().map(|t| self.tensor(t)).collect());
         self.structure(&[
             self.word(size_of::<abi::Variant>() as u32),
             self.word(variant.threads),
@@ -109,14 +93,8 @@ impl<'ctx> Descriptors<'_, 'ctx> {
 
     fn tensor(&self, tensor: &Tensor) -> BasicValueEnum<'ctx> {
         let long = self.context.i64_type();
-        let dims: Vec<_> = tensor
-            .dims
-            .iter()
-            .map(|&dim| long.const_int(dim as u64, true))
-            .collect();
-        let Some(byte_size) = tensor.byte_size() else {
-            unreachable!("the interface was checked")
-        };
+        let dims: Vec<_> = tensor.dims.iter().map(|&dim| long.const_int(dim as u64, false)).collect();
+        let Some(byte_size) = tensor.byte_size() else { unreachable!("the interface was checked") };
         self.structure(&[
             self.word(size_of::<abi::TensorDesc>() as u32),
             self.word(tensor.dtype.onnx() as u32),
@@ -124,26 +102,16 @@ impl<'ctx> Descriptors<'_, 'ctx> {
             self.word(tensor.dims.len() as u32),
             self.word(0),
             self.array(long.const_array(&dims)),
-            long.const_int(byte_size, false).into(),
-            tensor
-                .quantization
-                .as_ref()
-                .map_or_else(|| self.null(), |q| self.quant(q)),
+            long.const_int(byte_size as u64, false).into(),
+            tensor.quantization.as_ref().map_or_else(|| self.null(), |q| self.quant(q)),
         ])
     }
 
     fn quant(&self, quantization: &Quantization) -> BasicValueEnum<'ctx> {
         let (float, word) = (self.context.f32_type(), self.context.i32_type());
-        let scale: Vec<_> = quantization
-            .scale
-            .iter()
-            .map(|&scale| float.const_float(scale.into()))
-            .collect();
-        let zero_point: Vec<_> = quantization
-            .zero_point
-            .iter()
-            .map(|&zero| word.const_int(zero as u64, true))
-            .collect();
+        let scale: Vec<_> = quantization.scale.iter().map(|&scale| float.const_float(scale.into())).collect();
+        let zero_point: Vec<_> =
+            quantization.zero_point.iter().map(|&zero| word.const_int(zero as u64, true)).collect();
         self.structure(&[
             self.word(size_of::<abi::Quant>() as u32),
             self.word(scale.len() as u32),
@@ -159,11 +127,7 @@ impl<'ctx> Descriptors<'_, 'ctx> {
         let mut descriptor = abi::ABI_VERSION.to_le_bytes().to_vec();
         descriptor.extend(query_symbol.bytes());
         descriptor.push(0);
-        let sizes = [
-            abi::NOTE_OWNER.len() as u32,
-            descriptor.len() as u32,
-            abi::NOTE_TYPE,
-        ];
+        let sizes = [abi::NOTE_OWNER.len() as u32, descriptor.len() as u32, abi::NOTE_TYPE];
         let mut bytes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
         for part in [abi::NOTE_OWNER, &descriptor] {
             bytes.extend(part);
@@ -182,17 +146,11 @@ impl<'ctx> Descriptors<'_, 'ctx> {
     }
 
     fn word(&self, value: u32) -> BasicValueEnum<'ctx> {
-        self.context
-            .i32_type()
-            .const_int(value.into(), false)
-            .into()
+        self.context.i32_type().const_int(value.into(), false).into()
     }
 
     fn null(&self) -> BasicValueEnum<'ctx> {
-        self.context
-            .ptr_type(AddressSpace::default())
-            .const_null()
-            .into()
+        self.context.ptr_type(AddressSpace::default()).const_null().into()
     }
 
     fn text(&self, text: &str) -> BasicValueEnum<'ctx> {
@@ -211,28 +169,17 @@ impl<'ctx> Descriptors<'_, 'ctx> {
 
     /// An array of pointers.
     fn table(&self, pointers: Vec<BasicValueEnum<'ctx>>) -> BasicValueEnum<'ctx> {
-        let pointers: Vec<_> = pointers
-            .into_iter()
-            .map(|p| p.into_pointer_value())
-            .collect();
-        self.array(
-            self.context
-                .ptr_type(AddressSpace::default())
-                .const_array(&pointers),
-        )
+        let pointers: Vec<_> = pointers.into_iter().map(|p| p.into_pointer_value()).collect();
+        self.array(self.context.ptr_type(AddressSpace::default()).const_array(&pointers))
     }
 
     fn structure(&self, fields: &[BasicValueEnum<'ctx>]) -> BasicValueEnum<'ctx> {
-        self.constant(&self.context.const_struct(fields, false))
-            .as_pointer_value()
-            .into()
+        self.constant(&self.context.const_struct(fields, false)).as_pointer_value().into()
     }
 
     fn constant(&self, value: &dyn BasicValue<'ctx>) -> GlobalValue<'ctx> {
         let value = value.as_basic_value_enum();
-        let global = self
-            .module
-            .add_global(value.get_type(), None, "eightfold.descriptor");
+        let global = self.module.add_global(value.get_type(), None, "eightfold.descriptor");
         global.set_initializer(&value);
         global.set_constant(true);
         global.set_linkage(Linkage::Private);

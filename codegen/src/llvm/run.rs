@@ -35,9 +35,7 @@ enum CallField {
 #[must_use]
 pub fn run_type<'ctx>(module: &Module<'ctx>) -> FunctionType<'ctx> {
     let context = module.get_context();
-    context
-        .i32_type()
-        .fn_type(&[context.ptr_type(AddressSpace::default()).into()], false)
+    context.i32_type().fn_type(&[context.ptr_type(AddressSpace::default()).into()], false)
 }
 
 /// Reads the fields of the call that a run function was given.
@@ -52,10 +50,7 @@ impl<'ctx> CallFields<'ctx> {
     #[must_use]
     pub fn of(module: &Module<'ctx>, function: FunctionValue<'ctx>) -> CallFields<'ctx> {
         let context = module.get_context();
-        let (word, pointer) = (
-            context.i32_type(),
-            context.ptr_type(AddressSpace::default()),
-        );
+        let (word, pointer) = (context.i32_type(), context.ptr_type(AddressSpace::default()));
         let fields = [word; 2].map(|w| w.as_basic_type_enum());
         let pointers = [pointer; 5].map(|p| p.as_basic_type_enum());
         let layout = context.struct_type(&[&fields[..], &pointers[..]].concat(), false);
@@ -68,33 +63,27 @@ impl<'ctx> CallFields<'ctx> {
     /// The arena's address.
     #[must_use]
     pub fn arena(&self, builder: &Builder<'ctx>) -> PointerValue<'ctx> {
-        self.load(builder, CallField::Arena, "arena")
-            .into_pointer_value()
+        self.load(builder, CallField::Arena, "arena").into_pointer_value()
     }
 
     /// The address of input `index`, of any alignment.
     #[must_use]
     pub fn input(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
-        let table = self
-            .load(builder, CallField::Inputs, "inputs")
-            .into_pointer_value();
+        let table = self.load(builder, CallField::Inputs, "inputs").into_pointer_value();
         self.element(builder, table, index, "input")
     }
 
     /// The address of output `index`, of any alignment.
     #[must_use]
     pub fn output(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
-        let table = self
-            .load(builder, CallField::Outputs, "outputs")
-            .into_pointer_value();
+        let table = self.load(builder, CallField::Outputs, "outputs").into_pointer_value();
         self.element(builder, table, index, "output")
     }
 
     /// Which thread this is, as an i32.
     #[must_use]
     pub fn thread(&self, builder: &Builder<'ctx>) -> IntValue<'ctx> {
-        self.load(builder, CallField::Thread, "thread")
-            .into_int_value()
+        self.load(builder, CallField::Thread, "thread").into_int_value()
     }
 
     fn load(&self, builder: &Builder<'ctx>, field: CallField, name: &str) -> BasicValueEnum<'ctx> {
@@ -140,29 +129,18 @@ pub fn emit_run<'ctx>(
     inner.set_linkage(Linkage::Internal);
     let noinline = Attribute::get_named_enum_kind_id("noinline");
     let context = module.get_context();
-    inner.add_attribute(
-        AttributeLoc::Function,
-        context.create_enum_attribute(noinline, 0),
-    );
+    inner.add_attribute(AttributeLoc::Function, context.create_enum_attribute(noinline, 0));
 
     let run = module.add_function(name, run_type(module), Some(Linkage::Internal));
     for attribute in inner.attributes(AttributeLoc::Function) {
-        let key = attribute
-            .is_string()
-            .then(|| attribute.get_string_kind_id().to_owned());
+        let key = attribute.is_string().then(|| attribute.get_string_kind_id().to_owned());
         if key.is_some_and(|key| key == c"target-cpu" || key == c"target-features") {
             run.add_attribute(AttributeLoc::Function, attribute);
         }
     }
     let builder = context.create_builder();
     let call = CallFields::of(module, run);
-    Wrapper {
-        context,
-        builder,
-        run,
-        call,
-    }
-    .emit(module, variant, inner);
+    Wrapper { context, builder, run, call }.emit(module, variant, inner);
     run
 }
 
@@ -181,21 +159,9 @@ impl<'ctx> Wrapper<'ctx> {
 
         builder.position_at_end(self.context.append_basic_block(self.run, "entry"));
         self.refuse_null(call.call, invalid);
-        let size = call
-            .load(builder, CallField::StructSize, "struct_size")
-            .into_int_value();
-        self.refuse(
-            IntPredicate::ULT,
-            size,
-            size_of::<abi::Call>() as u64,
-            invalid,
-        );
-        self.refuse(
-            IntPredicate::UGE,
-            call.thread(builder),
-            variant.threads.into(),
-            invalid,
-        );
+        let size = call.load(builder, CallField::StructSize, "struct_size").into_int_value();
+        self.refuse(IntPredicate::ULT, size, size_of::<abi::Call>() as u64, invalid);
+        self.refuse(IntPredicate::UGE, call.thread(builder), variant.threads.into(), invalid);
         if variant.arena_size > 0 {
             let arena = call.arena(builder);
             self.refuse_null(arena, invalid);
@@ -244,10 +210,7 @@ impl<'ctx> Wrapper<'ctx> {
         if count == 0 {
             return;
         }
-        let table = self
-            .call
-            .load(&self.builder, field, "table")
-            .into_pointer_value();
+        let table = self.call.load(&self.builder, field, "table").into_pointer_value();
         self.refuse_null(table, invalid);
         for index in 0..count as u32 {
             let element = self.call.element(&self.builder, table, index, "tensor");
@@ -258,9 +221,7 @@ impl<'ctx> Wrapper<'ctx> {
     /// Writes the dims of each output whose shape the caller asks for.
     fn write_shapes(&self, outputs: &[Tensor]) {
         let Wrapper { builder, call, .. } = self;
-        let shapes = call
-            .load(builder, CallField::OutputShapes, "shapes")
-            .into_pointer_value();
+        let shapes = call.load(builder, CallField::OutputShapes, "shapes").into_pointer_value();
         let wanted = built(builder.build_is_not_null(shapes, ""));
         self.when(wanted, None, |this| {
             for (index, output) in outputs.iter().enumerate() {
@@ -283,10 +244,7 @@ impl<'ctx> Wrapper<'ctx> {
     fn when(&self, condition: IntValue<'ctx>, status: Option<Status>, body: impl FnOnce(&Self)) {
         let then = self.context.append_basic_block(self.run, "then");
         let after = self.context.append_basic_block(self.run, "after");
-        built(
-            self.builder
-                .build_conditional_branch(condition, then, after),
-        );
+        built(self.builder.build_conditional_branch(condition, then, after));
         self.builder.position_at_end(then);
         body(self);
         match status {

@@ -3,9 +3,10 @@
 //! The sum shows the rounding mode (x far below 1), the half shows whether subnormal numbers survive, the arena shows
 //! whether two runs disturb one another.
 
-use eightfold_codegen::interface::{ElementType, Interface, Quantization, Tensor, Variant};
+use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::llvm::descriptor::emit_query;
 use eightfold_codegen::llvm::run::{CallFields, emit_run, run_type};
+use eightfold_ir::DType;
 use eightfold_runtime::features::FeatureSet;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
@@ -16,12 +17,8 @@ use inkwell::values::{BasicValue as _, FunctionValue};
 
 /// Two variants of the model: one that no CPU can run, then one that all can.
 pub(crate) fn interface() -> Interface {
-    let tensor = |name: &str, quantization| Tensor {
-        name: name.to_owned(),
-        dtype: ElementType::F32,
-        dims: vec![1, 16],
-        quantization,
-    };
+    let tensor =
+        |name: &str, quantization| Tensor { name: name.to_owned(), dtype: DType::F32, dims: vec![1, 16], quantization };
     let per_tensor = Quantization { axis: None, scale: vec![0.1], zero_point: vec![-3] };
     let scale = (0..16).map(|index| 0.5 + index as f32).collect();
     let per_channel = Quantization { axis: Some(1), scale, zero_point: (-8..8).collect() };
