@@ -348,7 +348,7 @@ impl Program {
     pub const ARENA_ALIGN: usize = 64;
 
     /// Bytes behind each arena buffer and the constants that kernels may read (never write).
-    pub const SLACK: usize = 64;
+    pub const SLACK: usize = 256;
 }
 
 impl Call {

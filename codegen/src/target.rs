@@ -92,7 +92,7 @@ const V4_VBMI: &[&str] = &[
 ];
 
 /// All targets, each with all features of those before it; the last one that a CPU has is its best.
-pub const TARGETS: &[Target] = &[
+pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v3",
         summary: "AVX2 and FMA: Haswell, Zen",
