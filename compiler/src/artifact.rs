@@ -1,0 +1,326 @@
+//! Loads a compiled shared library and runs it.
+//!
+//! Invariant: nothing of a file is run before the file has shown that it is an artifact of this ABI version; after
+//! that its descriptors are read once, checked, and kept as plain data. An artifact that lies about its own code can
+//! still do anything: load those that you would run.
+
+mod elf;
+mod error;
+
+use std::ffi::{CStr, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
+
+use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
+use eightfold_ir::DType;
+use eightfold_runtime::features::detect;
+use eightfold_runtime::status::Status;
+use eightfold_runtime::{abi, session};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+pub use error::{ArtifactError, Damage, RunError, Unsupported};
+
+/// A loaded artifact; clones share it.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    loaded: Arc<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    interface: Interface,
+    model: *const abi::Model,
+    /// Holds the model's memory.
+    _library: Library,
+}
+
+// SAFETY: the model is constant data, and the library stays loaded as long as this lives.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+impl Artifact {
+    /// Loads the shared library at `path`.
+    ///
+    /// # Errors
+    /// A file that is not there, is no artifact, is damaged, or is for another machine or ABI version.
+    pub fn load(path: &Path) -> Result<Artifact, ArtifactError> {
+        let symbol = elf::query_symbol(path)?;
+        let load = |source| ArtifactError::Load { path: path.to_owned(), source };
+        // The loader looks up a bare file name in the system's folders.
+        let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // SAFETY: the file is an artifact, and those have no constructors. All symbols are bound now, so that what is
+        // missing is an error here and not the end of the process later.
+        let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map_err(load)?;
+        // SAFETY: the artifact's note says that this symbol is its query function.
+        let model = unsafe {
+            let query = library.get::<abi::QueryFn>(&symbol).map_err(load)?;
+            query()
+        };
+        let reader = Reader { path };
+        // SAFETY: the query function of an artifact returns its model.
+        let interface = unsafe { reader.interface(model, &symbol) }?;
+        Ok(Artifact { loaded: Arc::new(Loaded { interface, model, _library: library }) })
+    }
+
+    /// What the artifact offers.
+    #[must_use]
+    pub fn interface(&self) -> &Interface {
+        &self.loaded.interface
+    }
+
+    /// The variant that [`Artifact::session`] runs: the first that this CPU can run with one thread.
+    #[must_use]
+    pub fn supported_variant(&self) -> Option<usize> {
+        let cpu = detect();
+        let runs = |variant: &Variant| variant.threads == 1 && cpu.contains(variant.features);
+        self.interface().variants.iter().position(runs)
+    }
+
+    /// A session of the first variant that this CPU can run.
+    ///
+    /// # Errors
+    /// [`ArtifactError::NoSupportedVariant`].
+    pub fn session(&self) -> Result<Session, ArtifactError> {
+        let Some(index) = self.supported_variant() else {
+            let cpu = detect();
+            let unsupported = |variant: &Variant| Unsupported {
+                target: variant.target.clone(),
+                missing: cpu.missing(variant.features).names().collect(),
+                threads: variant.threads,
+            };
+            let variants = self.interface().variants.iter().map(unsupported).collect();
+            return Err(ArtifactError::NoSupportedVariant { variants });
+        };
+        self.session_of(index)
+    }
+
+    /// A session of variant `index`, with an arena of its own.
+    ///
+    /// # Errors
+    /// [`ArtifactError::NoSuchVariant`], or [`ArtifactError::Session`] if this CPU, or one thread, cannot run it.
+    pub fn session_of(&self, index: usize) -> Result<Session, ArtifactError> {
+        let variants = &self.interface().variants;
+        let Some(variant) = variants.get(index) else {
+            return Err(ArtifactError::NoSuchVariant { index, count: variants.len() });
+        };
+        let model = self.loaded.model;
+        let number = index as u32;
+        // SAFETY: the model was checked when it was loaded.
+        let size = unsafe { session::session_size(model, number) };
+        let mut memory = vec![0u8; size];
+        let mut session = ptr::null_mut();
+        // SAFETY: as above; the memory belongs to the session from here on.
+        let status =
+            unsafe { session::session_create_in(model, number, memory.as_mut_ptr().cast(), size, &raw mut session) };
+        if status != Status::OK {
+            return Err(ArtifactError::Session { target: variant.target.clone(), status });
+        }
+        Ok(Session { artifact: self.clone(), variant: index, session, _memory: memory })
+    }
+}
+
+/// A variant of an artifact and the memory to run it in.
+#[derive(Debug)]
+pub struct Session {
+    artifact: Artifact,
+    variant: usize,
+    session: *mut session::Session,
+    /// What `session` points into; its buffer does not move with the session.
+    _memory: Vec<u8>,
+}
+
+// SAFETY: the session is used through `&mut self` alone, and generated code keeps no state of a thread.
+unsafe impl Send for Session {}
+
+impl Session {
+    /// The variant that this session runs.
+    #[must_use]
+    pub fn variant(&self) -> &Variant {
+        &self.artifact.interface().variants[self.variant]
+    }
+
+    /// Buffers for the outputs, of the sizes that [`Session::run`] expects.
+    #[must_use]
+    pub fn output_buffers(&self) -> Vec<Vec<u8>> {
+        self.variant().outputs.iter().map(|output| vec![0; byte_size(output)]).collect()
+    }
+
+    /// Runs the model once: reads `inputs`, overwrites `outputs`, both in the order of the interface.
+    ///
+    /// # Errors
+    /// The wrong number of tensors, or one of the wrong size; nothing has run then.
+    pub fn run(&mut self, inputs: &[&[u8]], outputs: &mut [Vec<u8>]) -> Result<(), RunError> {
+        let Variant { inputs: expected_inputs, outputs: expected_outputs, .. } = self.variant();
+        if inputs.len() != expected_inputs.len() {
+            return Err(RunError::InputCount { expected: expected_inputs.len(), got: inputs.len() });
+        }
+        if outputs.len() != expected_outputs.len() {
+            return Err(RunError::OutputCount { expected: expected_outputs.len(), got: outputs.len() });
+        }
+        for (tensor, input) in expected_inputs.iter().zip(inputs) {
+            let (expected, got) = (byte_size(tensor), input.len());
+            if expected != got {
+                let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
+                return Err(RunError::InputSize { tensor, shape, expected, got });
+            }
+        }
+        for (tensor, output) in expected_outputs.iter().zip(outputs.iter()) {
+            let (expected, got) = (byte_size(tensor), output.len());
+            if expected != got {
+                let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
+                return Err(RunError::OutputSize { tensor, shape, expected, got });
+            }
+        }
+        let inputs: Vec<*const c_void> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
+        let outputs: Vec<*mut c_void> = outputs.iter_mut().map(|output| output.as_mut_ptr().cast()).collect();
+        // SAFETY: counts and sizes are the variant's; outputs are distinct vectors, borrowed for the time of the call.
+        match unsafe { session::session_run(self.session, inputs.as_ptr(), outputs.as_ptr()) } {
+            Status::OK => Ok(()),
+            status => Err(RunError::Status(status)),
+        }
+    }
+}
+
+/// Bytes of a tensor of a loaded interface.
+fn byte_size(tensor: &Tensor) -> usize {
+    tensor.byte_size().unwrap_or_else(|| unreachable!("checked when the artifact was loaded"))
+}
+
+/// Reads descriptors into plain data.
+struct Reader<'a> {
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn damaged(&self, damage: Damage) -> ArtifactError {
+        ArtifactError::Damaged { path: PathBuf::from(self.path), damage }
+    }
+
+    /// # Safety
+    /// `model` is null or what an artifact's query function returned; so for all that it points to.
+    unsafe fn interface(&self, model: *const abi::Model, symbol: &str) -> Result<Interface, ArtifactError> {
+        // SAFETY: the caller's promise; the two fields stand first in every version.
+        unsafe {
+            if model.is_null() {
+                return Err(self.damaged(Damage::Symbol));
+            }
+            let got = (*model).abi_version;
+            if got != abi::ABI_VERSION {
+                let path = self.path.to_owned();
+                return Err(ArtifactError::AbiVersion { path, expected: abi::ABI_VERSION, got });
+            }
+            let model = self.whole(model, (*model).struct_size)?;
+            let variants = self.list(model.variants, model.variant_count)?;
+            let interface = Interface {
+                name: self.text(model.name)?,
+                symbol_prefix: symbol.strip_suffix("_query").unwrap_or(symbol).to_owned(),
+                provenance: self.text(model.provenance)?,
+                variants: variants.iter().map(|&v| self.variant(v)).collect::<Result<_, _>>()?,
+            };
+            interface.check().map_err(|_| self.damaged(Damage::Tensor))?;
+            Ok(interface)
+        }
+    }
+
+    /// # Safety
+    /// As for [`Reader::interface`].
+    unsafe fn variant(&self, variant: *const abi::Variant) -> Result<Variant, ArtifactError> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let variant = self.whole(variant, self.struct_size(variant.cast())?)?;
+            if variant.run.is_none() || variant.threads == 0 || !variant.arena_align.is_power_of_two() {
+                return Err(self.damaged(Damage::Variant));
+            }
+            let tensors = |list, count| {
+                let tensors = self.list(list, count)?;
+                tensors.iter().map(|&tensor| self.tensor(tensor)).collect::<Result<_, _>>()
+            };
+            Ok(Variant {
+                target: self.text(variant.target)?,
+                features: variant.features,
+                threads: variant.threads,
+                arena_size: variant.arena_size,
+                arena_align: variant.arena_align,
+                inputs: tensors(variant.inputs, variant.input_count)?,
+                outputs: tensors(variant.outputs, variant.output_count)?,
+            })
+        }
+    }
+
+    /// # Safety
+    /// As for [`Reader::interface`].
+    unsafe fn tensor(&self, tensor: *const abi::TensorDesc) -> Result<Tensor, ArtifactError> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let desc = self.whole(tensor, self.struct_size(tensor.cast())?)?;
+            let dtype = DType::from_onnx(desc.dtype).ok_or_else(|| self.damaged(Damage::ElementType))?;
+            let dims = self.list(desc.dims, desc.rank)?.iter().map(|&dim| usize::try_from(dim));
+            let dims = dims.collect::<Result<_, _>>().map_err(|_| self.damaged(Damage::Tensor))?;
+            let quantization = if desc.quant.is_null() { None } else { Some(self.quantization(desc.quant)?) };
+            let tensor = Tensor { name: self.text(desc.name)?, dtype, dims, quantization };
+            if tensor.byte_size().map(|size| size as u64) != Some(desc.byte_size) {
+                return Err(self.damaged(Damage::Tensor));
+            }
+            Ok(tensor)
+        }
+    }
+
+    /// # Safety
+    /// As for [`Reader::interface`].
+    unsafe fn quantization(&self, quant: *const abi::Quant) -> Result<Quantization, ArtifactError> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let quant = self.whole(quant, self.struct_size(quant.cast())?)?;
+            Ok(Quantization {
+                axis: u32::try_from(quant.axis).ok(),
+                scale: self.list(quant.scale, quant.count)?.to_vec(),
+                zero_point: self.list(quant.zero_point, quant.count)?.to_vec(),
+            })
+        }
+    }
+
+    /// The first field of every struct but the model.
+    ///
+    /// # Safety
+    /// `object` is null or points to a struct that starts with its size.
+    unsafe fn struct_size(&self, object: *const u32) -> Result<u32, ArtifactError> {
+        // SAFETY: the caller's promise.
+        unsafe { object.as_ref() }.copied().ok_or_else(|| self.damaged(Damage::NullPointer))
+    }
+
+    /// The struct, if it has at least the fields of this version.
+    ///
+    /// # Safety
+    /// `object` points to a `T` of `size` bytes that lives as long as it is used here.
+    unsafe fn whole<'b, T>(&self, object: *const T, size: u32) -> Result<&'b T, ArtifactError> {
+        if (size as usize) < size_of::<T>() {
+            return Err(self.damaged(Damage::StructSize));
+        }
+        // SAFETY: the caller's promise, and all fields are there.
+        Ok(unsafe { &*object })
+    }
+
+    /// # Safety
+    /// `first` is null or points to `count` elements that live as long as they are used here.
+    unsafe fn list<'b, T>(&self, first: *const T, count: u32) -> Result<&'b [T], ArtifactError> {
+        match (first.is_null(), count) {
+            (_, 0) => Ok(&[]),
+            (true, _) => Err(self.damaged(Damage::NullPointer)),
+            // SAFETY: the caller's promise.
+            (false, count) => Ok(unsafe { std::slice::from_raw_parts(first, count as usize) }),
+        }
+    }
+
+    /// # Safety
+    /// `text` is null or points to a NUL-terminated string.
+    unsafe fn text(&self, text: *const c_char) -> Result<String, ArtifactError> {
+        if text.is_null() {
+            return Err(self.damaged(Damage::NullPointer));
+        }
+        // SAFETY: the caller's promise.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_str().map(str::to_owned).map_err(|_| self.damaged(Damage::Text))
+    }
+}
