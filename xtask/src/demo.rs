@@ -39,37 +39,21 @@ struct Figures {
 /// The task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
-        return Err(Failure::Usage(format!(
-            "demo takes no arguments, got `{argument}`"
-        )));
+        return Err(Failure::Usage(format!("demo takes no arguments, got `{argument}`")));
     }
     let llvm = setup::ensure()?;
-    process::run(workspace::cargo(&llvm).args([
-        "build",
-        "--release",
-        "--package",
-        "eightfold-compiler",
-    ]))?;
+    process::run(workspace::cargo(&llvm).args(["build", "--release", "--package", "eightfold-compiler"]))?;
 
-    let tool = Tool {
-        program: workspace::target().join("release/eightfold"),
-    };
+    let tool = Tool { program: workspace::target().join("release/eightfold") };
     let digits = workspace::root().join("testdata/models/digits");
     let folder = workspace::target().join("demo");
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::File {
-        path: folder.clone(),
-        error,
-    })?;
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::File { path: folder.clone(), error })?;
 
     let artifacts = [folder.join("digits_f32.so"), folder.join("digits_int8.so")];
     let [f32_artifact, int8_artifact] = &artifacts;
     tool.compile(&digits, f32_artifact, &["--precision", "f32"])?;
     let calibration = digits.join("digits_calibration.npz");
-    tool.compile(
-        &digits,
-        int8_artifact,
-        &["--calibration-data", &calibration.to_string_lossy()],
-    )?;
+    tool.compile(&digits, int8_artifact, &["--calibration-data", &calibration.to_string_lossy()])?;
 
     let mut figures = [Figures::default(), Figures::default()];
     for (figures, artifact) in figures.iter_mut().zip(&artifacts) {
@@ -96,12 +80,7 @@ struct Tool {
 impl Tool {
     fn compile(&self, digits: &Path, artifact: &Path, options: &[&str]) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
-        command
-            .arg("compile")
-            .arg(digits.join("digits.onnx"))
-            .args(options)
-            .arg("-o")
-            .arg(artifact);
+        command.arg("compile").arg(digits.join("digits.onnx")).args(options).arg("-o").arg(artifact);
         process::run(&mut command)
     }
 
@@ -127,10 +106,8 @@ impl Tool {
         let report = Report::of(self.verb("inspect", artifact))?;
         figures.int8_mac_share = report.fraction("/int8_mac_share")?;
         figures.float_nodes = report.names("/float_nodes")?;
-        let file = std::fs::metadata(artifact).map_err(|error| Failure::File {
-            path: artifact.to_path_buf(),
-            error,
-        })?;
+        let file =
+            std::fs::metadata(artifact).map_err(|error| Failure::File { path: artifact.to_path_buf(), error })?;
         figures.file_bytes = file.len();
         Ok(())
     }
@@ -157,30 +134,19 @@ impl Report {
     fn parse(command: String, text: &str) -> Result<Report, Failure> {
         match serde_json::from_str(text) {
             Ok(json) => Ok(Report { command, json }),
-            Err(error) => Err(Failure::Output {
-                command,
-                problem: format!("not JSON: {error}"),
-            }),
+            Err(error) => Err(Failure::Output { command, problem: format!("not JSON: {error}") }),
         }
     }
 
     /// The value at a JSON pointer, read by `read`.
-    fn field<T>(
-        &self,
-        pointer: &str,
-        kind: &str,
-        read: impl Fn(&Value) -> Option<T>,
-    ) -> Result<T, Failure> {
-        self.json
-            .pointer(pointer)
-            .and_then(read)
-            .ok_or_else(|| Failure::Output {
-                command: self.command.clone(),
-                problem: format!(
-                    "expected {kind} at {pointer}, got {}",
-                    self.json.pointer(pointer).unwrap_or(&Value::Null)
-                ),
-            })
+    fn field<T>(&self, pointer: &str, kind: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T, Failure> {
+        self.json.pointer(pointer).and_then(read).ok_or_else(|| Failure::Output {
+            command: self.command.clone(),
+            problem: format!(
+                "expected {kind} at {pointer}, got {}",
+                self.json.pointer(pointer).unwrap_or(&Value::Null)
+            ),
+        })
     }
 
     fn number(&self, pointer: &str) -> Result<f64, Failure> {
@@ -197,13 +163,7 @@ impl Report {
     }
 
     fn names(&self, pointer: &str) -> Result<Vec<String>, Failure> {
-        let names = |value: &Value| {
-            value
-                .as_array()?
-                .iter()
-                .map(|name| Some(name.as_str()?.to_owned()))
-                .collect()
-        };
+        let names = |value: &Value| value.as_array()?.iter().map(|name| Some(name.as_str()?.to_owned())).collect();
         self.field(pointer, "an array of names", names)
     }
 }
@@ -213,12 +173,7 @@ fn comparison(float: &Figures, int8: &Figures) -> String {
     let percent = |fraction: f64| format!("{:.2}%", 100.0 * fraction);
     let times = |float: f64, int8: f64, word: &str| format!("{:.2}x {word}", float / int8);
     let rows = [
-        [
-            "digits".to_owned(),
-            "f32".to_owned(),
-            "int8".to_owned(),
-            String::new(),
-        ],
+        ["digits".to_owned(), "f32".to_owned(), "int8".to_owned(), String::new()],
         [
             format!("top-1 of {} images", float.samples),
             percent(float.top1),
@@ -241,33 +196,15 @@ fn comparison(float: &Figures, int8: &Figures) -> String {
             "peak memory".to_owned(),
             kibibytes(float.peak_memory_bytes),
             kibibytes(int8.peak_memory_bytes),
-            times(
-                float.peak_memory_bytes as f64,
-                int8.peak_memory_bytes as f64,
-                "less",
-            ),
+            times(float.peak_memory_bytes as f64, int8.peak_memory_bytes as f64, "less"),
         ],
-        [
-            "MACs in int8".to_owned(),
-            percent(float.int8_mac_share),
-            percent(int8.int8_mac_share),
-            String::new(),
-        ],
+        ["MACs in int8".to_owned(), percent(float.int8_mac_share), percent(int8.int8_mac_share), String::new()],
     ];
     let nodes = match int8.float_nodes.as_slice() {
         [] => "no node of the int8 artifact computes in float".to_owned(),
-        nodes => format!(
-            "nodes of the int8 artifact that compute in float: {}",
-            nodes.join(", ")
-        ),
+        nodes => format!("nodes of the int8 artifact that compute in float: {}", nodes.join(", ")),
     };
-    format!(
-        "{}\n\n{nodes}",
-        table::columns(
-            &rows,
-            &[Align::Left, Align::Right, Align::Right, Align::Left]
-        )
-    )
+    format!("{}\n\n{nodes}", table::columns(&rows, &[Align::Left, Align::Right, Align::Right, Align::Left]))
 }
 
 fn microseconds(ms: f64) -> String {
@@ -336,10 +273,7 @@ nodes of the int8 artifact that compute in float: head/linear";
         assert!(check(&float, &figures(1.0)).is_ok());
         assert!(check(&float, &figures(595.0 / 600.0)).is_ok());
         let failure = check(&float, &figures(594.0 / 600.0)).unwrap_err();
-        assert!(
-            failure.to_string().starts_with("int8 loses 0.67 points"),
-            "{failure}"
-        );
+        assert!(failure.to_string().starts_with("int8 loses 0.67 points"), "{failure}");
     }
 
     #[test]

@@ -15,14 +15,8 @@ pub(crate) const MAJOR: u32 = 19;
 pub(crate) const PREFIX_VARIABLE: &str = "LLVM_SYS_191_PREFIX";
 
 /// The names under which `llvm-sys` looks for `llvm-config`, in its order.
-const CONFIG_NAMES: &[&str] = &[
-    "llvm-config",
-    "llvm-config-19",
-    "llvm-config19",
-    "llvm19-config",
-    "llvm-config-19.1",
-    "llvm-config191",
-];
+const CONFIG_NAMES: &[&str] =
+    &["llvm-config", "llvm-config-19", "llvm-config19", "llvm19-config", "llvm-config-19.1", "llvm-config191"];
 
 /// Where package managers put LLVM 19 when it is not in `PATH`: Debian, Fedora, Arch, Homebrew.
 const PREFIXES: &[&str] = &[
@@ -55,28 +49,13 @@ pub(crate) fn find() -> Result<Option<Installation>, Failure> {
         let found = candidates.filter_map(usable).next();
         return found.map(Some).ok_or_else(|| Failure::Missing {
             what: format!("LLVM {MAJOR} in {}", Path::new(&prefix).display()),
-            remedy: format!(
-                "{PREFIX_VARIABLE} names that folder; unset it, or let it name an LLVM {MAJOR}"
-            ),
+            remedy: format!("{PREFIX_VARIABLE} names that folder; unset it, or let it name an LLVM {MAJOR}"),
         });
     }
-    let in_path: Vec<PathBuf> = CONFIG_NAMES
-        .iter()
-        .filter_map(|name| process::which(name))
-        .collect();
-    let chosen = in_path
-        .iter()
-        .find(|config| version(config).is_some_and(|v| llvm_sys_takes(&v)))
-        .cloned();
-    let elsewhere = PREFIXES
-        .iter()
-        .map(|prefix| Path::new(prefix).join("bin/llvm-config"));
-    let Some(mut found) = in_path
-        .into_iter()
-        .chain(elsewhere)
-        .filter_map(usable)
-        .next()
-    else {
+    let in_path: Vec<PathBuf> = CONFIG_NAMES.iter().filter_map(|name| process::which(name)).collect();
+    let chosen = in_path.iter().find(|config| version(config).is_some_and(|v| llvm_sys_takes(&v))).cloned();
+    let elsewhere = PREFIXES.iter().map(|prefix| Path::new(prefix).join("bin/llvm-config"));
+    let Some(mut found) = in_path.into_iter().chain(elsewhere).filter_map(usable).next() else {
         return Ok(None);
     };
     if chosen.as_ref() != Some(&found.config) {
@@ -93,13 +72,8 @@ fn usable(config: PathBuf) -> Option<Installation> {
         return None;
     }
     // Fails when a library is missing. The shared one is preferred; without it `llvm-sys` links the static ones.
-    ask(&config, &["--libfiles", "--link-shared"])
-        .or_else(|| ask(&config, &["--libfiles", "--link-static"]))?;
-    Some(Installation {
-        config,
-        version,
-        prefix_to_set: None,
-    })
+    ask(&config, &["--libfiles", "--link-shared"]).or_else(|| ask(&config, &["--libfiles", "--link-static"]))?;
+    Some(Installation { config, version, prefix_to_set: None })
 }
 
 fn ask(config: &Path, arguments: &[&str]) -> Option<String> {
@@ -116,9 +90,7 @@ fn major(version: &str) -> Option<u32> {
 
 /// Whether `llvm-sys` 191 accepts a version: 19.1 or newer, any newer major included.
 fn llvm_sys_takes(version: &str) -> bool {
-    let mut numbers = version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (MAJOR, 1)
 }
 
@@ -128,16 +100,12 @@ mod tests {
 
     #[test]
     fn llvm_sys_takes_newer_majors_too() {
-        let taken =
-            ["14.0.6", "19.0.0", "19.1.7", "19.1.7git", "20.1.2", "svn"].map(llvm_sys_takes);
+        let taken = ["14.0.6", "19.0.0", "19.1.7", "19.1.7git", "20.1.2", "svn"].map(llvm_sys_takes);
         assert_eq!(taken, [false, false, true, true, true, false]);
     }
 
     #[test]
     fn the_major_version_is_read_from_development_builds() {
-        assert_eq!(
-            ["19.1.7", "20.0.0git", "svn"].map(major),
-            [Some(19), Some(20), None]
-        );
+        assert_eq!(["19.1.7", "20.0.0git", "svn"].map(major), [Some(19), Some(20), None]);
     }
 }

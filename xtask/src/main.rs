@@ -90,10 +90,7 @@ fn usage() -> String {
             [call, task.summary.to_owned()]
         })
         .collect();
-    format!(
-        "usage: cargo xtask TASK\n\n{}",
-        table::columns(&rows, &[table::Align::Left; 2])
-    )
+    format!("usage: cargo xtask TASK\n\n{}", table::columns(&rows, &[table::Align::Left; 2]))
 }
 
 #[cfg(test)]

@@ -29,12 +29,7 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
         refresh: Some(&["update"]),
         install: &["install", "-y", "--no-install-recommends"],
         as_root: true,
-        llvm: &[
-            "llvm-19-dev",
-            "libpolly-19-dev",
-            "libzstd-dev",
-            "zlib1g-dev",
-        ],
+        llvm: &["llvm-19-dev", "libpolly-19-dev", "libzstd-dev", "zlib1g-dev"],
         compiler: &["g++"],
     },
     PackageManager {
@@ -93,25 +88,28 @@ impl PackageManager {
         names.copied().collect()
     }
 
-    /// The commands that install these needs, or `None` when they need root and it cannot be had.
-    fn commands(&self, needs: &[Need], privilege: Privilege) -> Option<Vec<Command>> {
-        let start = || match privilege {
-            _ if !self.as_root => Some(Command::new(self.program)),
-            Privilege::Root => Some(Command::new(self.program)),
-            Privilege::Sudo => {
+    /// The manager's program, started with the rights it needs; `None` when they cannot be had.
+    fn program(&self, privilege: Privilege) -> Option<Command> {
+        match privilege {
+            Privilege::Sudo if self.as_root => {
                 let mut sudo = Command::new("sudo");
                 sudo.arg(self.program);
                 Some(sudo)
             }
-            Privilege::None => None,
-        };
+            Privilege::None if self.as_root => None,
+            _ => Some(Command::new(self.program)),
+        }
+    }
+
+    /// The commands that install these needs, in order; `None` when they need root and it cannot be had.
+    fn commands(&self, needs: &[Need], privilege: Privilege) -> Option<Vec<Command>> {
         let mut commands = Vec::new();
         if let Some(refresh) = self.refresh {
-            let mut command = start()?;
+            let mut command = self.program(privilege)?;
             command.args(refresh);
             commands.push(command);
         }
-        let mut command = start()?;
+        let mut command = self.program(privilege)?;
         command.args(self.install).args(self.packages(needs));
         command.env("DEBIAN_FRONTEND", "noninteractive");
         commands.push(command);
@@ -121,37 +119,30 @@ impl PackageManager {
     /// The line that a user would type to install these needs.
     pub(crate) fn install_line(&self, needs: &[Need]) -> String {
         let sudo = if self.as_root { "sudo " } else { "" };
-        format!(
-            "{sudo}{} {} {}",
-            self.program,
-            self.install.join(" "),
-            self.packages(needs).join(" ")
-        )
+        format!("{sudo}{} {} {}", self.program, self.install.join(" "), self.packages(needs).join(" "))
     }
 
     /// Installs these needs, each command printed first.
     pub(crate) fn install(&self, needs: &[Need], privilege: Privilege) -> Result<(), Failure> {
-        let commands = self
-            .commands(needs, privilege)
-            .ok_or_else(|| Failure::Missing {
-                what: "the right to install packages (neither root nor sudo)".to_owned(),
-                remedy: format!(
-                    "ask somebody who has it for:\n  {}",
-                    self.install_line(needs)
-                ),
-            })?;
+        let commands = self.commands(needs, privilege).ok_or_else(|| Failure::Missing {
+            what: "the right to install packages (neither root nor sudo)".to_owned(),
+            remedy: format!("ask somebody who has it for:\n  {}", self.install_line(needs)),
+        })?;
+        let mut result = Ok(());
         for mut command in commands {
-            process::run(&mut command)?;
+            // Only the last command decides: one broken package source fails a refresh, and the others may do.
+            if let Err(failure) = &result {
+                eprintln!("setup: {failure}; going on");
+            }
+            result = process::run(&mut command);
         }
-        Ok(())
+        result
     }
 }
 
 /// The first package manager of the table for which `is_there` holds.
 pub(crate) fn choose(is_there: impl Fn(&str) -> bool) -> Option<&'static PackageManager> {
-    PACKAGE_MANAGERS
-        .iter()
-        .find(|manager| is_there(manager.program))
+    PACKAGE_MANAGERS.iter().find(|manager| is_there(manager.program))
 }
 
 /// What this process may do.
@@ -159,8 +150,7 @@ pub(crate) fn privilege() -> Privilege {
     if process::probe(Command::new("id").arg("-u")).as_deref() == Some("0") {
         Privilege::Root
     } else if process::which("sudo").is_some()
-        && (std::io::stdin().is_terminal()
-            || process::probe(Command::new("sudo").args(["-n", "true"])).is_some())
+        && (std::io::stdin().is_terminal() || process::probe(Command::new("sudo").args(["-n", "true"])).is_some())
     {
         Privilege::Sudo
     } else {
@@ -174,9 +164,7 @@ mod tests {
 
     #[test]
     fn the_first_manager_of_the_table_that_is_there_is_chosen() {
-        let on = |there: &'static [&'static str]| {
-            choose(|name| there.contains(&name)).map(|manager| manager.program)
-        };
+        let on = |there: &'static [&'static str]| choose(|name| there.contains(&name)).map(|manager| manager.program);
         assert_eq!(on(&["apt-get"]), Some("apt-get"));
         assert_eq!(on(&["brew", "dnf"]), Some("dnf"));
         assert_eq!(on(&["pacman"]), Some("pacman"));
@@ -193,47 +181,25 @@ mod tests {
         let install = "apt-get install -y --no-install-recommends";
         assert_eq!(
             apt(&[Need::Llvm], Privilege::Root).unwrap(),
-            [
-                "apt-get update".to_owned(),
-                format!("{install} llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev")
-            ]
+            ["apt-get update".to_owned(), format!("{install} llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev")]
         );
         assert_eq!(
             apt(&[Need::Compiler], Privilege::Sudo).unwrap(),
-            [
-                "sudo apt-get update".to_owned(),
-                format!("sudo {install} g++")
-            ]
+            ["sudo apt-get update".to_owned(), format!("sudo {install} g++")]
         );
         assert_eq!(apt(&[Need::Compiler], Privilege::None), None);
     }
 
     #[test]
     fn without_root_the_failure_names_the_packages() {
-        let failure = PACKAGE_MANAGERS[0]
-            .install(&[Need::Llvm, Need::Compiler], Privilege::None)
-            .unwrap_err();
-        assert!(
-            failure
-                .to_string()
-                .contains("llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev g++"),
-            "{failure}"
-        );
+        let failure = PACKAGE_MANAGERS[0].install(&[Need::Llvm, Need::Compiler], Privilege::None).unwrap_err();
+        assert!(failure.to_string().contains("llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev g++"), "{failure}");
     }
 
     #[test]
     fn homebrew_needs_no_root() {
-        let brew = PACKAGE_MANAGERS
-            .iter()
-            .find(|manager| manager.program == "brew")
-            .unwrap();
-        assert_eq!(
-            brew.commands(&[Need::Llvm], Privilege::None).unwrap().len(),
-            1
-        );
-        assert_eq!(
-            brew.install_line(&[Need::Llvm]),
-            "brew install llvm@19 zstd"
-        );
+        let brew = PACKAGE_MANAGERS.iter().find(|manager| manager.program == "brew").unwrap();
+        assert_eq!(brew.commands(&[Need::Llvm], Privilege::None).unwrap().len(), 1);
+        assert_eq!(brew.install_line(&[Need::Llvm]), "brew install llvm@19 zstd");
     }
 }

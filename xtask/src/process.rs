@@ -56,11 +56,7 @@ pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let quoted = words.map(|word| {
         let word = word.to_string_lossy();
-        if word.is_empty() || word.contains(char::is_whitespace) {
-            format!("'{word}'")
-        } else {
-            word.into_owned()
-        }
+        if word.is_empty() || word.contains(char::is_whitespace) { format!("'{word}'") } else { word.into_owned() }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }
@@ -68,56 +64,32 @@ pub(crate) fn line(command: &Command) -> String {
 /// Prints the command, runs it with this process's output, and waits.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     eprintln!("$ {}", line(command));
-    let status = command.status().map_err(|error| Failure::Start {
-        command: line(command),
-        error,
-    })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::Exit {
-            command: line(command),
-            status,
-        })
-    }
+    let status = command.status().map_err(|error| Failure::Start { command: line(command), error })?;
+    if status.success() { Ok(()) } else { Err(Failure::Exit { command: line(command), status }) }
 }
 
 /// Prints the command, runs it, and returns its standard output; its standard error goes to ours.
 pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
     eprintln!("$ {}", line(command));
     let output = command.stderr(std::process::Stdio::inherit()).output();
-    let output = output.map_err(|error| Failure::Start {
-        command: line(command),
-        error,
-    })?;
+    let output = output.map_err(|error| Failure::Start { command: line(command), error })?;
     if !output.status.success() {
-        return Err(Failure::Exit {
-            command: line(command),
-            status: output.status,
-        });
+        return Err(Failure::Exit { command: line(command), status: output.status });
     }
-    let not_text = |_| Failure::Output {
-        command: line(command),
-        problem: "not UTF-8".to_owned(),
-    };
+    let not_text = |_| Failure::Output { command: line(command), problem: "not UTF-8".to_owned() };
     String::from_utf8(output.stdout).map_err(not_text)
 }
 
 /// Asks a program silently: its trimmed standard output, or `None` when it is not there or fails.
 pub(crate) fn probe(command: &mut Command) -> Option<String> {
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 /// The first file of this name in the folders of `PATH`.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -134,22 +106,14 @@ mod tests {
     #[test]
     fn the_exit_code_of_a_failed_command_passes_through() {
         let failure = run(Command::new("sh").args(["-c", "exit 101"])).unwrap_err();
-        assert_eq!(
-            format!("{:?}", failure.exit_code()),
-            format!("{:?}", ExitCode::from(101))
-        );
+        assert_eq!(format!("{:?}", failure.exit_code()), format!("{:?}", ExitCode::from(101)));
         assert!(failure.to_string().contains("exit 101"), "{failure}");
     }
 
     #[test]
     fn a_command_that_is_not_there_is_named() {
         let failure = capture(&mut Command::new("eightfold-no-such-program")).unwrap_err();
-        assert!(
-            failure
-                .to_string()
-                .starts_with("cannot start `eightfold-no-such-program`"),
-            "{failure}"
-        );
+        assert!(failure.to_string().starts_with("cannot start `eightfold-no-such-program`"), "{failure}");
         assert_eq!(probe(&mut Command::new("eightfold-no-such-program")), None);
     }
 }

@@ -19,33 +19,17 @@ pub(crate) fn ensure() -> Result<PathBuf, Failure> {
         return Ok(python);
     }
 
-    process::run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).map_err(|failure| {
-        Failure::Missing {
-            what: "python3 with its venv module".to_owned(),
-            remedy: format!("{failure}\non Debian and Ubuntu: sudo apt-get install python3-venv"),
-        }
+    process::run(Command::new("python3").args(["-m", "venv"]).arg(&folder)).map_err(|failure| Failure::Missing {
+        what: "python3 with its venv module".to_owned(),
+        remedy: format!("{failure}\non Debian and Ubuntu: sudo apt-get install python3-venv"),
     })?;
     let mut pip = Command::new(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--requirement",
-    ])
-    .arg(&requirements);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
     process::run(&mut pip)?;
-    fs::write(&installed, wanted).map_err(|error| Failure::File {
-        path: installed,
-        error,
-    })?;
+    fs::write(&installed, wanted).map_err(|error| Failure::File { path: installed, error })?;
     Ok(python)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::File {
-        path: path.to_path_buf(),
-        error,
-    })
+    fs::read(path).map_err(|error| Failure::File { path: path.to_path_buf(), error })
 }

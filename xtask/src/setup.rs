@@ -14,9 +14,7 @@ use crate::process::{self, Failure};
 /// The task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
-        return Err(Failure::Usage(format!(
-            "setup takes no arguments, got `{argument}`"
-        )));
+        return Err(Failure::Usage(format!("setup takes no arguments, got `{argument}`")));
     }
     ensure().map(drop)
 }
@@ -35,20 +33,14 @@ pub(crate) fn ensure() -> Result<Installation, Failure> {
         return Ok(report(llvm, &compiler));
     }
 
-    let manager = package_manager::choose(|name| process::which(name).is_some()).ok_or_else(
-        || Failure::Missing {
-            what: describe(&needs),
-            remedy: format!(
-                "none of the package managers known here is on this machine; the packages are\n{}",
-                names(&needs)
-            ),
-        },
-    )?;
-    eprintln!(
-        "setup: {} missing; installing with {}",
-        describe(&needs),
-        manager.program
-    );
+    let manager = package_manager::choose(|name| process::which(name).is_some()).ok_or_else(|| Failure::Missing {
+        what: describe(&needs),
+        remedy: format!(
+            "none of the package managers known here is on this machine; the packages are\n{}",
+            names(&needs)
+        ),
+    })?;
+    eprintln!("setup: {} missing; installing with {}", describe(&needs), manager.program);
     manager.install(&needs, package_manager::privilege()).map_err(|failure| match failure {
         Failure::Missing { .. } => failure,
         other => Failure::Missing {
@@ -65,11 +57,7 @@ pub(crate) fn ensure() -> Result<Installation, Failure> {
 
     let still = |what: &str| Failure::Missing {
         what: what.to_owned(),
-        remedy: format!(
-            "{} said that it installed {}",
-            manager.program,
-            manager.packages(&needs).join(" ")
-        ),
+        remedy: format!("{} said that it installed {}", manager.program, manager.packages(&needs).join(" ")),
     };
     let llvm = llvm::find()?.ok_or_else(|| still("LLVM 19"))?;
     let compiler = self::compiler().ok_or_else(|| still("a C compiler"))?;
@@ -91,17 +79,9 @@ fn compiler() -> Option<String> {
 }
 
 fn report(llvm: Installation, compiler: &str) -> Installation {
-    eprintln!(
-        "setup: LLVM {} ({}), {compiler}",
-        llvm.version,
-        llvm.config.display()
-    );
+    eprintln!("setup: LLVM {} ({}), {compiler}", llvm.version, llvm.config.display());
     if let Some(prefix) = &llvm.prefix_to_set {
-        eprintln!(
-            "setup: for plain cargo: export {}={}",
-            llvm::PREFIX_VARIABLE,
-            prefix.display()
-        );
+        eprintln!("setup: for plain cargo: export {}={}", llvm::PREFIX_VARIABLE, prefix.display());
     }
     llvm
 }
@@ -116,9 +96,7 @@ fn describe(needs: &[Need]) -> String {
 
 /// What to install with each package manager, one a line.
 fn names(needs: &[Need]) -> String {
-    let lines = PACKAGE_MANAGERS
-        .iter()
-        .map(|manager| format!("  {}", manager.install_line(needs)));
+    let lines = PACKAGE_MANAGERS.iter().map(|manager| format!("  {}", manager.install_line(needs)));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -130,17 +108,11 @@ mod tests {
     fn the_packages_of_every_manager_are_named() {
         let names = names(&[Need::Llvm, Need::Compiler]);
         assert_eq!(names.lines().count(), PACKAGE_MANAGERS.len());
-        assert!(
-            names.contains("sudo dnf install -y llvm19-devel libzstd-devel zlib-devel gcc-c++"),
-            "{names}"
-        );
+        assert!(names.contains("sudo dnf install -y llvm19-devel libzstd-devel zlib-devel gcc-c++"), "{names}");
     }
 
     #[test]
     fn needs_are_described_in_words() {
-        assert_eq!(
-            describe(&[Need::Llvm, Need::Compiler]),
-            "LLVM 19 and a C compiler with the C++ library"
-        );
+        assert_eq!(describe(&[Need::Llvm, Need::Compiler]), "LLVM 19 and a C compiler with the C++ library");
     }
 }

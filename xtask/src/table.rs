@@ -11,22 +11,13 @@ pub(crate) enum Align {
 
 /// The rows as lines, each column as wide as its widest cell, two blanks between; no blanks at the end of a line.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]], align: &[Align; N]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let lines = rows.iter().map(|row| {
-        let cells = row
-            .iter()
-            .zip(widths)
-            .zip(align)
-            .map(|((cell, width), align)| match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            });
+        let cells = row.iter().zip(widths).zip(align).map(|((cell, width), align)| match align {
+            Align::Left => format!("{cell:<width$}"),
+            Align::Right => format!("{cell:>width$}"),
+        });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -38,8 +29,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [["top-1", "99.67%", ""], ["file size", "8", "2.00x"]]
-            .map(|row| row.map(str::to_owned));
+        let rows = [["top-1", "99.67%", ""], ["file size", "8", "2.00x"]].map(|row| row.map(str::to_owned));
         assert_eq!(
             columns(&rows, &[Align::Left, Align::Right, Align::Left]),
             "top-1      99.67%\nfile size       8  2.00x"

@@ -20,8 +20,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// `cargo test` of the whole workspace to its end, unless the arguments choose packages.
 fn cargo_arguments(arguments: &[String]) -> Vec<String> {
-    let chooses =
-        |word: &String| word == "-p" || word.starts_with("--package") || word == "--workspace";
+    let chooses = |word: &String| word == "-p" || word.starts_with("--package") || word == "--workspace";
     let own = arguments.iter().take_while(|word| *word != "--");
     let mut command = vec!["test".to_owned(), "--no-fail-fast".to_owned()];
     if !own.into_iter().any(chooses) {
@@ -33,8 +32,7 @@ fn cargo_arguments(arguments: &[String]) -> Vec<String> {
 
 /// Tells the tests where the outside references are, and the user which are missing.
 fn provide_references(cargo: &mut Command) {
-    let skipped =
-        |what: &str, failure: Failure| eprintln!("test: {what} will be SKIPPED: {failure}");
+    let skipped = |what: &str, failure: Failure| eprintln!("test: {what} will be SKIPPED: {failure}");
     match python::ensure() {
         Ok(python) => {
             cargo.env("EIGHTFOLD_PYTHON", python);
@@ -51,10 +49,7 @@ fn provide_references(cargo: &mut Command) {
     if shared.join("models").is_dir() {
         cargo.env("EIGHTFOLD_SHARED", shared);
     } else {
-        eprintln!(
-            "test: tests on shared models will be SKIPPED: no folder {}",
-            shared.join("models").display()
-        );
+        eprintln!("test: tests on shared models will be SKIPPED: no folder {}", shared.join("models").display());
     }
 }
 
@@ -63,30 +58,15 @@ mod tests {
     use super::*;
 
     fn arguments(words: &[&str]) -> String {
-        cargo_arguments(
-            &words
-                .iter()
-                .map(|&word| word.to_owned())
-                .collect::<Vec<_>>(),
-        )
-        .join(" ")
+        cargo_arguments(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()).join(" ")
     }
 
     #[test]
     fn the_whole_workspace_is_tested_unless_packages_are_named() {
         assert_eq!(arguments(&[]), "test --no-fail-fast --workspace");
         assert_eq!(arguments(&["fuse"]), "test --no-fail-fast --workspace fuse");
-        assert_eq!(
-            arguments(&["-p", "eightfold-ir"]),
-            "test --no-fail-fast -p eightfold-ir"
-        );
-        assert_eq!(
-            arguments(&["--package=xtask"]),
-            "test --no-fail-fast --package=xtask"
-        );
-        assert_eq!(
-            arguments(&["--", "-p"]),
-            "test --no-fail-fast --workspace -- -p"
-        );
+        assert_eq!(arguments(&["-p", "eightfold-ir"]), "test --no-fail-fast -p eightfold-ir");
+        assert_eq!(arguments(&["--package=xtask"]), "test --no-fail-fast --package=xtask");
+        assert_eq!(arguments(&["--", "-p"]), "test --no-fail-fast --workspace -- -p");
     }
 }

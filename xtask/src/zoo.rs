@@ -45,8 +45,7 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
     if !script.is_file() {
         return Err(Failure::Missing {
             what: script.display().to_string(),
-            remedy: "EIGHTFOLD_SHARED names the folder that holds zoo/, models/ and data/"
-                .to_owned(),
+            remedy: "EIGHTFOLD_SHARED names the folder that holds zoo/, models/ and data/".to_owned(),
         });
     }
     let names = match names {
@@ -59,16 +58,10 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
     if !wanted.is_empty() {
         // Into a folder of its own first, so that a network that is there is a whole one.
         let partial = folder().join("partial");
-        process::run(
-            Command::new(python::ensure()?)
-                .arg(&script)
-                .arg(&partial)
-                .args(&wanted),
-        )?;
+        process::run(Command::new(python::ensure()?).arg(&script).arg(&partial).args(&wanted))?;
         for name in wanted {
             let built = partial.join(format!("{name}.onnx"));
-            std::fs::rename(&built, file(name))
-                .map_err(|error| Failure::File { path: built, error })?;
+            std::fs::rename(&built, file(name)).map_err(|error| Failure::File { path: built, error })?;
         }
     }
     Ok(names.iter().map(file).collect())
@@ -77,16 +70,10 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
 /// The names of all skeletons beside the script, sorted.
 fn skeletons(script: &std::path::Path) -> Result<Vec<String>, Failure> {
     let folder = script.with_file_name("");
-    let entries = std::fs::read_dir(&folder).map_err(|error| Failure::File {
-        path: folder,
-        error,
-    })?;
-    let files = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = files
-        .filter_map(|file| file.strip_suffix(".skeleton.onnx.gz").map(str::to_owned))
-        .collect();
+    let entries = std::fs::read_dir(&folder).map_err(|error| Failure::File { path: folder, error })?;
+    let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> =
+        files.filter_map(|file| file.strip_suffix(".skeleton.onnx.gz").map(str::to_owned)).collect();
     names.sort();
     Ok(names)
 }
