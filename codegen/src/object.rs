@@ -42,6 +42,12 @@ pub enum ObjectError {
         /// What it said.
         stderr: String,
     },
+    /// The object was made for another machine than this compiler's runtime: emit an object file, link it there.
+    #[error("the object file is not for {runtime}, the target of the runtime that it would be linked with")]
+    OtherMachine {
+        /// The runtime's target triple.
+        runtime: &'static str,
+    },
     /// The destination cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -106,6 +112,11 @@ impl Linker {
     /// # Errors
     /// Every [`ObjectError`].
     pub fn link_shared(&self, object: &[u8], query_symbol: &str, output: &Path) -> Result<(), ObjectError> {
+        // The file's class, byte order and machine type.
+        let machine = |elf: &[u8]| Some((elf.get(4..6)?.to_owned(), elf.get(18..20)?.to_owned()));
+        if object.starts_with(b"\x7fELF") && machine(object) != machine(RUNTIME_OBJECT) {
+            return Err(ObjectError::OtherMachine { runtime: crate::RUNTIME_TARGET });
+        }
         place(output, |work, name| {
             let exports = format!("{{ global: {query_symbol}; local: *; }};\n");
             let write = |file: &str, bytes: &[u8]| {

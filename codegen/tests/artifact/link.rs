@@ -6,7 +6,7 @@ use std::path::Path;
 use eightfold_codegen::object::{Linker, ObjectError, write_file};
 use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_TEXTREL, PF_X, PT_GNU_STACK};
 use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::{Endianness, Object as _, ObjectSymbol as _};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::plus_one;
 
@@ -60,6 +60,30 @@ fn the_library_exports_one_symbol_and_needs_no_library() {
     }
     assert_eq!(elf.elf_header().e_type(endian), object::elf::ET_DYN);
     assert!(bytes.len() < 20_000, "{} bytes", bytes.len());
+}
+
+#[test]
+fn a_note_says_what_the_library_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(bytes) = shared(folder.path(), "plus_one.so") else { return };
+    let elf = ElfFile64::<Endianness>::parse(&*bytes).unwrap();
+    let note = elf.section_by_name(".note.eightfold").unwrap().data().unwrap();
+    let expected = b"\x0a\0\0\0\x13\0\0\0\x01\0\0\0Eightfold\0\0\0\x01\0\0\0plus_one_query\0\0";
+    assert_eq!(note, expected);
+}
+
+#[test]
+fn an_object_for_another_machine_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("x.so");
+    let mut object = plus_one::object(&plus_one::interface());
+    object[18] = 40;
+    let error = Linker::from_env().link_shared(&object, "x_query", &output).unwrap_err();
+    let target = eightfold_codegen::RUNTIME_TARGET;
+    assert_eq!(
+        error.to_string(),
+        format!("the object file is not for {target}, the target of the runtime that it would be linked with")
+    );
 }
 
 #[test]
