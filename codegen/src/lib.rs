@@ -1,12 +1,17 @@
-//! Eightfold's back end: from graph to program to machine code to artifact.
+//! Eightfold's back end: from graph to program to machine code.
 //!
-//! [`program`] says which kernels run on which bytes for a [`target`]; [`llvm`] turns that into an object file, together
-//! with the [`interface`] that its caller sees; [`object`] links it, [`header`] writes its C declaration.
+//! [`lower`] turns a verified graph into a [`program`], whose kernels LLVM compiles; what comes of it becomes an
+//! artifact: [`interface`] says what that offers, [`llvm`] puts it into a module, [`object`] links it, [`header`] writes
+//! its C declaration.
 
+mod grid;
 pub mod header;
 pub mod interface;
 pub mod llvm;
+pub mod lower;
+pub mod memory;
 pub mod object;
+pub mod pack;
 pub mod program;
 pub mod target;
 

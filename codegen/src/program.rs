@@ -8,6 +8,8 @@ use eightfold_ir::{DType, Function};
 
 use crate::target::Target;
 
+mod print;
+
 /// A buffer's number in [`Program::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufferId(pub usize);

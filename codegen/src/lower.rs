@@ -1,0 +1,389 @@
+//! Lowering: from a graph to a program.
+//!
+//! First every value gets a place ([`placement`]): operators that only move elements become views where strides can say
+//! so, operands of a concatenation are produced inside the joined buffer, inputs of padded convolutions get a border.
+//! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here.
+
+use std::collections::BTreeMap;
+
+use eightfold_ir::graph::Origin;
+use eightfold_ir::{Arg as IrArg, DType, Def, Graph, Layout, Node, Op, Step as IrStep, Tensor, ValueId};
+
+use crate::memory::plan;
+use crate::program::{
+    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Step, Storage, View,
+};
+use crate::target::Target;
+
+mod conv;
+mod matmul;
+mod movement;
+mod placement;
+mod reduce;
+mod softmax;
+
+use placement::Placement;
+
+/// A verified graph that the back end cannot compile.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LowerError {
+    /// The operator has no kernel for this element type; the model's limit.
+    #[error("{op} ({origin}) on {dtype} has no kernel")]
+    DType {
+        /// The operator's text name.
+        op: &'static str,
+        /// The ONNX nodes.
+        origin: String,
+        /// The element type.
+        dtype: DType,
+    },
+    /// The operator is used in a way that has no kernel.
+    #[error("{op} ({origin}): {reason}")]
+    Unsupported {
+        /// The operator's text name.
+        op: &'static str,
+        /// The ONNX nodes.
+        origin: String,
+        /// What there is no kernel for.
+        reason: String,
+    },
+}
+
+/// The program of a graph.
+///
+/// # Errors
+/// When an operator has no kernel for its types or operands.
+pub fn lower(graph: &Graph, target: &'static Target) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(graph, target);
+    for node in graph.nodes() {
+        lowering.node(node)?;
+    }
+    lowering.copy_outputs();
+    Ok(lowering.finish())
+}
+
+/// A program in the making.
+struct Lowering<'g> {
+    graph: &'g Graph,
+    target: &'static Target,
+    placement: Placement,
+    /// Where each value that has been reached lies.
+    views: Vec<Option<View>>,
+    /// The border around each value's elements, where its place has one: before and after rows, before and after columns.
+    borders: Vec<[usize; 4]>,
+    buffers: Vec<Buffer>,
+    consts: Vec<Const>,
+    const_ids: BTreeMap<Vec<u8>, ConstId>,
+    calls: Vec<Call>,
+    /// Pairs of buffers of which the second may take the bytes of the first: an elementwise call reads one and writes the other.
+    in_place: Vec<(BufferId, BufferId)>,
+}
+
+impl<'g> Lowering<'g> {
+    fn new(graph: &'g Graph, target: &'static Target) -> Self {
+        let count = graph.value_count();
+        let mut lowering = Lowering {
+            graph,
+            target,
+            placement: Placement::of(graph),
+            views: vec![None; count],
+            borders: vec![[0; 4]; count],
+            buffers: Vec::new(),
+            consts: Vec::new(),
+            const_ids: BTreeMap::new(),
+            calls: Vec::new(),
+            in_place: Vec::new(),
+        };
+        for (position, id) in graph.inputs().iter().enumerate() {
+            let ty = graph.ty(*id);
+            let storage = lowering.buffer(&lowering.name(*id), BufferKind::Input(position), ty.dtype, ty.byte_size());
+            let grid = Grid::dense(&ty.shape);
+            lowering.views[id.index()] = Some(View { storage, dtype: ty.dtype, offset: 0, grid });
+        }
+        for (position, output) in graph.outputs().iter().enumerate() {
+            let ty = graph.ty(output.value);
+            lowering.buffer(&output.name, BufferKind::Output(position), ty.dtype, ty.byte_size());
+        }
+        lowering
+    }
+
+    fn node(&mut self, node: &Node) -> Result<(), LowerError> {
+        match &node.op {
+            Op::Map(_) => self.map(node),
+            Op::Conv(op) => self.conv(node, op),
+            Op::MatMul(op) => self.matmul(node, op),
+            Op::Pool(op) => self.pool(node, op),
+            Op::Reduce(op) => self.reduce(node, op),
+            Op::Softmax(op) => self.softmax(node, op),
+            Op::QuantizeLinear(_) => self.quantize_linear(node),
+            Op::DequantizeLinear(_) => self.dequantize_linear(node),
+            Op::Concat(op) => self.concat(node, op),
+            Op::Slice(op) => self.slice(node, op),
+            Op::Pad(op) => self.pad(node, op),
+            Op::Resize(op) => self.resize(node, op),
+            Op::Transpose(op) => self.transpose(node, op),
+            Op::Reshape(op) => self.reshape(node, op),
+            Op::Expand(op) => self.expand(node, op),
+            Op::Gather(op) => self.gather(node, op),
+            Op::Relayout(_) => self.relayout(node),
+        }
+    }
+
+    /// The name of a value for dumps.
+    fn name(&self, id: ValueId) -> String {
+        self.graph.value(id).name.as_deref().map_or_else(|| format!("v{}", id.index()), str::to_owned)
+    }
+
+    fn unsupported(&self, node: &Node, reason: impl Into<String>) -> LowerError {
+        LowerError::Unsupported { op: node.op.name(), origin: origin(&node.origin), reason: reason.into() }
+    }
+
+    fn buffer(&mut self, name: &str, kind: BufferKind, dtype: DType, byte_size: usize) -> Storage {
+        self.buffers.push(Buffer { name: name.to_owned(), kind, dtype, byte_size, live: (usize::MAX, 0) });
+        Storage::Buffer(BufferId(self.buffers.len() - 1))
+    }
+
+    /// A new arena buffer for a tensor of these extents, its rows and columns within `border`; without elements' values.
+    fn arena(&mut self, name: &str, dtype: DType, dims: &[usize], layout: Layout, border: [usize; 4]) -> View {
+        let [top, bottom, left, right] = border;
+        let mut outer = dims.to_vec();
+        let grid = match layout {
+            Layout::Nchw => Grid::dense(dims),
+            Layout::Nhwc => {
+                let last = dims.len() - 1;
+                outer[last] += left + right;
+                if dims.len() > 3 {
+                    outer[last - 1] += top + bottom;
+                }
+                Grid { dims: dims.to_vec(), ..Grid::channels_last(&outer) }
+            }
+        };
+        let bytes = outer.iter().product::<usize>() * dtype.byte_size();
+        let storage = self.buffer(name, BufferKind::Arena { offset: 0 }, dtype, bytes);
+        let mut offset = 0;
+        if layout == Layout::Nhwc {
+            let last = dims.len() - 1;
+            offset = left * grid.strides[last] as usize;
+            if dims.len() > 3 {
+                offset += top * grid.strides[last - 1] as usize;
+            }
+        }
+        View { storage, dtype, offset, grid }
+    }
+
+    /// A constant of these bytes; equal bytes share one.
+    fn constant(&mut self, name: String, bytes: Vec<u8>) -> ConstId {
+        if let Some(id) = self.const_ids.get(&bytes) {
+            return *id;
+        }
+        let id = ConstId(self.consts.len());
+        self.const_ids.insert(bytes.clone(), id);
+        self.consts.push(Const { name, bytes });
+        id
+    }
+
+    /// A view of a constant list of integers of type `dtype`.
+    fn int_list(&mut self, name: &str, dtype: DType, values: &[i64]) -> View {
+        let tensor = Tensor::int(dtype, &[values.len()], values);
+        self.tensor(name, &tensor, Layout::Nchw)
+    }
+
+    /// A view of a constant list of singles.
+    fn f32_list(&mut self, name: &str, values: &[f32]) -> View {
+        self.tensor(name, &Tensor::f32(&[values.len()], values), Layout::Nchw)
+    }
+
+    /// A view of a constant, stored in the given order so that kernels read it as they walk.
+    fn tensor(&mut self, name: &str, tensor: &Tensor, layout: Layout) -> View {
+        let dims = tensor.shape().to_vec();
+        let channels_last = layout == Layout::Nhwc && dims.len() >= 3;
+        let (grid, bytes) = if channels_last {
+            let grid = Grid::channels_last(&dims);
+            let size = tensor.dtype().byte_size();
+            let mut bytes = vec![0; tensor.bytes().len()];
+            let positions =
+                eightfold_ir::array::strided(tensor.shape(), 0, grid.strides.iter().map(|s| *s as usize).collect());
+            for (element, to) in tensor.bytes().chunks_exact(size).zip(positions) {
+                bytes[to * size..][..size].copy_from_slice(element);
+            }
+            (grid, bytes)
+        } else {
+            (Grid::dense(&dims), tensor.bytes().to_vec())
+        };
+        let id = self.constant(name.to_owned(), bytes);
+        View { storage: Storage::Const(id), dtype: tensor.dtype(), offset: 0, grid }
+    }
+
+    /// Where a value lies; constants are laid down in the order of `layout`.
+    fn view_as(&mut self, id: ValueId, layout: Layout) -> View {
+        if let Def::Const(tensor) = &self.graph.value(id).def {
+            return self.tensor(&self.name(id), tensor, layout);
+        }
+        self.views[id.index()].clone().expect("operands come before users")
+    }
+
+    fn view(&mut self, id: ValueId) -> View {
+        self.view_as(id, Layout::Nchw)
+    }
+
+    /// The place of a value that is about to be produced.
+    fn place(&mut self, id: ValueId) -> View {
+        if let Some(view) = &self.views[id.index()] {
+            return view.clone();
+        }
+        let ty = self.graph.ty(id).clone();
+        let view = if let Some((parent, axis, start)) = self.placement.home(id) {
+            let parent_view = self.place(parent);
+            // Rows and columns of a part are those of the whole only where channels are joined.
+            self.borders[id.index()] = if axis == 1 { self.borders[parent.index()] } else { [0; 4] };
+            let mut starts = vec![0; ty.shape.rank()];
+            starts[axis] = start;
+            let (grid, offset) = parent_view.grid.sliced(&starts, &ty.shape, |_| 1);
+            View { offset: parent_view.offset + offset as usize, grid, ..parent_view }
+        } else if let Some(position) = self.placement.output(id) {
+            let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
+            View { storage, dtype: ty.dtype, offset: 0, grid: Grid::dense(&ty.shape) }
+        } else {
+            let border = self.placement.border(id);
+            self.borders[id.index()] = border;
+            let view = self.arena(&self.name(id), ty.dtype, &ty.shape, ty.layout, border);
+            self.fill_border(&view, border, self.stored_zero(id));
+            view
+        };
+        self.views[id.index()] = Some(view.clone());
+        view
+    }
+
+    /// The stored number that means zero.
+    fn stored_zero(&self, id: ValueId) -> i64 {
+        self.graph.quant(id).and_then(|q| q.as_per_tensor()).map_or(0, |(_, zero_point)| i64::from(zero_point))
+    }
+
+    /// Fills the border around `view` with `value`.
+    fn fill_border(&mut self, view: &View, border: [usize; 4], value: i64) {
+        if border == [0; 4] {
+            return;
+        }
+        let [top, bottom, left, right] = border;
+        let (dims, strides) = (&view.grid.dims, &view.grid.strides);
+        let last = dims.len() - 1;
+        let rows = if dims.len() > 3 { dims[last - 1] } else { 1 };
+        let row = if dims.len() > 3 { strides[last - 1] } else { 0 };
+        let (column, batch) = (strides[last] as usize, (dims[0], strides[0]));
+        let before = top * row as usize + left * column;
+        let after = right * column + bottom * row as usize;
+        let start = view.offset - before;
+        // The end of a row and the start of the next are neighbours: between two rows lies one gap.
+        let gap = (left + right) * column;
+        let first_gap = view.offset + dims[last] * column;
+        let end = first_gap + (rows - 1) * row as usize;
+        for (offset, count, run) in [(start, 1, before), (first_gap, rows - 1, gap), (end, 1, after)] {
+            if count * run > 0 {
+                let grid = Grid { dims: vec![batch.0, count, run], strides: vec![batch.1, row, 1] };
+                let element = value.to_le_bytes();
+                self.call(Producer::Fill { element }, vec![], vec![], View { offset, grid, ..view.clone() }, "border");
+            }
+        }
+    }
+
+    fn call(&mut self, producer: Producer, operands: Vec<View>, steps: Vec<Step>, output: View, origin: &str) {
+        let at = self.calls.len();
+        for (view, written) in operands.iter().map(|v| (v, false)).chain([(&output, true)]) {
+            if let Storage::Buffer(BufferId(buffer)) = view.storage {
+                let live = &mut self.buffers[buffer].live;
+                *live = (live.0.min(at), live.1.max(at));
+                debug_assert!(written || live.0 <= at);
+            }
+        }
+        self.calls.push(Call { producer, operands, steps, output, origin: origin.to_owned() });
+    }
+
+    /// Copies `from` to `to`, which has the same extents.
+    fn copy(&mut self, from: View, to: View, origin: &str) {
+        self.call(Producer::Pointwise, vec![from], vec![], to, origin);
+    }
+
+    /// The node's steps for a result of extents `dims` in `layout`, and the views that they read, which come behind
+    /// `operands`.
+    fn steps(&mut self, node: &Node, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> Vec<Step> {
+        let mut steps = Vec::with_capacity(node.epilogue.steps.len());
+        for step in &node.epilogue.steps {
+            steps.push(match step {
+                IrStep::Apply(function, args) => {
+                    let args = args.iter().map(|arg| match *arg {
+                        IrArg::Current => Arg::Current,
+                        IrArg::Float(x) => Arg::Float(x),
+                        IrArg::Int(x) => Arg::Int(x),
+                        IrArg::Value(id) => match self.literal(id) {
+                            Some(literal) => literal,
+                            None => Arg::Operand(self.step_operand(id, dims, layout, operands)),
+                        },
+                        IrArg::Dequantized { value, scale, zero_point } => {
+                            let operand = self.step_operand(value, dims, layout, operands);
+                            Arg::Dequantized { operand, scale, zero_point }
+                        }
+                    });
+                    Step::Apply(*function, args.collect())
+                }
+                IrStep::Cast(dtype) => Step::Cast(*dtype),
+                IrStep::Dequantize { scale, zero_point } => Step::Dequantize { scale: *scale, zero_point: *zero_point },
+                IrStep::Quantize { dtype, scale, zero_point, min, max } => {
+                    Step::Quantize { dtype: *dtype, scale: *scale, zero_point: *zero_point, min: *min, max: *max }
+                }
+                IrStep::Table(id) => {
+                    let view = self.view(*id);
+                    let dtype = view.dtype;
+                    operands.push(view);
+                    Step::Table { operand: operands.len() - 1, dtype }
+                }
+            });
+        }
+        steps
+    }
+
+    /// Adds a tensor that a step reads to the operands; returns its position.
+    fn step_operand(&mut self, id: ValueId, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> usize {
+        let view = self.view_as(id, layout);
+        operands.push(View { grid: view.grid.broadcast(dims), ..view });
+        operands.len() - 1
+    }
+
+    /// A constant of one element as a literal.
+    fn literal(&self, id: ValueId) -> Option<Arg> {
+        let tensor = self.graph.constant(id).filter(|t| t.shape().elements() == 1)?;
+        match tensor.data() {
+            eightfold_ir::Data::Float(v) => Some(Arg::Float(v[0])),
+            eightfold_ir::Data::Int(v) => Some(Arg::Int(v[0])),
+        }
+    }
+
+    /// Values that are outputs but lie elsewhere: inputs, constants, views, second names.
+    fn copy_outputs(&mut self) {
+        for (position, output) in self.graph.outputs().iter().enumerate() {
+            let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
+            let from = self.view(output.value);
+            if from.storage != storage {
+                let to = View { storage, dtype: from.dtype, offset: 0, grid: Grid::dense(&from.grid.dims) };
+                self.copy(from, to, "output");
+            }
+        }
+    }
+
+    fn finish(mut self) -> Program {
+        let arena_size = plan(&mut self.buffers, &self.in_place);
+        Program {
+            name: self.graph.name.clone(),
+            target: self.target,
+            buffers: self.buffers,
+            consts: self.consts,
+            calls: self.calls,
+            arena_size,
+        }
+    }
+}
+
+/// The names of the ONNX nodes, for calls and errors.
+fn origin(origin: &Origin) -> String {
+    origin.names().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,108 @@
+//! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
+
+use eightfold_ir::op::matmul::MatMul;
+use eightfold_ir::{DType, Layout, Node};
+
+use super::conv::{Product, Window};
+use super::{LowerError, Lowering, origin};
+use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
+
+impl Lowering<'_> {
+    pub(super) fn matmul(&mut self, node: &Node, _op: &MatMul) -> Result<(), LowerError> {
+        let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
+        let dtype = self.graph.ty(x).dtype;
+        if !matches!(dtype, DType::F32 | DType::U8 | DType::I8) {
+            return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype });
+        }
+        let ws = self.graph.ty(w).shape.clone();
+        let flat = ws[..ws.rank() - 2].iter().all(|d| *d == 1);
+        match self.centered_weights(w).filter(|_| flat) {
+            Some(weights) => self.product(node, &weights),
+            None => self.general(node),
+        }
+    }
+
+    /// Constant weights, shared by the whole batch: one product of all rows.
+    fn product(&mut self, node: &Node, weights: &eightfold_ir::Data) -> Result<(), LowerError> {
+        let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
+        let ws = self.graph.ty(w).shape.clone();
+        let (k, n) = (ws[ws.rank() - 2], ws[ws.rank() - 1]);
+        let m = self.graph.ty(x).shape.elements() / k.max(1);
+        let name = origin(&node.origin);
+        let view = self.view(x);
+        let ours = match view.storage {
+            Storage::Const(_) => false,
+            Storage::Buffer(id) => matches!(self.buffers[id.0].kind, BufferKind::Arena { .. }),
+        };
+        let rows = view.grid.reshaped(&[m, k]).filter(|g| g.strides[1] == 1 || k == 1);
+        // Kernels read whole groups of four, which at the end of a caller's buffer must not be.
+        let input = match rows {
+            Some(grid) if ours || view.dtype.is_float() => View { grid, ..view },
+            _ => {
+                let dims = view.grid.dims.clone();
+                let place = self.arena(&format!("{} rows", self.name(x)), view.dtype, &dims, Layout::Nchw, [0; 4]);
+                self.copy(view, place.clone(), &name);
+                View { grid: Grid::dense(&[m, k]), ..place }
+            }
+        };
+        let place = self.place(y);
+        let rows = place.grid.reshaped(&[m, n]).filter(|g| g.strides[1] == 1 || n == 1);
+        let (rows, copy_to) = match rows {
+            Some(grid) => (View { grid, ..place }, None),
+            None => {
+                let temporary = self.arena(&name, place.dtype, &place.grid.dims.clone(), Layout::Nchw, [0; 4]);
+                (View { grid: Grid::dense(&[m, n]), ..temporary }, Some(place))
+            }
+        };
+        let output = View { grid: pixels(&rows.grid), ..rows.clone() };
+        let window = Window {
+            node,
+            pixels: [1, 1, m],
+            input_strides: [0, 0, input.grid.strides[0]],
+            output_strides: [0, 0, rows.grid.strides[0]],
+            row: 0,
+            column: 0,
+            kernel: [1, 1],
+        };
+        let bias = self.constant_bias(node)?;
+        let zero = self.stored_zero(x);
+        let product = Product { n, runs: vec![Run { offset: 0, length: k }], first: 0, zero };
+        self.gemm(&window, product, input, output, weights, &|o, _, e| e * n + o, bias.as_ref(), &|o| o);
+        if let Some(place) = copy_to {
+            let from = View { grid: Grid::dense(&place.grid.dims), ..rows };
+            self.copy(from, place, &name);
+        }
+        Ok(())
+    }
+
+    /// Two matrices that are both known at run time only, or a batch of weights.
+    fn general(&mut self, node: &Node) -> Result<(), LowerError> {
+        let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
+        if node.operand(2).is_some() {
+            return Err(self.unsupported(node, "a bias on a product of two variable matrices has no kernel"));
+        }
+        if self.graph.quant(w).is_some_and(|q| !q.is_per_tensor()) {
+            return Err(self.unsupported(node, "per-channel quantization of a variable matrix has no kernel"));
+        }
+        let zero_points = [self.stored_zero(x) as i32, self.stored_zero(w) as i32];
+        let batch = self.graph.ty(y).shape.to_vec();
+        let batch = &batch[..batch.len() - 2];
+        let mut operands: Vec<View> = [x, w]
+            .map(|id| {
+                let view = self.view(id);
+                let rank = view.grid.dims.len();
+                let dims = [batch, &view.grid.dims[rank - 2..]].concat();
+                View { grid: view.grid.broadcast(&dims), ..view }
+            })
+            .into();
+        let output = self.place(y);
+        let steps = self.steps(node, &output.grid.dims.clone(), Layout::Nchw, &mut operands);
+        self.call(Producer::MatMul { zero_points }, operands, steps, output, &origin(&node.origin));
+        Ok(())
+    }
+}
+
+/// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.
+pub(super) fn pixels(grid: &Grid) -> Grid {
+    Grid { dims: vec![1, grid.dims[1], 1, grid.dims[0]], strides: vec![0, grid.strides[1], 0, grid.strides[0]] }
+}

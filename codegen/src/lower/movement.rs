@@ -1,0 +1,290 @@
+//! Elementwise operators and operators that only move elements.
+
+use eightfold_ir::op::concat::Concat;
+use eightfold_ir::op::expand::Expand;
+use eightfold_ir::op::gather::Gather;
+use eightfold_ir::op::pad::{Pad, PadMode};
+use eightfold_ir::op::reshape::Reshape;
+use eightfold_ir::op::resize::{Resize, ResizeMode};
+use eightfold_ir::op::slice::Slice;
+use eightfold_ir::op::transpose::Transpose;
+use eightfold_ir::{DType, Layout, Node, ValueId};
+
+use super::{LowerError, Lowering, origin};
+use crate::program::{BufferKind, Grid, Producer, Step, Storage, View};
+
+impl Lowering<'_> {
+    pub(super) fn map(&mut self, node: &Node) -> Result<(), LowerError> {
+        let x = node.operands[0].expect("verified");
+        let layout = self.graph.ty(node.output()).layout;
+        let view = self.view_as(x, layout);
+        self.pointwise(node, view, vec![])
+    }
+
+    pub(super) fn relayout(&mut self, node: &Node) -> Result<(), LowerError> {
+        self.map(node)
+    }
+
+    pub(super) fn quantize_linear(&mut self, node: &Node) -> Result<(), LowerError> {
+        let x = node.operands[0].expect("verified");
+        let params = self.graph.quant(node.output()).expect("verified: the result is quantized");
+        let Some((scale, zero_point)) = params.as_per_tensor() else {
+            return Err(self.unsupported(node, "per-channel quantization at run time has no kernel"));
+        };
+        let (min, max) = params.storage.integer_range().expect("verified: integer storage");
+        let (min, max) = (min as i32, max as i32);
+        let step = Step::Quantize { dtype: params.storage, scale, zero_point, min, max };
+        let view = self.view(x);
+        self.pointwise(node, view, vec![step])
+    }
+
+    pub(super) fn dequantize_linear(&mut self, node: &Node) -> Result<(), LowerError> {
+        let x = node.operands[0].expect("verified");
+        let params = self.graph.quant(x).expect("verified: the operand is quantized").clone();
+        let Some((scale, zero_point)) = params.as_per_tensor() else {
+            return Err(self.unsupported(node, "per-channel dequantization at run time has no kernel"));
+        };
+        let view = self.view(x);
+        self.pointwise(node, view, vec![Step::Dequantize { scale, zero_point }])
+    }
+
+    /// One elementwise call: `first`, then the node's own steps.
+    fn pointwise(&mut self, node: &Node, x: View, first: Vec<Step>) -> Result<(), LowerError> {
+        let y = node.output();
+        self.check_dtypes(node)?;
+        let output = self.place(y);
+        let dims = output.grid.dims.clone();
+        let source = x.storage;
+        let mut operands = vec![View { grid: x.grid.broadcast(&dims), ..x }];
+        let same_grid = operands[0].grid == output.grid && operands[0].dtype.byte_size() == output.dtype.byte_size();
+        let mut steps = first;
+        steps.extend(self.steps(node, &dims, self.graph.ty(y).layout, &mut operands));
+        if let (true, Storage::Buffer(from), Storage::Buffer(to)) = (same_grid, source, output.storage) {
+            let arena = |b: usize| matches!(self.buffers[b].kind, BufferKind::Arena { .. });
+            // Operands of steps may read elements that the result has overwritten, unless they lie elsewhere.
+            let alone = operands[1..].iter().all(|o| o.storage != source || o.grid == operands[0].grid);
+            let whole =
+                operands[0].offset == output.offset && self.buffers[from.0].byte_size == self.buffers[to.0].byte_size;
+            if arena(from.0) && arena(to.0) && alone && whole && from != to {
+                self.in_place.push((from, to));
+            }
+        }
+        self.call(Producer::Pointwise, operands, steps, output, &origin(&node.origin));
+        Ok(())
+    }
+
+    /// Elementwise kernels compute in f32 and integers.
+    fn check_dtypes(&self, node: &Node) -> Result<(), LowerError> {
+        let dtypes = node.uses().chain([node.output()]).map(|v| self.graph.ty(v).dtype);
+        match dtypes.into_iter().find(|d| matches!(d, DType::F64 | DType::I4 | DType::U4)) {
+            Some(dtype) => Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype }),
+            None => Ok(()),
+        }
+    }
+
+    /// The result is the operand seen through another grid; steps, where there are any, make a call of it.
+    fn seen_as(&mut self, node: &Node, view: View) -> Result<(), LowerError> {
+        if !node.epilogue.is_empty() {
+            return self.pointwise(node, view, vec![]);
+        }
+        let y = node.output();
+        self.views[y.index()] = Some(view);
+        Ok(())
+    }
+
+    pub(super) fn reshape(&mut self, node: &Node, op: &Reshape) -> Result<(), LowerError> {
+        let view = self.view(node.operands[0].expect("verified"));
+        let grid = view.grid.reshaped(&op.shape);
+        let (grid, view) = match grid {
+            Some(grid) => (grid, view),
+            None => {
+                let dims = view.grid.dims.clone();
+                let name = format!("{} row-major", self.name(node.output()));
+                let place = self.arena(&name, view.dtype, &dims, Layout::Nchw, [0; 4]);
+                self.copy(view, place.clone(), &origin(&node.origin));
+                (Grid::dense(&op.shape), place)
+            }
+        };
+        self.seen_as(node, View { grid, ..view })
+    }
+
+    pub(super) fn transpose(&mut self, node: &Node, op: &Transpose) -> Result<(), LowerError> {
+        let view = self.view(node.operands[0].expect("verified"));
+        let grid = view.grid.transposed(&op.perm);
+        self.seen_as(node, View { grid, ..view })
+    }
+
+    pub(super) fn slice(&mut self, node: &Node, op: &Slice) -> Result<(), LowerError> {
+        let view = self.view(node.operands[0].expect("verified"));
+        let (grid, offset) = view.grid.sliced(&op.starts, &op.sizes, |axis| op.step(axis));
+        self.seen_as(node, View { offset: (view.offset as isize + offset) as usize, grid, ..view })
+    }
+
+    pub(super) fn expand(&mut self, node: &Node, op: &Expand) -> Result<(), LowerError> {
+        let view = self.view(node.operands[0].expect("verified"));
+        let grid = view.grid.broadcast(&op.shape);
+        self.seen_as(node, View { grid, ..view })
+    }
+
+    pub(super) fn concat(&mut self, node: &Node, op: &Concat) -> Result<(), LowerError> {
+        let output = self.place(node.output());
+        if !node.epilogue.is_empty() {
+            return Err(self.unsupported(node, "steps behind a concatenation have no kernel"));
+        }
+        let mut start = 0;
+        for operand in node.operands.iter().flatten().copied() {
+            let layout = self.graph.ty(node.output()).layout;
+            let view = self.view_as(operand, layout);
+            let mut starts = vec![0; view.grid.dims.len()];
+            starts[op.axis] = start;
+            start += view.grid.dims[op.axis];
+            let (grid, offset) = output.grid.sliced(&starts, &view.grid.dims, |_| 1);
+            let part = View { offset: output.offset + offset as usize, grid, ..output.clone() };
+            // An operand that was produced in its part of the buffer is there already.
+            if view != part {
+                self.copy(view, part, &origin(&node.origin));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn pad(&mut self, node: &Node, op: &Pad) -> Result<(), LowerError> {
+        let x = node.operands[0].expect("verified");
+        let view = self.view(x);
+        let output = self.step_free_place(node)?;
+        let name = origin(&node.origin);
+        if op.mode == PadMode::Constant {
+            let element = self.stored_value(x, op.value);
+            self.call(Producer::Fill { element }, vec![], vec![], output.clone(), &name);
+            let (grid, offset) = output.grid.sliced(&op.before, &view.grid.dims, |_| 1);
+            let inner = View { offset: output.offset + offset as usize, grid, ..output };
+            self.copy(view, inner, &name);
+            return Ok(());
+        }
+        let source = |axis: usize, at: usize| {
+            let (i, last) = (at as isize - op.before[axis] as isize, view.grid.dims[axis] as isize - 1);
+            let inside = match op.mode {
+                PadMode::Reflect if i < 0 => -i,
+                PadMode::Reflect if i > last => 2 * last - i,
+                _ => i.clamp(0, last),
+            };
+            inside as usize
+        };
+        let dims = output.grid.dims.clone();
+        let lists = (0..dims.len()).map(|axis| (0..dims[axis]).map(|at| source(axis, at)).collect()).collect();
+        self.gather_axes(node, view, output, lists);
+        Ok(())
+    }
+
+    pub(super) fn resize(&mut self, node: &Node, op: &Resize) -> Result<(), LowerError> {
+        let view = self.view(node.operands[0].expect("verified"));
+        let output = self.step_free_place(node)?;
+        let dims = output.grid.dims.clone();
+        let inputs = view.grid.dims.clone();
+        if op.mode == ResizeMode::Nearest {
+            let nearest = |axis: usize, at: usize| op.neighbours(axis, at, inputs[axis])[0].0;
+            let lists = (0..dims.len()).map(|axis| (0..dims[axis]).map(|at| nearest(axis, at)).collect()).collect();
+            self.gather_axes(node, view, output, lists);
+            return Ok(());
+        }
+        let name = origin(&node.origin);
+        let changed: Vec<usize> = (0..dims.len()).filter(|a| dims[*a] != view.grid.dims[*a]).collect();
+        let mut current = view;
+        for (done, axis) in changed.iter().copied().enumerate() {
+            let taps: Vec<_> = (0..dims[axis]).map(|at| op.neighbours(axis, at, current.grid.dims[axis])).collect();
+            let positions: Vec<i64> = taps.iter().flatten().map(|t| t.0 as i64).collect();
+            let weights: Vec<f32> = taps.iter().flatten().map(|t| t.1).collect();
+            let next = match done + 1 == changed.len() {
+                true => output.clone(),
+                false => {
+                    let mut extents = current.grid.dims.clone();
+                    extents[axis] = dims[axis];
+                    self.arena(&name, output.dtype, &extents, self.graph.ty(node.output()).layout, [0; 4])
+                }
+            };
+            let operands =
+                vec![current, self.int_list("positions", DType::I32, &positions), self.f32_list("weights", &weights)];
+            self.call(Producer::Interpolate { axis }, operands, vec![], next.clone(), &name);
+            current = next;
+        }
+        if changed.is_empty() {
+            self.copy(current, output, &name);
+        }
+        Ok(())
+    }
+
+    pub(super) fn gather(&mut self, node: &Node, op: &Gather) -> Result<(), LowerError> {
+        let (x, indices) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
+        let (view, indices) = (self.view(x), self.view(indices));
+        let count = indices.grid.elements();
+        let Some(list) = indices.grid.reshaped(&[count]) else {
+            return Err(self.unsupported(node, "indices that do not lie in one row have no kernel"));
+        };
+        let output = self.step_free_place(node)?;
+        let rank = indices.grid.dims.len();
+        // The index axes as one, so that the result has the operand's rank.
+        let dims = [&output.grid.dims[..op.axis], &[count], &output.grid.dims[op.axis + rank..]].concat();
+        let Some(grid) = output.grid.reshaped(&dims) else {
+            return Err(self.unsupported(node, "a result that is not row-major has no kernel"));
+        };
+        let operands = vec![view, View { grid: list, ..indices }];
+        self.call(Producer::Gather { axis: op.axis }, operands, vec![], View { grid, ..output }, &origin(&node.origin));
+        Ok(())
+    }
+
+    /// Picks along each axis, one call an axis that changes.
+    fn gather_axes(&mut self, node: &Node, view: View, output: View, lists: Vec<Vec<usize>>) {
+        let name = origin(&node.origin);
+        let same = |list: &[usize], extent: usize| list.iter().copied().eq(0..extent);
+        let changed: Vec<usize> = (0..lists.len()).filter(|a| !same(&lists[*a], view.grid.dims[*a])).collect();
+        let mut current = view;
+        for (done, axis) in changed.iter().copied().enumerate() {
+            let next = match done + 1 == changed.len() {
+                true => output.clone(),
+                false => {
+                    let mut extents = current.grid.dims.clone();
+                    extents[axis] = lists[axis].len();
+                    self.arena(&name, output.dtype, &extents, self.graph.ty(node.output()).layout, [0; 4])
+                }
+            };
+            let positions: Vec<i64> = lists[axis].iter().map(|i| *i as i64).collect();
+            let operands = vec![current, self.int_list("positions", DType::I32, &positions)];
+            self.call(Producer::Gather { axis }, operands, vec![], next.clone(), &name);
+            current = next;
+        }
+        if changed.is_empty() {
+            self.copy(current, output, &name);
+        }
+    }
+
+    /// The place of a result that is written without steps.
+    fn step_free_place(&mut self, node: &Node) -> Result<View, LowerError> {
+        match node.epilogue.is_empty() {
+            true => Ok(self.place(node.output())),
+            false => Err(self.unsupported(node, "steps behind an operator that moves elements have no kernel")),
+        }
+    }
+
+    /// A real number as the tensor stores it.
+    fn stored_value(&self, id: ValueId, value: f32) -> [u8; 8] {
+        let ty = self.graph.ty(id);
+        if ty.dtype.is_float() {
+            let tensor = eightfold_ir::Tensor::from_array(
+                ty.dtype,
+                eightfold_ir::Shape::scalar(),
+                &eightfold_ir::Data::Float(vec![value]),
+            );
+            let mut element = [0; 8];
+            element[..tensor.bytes().len()].copy_from_slice(tensor.bytes());
+            return element;
+        }
+        let params = self.graph.quant(id).and_then(eightfold_ir::QuantParams::as_per_tensor);
+        let stored = match (params, ty.dtype.integer_range()) {
+            (Some((scale, zero)), Some((min, max))) => {
+                i64::from(eightfold_ir::quant::quantize(value, scale, zero, min as i32, max as i32))
+            }
+            _ => value as i64,
+        };
+        stored.to_le_bytes()
+    }
+}

@@ -1,0 +1,118 @@
+//! Where values lie, decided before any call is made.
+//!
+//! Three questions about each value: is it produced inside a concatenation's buffer, is it written straight to an output
+//! of the model, and how wide a border do the convolutions that read it want around it.
+
+use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
+
+/// The answers, by value.
+pub(super) struct Placement {
+    homes: Vec<Option<(ValueId, usize, usize)>>,
+    outputs: Vec<Option<usize>>,
+    borders: Vec<[usize; 4]>,
+}
+
+impl Placement {
+    pub(super) fn of(graph: &Graph) -> Self {
+        let count = graph.value_count();
+        let mut placement =
+            Placement { homes: vec![None; count], outputs: vec![None; count], borders: vec![[0; 4]; count] };
+        placement.find_homes(graph);
+        placement.find_borders(graph);
+        placement.find_outputs(graph);
+        placement
+    }
+
+    /// The concatenation that the value is produced in: the joined value, the axis, and where on the axis.
+    pub(super) fn home(&self, id: ValueId) -> Option<(ValueId, usize, usize)> {
+        self.homes[id.index()]
+    }
+
+    /// The output of the model that the value is written to.
+    pub(super) fn output(&self, id: ValueId) -> Option<usize> {
+        self.outputs[id.index()]
+    }
+
+    /// Rows before and after, columns before and after.
+    pub(super) fn border(&self, id: ValueId) -> [usize; 4] {
+        self.borders[id.index()]
+    }
+
+    fn find_homes(&mut self, graph: &Graph) {
+        for node in graph.nodes() {
+            let Op::Concat(concat) = &node.op else { continue };
+            if !node.epilogue.is_empty() {
+                continue;
+            }
+            let mut start = 0;
+            for operand in node.operands.iter().flatten().copied() {
+                let free = self.homes[operand.index()].is_none() && materializes(graph, operand);
+                let once = node.operands.iter().flatten().filter(|o| **o == operand).count() == 1;
+                let same_layout = graph.ty(operand).layout == graph.ty(node.output()).layout;
+                let shown = graph.outputs().iter().any(|o| o.value == operand);
+                if free && once && same_layout && !shown {
+                    self.homes[operand.index()] = Some((node.output(), concat.axis, start));
+                }
+                start += graph.ty(operand).shape[concat.axis];
+            }
+        }
+    }
+
+    fn find_borders(&mut self, graph: &Graph) {
+        for node in graph.nodes() {
+            let Some((id, border)) = wanted_border(graph, node) else { continue };
+            // The border lies around the outermost buffer, which only a join of channels shares rows and columns with.
+            let (mut root, mut channels) = (id, true);
+            while let Some((parent, axis, _)) = self.homes[root.index()] {
+                channels &= axis == 1;
+                root = parent;
+            }
+            if channels && materializes(graph, root) && graph.ty(root).layout == Layout::Nhwc {
+                let at = &mut self.borders[root.index()];
+                *at = std::array::from_fn(|side| at[side].max(border[side]));
+            }
+        }
+    }
+
+    fn find_outputs(&mut self, graph: &Graph) {
+        for (position, output) in graph.outputs().iter().enumerate() {
+            let id = output.value;
+            let direct =
+                materializes(graph, id) && self.homes[id.index()].is_none() && self.borders[id.index()] == [0; 4];
+            let first = self.outputs[id.index()].is_none();
+            // A join whose parts live in it could be an output as well, were outputs allowed to be read.
+            let read = graph.users(id).is_empty();
+            if direct && first && read && graph.ty(id).layout == Layout::Nchw {
+                self.outputs[id.index()] = Some(position);
+            }
+        }
+    }
+}
+
+/// Whether the value is written by a call of its own, in an order of its own choice.
+fn materializes(graph: &Graph, id: ValueId) -> bool {
+    let Def::Node { node, .. } = graph.value(id).def else { return false };
+    let node = graph.node(node);
+    !matches!(node.op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Expand(_)) || !node.epilogue.is_empty()
+}
+
+/// The value of which `node` reads windows, and how far they reach over its edges.
+pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usize; 4])> {
+    let Op::Conv(conv) = &node.op else { return None };
+    let (x, w) = (node.operand(0)?, node.operand(1)?);
+    let spatial = graph.ty(x).shape.rank() - 2;
+    let reach = |axis: usize| {
+        let (before, _) = conv.pad(axis);
+        // What the last window takes beyond the end, which may be less than the padding after it.
+        let extent = graph.ty(x).shape[axis + 2];
+        let last = (graph.ty(node.output()).shape[axis + 2] - 1) * conv.stride(axis);
+        let end = last + (graph.ty(w).shape[axis + 2] - 1) * conv.dilation(axis) + 1;
+        [before, end.saturating_sub(before + extent)]
+    };
+    let border = match spatial {
+        1 => [[0, 0], reach(0)],
+        2 => [reach(0), reach(1)],
+        _ => return None,
+    };
+    Some((x, [border[0][0], border[0][1], border[1][0], border[1][1]]))
+}

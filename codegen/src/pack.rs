@@ -1,0 +1,229 @@
+//! Packing: constant weights in the order and form in which kernels read them, and the tiles that decide the order.
+//!
+//! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
+//! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
+//! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
+
+use eightfold_ir::DType;
+
+use crate::program::{Run, Tile};
+use crate::target::{Dot, Target};
+
+/// Packed weights and initial sums of a product.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed {
+    /// `[block of nr channels][group of kr elements, runs one after the other, then extra groups][nr][kr]`, i8 or f32.
+    pub weights: Vec<u8>,
+    /// `[channels rounded up to whole blocks]`, i32 or f32.
+    pub sums: Vec<u8>,
+    /// For each block, the input element that each extra group starts at, counted from the pixel's first.
+    pub extra: Vec<Vec<isize>>,
+}
+
+/// Elements that one 32-bit lane of an integer product takes.
+const GROUP: usize = 4;
+
+/// Packs integer weights; `weight(channel, run, element)` is one number, `sums` the initial sums.
+#[must_use]
+pub fn gemm_int(
+    target: &Target,
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+    sums: &[i64],
+) -> Packed {
+    let blocks = n.div_ceil(tile.nr);
+    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: Vec::with_capacity(blocks) };
+    for block in 0..blocks {
+        let channels = block * tile.nr..((block + 1) * tile.nr).min(n);
+        let mut extra_offsets = Vec::new();
+        let mut extra_bytes = Vec::new();
+        for (r, run) in runs.iter().enumerate() {
+            for first in (0..run.length).step_by(GROUP) {
+                let mut rest: Vec<[i32; GROUP]> = channels
+                    .clone()
+                    .map(|o| {
+                        let at = |e: usize| if first + e < run.length { weight(o, r, first + e) } else { 0 };
+                        std::array::from_fn(at)
+                    })
+                    .collect();
+                rest.resize(tile.nr, [0; GROUP]);
+                let mut pass = 0;
+                while pass == 0 || rest.iter().flatten().any(|w| *w != 0) {
+                    let held: Vec<[i32; GROUP]> = rest.iter().map(|w| representable(target.dot, *w)).collect();
+                    let bytes = held.iter().flatten().map(|w| *w as i8 as u8);
+                    if pass == 0 {
+                        packed.weights.extend(bytes);
+                    } else {
+                        extra_offsets.push(run.offset + first as isize);
+                        extra_bytes.extend(bytes);
+                    }
+                    for (rest, held) in rest.iter_mut().flatten().zip(held.iter().flatten()) {
+                        *rest -= held;
+                    }
+                    pass += 1;
+                }
+            }
+        }
+        packed.weights.extend(extra_bytes);
+        packed.extra.push(extra_offsets);
+    }
+    for channel in 0..blocks * tile.nr {
+        let sum = sums.get(channel).copied().unwrap_or(0) as i32;
+        packed.sums.extend(sum.to_le_bytes());
+    }
+    packed
+}
+
+/// The part of a group's weights that one product of the target takes exactly.
+fn representable(dot: Dot, weights: [i32; GROUP]) -> [i32; GROUP] {
+    let mut held = weights.map(|w| w.clamp(-128, 127));
+    if dot == Dot::Maddubs {
+        for pair in held.chunks_exact_mut(2) {
+            // 255 * 128 is the greatest sum that 16 bits hold.
+            let excess =
+                |a: i32, b: i32| if a.signum() * b.signum() > 0 { (a.abs() + b.abs() - 128).max(0) } else { 0 };
+            let over = excess(pair[0], pair[1]);
+            let larger = usize::from(pair[1].abs() > pair[0].abs());
+            pair[larger] -= pair[larger].signum() * over;
+        }
+    }
+    held
+}
+
+/// Packs float weights.
+#[must_use]
+pub fn gemm_f32(
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> f32,
+    sums: &[f32],
+) -> Packed {
+    let blocks = n.div_ceil(tile.nr);
+    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: vec![Vec::new(); blocks] };
+    for block in 0..blocks {
+        for (r, run) in runs.iter().enumerate() {
+            for element in 0..run.length {
+                for channel in block * tile.nr..(block + 1) * tile.nr {
+                    let w = if channel < n { weight(channel, r, element) } else { 0.0 };
+                    packed.weights.extend(w.to_le_bytes());
+                }
+            }
+        }
+    }
+    for channel in 0..blocks * tile.nr {
+        packed.sums.extend(sums.get(channel).copied().unwrap_or(0.0).to_le_bytes());
+    }
+    packed
+}
+
+/// Packs float weights of a depthwise convolution, given as `[channel][tap]`: `[tap][channel rounded up to vectors]`.
+/// Returns weights and initial sums.
+#[must_use]
+pub fn depthwise_f32(
+    target: &Target,
+    weights: &[f32],
+    channels: usize,
+    taps: usize,
+    sums: Option<&[f32]>,
+) -> (Vec<u8>, Vec<u8>) {
+    let padded = channels.next_multiple_of(target.lanes());
+    let at = |c: usize, t: usize| if c < channels { weights[c * taps + t] } else { 0.0 };
+    let packed = (0..taps).flat_map(|t| (0..padded).flat_map(move |c| at(c, t).to_le_bytes())).collect();
+    let sum = |c: usize| sums.and_then(|s| s.get(c)).copied().unwrap_or(0.0);
+    (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
+}
+
+/// Packs integer weights of a depthwise convolution, given as `[channel][tap]`, less zero points: i16
+/// `[pair of taps][channel rounded up to vectors][2]`, an odd last tap paired with zero. Returns weights and initial
+/// sums.
+#[must_use]
+pub fn depthwise_int(
+    target: &Target,
+    weights: &[i64],
+    channels: usize,
+    taps: usize,
+    sums: &[i64],
+) -> (Vec<u8>, Vec<u8>) {
+    let padded = channels.next_multiple_of(target.lanes());
+    let at = |c: usize, t: usize| if c < channels && t < taps { weights[c * taps + t] as i16 } else { 0 };
+    let pair = |c: usize, t: usize| [at(c, t), at(c, t + 1)].into_iter().flat_map(i16::to_le_bytes);
+    let packed = (0..taps).step_by(2).flat_map(|t| (0..padded).flat_map(move |c| pair(c, t))).collect();
+    let sum = |c: usize| sums.get(c).copied().unwrap_or(0) as i32;
+    (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
+}
+
+/// The tile for an output of `rows x cols` pixels and `n` channels with `k` products each.
+#[must_use]
+pub fn choose_tile(target: &Target, input: DType, _rows: usize, _cols: usize, n: usize, _k: usize) -> Tile {
+    let lanes = target.lanes();
+    let kr = if input == DType::F32 { 1 } else { GROUP };
+    // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
+    let (mr, vectors) = match (target.vector_registers, target.dot, input) {
+        (32, ..) => (14, 2),
+        (_, _, DType::F32) => (6, 2),
+        _ => (4, 2),
+    };
+    Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }
+}
+
+/// How many rows of pixels are done with one block of weights before the next: as many as keep their inputs in half of
+/// the second-level cache.
+#[must_use]
+pub fn row_block(
+    _target: &Target,
+    pixels: &[usize; 3],
+    input_strides: &[isize; 3],
+    _n: usize,
+    _runs: &[usize],
+    input: DType,
+) -> usize {
+    const HALF_L2: usize = 256 * 1024;
+    let row = input_strides[1].unsigned_abs() * input.byte_size();
+    (HALF_L2 / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums of products over the packed form equal those over the weights, for inputs of 255, and no pair saturates.
+    #[test]
+    fn extra_groups_hold_what_eight_bits_cannot() {
+        let runs = [Run { offset: 0, length: 6 }, Run { offset: 100, length: 5 }];
+        let weight = |o: usize, r: usize, e: usize| ((o * 131 + r * 57 + e * 83) % 511) as i32 - 255;
+        for target in crate::target::TARGETS {
+            let tile = Tile { mr: 4, nr: 16, kr: 4 };
+            let packed = gemm_int(target, tile, 20, &runs, &weight, &[7; 20]);
+            assert_eq!(packed.extra.len(), 2);
+            let groups: Vec<usize> = packed.extra.iter().map(|e| 2 + 2 + e.len()).collect();
+            assert_eq!(packed.weights.len(), groups.iter().sum::<usize>() * 16 * 4);
+            for (o, r) in (0..20).flat_map(|o| [(o, 0), (o, 1)]) {
+                let block = o / 16;
+                let start: usize = groups[..block].iter().sum();
+                let group = |g: usize| {
+                    let at = ((start + g) * 16 + o % 16) * 4;
+                    packed.weights[at..at + 4].iter().map(|b| i32::from(*b as i8)).collect::<Vec<_>>()
+                };
+                for e in 0..runs[r].length {
+                    let mut sum = group(r * 2 + e / 4)[e % 4];
+                    for (x, offset) in packed.extra[block].iter().enumerate() {
+                        if *offset == runs[r].offset + (e / 4 * 4) as isize {
+                            sum += group(4 + x)[e % 4];
+                        }
+                    }
+                    assert_eq!(sum, weight(o, r, e), "{} channel {o} run {r} element {e}", target.name);
+                }
+            }
+            if target.dot == Dot::Maddubs {
+                for pair in packed.weights.chunks_exact(2) {
+                    let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
+                    assert!((255 * (a + b)).abs() <= 32767, "{a} {b}");
+                }
+            }
+            assert_eq!(packed.sums.len(), 32 * 4);
+        }
+    }
+}
