@@ -92,8 +92,8 @@ impl Step {
     /// Quantization over the whole range of `dtype`.
     #[must_use]
     pub fn quantize(dtype: DType, scale: f32, zero_point: i32) -> Self {
-        let (min, max) = dtype.integer_range().expect("quantized storage is an integer of at most 32 bits");
-        Step::Quantize { dtype, scale, zero_point, min: min as i32, max: max as i32 }
+        let (min, max) = dtype.storage_range().expect("quantized storage is an integer of at most 32 bits");
+        Step::Quantize { dtype, scale, zero_point, min, max }
     }
 
     /// The tensors that the step reads, in argument order.
@@ -201,14 +201,42 @@ pub enum StepError {
     #[error("shapes {current} and {operand} do not broadcast")]
     Broadcast {
         /// Shape so far.
-        current: Shape,
+        current: Box<Shape>,
         /// The operand's shape.
-        operand: Shape,
+        operand: Box<Shape>,
+    },
+    /// A scale that is no positive, finite number.
+    #[error("{step} wants a positive, finite scale, got {got:?}")]
+    Scale {
+        /// The function's or step's text name.
+        step: &'static str,
+        /// The scale.
+        got: f32,
+    },
+    /// Integers that the storage type does not have, or none at all.
+    #[error("quantize to {dtype} wants {low} <= min <= max <= {high}, got {min} and {max}, zero_point {zero_point}")]
+    Range {
+        /// The integer type stored.
+        dtype: DType,
+        /// Its least integer.
+        low: i32,
+        /// Its greatest integer.
+        high: i32,
+        /// The least integer allowed.
+        min: i32,
+        /// The greatest integer allowed.
+        max: i32,
+        /// The integer that means zero.
+        zero_point: i32,
     },
 }
 
 fn type_error(function: &'static str, expected: impl ToString, got: impl ToString) -> StepError {
     StepError::Type { function, expected: expected.to_string(), got: got.to_string() }
+}
+
+fn expect_scale(step: &'static str, got: f32) -> Result<(), StepError> {
+    if got.is_finite() && got > 0.0 { Ok(()) } else { Err(StepError::Scale { step, got }) }
 }
 
 /// The type and shape of a tensor after `step`, given those before it and those of the tensors it reads.
@@ -235,8 +263,9 @@ pub fn infer(
                         let (d, s) = operand(*value);
                         (d, Some(s))
                     }
-                    Arg::Dequantized { value, .. } => {
+                    Arg::Dequantized { value, scale, .. } => {
                         let (d, s) = operand(*value);
+                        expect_scale(name, *scale)?;
                         if !d.is_integer() {
                             return Err(type_error(name, "a dequantized integer operand", d));
                         }
@@ -251,9 +280,10 @@ pub fn infer(
                 let literal = matches!(arg, Arg::Float(_) | Arg::Int(_));
                 dtypes.push(if literal && *function != Function::Select { dtype } else { arg_dtype });
                 if let Some(s) = arg_shape {
-                    shape = shape
-                        .broadcast(&s)
-                        .ok_or_else(|| StepError::Broadcast { current: shape.clone(), operand: s })?;
+                    let Some(both) = shape.broadcast(&s) else {
+                        return Err(StepError::Broadcast { current: Box::new(shape), operand: Box::new(s) });
+                    };
+                    shape = both;
                 }
             }
             let same = |dtypes: &[DType]| match dtypes.iter().find(|d| **d != dtypes[0]) {
@@ -283,9 +313,22 @@ pub fn infer(
             Ok((result, shape))
         }
         Step::Cast(to) => Ok((*to, shape)),
-        Step::Dequantize { .. } if dtype.is_integer() => Ok((DType::F32, shape)),
+        Step::Dequantize { scale, .. } if dtype.is_integer() => {
+            expect_scale("dequantize", *scale)?;
+            Ok((DType::F32, shape))
+        }
         Step::Dequantize { .. } => Err(type_error("dequantize", "an integer", dtype)),
-        Step::Quantize { dtype: to, .. } if dtype == DType::F32 => Ok((*to, shape)),
+        Step::Quantize { dtype: to, scale, zero_point, min, max } if dtype == DType::F32 => {
+            let Some((low, high)) = to.storage_range() else {
+                return Err(type_error("quantize", "an integer type of at most 32 bits, not u32", to));
+            };
+            expect_scale("quantize", *scale)?;
+            if !(low <= *min && min <= max && *max <= high && (low..=high).contains(zero_point)) {
+                let (dtype, min, max, zero_point) = (*to, *min, *max, *zero_point);
+                return Err(StepError::Range { dtype, low, high, min, max, zero_point });
+            }
+            Ok((*to, shape))
+        }
         Step::Quantize { .. } => Err(type_error("quantize", DType::F32, dtype)),
         Step::Table(value) => {
             if dtype.bits() != 8 || !dtype.is_integer() {
@@ -336,6 +379,7 @@ fn cast(data: Data, to: DType) -> Data {
         (Data::Int(v), true) => Data::Float(v.into_iter().map(|x| x as f32).collect()),
         (Data::Int(v), false) => Data::Int(v),
         (Data::Float(v), false) if to == DType::Bool => Data::Int(v.into_iter().map(|x| i64::from(x != 0.0)).collect()),
+        (Data::Float(v), false) if to == DType::U64 => Data::Int(v.into_iter().map(|x| (x as u64) as i64).collect()),
         (Data::Float(v), false) => {
             let (low, high) = to.integer_range().unwrap_or((i64::MIN, i64::MAX));
             Data::Int(v.into_iter().map(|x| (x as i64).clamp(low, high)).collect())

@@ -14,7 +14,7 @@ use crate::id::ValueId;
 use crate::op::quantize_linear::quantized;
 use crate::op::{EvalOperand, Op};
 use crate::tensor::Tensor;
-use crate::types::{DType, Shape};
+use crate::types::TensorType;
 
 /// An evaluation that cannot go on.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -29,18 +29,14 @@ pub enum EvalError {
         got: usize,
     },
     /// Caller's fault: an input of another type or shape.
-    #[error("input {name:?} is {expected_shape}x{expected}, got {got_shape}x{got}")]
+    #[error("input {name:?} is {expected}, got {got}")]
     InputType {
         /// The input's name.
         name: Arc<str>,
-        /// Its element type.
-        expected: DType,
-        /// Its shape.
-        expected_shape: Shape,
+        /// Its type.
+        expected: Box<TensorType>,
         /// The type given.
-        got: DType,
-        /// The shape given.
-        got_shape: Shape,
+        got: Box<TensorType>,
     },
     /// A broken graph: verification finds these with their place.
     #[error(transparent)]
@@ -98,10 +94,8 @@ fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
         if tensor.dtype() != value.ty.dtype || *tensor.shape() != value.ty.shape {
             return Err(EvalError::InputType {
                 name: value.name.clone().unwrap_or_default(),
-                expected: value.ty.dtype,
-                expected_shape: value.ty.shape.clone(),
-                got: tensor.dtype(),
-                got_shape: tensor.shape().clone(),
+                expected: Box::new(value.ty.clone()),
+                got: Box::new(TensorType::new(tensor.dtype(), tensor.shape().clone())),
             });
         }
     }

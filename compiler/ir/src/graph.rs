@@ -479,7 +479,9 @@ impl Graph {
             self.connect(at);
         }
         self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
+        // Inputs keep their names: they are the graph's interface.
         if self.values[new.index()].name.is_none()
+            && self.values[old.index()].def != Def::Input
             && let Some(name) = self.values[old.index()].name.take()
         {
             self.names.insert(Arc::clone(&name), new);
@@ -524,8 +526,8 @@ impl Graph {
         let mut read = vec![false; self.values.len()];
         self.dag.node_weights().flat_map(Node::uses).for_each(|v| read[v.index()] = true);
         self.outputs.iter().for_each(|o| read[o.value.index()] = true);
-        for index in 0..self.values.len() {
-            if !read[index] && matches!(self.values[index].def, Def::Const(_)) {
+        for (index, read) in read.into_iter().enumerate() {
+            if !read && matches!(self.values[index].def, Def::Const(_)) {
                 self.kill(ValueId::new(index));
             }
         }
@@ -544,6 +546,11 @@ pub(crate) fn infer<'a>(
     let operand = |id: ValueId| InferOperand { ty: ty(id), quant: ty(id).quant.map(qparams) };
     let list: SmallVec<[Option<InferOperand<'_>>; 4]> = operands.iter().map(|o| o.map(operand)).collect();
     let mut types = op.infer(&list)?;
+    let fits = |ty: &TensorType| match ty.is_addressable() {
+        true => Ok(()),
+        false => Err(InferError::TooLarge { op: op.name(), got: Box::new(ty.clone()) }),
+    };
+    types.iter().try_for_each(fits)?;
     let types_of = |id: ValueId| (ty(id).dtype, ty(id).shape.clone());
     for (index, step) in epilogue.steps.iter().enumerate() {
         let current = (types[0].dtype, types[0].shape.clone());
@@ -551,5 +558,6 @@ pub(crate) fn infer<'a>(
             epilogue::infer(step, current, &types_of).map_err(|source| InferError::Step { index, source })?;
         types[0] = TensorType { dtype, shape, layout: types[0].layout, quant: None };
     }
+    fits(&types[0])?;
     Ok(types)
 }

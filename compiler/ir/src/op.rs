@@ -124,6 +124,14 @@ pub enum InferError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The result is larger than memory can be.
+    #[error("{op} yields {got}, more than can be addressed")]
+    TooLarge {
+        /// The operator's text name.
+        op: &'static str,
+        /// The type of the result.
+        got: Box<TensorType>,
+    },
     /// A step of the epilogue does not fit.
     #[error("step {index} of the epilogue: {source}")]
     Step {
@@ -190,6 +198,12 @@ impl<'a> Operands<'a> {
     #[must_use]
     pub fn shape_error(&self, index: usize, expected: impl ToString, got: &Shape) -> InferError {
         InferError::Shape { op: self.op, index, expected: expected.to_string(), got: got.clone() }
+    }
+
+    /// An error about the quantization of the operand at `index`.
+    #[must_use]
+    pub fn quant_error(&self, index: usize, reason: impl ToString) -> InferError {
+        InferError::Quantization { op: self.op, index, reason: reason.to_string() }
     }
 
     /// An error about an attribute.
@@ -299,15 +313,12 @@ macro_rules! op {
 
         impl $crate::op::Attributes for $name {
             fn to_attrs(&self) -> Vec<(&'static str, $crate::attr::Attr)> {
-                #[expect(unused_mut, reason = "operators without attributes push none")]
-                let mut attrs: Vec<(&'static str, $crate::attr::Attr)> = Vec::new();
-                $(
+                let attrs: Vec<Option<(&'static str, $crate::attr::Attr)>> = vec![$({
                     let default: Option<$ty> = $crate::op::first_of!($(Some($default),)? None);
-                    if default.as_ref() != Some(&self.$attr) {
-                        attrs.push((stringify!($attr), $crate::attr::AttrValue::to_attr(&self.$attr)));
-                    }
-                )*
-                attrs
+                    let differs = default.as_ref() != Some(&self.$attr);
+                    differs.then(|| (stringify!($attr), $crate::attr::AttrValue::to_attr(&self.$attr)))
+                },)*];
+                attrs.into_iter().flatten().collect()
             }
 
             fn from_attrs(attrs: &[(String, $crate::attr::Attr)]) -> Result<Self, $crate::op::AttrError> {
@@ -323,7 +334,6 @@ macro_rules! op {
         }
     };
 }
-pub(crate) use op;
 
 /// The first of one or two expressions: picks a default where there is one.
 macro_rules! first_of {

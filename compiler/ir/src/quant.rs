@@ -108,8 +108,9 @@ impl QuantParams {
 /// The clamp comes before the rounding so that no conversion overflows; NaN goes to `min`.
 #[must_use]
 pub fn quantize(x: f32, scale: f32, zero_point: i32, min: i32, max: i32) -> i32 {
-    let (low, high) = ((min - zero_point) as f32, (max - zero_point) as f32);
+    let (low, high) = (i64::from(min) - i64::from(zero_point), i64::from(max) - i64::from(zero_point));
     let r = x / scale;
-    let clamped = if r.is_nan() { low } else { r.clamp(low, high) };
-    clamped.round_ties_even() as i32 + zero_point
+    let clamped = if r.is_nan() { low as f32 } else { r.clamp(low as f32, high as f32) };
+    // The second clamp matters for 32-bit storage alone, whose bounds singles do not hold.
+    ((clamped.round_ties_even() as i64).clamp(low, high) + i64::from(zero_point)) as i32
 }

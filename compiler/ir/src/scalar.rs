@@ -92,6 +92,12 @@ fn sigmoid(x: f32) -> f32 {
     if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
 }
 
+/// The remainder with the sign of the divisor, 0 for divisor 0.
+fn modulo(x: i64, y: i64) -> i64 {
+    let r = if y == 0 { 0 } else { x.wrapping_rem(y) };
+    if r != 0 && (r < 0) != (y < 0) { r + y } else { r }
+}
+
 /// ONNX Max and Min: NaN if either is.
 fn maximum(a: f32, b: f32) -> f32 {
     if a.is_nan() || a > b { a } else { b }
@@ -115,7 +121,7 @@ functions! {
     /// Cosine of radians.
     Cos "cos" "Cos" 1 rounded(|x, _, _| libm::cosf(x));
     /// `x / y`; on integers towards zero, 0 where `y` is 0.
-    Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| x.checked_div(y).unwrap_or(0));
+    Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| if y == 0 { 0 } else { x.wrapping_div(y) });
     /// `x` where positive, else `alpha (exp(x) - 1)`.
     Elu "elu" "" 2 rounded(|x, alpha, _| if x > 0.0 { x } else { alpha * libm::expm1f(x) });
     /// `x == y`
@@ -149,7 +155,7 @@ functions! {
     /// The lesser; NaN if either is.
     Min "min" "" 2 both(|x, y, _| minimum(x, y), |x, y, _| x.min(y));
     /// The remainder with the sign of the divisor on integers, of the dividend on floats (C `fmod`).
-    Mod "mod" "" 2 both(|x, y, _| x % y, |x, y, _| if y == 0 { 0 } else { ((x % y) + y) % y });
+    Mod "mod" "" 2 both(|x, y, _| x % y, |x, y, _| modulo(x, y));
     /// `x y`
     Mul "mul" "Mul" 2 both(|x, y, _| x * y, |x, y, _| x.wrapping_mul(y));
     /// `-x`

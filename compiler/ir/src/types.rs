@@ -114,6 +114,13 @@ impl DType {
         }
     }
 
+    /// The least and greatest integer of a type that can store quantized numbers: one of at most 32 bits, but not u32.
+    #[must_use]
+    pub fn storage_range(self) -> Option<(i32, i32)> {
+        let (min, max) = self.integer_range()?;
+        Some((min as i32, i32::try_from(max).ok()?))
+    }
+
     /// The integer that storing `x` in this type yields: two's complement, low bits kept.
     #[must_use]
     pub fn wrap(self, x: i64) -> i64 {
@@ -161,18 +168,18 @@ impl Shape {
         self.0.len()
     }
 
-    /// The number of elements: the product of the extents, 1 for a scalar.
+    /// The number of elements: the product of the extents, 1 for a scalar. Saturates.
     #[must_use]
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |product, dim| product.saturating_mul(*dim))
     }
 
     /// The distance in elements between neighbours along each axis in row-major order.
     #[must_use]
     pub fn strides(&self) -> SmallVec<[usize; 6]> {
-        let mut strides = SmallVec::from_elem(1, self.rank());
+        let mut strides: SmallVec<[usize; 6]> = SmallVec::from_elem(1, self.rank());
         for axis in (1..self.rank()).rev() {
-            strides[axis - 1] = strides[axis] * self.0[axis];
+            strides[axis - 1] = strides[axis].saturating_mul(self.0[axis]);
         }
         strides
     }
@@ -271,9 +278,27 @@ impl TensorType {
         self
     }
 
-    /// Bytes of the tensor, stored densely.
+    /// Bytes of the tensor, stored densely. Saturates.
     #[must_use]
     pub fn byte_size(&self) -> usize {
-        self.shape.elements() * self.dtype.byte_size()
+        self.shape.elements().saturating_mul(self.dtype.byte_size())
+    }
+
+    /// Whether bytes and strides stay below 2^47, the addresses that there are; empty axes count as 1.
+    #[must_use]
+    pub fn is_addressable(&self) -> bool {
+        let padded: Shape = self.shape.iter().map(|dim| (*dim).max(1)).collect();
+        padded.elements().saturating_mul(self.dtype.byte_size()) < 1 << 47
+    }
+}
+
+impl fmt::Display for TensorType {
+    /// `1x3x8x8xf32`, with `nhwc` behind it for that layout; quantization does not show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for dim in self.shape.iter() {
+            write!(f, "{dim}x")?;
+        }
+        let layout = if self.layout == Layout::Nhwc { " nhwc" } else { "" };
+        write!(f, "{}{layout}", self.dtype)
     }
 }

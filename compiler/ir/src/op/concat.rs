@@ -29,14 +29,19 @@ impl OpDef for Concat {
         let mut shape = first.shape.clone();
         for index in 1..operands.len() {
             let x = operands.get(index)?.ty;
-            let agrees = x.shape.rank() == shape.rank() && (0..shape.rank()).all(|a| a == self.axis || x.shape[a] == shape[a]);
+            let agrees =
+                x.shape.rank() == shape.rank() && (0..shape.rank()).all(|a| a == self.axis || x.shape[a] == shape[a]);
             if !agrees {
-                return Err(operands.shape_error(index, format!("{} but on axis {}", first.shape, self.axis), &x.shape));
+                return Err(operands.shape_error(
+                    index,
+                    format!("{} but on axis {}", first.shape, self.axis),
+                    &x.shape,
+                ));
             }
             if x.dtype != first.dtype {
                 return Err(operands.dtype_error(index, first.dtype, x.dtype));
             }
-            shape[self.axis] += x.shape[self.axis];
+            shape[self.axis] = shape[self.axis].saturating_add(x.shape[self.axis]);
         }
         Ok(smallvec![TensorType::moved(first, shape)])
     }

@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::array::Array;
 use crate::attr::Sizes;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::quant::Granularity;
 use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
@@ -53,6 +54,16 @@ impl Conv {
             n => (self.pads[axis], self.pads[axis + n / 2]),
         }
     }
+
+    /// The extent of the output along spatial axis `axis` for an input of extent `length` and weights of extent
+    /// `kernel`, if the window fits.
+    #[must_use]
+    pub fn output_extent(&self, axis: usize, length: usize, kernel: usize) -> Option<usize> {
+        let (before, after) = self.pad(axis);
+        let window = kernel.checked_sub(1)?.saturating_mul(self.dilation(axis)).saturating_add(1);
+        let room = length.saturating_add(before).saturating_add(after).checked_sub(window)?;
+        Some((room / self.stride(axis)).saturating_add(1))
+    }
 }
 
 impl OpDef for Conv {
@@ -66,9 +77,11 @@ impl OpDef for Conv {
             return Err(operands.shape_error(0, "rank 3 or more", &x.ty.shape));
         }
         let spatial = rank - 2;
-        for (attr, list, expected) in
-            [("pads", &self.pads, 2 * spatial), ("strides", &self.strides, spatial), ("dilations", &self.dilations, spatial)]
-        {
+        for (attr, list, expected) in [
+            ("pads", &self.pads, 2 * spatial),
+            ("strides", &self.strides, spatial),
+            ("dilations", &self.dilations, spatial),
+        ] {
             if !list.is_empty() && list.len() != expected {
                 return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
             }
@@ -77,11 +90,11 @@ impl OpDef for Conv {
             return Err(operands.attr_error("strides", "strides, dilations and group must be at least 1"));
         }
         let (xs, ws) = (&x.ty.shape, &w.ty.shape);
-        if ws.rank() != rank || ws[0] % self.group != 0 || ws[1] * self.group != xs[1] {
+        if ws.rank() != rank || ws[0] % self.group != 0 || ws[1].saturating_mul(self.group) != xs[1] {
             let expected = format!("shape O x {}/{} x kernel for {xs}, O divisible by the groups", xs[1], self.group);
             return Err(operands.shape_error(1, expected, ws));
         }
-        let result = accumulator(operands, 0, 1)?;
+        let result = accumulator(operands, 0)?;
         if let Some(b) = operands.optional(2) {
             if b.ty.dtype != result {
                 return Err(operands.dtype_error(2, result, b.ty.dtype));
@@ -92,12 +105,11 @@ impl OpDef for Conv {
         }
         let mut shape = Shape::new(&[xs[0], ws[0]]).to_vec();
         for axis in 0..spatial {
-            let (before, after) = self.pad(axis);
-            let (length, window) = (xs[axis + 2] + before + after, (ws[axis + 2] - 1) * self.dilation(axis) + 1);
-            if ws[axis + 2] == 0 || length < window {
-                return Err(operands.shape_error(1, format!("a window of at most {length} on axis {}", axis + 2), ws));
-            }
-            shape.push((length - window) / self.stride(axis) + 1);
+            let Some(extent) = self.output_extent(axis, xs[axis + 2], ws[axis + 2]) else {
+                let expected = format!("a window that fits into the padded axis {} of {xs}", axis + 2);
+                return Err(operands.shape_error(1, expected, ws));
+            };
+            shape.push(extent);
         }
         Ok(smallvec![TensorType::new(result, Shape::new(&shape))])
     }
@@ -107,19 +119,17 @@ impl OpDef for Conv {
     }
 
     fn macs(&self, operands: Operands<'_>, output: &Shape) -> u64 {
-        operands.optional(1).map_or(0, |w| (output.elements() * w.ty.shape[1..].iter().product::<usize>()) as u64)
+        operands
+            .optional(1)
+            .map_or(0, |w| Shape::new(&w.ty.shape[1..]).elements().saturating_mul(output.elements()) as u64)
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
         let (xs, ws) = (&x.array.shape, &w.array.shape);
         let spatial = xs.rank() - 2;
-        let out: Vec<usize> = (0..spatial)
-            .map(|a| {
-                let (before, after) = self.pad(a);
-                (xs[a + 2] + before + after - (ws[a + 2] - 1) * self.dilation(a) - 1) / self.stride(a) + 1
-            })
-            .collect();
+        let extent = |a: usize| self.output_extent(a, xs[a + 2], ws[a + 2]).expect("inferred");
+        let out: Vec<usize> = (0..spatial).map(extent).collect();
         let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
         let (x_plane, w_plane, y_plane): (usize, usize, usize) =
             (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
@@ -196,24 +206,27 @@ impl Conv {
     }
 }
 
-/// The result type of a sum of products of operands `x` and `w`: their float type, or i32 for 8-bit integers.
-pub(super) fn accumulator(operands: Operands<'_>, x: usize, w: usize) -> Result<DType, InferError> {
-    let (a, b) = (operands.get(x)?, operands.get(w)?);
-    match (a.ty.dtype, b.ty.dtype) {
+/// The result type of a sum of products of operand 0 with weights 1: their float type, or i32 for 8-bit integers.
+///
+/// The zero points must leave the sum: those of operand 0 per tensor, those of the weights also per output channel,
+/// which is axis `channel` of the weights.
+pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DType, InferError> {
+    let (x, w) = (operands.get(0)?, operands.get(1)?);
+    match (x.ty.dtype, w.ty.dtype) {
         (DType::U8 | DType::I8, DType::U8 | DType::I8) => {
-            if a.quant.is_some_and(|q| !q.is_per_tensor()) {
-                return Err(InferError::Quantization {
-                    op: operands.op,
-                    index: x,
-                    reason: "must be quantized per tensor: its zero point leaves the sum".to_owned(),
-                });
+            if x.quant.is_some_and(|q| !q.is_per_tensor()) {
+                return Err(operands.quant_error(0, "must be quantized per tensor"));
+            }
+            let outside = |g| !matches!(g, Granularity::PerTensor) && g != Granularity::PerChannel { axis: channel };
+            if w.quant.is_some_and(|q| outside(q.granularity)) {
+                return Err(operands.quant_error(1, format!("must be quantized per tensor or along axis {channel}")));
             }
             Ok(DType::I32)
         }
-        (a, b) if a == b && a.is_float() => Ok(a),
-        (a, b) if a.is_float() => Err(operands.dtype_error(w, a, b)),
-        (a, _) if a.bits() != 8 => Err(operands.dtype_error(x, "a float, i8 or u8", a)),
-        (_, b) => Err(operands.dtype_error(w, "i8 or u8", b)),
+        (x, w) if x == w && x.is_float() => Ok(x),
+        (x, w) if x.is_float() => Err(operands.dtype_error(1, x, w)),
+        (x, _) if x.bits() != 8 => Err(operands.dtype_error(0, "a float, i8 or u8", x)),
+        (_, w) => Err(operands.dtype_error(1, "i8 or u8", w)),
     }
 }
 

@@ -22,11 +22,7 @@ impl OpDef for DequantizeLinear {
         operands.expect_count(1, 1)?;
         let x = operands.get(0)?;
         if x.quant.is_none() {
-            return Err(InferError::Quantization {
-                op: operands.op,
-                index: 0,
-                reason: format!("has no quantization (its type is {}x{})", x.ty.shape, x.ty.dtype),
-            });
+            return Err(operands.quant_error(0, format!("has no quantization (its type is {})", x.ty)));
         }
         Ok(smallvec![TensorType::new(DType::F32, x.ty.shape.clone())])
     }

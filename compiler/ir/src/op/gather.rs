@@ -53,6 +53,10 @@ impl OpDef for Gather {
         let positions = (0..outer)
             .flat_map(|o| indices_at.iter().map(move |i| (o * length + i) * inner))
             .flat_map(|start| start..start + inner);
-        smallvec![Array { dtype: x.dtype, shape: self.output_shape(&x.shape, &indices.shape), data: x.data.gather(positions) }]
+        smallvec![Array {
+            dtype: x.dtype,
+            shape: self.output_shape(&x.shape, &indices.shape),
+            data: x.data.gather(positions)
+        }]
     }
 }

@@ -34,7 +34,7 @@ impl OpDef for MatMul {
         let Some(batch) = batch(x).broadcast(&batch(w)) else {
             return Err(operands.shape_error(1, format!("batch axes that broadcast with {x}"), w));
         };
-        let result = accumulator(operands, 0, 1)?;
+        let result = accumulator(operands, w.rank() - 1)?;
         if let Some(b) = operands.optional(2) {
             if b.ty.dtype != result {
                 return Err(operands.dtype_error(2, result, b.ty.dtype));
@@ -52,7 +52,7 @@ impl OpDef for MatMul {
     }
 
     fn macs(&self, operands: Operands<'_>, output: &Shape) -> u64 {
-        operands.optional(0).map_or(0, |x| (output.elements() * x.ty.shape.last().copied().unwrap_or(0)) as u64)
+        operands.optional(0).map_or(0, |x| x.ty.shape.last().map_or(0, |k| k.saturating_mul(output.elements())) as u64)
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::array::Array;
 use crate::attr::{Sizes, attr_enum};
-use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::op::{EvalOperand, InferError, InferOperand, OpDef, Operands, QuantRule, Types};
 use crate::quant::quantize;
 use crate::tensor::Data;
 use crate::types::{Shape, TensorType};
@@ -40,7 +40,10 @@ impl OpDef for Pad {
 
     fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
         operands.expect_count(1, 1)?;
-        let x = operands.get(0)?.ty;
+        let InferOperand { ty: x, quant } = operands.get(0)?;
+        if self.mode == PadMode::Constant && quant.is_some_and(|q| !q.is_per_tensor()) {
+            return Err(operands.quant_error(0, "must be quantized per tensor: the border holds one number"));
+        }
         let rank = x.shape.rank();
         if self.before.len() != rank || self.after.len() != rank {
             return Err(operands.attr_error("before", format!("before and after want {rank} entries")));
@@ -49,14 +52,21 @@ impl OpDef for Pad {
             let widest = self.before[axis].max(self.after[axis]);
             let most = match self.mode {
                 PadMode::Constant => usize::MAX,
-                PadMode::Edge => if x.shape[axis] == 0 { 0 } else { usize::MAX },
+                PadMode::Edge => {
+                    if x.shape[axis] == 0 {
+                        0
+                    } else {
+                        usize::MAX
+                    }
+                }
                 PadMode::Reflect => x.shape[axis].saturating_sub(1),
             };
             if widest > most {
                 return Err(operands.attr_error("before", format!("at most {most} elements can be had on axis {axis}")));
             }
         }
-        let shape: Shape = (0..rank).map(|a| x.shape[a] + self.before[a] + self.after[a]).collect();
+        let shape: Shape =
+            (0..rank).map(|a| x.shape[a].saturating_add(self.before[a]).saturating_add(self.after[a])).collect();
         Ok(smallvec![TensorType::moved(x, shape)])
     }
 
@@ -99,9 +109,9 @@ impl OpDef for Pad {
 impl Pad {
     /// The border's number as an integer tensor stores it.
     fn stored_value(&self, x: &EvalOperand<'_>) -> i64 {
-        match (x.quant.and_then(crate::quant::QuantParams::as_per_tensor), x.array.dtype.integer_range()) {
+        match (x.quant.and_then(crate::quant::QuantParams::as_per_tensor), x.array.dtype.storage_range()) {
             (Some((scale, zero_point)), Some((min, max))) => {
-                i64::from(quantize(self.value, scale, zero_point, min as i32, max as i32))
+                i64::from(quantize(self.value, scale, zero_point, min, max))
             }
             _ => self.value as i64,
         }

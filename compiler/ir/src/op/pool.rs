@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::array::Array;
 use crate::attr::{Sizes, attr_enum};
-use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::op::{EvalOperand, InferError, InferOperand, OpDef, Operands, QuantRule, Types};
 use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
@@ -70,13 +70,14 @@ impl Pool {
     pub fn output_extent(&self, axis: usize, length: usize) -> Option<usize> {
         let (before, after) = self.pad(axis);
         let stride = self.stride(axis);
-        let room = (length + before + after).checked_sub((self.kernel[axis].checked_sub(1)?) * self.dilation(axis) + 1)?;
+        let window = self.kernel[axis].checked_sub(1)?.saturating_mul(self.dilation(axis)).saturating_add(1);
+        let room = length.saturating_add(before).saturating_add(after).checked_sub(window)?;
         if !self.ceil {
-            return Some(room / stride + 1);
+            return Some((room / stride).saturating_add(1));
         }
         // A window that would start in the padding after the input does not count (PyTorch, ONNX from opset 19).
-        let count = room.div_ceil(stride) + 1;
-        Some(if (count - 1) * stride >= length + before { count - 1 } else { count })
+        let count = room.div_ceil(stride).saturating_add(1);
+        Some(if (count - 1).saturating_mul(stride) >= length.saturating_add(before) { count - 1 } else { count })
     }
 
     /// For output position `at` of spatial axis `axis`: the input coordinates inside the input, and how many elements
@@ -86,9 +87,9 @@ impl Pool {
         let (before, after) = self.pad(axis);
         let start = at * self.stride(axis);
         let padded = (0..self.kernel[axis]).map(|k| start + k * self.dilation(axis));
-        let inside: Vec<usize> =
-            padded.clone().filter_map(|p| p.checked_sub(before)).filter(|p| *p < length).collect();
-        let count = if self.count_include_pad { padded.filter(|p| *p < length + before + after).count() } else { inside.len() };
+        let inside: Vec<usize> = padded.clone().filter_map(|p| p.checked_sub(before)).filter(|p| *p < length).collect();
+        let count =
+            if self.count_include_pad { padded.filter(|p| *p < length + before + after).count() } else { inside.len() };
         (inside, count)
     }
 }
@@ -98,14 +99,20 @@ impl OpDef for Pool {
 
     fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
         operands.expect_count(1, 1)?;
-        let x = operands.get(0)?.ty;
+        let InferOperand { ty: x, quant } = operands.get(0)?;
         let spatial = self.kernel.len();
         if spatial == 0 || x.shape.rank() != spatial + 2 {
-            return Err(operands.shape_error(0, format!("rank {} for a window of rank {spatial}", spatial + 2), &x.shape));
+            let expected = format!("rank {} for a window of rank {spatial}", spatial + 2);
+            return Err(operands.shape_error(0, expected, &x.shape));
         }
-        for (attr, list, expected) in
-            [("pads", &self.pads, 2 * spatial), ("strides", &self.strides, spatial), ("dilations", &self.dilations, spatial)]
-        {
+        if self.kind != PoolKind::Max && quant.is_some_and(|q| !q.is_per_tensor()) {
+            return Err(operands.quant_error(0, "must be quantized per tensor"));
+        }
+        for (attr, list, expected) in [
+            ("pads", &self.pads, 2 * spatial),
+            ("strides", &self.strides, spatial),
+            ("dilations", &self.dilations, spatial),
+        ] {
             if !list.is_empty() && list.len() != expected {
                 return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
             }
@@ -115,13 +122,15 @@ impl OpDef for Pool {
         }
         let mut shape = vec![x.shape[0], x.shape[1]];
         for axis in 0..spatial {
-            let (length, window) = (x.shape[axis + 2], self.kernel[axis]);
             let (before, after) = self.pad(axis);
-            if before >= (window.max(1) - 1) * self.dilation(axis) + 1 || after >= (window.max(1) - 1) * self.dilation(axis) + 1 {
-                return Err(operands.attr_error("pads", format!("must be less than the window ({window}) on axis {}", axis + 2)));
+            let reach = self.kernel[axis].saturating_sub(1).saturating_mul(self.dilation(axis));
+            if before.max(after) > reach {
+                let reason = format!("must be less than the window ({}) on axis {}", self.kernel[axis], axis + 2);
+                return Err(operands.attr_error("pads", reason));
             }
-            let Some(extent) = self.output_extent(axis, length) else {
-                return Err(operands.attr_error("kernel", format!("window {window} exceeds the padded axis {}", axis + 2)));
+            let Some(extent) = self.output_extent(axis, x.shape[axis + 2]) else {
+                let reason = format!("window {} exceeds the padded axis {}", self.kernel[axis], axis + 2);
+                return Err(operands.attr_error("kernel", reason));
             };
             shape.push(extent);
         }
@@ -143,9 +152,11 @@ impl OpDef for Pool {
         let x = operands[0].expect("inferred");
         let xs = &x.array.shape;
         let spatial = &xs[2..];
-        let out: Vec<usize> = (0..spatial.len()).map(|a| self.output_extent(a, spatial[a]).expect("inferred")).collect();
+        let out: Vec<usize> =
+            (0..spatial.len()).map(|a| self.output_extent(a, spatial[a]).expect("inferred")).collect();
         // Input positions and divisor of each output position, shared by all planes.
-        let windows: Vec<(Vec<usize>, usize)> = (0..out.iter().product()).map(|at| self.positions(at, spatial, &out)).collect();
+        let windows: Vec<(Vec<usize>, usize)> =
+            (0..out.iter().product()).map(|at| self.positions(at, spatial, &out)).collect();
         let plane: usize = spatial.iter().product();
         let planes = 0..xs[0] * xs[1];
         let shape: Shape = xs[..2].iter().chain(&out).copied().collect();
@@ -165,7 +176,9 @@ impl OpDef for Pool {
             }
             (Data::Float(v), PoolKind::Max) => {
                 let max = |p: usize, w: &[usize]| {
-                    w.iter().map(|i| v[p * plane + i]).fold(f32::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
+                    w.iter()
+                        .map(|i| v[p * plane + i])
+                        .fold(f32::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
                 };
                 let data = planes.flat_map(|p| windows.iter().map(move |w| max(p, &w.0))).collect();
                 Array { dtype, shape, data: Data::Float(data) }

@@ -28,8 +28,8 @@ impl OpDef for QuantizeLinear {
         if x.dtype != DType::F32 {
             return Err(operands.dtype_error(0, "f32", x.dtype));
         }
-        if self.to.integer_range().is_none() {
-            return Err(operands.attr_error("to", "must be an integer type of at most 32 bits"));
+        if self.to.storage_range().is_none() {
+            return Err(operands.attr_error("to", "must be an integer type of at most 32 bits, not u32"));
         }
         Ok(smallvec![TensorType::new(self.to, x.shape.clone())])
     }
@@ -46,11 +46,11 @@ impl OpDef for QuantizeLinear {
 /// `x` in the integers of `params`.
 #[must_use]
 pub fn quantized(x: &Array, params: &QuantParams) -> Array {
-    let (min, max) = params.storage.integer_range().expect("quantized storage is an integer of at most 32 bits");
+    let (min, max) = params.storage.storage_range().expect("quantized storage is an integer of at most 32 bits");
     let entry = entries(&x.shape, params);
     let q = |(i, x): (usize, &f32)| {
         let e = entry(i);
-        i64::from(quantize(*x, params.scale[e], params.zero_point[e], min as i32, max as i32))
+        i64::from(quantize(*x, params.scale[e], params.zero_point[e], min, max))
     };
     let data = Data::Int(x.floats().iter().enumerate().map(q).collect());
     Array { dtype: params.storage, shape: x.shape.clone(), data }

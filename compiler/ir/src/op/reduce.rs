@@ -69,6 +69,9 @@ impl OpDef for Reduce {
         match self.kind {
             _ if x.ty.dtype == DType::Bool => Err(operands.dtype_error(0, "a number", x.ty.dtype)),
             ReduceKind::Max | ReduceKind::Min => Ok(smallvec![TensorType::moved(x.ty, shape)]),
+            ReduceKind::Sum if x.quant.is_some_and(|q| !q.is_per_tensor()) => {
+                Err(operands.quant_error(0, "must be quantized per tensor"))
+            }
             ReduceKind::Sum if x.quant.is_some() => Ok(smallvec![TensorType::new(DType::I32, shape)]),
             _ if x.quant.is_some() || self.kind == ReduceKind::Mean && !x.ty.dtype.is_float() => {
                 Err(operands.dtype_error(0, "a float", x.ty.dtype))
@@ -91,8 +94,11 @@ impl OpDef for Reduce {
         let strides = xs.strides();
         let (mut outer, mut outer_strides, mut inner, mut inner_strides) = (vec![], vec![], vec![], vec![]);
         for axis in 0..xs.rank() {
-            let (dims, steps) =
-                if self.axes.contains(&axis) { (&mut inner, &mut inner_strides) } else { (&mut outer, &mut outer_strides) };
+            let (dims, steps) = if self.axes.contains(&axis) {
+                (&mut inner, &mut inner_strides)
+            } else {
+                (&mut outer, &mut outer_strides)
+            };
             dims.push(xs[axis]);
             steps.push(strides[axis]);
         }
@@ -123,12 +129,13 @@ impl OpDef for Reduce {
                     (ReduceKind::Sum, Some(q)) => i64::from(q.zero_point[0]),
                     _ => 0,
                 };
+                let (least, greatest) = dtype.integer_range().unwrap_or((i64::MIN, i64::MAX));
                 let fold = |start: &usize| {
                     let numbers = offsets.iter().map(|o| v[start + o] - zero);
                     match self.kind {
                         ReduceKind::Sum | ReduceKind::Mean => numbers.fold(0_i64, i64::wrapping_add),
-                        ReduceKind::Max => numbers.max().unwrap_or(i64::MIN),
-                        ReduceKind::Min => numbers.min().unwrap_or(i64::MAX),
+                        ReduceKind::Max => numbers.max().unwrap_or(least),
+                        ReduceKind::Min => numbers.min().unwrap_or(greatest),
                         ReduceKind::Prod => numbers.fold(1_i64, i64::wrapping_mul),
                         ReduceKind::SumSquare => numbers.fold(0_i64, |a, b| a.wrapping_add(b.wrapping_mul(b))),
                         ReduceKind::SumAbs => numbers.fold(0_i64, |a, b| a.wrapping_add(b.wrapping_abs())),

@@ -23,7 +23,12 @@ impl OpDef for Reshape {
         let x = operands.get(0)?;
         let shape = Shape::new(&self.shape);
         if shape.elements() != x.ty.shape.elements() {
-            let reason = format!("{shape} has {} elements, the operand {} has {}", shape.elements(), x.ty.shape, x.ty.shape.elements());
+            let reason = format!(
+                "{shape} has {} elements, the operand {} has {}",
+                shape.elements(),
+                x.ty.shape,
+                x.ty.shape.elements()
+            );
             return Err(operands.attr_error("shape", reason));
         }
         if x.quant.is_some_and(|q| !q.is_per_tensor()) {

@@ -34,14 +34,16 @@ impl OpDef for Slice {
         operands.expect_count(1, 1)?;
         let x = operands.get(0)?.ty;
         let rank = x.shape.rank();
-        if self.starts.len() != rank || self.sizes.len() != rank || !(self.steps.is_empty() || self.steps.len() == rank) {
+        if self.starts.len() != rank || self.sizes.len() != rank || !(self.steps.is_empty() || self.steps.len() == rank)
+        {
             return Err(operands.attr_error("starts", format!("starts, sizes and steps want {rank} entries")));
         }
         for axis in 0..rank {
-            let last = self.starts[axis] as i64 + (self.sizes[axis].max(1) as i64 - 1) * self.step(axis);
-            let inside = |i: i64| (0..x.shape[axis] as i64).contains(&i);
-            if self.sizes[axis] > 0 && !(inside(self.starts[axis] as i64) && inside(last)) {
-                let reason = format!("takes {}..={last} of extent {} on axis {axis}", self.starts[axis], x.shape[axis]);
+            let (first, count) = (self.starts[axis] as i128, self.sizes[axis] as i128);
+            let last = first + (count - 1) * i128::from(self.step(axis));
+            let inside = |i: i128| (0..x.shape[axis] as i128).contains(&i);
+            if count > 0 && !(inside(first) && inside(last)) {
+                let reason = format!("takes {first}..={last} of extent {} on axis {axis}", x.shape[axis]);
                 return Err(operands.attr_error("sizes", reason));
             }
         }
@@ -56,9 +58,9 @@ impl OpDef for Slice {
         let x = operands[0].expect("inferred").array;
         let shape = Shape::new(&self.sizes);
         let strides = x.shape.strides();
-        let offset = self.starts.iter().zip(&strides).map(|(s, d)| s * d).sum();
+        let offset = self.starts.iter().zip(&strides).map(|(s, d)| s.wrapping_mul(*d)).fold(0, usize::wrapping_add);
         // Wrapping addition walks backwards with a negative stride as well.
-        let steps = (0..shape.rank()).map(|a| (self.step(a) * strides[a] as i64) as usize).collect();
+        let steps = (0..shape.rank()).map(|a| self.step(a).wrapping_mul(strides[a] as i64) as usize).collect();
         let data = x.data.gather(strided(&shape, offset, steps));
         smallvec![Array { dtype: x.dtype, shape, data }]
     }
