@@ -7,6 +7,7 @@
 mod grid;
 pub mod header;
 pub mod interface;
+pub mod kernel;
 pub mod llvm;
 pub mod lower;
 pub mod memory;

@@ -1,7 +1,12 @@
 //! Everything that names LLVM.
 
 pub mod descriptor;
+pub mod jit;
+pub mod kernel;
+pub mod machine;
 pub mod run;
+pub(crate) mod steps;
+pub mod vector;
 
 use inkwell::builder::BuilderError;
 

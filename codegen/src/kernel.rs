@@ -1,0 +1,49 @@
+//! Kernel families: one file each, which writes the code of a call in the verbs of [`crate::llvm::vector`].
+//!
+//! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
+//! output's view.
+
+use crate::program::Producer;
+
+/// A family of kernels.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// First word of its kernels' names.
+    pub name: &'static str,
+    /// What it computes.
+    pub summary: &'static str,
+}
+
+/// All families, for lists.
+pub const KERNELS: &[Family] = &[
+    Family {
+        name: "gemm",
+        summary: "products with constant matrices, convolutions as implicit products; int8 and f32",
+    },
+    Family { name: "depthwise", summary: "convolutions channel by channel; int8 and f32" },
+    Family { name: "pointwise", summary: "elementwise chains, copies, layout changes, broadcasts" },
+    Family { name: "pool", summary: "sums, means and extremes of windows" },
+    Family { name: "reduce", summary: "sums, means, extremes and products along axes" },
+    Family { name: "softmax", summary: "softmax along an axis; int8 by a table, and f32" },
+    Family { name: "gather", summary: "elements at positions that a tensor holds" },
+    Family { name: "interpolate", summary: "linear interpolation along an axis" },
+    Family { name: "matmul", summary: "products of two matrices neither of which is constant" },
+    Family { name: "fill", summary: "one number everywhere" },
+];
+
+/// The family that does this, as [`KERNELS`] names it.
+#[must_use]
+pub fn family(producer: &Producer) -> &'static str {
+    match producer {
+        Producer::Gemm(_) => "gemm",
+        Producer::Depthwise(_) => "depthwise",
+        Producer::Pointwise => "pointwise",
+        Producer::Pool { .. } => "pool",
+        Producer::Reduce { .. } => "reduce",
+        Producer::Softmax { .. } => "softmax",
+        Producer::Gather { .. } => "gather",
+        Producer::Interpolate { .. } => "interpolate",
+        Producer::MatMul { .. } => "matmul",
+        Producer::Fill { .. } => "fill",
+    }
+}

@@ -1,0 +1,38 @@
+//! From a call to the function that does it: `void symbol(ptr operand0, ptr operand1, …, ptr output)`.
+//!
+//! Each pointer is that of the first element of its view; all geometry is in the code.
+
+use inkwell::values::FunctionValue;
+use thiserror::Error;
+
+use super::vector::Emitter;
+use crate::kernel;
+use crate::program::{Call, Producer};
+
+/// Why a call has no kernel. A lowering made a call that generators do not know: a bug of this compiler.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// There is no kernel of this family.
+    #[error("no kernel for {family}")]
+    Family {
+        /// The family's name.
+        family: &'static str,
+    },
+}
+
+/// Emits the function of `call`.
+///
+/// # Errors
+/// A call that no kernel can do.
+pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<FunctionValue<'ctx>, KernelError> {
+    // Operands of steps may be the output itself, overwritten element by element; those of products never are.
+    let unaliased = match call.producer {
+        Producer::Gemm(_) | Producer::Depthwise(_) => 3,
+        _ => 0,
+    };
+    let _pointers = e.function(symbol, call.operands.len() + 1, unaliased);
+    match &call.producer {
+        other => return Err(KernelError::Family { family: kernel::family(other) }),
+    }
+}

@@ -1,0 +1,90 @@
+//! From a module to machine code.
+//!
+//! Kernels come out of their generators in the shape that they should have; LLVM selects instructions, allocates
+//! registers and cleans up. What code may run where is said function by function, not here.
+
+use inkwell::OptimizationLevel;
+use inkwell::module::Module;
+use inkwell::passes::PassBuilderOptions;
+use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple};
+use thiserror::Error;
+
+/// The triple that code is made for.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Passes over the generated code. Vectorisers and unrollers are left out: loops have the shape that was measured.
+const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg),globaldce";
+
+/// LLVM refused: a bug of this compiler.
+#[derive(Debug, Error)]
+#[error("llvm: {0}")]
+pub struct MachineError(String);
+
+impl MachineError {
+    pub(crate) fn new(message: &impl ToString) -> Self {
+        MachineError(message.to_string())
+    }
+}
+
+/// Makes machine code.
+#[derive(Debug)]
+pub struct Machine {
+    machine: TargetMachine,
+}
+
+impl Machine {
+    /// LLVM's code generator for x86-64.
+    ///
+    /// # Errors
+    /// An LLVM without x86.
+    pub fn new() -> Result<Self, MachineError> {
+        Target::initialize_x86(&InitializationConfig::default());
+        let triple = TargetTriple::create(TRIPLE);
+        let target = Target::from_triple(&triple).map_err(|error| MachineError::new(&error))?;
+        let level = OptimizationLevel::Aggressive;
+        let machine = target.create_target_machine(&triple, "x86-64", "", level, RelocMode::PIC, CodeModel::Small);
+        let machine = machine.ok_or_else(|| MachineError::new(&"no code generator for x86-64"))?;
+        Ok(Machine { machine })
+    }
+
+    /// Says in the module what it is for. To be called before anything is put into it.
+    pub fn prepare(&self, module: &Module<'_>) {
+        module.set_triple(&self.machine.get_triple());
+        module.set_data_layout(&self.machine.get_target_data().get_data_layout());
+    }
+
+    /// Checks the module and cleans it up.
+    ///
+    /// # Errors
+    /// A module that is not well formed.
+    pub fn optimize(&self, module: &Module<'_>) -> Result<(), MachineError> {
+        module.verify().map_err(|error| MachineError::new(&error))?;
+        let passes = module.run_passes(PASSES, &self.machine, PassBuilderOptions::create());
+        passes.map_err(|error| MachineError::new(&error))
+    }
+
+    /// The object file.
+    ///
+    /// # Errors
+    /// Code that LLVM cannot select.
+    pub fn object(&self, module: &Module<'_>) -> Result<Vec<u8>, MachineError> {
+        self.write(module, FileType::Object)
+    }
+
+    /// The assembly.
+    ///
+    /// # Errors
+    /// Code that LLVM cannot select.
+    pub fn assembly(&self, module: &Module<'_>) -> Result<String, MachineError> {
+        let bytes = self.write(module, FileType::Assembly)?;
+        String::from_utf8(bytes).map_err(|error| MachineError::new(&error))
+    }
+
+    fn write(&self, module: &Module<'_>, file_type: FileType) -> Result<Vec<u8>, MachineError> {
+        let buffer = self.machine.write_to_memory_buffer(module, file_type);
+        let buffer = buffer.map_err(|error| MachineError::new(&error))?;
+        // The buffer ends in a zero that is not part of the file.
+        let bytes = buffer.as_slice();
+        Ok(bytes.strip_suffix(&[0]).filter(|_| file_type == FileType::Assembly).unwrap_or(bytes).to_vec())
+    }
+}

@@ -1,0 +1,321 @@
+//! The verbs in which kernels are written: vectors of any number of lanes, addresses in bytes, loops.
+//!
+//! Invariant: nothing outside `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
+//! computed, bit for bit the same on every target (no fast-math flag is ever set); which instructions do it is decided
+//! here. What is computed, and over which tiles, is not known here.
+
+mod arithmetic;
+mod convert;
+mod dot;
+mod flow;
+mod lanes;
+mod memory;
+
+use std::cell::{Cell, RefCell};
+
+use inkwell::AddressSpace;
+use inkwell::attributes::{Attribute, AttributeLoc};
+use inkwell::builder::Builder;
+use inkwell::context::ContextRef;
+use inkwell::intrinsics::Intrinsic;
+use inkwell::module::{Linkage, Module};
+use inkwell::types::{BasicType as _, BasicTypeEnum, VectorType};
+use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue, VectorValue};
+
+pub(crate) use arithmetic::Compare;
+pub(crate) use flow::{Condition, State};
+
+use super::built;
+use crate::target::{TARGETS, Target};
+
+/// What one lane of a vector holds. Integers have no sign: the operations do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A truth value in a register, the result of a comparison; in memory truth values are bytes.
+    Mask,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    F32,
+    F64,
+}
+
+impl Kind {
+    /// Bits of a lane.
+    pub(crate) fn bits(self) -> usize {
+        match self {
+            Kind::Mask => 1,
+            Kind::I8 => 8,
+            Kind::I16 | Kind::F16 => 16,
+            Kind::I32 | Kind::F32 => 32,
+            Kind::I64 | Kind::F64 => 64,
+        }
+    }
+
+    /// Bytes of a lane in memory.
+    pub(crate) fn bytes(self) -> usize {
+        self.bits().div_ceil(8)
+    }
+
+    /// Whether lanes are floating-point numbers.
+    pub(crate) fn is_float(self) -> bool {
+        matches!(self, Kind::F16 | Kind::F32 | Kind::F64)
+    }
+}
+
+/// The address of bytes, of any alignment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ptr<'ctx>(PointerValue<'ctx>);
+
+/// A 64-bit integer: an index or a distance in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Int<'ctx>(IntValue<'ctx>);
+
+/// A vector of `lanes` numbers of one kind; more than a register holds are several registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vector<'ctx> {
+    value: VectorValue<'ctx>,
+    /// What a lane holds.
+    pub(crate) kind: Kind,
+    /// How many there are.
+    pub(crate) lanes: usize,
+}
+
+/// Writes functions of one target into a module.
+#[derive(Debug)]
+pub struct Emitter<'m, 'ctx> {
+    module: &'m Module<'ctx>,
+    context: ContextRef<'ctx>,
+    builder: Builder<'ctx>,
+    function: Cell<Option<FunctionValue<'ctx>>>,
+    constants: RefCell<Vec<(Vec<u8>, Ptr<'ctx>)>>,
+    target: &'static Target,
+    portable: bool,
+}
+
+impl<'m, 'ctx> Emitter<'m, 'ctx> {
+    /// Functions for `target`.
+    ///
+    /// `portable` functions compute the same by instructions that x86-64-v3 has, with the tiles of `target`: so what a
+    /// target's kernels do can be tested on machines that are not that target.
+    #[must_use]
+    pub fn new(module: &'m Module<'ctx>, target: &'static Target, portable: bool) -> Self {
+        let context = module.get_context();
+        let builder = context.create_builder();
+        let (function, constants) = (Cell::new(None), RefCell::new(Vec::new()));
+        Emitter { module, context, builder, function, constants, target, portable }
+    }
+
+    /// What the code is for.
+    #[must_use]
+    pub fn target(&self) -> &'static Target {
+        self.target
+    }
+
+    /// The module that is written to.
+    #[must_use]
+    pub fn module(&self) -> &'m Module<'ctx> {
+        self.module
+    }
+
+    /// Begins `void name(ptr, …)`, internal to the module, of `pointer_count` pointers, and returns them.
+    ///
+    /// The first `unaliased` of them point to bytes that nothing else in the function writes or is written by.
+    pub(crate) fn function(&self, name: &str, pointer_count: usize, unaliased: usize) -> Vec<Ptr<'ctx>> {
+        let pointer = self.context.ptr_type(AddressSpace::default()).as_basic_type_enum();
+        let signature = self.context.void_type().fn_type(&vec![pointer.into(); pointer_count], false);
+        let function = self.module.add_function(name, signature, Some(Linkage::Internal));
+        self.attribute_target(function);
+        for name in ["nounwind", "noinline"] {
+            self.attribute(function, AttributeLoc::Function, name);
+        }
+        for index in 0..unaliased {
+            self.attribute(function, AttributeLoc::Param(index as u32), "noalias");
+        }
+        self.function.set(Some(function));
+        self.builder.position_at_end(self.context.append_basic_block(function, "entry"));
+        function.get_param_iter().map(|p| Ptr(p.into_pointer_value())).collect()
+    }
+
+    /// Ends the function that [`Emitter::function`] began.
+    pub(crate) fn end(&self) -> FunctionValue<'ctx> {
+        built(self.builder.build_return(None));
+        self.current()
+    }
+
+    /// Lets `function` use the target's instructions, whatever the rest of the module is compiled for.
+    pub(crate) fn attribute_target(&self, function: FunctionValue<'ctx>) {
+        let target = if self.portable { &TARGETS[0] } else { self.target };
+        let mut features: Vec<String> = target.features.iter().map(|name| format!("+{name}")).collect();
+        // Server models would split vectors of 512 bits for the sake of their clock rate.
+        features.push("-prefer-256-bit".to_owned());
+        for (key, value) in [
+            ("target-cpu", "x86-64"),
+            ("tune-cpu", target.cpu),
+            ("target-features", &features.join(",")),
+            ("min-legal-vector-width", &target.vector_bits.to_string()),
+            ("no-builtins", ""),
+        ] {
+            function.add_attribute(AttributeLoc::Function, self.context.create_string_attribute(key, value));
+        }
+    }
+
+    fn attribute(&self, function: FunctionValue<'ctx>, place: AttributeLoc, name: &str) {
+        let attribute = self.context.create_enum_attribute(Attribute::get_named_enum_kind_id(name), 0);
+        function.add_attribute(place, attribute);
+    }
+
+    fn current(&self) -> FunctionValue<'ctx> {
+        self.function.get().unwrap_or_else(|| unreachable!("a function has been begun"))
+    }
+
+    /// 32-bit lanes of a register.
+    pub(crate) fn lanes(&self) -> usize {
+        self.target.lanes()
+    }
+
+    /// Constant bytes, aligned to 64, at an address in the artifact.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Ptr<'ctx> {
+        if let Some((_, pointer)) = self.constants.borrow().iter().find(|(known, _)| known == bytes) {
+            return *pointer;
+        }
+        let value = self.context.const_string(bytes, false);
+        let global = self.module.add_global(value.get_type(), None, "bytes");
+        global.set_initializer(&value);
+        global.set_constant(true);
+        global.set_linkage(Linkage::Private);
+        global.set_alignment(64);
+        let pointer = Ptr(global.as_pointer_value());
+        self.constants.borrow_mut().push((bytes.to_vec(), pointer));
+        pointer
+    }
+
+    fn scalar_type(&self, kind: Kind) -> BasicTypeEnum<'ctx> {
+        match kind {
+            Kind::Mask => self.context.bool_type().into(),
+            Kind::I8 => self.context.i8_type().into(),
+            Kind::I16 => self.context.i16_type().into(),
+            Kind::I32 => self.context.i32_type().into(),
+            Kind::I64 => self.context.i64_type().into(),
+            Kind::F16 => self.context.f16_type().into(),
+            Kind::F32 => self.context.f32_type().into(),
+            Kind::F64 => self.context.f64_type().into(),
+        }
+    }
+
+    fn vector_type(&self, kind: Kind, lanes: usize) -> VectorType<'ctx> {
+        match self.scalar_type(kind) {
+            BasicTypeEnum::IntType(t) => t.vec_type(lanes as u32),
+            BasicTypeEnum::FloatType(t) => t.vec_type(lanes as u32),
+            _ => unreachable!("lanes are integers or floats"),
+        }
+    }
+
+    /// The vector that an instruction gave.
+    fn vector(&self, value: impl Into<BasicValueEnum<'ctx>>, kind: Kind, lanes: usize) -> Vector<'ctx> {
+        let value = value.into().into_vector_value();
+        debug_assert_eq!(value.get_type().get_size() as usize, lanes);
+        Vector { value, kind, lanes }
+    }
+
+    /// Calls an intrinsic; `types` choose among its overloads.
+    fn intrinsic(&self, name: &str, types: &[BasicTypeEnum<'ctx>], args: &[Vector<'ctx>]) -> BasicValueEnum<'ctx> {
+        let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(self.module, types));
+        let function = found.unwrap_or_else(|| unreachable!("LLVM for x86 has {name}"));
+        let args: Vec<BasicMetadataValueEnum> = args.iter().map(|v| v.value.into()).collect();
+        built(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic()
+    }
+
+    /// A lane-by-lane intrinsic of vectors of one type.
+    fn lanewise(&self, name: &str, args: &[Vector<'ctx>]) -> Vector<'ctx> {
+        let Vector { kind, lanes, .. } = args[0];
+        let value = self.intrinsic(name, &[self.vector_type(kind, lanes).into()], args);
+        self.vector(value, kind, lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llvm::jit::Jit;
+
+    #[test]
+    fn a_dot_product_is_exact_on_every_target() {
+        for target in TARGETS {
+            let bytes = target.vector_bits / 8;
+            let x: Vec<u8> = (0..bytes).map(|i| (i * 37 % 256) as u8).collect();
+            let w: Vec<i8> = (0..bytes).map(|i| ((i * 29 % 129) as i32 - 64) as i8).collect();
+            let expected: Vec<i32> = (0..bytes / 4)
+                .map(|lane| 7 + (4 * lane..4 * lane + 4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>())
+                .collect();
+            for portable in [false, true] {
+                let jit = Jit::default();
+                let compiled = jit.compile_with(target, portable, false, |e| {
+                    let p = e.function("dot", 3, 0);
+                    let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
+                    let sum = e.splat_int(7, Kind::I32, e.lanes());
+                    e.store(p[2], e.dot_accumulate(sum, x, w));
+                    e.end();
+                    Ok(())
+                });
+                let compiled = compiled.expect("compiles");
+                if portable || target.runs_here() {
+                    let mut y = vec![0i32; bytes / 4];
+                    let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
+                    // SAFETY: the function reads and writes one register of each.
+                    unsafe { compiled.run_named("dot", &pointers) };
+                    assert_eq!(y, expected, "{} portable={portable}", target.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quantize_clamps_before_it_rounds_and_sends_nan_to_the_least() {
+        let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e9, -3e9, 0.5, 1.5, 2.5];
+        let jit = Jit::default();
+        let compiled = jit.compile_with(&TARGETS[0], true, false, |e| {
+            let p = e.function("quantize", 2, 0);
+            let q = e.quantize(e.load(p[0], Kind::F32, 8), 3, 1, 255);
+            e.store(p[1], e.narrow(q, Kind::I8));
+            e.end();
+            Ok(())
+        });
+        let mut y = [0u8; 8];
+        let pointers = [x.as_ptr() as *mut u8, y.as_mut_ptr()];
+        // SAFETY: eight numbers are read, eight bytes written.
+        unsafe { compiled.expect("compiles").run_named("quantize", &pointers) };
+        assert_eq!(y, [1, 255, 1, 255, 1, 3, 5, 5]);
+    }
+
+    #[test]
+    fn loops_carry_state_and_tails_touch_no_byte_behind_them() {
+        let jit = Jit::default();
+        let compiled = jit.compile_with(&TARGETS[0], true, false, |e| {
+            let p = e.function("sums", 3, 0);
+            let count = e.load_int(p[1], Kind::I32, true);
+            let vectors = vec![e.zero(Kind::I32, 8)];
+            let state = State { pointers: vec![p[0]], vectors, ..State::default() };
+            let state = e.carry(count, state, |_, state| {
+                let row = e.load_first(state.pointers[0], Kind::I32, 7, 8);
+                state.vectors[0] = e.add(state.vectors[0], row);
+                state.pointers[0] = e.offset(state.pointers[0], 28);
+            });
+            e.store_first(p[2], state.vectors[0], 7);
+            e.end();
+            Ok(())
+        });
+        let compiled = compiled.expect("compiles");
+        let rows: Vec<i32> = (0..21).collect();
+        for (count, expected) in [(0i32, [0; 7]), (3, [21, 24, 27, 30, 33, 36, 39])] {
+            let mut y = [-1i32; 8];
+            let count = [count];
+            let pointers = [rows.as_ptr() as *mut u8, count.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
+            // SAFETY: three rows of seven are read, seven numbers written.
+            unsafe { compiled.run_named("sums", &pointers) };
+            assert_eq!((&y[..7], y[7]), (&expected[..], -1));
+        }
+    }
+}

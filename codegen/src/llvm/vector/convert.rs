@@ -1,0 +1,82 @@
+//! From one kind of lane to another.
+
+use super::{Emitter, Kind, Vector};
+use crate::llvm::built;
+
+impl<'ctx> Emitter<'_, 'ctx> {
+    /// Integers in wider lanes, with their sign or with zeros in front; a mask gives 0 and 1 (or -1 if `signed`).
+    pub(crate) fn widen(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
+        let wide = self.vector_type(kind, v.lanes);
+        let value = match (v.kind == kind, signed) {
+            (true, _) => return v,
+            (false, true) => built(self.builder.build_int_s_extend(v.value, wide, "")),
+            (false, false) => built(self.builder.build_int_z_extend(v.value, wide, "")),
+        };
+        self.vector(value, kind, v.lanes)
+    }
+
+    /// The low bits of integers, in narrower lanes.
+    pub(crate) fn narrow(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
+        if v.kind == kind {
+            return v;
+        }
+        let value = built(self.builder.build_int_truncate(v.value, self.vector_type(kind, v.lanes), ""));
+        self.vector(value, kind, v.lanes)
+    }
+
+    /// Integers to floats, to nearest even.
+    pub(crate) fn to_float(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
+        let float = self.vector_type(kind, v.lanes);
+        let value = match signed {
+            true => built(self.builder.build_signed_int_to_float(v.value, float, "")),
+            false => built(self.builder.build_unsigned_int_to_float(v.value, float, "")),
+        };
+        self.vector(value, kind, v.lanes)
+    }
+
+    /// Floats to integers towards zero, saturating; NaN gives 0.
+    pub(crate) fn to_int(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
+        let name = if signed { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
+        let types = [self.vector_type(kind, v.lanes).into(), self.vector_type(v.kind, v.lanes).into()];
+        self.vector(self.intrinsic(name, &types, &[v]), kind, v.lanes)
+    }
+
+    /// F32 to I32, halves to even. What does not fit, and NaN, becomes the least integer.
+    pub(crate) fn round_to_int(&self, v: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!(v.kind, Kind::F32);
+        let types = [self.vector_type(Kind::I32, v.lanes).into(), self.vector_type(Kind::F32, v.lanes).into()];
+        self.vector(self.intrinsic("llvm.lrint", &types, &[v]), Kind::I32, v.lanes)
+    }
+
+    /// Floats of one size as floats of another.
+    pub(crate) fn convert_float(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
+        if v.kind == kind {
+            return v;
+        }
+        let value = built(self.builder.build_float_cast(v.value, self.vector_type(kind, v.lanes), ""));
+        self.vector(value, kind, v.lanes)
+    }
+
+    /// The same bits as lanes of another kind.
+    pub(crate) fn bits_as(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
+        if v.kind == kind {
+            return v;
+        }
+        let lanes = v.lanes * v.kind.bits() / kind.bits();
+        let value = built(self.builder.build_bit_cast(v.value, self.vector_type(kind, lanes), ""));
+        self.vector(value, kind, lanes)
+    }
+
+    /// F32 numbers that count steps, as stored integers: clamped to `min - zero_point..=max - zero_point`, rounded half
+    /// to even, plus `zero_point`; NaN becomes `min`. The result has lanes of I32.
+    pub(crate) fn quantize(&self, v: Vector<'ctx>, zero_point: i32, min: i32, max: i32) -> Vector<'ctx> {
+        let bound = |end: i32| self.splat((i64::from(end) - i64::from(zero_point)) as f32, v.lanes);
+        // The bound on the right is what a comparison with NaN yields.
+        let clamped = self.min(self.max(v, bound(min)), bound(max));
+        let rounded = self.round_to_int(clamped);
+        match zero_point {
+            0 => rounded,
+            _ => self.add(rounded, self.splat_int(zero_point.into(), Kind::I32, v.lanes)),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Sums of products of bytes.
+
+use super::{Emitter, Kind, Vector};
+use crate::target::Dot;
+
+impl<'ctx> Emitter<'_, 'ctx> {
+    /// Adds to each I32 lane of `sum` the four products of the bytes of `x` without sign and of `w` with sign that lie
+    /// in that lane. Lanes are those of one register. For [`Dot::Maddubs`] the pairs of `w` must be within 128.
+    pub(crate) fn dot_accumulate(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::I32, Kind::I8, Kind::I8));
+        debug_assert_eq!((sum.lanes, 4 * sum.lanes), (self.lanes(), w.lanes));
+        match self.target.dot {
+            Dot::Vpdpbusd if self.portable => {
+                let products = self.mul(self.widen(x, Kind::I32, false), self.widen(w, Kind::I32, true));
+                self.add(sum, self.sum_of_pairs(self.sum_of_pairs(products)))
+            }
+            Dot::Vpdpbusd => {
+                let (x, w) = (self.bits_as(x, Kind::I32), self.bits_as(w, Kind::I32));
+                let value = self.intrinsic("llvm.x86.avx512.vpdpbusd.512", &[], &[sum, x, w]);
+                self.vector(value, Kind::I32, sum.lanes)
+            }
+            Dot::Maddubs => {
+                let ones = self.splat_int(1, Kind::I16, 2 * sum.lanes);
+                self.add(sum, self.multiply_pairs(self.multiply_byte_pairs(x, w), ones))
+            }
+        }
+    }
+
+    /// `vpmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
+    fn multiply_byte_pairs(&self, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
+        let name = match x.lanes {
+            _ if self.portable && x.lanes != 32 => {
+                let products = self.mul(self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
+                let (even, odd) = self.even_and_odd(products);
+                return self.lanewise("llvm.sadd.sat", &[even, odd]);
+            }
+            32 => "llvm.x86.avx2.pmadd.ub.sw",
+            64 => "llvm.x86.avx512.pmaddubs.w.512",
+            lanes => unreachable!("{lanes} bytes in a register"),
+        };
+        self.vector(self.intrinsic(name, &[], &[x, w]), Kind::I16, x.lanes / 2)
+    }
+
+    /// `vpmaddwd`: I32 sums of two adjacent products of I16 numbers. Lanes are those of one register.
+    pub(crate) fn multiply_pairs(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!((a.kind, b.kind), (Kind::I16, Kind::I16));
+        let name = match a.lanes {
+            16 => "llvm.x86.avx2.pmadd.wd",
+            32 if !self.portable => "llvm.x86.avx512.pmaddw.d.512",
+            _ => {
+                let products = self.mul(self.widen(a, Kind::I32, true), self.widen(b, Kind::I32, true));
+                return self.sum_of_pairs(products);
+            }
+        };
+        self.vector(self.intrinsic(name, &[], &[a, b]), Kind::I32, a.lanes / 2)
+    }
+
+    fn sum_of_pairs(&self, v: Vector<'ctx>) -> Vector<'ctx> {
+        let (even, odd) = self.even_and_odd(v);
+        self.add(even, odd)
+    }
+
+    fn even_and_odd(&self, v: Vector<'ctx>) -> (Vector<'ctx>, Vector<'ctx>) {
+        let every_second = |first| self.shuffle(v, v, &(first..v.lanes).step_by(2).collect::<Vec<_>>());
+        (every_second(0), every_second(1))
+    }
+}

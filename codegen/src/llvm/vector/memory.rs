@@ -1,0 +1,109 @@
+//! Addresses, loads, stores.
+
+use inkwell::values::{BasicValue as _, InstructionValue};
+
+use super::{Emitter, Int, Kind, Ptr, Vector};
+use crate::llvm::built;
+
+impl<'ctx> Emitter<'_, 'ctx> {
+    /// The address `bytes` further on.
+    pub(crate) fn offset(&self, pointer: Ptr<'ctx>, bytes: isize) -> Ptr<'ctx> {
+        if bytes == 0 { pointer } else { self.offset_by(pointer, self.signed(bytes)) }
+    }
+
+    /// The address `bytes` further on, a number known when the code runs.
+    pub(crate) fn offset_by(&self, pointer: Ptr<'ctx>, bytes: Int<'ctx>) -> Ptr<'ctx> {
+        // SAFETY: kernels keep addresses inside the bytes (with slack) of the view that the pointer is for; the
+        // instruction is not `inbounds`, so an address on the way may lie outside.
+        Ptr(built(unsafe { self.builder.build_gep(self.context.i8_type(), pointer.0, &[bytes.0], "") }))
+    }
+
+    /// `lanes` adjacent numbers.
+    pub(crate) fn load(&self, pointer: Ptr<'ctx>, kind: Kind, lanes: usize) -> Vector<'ctx> {
+        let value = built(self.builder.build_load(self.vector_type(kind, lanes), pointer.0, ""));
+        unaligned(value.as_instruction_value());
+        self.vector(value, kind, lanes)
+    }
+
+    /// The first `count` of `lanes` adjacent numbers; zeros follow, and no byte behind them is read.
+    pub(crate) fn load_first(&self, pointer: Ptr<'ctx>, kind: Kind, count: usize, lanes: usize) -> Vector<'ctx> {
+        if count == lanes {
+            return self.load(pointer, kind, lanes);
+        }
+        let mut whole = self.zero(kind, lanes);
+        for (start, piece) in pieces(count) {
+            let part = self.load(self.offset(pointer, (start * kind.bytes()) as isize), kind, piece);
+            whole = self.insert(whole, part, start);
+        }
+        whole
+    }
+
+    /// One number in every lane.
+    pub(crate) fn broadcast(&self, pointer: Ptr<'ctx>, kind: Kind, lanes: usize) -> Vector<'ctx> {
+        let one = self.load(pointer, kind, 1);
+        self.shuffle(one, one, &vec![0; lanes])
+    }
+
+    /// Writes the vector's numbers one after the other.
+    pub(crate) fn store(&self, pointer: Ptr<'ctx>, vector: Vector<'ctx>) {
+        unaligned(Some(built(self.builder.build_store(pointer.0, vector.value))));
+    }
+
+    /// Writes the first `count` numbers and no byte behind them.
+    pub(crate) fn store_first(&self, pointer: Ptr<'ctx>, vector: Vector<'ctx>, count: usize) {
+        if count >= vector.lanes {
+            return self.store(pointer, vector);
+        }
+        for (start, piece) in pieces(count) {
+            let place = self.offset(pointer, (start * vector.kind.bytes()) as isize);
+            self.store(place, self.slice(vector, start, piece));
+        }
+    }
+
+    /// A stored integer as an index.
+    pub(crate) fn load_int(&self, pointer: Ptr<'ctx>, kind: Kind, signed: bool) -> Int<'ctx> {
+        let stored = self.load(pointer, kind, 1);
+        let wide = self.widen(stored, Kind::I64, signed);
+        self.lane_as_int(wide, 0)
+    }
+
+    /// One of 256 constants of `kind` at `table` for each byte of `indices`.
+    pub(crate) fn lookup(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!(indices.kind, Kind::I8);
+        let wide = self.widen(indices, Kind::I64, false);
+        let entries = (0..indices.lanes).map(|lane| {
+            let index = self.lane_as_int(wide, lane);
+            self.load(self.offset_by(table, self.scale(index, kind.bytes() as isize)), kind, 1)
+        });
+        let entries: Vec<_> = entries.collect();
+        self.concat(&entries)
+    }
+}
+
+/// `count` elements as powers of two: where each piece starts, and how long it is.
+fn pieces(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = count - start;
+        (rest > 0).then(|| {
+            let piece = 1 << rest.ilog2();
+            start += piece;
+            (start - piece, piece)
+        })
+    })
+}
+
+fn unaligned(instruction: Option<InstructionValue<'_>>) {
+    let set = instruction.map(|access| access.set_alignment(1));
+    debug_assert!(matches!(set, Some(Ok(()))));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn pieces_are_powers_of_two_and_cover_the_count() {
+        assert_eq!(super::pieces(13).collect::<Vec<_>>(), [(0, 8), (8, 4), (12, 1)]);
+        assert_eq!(super::pieces(0).count(), 0);
+        assert_eq!(super::pieces(16).collect::<Vec<_>>(), [(0, 16)]);
+    }
+}
