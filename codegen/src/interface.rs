@@ -5,9 +5,11 @@
 
 use std::fmt;
 
-use eightfold_ir::DType;
+use eightfold_ir::{DType, Granularity, Graph, ValueId};
 use eightfold_runtime::features::FeatureSet;
 use thiserror::Error;
+
+use crate::program::Program;
 
 /// A model as its artifact presents it.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,6 +80,35 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.dims.iter().try_for_each(|dim| write!(f, "{dim}x"))?;
         write!(f, "{}", self.dtype)
+    }
+}
+
+impl Variant {
+    /// The variant that `program`, made from `graph`, is.
+    #[must_use]
+    pub fn of(graph: &Graph, program: &Program) -> Variant {
+        let tensor = |name: &str, id: ValueId| {
+            let ty = graph.ty(id);
+            let quantization = graph.quant(id).map(|params| Quantization {
+                axis: match params.granularity {
+                    Granularity::PerTensor => None,
+                    Granularity::PerChannel { axis } | Granularity::Blocked { axis, .. } => Some(axis as u32),
+                },
+                scale: params.scale.to_vec(),
+                zero_point: params.zero_point.to_vec(),
+            });
+            Tensor { name: name.to_owned(), dtype: ty.dtype, dims: ty.shape.to_vec(), quantization }
+        };
+        let input = |id: &ValueId| tensor(graph.value(*id).name.as_deref().unwrap_or_default(), *id);
+        Variant {
+            target: program.target.name.to_owned(),
+            features: program.target.feature_set(),
+            threads: 1,
+            arena_size: program.arena_size as u64,
+            arena_align: Program::ARENA_ALIGN as u32,
+            inputs: graph.inputs().iter().map(input).collect(),
+            outputs: graph.outputs().iter().map(|output| tensor(&output.name, output.value)).collect(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub mod descriptor;
 pub mod jit;
 pub mod kernel;
 pub mod machine;
+pub(crate) mod program;
 pub mod run;
 pub(crate) mod steps;
 pub mod vector;

@@ -1,0 +1,52 @@
+//! From programs to an object file: all that LLVM does, in one call.
+
+use crate::interface::{Interface, InterfaceError};
+use crate::llvm::kernel::KernelError;
+use crate::llvm::machine::MachineError;
+use crate::llvm::program::emit_artifact;
+use crate::program::Program;
+
+/// Texts wanted besides the object file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listings {
+    /// The assembly.
+    pub assembly: bool,
+    /// LLVM IR, as it goes into code generation.
+    pub llvm_ir: bool,
+}
+
+/// What LLVM made.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// An object file for x86-64 ELF, complete in itself but for memcpy, memset and memmove.
+    pub object: Vec<u8>,
+    /// The assembly, if it was asked for.
+    pub assembly: Option<String>,
+    /// LLVM IR, if it was asked for.
+    pub llvm_ir: Option<String>,
+}
+
+/// Why there is no object file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The interface cannot be put into an artifact; mostly names, the user's fault.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// A call without a kernel: a gap in this compiler.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// LLVM refused what it was given: a bug of this compiler.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+/// Compiles `programs`, one for each variant of `interface`, in its order.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn compile(programs: &[Program], interface: &Interface, listings: Listings) -> Result<Compiled, CompileError> {
+    assert_eq!(programs.len(), interface.variants.len(), "one program a variant");
+    interface.check()?;
+    emit_artifact(programs, interface, listings)
+}

@@ -1,0 +1,135 @@
+//! From a program to a module: constants, one function for each distinct call, and the function that calls them in order.
+
+use std::collections::BTreeMap;
+
+use inkwell::AddressSpace;
+use inkwell::attributes::AttributeLoc;
+use inkwell::context::Context;
+use inkwell::module::{Linkage, Module};
+use inkwell::types::BasicType as _;
+use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
+
+use super::built;
+use super::descriptor::emit_query;
+use super::kernel::{self, KernelError};
+use super::machine::Machine;
+use super::run::{CallFields, emit_run, run_type};
+use super::vector::Emitter;
+use crate::compile::{CompileError, Compiled, Listings};
+use crate::interface::Interface;
+use crate::program::{BufferId, BufferKind, Const, ConstId, Program, Storage, View};
+
+/// Alignment of each constant: a cache line, and the widest vector.
+const CONST_ALIGN: usize = 64;
+
+/// Emits all of `program` into `module`; returns its inner function, which [`emit_run`](super::run::emit_run) wraps.
+///
+/// # Errors
+/// A call that no kernel can do.
+pub fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> Result<FunctionValue<'ctx>, KernelError> {
+    let emitter = Emitter::new(module, program.target, false);
+    let (constants, offsets) = constants(module, &program.consts);
+    // Calls of equal geometry share a function. The text of a geometry is its key: floats have no order.
+    let mut kernels: BTreeMap<String, FunctionValue<'ctx>> = BTreeMap::new();
+    let mut functions = Vec::with_capacity(program.calls.len());
+    for call in &program.calls {
+        let geometry = call.geometry();
+        let key = format!("{geometry:?}");
+        let function = match kernels.get(&key) {
+            Some(function) => *function,
+            None => {
+                let name = format!("{}_{}", crate::kernel::family(&call.producer), kernels.len());
+                let function = kernel::emit(&emitter, &geometry, &name)?;
+                kernels.insert(key, function);
+                function
+            }
+        };
+        functions.push(function);
+    }
+    let context = module.get_context();
+    let inner = module.add_function(symbol, run_type(module), Some(Linkage::Internal));
+    emitter.attribute_target(inner);
+    inner.add_attribute(
+        AttributeLoc::Function,
+        context.create_enum_attribute(inkwell::attributes::Attribute::get_named_enum_kind_id("nounwind"), 0),
+    );
+    let builder = context.create_builder();
+    builder.position_at_end(context.append_basic_block(inner, "entry"));
+    let fields = CallFields::of(module, inner);
+    let bases: Vec<PointerValue<'ctx>> = program
+        .buffers
+        .iter()
+        .map(|buffer| match buffer.kind {
+            BufferKind::Input(index) => fields.input(&builder, index as u32),
+            BufferKind::Output(index) => fields.output(&builder, index as u32),
+            BufferKind::Arena { .. } => fields.arena(&builder),
+        })
+        .collect();
+    let address = |view: &View| {
+        let within = view.offset * view.dtype.byte_size();
+        let (base, offset) = match view.storage {
+            Storage::Const(ConstId(index)) => (constants, offsets[index] + within),
+            Storage::Buffer(BufferId(index)) => match program.buffers[index].kind {
+                BufferKind::Arena { offset } => (bases[index], offset + within),
+                _ => (bases[index], within),
+            },
+        };
+        let distance = context.i64_type().const_int(offset as u64, false);
+        // SAFETY: the distance stays inside the buffer or the constants: lowering made the view.
+        built(unsafe { builder.build_gep(context.i8_type(), base, &[distance], "") })
+    };
+    for (call, function) in program.calls.iter().zip(functions) {
+        let views = call.operands.iter().chain([&call.output]);
+        let arguments: Vec<BasicMetadataValueEnum> = views.map(|view| address(view).into()).collect();
+        built(builder.build_call(function, &arguments, ""));
+    }
+    built(builder.build_return(Some(&context.i32_type().const_zero())));
+    Ok(inner)
+}
+
+/// One constant of all bytes, each part aligned, and where the parts begin. Kernels may read a little beyond the end.
+fn constants<'ctx>(module: &Module<'ctx>, consts: &[Const]) -> (PointerValue<'ctx>, Vec<usize>) {
+    let mut bytes = Vec::new();
+    let mut offsets = Vec::with_capacity(consts.len());
+    for constant in consts {
+        bytes.resize(bytes.len().next_multiple_of(CONST_ALIGN), 0);
+        offsets.push(bytes.len());
+        bytes.extend_from_slice(&constant.bytes);
+    }
+    bytes.resize(bytes.len() + Program::SLACK, 0);
+    let context = module.get_context();
+    let value = context.const_string(&bytes, false);
+    let global = module.add_global(value.get_type().as_basic_type_enum(), Some(AddressSpace::default()), "constants");
+    global.set_initializer(&value);
+    global.set_constant(true);
+    global.set_linkage(Linkage::Private);
+    global.set_alignment(CONST_ALIGN as u32);
+    (global.as_pointer_value(), offsets)
+}
+
+/// Emits programs and descriptors into one module and compiles it.
+///
+/// # Errors
+/// See [`CompileError`].
+pub(crate) fn emit_artifact(
+    programs: &[Program],
+    interface: &Interface,
+    listings: Listings,
+) -> Result<Compiled, CompileError> {
+    let context = Context::create();
+    let module = context.create_module(&interface.symbol_prefix);
+    let machine = Machine::new()?;
+    machine.prepare(&module);
+    let mut runs = Vec::with_capacity(programs.len());
+    for (index, (program, variant)) in programs.iter().zip(&interface.variants).enumerate() {
+        let inner = emit(&module, program, &format!("variant_{index}"))?;
+        runs.push(emit_run(&module, &format!("run_{index}"), variant, inner));
+    }
+    emit_query(&module, interface, &runs)?;
+    machine.optimize(&module)?;
+    Ok(Compiled {
+        object: machine.object(&module)?,
+        assembly: listings.assembly.then(|| machine.assembly(&module)).transpose()?,
+        llvm_ir: listings.llvm_ir.then(|| module.print_to_string().to_string()),
+    })
+}
