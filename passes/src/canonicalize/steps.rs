@@ -1,0 +1,103 @@
+//! Steps that do nothing, and arguments in their plainest form.
+
+use eightfold_ir::{Arg, DType, Data, Epilogue, Function, Graph, InferError, Node, Rewrite, Shape, Step};
+
+use super::replaced;
+
+/// The type and shape that reach each step.
+fn states(graph: &Graph, node: &Node) -> Result<Vec<(DType, Shape)>, InferError> {
+    let state = |count: usize| {
+        let steps = Epilogue::new(node.epilogue.steps[..count].to_vec());
+        graph.infer(&node.op, &node.operands, &steps).map(|types| (types[0].dtype, types[0].shape.clone()))
+    };
+    (0..node.epilogue.steps.len()).map(state).collect()
+}
+
+/// Drops steps that change no bit.
+pub(super) fn neutral(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
+    if node.epilogue.is_empty() {
+        return Ok(None);
+    }
+    let states = states(graph, node)?;
+    let kept: Vec<Step> = node
+        .epilogue
+        .steps
+        .iter()
+        .zip(&states)
+        .filter(|(step, (dtype, _))| !does_nothing(step, *dtype))
+        .map(|(s, _)| s.clone())
+        .collect();
+    if kept.len() == node.epilogue.steps.len() {
+        return Ok(None);
+    }
+    replaced(graph, node, node.op.clone(), &node.operands, Epilogue::new(kept))
+}
+
+fn does_nothing(step: &Step, dtype: DType) -> bool {
+    match step {
+        Step::Cast(to) => *to == dtype,
+        Step::Apply(function, args) => match (function, args.as_slice()) {
+            (Function::Mul, [Arg::Current, one] | [one, Arg::Current]) | (Function::Div, [Arg::Current, one]) => {
+                matches!(one, Arg::Float(1.0) | Arg::Int(1))
+            }
+            // x + 0.0 makes 0.0 of -0.0; x + -0.0 and x - 0.0 keep it.
+            (Function::Add, [Arg::Current, zero] | [zero, Arg::Current]) => match zero {
+                Arg::Float(x) => *x == 0.0 && x.is_sign_negative(),
+                Arg::Int(x) => *x == 0,
+                _ => false,
+            },
+            (Function::Sub, [Arg::Current, zero]) => match zero {
+                Arg::Float(x) => *x == 0.0 && x.is_sign_positive(),
+                Arg::Int(x) => *x == 0,
+                _ => false,
+            },
+            (Function::Clip, [Arg::Current, low, high]) => {
+                *low == Arg::Float(f32::NEG_INFINITY) && *high == Arg::Float(f32::INFINITY)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Makes literals of constant arguments that are one number throughout and widen no shape.
+pub(super) fn literals(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
+    let splats = node.epilogue.values().any(|id| graph.constant(id).is_some_and(|t| t.splat().is_some()));
+    if !splats {
+        return Ok(None);
+    }
+    let states = states(graph, node)?;
+    let mut steps = node.epilogue.steps.clone();
+    let mut changed = false;
+    for (step, (dtype, shape)) in steps.iter_mut().zip(&states) {
+        // `select` reads truth values and numbers: a literal would not tell which it is.
+        let Step::Apply(function, args) = step else { continue };
+        if *function == Function::Select {
+            continue;
+        }
+        for arg in args {
+            let Arg::Value(id) = *arg else { continue };
+            if let Some(literal) = literal(graph, id, *dtype, shape) {
+                *arg = literal;
+                changed = true;
+            }
+        }
+    }
+    if !changed {
+        return Ok(None);
+    }
+    replaced(graph, node, node.op.clone(), &node.operands, Epilogue::new(steps))
+}
+
+fn literal(graph: &Graph, id: eightfold_ir::ValueId, dtype: DType, shape: &Shape) -> Option<Arg> {
+    let tensor = graph.constant(id)?;
+    tensor.splat()?;
+    if tensor.dtype() != dtype || shape.broadcast(tensor.shape()).as_ref() != Some(shape) {
+        return None;
+    }
+    match tensor.data() {
+        Data::Float(numbers) if dtype == DType::F32 => Some(Arg::Float(numbers[0])),
+        Data::Int(numbers) if dtype.is_integer() => Some(Arg::Int(numbers[0])),
+        _ => None,
+    }
+}

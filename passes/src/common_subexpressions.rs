@@ -1,0 +1,81 @@
+//! Computes once what is computed twice: nodes of equal operator, operands and steps, and constants of equal contents.
+//!
+//! Exact: yes. The first of two equal nodes stays and takes the origins of both.
+//! Known problems: `add %a, %b` and `add %b, %a` count as different.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+use eightfold_ir::{Graph, Rewrite, Tensor, ValueId};
+
+use crate::pass::{Pass, PassContext, PassError};
+
+/// See the module's documentation.
+pub(crate) struct CommonSubexpressions;
+
+impl Pass for CommonSubexpressions {
+    fn name(&self) -> &'static str {
+        "common_subexpressions"
+    }
+
+    fn summary(&self) -> &'static str {
+        "compute once what is computed twice"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        if !share_constants(graph, cx) {
+            return Ok(());
+        }
+        // The text of a node names its operator, attributes, operands and steps, floats in shortest round-trip form.
+        let mut seen: BTreeMap<String, ValueId> = BTreeMap::new();
+        for id in graph.topo() {
+            let node = graph.node(id);
+            if node.outputs.len() != 1 {
+                continue;
+            }
+            let output = node.output();
+            let key = format!("{:?}{:?}{:?}{:?}", node.op, node.operands, node.epilogue, graph.ty(output));
+            let Some(&first) = seen.get(&key) else {
+                seen.insert(key, output);
+                continue;
+            };
+            let mut rewrite = Rewrite::new(graph, "common_subexpressions");
+            rewrite.replace(output, first);
+            if cx.apply(graph, rewrite).is_none() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes one of all constants of equal contents and quantization; false if a rewrite was not allowed.
+fn share_constants(graph: &mut Graph, cx: &mut PassContext<'_>) -> bool {
+    let mut buckets: BTreeMap<u64, Vec<ValueId>> = BTreeMap::new();
+    let mut equal = Vec::new();
+    for (id, value) in graph.values() {
+        let Some(tensor) = graph.constant(id) else { continue };
+        let bucket = buckets.entry(fingerprint(tensor)).or_default();
+        let same = |other: &&ValueId| graph.constant(**other) == Some(tensor) && graph.ty(**other) == &value.ty;
+        match bucket.iter().find(same) {
+            Some(first) => equal.push((id, *first)),
+            None => bucket.push(id),
+        }
+    }
+    for (old, new) in equal {
+        let mut rewrite = Rewrite::new(graph, "common_subexpressions");
+        rewrite.replace(old, new);
+        if cx.apply(graph, rewrite).is_none() {
+            return false;
+        }
+    }
+    true
+}
+
+fn fingerprint(tensor: &Tensor) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tensor.bytes().hash(&mut hasher);
+    tensor.dtype().hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,27 @@
+//! Removes nodes that no output needs and constants that nothing reads.
+//!
+//! Exact: yes.
+
+use eightfold_ir::Graph;
+
+use crate::pass::{Pass, PassContext, PassError};
+
+/// See the module's documentation.
+pub(crate) struct EliminateDead;
+
+impl Pass for EliminateDead {
+    fn name(&self) -> &'static str {
+        "eliminate_dead"
+    }
+
+    fn summary(&self) -> &'static str {
+        "remove nodes that no output needs and constants that nothing reads"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        if cx.spend() {
+            graph.eliminate_dead();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! Evaluates nodes that read constants alone.
+//!
+//! Exact: yes, the evaluator being what a node means. Two things stay nodes: results far larger than what they are made
+//! of (an `expand` of one number to a feature map), and, where integers are wanted, `dequantize_linear` of constants
+//! that sums of products read: their stored integers are what the 8-bit kernels multiply.
+
+use eightfold_ir::eval::eval_node;
+use eightfold_ir::{Array, Graph, Node, Op, QuantRule, Rewrite, Tensor, ValueId};
+
+use crate::pass::{Pass, PassContext, PassError, Precision};
+
+/// Bytes up to which a result may be larger than its operands together.
+const GROWTH_LIMIT: usize = 64 << 10;
+
+/// See the module's documentation.
+pub(crate) struct FoldConstants;
+
+impl Pass for FoldConstants {
+    fn name(&self) -> &'static str {
+        "fold_constants"
+    }
+
+    fn summary(&self) -> &'static str {
+        "evaluate nodes that read constants alone"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        for id in graph.topo() {
+            let Some(node) = graph.get(id) else { continue };
+            if !is_constant(graph, node) || grows(graph, node) || holds_weights(graph, node, cx.options.precision) {
+                continue;
+            }
+            let rewrite = fold(graph, node).map_err(|source| PassError::Eval {
+                pass: self.name(),
+                origin: node.origin.to_string(),
+                source,
+            })?;
+            if cx.apply(graph, rewrite).is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The node's outputs as constants.
+pub(crate) fn fold(graph: &Graph, node: &Node) -> Result<Rewrite, eightfold_ir::EvalError> {
+    let arrays: Vec<(ValueId, Array)> =
+        node.uses().filter_map(|id| graph.constant(id).map(|t| (id, Array::from(t)))).collect();
+    let find = |id: ValueId| &arrays.iter().find(|(v, _)| *v == id).expect("every operand is a constant").1;
+    let outputs = eval_node(graph, node, &find)?;
+    let mut rewrite = Rewrite::new(graph, "fold_constants");
+    for (old, array) in node.outputs.iter().zip(&outputs) {
+        let new = rewrite.constant("", Tensor::from(array), graph.ty(*old).quant);
+        rewrite.replace(*old, new);
+    }
+    Ok(rewrite)
+}
+
+/// Whether a node reads constants alone.
+pub(crate) fn is_constant(graph: &Graph, node: &Node) -> bool {
+    node.uses().all(|id| graph.constant(id).is_some())
+}
+
+fn grows(graph: &Graph, node: &Node) -> bool {
+    let size = |id: ValueId| graph.ty(id).byte_size();
+    let before: usize = node.uses().map(size).sum();
+    let after: usize = node.outputs.iter().map(|id| size(*id)).sum();
+    // Dequantization makes four bytes of one, always.
+    after > before.saturating_mul(4).max(before + GROWTH_LIMIT)
+}
+
+/// Whether the node dequantizes a constant that a sum of products will multiply as integers.
+fn holds_weights(graph: &Graph, node: &Node, precision: Precision) -> bool {
+    let sums = |user: &Node| matches!(user.op.quant_rule(), QuantRule::Affine { .. });
+    precision == Precision::Int8
+        && matches!(node.op, Op::DequantizeLinear(_))
+        && graph.users(node.output()).into_iter().any(|user| sums(graph.node(user)))
+}

@@ -1,0 +1,125 @@
+//! Joins nodes into fewer: each fusion looks at one node, its root, and those around it.
+//!
+//! [`FUSIONS`] lists the fusions, one file each; the pass tries them in order at every node, producers first, until none
+//! fires. Fusing a pointwise operator means moving its steps into the epilogue of the node before it, which changes no
+//! bit; a fusion that does change bits says `Exact? No` in its documentation.
+//!
+//! Invariant: each fusion removes a node, a step or an operand, so the loop ends.
+
+mod activation;
+mod bias;
+mod channel_shuffle;
+mod clip;
+mod epilogue;
+mod pad;
+mod prologue;
+mod residual;
+mod scale;
+mod transpose;
+
+use eightfold_ir::{Graph, InferError, Node, Rewrite};
+
+pub(crate) use residual::exchanged;
+
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+
+/// Why a fusion did not fire at a node.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Miss {
+    /// The node is not what the fusion looks for.
+    Unrelated,
+    /// The node nearly is; the user is told what was in the way.
+    Near(String),
+}
+
+impl From<InferError> for Miss {
+    fn from(error: InferError) -> Self {
+        Miss::Near(error.to_string())
+    }
+}
+
+/// Turns a condition of a fusion's pattern into control flow.
+fn require(condition: bool) -> Result<(), Miss> {
+    if condition { Ok(()) } else { Err(Miss::Unrelated) }
+}
+
+/// A row of [`FUSIONS`].
+pub struct Fusion {
+    /// The name in remarks and the folder in `testdata/passes/`.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// The rewrite that joins `root` with its neighbours.
+    pub try_at: fn(&Graph, &Node) -> Result<Rewrite, Miss>,
+}
+
+/// The fusions, in the order in which they are tried at a node.
+pub const FUSIONS: &[Fusion] = &[
+    transpose::COMPOSE_TRANSPOSES,
+    transpose::COMPOSE_RESHAPES,
+    transpose::SINK_TRANSPOSE,
+    channel_shuffle::CHANNEL_SHUFFLE,
+    pad::PAD_WINDOW,
+    clip::CLIP,
+    activation::ACTIVATION,
+    residual::RESIDUAL,
+    epilogue::EPILOGUE,
+    bias::BIAS,
+    scale::SCALE,
+    prologue::PROLOGUE,
+];
+
+/// See the module's documentation.
+pub struct Fuse;
+
+impl Pass for Fuse {
+    fn name(&self) -> &'static str {
+        "fuse"
+    }
+
+    fn summary(&self) -> &'static str {
+        "join nodes: batch norm, activations, residual adds, padding, transposes"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        fuse_with(FUSIONS, graph, cx);
+        Ok(())
+    }
+}
+
+/// Runs these fusions until none fires, then tells which nearly did.
+pub fn fuse_with(fusions: &[Fusion], graph: &mut Graph, cx: &mut PassContext<'_>) {
+    loop {
+        let mut fired = false;
+        for id in graph.topo() {
+            // A node that the sweep has removed has nothing left to fuse; one it has added waits for the next sweep,
+            // but for the fusions that still apply in its place.
+            let mut at = id;
+            while let Some((fusion, rewrite)) = graph.get(at).and_then(|root| first_fit(fusions, graph, root)) {
+                let origin = graph.node(at).origin.clone();
+                let Some(added) = cx.apply(graph, rewrite) else { return };
+                fired = true;
+                let last = added.last().map(|last| graph.node(*last));
+                cx.remark(RemarkKind::Fired, last.map_or(&origin, |node| &node.origin), fusion.name);
+                let Some(last) = last else { break };
+                at = last.id;
+            }
+        }
+        if !fired {
+            break;
+        }
+    }
+    for id in graph.topo() {
+        let root = graph.node(id);
+        for fusion in fusions {
+            if let Err(Miss::Near(reason)) = (fusion.try_at)(graph, root) {
+                cx.remark(RemarkKind::Missed, &root.origin, format!("{}: {reason}", fusion.name));
+            }
+        }
+    }
+}
+
+fn first_fit<'f>(fusions: &'f [Fusion], graph: &Graph, root: &Node) -> Option<(&'f Fusion, Rewrite)> {
+    fusions.iter().find_map(|fusion| (fusion.try_at)(graph, root).ok().map(|rewrite| (fusion, rewrite)))
+}

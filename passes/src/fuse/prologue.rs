@@ -1,0 +1,115 @@
+//! `prologue`: a constant factor or summand of each channel before a sum of products goes into its weights and bias.
+//!
+//! ## What it does
+//! Takes the last step of the operand of a float convolution or matrix product, if it multiplies by or adds a constant
+//! that varies along the channels alone and nobody else reads the operand: batch normalization before a convolution,
+//! input normalization before the first layer.
+//!
+//! ## Before, after
+//! `%n = map(%x) |> mul %s |> add %t`, `conv(%n, %w, %b)` become `conv(%x, %w', %b')` with `w'[o, i] = w[o, i] s[i]` and
+//! `b'[o] = b[o] + sum over i, k of w[o, i, k] t[i]`.
+//!
+//! ## Exact?
+//! No: weights are rounded instead of products.
+//!
+//! ## Known problems
+//! A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
+
+use eightfold_ir::op::conv::Conv;
+use eightfold_ir::{DType, Epilogue, Graph, Node, Op, Rewrite, Tensor};
+
+use super::{Fusion, Miss, require};
+use crate::channel::{AffineStep, affine_step, f32_constant};
+
+pub(super) const PROLOGUE: Fusion = Fusion {
+    name: "prologue",
+    summary: "a constant factor or summand of each channel before a sum of products goes into its weights",
+    try_at,
+};
+
+const BIAS: usize = 2;
+
+fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
+    let x = root.operand(0).ok_or(Miss::Unrelated)?;
+    let shape = &graph.ty(x).shape;
+    let channels = match root.op {
+        Op::Conv(_) => 1,
+        Op::MatMul(_) => shape.rank() - 1,
+        _ => return Err(Miss::Unrelated),
+    };
+    let producer = graph.producer(x).ok_or(Miss::Unrelated)?;
+    let (last, before) = producer.epilogue.steps.split_last().ok_or(Miss::Unrelated)?;
+    let step = affine_step(graph, last, shape, channels).ok_or(Miss::Unrelated)?;
+    let stripped = Epilogue::new(before.to_vec());
+    let produced = &graph.infer(&producer.op, &producer.operands, &stripped)?[0];
+    require(produced.shape == *shape && produced.dtype == DType::F32)?;
+    let users = graph.use_count(x);
+    let near = |reason: &str| Err(Miss::Near(format!("the normalization {} {reason}", producer.origin)));
+    if users != 1 {
+        return near(&format!("is read {users} times"));
+    }
+    let weights = root.operand(1).and_then(|w| f32_constant(graph, w)).ok_or(Miss::Unrelated)?;
+    require(matches!(root.op, Op::Conv(_)) || weights.shape().rank() == 2)?;
+    let old_bias = match root.operand(BIAS) {
+        Some(b) => Some(f32_constant(graph, b).ok_or(Miss::Unrelated)?),
+        None => None,
+    };
+    let mut rewrite = Rewrite::new(graph, PROLOGUE.name);
+    let mut operands = root.operands.clone();
+    match &step {
+        AffineStep::Scale(scale) => {
+            let new = per_input(&root.op, weights, |w, i| w * scale[i]);
+            operands[1] = Some(rewrite.constant("", Tensor::f32(weights.shape(), &new), None));
+        }
+        AffineStep::Shift(shift) => {
+            if matches!(&root.op, Op::Conv(conv) if conv.pads.iter().any(|p| *p != 0))
+                && shift.iter().any(|t| *t != 0.0)
+            {
+                return near("adds a constant, but the convolution pads with zeros");
+            }
+            let terms = per_input(&root.op, weights, |w, i| w * shift[i]);
+            let mut sums = sums_per_output(&root.op, weights, &terms);
+            if let Some(old) = old_bias.and_then(Tensor::to_f32s) {
+                sums.iter_mut().zip(old).for_each(|(s, b)| *s += f64::from(b));
+            }
+            let bias: Vec<f32> = sums.into_iter().map(|s| s as f32).collect();
+            operands.resize(BIAS + 1, None);
+            operands[BIAS] = Some(rewrite.constant("", Tensor::f32(&[bias.len()], &bias), None));
+        }
+    }
+    let operand = match (&producer.op, stripped.is_empty()) {
+        (Op::Map(_), true) => producer.operand(0).ok_or(Miss::Unrelated)?,
+        _ => rewrite.node(graph, &[producer.id], producer.op.clone(), &producer.operands, stripped, None)?,
+    };
+    operands[0] = Some(operand);
+    let from = [producer.id, root.id];
+    let quant = graph.ty(root.output()).quant;
+    let y = rewrite.node(graph, &from, root.op.clone(), &operands, root.epilogue.clone(), quant)?;
+    rewrite.replace(root.output(), y);
+    Ok(rewrite)
+}
+
+/// The weights, each combined by `f` with the index of the input channel that it meets.
+fn per_input(op: &Op, weights: &Tensor, f: impl Fn(f32, usize) -> f32) -> Vec<f32> {
+    let (shape, strides) = (weights.shape(), weights.shape().strides());
+    let channel = |i: usize| match op {
+        Op::Conv(Conv { group, .. }) => {
+            let (o, c) = (i / strides[0], i / strides[1] % shape[1]);
+            o / (shape[0] / group) * shape[1] + c
+        }
+        _ => i / strides[0],
+    };
+    let numbers = weights.to_f32s().expect("an f32 constant");
+    numbers.iter().enumerate().map(|(i, w)| f(*w, channel(i))).collect()
+}
+
+/// The sums of `terms`, laid out like the weights, for each output channel.
+fn sums_per_output(op: &Op, weights: &Tensor, terms: &[f32]) -> Vec<f64> {
+    let (shape, strides) = (weights.shape(), weights.shape().strides());
+    let axis = if matches!(op, Op::Conv(_)) { 0 } else { 1 };
+    let mut sums = vec![0.0; shape[axis]];
+    for (i, term) in terms.iter().enumerate() {
+        sums[i / strides[axis] % shape[axis]] += f64::from(*term);
+    }
+    sums
+}

@@ -1,0 +1,70 @@
+//! `residual`: an operator with two tensors becomes steps of the producer of its second one.
+//!
+//! ## What it does
+//! `epilogue` looks at the first operand of a pointwise operator. This fusion exchanges the two where the producer of
+//! the second is the better place: the first cannot take steps, or the second is a sum of products and the first is not.
+//!
+//! ## Before, after
+//! `%c = conv(%x, %w)`, `%y = map(%r) |> add %c |> relu` become `%y = conv(%x, %w) |> add %r |> relu`; a function that
+//! does not commute keeps its order of arguments: `map(%r) |> sub %c` becomes `conv(%x, %w) |> sub(%r, _)`.
+//!
+//! ## Exact?
+//! Yes: the same function runs on the same numbers.
+//!
+//! ## Known problems
+//! Of two convolutions that meet in an add, the first operand's takes it.
+
+use eightfold_ir::{Arg, Epilogue, Graph, Node, Op, Rewrite, Step, ValueId};
+
+use super::epilogue::{accepts, join, sums_products};
+use super::{Fusion, Miss, require};
+
+pub(super) const RESIDUAL: Fusion = Fusion {
+    name: "residual",
+    summary: "an operator with two tensors becomes steps of the producer of its second one",
+    try_at,
+};
+
+fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
+    require(matches!(root.op, Op::Map(_)))?;
+    let (first, (second, steps)) = (root.operand(0), exchanged(root).ok_or(Miss::Unrelated)?);
+    let producer = graph.producer(second).ok_or(Miss::Unrelated)?;
+    accepts(graph, producer, root)?;
+    let other = first.and_then(|x| graph.producer(x)).filter(|p| accepts(graph, p, root).is_ok());
+    require(other.is_none_or(|other| sums_products(producer) && !sums_products(other)))?;
+    join(graph, producer, root, &Epilogue::new(steps))
+}
+
+/// The second tensor of the operator that the steps of a `map` begin with, and the steps as they read when that tensor
+/// is the operand and the operand an argument.
+pub(crate) fn exchanged(root: &Node) -> Option<(ValueId, Vec<Step>)> {
+    let first = root.operand(0)?;
+    // The operand as an argument: as it is, or dequantized by the step that comes first.
+    let (as_argument, at) = match root.epilogue.steps.first()? {
+        Step::Dequantize { scale, zero_point } => {
+            (Arg::Dequantized { value: first, scale: *scale, zero_point: *zero_point }, 1)
+        }
+        _ => (Arg::Value(first), 0),
+    };
+    let Step::Apply(function, args) = root.epilogue.steps.get(at)? else { return None };
+    let mut swapped = args.clone();
+    let mut second = None;
+    for arg in &mut swapped {
+        match (*arg, as_argument) {
+            (Arg::Current, _) => *arg = as_argument,
+            (Arg::Value(_), Arg::Value(_)) | (Arg::Dequantized { .. }, Arg::Dequantized { .. }) if second.is_none() => {
+                second = Some(*arg);
+                *arg = Arg::Current;
+            }
+            (Arg::Float(_) | Arg::Int(_), _) => {}
+            _ => return None,
+        }
+    }
+    let (second, dequantize) = match second? {
+        Arg::Value(value) => (value, None),
+        Arg::Dequantized { value, scale, zero_point } => (value, Some(Step::Dequantize { scale, zero_point })),
+        _ => return None,
+    };
+    let steps = dequantize.into_iter().chain([Step::Apply(*function, swapped)]);
+    Some((second, steps.chain(root.epilogue.steps[at + 1..].iter().cloned()).collect()))
+}
