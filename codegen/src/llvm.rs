@@ -7,6 +7,8 @@ pub mod machine;
 pub(crate) mod program;
 pub mod run;
 pub(crate) mod steps;
+#[cfg(test)]
+pub(crate) mod trial;
 pub mod vector;
 
 use inkwell::builder::BuilderError;

@@ -31,8 +31,10 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
         Producer::Gemm(_) | Producer::Depthwise(_) => 3,
         _ => 0,
     };
-    let _pointers = e.function(symbol, call.operands.len() + 1, unaliased);
+    let pointers = e.function(symbol, call.operands.len() + 1, unaliased);
     match &call.producer {
+        Producer::Gemm(gemm) => kernel::gemm::emit(e, call, gemm, &pointers),
         other => return Err(KernelError::Family { family: kernel::family(other) }),
     }
+    Ok(e.end())
 }

@@ -1,0 +1,267 @@
+//! Products with constant matrices, convolutions among them, without a copy of the input.
+//!
+//! A tile of `mr` pixels by `nr` channels stays in registers while the runs under its pixels go by: each turn loads one
+//! group of weights for all channels and broadcasts one group of inputs for each pixel. Then the steps run on the
+//! registers and the result is stored, once.
+//!
+//! Order of loops, outermost first: batch, bands of pixels (so many that their inputs stay in the second-level cache),
+//! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tile of a row
+//! has fewer pixels, the last block fewer registers and a shorter store.
+
+use eightfold_ir::DType;
+
+use crate::kernel::pixels::{Pixels, Place};
+use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State, Vector};
+use crate::program::{Call, Gemm, Run, Tile};
+
+/// Groups in a turn of the innermost loop.
+const UNROLL: usize = 2;
+
+/// Groups that are written out rather than looped over.
+const STRAIGHT: usize = 8;
+
+/// Emits the body of the kernel.
+pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointers: &[Ptr<'ctx>]) {
+    let pixels = Pixels::of(call, gemm.pixels, gemm.input_strides, gemm.output_strides);
+    let element = gemm.input.byte_size();
+    let group_bytes = gemm.tile.nr * gemm.tile.kr * element;
+    let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
+    let kernel = Kernel { e, gemm, segments: segments(gemm), group_bytes, block_bytes: groups * group_bytes, pixels };
+    let place = kernel.pixels.place(pointers);
+    kernel.emit(&place, pointers[1], pointers[2]);
+}
+
+/// Runs of one length at one distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Segment {
+    first: isize,
+    step: isize,
+    count: usize,
+    length: usize,
+}
+
+/// Joins runs of equal lengths and distances, so that they become a loop, and runs that follow one another in memory.
+fn segments(gemm: &Gemm) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for &Run { offset, length } in &gemm.runs {
+        if let Some(last) = segments.last_mut() {
+            let step = offset - (last.first + last.step * (last.count as isize - 1));
+            let adjacent = last.count == 1 && step == last.length as isize && last.length % gemm.tile.kr == 0;
+            if adjacent {
+                last.length += length;
+                continue;
+            }
+            if last.length == length && (last.count == 1 || last.step == step) {
+                (last.step, last.count) = (step, last.count + 1);
+                continue;
+            }
+        }
+        segments.push(Segment { first: offset, step: 0, count: 1, length });
+    }
+    segments
+}
+
+struct Kernel<'k, 'm, 'ctx> {
+    e: &'k Emitter<'m, 'ctx>,
+    gemm: &'k Gemm,
+    pixels: Pixels<'k>,
+    segments: Vec<Segment>,
+    /// Bytes of weights that one group of a block takes.
+    group_bytes: usize,
+    /// Bytes of a block's weights without its extra groups.
+    block_bytes: usize,
+}
+
+/// A block of channels: its weights and sums, and how many channels it has.
+#[derive(Clone, Copy)]
+struct Block<'ctx> {
+    weights: Ptr<'ctx>,
+    sums: Ptr<'ctx>,
+    extra: Option<Extra<'ctx>>,
+    channels: usize,
+}
+
+/// The extra groups of a block: how many, and where in a table their offsets are.
+#[derive(Clone, Copy)]
+struct Extra<'ctx> {
+    count: Int<'ctx>,
+    offsets: Ptr<'ctx>,
+}
+
+impl<'ctx> Kernel<'_, '_, 'ctx> {
+    fn emit(&self, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>) {
+        let e = self.e;
+        let [batch, rows, cols] = self.pixels.extents;
+        let Tile { mr, nr, .. } = self.gemm.tile;
+        let tables = self.extra_tables();
+        // A band is rows, or, where pixels are one long row, tiles of it.
+        let original_cols = self.gemm.pixels[2].max(1);
+        let (units, band) = match rows {
+            1 => (cols / mr, (self.gemm.row_block * original_cols / mr).max(1)),
+            _ => (rows, self.gemm.row_block.max(1)),
+        };
+        e.repeat(e.int(batch), |b| {
+            let place = self.pixels.step(e, place, 0, b, 1);
+            e.repeat(e.int(units.div_ceil(band).max(1)), |turn| {
+                let first = e.scale(turn, band as isize);
+                let count = match units % band {
+                    0 => e.int(band.min(units)),
+                    _ if units < band => e.int(units),
+                    _ => e.lesser(e.int(band), e.minus(e.int(units), first)),
+                };
+                let last = e.holds(Compare::Equal, e.plus(first, count), e.int(units));
+                let work = |block: Block<'ctx>, place: &Place<'ctx>| match rows {
+                    1 => {
+                        let tiles = self.pixels.step(e, place, 2, first, mr);
+                        self.tiles(count, &tiles, block);
+                        let tail = self.pixels.step(e, place, 2, e.int(units), mr);
+                        if cols % mr > 0 {
+                            e.when(last, || self.tile(cols % mr, &tail, block));
+                        }
+                    }
+                    _ => e.repeat(count, |row| {
+                        let row = self.pixels.step(e, place, 1, e.plus(first, row), 1);
+                        self.tiles(e.int(cols / mr), &row, block);
+                        if cols % mr > 0 {
+                            let tail = self.pixels.step(e, &row, 2, e.int(cols / mr), mr);
+                            self.tile(cols % mr, &tail, block);
+                        }
+                    }),
+                };
+                let block = |index: Int<'ctx>, channels: usize| {
+                    let extra = tables.map(|(ends, offsets)| {
+                        let end = |at: Int<'ctx>| e.load_int(e.offset_by(ends, e.scale(at, 4)), Kind::I32, true);
+                        let start = end(index);
+                        let count = e.minus(end(e.plus(index, e.int(1))), start);
+                        (start, Extra { count, offsets: e.offset_by(offsets, e.scale(start, 4)) })
+                    });
+                    let mut block_weights = e.offset_by(weights, e.scale(index, self.block_bytes as isize));
+                    if let Some((start, _)) = extra {
+                        block_weights = e.offset_by(block_weights, e.scale(start, self.group_bytes as isize));
+                    }
+                    let sums = e.offset_by(sums, e.scale(index, 4 * nr as isize));
+                    let block = Block { weights: block_weights, sums, extra: extra.map(|x| x.1), channels };
+                    work(block, &self.pixels.channels(e, &place, index, nr));
+                };
+                let n = self.gemm.n;
+                e.repeat(e.int(n / nr), |index| block(index, nr));
+                if n % nr > 0 {
+                    block(e.int(n / nr), n % nr);
+                }
+            });
+        });
+    }
+
+    /// Where each block's extra offsets begin in the table of offsets, and that table.
+    fn extra_tables(&self) -> Option<(Ptr<'ctx>, Ptr<'ctx>)> {
+        let extra = &self.gemm.extra;
+        if extra.iter().all(Vec::is_empty) {
+            return None;
+        }
+        let bytes = |table: &mut dyn Iterator<Item = isize>| {
+            let bytes: Vec<u8> = table.flat_map(|entry| (entry as i32).to_le_bytes()).collect();
+            self.e.bytes(&bytes)
+        };
+        let mut end = 0;
+        let ends = extra.iter().map(|offsets| {
+            end += offsets.len() as isize;
+            end
+        });
+        let ends = bytes(&mut [0].into_iter().chain(ends));
+        Some((ends, bytes(&mut extra.iter().flatten().copied())))
+    }
+
+    /// `count` whole tiles of a row, from `place` on.
+    fn tiles(&self, count: Int<'ctx>, place: &Place<'ctx>, block: Block<'ctx>) {
+        let mr = self.gemm.tile.mr;
+        self.e.repeat(count, |tile| self.tile(mr, &self.pixels.step(self.e, place, 2, tile, mr), block));
+    }
+
+    /// One tile of `mr` pixels.
+    fn tile(&self, mr: usize, place: &Place<'ctx>, block: Block<'ctx>) {
+        let e = self.e;
+        let lanes = e.lanes();
+        let registers = block.channels.div_ceil(lanes);
+        let kind = if self.gemm.input == DType::F32 { Kind::F32 } else { Kind::I32 };
+        let sums: Vec<_> = (0..registers).map(|v| e.load(at(e, block.sums, v * lanes * 4), kind, lanes)).collect();
+        let vectors = (0..mr).flat_map(|_| sums.clone()).collect();
+        let mut state = State { pointers: vec![place.input, block.weights], vectors, ..State::default() };
+        for segment in &self.segments {
+            self.segment(mr, *segment, place.input, &mut state);
+        }
+        if let Some(extra) = block.extra {
+            state = e.carry(extra.count, state, |i, state| {
+                let offset = e.load_int(e.offset_by(extra.offsets, e.scale(i, 4)), Kind::I32, true);
+                state.pointers[0] = e.offset_by(place.input, offset);
+                self.groups(mr, 1, state);
+            });
+        }
+        for (pixel, sums) in state.vectors.chunks(registers).enumerate() {
+            self.pixels.finish(e, place, pixel, e.concat(sums), block.channels);
+        }
+    }
+
+    /// Sums up all runs of a segment.
+    fn segment(&self, mr: usize, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
+        let e = self.e;
+        let element = self.gemm.input.byte_size() as isize;
+        let groups = segment.length.div_ceil(self.gemm.tile.kr);
+        let first = e.offset(input, segment.first * element);
+        let run = |index: Int<'ctx>, state: &mut State<'ctx>| {
+            state.pointers[0] = e.offset_by(first, e.scale(index, segment.step * element));
+            if groups <= STRAIGHT {
+                self.groups(mr, groups, state);
+            } else {
+                let turns = e.int(groups / UNROLL);
+                *state = e.carry(turns, std::mem::take(state), |_, state| self.groups(mr, UNROLL, state));
+                self.groups(mr, groups % UNROLL, state);
+            }
+        };
+        if segment.count * groups <= STRAIGHT {
+            (0..segment.count).for_each(|index| run(e.int(index), state));
+        } else {
+            *state = e.carry(e.int(segment.count), std::mem::take(state), run);
+        }
+    }
+
+    /// Sums up `count` groups, the input and the weights of which begin at the state's pointers, and moves them on.
+    fn groups(&self, mr: usize, count: usize, state: &mut State<'ctx>) {
+        let e = self.e;
+        let [input, weights] = [state.pointers[0], state.pointers[1]];
+        for group in 0..count {
+            let weights = at(e, weights, group * self.group_bytes);
+            let input = at(e, input, group * 4);
+            self.group(mr, input, weights, &mut state.vectors);
+        }
+        state.pointers = vec![at(e, input, count * 4), at(e, weights, count * self.group_bytes)];
+    }
+
+    /// Adds one group's products to the sums of `mr` pixels.
+    fn group(&self, mr: usize, input: Ptr<'ctx>, weights: Ptr<'ctx>, sums: &mut [Vector<'ctx>]) {
+        let e = self.e;
+        let (lanes, registers) = (e.lanes(), sums.len() / mr);
+        let float = self.gemm.input == DType::F32;
+        let (kind, width) = if float { (Kind::F32, lanes) } else { (Kind::I8, 4 * lanes) };
+        let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, width)).collect();
+        for (pixel, sums) in sums.chunks_mut(registers).enumerate() {
+            let input = e.offset(input, pixel as isize * self.pixels.input[2]);
+            if float {
+                let x = e.broadcast(input, Kind::F32, lanes);
+                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.fma(x, *w, *sum));
+            } else {
+                let mut x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
+                if self.gemm.input == DType::I8 {
+                    x = e.xor(x, e.splat_int(-128, Kind::I8, width));
+                }
+                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.dot_accumulate(*sum, x, *w));
+            }
+        }
+    }
+}
+
+fn at<'ctx>(e: &Emitter<'_, 'ctx>, pointer: Ptr<'ctx>, bytes: usize) -> Ptr<'ctx> {
+    e.offset(pointer, bytes as isize)
+}
+
+#[cfg(test)]
+mod tests;

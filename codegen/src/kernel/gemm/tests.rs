@@ -1,0 +1,244 @@
+//! Every edge of a tile, against plain loops.
+
+use eightfold_ir::{DType, Function};
+
+use crate::llvm::trial::{self, BLANK, Trial};
+use crate::pack;
+use crate::program::{Arg, BufferId, Call, Gemm, Grid, Producer, Run, Step, Storage, Tile, View};
+use crate::target::{Dot, Target};
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize
+    }
+
+    fn between(&mut self, low: i32, high: i32) -> i32 {
+        low + (self.next() % (high - low + 1) as usize) as i32
+    }
+}
+
+fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize]) -> View {
+    let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
+    View { storage: Storage::Buffer(BufferId(0)), dtype, offset, grid }
+}
+
+/// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    input: DType,
+    batch: usize,
+    size: [usize; 2],
+    depth: usize,
+    kernel: usize,
+    stride: usize,
+    n: usize,
+    tile: Tile,
+    row_block: usize,
+    /// Greatest magnitude of a weight.
+    weights: i32,
+    /// Whether a tensor is added before the result is quantized.
+    residual: bool,
+}
+
+impl Case {
+    fn trial(self, target: &Target) -> Trial {
+        let Case { input, batch, size: [rows, cols], depth, kernel, stride, n, tile, .. } = self;
+        let mut numbers = Numbers(depth as u64 * 31 + n as u64);
+        let (high, wide) = ((rows - 1) * stride + kernel, (cols - 1) * stride + kernel);
+        let row = (wide * depth) as isize;
+        let runs: Vec<Run> = (0..kernel).map(|y| Run { offset: y as isize * row, length: kernel * depth }).collect();
+        let k = kernel * kernel * depth;
+        let elements = batch * high * wide * depth;
+        let gemm = |extra| Gemm {
+            input,
+            pixels: [batch, rows, cols],
+            input_strides: [(high * wide * depth) as isize, row * stride as isize, (depth * stride) as isize],
+            output_strides: [(rows * cols * n) as isize, (cols * n) as isize, n as isize],
+            runs: runs.clone(),
+            n,
+            tile,
+            extra,
+            row_block: self.row_block,
+        };
+        let pixels: Vec<[usize; 3]> =
+            (0..batch).flat_map(|b| (0..rows).flat_map(move |y| (0..cols).map(move |x| [b, y, x]))).collect();
+        let first = |[b, y, x]: [usize; 3]| ((b * high + y * stride) * wide + x * stride) * depth;
+        let result = [batch, n, rows, cols];
+        let result_strides = [(rows * cols * n) as isize, 1, (cols * n) as isize, n as isize];
+        let output = |dtype| view(dtype, 0, &result, &result_strides);
+        let name = format!("{self:?}");
+        if input == DType::F32 {
+            let x: Vec<f32> = (0..elements).map(|_| numbers.between(-1000, 1000) as f32 / 500.0).collect();
+            let w: Vec<f32> = (0..n * k).map(|_| numbers.between(-1000, 1000) as f32 / 700.0).collect();
+            let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
+            let packed = pack::gemm_f32(tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+            let mut expected = Vec::new();
+            for pixel in pixels {
+                for o in 0..n {
+                    let mut sum = sums[o];
+                    for (r, run) in runs.iter().enumerate() {
+                        for e in 0..run.length {
+                            let at = first(pixel) + run.offset as usize + e;
+                            sum = x[at].mul_add(w[o * k + r * run.length + e], sum);
+                        }
+                    }
+                    expected.extend(sum.max(0.0).to_le_bytes());
+                }
+            }
+            let operands = vec![
+                view(DType::F32, 0, &[elements], &[1]),
+                view(DType::F32, 0, &[packed.weights.len() / 4], &[1]),
+                view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
+            ];
+            let call = Call {
+                producer: Producer::Gemm(gemm(Vec::new())),
+                operands,
+                steps: vec![Step::Apply(Function::Relu, vec![Arg::Current])],
+                output: output(DType::F32),
+                origin: String::new(),
+            };
+            let x = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+            return Trial { call, operands: vec![x, packed.weights, packed.sums], expected, name };
+        }
+        let (low, high_end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
+        let x: Vec<i32> = (0..elements).map(|_| numbers.between(low, high_end)).collect();
+        let w: Vec<i32> = (0..n * k).map(|_| numbers.between(-self.weights, self.weights)).collect();
+        let bias: Vec<i64> = (0..n).map(|o| o as i64 * 100 - 500).collect();
+        let shift = if input == DType::I8 { 128 } else { 0 };
+        let sums: Vec<i64> =
+            (0..n).map(|o| bias[o] - shift * w[o * k..][..k].iter().map(|w| i64::from(*w)).sum::<i64>()).collect();
+        let packed = pack::gemm_int(target, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+        let scale = |o: usize| (1.0 + o as f32 / 100.0) / (k as f32).sqrt() / self.weights as f32;
+        let residual: Vec<u8> = (0..pixels.len() * n).map(|_| numbers.between(0, 255) as u8).collect();
+        let mut expected = Vec::new();
+        for pixel in pixels {
+            for o in 0..n {
+                let mut sum = bias[o] as i32;
+                for (r, run) in runs.iter().enumerate() {
+                    for e in 0..run.length {
+                        let at = first(pixel) + run.offset as usize + e;
+                        sum += x[at] * w[o * k + r * run.length + e];
+                    }
+                }
+                let mut real = sum as f32 * scale(o);
+                if self.residual {
+                    real += (f32::from(residual[expected.len()]) - 7.0) * 0.25;
+                }
+                expected.push(eightfold_ir::quant::quantize(real, 1.0, 3, 0, 255) as u8);
+            }
+        }
+        let mut steps = vec![Step::Cast(DType::F32), Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)])];
+        let mut operands = vec![
+            view(input, 0, &[elements], &[1]),
+            view(DType::I8, 0, &[packed.weights.len()], &[1]),
+            view(DType::I32, 0, &[packed.sums.len() / 4], &[1]),
+            view(DType::F32, 0, &result, &[0, 1, 0, 0]),
+        ];
+        let mut bytes = vec![
+            x.iter().map(|x| *x as u8).collect(),
+            packed.weights,
+            packed.sums,
+            (0..n).flat_map(|o| scale(o).to_le_bytes()).collect(),
+        ];
+        if self.residual {
+            let arg = Arg::Dequantized { operand: 4, scale: 0.25, zero_point: 7 };
+            steps.push(Step::Apply(Function::Add, vec![Arg::Current, arg]));
+            operands.push(view(DType::U8, 0, &result, &result_strides));
+            bytes.push(residual);
+        }
+        steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 3, min: 0, max: 255 });
+        let call = Call {
+            producer: Producer::Gemm(gemm(packed.extra)),
+            operands,
+            steps,
+            output: output(DType::U8),
+            origin: String::new(),
+        };
+        Trial { call, operands: bytes, expected, name }
+    }
+}
+
+/// One less, as many, one more, twice and three more than a tile takes; and one.
+fn around(tile: usize) -> [usize; 5] {
+    [1, tile - 1, tile, tile + 1, 2 * tile + 3]
+}
+
+fn base(target: &Target, input: DType) -> Case {
+    let tile = pack::choose_tile(target, input, 1, 1000, 1000, 64);
+    let (depth, weights) = if input == DType::F32 { (5, 0) } else { (20, 127) };
+    let (size, residual) = ([1, tile.mr], false);
+    Case { input, batch: 1, size, depth, kernel: 1, stride: 1, n: tile.nr, tile, row_block: 1, weights, residual }
+}
+
+#[test]
+fn tile_edges_of_integers() {
+    for (target, portable) in trial::targets() {
+        let base = base(target, DType::U8);
+        let mut cases = Vec::new();
+        cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
+        cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
+        cases.extend([1, 3, 4, 5, 11, 36, 41].map(|depth| Case { depth, ..base }));
+        cases.push(Case { size: [3, base.tile.mr + 1], n: base.tile.nr + 5, residual: true, ..base });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn windows_strides_batches_and_bands_of_integers() {
+    for (target, portable) in trial::targets() {
+        let base = Case {
+            kernel: 3,
+            size: [5, base(target, DType::U8).tile.mr + 2],
+            n: 10,
+            depth: 8,
+            ..base(target, DType::U8)
+        };
+        let cases = [
+            base,
+            Case { input: DType::I8, ..base },
+            Case { depth: 3, stride: 2, ..base },
+            Case { batch: 2, row_block: 2, residual: true, n: base.tile.nr + 1, ..base },
+            Case { kernel: 1, depth: 24, row_block: 2, size: [13, 7], batch: 2, residual: true, ..base },
+            Case { weights: 255, depth: 9, n: 2 * base.tile.nr + 3, ..base },
+            Case { weights: 255, input: DType::I8, ..base },
+        ];
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        if target.dot == Dot::Maddubs {
+            let Producer::Gemm(gemm) = &trials[0].call.producer else { unreachable!("made above") };
+            assert!(!gemm.extra[0].is_empty(), "weights that the target cannot hold are tried");
+        }
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn tile_edges_and_windows_of_floats_sum_in_order() {
+    for (target, portable) in trial::targets() {
+        let base = base(target, DType::F32);
+        let mut cases = Vec::new();
+        cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
+        cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
+        cases.push(Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn nothing_is_written_between_pixels() {
+    for (target, portable) in trial::targets() {
+        let mut trial = Case { n: 5, ..base(target, DType::U8) }.trial(target);
+        let pixel = 5 + 3;
+        let Producer::Gemm(gemm) = &mut trial.call.producer else { unreachable!("made above") };
+        gemm.output_strides = [0, 0, pixel];
+        trial.call.output.grid.strides[3] = pixel;
+        let gap = |channels: &[u8]| [channels, &[BLANK; 3]].concat();
+        trial.expected = trial.expected.chunks(5).flat_map(gap).collect();
+        trial::equal(target, portable, &[trial]);
+    }
+}
