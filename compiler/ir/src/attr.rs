@@ -48,6 +48,18 @@ impl AttrValue for i64 {
     }
 }
 
+impl AttrValue for i32 {
+    const EXPECTED: &'static str = "an integer of 32 bits";
+
+    fn to_attr(&self) -> Attr {
+        Attr::Int(i64::from(*self))
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        i64::from_attr(attr)?.try_into().ok()
+    }
+}
+
 impl AttrValue for usize {
     const EXPECTED: &'static str = "an integer of at least 0";
 

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use crate::epilogue::{self, Epilogue};
 use crate::id::{NodeId, QuantId, ValueId};
+use crate::literal::Quoted;
 use crate::op::{InferError, InferOperand, Op, Types};
 use crate::quant::QuantParams;
 use crate::tensor::Tensor;
@@ -54,7 +55,7 @@ impl Origin {
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, name) in self.names().enumerate() {
-            write!(f, "{}{name:?}", if i == 0 { "" } else { ", " })?;
+            write!(f, "{}{}", if i == 0 { "" } else { ", " }, Quoted(name))?;
         }
         Ok(())
     }
@@ -170,15 +171,13 @@ impl Graph {
 
     /// Adds an input.
     pub fn add_input(&mut self, name: &str, ty: TensorType) -> ValueId {
-        let value = self.add_value(Some(name), ty, Def::Input);
-        self.inputs.push(value);
-        value
+        self.define(Some(name), ty, Def::Input)
     }
 
     /// Adds a constant; `name` may be empty.
     pub fn add_const(&mut self, name: &str, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
         let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
-        self.add_value((!name.is_empty()).then_some(name), ty, Def::Const(tensor))
+        self.define((!name.is_empty()).then_some(name), ty, Def::Const(tensor))
     }
 
     /// The number of these parameters, which are added if no equal ones are there.
@@ -394,6 +393,11 @@ impl Graph {
         order
     }
 
+    /// All nodes, those on a cycle too, in no order that means anything.
+    pub(crate) fn nodes_unordered(&self) -> impl Iterator<Item = &Node> {
+        self.dag.node_weights()
+    }
+
     /// The nodes in topological order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.topo().into_iter().map(|id| self.node(id))
@@ -427,8 +431,12 @@ impl Graph {
         self.values[id.index()].name = Some(unique);
     }
 
-    fn add_value(&mut self, name: Option<&str>, ty: TensorType, def: Def) -> ValueId {
+    /// Adds a value; an input goes to the end of the inputs.
+    pub(crate) fn define(&mut self, name: Option<&str>, ty: TensorType, def: Def) -> ValueId {
         let id = ValueId::new(self.values.len());
+        if def == Def::Input {
+            self.inputs.push(id);
+        }
         self.values.push(Value { name: None, ty, def });
         if let Some(name) = name {
             self.set_name(id, name);
@@ -448,7 +456,7 @@ impl Graph {
     ) -> NodeId {
         let id = NodeId::new(self.index.len());
         self.next_order = self.next_order.max(order + 1);
-        let define = |(output, ty)| self.add_value(None, ty, Def::Node { node: id, output });
+        let define = |(output, ty)| self.define(None, ty, Def::Node { node: id, output });
         let outputs = types.into_iter().enumerate().map(define).collect();
         let at = self.dag.add_node(Node { id, op, operands, epilogue, outputs, origin, order });
         self.index.push(Some(at));

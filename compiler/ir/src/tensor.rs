@@ -152,6 +152,12 @@ impl Tensor {
         }
     }
 
+    /// The FNV-1a hash, 64 bits, of the bytes: tells contents apart in dumps.
+    #[must_use]
+    pub fn content_hash(&self) -> u64 {
+        self.bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+    }
+
     /// The one element that all elements equal, as stored; `None` for an empty tensor or one that varies.
     #[must_use]
     pub fn splat(&self) -> Option<&[u8]> {

@@ -57,7 +57,6 @@ pub fn quantized(x: &Array, params: &QuantParams) -> Array {
 }
 
 /// The entry of the parameters that holds for each row-major position of `shape`.
-#[must_use]
 pub fn entries<'a>(shape: &'a crate::types::Shape, params: &'a QuantParams) -> impl Fn(usize) -> usize + 'a {
     use crate::quant::Granularity::{Blocked, PerChannel, PerTensor};
     let strides = shape.strides();

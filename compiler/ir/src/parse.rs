@@ -1,0 +1,298 @@
+//! Reads the text form that [`print`](crate::print) writes.
+//!
+//! Every type is inferred again and must be the one written; layout and quantization are taken from the text. A graph
+//! that parses is well-formed but not yet right: that is the verifier's part. No text makes the parser panic, and the
+//! first mistake ends it.
+
+mod attr;
+mod contents;
+mod cursor;
+mod node;
+mod ty;
+
+use std::collections::HashMap;
+
+use cursor::Cursor;
+
+use crate::epilogue::StepError;
+use crate::graph::{Def, Graph};
+use crate::id::{QuantId, ValueId};
+use crate::op::{AttrError, InferError};
+use crate::types::{DType, TensorType};
+
+/// A text that is no graph, and where it goes wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("line {line}, column {column}: {reason}")]
+pub struct ParseError {
+    /// Line of the mistake, from 1.
+    pub line: usize,
+    /// Column of the mistake in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    #[source]
+    pub reason: Box<Reason>,
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The grammar wants something else here.
+    #[error("expected {expected}, got {got}")]
+    Expected {
+        /// What may come here.
+        expected: String,
+        /// What comes.
+        got: String,
+    },
+    /// A string without a closing quote on its line.
+    #[error("the string does not end on this line")]
+    Unterminated,
+    /// A backslash before something that it does not escape.
+    #[error(r#"unknown escape; there are \" \\ \n \r \t \u{{…}}"#)]
+    Escape,
+    /// A value that no line above defines.
+    #[error("no line above defines {name}")]
+    UnknownValue {
+        /// The value as written.
+        name: String,
+    },
+    /// Something that is already there.
+    #[error("{name} is defined twice")]
+    Redefined {
+        /// The value, parameter set or attribute as written.
+        name: String,
+    },
+    /// Quantization parameters that no line above defines.
+    #[error("no qparams line above defines #{label}")]
+    UnknownQuant {
+        /// The label without its `#`.
+        label: String,
+    },
+    /// An operator that does not exist.
+    #[error("no operator is called {name:?}; there are {}", crate::op::Op::NAMES.join(", "))]
+    UnknownOp {
+        /// The name as written.
+        name: String,
+    },
+    /// A step that does not exist.
+    #[error("no step or scalar function is called {name:?}")]
+    UnknownStep {
+        /// The name as written.
+        name: String,
+    },
+    /// An attribute that does not fit its operator.
+    #[error(transparent)]
+    Attr(#[from] AttrError),
+    /// The operator has no meaning on its operands.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// The step has no meaning on what reaches it.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The type written is not the one inferred.
+    #[error("the result is {expected}, but {got} is written")]
+    Type {
+        /// The type inferred.
+        expected: Box<TensorType>,
+        /// The type written.
+        got: Box<TensorType>,
+    },
+    /// Another number of things than fits.
+    #[error("expected {expected} {of}, got {got}")]
+    Count {
+        /// What is counted.
+        of: &'static str,
+        /// How many there must be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// An element that the constant's type cannot hold.
+    #[error("{text} is no {dtype}")]
+    Element {
+        /// The constant's element type.
+        dtype: DType,
+        /// The element as written.
+        text: String,
+    },
+    /// A tensor beyond all memory, or a constant of more than 2^30 bytes that the text asks to make up.
+    #[error("{ty} is too large")]
+    TooLarge {
+        /// The tensor's type.
+        ty: Box<TensorType>,
+    },
+    /// A constant of which the text has only a hash.
+    #[error("the data of this constant are not in the text, only their hash; print the graph in full")]
+    Blob,
+}
+
+/// The graph that a text describes.
+///
+/// # Errors
+/// At the first place where the text is not a graph.
+pub fn parse(text: &str) -> Result<Graph, ParseError> {
+    let mut parser = Parser {
+        cursor: Cursor::new(text),
+        graph: Graph::new(""),
+        values: HashMap::new(),
+        quants: HashMap::new(),
+        order: 0,
+    };
+    parser.graph()?;
+    Ok(parser.graph)
+}
+
+/// How a value is called in the text.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Label {
+    Name(String),
+    Number(u32),
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Label::Name(name) => write!(f, "%{}", crate::literal::Name(name)),
+            Label::Number(number) => write!(f, "%{number}"),
+        }
+    }
+}
+
+struct Parser<'a> {
+    cursor: Cursor<'a>,
+    graph: Graph,
+    values: HashMap<Label, ValueId>,
+    quants: HashMap<&'a str, QuantId>,
+    order: u32,
+}
+
+type Result<T, E = ParseError> = std::result::Result<T, E>;
+
+impl<'a> Parser<'a> {
+    fn error_at(&self, at: usize, reason: impl Into<Reason>) -> ParseError {
+        self.cursor.error_at(at, reason.into())
+    }
+
+    /// `graph @name {`, items, `}`.
+    fn graph(&mut self) -> Result<()> {
+        self.cursor.skip_lines();
+        if !self.cursor.eat_word("graph") {
+            return Err(self.cursor.expected("\"graph\""));
+        }
+        self.cursor.expect("@")?;
+        self.graph.name = self.name("the graph's name")?;
+        self.cursor.expect("{")?;
+        self.cursor.end_of_line()?;
+        while !self.cursor.eat("}") {
+            self.item()?;
+        }
+        self.cursor.end_of_line()?;
+        if self.cursor.is_done() { Ok(()) } else { Err(self.cursor.expected("the end of the text")) }
+    }
+
+    fn item(&mut self) -> Result<()> {
+        if self.cursor.sees("%") {
+            self.node()?;
+        } else if self.cursor.eat_word("qparams") {
+            self.qparams()?;
+        } else if self.cursor.eat_word("input") {
+            self.input()?;
+        } else if self.cursor.eat_word("const") {
+            self.constant()?;
+        } else if self.cursor.eat_word("output") {
+            self.output()?;
+        } else {
+            return Err(self.cursor.expected("qparams, input, const, output, a node or \"}\""));
+        }
+        self.cursor.end_of_line()
+    }
+
+    /// `%x: 1x3x8x8xf32 nhwc #0`.
+    fn input(&mut self) -> Result<()> {
+        let label = self.new_label()?;
+        self.cursor.expect(":")?;
+        let ty = self.ty()?;
+        self.define(label, ty, Def::Input);
+        Ok(())
+    }
+
+    /// `%w: 4x3x3x3xi8 #1 = …`.
+    fn constant(&mut self) -> Result<()> {
+        let label = self.new_label()?;
+        self.cursor.expect(":")?;
+        let ty = self.ty()?;
+        self.cursor.expect("=")?;
+        let tensor = self.contents(&ty)?;
+        self.define(label, ty, Def::Const(tensor));
+        Ok(())
+    }
+
+    /// `%y` or `"name" = %y`.
+    fn output(&mut self) -> Result<()> {
+        if self.cursor.sees("\"") {
+            let name = self.cursor.string()?;
+            self.cursor.expect("=")?;
+            let value = self.value()?;
+            self.graph.add_output(&name, value);
+            return Ok(());
+        }
+        let at = self.cursor.here();
+        let value = self.value()?;
+        match self.graph.value(value).name.clone() {
+            Some(name) => self.graph.add_output(&name, value),
+            None => {
+                let got = "a value without a name".to_owned();
+                return Err(self.error_at(at, Reason::Expected { expected: "\"name\" = before it".to_owned(), got }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A word or a string.
+    fn name(&mut self, what: &str) -> Result<String> {
+        if self.cursor.sees("\"") {
+            return self.cursor.string();
+        }
+        self.cursor.word().map(str::to_owned).ok_or_else(|| self.cursor.expected(what))
+    }
+
+    /// `%name`, `%"any name"` or `%0`.
+    fn label(&mut self) -> Result<Label> {
+        self.cursor.expect("%")?;
+        if self.cursor.sees_digit() {
+            let at = self.cursor.here();
+            let digits = self.cursor.letters();
+            let expected = || Reason::Expected { expected: "a number".to_owned(), got: format!("{digits:?}") };
+            return digits.parse().map(Label::Number).map_err(|_| self.error_at(at, expected()));
+        }
+        self.name("a value's name or number").map(Label::Name)
+    }
+
+    /// A label that no value has yet.
+    fn new_label(&mut self) -> Result<Label> {
+        let at = self.cursor.here();
+        let label = self.label()?;
+        match self.values.contains_key(&label) {
+            false => Ok(label),
+            true => Err(self.error_at(at, Reason::Redefined { name: label.to_string() })),
+        }
+    }
+
+    fn define(&mut self, label: Label, ty: TensorType, def: Def) {
+        let name = match &label {
+            Label::Name(name) => Some(name.as_str()),
+            Label::Number(_) => None,
+        };
+        let id = self.graph.define(name, ty, def);
+        self.values.insert(label, id);
+    }
+
+    /// A value that a line above defines.
+    fn value(&mut self) -> Result<ValueId> {
+        let at = self.cursor.here();
+        let label = self.label()?;
+        let found = self.values.get(&label).copied();
+        found.ok_or_else(|| self.error_at(at, Reason::UnknownValue { name: label.to_string() }))
+    }
+}

@@ -1,0 +1,260 @@
+//! The text form of a graph: one line for each parameter set, input, constant, node and output.
+//!
+//! The text says all that a graph is, in the order and with the numbers of [`Numbering`]; what equals its default is
+//! left out. [`parse`](crate::parse) reads it back. Large constants print as a hash of their bytes, unless
+//! [`print_full`] is asked for.
+//!
+//! ```text
+//! graph @conv_relu {
+//!   qparams #0 = u8 per_tensor scale=0.0186584 zero_point=114
+//!   input %x: 1x3x8x8xf32
+//!   const %w: 4x3x3x3xf32 = blob(89a3f1c2bb6e7c01)
+//!   const %b: 4xf32 = splat(0.0)
+//!   %y = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} |> relu |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0 ; "/Conv", "/Relu"
+//!   output %y
+//! }
+//! ```
+
+use std::fmt::{self, Write};
+
+use crate::attr::Attr;
+use crate::epilogue::{Arg, Epilogue, Step};
+use crate::graph::{Graph, Node};
+use crate::id::{NodeId, ValueId};
+use crate::literal::{Name, element, float, parse_element};
+use crate::numbering::Numbering;
+use crate::quant::{Granularity, QuantParams};
+use crate::tensor::Tensor;
+
+/// How a graph is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrintOptions {
+    /// Whether constants of more than 16 elements print whole, so that the text alone is the graph.
+    pub full: bool,
+}
+
+/// The text of a graph; large constants as hashes.
+#[must_use]
+pub fn print(graph: &Graph) -> String {
+    print_with(graph, PrintOptions::default())
+}
+
+/// The text of a graph with every constant whole: `parse(&print_full(g))` equals `g`.
+#[must_use]
+pub fn print_full(graph: &Graph) -> String {
+    print_with(graph, PrintOptions { full: true })
+}
+
+/// The text of a graph.
+#[must_use]
+pub fn print_with(graph: &Graph, options: PrintOptions) -> String {
+    let printer = Printer { graph, numbering: &Numbering::new(graph), options };
+    let mut text = String::new();
+    printer.graph(&mut text).expect("writing to a string does not fail");
+    text
+}
+
+/// The line of one node, as it stands in the text of the graph.
+#[must_use]
+pub fn print_node(graph: &Graph, numbering: &Numbering<'_>, id: NodeId) -> String {
+    let printer = Printer { graph, numbering, options: PrintOptions::default() };
+    let mut text = String::new();
+    printer.node(&mut text, graph.node(id)).expect("writing to a string does not fail");
+    text
+}
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&print(self))
+    }
+}
+
+impl PartialEq for Graph {
+    /// Structural: the text is the same, and so is each constant.
+    fn eq(&self, other: &Self) -> bool {
+        let (mine, theirs) = (Numbering::new(self), Numbering::new(other));
+        let same = |(a, b): (&ValueId, &ValueId)| self.constant(*a) == other.constant(*b);
+        mine.consts().len() == theirs.consts().len()
+            && mine.consts().iter().zip(theirs.consts()).all(same)
+            && print(self) == print(other)
+    }
+}
+
+struct Printer<'g> {
+    graph: &'g Graph,
+    numbering: &'g Numbering<'g>,
+    options: PrintOptions,
+}
+
+/// The items with commas between them.
+fn list<T>(items: impl IntoIterator<Item = T>, text: impl Fn(T) -> String) -> String {
+    items.into_iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+impl Printer<'_> {
+    fn graph(&self, f: &mut String) -> fmt::Result {
+        let (graph, numbering) = (self.graph, self.numbering);
+        writeln!(f, "graph @{} {{", Name(&graph.name))?;
+        for (number, id) in numbering.qparams().iter().enumerate() {
+            writeln!(f, "  qparams #{number} = {}", qparams(graph.qparams(*id)))?;
+        }
+        for id in graph.inputs() {
+            writeln!(f, "  input {}: {}", self.value(*id), self.ty(*id))?;
+        }
+        for id in numbering.consts() {
+            let contents = graph.constant(*id).map_or_else(String::new, |tensor| self.contents(tensor));
+            writeln!(f, "  const {}: {} = {contents}", self.value(*id), self.ty(*id))?;
+        }
+        for id in numbering.nodes() {
+            f.push_str("  ");
+            self.node(f, graph.node(*id))?;
+            f.push('\n');
+        }
+        for output in graph.outputs() {
+            let value = self.value(output.value);
+            match value == format!("%{}", Name(&output.name)) {
+                true => writeln!(f, "  output {value}")?,
+                false => writeln!(f, "  output {} = {value}", crate::literal::Quoted(&output.name))?,
+            }
+        }
+        f.push_str("}\n");
+        Ok(())
+    }
+
+    fn node(&self, f: &mut String, node: &Node) -> fmt::Result {
+        let operand = |o: &Option<ValueId>| o.map_or_else(|| "_".to_owned(), |id| self.value(id));
+        let outputs = list(&node.outputs, |id| self.value(*id));
+        write!(f, "{outputs} = {}({})", node.op.name(), list(&node.operands, operand))?;
+        let attrs = node.op.to_attrs();
+        if !attrs.is_empty() {
+            write!(f, " {{{}}}", list(attrs, |(name, value)| format!("{name}={}", attr(&value))))?;
+        }
+        self.epilogue(f, &node.epilogue)?;
+        write!(f, " : {}", list(&node.outputs, |id| self.ty(*id)))?;
+        if !node.origin.is_empty() {
+            write!(f, " ; {}", node.origin)?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, id: ValueId) -> String {
+        self.numbering.value(id)
+    }
+
+    fn ty(&self, id: ValueId) -> String {
+        let ty = self.graph.ty(id);
+        let quant = ty.quant.and_then(|q| self.numbering.quant(q));
+        quant.map_or_else(|| ty.to_string(), |number| format!("{ty} #{number}"))
+    }
+
+    fn epilogue(&self, f: &mut String, epilogue: &Epilogue) -> fmt::Result {
+        for step in &epilogue.steps {
+            f.push_str(" |> ");
+            match step {
+                Step::Apply(function, args) => match args.split_first() {
+                    Some((Arg::Current, [])) => f.push_str(function.name()),
+                    Some((Arg::Current, rest)) if !rest.contains(&Arg::Current) => {
+                        write!(f, "{} {}", function.name(), list(rest, |arg| self.arg(arg)))?;
+                    }
+                    _ => write!(f, "{}({})", function.name(), list(args, |arg| self.arg(arg)))?,
+                },
+                Step::Cast(dtype) => write!(f, "cast {dtype}")?,
+                Step::Dequantize { scale, zero_point } => write!(f, "dequantize {}", linear(*scale, *zero_point))?,
+                Step::Quantize { dtype, scale, zero_point, min, max } => {
+                    let (low, high) = dtype.storage_range().unzip();
+                    let fields = [
+                        (*scale != 1.0).then(|| format!("scale={}", float(*scale))),
+                        (*zero_point != 0).then(|| format!("zero_point={zero_point}")),
+                        (Some(*min) != low).then(|| format!("min={min}")),
+                        (Some(*max) != high).then(|| format!("max={max}")),
+                    ];
+                    let fields: Vec<String> = fields.into_iter().flatten().collect();
+                    write!(f, "quantize {dtype}")?;
+                    if !fields.is_empty() {
+                        write!(f, " {{{}}}", fields.join(", "))?;
+                    }
+                }
+                Step::Table(value) => write!(f, "table {}", self.value(*value))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn arg(&self, arg: &Arg) -> String {
+        match arg {
+            Arg::Current => "_".to_owned(),
+            Arg::Value(value) => self.value(*value),
+            Arg::Dequantized { value, scale, zero_point } => {
+                format!("{}{}", self.value(*value), linear(*scale, *zero_point))
+            }
+            Arg::Float(x) => float(*x),
+            Arg::Int(x) => x.to_string(),
+        }
+    }
+
+    /// The elements where they are few or all the same and read back to the same bytes, else all bytes or their hash.
+    fn contents(&self, tensor: &Tensor) -> String {
+        let dtype = tensor.dtype();
+        let exact = |bytes: &[u8]| {
+            let text = element(dtype, bytes);
+            parse_element(dtype, &text).is_some_and(|read| read.as_slice() == bytes).then_some(text)
+        };
+        let elements = || tensor.bytes().chunks_exact(dtype.byte_size());
+        let splat = tensor.splat().and_then(exact).filter(|_| elements().len() > 1);
+        if let Some(text) = splat {
+            return format!("splat({text})");
+        }
+        if elements().len() <= 16
+            && let Some(texts) = elements().map(exact).collect::<Option<Vec<_>>>()
+        {
+            return format!("[{}]", texts.join(", "));
+        }
+        if self.options.full {
+            let mut hex = String::with_capacity(2 * tensor.bytes().len() + 8);
+            hex.push_str("hex(\"");
+            for byte in tensor.bytes() {
+                hex.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+            }
+            return hex + "\")";
+        }
+        format!("blob({:016x})", tensor.content_hash())
+    }
+}
+
+fn linear(scale: f32, zero_point: i32) -> String {
+    match zero_point {
+        0 => format!("{{scale={}}}", float(scale)),
+        _ => format!("{{scale={}, zero_point={zero_point}}}", float(scale)),
+    }
+}
+
+fn attr(attr: &Attr) -> String {
+    match attr {
+        Attr::Int(x) => x.to_string(),
+        Attr::Float(x) => float(*x),
+        Attr::Bool(x) => x.to_string(),
+        Attr::Ints(xs) => format!("[{}]", list(xs, i64::to_string)),
+        Attr::Floats(xs) => format!("[{}]", list(xs, |x| float(*x))),
+        Attr::Word(word) => word.clone(),
+    }
+}
+
+fn qparams(q: &QuantParams) -> String {
+    let granularity = match q.granularity {
+        Granularity::PerTensor => "per_tensor".to_owned(),
+        Granularity::PerChannel { axis } => format!("per_channel axis={axis}"),
+        Granularity::Blocked { axis, block } => format!("blocked axis={axis} block={block}"),
+    };
+    let scale = match &*q.scale {
+        [scale] => float(*scale),
+        scales => format!("[{}]", list(scales, |x| float(*x))),
+    };
+    // One number stands for as many as there are scales.
+    let zero_point = match &*q.zero_point {
+        [first, rest @ ..] if q.zero_point.len() == q.scale.len() && rest.iter().all(|z| z == first) => {
+            first.to_string()
+        }
+        zero_points => format!("[{}]", list(zero_points, i32::to_string)),
+    };
+    format!("{} {granularity} scale={scale} zero_point={zero_point}", q.storage)
+}
