@@ -1,3 +1,4 @@
 //! Placeholder.
 
 pub mod artifact;
+pub mod onnx;

@@ -1,0 +1,79 @@
+//! Max, Min, Sum, Mean of any number of operands; Mod, Pow; Cast, CastLike.
+
+use eightfold_ir::{Arg, DType, Function, Step};
+
+use super::{Adapt, Fault, Outputs, broken, unsupported};
+use crate::onnx::import::Operand;
+
+fn fold(a: &mut Adapt<'_, '_>, function: Function) -> Result<Operand, Fault> {
+    let operands = a.operands()?;
+    let (first, rest) = operands.split_first().ok_or_else(|| broken("has no operands"))?;
+    rest.iter().try_fold(first.clone(), |acc, next| a.elementwise(function, &[acc, next.clone()]))
+}
+
+pub(super) fn max(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    Ok(vec![fold(a, Function::Max)?])
+}
+
+pub(super) fn min(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    Ok(vec![fold(a, Function::Min)?])
+}
+
+pub(super) fn sum(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    Ok(vec![fold(a, Function::Add)?])
+}
+
+pub(super) fn mean(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let sum = fold(a, Function::Add)?;
+    let count = a.inputs.len() as f32;
+    Ok(vec![a.map(&sum, vec![Step::binary(Function::Div, Arg::Float(count))])?])
+}
+
+/// Floats want `fmod`; integers take the divisor's sign unless `fmod` is set.
+pub(super) fn modulo(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let operands = [a.operand(0)?, a.operand(1)?];
+    match (a.flag("fmod", false)?, a.dtype(&operands[0]).is_float()) {
+        (fmod, float) if fmod == float => Ok(vec![a.elementwise(Function::Mod, &operands)?]),
+        (true, _) => Err(unsupported("fmod on integers")),
+        _ => Err(unsupported("floats without fmod")),
+    }
+}
+
+/// The exponent may be of another type than the base, whose type the result has.
+pub(super) fn pow(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let (x, y) = (a.operand(0)?, a.operand(1)?);
+    let dtype = a.dtype(&x);
+    if dtype.is_integer() && a.dtype(&y).is_float() {
+        return Err(unsupported("an integer to the power of a float"));
+    }
+    let y = a.cast(&y, dtype)?;
+    if let Operand::Const { tensor, .. } = &y
+        && tensor.shape().rank() <= a.shape(&x).rank()
+        && let Some(exponent) = tensor.to_f32s().filter(|v| v.len() == 1)
+    {
+        let square = Step::binary(Function::Mul, Arg::Current);
+        if exponent[0] == 1.0 {
+            return Ok(vec![x]);
+        } else if exponent[0] == 2.0 {
+            return Ok(vec![a.map(&x, vec![square])?]);
+        } else if exponent[0] == 3.0 {
+            let again = Arg::Value(a.place(&x));
+            return Ok(vec![a.map(&x, vec![square, Step::binary(Function::Mul, again)])?]);
+        }
+    }
+    Ok(vec![a.elementwise(Function::Pow, &[x, y])?])
+}
+
+pub(super) fn cast(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let x = a.operand(0)?;
+    let number = a.int("to")?.ok_or_else(|| broken("attribute to is missing"))?;
+    let to = i32::try_from(number).ok().and_then(DType::from_onnx);
+    let to = to.ok_or_else(|| unsupported(format!("a cast to element type {number}")))?;
+    Ok(vec![a.cast(&x, to)?])
+}
+
+pub(super) fn cast_like(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let (x, like) = (a.operand(0)?, a.operand(1)?);
+    let to = a.dtype(&like);
+    Ok(vec![a.cast(&x, to)?])
+}

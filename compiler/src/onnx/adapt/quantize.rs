@@ -1,0 +1,172 @@
+//! QuantizeLinear, DequantizeLinear.
+//!
+//! Scale and zero point become the quantization of the integer tensor's type. Weights stay quantized: a constant gets
+//! the parameters and a `dequantize_linear` behind it.
+
+use eightfold_ir::graph::Def;
+use eightfold_ir::op::dequantize_linear::DequantizeLinear;
+use eightfold_ir::op::quantize_linear::{QuantizeLinear, quantized};
+use eightfold_ir::{Arg, Array, DType, Data, Function, Granularity, Op, QuantParams, Shape, Step, Tensor, ValueId};
+
+use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use crate::onnx::import::Operand;
+
+/// Along which axis the entries of a scale lie.
+#[derive(Clone, Copy)]
+pub(super) struct Axis {
+    pub(super) axis: i64,
+    /// Elements that share an entry; 0 where each index has its own.
+    pub(super) block: i64,
+}
+
+pub(super) fn dequantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let (x, scale) = (a.operand(0)?, a.operand(1)?);
+    let params = params(a, a.dtype(&x), &a.shape(&x), 1, 2, axis_of(a)?)?;
+    let y = dequantized(a, &x, &params)?;
+    let to = match a.int("output_dtype")?.unwrap_or(0) {
+        0 => a.dtype(&scale),
+        number => dtype(number)?,
+    };
+    Ok(vec![a.cast(&y, to)?])
+}
+
+pub(super) fn quantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    let x = a.operand(0)?;
+    let storage = match (a.optional(2), a.int("output_dtype")?.unwrap_or(0)) {
+        (Some(zero_point), _) => a.dtype(&zero_point),
+        (None, 0) => DType::U8,
+        (None, number) => dtype(number)?,
+    };
+    let params = params(a, storage, &a.shape(&x), 1, 2, axis_of(a)?)?;
+    let x = a.cast(&x, DType::F32)?;
+    Ok(vec![requantized(a, &x, &params)?])
+}
+
+fn dtype(number: i64) -> Result<DType, Fault> {
+    let found = i32::try_from(number).ok().and_then(DType::from_onnx);
+    found.ok_or_else(|| unsupported(format!("output_dtype is element type {number}")))
+}
+
+fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, Fault> {
+    Ok(Axis { axis: a.int("axis")?.unwrap_or(1), block: a.int("block_size")?.unwrap_or(0) })
+}
+
+/// The parameters in operands `scale` and `zero_point` of a tensor of `shape` stored as `storage`.
+pub(super) fn params(
+    a: &Adapt<'_, '_>,
+    storage: DType,
+    shape: &Shape,
+    scale: usize,
+    zero_point: usize,
+    along: Axis,
+) -> Result<QuantParams, Fault> {
+    if storage.integer_range().is_none() {
+        return Err(unsupported(format!("quantized storage of type {storage}")));
+    }
+    let scales = a.constant_floats(scale, "scale")?.ok_or_else(|| broken("the scale is missing"))?;
+    let scale_shape = a.shape(&a.operand(scale)?);
+    let zero_points = match a.optional(zero_point) {
+        None => vec![0; scales.len()],
+        Some(z) if a.dtype(&z) != storage => {
+            return Err(broken(format!("a zero point of type {} for {storage}", a.dtype(&z))));
+        }
+        Some(_) => a.constant_ints(zero_point, "zero_point")?.unwrap_or_default(),
+    };
+    if zero_points.len() != scales.len() {
+        return Err(broken(format!("{} scales and {} zero points", scales.len(), zero_points.len())));
+    }
+    if let Some(bad) = scales.iter().find(|s| !s.is_finite() || **s <= 0.0) {
+        return Err(broken(format!("a scale of {bad}")));
+    }
+    let granularity = if scales.len() == 1 {
+        Granularity::PerTensor
+    } else {
+        let axis = axis(along.axis, shape.rank())?;
+        let block = usize::try_from(along.block).map_err(|_| broken(format!("block_size is {}", along.block)))?;
+        let mut blocks = shape.clone();
+        if block > 0 {
+            blocks[axis] = shape[axis].div_ceil(block);
+        }
+        match scale_shape.rank() {
+            1 if block == 0 && scales.len() == shape[axis] => Granularity::PerChannel { axis },
+            _ if block > 0 && scale_shape == blocks => Granularity::Blocked { axis, block },
+            _ => return Err(broken(format!("a scale of shape {scale_shape} for axis {axis} of {shape}"))),
+        }
+    };
+    let zero_point = zero_points.iter().map(|z| *z as i32).collect();
+    Ok(QuantParams { storage, granularity, scale: scales.into(), zero_point })
+}
+
+/// `x` in real numbers, by `params`.
+pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+    let quant = a.qparams(params);
+    let value = match x {
+        Operand::Const { .. } => a.importer.place(x, Some(quant)),
+        Operand::Value(value) => *value,
+    };
+    if a.importer.graph.ty(value).quant == Some(quant) {
+        return a.emit_node(Op::DequantizeLinear(DequantizeLinear {}), &[Some(value)], Vec::new(), None);
+    }
+    if a.importer.graph.quant(value).is_none() {
+        want(a, value, params);
+    }
+    // The type says something else of the stored integers, so the meaning must stand in steps.
+    if let Some((scale, zero_point)) = params.as_per_tensor() {
+        return a.map(x, vec![Step::Dequantize { scale, zero_point }]);
+    }
+    let shape = a.shape(x);
+    let zero_points = Data::Int(params.zero_point.iter().map(|z| i64::from(*z)).collect());
+    let zero_point = spread(a, params, &shape, DType::I32, zero_points)?;
+    let scale = spread(a, params, &shape, DType::F32, Data::Float(params.scale.to_vec()))?;
+    let steps = vec![
+        Step::Cast(DType::I32),
+        Step::binary(Function::Sub, zero_point),
+        Step::Cast(DType::F32),
+        Step::binary(Function::Mul, scale),
+    ];
+    a.map(x, steps)
+}
+
+/// Numbers of a quantization as an argument beside a tensor of `shape`.
+fn spread(a: &mut Adapt<'_, '_>, params: &QuantParams, shape: &Shape, dtype: DType, data: Data) -> Result<Arg, Fault> {
+    let Granularity::PerChannel { axis } = params.granularity else {
+        return Err(unsupported("blocks of a tensor that is not constant"));
+    };
+    let mut broadcast = vec![1; shape.rank() - axis];
+    broadcast[0] = shape[axis];
+    let tensor = Tensor::from_array(dtype, Shape::new(&broadcast), &data);
+    Ok(Arg::Value(a.place(&Operand::constant("", tensor))))
+}
+
+/// Notes that `value`, if it is an input that has only been moved about, would best carry `params` in its type.
+fn want(a: &mut Adapt<'_, '_>, value: ValueId, params: &QuantParams) {
+    let graph = &a.importer.graph;
+    let (mut at, mut moved) = (value, false);
+    while let Some(node) = graph.producer(at) {
+        let moves = matches!(node.op, Op::Transpose(_) | Op::Reshape(_) | Op::Slice(_) | Op::Gather(_) | Op::Expand(_));
+        if !moves || !node.epilogue.is_empty() {
+            return;
+        }
+        (at, moved) = (node.operands[0].unwrap_or_else(|| unreachable!("movement has an operand")), true);
+    }
+    if let (Def::Input, Some(name)) = (&graph.value(at).def, &graph.value(at).name)
+        && (params.is_per_tensor() || !moved)
+    {
+        let name = name.to_string();
+        a.importer.wanted.entry(name).or_insert_with(|| params.clone());
+    }
+}
+
+/// The real numbers `x` in the integers of `params`.
+pub(super) fn requantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+    match x {
+        Operand::Const { tensor, .. } => {
+            Ok(Operand::constant("", Tensor::from(&quantized(&Array::from(tensor), params))))
+        }
+        Operand::Value(value) => {
+            let quant = a.qparams(params);
+            let op = Op::QuantizeLinear(QuantizeLinear { to: params.storage });
+            a.emit_node(op, &[Some(*value)], Vec::new(), Some(quant))
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What can be wrong with a model, and whose fault it is.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Whose fault an error is; decides the exit code of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command line: a missing `--dim`, a file that is not there.
+    Usage,
+    /// Ours: the model is fine, but asks for something that is not supported.
+    Unsupported,
+    /// The model's: it breaks ONNX's rules.
+    Broken,
+}
+
+/// A model that cannot be imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OnnxError {
+    /// Usage: the file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Broken: the file has no bytes.
+    #[error("the model is empty: 0 bytes")]
+    Empty,
+    /// Broken: the bytes end within the model; the file was cut off.
+    #[error("the model is truncated: it ends after {size} bytes, in the middle of a field")]
+    Truncated {
+        /// Bytes there are.
+        size: usize,
+    },
+    /// Broken: the bytes are not an ONNX model.
+    #[error("not an ONNX model: {reason}")]
+    NotOnnx {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Broken: the version of the file format is missing, or older than ONNX 1.0.
+    #[error("the model's ir_version is {version}, expected 3 or newer")]
+    IrVersion {
+        /// The version in the model, 0 if there is none.
+        version: i64,
+    },
+    /// Broken: no version of the default operator set is named.
+    #[error("the model imports no default operator set (opset_import)")]
+    NoOpset,
+    /// Unsupported: the model's operator set is too old or too new.
+    #[error("the model's opset is {version}, supported are {oldest} to {newest}")]
+    Opset {
+        /// Version in the model.
+        version: i64,
+        /// Oldest version supported.
+        oldest: i64,
+        /// Newest version supported.
+        newest: i64,
+    },
+    /// Broken: data that a tensor keeps in another file cannot be had.
+    #[error("external data of tensor {tensor:?} at {location:?}: {fault}")]
+    External {
+        /// The tensor.
+        tensor: String,
+        /// The file as the model names it.
+        location: String,
+        /// What is wrong.
+        fault: ExternalFault,
+    },
+    /// Broken: a constant contradicts itself.
+    #[error("tensor {tensor:?}: {reason}")]
+    Tensor {
+        /// Its name.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Broken: a name is defined twice.
+    #[error("{name:?} is defined more than once")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// Broken: a name is used but not defined.
+    #[error("{user} reads {name:?}, which nothing defines")]
+    Undefined {
+        /// The name.
+        name: String,
+        /// The node that reads it, or the graph as its output.
+        user: String,
+    },
+    /// Broken: nodes depend on themselves.
+    #[error("the graph is cyclic: {}", nodes.join(" -> "))]
+    Cycle {
+        /// The nodes along the cycle, the first repeated at the end.
+        nodes: Vec<String>,
+    },
+    /// Broken: functions or subgraphs are nested without end, or multiply beyond reason.
+    #[error("{name:?} expands without end")]
+    Expansion {
+        /// The function or node at which the import gave up.
+        name: String,
+    },
+    /// Broken: a node contradicts the operator's definition or its operands.
+    #[error("node {node:?} ({op_type}): {reason}")]
+    Node {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op_type: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Usage: dimensions are symbols and nobody gave them numbers.
+    #[error("dimensions without a number: {}", list(.0))]
+    UnboundDims(Vec<UnboundDim>),
+    /// Usage: `--dim` names a dimension that the model does not have.
+    #[error("the model has no open dimension {name:?}; it has: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    UnknownDim {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// Unsupported: an input or output is no tensor, or of an element type that is not supported.
+    #[error("{name:?} is {got}, expected a tensor of numbers")]
+    NotNumbers {
+        /// The input or output.
+        name: String,
+        /// What it is.
+        got: String,
+    },
+    /// Unsupported: every use of an operator that cannot be imported, by first appearance.
+    #[error("unsupported operators: {}", list(.0))]
+    Unsupported(Vec<Unsupported>),
+}
+
+impl OnnxError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            OnnxError::Read { .. } | OnnxError::UnboundDims(_) | OnnxError::UnknownDim { .. } => ErrorKind::Usage,
+            OnnxError::Opset { .. } | OnnxError::NotNumbers { .. } | OnnxError::Unsupported(_) => {
+                ErrorKind::Unsupported
+            }
+            _ => ErrorKind::Broken,
+        }
+    }
+}
+
+/// What keeps external data from being read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExternalFault {
+    /// The model came as bytes, so there is no folder to look in.
+    #[error("a model given as bytes has no folder")]
+    NoFolder,
+    /// The path leaves the model's folder.
+    #[error("the path leaves the model's folder")]
+    Escapes,
+    /// The file is missing or unreadable.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Offset or length is no number.
+    #[error("{key} is {value:?}, expected a number")]
+    Number {
+        /// `offset` or `length`.
+        key: String,
+        /// Its text.
+        value: String,
+    },
+    /// The range does not lie within the file.
+    #[error("bytes {offset}..{end} of a file of {size} bytes")]
+    Range {
+        /// First byte.
+        offset: u64,
+        /// Byte after the last.
+        end: u64,
+        /// Bytes there are.
+        size: u64,
+    },
+}
+
+/// A dimension that needs a number from the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnboundDim {
+    /// The input.
+    pub input: String,
+    /// The axis; `None` if not even the rank is known.
+    pub axis: Option<usize>,
+    /// What `--dim` calls it.
+    pub key: String,
+}
+
+impl fmt::Display for UnboundDim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.axis {
+            Some(axis) => write!(f, "axis {axis} of input {:?}: give --dim {}=N", self.input, self.key),
+            None => write!(f, "input {:?} has no shape: give --dim {}=N for each axis", self.input, self.key),
+        }
+    }
+}
+
+/// A node that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The operator.
+    pub op_type: String,
+    /// Its domain; empty for ONNX's own.
+    pub domain: String,
+    /// Version of the operator set it belongs to.
+    pub version: i64,
+    /// The node's name.
+    pub node: String,
+    /// What about it is not supported; empty where the operator as a whole is not.
+    pub reason: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let domain = if self.domain.is_empty() { String::new() } else { format!("{}::", self.domain) };
+        write!(f, "{domain}{} (opset {}) at node {:?}", self.op_type, self.version, self.node)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

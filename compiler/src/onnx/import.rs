@@ -1,0 +1,389 @@
+//! Walks a decoded model in topological order and lets the adapter of each node add operators to the graph.
+//!
+//! Names live in scopes: one for the graph, one for each function call or subgraph that is being expanded. A node that
+//! cannot be imported is noted and its outputs become unknown; nodes behind it are only asked whether their operator
+//! is known, so that one error can list everything that is missing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use eightfold_ir::{DType, Graph, Origin, QuantId, QuantParams, Shape, Tensor, TensorType, ValueId};
+
+use super::adapt::{self, Adapt, Fault};
+use super::error::{OnnxError, Unsupported};
+use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
+use super::{ImportOptions, ImportRemark, Imported, dims, order};
+
+/// How deep functions and subgraphs may nest.
+const DEEPEST: usize = 32;
+/// How many nodes a model may have once all functions are expanded.
+const MOST_NODES: usize = 1 << 20;
+
+/// A tensor on its way into the graph.
+#[derive(Clone, Debug)]
+pub(crate) enum Operand {
+    /// Known already; enters the graph when an operator reads it.
+    Const {
+        /// The name it will have, if any.
+        name: Rc<str>,
+        /// Its contents.
+        tensor: Tensor,
+    },
+    /// Computed by the graph.
+    Value(ValueId),
+}
+
+impl Operand {
+    pub(crate) fn constant(name: &str, tensor: Tensor) -> Self {
+        Operand::Const { name: Rc::from(name), tensor }
+    }
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+enum Slot {
+    Known(Operand),
+    /// A constant of an element type that is not supported.
+    Foreign(String),
+    /// The output of a node that could not be imported.
+    Lost,
+}
+
+/// The names of a graph, a function call or a subgraph.
+struct Scope {
+    names: HashMap<String, Slot>,
+    /// Whether names of the scope around it can be seen.
+    open: bool,
+}
+
+/// Quantization of integer inputs, found out where they are dequantized.
+pub(crate) type Labels = BTreeMap<String, QuantParams>;
+
+/// The state of an import.
+pub(crate) struct Importer<'m> {
+    model: &'m Model,
+    pub(crate) graph: Graph,
+    scopes: Vec<Scope>,
+    /// Constants that are in the graph, by where their bytes lie, type and quantization.
+    placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
+    origins: BTreeSet<String>,
+    unsupported: Vec<Unsupported>,
+    expanded: usize,
+    /// Quantization that inputs would need in their type.
+    pub(crate) wanted: Labels,
+}
+
+/// Imports `model`.
+pub(crate) fn import(model: &Model, options: &ImportOptions) -> Result<Imported, OnnxError> {
+    let mut labels = Labels::new();
+    loop {
+        let (importer, remarks) = run(model, options, &labels)?;
+        // The meaning of an integer input is only known where it is used, but stands in the input's type.
+        let new: Vec<_> = importer.wanted.into_iter().filter(|(name, _)| !labels.contains_key(name)).collect();
+        if new.is_empty() {
+            return Ok(Imported {
+                graph: importer.graph,
+                remarks,
+                opset: model.opsets[""],
+                producer: model.producer.clone(),
+                sha256: model.sha256.clone(),
+            });
+        }
+        labels.extend(new);
+    }
+}
+
+fn run<'m>(
+    model: &'m Model,
+    options: &ImportOptions,
+    labels: &Labels,
+) -> Result<(Importer<'m>, Vec<ImportRemark>), OnnxError> {
+    let body = &model.body;
+    let mut importer = Importer {
+        model,
+        graph: Graph::new(body.name.clone()),
+        scopes: vec![Scope { names: HashMap::new(), open: false }],
+        placed: HashMap::new(),
+        origins: BTreeSet::new(),
+        unsupported: Vec::new(),
+        expanded: 0,
+        wanted: Labels::new(),
+    };
+    let constants: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
+    let inputs: Vec<&Declared> = body.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
+    let (shapes, mut remarks) = dims::bind(&inputs, &options.dims)?;
+    for (input, shape) in inputs.iter().zip(shapes) {
+        let error = |got: String| OnnxError::NotNumbers { name: input.name.clone(), got };
+        let dtype = input.dtype.clone().ok_or_else(|| error("without a type".to_owned()))?.map_err(error)?;
+        let label = labels.get(&input.name).filter(|q| q.storage == dtype);
+        let quant = label.map(|q| importer.graph.add_qparams(q.clone()));
+        let value = importer.graph.add_input(&input.name, TensorType::new(dtype, shape).with_quant(quant));
+        importer.bind(&input.name, Slot::Known(Operand::Value(value)));
+    }
+    let outputs = importer.body(body, &model.opsets, "")?;
+    if !importer.unsupported.is_empty() {
+        return Err(OnnxError::Unsupported(importer.unsupported));
+    }
+    for (declared, slot) in body.outputs.iter().zip(outputs) {
+        let operand = match slot {
+            Slot::Known(operand) => operand,
+            Slot::Foreign(kind) => return Err(OnnxError::NotNumbers { name: declared.name.clone(), got: kind }),
+            Slot::Lost => unreachable!("what is lost has been reported as unsupported"),
+        };
+        let value = importer.place(&operand, None);
+        importer.graph.add_output(&declared.name, value);
+        remarks.extend(contradictions(declared, importer.graph.ty(value)));
+    }
+    importer.graph.eliminate_dead();
+    Ok((importer, remarks))
+}
+
+/// Where the type of an output is not as declared.
+fn contradictions(declared: &Declared, ty: &TensorType) -> Vec<ImportRemark> {
+    let output = declared.name.clone();
+    let mut remarks = Vec::new();
+    if let Some(shape) = &declared.shape {
+        let fits = |(dim, n): (&super::model::Dim, &usize)| match dim {
+            super::model::Dim::Number(d) => d == n,
+            _ => true,
+        };
+        if shape.len() != ty.shape.rank() || !shape.iter().zip(ty.shape.iter()).all(fits) {
+            let declared = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+            let inferred = ty.shape.to_string();
+            remarks.push(ImportRemark::OutputShape { output: output.clone(), declared, inferred });
+        }
+    }
+    match &declared.dtype {
+        Some(Ok(dtype)) if *dtype != ty.dtype => remarks.push(ImportRemark::OutputType {
+            output,
+            declared: dtype.to_string(),
+            inferred: ty.dtype.to_string(),
+        }),
+        _ => {}
+    }
+    remarks
+}
+
+impl Importer<'_> {
+    fn bind(&mut self, name: &str, slot: Slot) {
+        let scope = self.scopes.last_mut().unwrap_or_else(|| unreachable!("the graph's scope is never popped"));
+        scope.names.insert(name.to_owned(), slot);
+    }
+
+    fn lookup(&self, name: &str) -> Option<&Slot> {
+        for scope in self.scopes.iter().rev() {
+            if let Some(slot) = scope.names.get(name) {
+                return Some(slot);
+            }
+            if !scope.open {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Imports the body into the innermost scope; what its outputs stand for.
+    fn body(&mut self, body: &Body, opsets: &BTreeMap<String, i64>, path: &str) -> Result<Vec<Slot>, OnnxError> {
+        for (name, content) in &body.initializers {
+            let slot = match content {
+                Content::Tensor(tensor) => Slot::Known(Operand::constant(&format!("{path}{name}"), tensor.clone())),
+                Content::Foreign(kind) => Slot::Foreign(kind.clone()),
+            };
+            self.bind(name, slot);
+        }
+        let given = order::given(body)?;
+        let outputs: Vec<&str> = body.outputs.iter().map(|o| o.name.as_str()).collect();
+        self.nodes(&body.nodes, &given, &outputs, opsets, path)
+    }
+
+    fn nodes(
+        &mut self,
+        nodes: &[Node],
+        given: &BTreeSet<&str>,
+        outputs: &[&str],
+        opsets: &BTreeMap<String, i64>,
+        path: &str,
+    ) -> Result<Vec<Slot>, OnnxError> {
+        let sorted = order::order(nodes, given, outputs, |name| self.lookup(name).is_some())?;
+        self.expanded += sorted.len();
+        if self.scopes.len() > DEEPEST || self.expanded > MOST_NODES {
+            return Err(OnnxError::Expansion { name: path.trim_end_matches('/').to_owned() });
+        }
+        let mut read: BTreeSet<&str> = nodes.iter().flat_map(Node::reads).collect();
+        read.extend(outputs);
+        for index in sorted {
+            let node = &nodes[index];
+            let origin = self.origin(&format!("{path}{}", order::label(nodes, index)));
+            let slots = self.node(node, &origin, opsets, &read, path)?;
+            if let Some(output) = node.outputs.get(slots.len()).filter(|o| read.contains(o.as_str())) {
+                let reason = format!("yields {} outputs, so no {output:?}", slots.len());
+                return Err(OnnxError::Node { node: origin, op_type: node.op_type.clone(), reason });
+            }
+            for (name, slot) in node.outputs.iter().zip(slots).filter(|(name, _)| !name.is_empty()) {
+                self.bind(name, slot);
+            }
+        }
+        let slot = |name: &&str| self.lookup(name).cloned().unwrap_or(Slot::Lost);
+        Ok(outputs.iter().map(slot).collect())
+    }
+
+    /// A name for a node that no other has.
+    fn origin(&mut self, label: &str) -> String {
+        let mut name = label.to_owned();
+        let mut suffix = 1;
+        while !self.origins.insert(name.clone()) {
+            name = format!("{label}.{suffix}");
+            suffix += 1;
+        }
+        name
+    }
+
+    fn node(
+        &mut self,
+        node: &Node,
+        origin: &str,
+        opsets: &BTreeMap<String, i64>,
+        read: &BTreeSet<&str>,
+        path: &str,
+    ) -> Result<Vec<Slot>, OnnxError> {
+        let lost = vec![Slot::Lost; node.outputs.len()];
+        let model = self.model;
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        let mut foreign = None;
+        let mut complete = true;
+        for name in &node.inputs {
+            inputs.push(match self.lookup(name) {
+                _ if name.is_empty() => None,
+                Some(Slot::Known(operand)) => Some(operand.clone()),
+                Some(Slot::Foreign(kind)) => {
+                    foreign = Some(format!("{name:?} is {kind}"));
+                    None
+                }
+                Some(Slot::Lost) | None => {
+                    complete = false;
+                    None
+                }
+            });
+        }
+        if let Some(function) = model.functions.get(&(node.domain.clone(), node.op_type.clone())) {
+            return self.call(function, node, inputs, complete, &format!("{origin}/"));
+        }
+        let version = opsets.get(&node.domain).or_else(|| model.opsets.get(&node.domain)).copied().unwrap_or(1);
+        let unsupported = |reason: String| Unsupported {
+            op_type: node.op_type.clone(),
+            domain: node.domain.clone(),
+            version,
+            node: origin.to_owned(),
+            reason,
+        };
+        let Some(adapter) = adapt::find(&node.domain, &node.op_type) else {
+            self.unsupported.push(unsupported(String::new()));
+            return Ok(lost);
+        };
+        if let Some(reason) = foreign {
+            self.unsupported.push(unsupported(reason));
+            return Ok(lost);
+        }
+        if !complete {
+            return Ok(lost);
+        }
+        let used = node.outputs.iter().map(|o| read.contains(o.as_str())).collect();
+        let mut adapt = Adapt::new(self, node, version, inputs, used, Origin::of(origin), opsets, path);
+        match adapter.run(&mut adapt) {
+            Ok(outputs) => {
+                adapt.name_outputs(&outputs);
+                Ok(outputs.into_iter().map(Slot::Known).collect())
+            }
+            Err(Fault::Unsupported(reason)) => {
+                self.unsupported.push(unsupported(reason));
+                Ok(lost)
+            }
+            Err(Fault::Broken(reason)) => {
+                Err(OnnxError::Node { node: origin.to_owned(), op_type: node.op_type.clone(), reason })
+            }
+            Err(Fault::Model(error)) => Err(*error),
+            Err(Fault::Lost) => Ok(lost),
+        }
+    }
+
+    /// Expands a call of a function of the model.
+    fn call(
+        &mut self,
+        function: &Function,
+        node: &Node,
+        inputs: Vec<Option<Operand>>,
+        complete: bool,
+        path: &str,
+    ) -> Result<Vec<Slot>, OnnxError> {
+        let mut names = HashMap::new();
+        let mut inputs = inputs.into_iter();
+        let mut left_out = BTreeSet::new();
+        for name in &function.inputs {
+            match inputs.next().flatten() {
+                Some(operand) if complete => _ = names.insert(name.clone(), Slot::Known(operand)),
+                None if complete => _ = left_out.insert(name.as_str()),
+                _ => _ = names.insert(name.clone(), Slot::Lost),
+            }
+        }
+        let nodes: Vec<Node> = function.nodes.iter().map(|n| bound(n, node, function, &left_out)).collect();
+        let given = function.inputs.iter().map(String::as_str).collect();
+        let outputs: Vec<&str> = function.outputs.iter().map(String::as_str).collect();
+        self.scopes.push(Scope { names, open: false });
+        let slots = self.nodes(&nodes, &given, &outputs, &function.opsets, path);
+        self.scopes.pop();
+        slots
+    }
+
+    /// Expands a subgraph without inputs, which sees the names around it; its outputs, or `None` if one of them could
+    /// not be imported.
+    pub(crate) fn subgraph(
+        &mut self,
+        body: &Body,
+        opsets: &BTreeMap<String, i64>,
+        path: &str,
+    ) -> Result<Option<Vec<Operand>>, OnnxError> {
+        self.scopes.push(Scope { names: HashMap::new(), open: true });
+        let slots = self.body(body, opsets, path);
+        self.scopes.pop();
+        let known = |slot| match slot {
+            Slot::Known(operand) => Some(operand),
+            Slot::Foreign(_) | Slot::Lost => None,
+        };
+        Ok(slots?.into_iter().map(known).collect())
+    }
+
+    /// The value of an operand, constants entering the graph with the quantization `quant`.
+    pub(crate) fn place(&mut self, operand: &Operand, quant: Option<QuantId>) -> ValueId {
+        match operand {
+            Operand::Value(value) => *value,
+            Operand::Const { name, tensor } => {
+                let graph = &mut self.graph;
+                // The graph keeps the bytes alive, so no other tensor can come to lie there.
+                let key = (tensor.bytes().as_ptr() as usize, tensor.dtype(), tensor.shape().clone(), quant);
+                *self.placed.entry(key).or_insert_with(|| graph.add_const(name, tensor.clone(), quant))
+            }
+        }
+    }
+}
+
+/// A node of a function's body, its attributes those of the call where it refers to them.
+fn bound(inner: &Node, call: &Node, function: &Function, left_out: &BTreeSet<&str>) -> Node {
+    let mut node = inner.clone();
+    node.inputs.iter_mut().filter(|i| left_out.contains(i.as_str())).for_each(String::clear);
+    node.attributes = std::mem::take(&mut node.attributes)
+        .into_iter()
+        .filter_map(|(name, attribute)| match attribute {
+            Attribute::Of(outer) => {
+                let value = call.attributes.get(&outer).or_else(|| function.defaults.get(&outer));
+                value.map(|v| (name, v.clone()))
+            }
+            Attribute::Graph(body) => {
+                let mut body = *body;
+                body.nodes = body.nodes.iter().map(|n| bound(n, call, function, left_out)).collect();
+                Some((name, Attribute::Graph(Box::new(body))))
+            }
+            other => Some((name, other)),
+        })
+        .collect();
+    node
+}

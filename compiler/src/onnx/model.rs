@@ -1,0 +1,149 @@
+//! A decoded model as plain data: what [`proto`](super::proto) makes and [`import`](super::import) walks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eightfold_ir::{DType, Tensor};
+
+/// A model.
+pub(crate) struct Model {
+    pub(crate) producer: String,
+    /// Versions of operator sets by domain, ONNX's own under the empty name.
+    pub(crate) opsets: BTreeMap<String, i64>,
+    pub(crate) body: Body,
+    /// By domain and name.
+    pub(crate) functions: BTreeMap<(String, String), Function>,
+    pub(crate) sha256: String,
+}
+
+/// A graph: the model's own, or that of an attribute.
+#[derive(Clone, Default)]
+pub(crate) struct Body {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) initializers: Vec<(String, Content)>,
+    pub(crate) inputs: Vec<Declared>,
+    pub(crate) outputs: Vec<Declared>,
+}
+
+/// A function of the model: nodes that stand for a call.
+pub(crate) struct Function {
+    pub(crate) inputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) defaults: BTreeMap<String, Attribute>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) opsets: BTreeMap<String, i64>,
+}
+
+/// An operator call.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) op_type: String,
+    /// Empty for ONNX's own operators.
+    pub(crate) domain: String,
+    /// Names; empty where an optional operand is left out.
+    pub(crate) inputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) attributes: BTreeMap<String, Attribute>,
+}
+
+/// An attribute's value.
+#[derive(Clone)]
+pub(crate) enum Attribute {
+    Float(f32),
+    Int(i64),
+    String(String),
+    Tensor(Content),
+    Graph(Box<Body>),
+    Floats(Vec<f32>),
+    Ints(Vec<i64>),
+    /// In a function: the value of the caller's attribute of this name.
+    Of(String),
+    /// A kind that no supported operator takes, by its ONNX name.
+    Other(&'static str),
+}
+
+impl Attribute {
+    /// ONNX's name of the kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Attribute::Float(_) => "FLOAT",
+            Attribute::Int(_) => "INT",
+            Attribute::String(_) => "STRING",
+            Attribute::Tensor(_) => "TENSOR",
+            Attribute::Graph(_) => "GRAPH",
+            Attribute::Floats(_) => "FLOATS",
+            Attribute::Ints(_) => "INTS",
+            Attribute::Of(_) => "a reference",
+            Attribute::Other(kind) => kind,
+        }
+    }
+}
+
+/// A constant's contents.
+#[derive(Clone)]
+pub(crate) enum Content {
+    Tensor(Tensor),
+    /// Of an element type or form that is not supported, by its ONNX name.
+    Foreign(String),
+}
+
+/// An input or output as the model declares it.
+#[derive(Clone)]
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    /// The element type, or what it is instead of a tensor of numbers; `None` where the model does not say.
+    pub(crate) dtype: Option<Result<DType, String>>,
+    /// Extents; `None` where not even the rank is declared.
+    pub(crate) shape: Option<Vec<Dim>>,
+}
+
+/// An extent as the model declares it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Dim {
+    Number(usize),
+    Symbol(String),
+    Unknown,
+}
+
+impl std::fmt::Display for Dim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Dim::Number(n) => write!(f, "{n}"),
+            Dim::Symbol(s) => f.write_str(s),
+            Dim::Unknown => f.write_str("?"),
+        }
+    }
+}
+
+impl Node {
+    /// The names that the node reads, those that its subgraphs take from outside included.
+    pub(crate) fn reads(&self) -> BTreeSet<&str> {
+        let mut reads: BTreeSet<&str> = self.inputs.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
+        for attribute in self.attributes.values() {
+            if let Attribute::Graph(body) = attribute {
+                reads.extend(body.captures());
+            }
+        }
+        reads
+    }
+}
+
+impl Body {
+    /// The names that the body reads but does not define.
+    pub(crate) fn captures(&self) -> BTreeSet<&str> {
+        let mut reads: BTreeSet<&str> = self.nodes.iter().flat_map(Node::reads).collect();
+        reads.extend(self.outputs.iter().map(|o| o.name.as_str()));
+        for name in self.defined() {
+            reads.remove(name);
+        }
+        reads
+    }
+
+    /// The names that the body defines.
+    pub(crate) fn defined(&self) -> impl Iterator<Item = &str> {
+        let inputs = self.inputs.iter().map(|i| i.name.as_str());
+        let outputs = self.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).filter(|n| !n.is_empty());
+        inputs.chain(self.initializers.iter().map(|(n, _)| n.as_str())).chain(outputs)
+    }
+}

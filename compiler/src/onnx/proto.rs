@@ -1,0 +1,234 @@
+//! Decodes a ModelProto into the plain structs of [`model`](super::model); the only file that names protobuf types.
+//!
+//! Whatever the bytes are, decoding ends with a model or an error: sizes are checked before memory is asked for.
+//! The types are tract's, which lack two things of newer ONNX: default attributes of functions, read here by a message
+//! of our own, and overload names, so that two overloads of one function are a duplicate.
+
+mod external;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use eightfold_ir::DType;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tract_onnx::pb;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension;
+
+use self::external::External;
+use super::error::OnnxError;
+use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
+
+/// Oldest version of the default operator set that is imported.
+const OLDEST_OPSET: i64 = 7;
+/// Newest version of the default operator set that is imported: ONNX 1.23.
+const NEWEST_OPSET: i64 = 28;
+
+/// What tract's FunctionProto leaves out.
+#[derive(Clone, PartialEq, Message)]
+struct FunctionDefaults {
+    #[prost(message, repeated, tag = "11")]
+    attribute_proto: Vec<pb::AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelFunctions {
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<FunctionDefaults>,
+}
+
+/// The model in `bytes`; external data is read from within `folder`.
+pub(crate) fn decode(bytes: &[u8], folder: Option<&Path>) -> Result<Model, OnnxError> {
+    if bytes.is_empty() {
+        return Err(OnnxError::Empty);
+    }
+    check_fields(bytes)?;
+    let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
+    let model = pb::ModelProto::decode(bytes).map_err(not_onnx)?;
+    if model.ir_version < 3 {
+        return Err(OnnxError::IrVersion { version: model.ir_version });
+    }
+    let opsets = opsets(model.opset_import);
+    let version = *opsets.get("").ok_or(OnnxError::NoOpset)?;
+    if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&version) {
+        return Err(OnnxError::Opset { version, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
+    }
+    let mut decoder = Decoder { external: External::new(folder), hash: Sha256::new_with_prefix(bytes) };
+    let graph = model.graph.ok_or_else(|| OnnxError::NotOnnx { reason: "it has no graph".to_owned() })?;
+    let body = decoder.body(graph)?;
+    let mut functions = BTreeMap::new();
+    if !model.functions.is_empty() {
+        let defaults = ModelFunctions::decode(bytes).map_err(not_onnx)?.functions;
+        for (function, defaults) in model.functions.into_iter().zip(defaults) {
+            let key = (domain(function.domain.unwrap_or_default()), function.name.unwrap_or_default());
+            let function = Function {
+                inputs: function.input,
+                outputs: function.output,
+                defaults: decoder.attributes(defaults.attribute_proto)?,
+                nodes: function.node.into_iter().map(|n| decoder.node(n)).collect::<Result<_, _>>()?,
+                opsets: self::opsets(function.opset_import),
+            };
+            if functions.insert(key.clone(), function).is_some() {
+                return Err(OnnxError::Duplicate { name: format!("{}::{}", key.0, key.1) });
+            }
+        }
+    }
+    let producer = [model.producer_name, model.producer_version].join(" ").trim().to_owned();
+    let sha256 = decoder.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    Ok(Model { producer, opsets, body, functions, sha256 })
+}
+
+/// Checks that the outermost fields are those of a ModelProto and end where the bytes end, which tells a file that
+/// was cut off from one that is something else.
+fn check_fields(bytes: &[u8]) -> Result<(), OnnxError> {
+    /// Fields of ModelProto that are numbers, and that have a length.
+    const NUMBERS: [u64; 2] = [1, 5];
+    const LENGTHS: [u64; 10] = [2, 3, 4, 6, 7, 8, 14, 20, 25, 26];
+    let truncated = || OnnxError::Truncated { size: bytes.len() };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let key = varint(&mut rest).ok_or_else(truncated)?;
+        let (field, wire) = (key >> 3, key & 7);
+        if NUMBERS.contains(&field) && wire == 0 {
+            varint(&mut rest).ok_or_else(truncated)?;
+        } else if LENGTHS.contains(&field) && wire == 2 {
+            let length = varint(&mut rest).ok_or_else(truncated)?;
+            let length = usize::try_from(length).map_err(|_| truncated())?;
+            rest = rest.get(length..).ok_or_else(truncated)?;
+        } else {
+            return Err(OnnxError::NotOnnx {
+                reason: format!("field {field} of wire type {wire} in the outermost message"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A view of a file's bytes.
+fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the map is read-only and private, and lives no longer than the decoding, which copies what it needs. A
+    // file that another process cuts short meanwhile ends this process by a signal; nothing unsound is computed.
+    unsafe { memmap2::Mmap::map(file) }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// ONNX's own domain has two names.
+fn domain(name: String) -> String {
+    if name == "ai.onnx" { String::new() } else { name }
+}
+
+fn opsets(imports: Vec<pb::OperatorSetIdProto>) -> BTreeMap<String, i64> {
+    imports.into_iter().map(|o| (domain(o.domain), o.version)).collect()
+}
+
+/// ONNX's name of an element type.
+fn dtype_name(number: i32) -> String {
+    DataType::try_from(number).map_or_else(|_| format!("element type {number}"), |d| d.as_str_name().to_owned())
+}
+
+struct Decoder {
+    external: External,
+    hash: Sha256,
+}
+
+impl Decoder {
+    fn body(&mut self, graph: pb::GraphProto) -> Result<Body, OnnxError> {
+        let mut initializers = Vec::with_capacity(graph.initializer.len());
+        for tensor in graph.initializer {
+            let name = tensor.name.clone();
+            initializers.push((name, self.tensor(tensor)?));
+        }
+        for sparse in graph.sparse_initializer {
+            let name = sparse.values.map(|v| v.name).unwrap_or_default();
+            initializers.push((name, Content::Foreign("sparse".to_owned())));
+        }
+        Ok(Body {
+            name: graph.name,
+            nodes: graph.node.into_iter().map(|n| self.node(n)).collect::<Result<_, _>>()?,
+            initializers,
+            inputs: graph.input.into_iter().map(declared).collect(),
+            outputs: graph.output.into_iter().map(declared).collect(),
+        })
+    }
+
+    fn node(&mut self, node: pb::NodeProto) -> Result<Node, OnnxError> {
+        Ok(Node {
+            name: node.name,
+            op_type: node.op_type,
+            domain: domain(node.domain),
+            inputs: node.input,
+            outputs: node.output,
+            attributes: self.attributes(node.attribute)?,
+        })
+    }
+
+    fn attributes(&mut self, list: Vec<pb::AttributeProto>) -> Result<BTreeMap<String, Attribute>, OnnxError> {
+        list.into_iter().map(|a| Ok((a.name.clone(), self.attribute(a)?))).collect()
+    }
+
+    fn attribute(&mut self, a: pb::AttributeProto) -> Result<Attribute, OnnxError> {
+        if !a.ref_attr_name.is_empty() {
+            return Ok(Attribute::Of(a.ref_attr_name));
+        }
+        Ok(match AttributeType::try_from(a.r#type).unwrap_or(AttributeType::Undefined) {
+            AttributeType::Float => Attribute::Float(a.f),
+            AttributeType::Int => Attribute::Int(a.i),
+            AttributeType::String => Attribute::String(String::from_utf8_lossy(&a.s).into_owned()),
+            AttributeType::Floats => Attribute::Floats(a.floats),
+            AttributeType::Ints => Attribute::Ints(a.ints),
+            AttributeType::Tensor => match a.t {
+                Some(tensor) => Attribute::Tensor(self.tensor(tensor)?),
+                None => Attribute::Other("TENSOR without a tensor"),
+            },
+            AttributeType::Graph => match a.g {
+                Some(graph) => Attribute::Graph(Box::new(self.body(graph)?)),
+                None => Attribute::Other("GRAPH without a graph"),
+            },
+            other => Attribute::Other(other.as_str_name()),
+        })
+    }
+
+    fn tensor(&mut self, tensor: pb::TensorProto) -> Result<Content, OnnxError> {
+        let Some(dtype) = DType::from_onnx(tensor.data_type) else {
+            return Ok(Content::Foreign(dtype_name(tensor.data_type)));
+        };
+        if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
+            return tensor::typed(tensor, dtype).map(Content::Tensor);
+        }
+        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+        let bytes =
+            self.external.read(&tensor.name, entry("location").unwrap_or(""), entry("offset"), entry("length"))?;
+        self.hash.update(bytes);
+        tensor::raw(&tensor.name, &tensor.dims, dtype, bytes).map(Content::Tensor)
+    }
+}
+
+fn declared(info: pb::ValueInfoProto) -> Declared {
+    let Some(ty) = info.r#type else { return Declared { name: info.name, dtype: None, shape: None } };
+    let Some(pb::type_proto::Value::TensorType(tensor)) = ty.value else {
+        return Declared { name: info.name, dtype: Some(Err("not a tensor".to_owned())), shape: None };
+    };
+    let dim = |dim: pb::tensor_shape_proto::Dimension| match dim.value {
+        Some(dimension::Value::DimValue(n)) if n > 0 => Dim::Number(n as usize),
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dim::Symbol(name),
+        // Exporters write 0 and -1 for what they do not know; nothing can be compiled for an extent of 0 anyway.
+        _ => Dim::Unknown,
+    };
+    let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| dtype_name(tensor.elem_type));
+    Declared { name: info.name, dtype: Some(dtype), shape: tensor.shape.map(|s| s.dim.into_iter().map(dim).collect()) }
+}

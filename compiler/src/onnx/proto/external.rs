@@ -1,0 +1,77 @@
+//! Data that tensors keep in files beside the model. No file outside the model's folder is ever opened.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::onnx::error::{ExternalFault, OnnxError};
+
+/// The files opened so far, by the name the model gives them.
+pub(super) struct External {
+    folder: Option<PathBuf>,
+    files: BTreeMap<String, Mmap>,
+}
+
+impl External {
+    pub(super) fn new(folder: Option<&Path>) -> Self {
+        External { folder: folder.map(Path::to_owned), files: BTreeMap::new() }
+    }
+
+    /// The bytes of `tensor`: those from `offset` on, `length` of them or all that follow.
+    pub(super) fn read(
+        &mut self,
+        tensor: &str,
+        location: &str,
+        offset: Option<&str>,
+        length: Option<&str>,
+    ) -> Result<&[u8], OnnxError> {
+        let error = |fault| OnnxError::External { tensor: tensor.to_owned(), location: location.to_owned(), fault };
+        if !self.files.contains_key(location) {
+            let map = open(self.folder.as_deref(), location).map_err(error)?;
+            self.files.insert(location.to_owned(), map);
+        }
+        let file: &[u8] = &self.files[location];
+        slice(file, offset, length).map_err(error)
+    }
+}
+
+fn slice<'a>(file: &'a [u8], offset: Option<&str>, length: Option<&str>) -> Result<&'a [u8], ExternalFault> {
+    let size = file.len() as u64;
+    let number = |key: &str, text: Option<&str>, default: u64| match text {
+        Some(text) => {
+            text.parse::<u64>().map_err(|_| ExternalFault::Number { key: key.to_owned(), value: text.to_owned() })
+        }
+        None => Ok(default),
+    };
+    let offset = number("offset", offset, 0)?;
+    let length = number("length", length, size.saturating_sub(offset))?;
+    let end = offset.saturating_add(length);
+    if end > size {
+        return Err(ExternalFault::Range { offset, end, size });
+    }
+    Ok(&file[offset as usize..end as usize])
+}
+
+/// Maps the file at `location`, which must lie below `folder` even after symbolic links are followed.
+fn open(folder: Option<&Path>, location: &str) -> Result<Mmap, ExternalFault> {
+    let folder = folder.ok_or(ExternalFault::NoFolder)?;
+    let relative = Path::new(location);
+    let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    if !plain || location.is_empty() || location.contains('\\') {
+        return Err(ExternalFault::Escapes);
+    }
+    let folder = folder.canonicalize()?;
+    let path = folder.join(relative).canonicalize()?;
+    if !path.starts_with(&folder) {
+        return Err(ExternalFault::Escapes);
+    }
+    // Looked at before it is opened: opening a pipe would wait.
+    if !path.metadata()?.is_file() {
+        return Err(ExternalFault::Io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+    }
+    let file = File::open(&path)?;
+    super::map(&file).map_err(ExternalFault::Io)
+}

@@ -1,0 +1,57 @@
+//! The contents of a TensorProto: bytes as they lie in memory, or numbers in a field of their own.
+
+use eightfold_ir::{DType, Shape, Tensor};
+use tract_onnx::pb::TensorProto;
+
+use crate::onnx::error::OnnxError;
+
+/// A tensor of `dtype` whose contents are in the message itself.
+pub(super) fn typed(tensor: TensorProto, dtype: DType) -> Result<Tensor, OnnxError> {
+    let TensorProto { name, dims, .. } = &tensor;
+    if tensor.segment.is_some() {
+        return Err(OnnxError::Tensor { tensor: name.clone(), reason: "is one segment of several".to_owned() });
+    }
+    if !tensor.raw_data.is_empty() {
+        return raw(name, dims, dtype, &tensor.raw_data);
+    }
+    fn bytes<T: Copy, const N: usize>(list: &[T], f: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+        list.iter().flat_map(|x| f(*x)).collect()
+    }
+    let ints = &tensor.int32_data;
+    let bytes = match dtype {
+        DType::F32 => bytes(&tensor.float_data, f32::to_le_bytes),
+        DType::F64 => bytes(&tensor.double_data, f64::to_le_bytes),
+        DType::I64 => bytes(&tensor.int64_data, i64::to_le_bytes),
+        DType::U64 => bytes(&tensor.uint64_data, u64::to_le_bytes),
+        DType::U32 => bytes(&tensor.uint64_data, |x| (x as u32).to_le_bytes()),
+        DType::I32 => bytes(ints, i32::to_le_bytes),
+        // Half precision lies here as its bits.
+        DType::F16 | DType::Bf16 | DType::I16 | DType::U16 => bytes(ints, |x| (x as u16).to_le_bytes()),
+        DType::I8 | DType::U8 | DType::Bool | DType::I4 | DType::U4 => bytes(ints, |x| [x as u8]),
+    };
+    raw(name, dims, dtype, &bytes)
+}
+
+/// A tensor over bytes in ONNX's order: little-endian, 4-bit numbers two to a byte with the first one low.
+pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: &[u8]) -> Result<Tensor, OnnxError> {
+    let error = |reason: String| OnnxError::Tensor { tensor: name.to_owned(), reason };
+    let shape: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
+    let shape = shape.ok_or_else(|| error(format!("has a negative extent in {dims:?}")))?;
+    let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= usize::MAX >> 8);
+    let elements = elements.ok_or_else(|| error(format!("is too large: {dims:?}")))?;
+    let expected = (elements * dtype.bits()).div_ceil(8);
+    if bytes.len() != expected {
+        return Err(error(format!("{dims:?} of {dtype} takes {expected} bytes, got {}", bytes.len())));
+    }
+    let bytes: Vec<u8> = match dtype {
+        DType::U4 => nibbles(bytes, elements).collect(),
+        DType::I4 => nibbles(bytes, elements).map(|x| ((x << 4) as i8 >> 4) as u8).collect(),
+        DType::Bool => bytes.iter().map(|x| u8::from(*x != 0)).collect(),
+        _ => bytes.to_vec(),
+    };
+    Ok(Tensor::new(dtype, Shape::new(&shape), bytes).expect("the number of bytes has been checked"))
+}
+
+fn nibbles(bytes: &[u8], elements: usize) -> impl Iterator<Item = u8> + '_ {
+    bytes.iter().flat_map(|b| [b & 0xf, b >> 4]).take(elements)
+}
