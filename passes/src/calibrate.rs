@@ -20,6 +20,8 @@ mod table;
 
 use std::collections::BTreeMap;
 
+use eightfold_ir::quant::Symmetry;
+
 pub use entropy::Entropy;
 pub use histogram::Histogram;
 pub use min_max::MinMax;
@@ -40,39 +42,25 @@ pub struct Range {
 }
 
 impl Range {
-    /// The smallest range of the scheme that holds `min`, `max` and zero.
-    fn covering(min: f32, max: f32, scheme: Scheme) -> Range {
+    /// The smallest range of the symmetry that holds `min`, `max` and zero.
+    fn covering(min: f32, max: f32, symmetry: Symmetry) -> Range {
         // `+ 0.0` turns a negative zero into a positive one, which prints and compares the same everywhere.
         let (min, max) = (min.min(0.0) + 0.0, max.max(0.0) + 0.0);
-        match scheme {
-            Scheme::Affine => Range { min, max },
-            Scheme::Symmetric => {
+        match symmetry {
+            Symmetry::Affine => Range { min, max },
+            Symmetry::Symmetric => {
                 let magnitude = max.max(-min);
-                Range {
-                    min: 0.0 - magnitude,
-                    max: magnitude,
-                }
+                Range { min: 0.0 - magnitude, max: magnitude }
             }
         }
     }
 }
 
-/// How 256 codes are laid over the real line, which an observer must know in order to choose the range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Any scale and zero point: 256 codes from `min` to `max`.
-    Affine,
-    /// Zero in the middle: 255 codes from `-max` to `max`.
-    Symmetric,
-}
-
-impl Scheme {
-    /// The number of steps between the lowest code and the highest.
-    fn steps(self) -> u32 {
-        match self {
-            Scheme::Affine => 255,
-            Scheme::Symmetric => 254,
-        }
+/// The number of steps between the lowest 8-bit code in use and the highest.
+fn steps(symmetry: Symmetry) -> u32 {
+    match symmetry {
+        Symmetry::Affine => 255,
+        Symmetry::Symmetric => 254,
     }
 }
 
@@ -88,7 +76,7 @@ pub trait Observer: Send {
     ///
     /// # Errors
     /// [`ObserveError::Empty`] if no value was observed.
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError>;
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError>;
 }
 
 /// Why an observer has no answer. The caller knows, and names, the tensor.
@@ -121,10 +109,7 @@ impl Default for ObserverOptions {
     /// Momentum 0.9 (MQBench's and Sparsebit's, whose published comparisons the defaults lean on) and 99.999 % (ONNX
     /// Runtime's).
     fn default() -> Self {
-        ObserverOptions {
-            momentum: 0.9,
-            percentile: 99.999,
-        }
+        ObserverOptions { momentum: 0.9, percentile: 99.999 }
     }
 }
 
@@ -173,17 +158,10 @@ pub const OBSERVERS: &[ObserverRow] = &[
 /// # Errors
 /// [`CalibrateError::UnknownObserver`] lists the names there are.
 pub fn observer(name: &str) -> Result<&'static ObserverRow, CalibrateError> {
-    OBSERVERS
-        .iter()
-        .find(|row| row.name == name)
-        .ok_or_else(|| CalibrateError::UnknownObserver {
-            got: name.to_owned(),
-            expected: OBSERVERS
-                .iter()
-                .map(|row| row.name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    OBSERVERS.iter().find(|row| row.name == name).ok_or_else(|| CalibrateError::UnknownObserver {
+        got: name.to_owned(),
+        expected: OBSERVERS.iter().map(|row| row.name).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Why calibration failed.
@@ -222,12 +200,13 @@ pub enum CalibrateError {
 ///
 /// # Examples
 /// ```
-/// use eightfold_passes::calibrate::{Calibrator, ObserverOptions, Range, Scheme, observer};
+/// use eightfold_passes::calibrate::{Calibrator, ObserverOptions, Range, observer};
+/// use eightfold_ir::quant::Symmetry;
 ///
 /// let mut calibrator = Calibrator::new(observer("minmax")?, ObserverOptions::default())?;
 /// calibrator.observe("x", &[-0.5, 2.0])?;
 /// calibrator.observe("x", &[1.0, 3.0])?;
-/// assert_eq!(calibrator.ranges(Scheme::Affine)?["x"], Range { min: -0.5, max: 3.0 });
+/// assert_eq!(calibrator.ranges(Symmetry::Affine)?["x"], Range { min: -0.5, max: 3.0 });
 /// # Ok::<(), eightfold_passes::calibrate::CalibrateError>(())
 /// ```
 pub struct Calibrator {
@@ -241,35 +220,17 @@ impl Calibrator {
     ///
     /// # Errors
     /// [`CalibrateError::Option`] if an option is outside its interval.
-    pub fn new(
-        row: &'static ObserverRow,
-        options: ObserverOptions,
-    ) -> Result<Self, CalibrateError> {
-        let ObserverOptions {
-            momentum,
-            percentile,
-        } = options;
+    pub fn new(row: &'static ObserverRow, options: ObserverOptions) -> Result<Self, CalibrateError> {
+        let ObserverOptions { momentum, percentile } = options;
         if !(0.0..1.0).contains(&momentum) {
             let expected = "at least 0 and below 1";
-            return Err(CalibrateError::Option {
-                option: "momentum",
-                expected,
-                got: momentum.into(),
-            });
+            return Err(CalibrateError::Option { option: "momentum", expected, got: momentum.into() });
         }
         if !(percentile > 0.0 && percentile <= 100.0) {
             let expected = "above 0 and at most 100";
-            return Err(CalibrateError::Option {
-                option: "percentile",
-                expected,
-                got: percentile,
-            });
+            return Err(CalibrateError::Option { option: "percentile", expected, got: percentile });
         }
-        Ok(Calibrator {
-            row,
-            options,
-            tensors: BTreeMap::new(),
-        })
+        Ok(Calibrator { row, options, tensors: BTreeMap::new() })
     }
 
     /// The name of the observer in use.
@@ -284,35 +245,21 @@ impl Calibrator {
     pub fn observe(&mut self, tensor: &str, values: &[f32]) -> Result<(), CalibrateError> {
         let observer = match self.tensors.get_mut(tensor) {
             Some(observer) => observer,
-            None => self
-                .tensors
-                .entry(tensor.to_owned())
-                .or_insert_with(|| (self.row.new)(&self.options)),
+            None => self.tensors.entry(tensor.to_owned()).or_insert_with(|| (self.row.new)(&self.options)),
         };
-        observer
-            .observe(values)
-            .map_err(|source| CalibrateError::Observe {
-                tensor: tensor.to_owned(),
-                source,
-            })
+        observer.observe(values).map_err(|source| CalibrateError::Observe { tensor: tensor.to_owned(), source })
     }
 
     /// The range of each tensor seen, by name.
     ///
     /// # Errors
     /// [`CalibrateError::Observe`] if a tensor had no values at all.
-    pub fn ranges(&self, scheme: Scheme) -> Result<BTreeMap<String, Range>, CalibrateError> {
-        let range = |tensor: &String, observer: &dyn Observer| match observer.range(scheme) {
+    pub fn ranges(&self, symmetry: Symmetry) -> Result<BTreeMap<String, Range>, CalibrateError> {
+        let range = |tensor: &String, observer: &dyn Observer| match observer.range(symmetry) {
             Ok(range) => Ok((tensor.clone(), range)),
-            Err(source) => Err(CalibrateError::Observe {
-                tensor: tensor.clone(),
-                source,
-            }),
+            Err(source) => Err(CalibrateError::Observe { tensor: tensor.clone(), source }),
         };
-        self.tensors
-            .iter()
-            .map(|(tensor, observer)| range(tensor, observer.as_ref()))
-            .collect()
+        self.tensors.iter().map(|(tensor, observer)| range(tensor, observer.as_ref())).collect()
     }
 }
 
@@ -321,15 +268,12 @@ impl Calibrator {
 /// `None` for no values at all. A negative zero counts as zero.
 fn extremes(values: &[f32]) -> Result<Option<(f32, f32)>, ObserveError> {
     // One branch-free pass, which vectorises: a calibration run looks at billions of values.
-    let (min, max, finite) = values.iter().fold(
-        (f32::INFINITY, f32::NEG_INFINITY, true),
-        |(min, max, finite), &value| (min.min(value), max.max(value), finite & value.is_finite()),
-    );
-    if !finite && let Some(index) = values.iter().position(|value| !value.is_finite()) {
-        return Err(ObserveError::NotFinite {
-            index,
-            value: values[index],
+    let (min, max, finite) =
+        values.iter().fold((f32::INFINITY, f32::NEG_INFINITY, true), |(min, max, finite), &value| {
+            (min.min(value), max.max(value), finite & value.is_finite())
         });
+    if !finite && let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        return Err(ObserveError::NotFinite { index, value: values[index] });
     }
     Ok((!values.is_empty()).then_some((min + 0.0, max + 0.0)))
 }

@@ -1,27 +1,15 @@
 //! The text form of calibration tables: what it looks like, that it round-trips, and what its errors say.
 
-use eightfold_passes::calibrate::{
-    CalibrationTable, Calibrator, OBSERVERS, ObserverOptions, Range, Scheme,
-};
+use eightfold_ir::quant::Symmetry;
+use eightfold_passes::calibrate::{CalibrationTable, Calibrator, OBSERVERS, ObserverOptions, Range};
 use proptest::prelude::*;
 
 fn table() -> CalibrationTable {
     let mut calibrator = Calibrator::new(&OBSERVERS[0], ObserverOptions::default()).unwrap();
-    calibrator
-        .observe("/features/1/Conv:0", &[0.1, 6.25])
-        .unwrap();
+    calibrator.observe("/features/1/Conv:0", &[0.1, 6.25]).unwrap();
     calibrator.observe("data", &[-2.117_904, 2.64]).unwrap();
-    calibrator
-        .observe("a \"b\" \\ é #1", &[-1e-30, 3e38])
-        .unwrap();
-    CalibrationTable::new(
-        "squeezenet 1.1.onnx",
-        "d4bccbe6f0df",
-        128,
-        &calibrator,
-        Scheme::Affine,
-    )
-    .unwrap()
+    calibrator.observe("a \"b\" \\ é #1", &[-1e-30, 3e38]).unwrap();
+    CalibrationTable::new("squeezenet 1.1.onnx", "d4bccbe6f0df", 128, &calibrator, Symmetry::Affine).unwrap()
 }
 
 const TEXT: &str = r##"eightfold calibration table 1
@@ -47,89 +35,44 @@ fn reads_what_a_person_may_have_edited() {
     let edited = "\n# mine\n  eightfold calibration table 1 # first\r\nsamples 128\ncalibrator by-hand\n\ttensor  \"x\"\t-1 +2.5e0# tight\nhash 0\nmodel m\n\n";
     let table: CalibrationTable = edited.parse().unwrap();
     assert_eq!((table.samples, table.calibrator.as_str()), (128, "by-hand"));
-    assert_eq!(
-        table.ranges["x"],
-        Range {
-            min: -1.0,
-            max: 2.5
-        }
-    );
+    assert_eq!(table.ranges["x"], Range { min: -1.0, max: 2.5 });
 }
 
 #[test]
 fn errors_name_the_line_and_what_was_expected() {
     let error = |from: &str, to: &str| {
         assert!(TEXT.contains(from));
-        TEXT.replacen(from, to, 1)
-            .parse::<CalibrationTable>()
-            .unwrap_err()
-            .to_string()
+        TEXT.replacen(from, to, 1).parse::<CalibrationTable>().unwrap_err().to_string()
     };
-    assert_eq!(
-        error("table 1", "table 2"),
-        "line 1: expected version 1, got 2"
-    );
+    assert_eq!(error("table 1", "table 2"), "line 1: expected version 1, got 2");
     assert_eq!(
         error("eightfold", "tensorrt"),
         "line 1: expected `eightfold calibration table` and its version, got `tensorrt`"
     );
-    assert_eq!(
-        error("samples 128", "samples many"),
-        "line 5: expected the number of samples, got `many`"
-    );
-    assert_eq!(
-        error("samples 128\n", ""),
-        "expected a line `samples`, got none"
-    );
-    assert_eq!(
-        error("hash d4", "hash d4 e5"),
-        "line 3: expected end of line, got `e5bccbe6f0df`"
-    );
+    assert_eq!(error("samples 128", "samples many"), "line 5: expected the number of samples, got `many`");
+    assert_eq!(error("samples 128\n", ""), "expected a line `samples`, got none");
+    assert_eq!(error("hash d4", "hash d4 e5"), "line 3: expected end of line, got `e5bccbe6f0df`");
     assert_eq!(
         error("hash", "hsah"),
         "line 3: expected `model`, `hash`, `calibrator`, `samples` or `tensor`, got `hsah`"
     );
-    assert_eq!(
-        error("hash d4bccbe6f0df", "samples 1"),
-        "line 5: expected `samples` once, got it on line 3 too"
-    );
-    assert_eq!(
-        error(" 6.25", ""),
-        "line 8: expected the range's upper end, got `end of line`"
-    );
-    assert_eq!(
-        error(" 6.25", " 6,25"),
-        "line 8: expected a finite number, got `6,25`"
-    );
-    assert_eq!(
-        error(" 6.25", " inf"),
-        "line 8: expected a finite number, got `inf`"
-    );
-    assert_eq!(
-        error(" 6.25", " 6.25 7"),
-        "line 8: expected end of line, got `7`"
-    );
+    assert_eq!(error("hash d4bccbe6f0df", "samples 1"), "line 5: expected `samples` once, got it on line 3 too");
+    assert_eq!(error(" 6.25", ""), "line 8: expected the range's upper end, got `end of line`");
+    assert_eq!(error(" 6.25", " 6,25"), "line 8: expected a finite number, got `6,25`");
+    assert_eq!(error(" 6.25", " inf"), "line 8: expected a finite number, got `inf`");
+    assert_eq!(error(" 6.25", " 6.25 7"), "line 8: expected end of line, got `7`");
     assert_eq!(
         error(" 0.0 6.25", " 1.0 6.25"),
         "line 8: tensor `/features/1/Conv:0`: expected min <= 0 <= max, got min 1.0 and max 6.25"
     );
-    assert_eq!(
-        error("#1\"", "#1"),
-        r#"line 9: expected a closing quote, got `"a \"b\" \\ é #1 -1e-30 3e38`"#
-    );
-    assert!(
-        error(r"\\ ", r"\q ")
-            .starts_with(r#"line 9: expected one of \" \\ \n \r \t \u{hex}, got "#)
-    );
+    assert_eq!(error("#1\"", "#1"), r#"line 9: expected a closing quote, got `"a \"b\" \\ é #1 -1e-30 3e38`"#);
+    assert!(error(r"\\ ", r"\q ").starts_with(r#"line 9: expected one of \" \\ \n \r \t \u{hex}, got "#));
     assert_eq!(
         error("tensor data", "tensor /features/1/Conv:0"),
         "line 10: expected `/features/1/Conv:0` once, got it on line 8 too"
     );
     assert_eq!(
-        "# nothing\n"
-            .parse::<CalibrationTable>()
-            .unwrap_err()
-            .to_string(),
+        "# nothing\n".parse::<CalibrationTable>().unwrap_err().to_string(),
         "expected a line `eightfold calibration table`, got none"
     );
 }
@@ -139,10 +82,7 @@ fn marks_that_do_not_show_are_escaped() {
     let mut table = table();
     table.model = "a\u{202e}b\u{feff}\u{2028}\n\u{1b}é\u{a0}".to_owned();
     let text = table.to_string();
-    assert!(
-        text.contains(r#"model "a\u{202e}b\u{feff}\u{2028}\n\u{1b}é\u{a0}""#),
-        "{text}"
-    );
+    assert!(text.contains(r#"model "a\u{202e}b\u{feff}\u{2028}\n\u{1b}é\u{a0}""#), "{text}");
     assert_eq!(text.parse(), Ok(table));
 }
 

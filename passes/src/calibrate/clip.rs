@@ -4,7 +4,9 @@
 //! worth keeping, and then finely around the best. Where the data has both signs, the two ends first shrink together and
 //! then in turns. Among equal costs the widest range wins.
 
-use super::{Range, Scheme};
+use eightfold_ir::quant::Symmetry;
+
+use super::Range;
 
 /// The ratio of neighbouring candidates: `2^(-1/16)`, 4.2 % apart. Written out: hosts differ in their `exp2`.
 const COARSE: f64 = 0.957_603_280_698_573_6;
@@ -17,11 +19,11 @@ const FINE_STEPS: i32 = 16;
 const TURNS: usize = 4;
 
 /// The range within `full` with the least `cost(min, max)`; a cost may be infinite, but never NaN.
-pub(super) fn least_cost(full: Range, scheme: Scheme, cost: impl Fn(f64, f64) -> f64) -> Range {
+pub(super) fn least_cost(full: Range, symmetry: Symmetry, cost: impl Fn(f64, f64) -> f64) -> Range {
     let (full_min, full_max) = (f64::from(full.min), f64::from(full.max));
     let both = shrink(1.0, |ratio| cost(ratio * full_min, ratio * full_max));
     let (mut low, mut high) = (both, both);
-    if scheme == Scheme::Affine && full.min < 0.0 && full.max > 0.0 {
+    if symmetry == Symmetry::Affine && full.min < 0.0 && full.max > 0.0 {
         for _ in 0..TURNS {
             let before = (low, high);
             high = shrink(high, |ratio| cost(low * full_min, ratio * full_max));
@@ -31,7 +33,7 @@ pub(super) fn least_cost(full: Range, scheme: Scheme, cost: impl Fn(f64, f64) ->
             }
         }
     }
-    Range::covering((low * full_min) as f32, (high * full_max) as f32, scheme)
+    Range::covering((low * full_min) as f32, (high * full_max) as f32, symmetry)
 }
 
 /// The ratio, at most 1, with the least `cost`; `current` if none is lower.

@@ -12,8 +12,10 @@
 //!   clipped ones at all. So at most [`MOST_CLIPPED`] of the values may go.
 //! - A step is never narrower than a bin, below which nothing would be left to measure.
 
+use eightfold_ir::quant::Symmetry;
+
 use super::clip::least_cost;
-use super::{Histogram, ObserveError, Observer, Range, Scheme};
+use super::{Histogram, ObserveError, Observer, Range, steps};
 
 /// The largest share of the values other than zero that may be clipped, both ends together.
 const MOST_CLIPPED: f64 = 1e-3;
@@ -29,13 +31,11 @@ impl Observer for Entropy {
         self.histogram.observe(values)
     }
 
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
         let (min, max) = self.histogram.extremes()?;
-        let full = Range::covering(min, max, scheme);
+        let full = Range::covering(min, max, symmetry);
         let mass = Mass::new(&self.histogram);
-        Ok(least_cost(full, scheme, |min, max| {
-            mass.divergence(min, max, scheme.steps() + 1)
-        }))
+        Ok(least_cost(full, symmetry, |min, max| mass.divergence(min, max, steps(symmetry) + 1)))
     }
 }
 
@@ -55,19 +55,10 @@ impl Mass {
         let mut sum = [0.0; 3];
         for &count in &counts {
             let count = count as f64;
-            sum = [
-                sum[0] + count,
-                sum[1] + f64::from(count > 0.0),
-                sum[2] + n_ln_n(count),
-            ];
+            sum = [sum[0] + count, sum[1] + f64::from(count > 0.0), sum[2] + n_ln_n(count)];
             sums.push(sum);
         }
-        Mass {
-            width: histogram.width(),
-            first_bin: first_bin as f64,
-            counts,
-            sums,
-        }
+        Mass { width: histogram.width(), first_bin: first_bin as f64, counts, sums }
     }
 
     /// The position in `counts` of the bin edge nearest to `value`; may lie outside.
@@ -80,10 +71,7 @@ impl Mass {
     }
 
     fn count(&self, bin: i64) -> f64 {
-        usize::try_from(bin)
-            .ok()
-            .and_then(|bin| self.counts.get(bin))
-            .map_or(0.0, |&count| count as f64)
+        usize::try_from(bin).ok().and_then(|bin| self.counts.get(bin)).map_or(0.0, |&count| count as f64)
     }
 
     /// The divergence of `codes` codes over `min..max`; infinite for a range that is out of the question.
@@ -98,17 +86,14 @@ impl Mass {
         let inside = total - clipped;
         // Sum of P ln P, in counts: the edge bins with what was moved into them, the others as they are.
         let (first, last) = (self.count(begin), self.count(end - 1));
-        let reference = self.below(end)[2] - self.below(begin)[2] + n_ln_n(first + below)
-            - n_ln_n(first)
+        let reference = self.below(end)[2] - self.below(begin)[2] + n_ln_n(first + below) - n_ln_n(first)
             + n_ln_n(last + above)
             - n_ln_n(last);
         let mut cross = 0.0;
         let mut levelled = 0.0;
         let mut lower = self.below(begin);
         for code in 1..=i64::from(codes) {
-            let upper = self.below(
-                begin + (2 * code * (end - begin) + i64::from(codes)) / (2 * i64::from(codes)),
-            );
+            let upper = self.below(begin + (2 * code * (end - begin) + i64::from(codes)) / (2 * i64::from(codes)));
             let (mass, mut used) = (upper[0] - lower[0], upper[1] - lower[1]);
             lower = upper;
             let moved = f64::from(code == 1) * below + f64::from(code == i64::from(codes)) * above;
@@ -131,9 +116,5 @@ impl Mass {
 
 /// `count * ln(count)`, and its limit at 0. The logarithm is not the host's, so that every host finds the same range.
 fn n_ln_n(count: f64) -> f64 {
-    if count > 0.0 {
-        count * libm::log(count)
-    } else {
-        0.0
-    }
+    if count > 0.0 { count * libm::log(count) } else { 0.0 }
 }

@@ -111,13 +111,7 @@ impl Histogram {
     ///
     /// Bin `i` covers `i * width` to `(i + 1) * width`. Zeros are in none.
     pub(super) fn bins(&self) -> (i64, Vec<u64>) {
-        let counts = self
-            .negative
-            .iter()
-            .rev()
-            .chain(&self.positive)
-            .copied()
-            .collect();
+        let counts = self.negative.iter().rev().chain(&self.positive).copied().collect();
         (-(self.negative.len() as i64), counts)
     }
 
@@ -131,26 +125,13 @@ impl Histogram {
         let (min, max) = self.extremes()?;
         let side = |bins: &Vec<u64>, sign: f64| -> Vec<(f64, f64, u64)> {
             let edge = |bin: usize| sign * bin as f64 * self.width();
-            let bins = bins
-                .iter()
-                .enumerate()
-                .map(|(bin, &count)| (edge(bin), edge(bin + 1), count));
+            let bins = bins.iter().enumerate().map(|(bin, &count)| (edge(bin), edge(bin + 1), count));
             bins.collect()
         };
         let negative = side(&self.negative, -1.0);
-        let cells = negative
-            .into_iter()
-            .rev()
-            .map(|(near, far, count)| (far, near, count));
-        let cells = cells
-            .chain([(0.0, 0.0, self.zeros)])
-            .chain(side(&self.positive, 1.0));
-        Ok(quantile(
-            cells,
-            q * self.count() as f64,
-            min.into(),
-            max.into(),
-        ))
+        let cells = negative.into_iter().rev().map(|(near, far, count)| (far, near, count));
+        let cells = cells.chain([(0.0, 0.0, self.zeros)]).chain(side(&self.positive, 1.0));
+        Ok(quantile(cells, q * self.count() as f64, min.into(), max.into()))
     }
 
     /// The magnitude below which the fraction `q` of all values lies; otherwise as [`Histogram::quantile`].
@@ -160,19 +141,11 @@ impl Histogram {
     pub fn magnitude_quantile(&self, q: f64) -> Result<f64, ObserveError> {
         let (min, max) = self.extremes()?;
         let largest = f64::from(max.max(-min));
-        let smallest = if min > 0.0 || max < 0.0 {
-            f64::from(min.abs().min(max.abs()))
-        } else {
-            0.0
-        };
+        let smallest = if min > 0.0 || max < 0.0 { f64::from(min.abs().min(max.abs())) } else { 0.0 };
         let count = |bins: &[u64], bin: usize| bins.get(bin).copied().unwrap_or(0);
         let cells = (0..Self::BINS).map(|bin| {
             let both = count(&self.positive, bin) + count(&self.negative, bin);
-            (
-                bin as f64 * self.width(),
-                (bin + 1) as f64 * self.width(),
-                both,
-            )
+            (bin as f64 * self.width(), (bin + 1) as f64 * self.width(), both)
         });
         let cells = [(0.0, 0.0, self.zeros)].into_iter().chain(cells);
         Ok(quantile(cells, q * self.count() as f64, smallest, largest))

@@ -2,7 +2,9 @@
 //!
 //! Nothing is clipped, so one outlier among millions of values sets the step for all of them.
 
-use super::{ObserveError, Observer, Range, Scheme, extremes};
+use eightfold_ir::quant::Symmetry;
+
+use super::{ObserveError, Observer, Range, extremes};
 
 /// The smallest and the largest value seen.
 #[derive(Debug, Default, Clone)]
@@ -19,8 +21,8 @@ impl Observer for MinMax {
         Ok(())
     }
 
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
         let (min, max) = self.seen.ok_or(ObserveError::Empty)?;
-        Ok(Range::covering(min, max, scheme))
+        Ok(Range::covering(min, max, symmetry))
     }
 }

@@ -6,7 +6,9 @@
 //! The default momentum is 0.9, MQBench's and Sparsebit's: after 128 samples the first weighs 10^-6. PyTorch's 0.99 is
 //! made for training runs; after 128 samples the first would still weigh 28 %.
 
-use super::{ObserveError, Observer, Range, Scheme, extremes};
+use eightfold_ir::quant::Symmetry;
+
+use super::{ObserveError, Observer, Range, extremes};
 
 /// Each sample's smallest and largest value, averaged exponentially over the samples.
 #[derive(Debug, Clone)]
@@ -19,10 +21,7 @@ pub struct MovingAverage {
 impl MovingAverage {
     /// An average in which the past weighs `momentum` against one new sample; the first sample starts it.
     pub fn new(momentum: f32) -> Self {
-        MovingAverage {
-            momentum: momentum.into(),
-            average: None,
-        }
+        MovingAverage { momentum: momentum.into(), average: None }
     }
 }
 
@@ -41,8 +40,8 @@ impl Observer for MovingAverage {
         Ok(())
     }
 
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
         let (min, max) = self.average.ok_or(ObserveError::Empty)?;
-        Ok(Range::covering(min as f32, max as f32, scheme))
+        Ok(Range::covering(min as f32, max as f32, symmetry))
     }
 }

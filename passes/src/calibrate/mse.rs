@@ -4,8 +4,10 @@
 //! each taken at its midpoint, for the very grid that scale and zero point will span (zero point rounded to an integer).
 //! Zeros are exact in every grid and count for nothing.
 
+use eightfold_ir::quant::Symmetry;
+
 use super::clip::least_cost;
-use super::{Histogram, ObserveError, Observer, Range, Scheme};
+use super::{Histogram, ObserveError, Observer, Range, steps};
 
 /// The range with the least mean squared error.
 #[derive(Debug, Default, Clone)]
@@ -18,13 +20,11 @@ impl Observer for Mse {
         self.histogram.observe(values)
     }
 
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
         let (min, max) = self.histogram.extremes()?;
-        let full = Range::covering(min, max, scheme);
+        let full = Range::covering(min, max, symmetry);
         let moments = Moments::new(&self.histogram);
-        Ok(least_cost(full, scheme, |min, max| {
-            moments.squared_error(min, max, scheme.steps())
-        }))
+        Ok(least_cost(full, symmetry, |min, max| moments.squared_error(min, max, steps(symmetry))))
     }
 }
 
@@ -43,18 +43,10 @@ impl Moments {
         let mut sum = [0.0; 3];
         for (bin, count) in (first_bin..).zip(counts) {
             let (midpoint, count) = (bin as f64 + 0.5, count as f64);
-            sum = [
-                sum[0] + count,
-                sum[1] + count * midpoint,
-                sum[2] + count * midpoint * midpoint,
-            ];
+            sum = [sum[0] + count, sum[1] + count * midpoint, sum[2] + count * midpoint * midpoint];
             sums.push(sum);
         }
-        Moments {
-            width: histogram.width(),
-            first_bin: first_bin as f64,
-            sums,
-        }
+        Moments { width: histogram.width(), first_bin: first_bin as f64, sums }
     }
 
     /// The sums over the bins whose midpoint is below `place`, in widths.
@@ -76,16 +68,8 @@ impl Moments {
         for code in 0..=steps {
             let level = (f64::from(code) - zero_point) * step;
             // The outermost codes take all that lies beyond them: that is clipping.
-            let upper = if code == steps {
-                self.below(f64::INFINITY)
-            } else {
-                self.below(level + 0.5 * step)
-            };
-            let [count, sum, squares] = [
-                upper[0] - lower[0],
-                upper[1] - lower[1],
-                upper[2] - lower[2],
-            ];
+            let upper = if code == steps { self.below(f64::INFINITY) } else { self.below(level + 0.5 * step) };
+            let [count, sum, squares] = [upper[0] - lower[0], upper[1] - lower[1], upper[2] - lower[2]];
             // A difference of near-equal numbers: it may come out a hair below zero.
             error += (squares - 2.0 * level * sum + level * level * count).max(0.0);
             lower = upper;

@@ -3,7 +3,9 @@
 //! Of the share that is cut off, half goes at either end (one-sided data too: a ReLU's lower end is zero whatever is
 //! cut there), or all of it from the largest magnitudes where the range is symmetric.
 
-use super::{Histogram, ObserveError, Observer, Range, Scheme};
+use eightfold_ir::quant::Symmetry;
+
+use super::{Histogram, ObserveError, Observer, Range};
 
 /// The given percentage of the values, outermost ones left out.
 #[derive(Debug, Clone)]
@@ -15,10 +17,7 @@ pub struct Percentile {
 impl Percentile {
     /// An observer that keeps `percentage` % of the values.
     pub fn new(percentage: f64) -> Self {
-        Percentile {
-            kept: percentage / 100.0,
-            histogram: Histogram::default(),
-        }
+        Percentile { kept: percentage / 100.0, histogram: Histogram::default() }
     }
 }
 
@@ -27,20 +26,17 @@ impl Observer for Percentile {
         self.histogram.observe(values)
     }
 
-    fn range(&self, scheme: Scheme) -> Result<Range, ObserveError> {
-        let (min, max) = match scheme {
-            Scheme::Affine => {
+    fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
+        let (min, max) = match symmetry {
+            Symmetry::Affine => {
                 let cut = (1.0 - self.kept) / 2.0;
-                (
-                    self.histogram.quantile(cut)?,
-                    self.histogram.quantile(1.0 - cut)?,
-                )
+                (self.histogram.quantile(cut)?, self.histogram.quantile(1.0 - cut)?)
             }
-            Scheme::Symmetric => {
+            Symmetry::Symmetric => {
                 let magnitude = self.histogram.magnitude_quantile(self.kept)?;
                 (-magnitude, magnitude)
             }
         };
-        Ok(Range::covering(min as f32, max as f32, scheme))
+        Ok(Range::covering(min as f32, max as f32, symmetry))
     }
 }

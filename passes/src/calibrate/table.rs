@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CalibrateError, Calibrator, Range, Scheme};
+use eightfold_ir::quant::Symmetry;
+
+use super::{CalibrateError, Calibrator, Range};
 
 /// The version of the text form that this module reads and writes.
 const VERSION: u32 = 1;
@@ -51,14 +53,14 @@ impl CalibrationTable {
         hash: &str,
         samples: u64,
         calibrator: &Calibrator,
-        scheme: Scheme,
+        symmetry: Symmetry,
     ) -> Result<Self, CalibrateError> {
         Ok(CalibrationTable {
             model: model.to_owned(),
             hash: hash.to_owned(),
             calibrator: calibrator.observer_name().to_owned(),
             samples,
-            ranges: calibrator.ranges(scheme)?,
+            ranges: calibrator.ranges(symmetry)?,
         })
     }
 }
@@ -131,9 +133,7 @@ pub enum TableError {
         got: String,
     },
     /// A range runs backwards, or leaves out zero, which must have a code of its own.
-    #[error(
-        "line {line}: tensor `{tensor}`: expected min <= 0 <= max, got min {min:?} and max {max:?}"
-    )]
+    #[error("line {line}: tensor `{tensor}`: expected min <= 0 <= max, got min {min:?} and max {max:?}")]
     Range {
         /// The line, from 1.
         line: usize,
@@ -166,63 +166,34 @@ impl FromStr for CalibrationTable {
     type Err = TableError;
 
     fn from_str(text: &str) -> Result<Self, TableError> {
-        let mut lines = (1..)
-            .zip(text.lines())
-            .filter_map(|(line, text)| Line::new(line, text).transpose());
-        lines
-            .next()
-            .ok_or(TableError::Missing { keyword: TITLE })??
-            .title()?;
+        let mut lines = (1..).zip(text.lines()).filter_map(|(line, text)| Line::new(line, text).transpose());
+        lines.next().ok_or(TableError::Missing { keyword: TITLE })??.title()?;
         let mut header: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
         let mut ranges = BTreeMap::new();
         let mut tensor_lines: BTreeMap<String, usize> = BTreeMap::new();
         for line in lines {
             let mut line = line?;
             let keyword = line.keyword()?;
-            let name = line.word(if keyword == "tensor" {
-                "a tensor name"
-            } else {
-                "a value"
-            })?;
+            let name = line.word(if keyword == "tensor" { "a tensor name" } else { "a value" })?;
             let number = line.number;
             if keyword == "tensor" {
-                let (min, max) = (
-                    line.float("the range's lower end")?,
-                    line.float("the range's upper end")?,
-                );
+                let (min, max) = (line.float("the range's lower end")?, line.float("the range's upper end")?);
                 line.end()?;
                 if !(min <= 0.0 && max >= 0.0) {
-                    return Err(TableError::Range {
-                        line: number,
-                        tensor: name,
-                        min,
-                        max,
-                    });
+                    return Err(TableError::Range { line: number, tensor: name, min, max });
                 }
                 if let Some(first) = tensor_lines.insert(name.clone(), number) {
-                    return Err(TableError::Duplicate {
-                        line: number,
-                        first,
-                        what: name,
-                    });
+                    return Err(TableError::Duplicate { line: number, first, what: name });
                 }
                 ranges.insert(name, Range { min, max });
             } else {
                 line.end()?;
                 if let Some((first, _)) = header.insert(keyword, (number, name)) {
-                    return Err(TableError::Duplicate {
-                        line: number,
-                        first,
-                        what: keyword.to_owned(),
-                    });
+                    return Err(TableError::Duplicate { line: number, first, what: keyword.to_owned() });
                 }
             }
         }
-        let mut take = |keyword| {
-            header
-                .remove(keyword)
-                .ok_or(TableError::Missing { keyword })
-        };
+        let mut take = |keyword| header.remove(keyword).ok_or(TableError::Missing { keyword });
         let (model, hash, calibrator) = (take("model")?.1, take("hash")?.1, take("calibrator")?.1);
         let (line, samples) = take("samples")?;
         let samples = samples.parse().map_err(|_| TableError::Syntax {
@@ -230,13 +201,7 @@ impl FromStr for CalibrationTable {
             expected: "the number of samples",
             got: samples.clone(),
         })?;
-        Ok(CalibrationTable {
-            model,
-            hash,
-            calibrator,
-            samples,
-            ranges,
-        })
+        Ok(CalibrationTable { model, hash, calibrator, samples, ranges })
     }
 }
 
@@ -259,33 +224,22 @@ impl Line {
                     got: rest.to_owned(),
                 })?,
                 None => {
-                    let end = rest
-                        .find(|c: char| c.is_whitespace() || c == '#')
-                        .unwrap_or(rest.len());
+                    let end = rest.find(|c: char| c.is_whitespace() || c == '#').unwrap_or(rest.len());
                     (rest[..end].to_owned(), &rest[end..])
                 }
             };
             words.push(word);
             rest = after.trim_start();
         }
-        Ok((!words.is_empty()).then(|| Line {
-            number,
-            words: words.into_iter(),
-        }))
+        Ok((!words.is_empty()).then(|| Line { number, words: words.into_iter() }))
     }
 
     fn syntax(&self, expected: &'static str, got: String) -> TableError {
-        TableError::Syntax {
-            line: self.number,
-            expected,
-            got,
-        }
+        TableError::Syntax { line: self.number, expected, got }
     }
 
     fn word(&mut self, expected: &'static str) -> Result<String, TableError> {
-        self.words
-            .next()
-            .ok_or_else(|| self.syntax(expected, "end of line".to_owned()))
+        self.words.next().ok_or_else(|| self.syntax(expected, "end of line".to_owned()))
     }
 
     fn title(mut self) -> Result<(), TableError> {
@@ -298,10 +252,7 @@ impl Line {
         }
         let got = self.word(expected)?;
         if got != VERSION.to_string() {
-            return Err(TableError::Version {
-                line: self.number,
-                got,
-            });
+            return Err(TableError::Version { line: self.number, got });
         }
         self.end()
     }
@@ -309,9 +260,7 @@ impl Line {
     fn keyword(&mut self) -> Result<&'static str, TableError> {
         let expected = "`model`, `hash`, `calibrator`, `samples` or `tensor`";
         let got = self.word(expected)?;
-        let keyword = ["model", "hash", "calibrator", "samples", "tensor"]
-            .into_iter()
-            .find(|&keyword| keyword == got);
+        let keyword = ["model", "hash", "calibrator", "samples", "tensor"].into_iter().find(|&keyword| keyword == got);
         keyword.ok_or_else(|| self.syntax(expected, got))
     }
 
@@ -346,16 +295,10 @@ fn unquote(quoted: &str) -> Result<(String, &str), &'static str> {
                 'r' => '\r',
                 't' => '\t',
                 'u' => {
-                    let (hex, after) = chars
-                        .as_str()
-                        .strip_prefix('{')
-                        .and_then(|s| s.split_once('}'))
-                        .ok_or(ESCAPE)?;
+                    let (hex, after) =
+                        chars.as_str().strip_prefix('{').and_then(|s| s.split_once('}')).ok_or(ESCAPE)?;
                     chars = after.chars();
-                    u32::from_str_radix(hex, 16)
-                        .ok()
-                        .and_then(char::from_u32)
-                        .ok_or(ESCAPE)?
+                    u32::from_str_radix(hex, 16).ok().and_then(char::from_u32).ok_or(ESCAPE)?
                 }
                 _ => return Err(ESCAPE),
             }),
