@@ -1,0 +1,398 @@
+//! Data for calibration and evaluation: samples that fit a model's inputs, and their labels.
+//!
+//! Three forms are read: a .npz file (an array for each input, and `labels`), a .npy file (for a model with one input), and
+//! a folder of images with `labels.csv` and a [`Preprocess`] line. The order of samples is that of the data, always.
+//!
+//! Invariants: a sample's tensors have exactly the types and shapes of the inputs; nothing is converted silently, and no
+//! NaN or infinity passes. Arrays are held in memory as they are; images are read one at a time.
+
+mod error;
+mod image_folder;
+mod input_arguments;
+mod npy;
+mod npz;
+mod preprocess;
+
+use std::path::{Path, PathBuf};
+
+use eightfold_ir::{DType, Data, Shape, Tensor};
+
+use self::error::list;
+use self::image_folder::ImageFolder;
+use self::npy::Array;
+use self::npz::{Npz, read_npy_array};
+
+pub use self::error::DatasetError;
+pub use self::input_arguments::read_inputs;
+pub use self::npz::{read_npy, read_npz, write_npy, write_npz};
+pub use self::preprocess::{ImageSizeError, Preprocess, PreprocessError};
+
+/// The name of the array that holds the labels.
+const LABELS: &str = "labels";
+
+/// An input of a model, which data must fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputSpec {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    pub dtype: DType,
+    /// Its extents, with the batch axis.
+    pub shape: Shape,
+}
+
+impl InputSpec {
+    /// An input of that name, type and shape.
+    pub fn new(name: impl Into<String>, dtype: DType, shape: &[usize]) -> Self {
+        InputSpec { name: name.into(), dtype, shape: Shape::new(shape) }
+    }
+
+    /// Checks that a tensor read from `file` can be fed to this input.
+    fn check(&self, tensor: &Tensor, file: &Path) -> Result<(), DatasetError> {
+        self.check_type(tensor.dtype(), file)?;
+        if *tensor.shape() != self.shape {
+            let (expected, got) = (self.shape.to_string(), tensor.shape().to_string());
+            return Err(DatasetError::Shape { file: file.to_owned(), array: self.name.clone(), expected, got });
+        }
+        self.check_finite(tensor.bytes(), 0, file)
+    }
+
+    fn check_type(&self, got: DType, file: &Path) -> Result<(), DatasetError> {
+        if got == self.dtype {
+            return Ok(());
+        }
+        let expected = self.dtype.to_string();
+        Err(DatasetError::ElementType { file: file.to_owned(), array: self.name.clone(), expected, got })
+    }
+
+    /// Checks that bytes of this input's type hold finite numbers only.
+    fn check_finite(&self, bytes: &[u8], sample: usize, file: &Path) -> Result<(), DatasetError> {
+        match first_not_finite(bytes, self.dtype) {
+            None => Ok(()),
+            Some(got) => Err(DatasetError::NotFinite { file: file.to_owned(), array: self.name.clone(), sample, got }),
+        }
+    }
+}
+
+fn first_not_finite(bytes: &[u8], dtype: DType) -> Option<f64> {
+    fn first<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Option<f64> {
+        let (elements, _) = bytes.as_chunks();
+        elements.iter().map(|&element| number(element)).find(|number| !number.is_finite())
+    }
+    match dtype {
+        DType::F32 => first(bytes, |b| f32::from_le_bytes(b).into()),
+        DType::F64 => first(bytes, f64::from_le_bytes),
+        DType::F16 => first(bytes, |b| half::f16::from_le_bytes(b).into()),
+        DType::Bf16 => first(bytes, |b| half::bf16::from_le_bytes(b).into()),
+        _ => None,
+    }
+}
+
+/// How to read data.
+#[derive(Debug, Clone, Default)]
+pub struct DatasetOptions {
+    /// What to do to images; required for them, and for nothing else.
+    pub preprocess: Option<Preprocess>,
+    /// Added to each label: 1 for models whose class 0 is the background.
+    pub label_offset: i64,
+}
+
+/// One run of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// A tensor for each input, in the order of the inputs.
+    pub inputs: Vec<Tensor>,
+    /// The class of each row of the batch that is data; empty if the data has no labels.
+    pub labels: Vec<i64>,
+    /// The number of rows, from the first, that are data. The last batch may have fewer than the model takes; its last
+    /// row is then repeated.
+    pub rows: usize,
+}
+
+/// Samples that fit the inputs of a model.
+///
+/// With an input of shape `[B, …]`, an array of shape `[N, …]` gives sample `i` as its rows `i * B` to `(i + 1) * B`, and
+/// an array of shape `[N, B, …]` its row `i`. An image is a row.
+///
+/// # Examples
+/// ```
+/// use eightfold::dataset::{Dataset, DatasetOptions, InputSpec, write_npz};
+/// use eightfold_ir::{DType, Tensor};
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("data.npz");
+/// let x = Tensor::f32(&[3, 2], &[0.0, 0.1, 1.0, 1.1, 2.0, 2.1]);
+/// write_npz(&file, [("x", &x), ("labels", &Tensor::int(DType::I64, &[3], &[7, 8, 9]))])?;
+///
+/// let data = Dataset::open(&file, &[InputSpec::new("x", DType::F32, &[1, 2])], &DatasetOptions::default())?;
+/// assert_eq!((data.len(), data.labels()), (3, Some(&[7, 8, 9][..])));
+/// assert_eq!(data.sample(1)?.inputs, [Tensor::f32(&[1, 2], &[1.0, 1.1])]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    inputs: Vec<InputSpec>,
+    source: Source,
+    labels: Option<Vec<i64>>,
+    /// The number of rows: images, or array rows of the first input.
+    rows: usize,
+    /// Rows a sample takes.
+    batch: usize,
+}
+
+#[derive(Debug)]
+enum Source {
+    Arrays(Vec<Rows>),
+    Images(ImageFolder),
+}
+
+/// An array cut along its first axis.
+#[derive(Debug)]
+struct Rows {
+    bytes: Vec<u8>,
+    count: usize,
+    /// How many rows make a sample.
+    per_sample: usize,
+}
+
+impl Rows {
+    fn samples(&self) -> usize {
+        self.count.div_ceil(self.per_sample)
+    }
+
+    /// A sample's bytes; the last row is repeated where rows run out.
+    fn sample(&self, index: usize) -> Vec<u8> {
+        let size = self.bytes.len() / self.count;
+        let begin = index * self.per_sample;
+        let end = (begin + self.per_sample).min(self.count);
+        let mut bytes = self.bytes[begin * size..end * size].to_vec();
+        for _ in end - begin..self.per_sample {
+            bytes.extend_from_slice(&self.bytes[(self.count - 1) * size..]);
+        }
+        bytes
+    }
+}
+
+impl Dataset {
+    /// Opens data for a model with these inputs.
+    ///
+    /// # Errors
+    /// The data cannot be read, does not fit the inputs, or is empty. What concerns one image or the numbers in one
+    /// sample is found when that sample is read.
+    pub fn open(path: &Path, inputs: &[InputSpec], options: &DatasetOptions) -> Result<Self, DatasetError> {
+        let file = || path.to_owned();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() && ImageFolder::is_at(path) {
+            let preprocess = options.preprocess.as_ref().ok_or_else(|| DatasetError::NoPreprocess { file: file() })?;
+            return Self::images(path, inputs, preprocess, options.label_offset);
+        }
+        if options.preprocess.is_some() {
+            return Err(DatasetError::UnusedPreprocess { file: file() });
+        }
+        let data = if path.is_dir() || !matches!(extension, Some("npz" | "npy")) {
+            // A name that does not exist is better told so than that its form is unknown.
+            std::fs::metadata(path).map_err(|source| DatasetError::Read { file: file(), source })?;
+            return Err(DatasetError::Form { file: file() });
+        } else if extension == Some("npy") {
+            let input = only_input(path, inputs)?;
+            Self::arrays(path, inputs, vec![cut(read_npy_array(path)?, input, path)?], None)?
+        } else {
+            Self::npz(path, inputs, options.label_offset)?
+        };
+        if data.is_empty() { Err(DatasetError::Empty { file: file() }) } else { Ok(data) }
+    }
+
+    fn npz(path: &Path, inputs: &[InputSpec], label_offset: i64) -> Result<Self, DatasetError> {
+        let mut npz = Npz::open(path)?;
+        let mut arrays = Vec::new();
+        for input in inputs {
+            let array = npz.array(&input.name)?.ok_or_else(|| DatasetError::MissingArray {
+                file: path.to_owned(),
+                expected: list(inputs.iter().map(|input| &input.name)),
+                got: list(npz.names()),
+            })?;
+            arrays.push(cut(array, input, path)?);
+        }
+        // An input may itself be called so.
+        let labels = if inputs.iter().any(|input| input.name == LABELS) { None } else { npz.array(LABELS)? };
+        let labels = labels.map(|array| integers(array, label_offset, path)).transpose()?;
+        Self::arrays(path, inputs, arrays, labels)
+    }
+
+    fn arrays(
+        path: &Path,
+        inputs: &[InputSpec],
+        arrays: Vec<Rows>,
+        labels: Option<Vec<i64>>,
+    ) -> Result<Self, DatasetError> {
+        let (Some(first), Some(first_input)) = (arrays.first(), inputs.first()) else {
+            return Err(DatasetError::Empty { file: path.to_owned() });
+        };
+        let mismatch = |array: &str, expected, got| {
+            let (array, first) = (array.to_owned(), first_input.name.clone());
+            DatasetError::SampleCount { file: path.to_owned(), array, first, expected, got }
+        };
+        for (rows, input) in arrays.iter().zip(inputs) {
+            if rows.samples() != first.samples() {
+                return Err(mismatch(&input.name, first.samples(), rows.samples()));
+            }
+        }
+        // In an array `[N, B, …]` a row is a whole batch, and each of its own rows has a label.
+        let batch = first_input.shape.first().copied().unwrap_or(1).max(1);
+        let rows = if first.per_sample == 1 { first.count * batch } else { first.count };
+        if let Some(labels) = &labels
+            && labels.len() != rows
+        {
+            return Err(mismatch(LABELS, rows, labels.len()));
+        }
+        let (path, inputs) = (path.to_owned(), inputs.to_vec());
+        Ok(Dataset { path, inputs, source: Source::Arrays(arrays), labels, rows, batch })
+    }
+
+    fn images(
+        path: &Path,
+        inputs: &[InputSpec],
+        preprocess: &Preprocess,
+        label_offset: i64,
+    ) -> Result<Self, DatasetError> {
+        let input = only_input(path, inputs)?;
+        input.check_type(preprocess.dtype(), path)?;
+        let folder = ImageFolder::open(path, preprocess)?;
+        if let Some(shape) = preprocess.shape() {
+            check_row(&shape, input, path)?;
+        }
+        if folder.images.is_empty() {
+            return Err(DatasetError::Empty { file: path.to_owned() });
+        }
+        let labels = folder
+            .labels
+            .as_ref()
+            .map(|labels| labels.iter().map(|&label| label.saturating_add(label_offset)).collect());
+        let (rows, batch) = (folder.images.len(), input.shape[0]);
+        let source = Source::Images(folder);
+        Ok(Dataset { path: path.to_owned(), inputs: inputs.to_vec(), source, labels, rows, batch })
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.rows.div_ceil(self.batch)
+    }
+
+    /// Whether there are no samples; false for all data that could be opened.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The inputs that the samples fit.
+    pub fn inputs(&self) -> &[InputSpec] {
+        &self.inputs
+    }
+
+    /// The label of each row of all samples, offset included.
+    pub fn labels(&self) -> Option<&[i64]> {
+        self.labels.as_deref()
+    }
+
+    /// Reads a sample, from 0; panics if there are not as many.
+    ///
+    /// # Errors
+    /// A number is not finite, or a file cannot be read or does not fit.
+    pub fn sample(&self, index: usize) -> Result<Sample, DatasetError> {
+        assert!(index < self.len(), "sample {index} of {}", self.len());
+        let inputs = match &self.source {
+            Source::Arrays(arrays) => {
+                let samples = arrays.iter().zip(&self.inputs);
+                samples
+                    .map(|(array, input)| self.tensor(input, array.sample(index), index))
+                    .collect::<Result<_, _>>()?
+            }
+            Source::Images(folder) => vec![self.batch_of_images(folder, index)?],
+        };
+        let begin = index * self.batch;
+        let end = (begin + self.batch).min(self.rows);
+        let labels = self.labels.as_ref().map_or(Vec::new(), |labels| labels[begin..end].to_vec());
+        Ok(Sample { inputs, labels, rows: end - begin })
+    }
+
+    /// All samples, in order, each read when it is asked for.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Sample, DatasetError>> + '_ {
+        (0..self.len()).map(|index| self.sample(index))
+    }
+
+    fn batch_of_images(&self, folder: &ImageFolder, sample: usize) -> Result<Tensor, DatasetError> {
+        let input = &self.inputs[0];
+        let mut bytes = Vec::with_capacity(input.shape.elements() * input.dtype.byte_size());
+        for row in sample * self.batch..(sample + 1) * self.batch {
+            let image = row.min(self.rows - 1);
+            let (row, shape) = folder.load(image)?;
+            check_row(&shape, input, &folder.images[image])?;
+            bytes.extend(row);
+        }
+        self.tensor(input, bytes, sample)
+    }
+
+    fn tensor(&self, input: &InputSpec, bytes: Vec<u8>, sample: usize) -> Result<Tensor, DatasetError> {
+        input.check_finite(&bytes, sample, &self.path)?;
+        Ok(Tensor::new(input.dtype, input.shape.clone(), bytes).expect("a sample is as large as the input"))
+    }
+}
+
+/// The one input that data without names can be for.
+fn only_input<'a>(path: &Path, inputs: &'a [InputSpec]) -> Result<&'a InputSpec, DatasetError> {
+    match inputs {
+        [input] => Ok(input),
+        _ => Err(DatasetError::OneInput { file: path.to_owned(), got: list(inputs.iter().map(|input| &input.name)) }),
+    }
+}
+
+/// Checks that a batch of images of this shape makes up the input.
+fn check_row(shape: &[usize; 3], input: &InputSpec, file: &Path) -> Result<(), DatasetError> {
+    if input.shape.get(1..) == Some(&shape[..]) && input.shape[0] > 0 {
+        return Ok(());
+    }
+    let (file, array) = (file.to_owned(), input.name.clone());
+    Err(DatasetError::Shape { file, array, expected: input.shape.to_string(), got: with_count("N", shape) })
+}
+
+/// Finds how an array gives samples of an input.
+fn cut(array: Array, input: &InputSpec, path: &Path) -> Result<Rows, DatasetError> {
+    input.check_type(array.dtype, path)?;
+    let shape: &[usize] = &input.shape;
+    let per_sample = match (&array.shape[..], shape) {
+        ([_, row @ ..], shape) if row == shape => Some(1),
+        ([_, row @ ..], [batch, rest @ ..]) if row == rest && *batch > 0 => Some(*batch),
+        _ => None,
+    };
+    let Some(per_sample) = per_sample else {
+        let mut expected = with_count("N", shape);
+        if let [_, row @ ..] = shape {
+            expected = format!("{} or {expected}", with_count("N", row));
+        }
+        let (file, array, got) = (path.to_owned(), input.name.clone(), Shape::new(&array.shape).to_string());
+        return Err(DatasetError::Shape { file, array, expected, got });
+    };
+    let count = array.shape[0];
+    if count == 0 || array.bytes.is_empty() {
+        return Err(DatasetError::Empty { file: path.to_owned() });
+    }
+    Ok(Rows { bytes: array.bytes, count, per_sample })
+}
+
+/// `Nx3x224x224`.
+fn with_count(count: &str, shape: &[usize]) -> String {
+    if shape.is_empty() { count.to_owned() } else { format!("{count}x{}", Shape::new(shape)) }
+}
+
+fn integers(array: Array, offset: i64, path: &Path) -> Result<Vec<i64>, DatasetError> {
+    let got = array.dtype;
+    match array.into_tensor().data() {
+        Data::Int(labels) if got.is_integer() => {
+            Ok(labels.into_iter().map(|label| label.saturating_add(offset)).collect())
+        }
+        _ => {
+            let (file, expected) = (path.to_owned(), "an integer".to_owned());
+            Err(DatasetError::ElementType { file, array: LABELS.to_owned(), expected, got })
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A folder of images, with their classes in `labels.csv`.
+//!
+//! The table has the columns `file`, relative to the folder, and `class_index`; others are ignored, and its rows are the
+//! samples in their order. A folder without a table is read in the order of file names, without labels. Images are
+//! decoded when they are asked for, one at a time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::{DatasetError, list};
+use super::preprocess::Preprocess;
+
+const TABLE: &str = "labels.csv";
+const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
+
+/// The images of a folder, and what is to be done to them.
+#[derive(Debug)]
+pub(super) struct ImageFolder {
+    pub(super) images: Vec<PathBuf>,
+    /// One for each image, as the table has them.
+    pub(super) labels: Option<Vec<i64>>,
+    pub(super) preprocess: Preprocess,
+}
+
+impl ImageFolder {
+    /// Whether a folder is one of images.
+    pub(super) fn is_at(folder: &Path) -> bool {
+        folder.join(TABLE).is_file() || image_files(folder).is_ok_and(|images| !images.is_empty())
+    }
+
+    pub(super) fn open(folder: &Path, preprocess: &Preprocess) -> Result<Self, DatasetError> {
+        let table = folder.join(TABLE);
+        let (images, labels) = if table.is_file() {
+            let (images, labels) = read_table(folder, table)?;
+            (images, Some(labels))
+        } else {
+            let images = image_files(folder);
+            (images.map_err(|source| DatasetError::Read { file: folder.to_owned(), source })?, None)
+        };
+        Ok(ImageFolder { images, labels, preprocess: preprocess.clone() })
+    }
+
+    /// An image's bytes after preprocessing, and their shape.
+    pub(super) fn load(&self, index: usize) -> Result<(Vec<u8>, [usize; 3]), DatasetError> {
+        let file = &self.images[index];
+        let image = image::ImageReader::open(file)
+            .and_then(image::ImageReader::with_guessed_format)
+            .map_err(|source| DatasetError::Read { file: file.clone(), source })?
+            .decode()
+            .map_err(|source| DatasetError::Image { file: file.clone(), source })?
+            .into_rgb8();
+        self.preprocess.apply(&image).map_err(|source| DatasetError::ImageSize { file: file.clone(), source })
+    }
+}
+
+/// The images in a folder, in the order of their names.
+fn image_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.path();
+        let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if EXTENSIONS.contains(&extension.as_str()) {
+            images.push(file);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+fn read_table(folder: &Path, table: PathBuf) -> Result<(Vec<PathBuf>, Vec<i64>), DatasetError> {
+    let csv_error = |source| DatasetError::Csv { file: table.clone(), source };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(csv_error)?;
+    let columns = reader.headers().map_err(csv_error)?.clone();
+    let column = |expected: &'static str| {
+        // Spreadsheets put a byte order mark before the first column.
+        let position = columns.iter().position(|column| column.trim_start_matches('\u{feff}') == expected);
+        position.ok_or_else(|| DatasetError::MissingColumn { file: table.clone(), expected, got: list(&columns) })
+    };
+    let (file_column, class_column) = (column("file")?, column("class_index")?);
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record.map_err(csv_error)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |column, expected| {
+            let got = record.get(column).unwrap_or_default();
+            (got, DatasetError::Cell { file: table.clone(), line, expected, got: got.to_owned() })
+        };
+        let (name, error) = cell(file_column, "the name of a file in the same folder");
+        let image = folder.join(name);
+        // Now, rather than after an hour of calibration.
+        if name.is_empty() || !image.is_file() {
+            return Err(error);
+        }
+        let (class, error) = cell(class_column, "an integer");
+        labels.push(class.parse().map_err(|_| error)?);
+        images.push(image);
+    }
+    Ok((images, labels))
+}

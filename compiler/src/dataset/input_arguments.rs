@@ -1,0 +1,59 @@
+//! The tensors that a command line names, one for each input of a model.
+
+use std::path::Path;
+
+use eightfold_ir::Tensor;
+
+use super::InputSpec;
+use super::error::{DatasetError, list};
+use super::npz::{read_npy, read_npz};
+
+/// Reads what follows each `--input` and brings it into the order of the model's inputs.
+///
+/// An argument is `NAME=FILE.npy`, or `FILE.npz` with an array for each name. Types and
+/// shapes must be those of the inputs.
+///
+/// # Errors
+/// An argument, a name, a type or a shape is wrong, a number is not finite, or a file cannot be read.
+pub fn read_inputs(arguments: &[String], inputs: &[InputSpec]) -> Result<Vec<Tensor>, DatasetError> {
+    let mut given: Vec<Vec<(&Path, Tensor)>> = vec![Vec::new(); inputs.len()];
+    let mut give = |name: &str, file, tensor| {
+        let position = inputs.iter().position(|input| input.name == name);
+        let position = position.ok_or_else(|| DatasetError::InputName {
+            expected: list(inputs.iter().map(|input| &input.name)),
+            got: name.to_owned(),
+        })?;
+        given[position].push((file, tensor));
+        Ok::<(), DatasetError>(())
+    };
+    for argument in arguments {
+        // Names and paths may both contain `=`: the names that exist decide, the longest first.
+        let named = |input: &&InputSpec| argument.strip_prefix(&input.name).is_some_and(|rest| rest.starts_with('='));
+        let known = inputs.iter().filter(named).max_by_key(|input| input.name.len());
+        let split = match known {
+            Some(input) => Some((input.name.as_str(), &argument[input.name.len() + 1..])),
+            None => argument.split_once('='),
+        };
+        let (name, file) = split.map_or((None, argument.as_str()), |(name, file)| (Some(name), file));
+        let file = Path::new(file);
+        match (name, file.extension().and_then(|extension| extension.to_str())) {
+            (Some(name), Some("npy")) => give(name, file, read_npy(file)?)?,
+            (None, Some("npz")) => {
+                for (name, tensor) in read_npz(file)? {
+                    give(&name, file, tensor)?;
+                }
+            }
+            _ => return Err(DatasetError::InputArgument { got: argument.clone() }),
+        }
+    }
+    let mut tensors = Vec::new();
+    for (input, mut given) in inputs.iter().zip(given) {
+        let count = given.len();
+        let (Some((file, tensor)), 1) = (given.pop(), count) else {
+            return Err(DatasetError::InputCount { name: input.name.clone(), count });
+        };
+        input.check(&tensor, file)?;
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}

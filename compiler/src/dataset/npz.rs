@@ -1,0 +1,119 @@
+//! NumPy's .npz format: a zip archive of .npy files, stored or deflated.
+//!
+//! Archives are written stored, without dates: equal tensors are equal files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use eightfold_ir::Tensor;
+use zip::result::ZipError;
+use zip::write::FileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use super::error::DatasetError;
+use super::npy::{self, Array, NpyError};
+use crate::output_file::write_file;
+
+/// An open .npz file.
+pub(super) struct Npz {
+    file: PathBuf,
+    archive: ZipArchive<BufReader<File>>,
+}
+
+impl Npz {
+    pub(super) fn open(file: &Path) -> Result<Npz, DatasetError> {
+        let read = |source| DatasetError::Read { file: file.to_owned(), source };
+        let archive = ZipArchive::new(BufReader::new(File::open(file).map_err(read)?));
+        Ok(Npz { file: file.to_owned(), archive: archive.map_err(|error| read(error.into()))? })
+    }
+
+    /// The names of the arrays, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let names = self.archive.file_names().filter_map(|name| name.strip_suffix(".npy"));
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// The array with that name, if there is one.
+    pub(super) fn array(&mut self, name: &str) -> Result<Option<Array>, DatasetError> {
+        match self.archive.by_name(&format!("{name}.npy")) {
+            Ok(entry) => npy::read(entry).map(Some).map_err(|error| located(error, &self.file, name)),
+            Err(ZipError::FileNotFound) => Ok(None),
+            Err(error) => Err(DatasetError::Read { file: self.file.clone(), source: error.into() }),
+        }
+    }
+}
+
+fn located(error: NpyError, file: &Path, array: &str) -> DatasetError {
+    match error {
+        NpyError::Io(source) => DatasetError::Read { file: file.to_owned(), source },
+        NpyError::Form { expected, got } => {
+            DatasetError::Npy { file: file.to_owned(), array: array.to_owned(), expected, got }
+        }
+    }
+}
+
+/// Reads a .npy file without making a tensor of it.
+pub(super) fn read_npy_array(file: &Path) -> Result<Array, DatasetError> {
+    let open = File::open(file).map_err(|source| DatasetError::Read { file: file.to_owned(), source })?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    npy::read(BufReader::new(open)).map_err(|error| located(error, file, &name))
+}
+
+/// Reads a .npy file.
+///
+/// # Errors
+/// The file cannot be read, or is not an array of numbers.
+pub fn read_npy(file: &Path) -> Result<Tensor, DatasetError> {
+    read_npy_array(file).map(Array::into_tensor)
+}
+
+/// Reads all arrays of a .npz file, by name.
+///
+/// # Errors
+/// The file cannot be read, or holds something else than arrays of numbers.
+pub fn read_npz(file: &Path) -> Result<BTreeMap<String, Tensor>, DatasetError> {
+    let mut npz = Npz::open(file)?;
+    let mut tensors = BTreeMap::new();
+    for name in npz.names() {
+        if let Some(array) = npz.array(&name)? {
+            tensors.insert(name, array.into_tensor());
+        }
+    }
+    Ok(tensors)
+}
+
+/// Writes a .npy file; bfloat16 as f32, four-bit integers as eight-bit ones, since NumPy knows neither.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_npy(file: &Path, tensor: &Tensor) -> Result<(), DatasetError> {
+    write_file(file, |output| npy::write(tensor, output))
+        .map_err(|source| DatasetError::Write { file: file.to_owned(), source })
+}
+
+/// Writes a .npz file of named tensors, in the order given; types as in [`write_npy`].
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_npz<'a>(
+    file: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<(), DatasetError> {
+    let write = |output: &mut dyn crate::output_file::OutputFile| -> io::Result<()> {
+        let mut archive = ZipWriter::new(output);
+        for (name, tensor) in tensors {
+            // From here on sizes need the 64-bit form, with room for bfloat16, which doubles.
+            let large = tensor.bytes().len() >= 0x7000_0000;
+            let options = FileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
+            archive.start_file(format!("{name}.npy"), options)?;
+            npy::write(tensor, &mut archive)?;
+        }
+        archive.finish()?;
+        Ok(())
+    };
+    write_file(file, write).map_err(|source| DatasetError::Write { file: file.to_owned(), source })
+}
