@@ -3,6 +3,7 @@
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
 
+pub(crate) mod depthwise;
 pub(crate) mod gemm;
 pub(crate) mod pixels;
 

@@ -5,6 +5,7 @@ pub mod jit;
 pub mod kernel;
 pub mod machine;
 pub(crate) mod program;
+pub mod rates;
 pub mod run;
 pub(crate) mod steps;
 #[cfg(test)]

@@ -119,38 +119,45 @@ pub fn gemm_f32(
     packed
 }
 
-/// Packs float weights of a depthwise convolution, given as `[channel][tap]`: `[tap][channel rounded up to vectors]`.
-/// Returns weights and initial sums.
+/// Packs float weights of a depthwise convolution, given as `[channel][row][column]` of a window of `window` rows and
+/// columns: `[column][row][channel rounded up to vectors]`. Returns weights and initial sums.
 #[must_use]
 pub fn depthwise_f32(
     target: &Target,
     weights: &[f32],
     channels: usize,
-    taps: usize,
+    window: [usize; 2],
     sums: Option<&[f32]>,
 ) -> (Vec<u8>, Vec<u8>) {
+    let [rows, columns] = window;
     let padded = channels.next_multiple_of(target.lanes());
-    let at = |c: usize, t: usize| if c < channels { weights[c * taps + t] } else { 0.0 };
-    let packed = (0..taps).flat_map(|t| (0..padded).flat_map(move |c| at(c, t).to_le_bytes())).collect();
+    let at = |c: usize, y: usize, x: usize| if c < channels { weights[(c * rows + y) * columns + x] } else { 0.0 };
+    let taps = (0..columns).flat_map(|x| (0..rows).map(move |y| (y, x)));
+    let packed = taps.flat_map(|(y, x)| (0..padded).flat_map(move |c| at(c, y, x).to_le_bytes())).collect();
     let sum = |c: usize| sums.and_then(|s| s.get(c)).copied().unwrap_or(0.0);
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// Packs integer weights of a depthwise convolution, given as `[channel][tap]`, less zero points: i16
-/// `[pair of taps][channel rounded up to vectors][2]`, an odd last tap paired with zero. Returns weights and initial
-/// sums.
+/// Packs integer weights of a depthwise convolution, less zero points, given as `[channel][row][column]`: i16
+/// `[column][pair of rows][channel rounded up to vectors][2]`, an odd last row paired with zero. Returns weights and
+/// initial sums.
 #[must_use]
 pub fn depthwise_int(
     target: &Target,
     weights: &[i64],
     channels: usize,
-    taps: usize,
+    window: [usize; 2],
     sums: &[i64],
 ) -> (Vec<u8>, Vec<u8>) {
+    let [rows, columns] = window;
     let padded = channels.next_multiple_of(target.lanes());
-    let at = |c: usize, t: usize| if c < channels && t < taps { weights[c * taps + t] as i16 } else { 0 };
-    let pair = |c: usize, t: usize| [at(c, t), at(c, t + 1)].into_iter().flat_map(i16::to_le_bytes);
-    let packed = (0..taps).step_by(2).flat_map(|t| (0..padded).flat_map(move |c| pair(c, t))).collect();
+    let at = |c: usize, y: usize, x: usize| match c < channels && y < rows {
+        true => weights[(c * rows + y) * columns + x] as i16,
+        false => 0,
+    };
+    let pairs = (0..columns).flat_map(|x| (0..rows).step_by(2).map(move |y| (y, x)));
+    let pair = |c, y, x| [at(c, y, x), at(c, y + 1, x)].into_iter().flat_map(i16::to_le_bytes);
+    let packed = pairs.flat_map(|(y, x)| (0..padded).flat_map(move |c| pair(c, y, x))).collect();
     let sum = |c: usize| sums.get(c).copied().unwrap_or(0) as i32;
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }

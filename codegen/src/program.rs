@@ -214,8 +214,9 @@ pub struct Tile {
 
 /// A sum of products channel by channel.
 ///
-/// Operands: the input, NHWC, its offset at the input element of output pixel (0, 0, 0); the packed weights, taps x
-/// channels rounded up to whole vectors; the initial sums likewise.
+/// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
+/// whole vectors behind its last channel; the packed weights, columns x rows x channels rounded up to whole vectors;
+/// the initial sums likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
     /// Type of the input's elements: u8, i8 or f32.

@@ -196,9 +196,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 self.groups(mr, 1, state);
             });
         }
-        for (pixel, sums) in state.vectors.chunks(registers).enumerate() {
-            self.pixels.finish(e, place, pixel, e.concat(sums), block.channels);
-        }
+        let sums: Vec<_> = state.vectors.chunks(registers).map(|sums| e.concat(sums)).collect();
+        self.pixels.finish(e, place, &sums, block.channels);
     }
 
     /// Sums up all runs of a segment.

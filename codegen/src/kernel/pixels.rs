@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use eightfold_ir::DType;
 
@@ -136,54 +137,54 @@ impl<'c> Pixels<'c> {
         view.grid.strides[1] * view.dtype.byte_size() as isize
     }
 
-    /// Runs the steps on the sums of the pixel `pixel` columns after `place` and stores the first `channels` of them.
-    pub(crate) fn finish<'ctx>(
-        &self,
-        e: &Emitter<'_, 'ctx>,
-        place: &Place<'ctx>,
-        pixel: usize,
-        sums: Vector<'ctx>,
-        channels: usize,
-    ) {
-        let mut operands = PixelOperands { e, pixels: self, place, pixel: pixel as isize, channels, lanes: sums.lanes };
-        let dtype = if sums.kind == Kind::F32 { DType::F32 } else { DType::I32 };
-        let result = steps::apply(e, self.call, sums, dtype, &mut operands);
-        let output = e.offset(place.output, pixel as isize * self.output[2]);
-        e.store_first(output, result, channels);
+    /// Runs the steps on the sums of the pixels at and after `place`, one vector each, and stores the first `channels`
+    /// of each.
+    pub(crate) fn finish<'ctx>(&self, e: &Emitter<'_, 'ctx>, place: &Place<'ctx>, sums: &[Vector<'ctx>], channels: usize) {
+        let Vector { kind, lanes, .. } = sums[0];
+        let dtype = if kind == Kind::F32 { DType::F32 } else { DType::I32 };
+        // Four registers of numbers make one of bytes.
+        let together = if self.call.output.dtype.bits() == 8 { (4 * e.lanes() / lanes).max(1) } else { 1 };
+        for (chunk, sums) in sums.chunks(together).enumerate() {
+            let first = chunk * together;
+            let pixels = first..first + sums.len();
+            let mut operands = PixelOperands { e, pixels: self, place, at: pixels.clone(), channels, lanes };
+            let results = steps::apply(e, self.call, e.concat(sums), dtype, &mut operands);
+            for (pixel, result) in pixels.zip(e.split(results, lanes)) {
+                let output = e.offset(place.output, pixel as isize * self.output[2]);
+                e.store_first(output, result, channels);
+            }
+        }
     }
 }
 
 impl<'ctx> Place<'ctx> {
+    /// The place with its input elsewhere.
+    pub(crate) fn with_input(self, input: Ptr<'ctx>) -> Self {
+        Place { input, ..self }
+    }
+
     fn afresh(&self) -> Self {
         Place { loaded: RefCell::default(), ..self.clone() }
     }
 }
 
-/// The operands of steps at one pixel.
+/// The operands of steps at some pixels, those of one pixel after those of the one before.
 struct PixelOperands<'p, 'm, 'ctx> {
     e: &'p Emitter<'m, 'ctx>,
     pixels: &'p Pixels<'p>,
     place: &'p Place<'ctx>,
-    pixel: isize,
+    at: Range<usize>,
     channels: usize,
+    /// Lanes for each pixel.
     lanes: usize,
 }
 
-impl<'ctx> Operands<'ctx> for PixelOperands<'_, '_, 'ctx> {
-    fn load(&mut self, index: usize) -> Vector<'ctx> {
-        let Some(position) = self.pixels.operands.iter().position(|(known, _)| *known == index) else {
-            unreachable!("operand {index} belongs to a step")
-        };
-        let strides = self.pixels.operands[position].1;
-        let same = strides == [0; 3];
-        if let Some(vector) = self.place.loaded.borrow().get(&index).filter(|_| same) {
-            return *vector;
-        }
+impl<'ctx> PixelOperands<'_, '_, 'ctx> {
+    /// Operand `index`, the channels of which begin at `pointer`.
+    fn channels(&self, index: usize, pointer: Ptr<'ctx>) -> Vector<'ctx> {
         let e = self.e;
-        let pointer = e.offset(self.place.operands[position], self.pixel * strides[2]);
-        let dtype = self.pixels.call.operands[index].dtype;
-        let kind = steps::kind(dtype);
-        let vector = match self.pixels.channel_stride(index) {
+        let kind = steps::kind(self.pixels.call.operands[index].dtype);
+        match self.pixels.channel_stride(index) {
             0 => e.broadcast(pointer, kind, self.lanes),
             stride if stride == kind.bytes() as isize => e.load_first(pointer, kind, self.channels, self.lanes),
             stride => {
@@ -191,11 +192,23 @@ impl<'ctx> Operands<'ctx> for PixelOperands<'_, '_, 'ctx> {
                 let lanes: Vec<_> = (0..self.lanes).map(|lane| one(lane.min(self.channels - 1))).collect();
                 e.concat(&lanes)
             }
-        };
-        if same {
-            self.place.loaded.borrow_mut().insert(index, vector);
         }
-        vector
+    }
+}
+
+impl<'ctx> Operands<'ctx> for PixelOperands<'_, '_, 'ctx> {
+    fn load(&mut self, index: usize) -> Vector<'ctx> {
+        let known = self.pixels.operands.iter().zip(&self.place.operands).find(|((known, _), _)| *known == index);
+        let Some(((_, strides), pointer)) = known else { unreachable!("operand {index} belongs to a step") };
+        let vectors: Vec<_> = if *strides == [0; 3] {
+            let mut loaded = self.place.loaded.borrow_mut();
+            let vector = *loaded.entry(index).or_insert_with(|| self.channels(index, *pointer));
+            self.at.clone().map(|_| vector).collect()
+        } else {
+            let pixel = |pixel| self.e.offset(*pointer, pixel as isize * strides[2]);
+            self.at.clone().map(|at| self.channels(index, pixel(at))).collect()
+        };
+        self.e.concat(&vectors)
     }
 
     fn table(&self, index: usize) -> Ptr<'ctx> {

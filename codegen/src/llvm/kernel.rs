@@ -34,6 +34,7 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
     let pointers = e.function(symbol, call.operands.len() + 1, unaliased);
     match &call.producer {
         Producer::Gemm(gemm) => kernel::gemm::emit(e, call, gemm, &pointers),
+        Producer::Depthwise(depthwise) => kernel::depthwise::emit(e, call, depthwise, &pointers),
         other => return Err(KernelError::Family { family: kernel::family(other) }),
     }
     Ok(e.end())

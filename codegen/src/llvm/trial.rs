@@ -1,7 +1,9 @@
 //! Runs calls on bytes, for tests: every kernel is tested through this.
 
+use eightfold_ir::DType;
+
 use super::jit::Jit;
-use crate::program::{Call, Program};
+use crate::program::{BufferId, Call, Grid, Program, Storage, View};
 use crate::target::{TARGETS, Target};
 
 /// A call with the bytes of its operands, each as large as its view, offset and all, wants.
@@ -57,4 +59,25 @@ pub(crate) fn equal(target: &'static Target, portable: bool, trials: &[Trial]) {
             panic!("{} {}: byte {at} of {} is {got}, not {expected}", target.name, trial.name, bytes.len());
         }
     });
+}
+
+/// Numbers that look random and are the same every time.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize
+    }
+
+    /// A number from `low` to `high`.
+    pub(crate) fn between(&mut self, low: i32, high: i32) -> i32 {
+        low + (self.next() % (high - low + 1) as usize) as i32
+    }
+}
+
+/// A view of a buffer.
+pub(crate) fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize]) -> View {
+    let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
+    View { storage: Storage::Buffer(BufferId(0)), dtype, offset, grid }
 }

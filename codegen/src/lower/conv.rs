@@ -132,12 +132,11 @@ impl Lowering<'_> {
         let taps = rows * columns;
         let channels = output.grid.dims[1];
         let (packed, sums) = match weights {
-            Data::Float(w) => pack::depthwise_f32(self.target, w, channels, taps, floats(bias)),
+            Data::Float(w) => pack::depthwise_f32(self.target, w, channels, window.kernel, floats(bias)),
             Data::Int(w) => {
-                let shift = input_shift(input.dtype, zero);
-                let sums = (0..channels).map(|c| int(bias, c) - shift * w[c * taps..][..taps].iter().sum::<i64>());
+                let sums = (0..channels).map(|c| int(bias, c) - zero * w[c * taps..][..taps].iter().sum::<i64>());
                 let sums: Vec<i64> = sums.collect();
-                pack::depthwise_int(self.target, w, channels, taps, &sums)
+                pack::depthwise_int(self.target, w, channels, window.kernel, &sums)
             }
         };
         let depthwise = Depthwise {

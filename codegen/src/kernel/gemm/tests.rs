@@ -2,29 +2,10 @@
 
 use eightfold_ir::{DType, Function};
 
-use crate::llvm::trial::{self, BLANK, Trial};
+use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::pack;
-use crate::program::{Arg, BufferId, Call, Gemm, Grid, Producer, Run, Step, Storage, Tile, View};
+use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
 use crate::target::{Dot, Target};
-
-/// Numbers that look random and are the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize
-    }
-
-    fn between(&mut self, low: i32, high: i32) -> i32 {
-        low + (self.next() % (high - low + 1) as usize) as i32
-    }
-}
-
-fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize]) -> View {
-    let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
-    View { storage: Storage::Buffer(BufferId(0)), dtype, offset, grid }
-}
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,135 @@
+//! Windows, strides and edges against plain loops.
+
+use eightfold_ir::quant::quantize;
+use eightfold_ir::{DType, Function};
+
+use crate::llvm::trial::{self, Numbers, Trial, view};
+use crate::pack;
+use crate::program::{Arg, Call, Depthwise, Producer, Step};
+use crate::target::Target;
+
+/// A depthwise convolution without padding.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    input: DType,
+    batch: usize,
+    size: [usize; 2],
+    channels: usize,
+    window: [usize; 2],
+    stride: usize,
+    dilation: usize,
+}
+
+impl Case {
+    fn trial(self, target: &Target) -> Trial {
+        let Case { input, batch, size: [rows, cols], channels, window, stride, dilation } = self;
+        let mut numbers = Numbers(channels as u64 * 7 + cols as u64);
+        let extent = |size: usize, window: usize| (size - 1) * stride + (window - 1) * dilation + 1;
+        let (high, wide) = (extent(rows, window[0]), extent(cols, window[1]));
+        let elements = batch * high * wide * channels;
+        let taps = window[0] * window[1];
+        let at = |y: usize, x: usize| ((y * wide + x) * channels) as isize;
+        let depthwise = Depthwise {
+            input,
+            pixels: [batch, rows, cols],
+            input_strides: [(high * wide * channels) as isize, at(stride, 0), at(0, stride)],
+            output_strides: [(rows * cols * channels) as isize, (cols * channels) as isize, channels as isize],
+            taps: (0..taps).map(|t| at(t / window[1] * dilation, t % window[1] * dilation)).collect(),
+            columns: window[1],
+            channels,
+        };
+        // Window by window, channel by channel: the position of the first input.
+        let outputs: Vec<(usize, usize)> = (0..batch * rows * cols * channels)
+            .map(|i| {
+                let (c, x, y, b) = (
+                    i % channels,
+                    i / channels % cols,
+                    i / channels / cols % rows,
+                    i / channels / cols / rows,
+                );
+                (((b * high + y * stride) * wide + x * stride) * channels + c, c)
+            })
+            .collect();
+        let result = [batch, channels, rows, cols];
+        let strides = [depthwise.output_strides[0], 1, depthwise.output_strides[1], depthwise.output_strides[2]];
+        let name = format!("{self:?}");
+        let by_column = (0..window[1]).flat_map(|x| (0..window[0]).map(move |y| y * window[1] + x));
+        let by_column: Vec<usize> = by_column.collect();
+        let tap = |first: usize, tap: usize| first + depthwise.taps[tap] as usize;
+        if input == DType::F32 {
+            let x: Vec<f32> = (0..elements).map(|_| numbers.between(-1000, 1000) as f32 / 300.0).collect();
+            let w: Vec<f32> = (0..channels * taps).map(|_| numbers.between(-1000, 1000) as f32 / 700.0).collect();
+            let sums: Vec<f32> = (0..channels).map(|c| c as f32).collect();
+            let (packed, packed_sums) = pack::depthwise_f32(target, &w, channels, window, Some(&sums));
+            let expected = outputs.iter().flat_map(|(first, c)| {
+                let sum = by_column.iter().fold(sums[*c], |sum, t| x[tap(*first, *t)].mul_add(w[c * taps + t], sum));
+                sum.max(0.0).to_le_bytes()
+            });
+            let expected = expected.collect();
+            let operands = [elements, packed.len() / 4, packed_sums.len() / 4].map(|n| view(DType::F32, 0, &[n], &[1]));
+            let call = Call {
+                producer: Producer::Depthwise(depthwise.clone()),
+                operands: operands.to_vec(),
+                steps: vec![Step::Apply(Function::Relu, vec![Arg::Current])],
+                output: view(DType::F32, 0, &result, &strides),
+                origin: String::new(),
+            };
+            let x = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+            return Trial { call, operands: vec![x, packed, packed_sums], expected, name };
+        }
+        let (low, end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
+        let x: Vec<i64> = (0..elements).map(|_| i64::from(numbers.between(low, end))).collect();
+        let w: Vec<i64> = (0..channels * taps).map(|_| i64::from(numbers.between(-255, 255))).collect();
+        let sums: Vec<i64> = (0..channels as i64).collect();
+        let (packed, packed_sums) = pack::depthwise_int(target, &w, channels, window, &sums);
+        let scale = |c: usize| (1.0 + c as f32 / 100.0) / 300.0;
+        let expected = outputs.iter().map(|(first, c)| {
+            let sum: i64 = (0..taps).map(|t| x[tap(*first, t)] * w[c * taps + t]).sum();
+            quantize((sum + sums[*c]) as f32 * scale(*c), 1.0, -3, -100, 127) as u8
+        });
+        let expected = expected.collect();
+        let scales = (0..channels).flat_map(|c| scale(c).to_le_bytes()).collect();
+        let call = Call {
+            producer: Producer::Depthwise(depthwise.clone()),
+            operands: vec![
+                view(input, 0, &[elements], &[1]),
+                view(DType::I16, 0, &[packed.len() / 2], &[1]),
+                view(DType::I32, 0, &[packed_sums.len() / 4], &[1]),
+                view(DType::F32, 0, &result, &[0, 1, 0, 0]),
+            ],
+            steps: vec![
+                Step::Cast(DType::F32),
+                Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)]),
+                Step::Quantize { dtype: DType::I8, scale: 1.0, zero_point: -3, min: -100, max: 127 },
+            ],
+            output: view(DType::I8, 0, &result, &strides),
+            origin: String::new(),
+        };
+        let x = x.iter().map(|x| *x as u8).collect();
+        Trial { call, operands: vec![x, packed, packed_sums, scales], expected, name }
+    }
+}
+
+#[test]
+fn windows_strides_and_edges() {
+    for (target, portable) in trial::targets() {
+        let lanes = target.lanes();
+        for input in [DType::U8, DType::I8, DType::F32] {
+            let base =
+                Case { input, batch: 1, size: [2, 5], channels: lanes, window: [3, 3], stride: 1, dilation: 1 };
+            let mut cases = vec![
+                Case { batch: 2, size: [3, 17], channels: 2 * lanes + 3, ..base },
+                Case { stride: 2, channels: lanes - 1, ..base },
+                Case { window: [1, 3], ..base },
+                Case { window: [5, 2], stride: 3, ..base },
+                Case { dilation: 2, channels: 1, ..base },
+            ];
+            if !portable {
+                cases.extend((1..20).map(|cols| Case { size: [1, cols], ..base }));
+                cases.push(Case { window: [5, 5], channels: 19, ..base });
+            }
+            let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+            trial::equal(target, portable, &trials);
+        }
+    }
+}
