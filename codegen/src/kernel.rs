@@ -5,6 +5,7 @@
 
 pub(crate) mod depthwise;
 pub(crate) mod gemm;
+pub(crate) mod math;
 pub(crate) mod pixels;
 
 use crate::program::Producer;

@@ -1,9 +1,19 @@
 //! Steps on vectors: what an epilogue's interpreter does element by element, done to a register of elements.
+//!
+//! Invariant: between steps the current numbers lie in the lanes in which their type is stored, so that each result is
+//! rounded or wrapped to its type as the interpreter does it. Integers and truth values equal the interpreter's bit for
+//! bit; floats do where the function is exact, but for the sign of zeros and the bits of NaN.
 
+use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Function};
 
-use super::vector::{Emitter, Kind, Ptr, Vector};
+use super::vector::{Compare, Emitter, Kind, Ptr, Vector};
 use crate::program::{Arg, Call, Step};
+
+mod cast;
+mod function;
+
+pub(crate) use cast::{cast, work_kind, worked};
 
 /// What steps read besides the current numbers.
 pub(crate) trait Operands<'ctx> {
@@ -18,73 +28,131 @@ pub(crate) trait Operands<'ctx> {
 pub(crate) fn kind(dtype: DType) -> Kind {
     match dtype {
         DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => Kind::I8,
-        DType::I16 | DType::U16 => Kind::I16,
+        DType::I16 | DType::U16 | DType::Bf16 => Kind::I16,
         DType::I32 | DType::U32 => Kind::I32,
         DType::I64 | DType::U64 => Kind::I64,
-        DType::F16 | DType::Bf16 => Kind::F16,
+        DType::F16 => Kind::F16,
         DType::F32 => Kind::F32,
         DType::F64 => Kind::F64,
     }
 }
 
-/// The numbers that `call`'s steps make of `current`, which holds elements of type `dtype`; in lanes of the kind in which
-/// the output stores them.
+/// The positions in [`Call::operands`] of what the steps read element by element; tables are not among them.
+pub(crate) fn elementwise(steps: &[Step]) -> Vec<usize> {
+    let args = steps.iter().flat_map(|step| match step {
+        Step::Apply(_, args) => args.as_slice(),
+        _ => &[],
+    });
+    let read = args.filter_map(|arg| match *arg {
+        Arg::Operand(operand) | Arg::Dequantized { operand, .. } => Some(operand),
+        _ => None,
+    });
+    let mut positions: Vec<usize> = read.collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions
+}
+
+/// The numbers that `call`'s steps make of `current`, which holds elements of type `dtype`; in the lanes in which the
+/// output stores them.
 pub(crate) fn apply<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
-    mut current: Vector<'ctx>,
-    mut dtype: DType,
+    current: Vector<'ctx>,
+    dtype: DType,
     operands: &mut dyn Operands<'ctx>,
 ) -> Vector<'ctx> {
-    for step in &call.steps {
-        (current, dtype) = match step {
-            Step::Cast(DType::F32) if dtype == DType::I32 => (e.to_float(current, Kind::F32, true), DType::F32),
-            Step::Apply(function, args) => {
-                let args: Vec<_> = args.iter().map(|arg| argument(e, call, current, *arg, operands)).collect();
-                (float(e, *function, &args), dtype)
-            }
+    let (current, dtype) = call.steps.iter().fold((current, dtype), |(current, dtype), step| {
+        debug_assert_eq!(current.kind, kind(dtype));
+        match step {
+            Step::Apply(function, args) => applied(e, call, current, dtype, (*function, args), operands),
+            Step::Cast(to) => (cast(e, current, dtype, *to), *to),
+            Step::Dequantize { scale, zero_point } => (dequantized(e, current, dtype, *scale, *zero_point), DType::F32),
             Step::Quantize { dtype: to, scale, zero_point, min, max } => {
-                let scaled = match *scale {
+                let steps = match *scale {
                     1.0 => current,
                     scale => e.div(current, e.splat(scale, current.lanes)),
                 };
-                (e.narrow(e.quantize(scaled, *zero_point, *min, *max), kind(*to)), *to)
+                (e.narrow(quantized(e, steps, *zero_point, *min, *max), kind(*to)), *to)
             }
-            other => unreachable!("{other:?} on {dtype}"),
-        };
-    }
-    current
+            Step::Table { operand, dtype: to } => (e.lookup(operands.table(*operand), kind(*to), current), *to),
+        }
+    });
+    cast(e, current, dtype, call.output.dtype)
 }
 
-fn argument<'ctx>(
+/// `f32(x - zero_point) * scale`
+fn dequantized<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    stored: Vector<'ctx>,
+    dtype: DType,
+    scale: f32,
+    zero_point: i32,
+) -> Vector<'ctx> {
+    // A difference of 32-bit integers may take 33.
+    let wide = zero_point != 0 && dtype.bits() >= 32;
+    let kind = if wide { Kind::I64 } else { work_kind(dtype) };
+    let mut number = e.widen(worked(e, stored, dtype), kind, true);
+    if zero_point != 0 {
+        number = e.sub(number, e.splat_int(zero_point.into(), kind, number.lanes));
+    }
+    e.mul(e.to_float(number, Kind::F32, true), e.splat(scale, stored.lanes))
+}
+
+/// Numbers that count steps as stored integers, in lanes of I32.
+fn quantized<'ctx>(e: &Emitter<'_, 'ctx>, steps: Vector<'ctx>, zero_point: i32, min: i32, max: i32) -> Vector<'ctx> {
+    // Up to here bounds are exact in f32, and rounding does not leave them.
+    let exact = |end: i32| (i64::from(end) - i64::from(zero_point)).abs() <= 1 << 24;
+    if exact(min) && exact(max) {
+        return e.quantize(steps, zero_point, min, max);
+    }
+    let bound = |end: i32| e.splat(end.wrapping_sub(zero_point) as f32, steps.lanes);
+    let clamped = e.min(e.max(steps, bound(min)), bound(max));
+    let rounded = e.to_int(e.round_even(clamped), Kind::I32, true);
+    e.add(rounded, e.splat_int(zero_point.into(), Kind::I32, steps.lanes))
+}
+
+/// A function of the current numbers and what else its arguments name; and the type of the result.
+fn applied<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
     current: Vector<'ctx>,
-    arg: Arg,
+    dtype: DType,
+    (function, args): (Function, &[Arg]),
     operands: &mut dyn Operands<'ctx>,
-) -> Vector<'ctx> {
-    match arg {
-        Arg::Current => current,
-        Arg::Operand(index) => operands.load(index),
+) -> (Vector<'ctx>, DType) {
+    let own_type = |arg: &Arg| match *arg {
+        Arg::Current => Some(dtype),
+        Arg::Operand(operand) => Some(call.operands[operand].dtype),
+        Arg::Dequantized { .. } => Some(DType::F32),
+        Arg::Float(_) | Arg::Int(_) => None,
+    };
+    // A literal takes the type of the number it meets; where only literals are chosen among, their own.
+    let numbers = if function == Function::Select { &args[1..] } else { args };
+    let literal = || if matches!(numbers[0], Arg::Float(_)) { DType::F32 } else { dtype };
+    let common = numbers.iter().find_map(own_type).unwrap_or_else(literal);
+    let mut value = |arg: &Arg| match *arg {
+        Arg::Current => worked(e, current, dtype),
+        Arg::Operand(operand) => worked(e, operands.load(operand), call.operands[operand].dtype),
         Arg::Dequantized { operand, scale, zero_point } => {
-            let signed = matches!(call.operands[operand].dtype, DType::I8 | DType::I32);
-            let stored = e.widen(operands.load(operand), Kind::I32, signed);
-            let centred = e.sub(stored, e.splat_int(zero_point.into(), Kind::I32, current.lanes));
-            e.mul(e.to_float(centred, Kind::F32, true), e.splat(scale, current.lanes))
+            dequantized(e, operands.load(operand), call.operands[operand].dtype, scale, zero_point)
         }
-        Arg::Float(x) => e.splat(x, current.lanes),
-        Arg::Int(x) => e.splat_int(x, current.kind, current.lanes),
-    }
-}
-
-fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
-    let zero = e.zero(args[0].kind, args[0].lanes);
-    match function {
-        Function::Add => e.add(args[0], args[1]),
-        Function::Mul => e.mul(args[0], args[1]),
-        // The current number on the right, so that NaN stays.
-        Function::Relu => e.max(zero, args[0]),
-        Function::Clip => e.min(args[2], e.max(args[1], args[0])),
-        other => unreachable!("{}", other.name()),
+        Arg::Float(x) if common.is_float() => e.splat(x, current.lanes),
+        Arg::Float(x) => e.splat_int(x as i64, work_kind(common), current.lanes),
+        Arg::Int(x) if common.is_float() => e.splat(x as f32, current.lanes),
+        Arg::Int(x) => e.splat_int(x, work_kind(common), current.lanes),
+    };
+    let values: Vec<Vector<'ctx>> = args.iter().map(&mut value).collect();
+    let truth = |mask| (e.widen(mask, Kind::I8, false), DType::Bool);
+    let number = |worked| (cast::stored(e, worked, common), common);
+    match function.meaning() {
+        Meaning::Arithmetic { .. } if common.is_float() => number(function::float(e, function, &values)),
+        Meaning::Arithmetic { .. } => number(function::integer(e, function, &values)),
+        Meaning::Comparison { .. } => truth(e.compare(function::comparison(function), values[0], values[1], true)),
+        Meaning::Logic(_) => number(function::logic(e, function, &values)),
+        Meaning::Select => {
+            let zero = e.zero(values[0].kind, current.lanes);
+            number(e.select(e.compare(Compare::NotEqual, values[0], zero, true), values[1], values[2]))
+        }
     }
 }

@@ -36,9 +36,10 @@ pub(crate) fn check(target: &'static Target, portable: bool, trials: &[Trial], a
         let mut buffers: Vec<Vec<u8>> = trial.operands.iter().map(|bytes| slack(bytes)).collect();
         buffers.push(slack(&vec![BLANK; trial.expected.len()]));
         let views = trial.call.operands.iter().chain([&trial.call.output]);
-        let pointers = buffers.iter_mut().zip(views).map(|(buffer, view)| {
-            buffer[Program::SLACK + view.offset * view.dtype.byte_size()..].as_mut_ptr()
-        });
+        let pointers = buffers
+            .iter_mut()
+            .zip(views)
+            .map(|(buffer, view)| buffer[Program::SLACK + view.offset * view.dtype.byte_size()..].as_mut_ptr());
         let pointers: Vec<_> = pointers.collect();
         // SAFETY: the trial's bytes are as large as the call wants, with slack on both sides.
         unsafe { compiled.run(index, &pointers) };

@@ -1,0 +1,86 @@
+//! Between the lanes in which a type is stored and those in which it is worked on, and from type to type.
+//!
+//! Floats are worked on in f32, integers of up to 32 bits in I32, or, where that has no room for their sign, in I64.
+
+use eightfold_ir::DType;
+
+use super::kind;
+use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
+
+/// Whether the top bit of the stored integer is a sign. 64-bit integers are taken as signed, as the interpreter does.
+fn is_signed(dtype: DType) -> bool {
+    matches!(dtype, DType::I4 | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::U64)
+}
+
+/// The lanes in which numbers of this type are worked on.
+pub(crate) fn work_kind(dtype: DType) -> Kind {
+    match dtype {
+        _ if dtype.is_float() => Kind::F32,
+        DType::U32 | DType::I64 | DType::U64 => Kind::I64,
+        _ => Kind::I32,
+    }
+}
+
+/// Stored numbers, to be worked on.
+pub(crate) fn worked<'ctx>(e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
+    match dtype {
+        DType::F32 | DType::F16 | DType::F64 => e.convert_float(stored, Kind::F32),
+        DType::Bf16 => {
+            let upper = e.shift_left(e.widen(stored, Kind::I32, false), e.splat_int(16, Kind::I32, stored.lanes));
+            e.bits_as(upper, Kind::F32)
+        }
+        _ => e.widen(stored, work_kind(dtype), is_signed(dtype)),
+    }
+}
+
+/// Numbers that were worked on, rounded or wrapped to their type.
+pub(super) fn stored<'ctx>(e: &Emitter<'_, 'ctx>, worked: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
+    let lanes = worked.lanes;
+    match dtype {
+        DType::F32 | DType::F16 | DType::F64 => e.convert_float(worked, kind(dtype)),
+        DType::Bf16 => {
+            // Half a unit of the upper half, less a bit if that half is even: nearest, ties to even.
+            let int = |x| e.splat_int(x, Kind::I32, lanes);
+            let bits = e.bits_as(worked, Kind::I32);
+            let upper = |bits| e.shift_right(bits, int(16), false);
+            let odd = e.and(upper(bits), int(1));
+            let rounded = upper(e.add(e.add(bits, int(0x7fff)), odd));
+            let quiet = e.or(upper(bits), int(0x40));
+            e.narrow(e.select(e.is_nan(worked), quiet, rounded), Kind::I16)
+        }
+        DType::Bool => e.widen(e.compare(Compare::NotEqual, worked, e.zero(worked.kind, lanes), true), Kind::I8, false),
+        DType::U4 => e.and(e.narrow(worked, Kind::I8), e.splat_int(0xf, Kind::I8, lanes)),
+        DType::I4 => {
+            let four = e.splat_int(4, Kind::I8, lanes);
+            e.shift_right(e.shift_left(e.narrow(worked, Kind::I8), four), four, true)
+        }
+        _ => e.narrow(worked, kind(dtype)),
+    }
+}
+
+/// Stored numbers of one type as stored numbers of another: floats to integers towards zero with saturation, integers
+/// to floats to nearest even, integers to integers by wrapping; anything but zero is true.
+pub(crate) fn cast<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, from: DType, to: DType) -> Vector<'ctx> {
+    if from == to {
+        return v;
+    }
+    let number = worked(e, v, from);
+    let number = match (from.is_float(), to.is_float()) {
+        _ if to == DType::Bool => number,
+        (true, true) => number,
+        (false, true) => e.to_float(number, Kind::F32, true),
+        (true, false) => {
+            let integers = e.to_int(number, work_kind(to), true);
+            match to.integer_range() {
+                Some((low, high)) if to != DType::I32 => {
+                    let bound = |x| e.splat_int(x, integers.kind, v.lanes);
+                    e.min(e.max(integers, bound(low)), bound(high))
+                }
+                _ => integers,
+            }
+        }
+        (false, false) if number.kind.bits() < kind(to).bits() => e.widen(number, kind(to), true),
+        (false, false) => number,
+    };
+    stored(e, number, to)
+}
