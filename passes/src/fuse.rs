@@ -19,6 +19,7 @@ mod transpose;
 
 use eightfold_ir::{Graph, InferError, Node, Rewrite};
 
+pub(crate) use clip::float_bounds;
 pub(crate) use residual::exchanged;
 
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};

@@ -1,21 +1,26 @@
 //! Graph passes: what happens between the imported model and lowering to kernels.
 //!
-//! A [`Pass`] changes a graph and leaves remarks about it; [`PASSES`] lists those that exist, and [`F32`]
-//! says which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
+//! A [`Pass`] changes a graph and leaves remarks about it; [`PASSES`] lists those that exist, and [`F32`] and [`INT8`]
+//! say which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
 //! with, stands beside them in [`calibrate`].
 //!
 //! Invariants: a pass changes a graph through [`Rewrite`](eightfold_ir::Rewrite) alone; its output verifies; it keeps
 //! the graph's meaning bit for bit unless its documentation says `Exact: no`. There is no lowering to kernels here.
 
+mod assign_precision;
 pub mod calibrate;
 mod canonicalize;
 mod channel;
+mod choose_layout;
 mod common_subexpressions;
 mod eliminate_dead;
 mod fold_constants;
 pub mod fuse;
+mod insert_qdq;
+mod lower_qdq;
 mod pass;
 
+pub use insert_qdq::{quantized_tensors, tensor_name};
 pub use pass::{
     Outcome, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
     WeightScales,
@@ -23,15 +28,19 @@ pub use pass::{
 
 /// The passes there are, by name.
 pub const PASSES: &[&dyn Pass] = &[
+    &assign_precision::AssignPrecision,
     &canonicalize::Canonicalize,
+    &choose_layout::ChooseLayout,
     &common_subexpressions::CommonSubexpressions,
     &eliminate_dead::EliminateDead,
     &fold_constants::FoldConstants,
     &fuse::Fuse,
+    &insert_qdq::InsertQdq,
+    &lower_qdq::LowerQdq,
 ];
 
 /// What happens to a graph before its tensors are observed on calibration data: the float graph that quantization
-/// starts from, so that the names in a calibration table are those that the passes look up.
+/// starts from, so that the names in a calibration table are those that [`INT8`] looks up.
 pub const SIMPLIFY: &[&str] =
     &["fold_constants", "canonicalize", "common_subexpressions", "fuse", "canonicalize", "eliminate_dead"];
 
@@ -42,5 +51,28 @@ pub const F32: &[&str] = &[
     "common_subexpressions",
     "fuse",
     "canonicalize",
+    "eliminate_dead",
+    "assign_precision",
+    "lower_qdq",
+    "fuse",
+    "choose_layout",
+    "eliminate_dead",
+];
+
+/// The passes that make an 8-bit graph ready for code generation, from a calibration table or from the `quantize_linear`
+/// and `dequantize_linear` that the model brings along.
+pub const INT8: &[&str] = &[
+    "fold_constants",
+    "canonicalize",
+    "common_subexpressions",
+    "fuse",
+    "canonicalize",
+    "eliminate_dead",
+    "insert_qdq",
+    "assign_precision",
+    "lower_qdq",
+    "fuse",
+    "canonicalize",
+    "choose_layout",
     "eliminate_dead",
 ];

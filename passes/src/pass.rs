@@ -157,7 +157,7 @@ pub enum PassError {
         /// The ONNX nodes concerned.
         origin: String,
         /// What does not fit.
-        source: InferError,
+        source: Box<InferError>,
     },
     /// Our fault: a constant node does not evaluate.
     #[error("{pass}: at {origin}")]
@@ -187,6 +187,8 @@ pub struct PassContext<'a> {
     pub options: &'a PassOptions,
     /// What `assign_precision` decided, for `lower_qdq`.
     pub(crate) precision: BTreeMap<NodeId, Precision>,
+    /// Why `insert_qdq` left nodes in floats, for `assign_precision`.
+    pub(crate) float_reasons: BTreeMap<NodeId, String>,
     remarks: Vec<Remark>,
     rewrites: usize,
     pass: &'static str,
@@ -196,7 +198,8 @@ impl<'a> PassContext<'a> {
     /// A context without remarks.
     #[must_use]
     pub fn new(options: &'a PassOptions) -> Self {
-        PassContext { options, precision: BTreeMap::new(), remarks: Vec::new(), rewrites: 0, pass: "" }
+        let (precision, float_reasons) = (BTreeMap::new(), BTreeMap::new());
+        PassContext { options, precision, float_reasons, remarks: Vec::new(), rewrites: 0, pass: "" }
     }
 
     /// The remarks so far.

@@ -431,6 +431,14 @@ impl Graph {
         self.values[id.index()].name = Some(unique);
     }
 
+    /// Gives `to` the name of `from`, which then has none; nothing happens where `from` has no name.
+    pub fn move_name(&mut self, from: ValueId, to: ValueId) {
+        if let Some(name) = self.values[from.index()].name.take() {
+            self.names.remove(&name);
+            self.set_name(to, &name);
+        }
+    }
+
     /// Adds a value; an input goes to the end of the inputs.
     pub(crate) fn define(&mut self, name: Option<&str>, ty: TensorType, def: Def) -> ValueId {
         let id = ValueId::new(self.values.len());

@@ -14,7 +14,7 @@
 //! ## Known problems
 //! Of two convolutions that meet in an add, the first operand's takes it.
 
-use eightfold_ir::{Arg, Epilogue, Graph, Node, Op, Rewrite, Step, ValueId};
+use eightfold_ir::{Arg, Epilogue, Function, Graph, Node, Op, Rewrite, Step, ValueId};
 
 use super::epilogue::{accepts, join, sums_products};
 use super::{Fusion, Miss, require};
@@ -59,6 +59,10 @@ pub(crate) fn exchanged(root: &Node) -> Option<(ValueId, Vec<Step>)> {
             (Arg::Float(_) | Arg::Int(_), _) => {}
             _ => return None,
         }
+    }
+    // One order of arguments where either will do, for those who match on steps.
+    if let (Function::Add | Function::Mul, [_, Arg::Current]) = (function, swapped.as_slice()) {
+        swapped.swap(0, 1);
     }
     let (second, dequantize) = match second? {
         Arg::Value(value) => (value, None),

@@ -3,3 +3,4 @@
 mod canonicalize;
 mod fuse;
 mod net;
+mod quantize;

@@ -1,0 +1,261 @@
+//! Quantizes a float graph from a calibration table: puts `quantize_linear` and `dequantize_linear` on tensors.
+//!
+//! Before: `%y = conv(%x, %w, %b) |> relu`, and users of `%y`.
+//! After: `%q = quantize_linear(%x)`, `%d = dequantize_linear(%q)`, `%y' = conv(%d, dequantize_linear(%wq),
+//! dequantize_linear(%bq)) |> relu`, and users of `dequantize_linear(quantize_linear(%y'))`.
+//!
+//! [`plan`] decides which nodes compute on integers and with which parameters; this module writes it into the graph. It
+//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, per channel or per tensor;
+//! activations what the options ask for; biases i32 at the product of the scales of operand and weights. Tensors that
+//! carry quantization already are left as they are.
+//!
+//! Exact: no. This is where rounding to 8 bits comes in; all later passes keep to it within one step.
+
+mod plan;
+
+use std::collections::BTreeMap;
+
+use eightfold_ir::op::dequantize_linear::DequantizeLinear;
+use eightfold_ir::op::quantize_linear::QuantizeLinear;
+use eightfold_ir::quant::quantize;
+use eightfold_ir::{
+    DType, Data, Epilogue, Granularity, Graph, InferError, Node, NodeId, QuantId, QuantParams, QuantRule, Rewrite,
+    Shape, Symmetry, Tensor, ValueId,
+};
+
+use crate::channel::{f32_constant, weight_axis};
+use crate::pass::{Pass, PassContext, PassError, Precision, WeightScales};
+use plan::Plan;
+pub(crate) use plan::dequantized;
+pub use plan::{quantized_tensors, tensor_name};
+
+/// See the module's documentation.
+pub(crate) struct InsertQdq;
+
+const NAME: &str = "insert_qdq";
+
+/// The greatest magnitude of a quantized bias, so that the sum of products still has half the range of an i32.
+const BIAS_LIMIT: f32 = (1 << 30) as f32;
+
+impl Pass for InsertQdq {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "quantize tensors by the ranges of a calibration table"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        let options = cx.options;
+        let Some(table) = &options.calibration else { return Ok(()) };
+        if options.precision != Precision::Int8 {
+            return Ok(());
+        }
+        if !matches!(options.activation_storage, DType::I8 | DType::U8) {
+            return Err(PassError::Storage { got: options.activation_storage });
+        }
+        let plan = Plan::new(graph, options, &|name| table.ranges.get(name).copied());
+        let params: BTreeMap<ValueId, QuantId> =
+            plan.params.iter().map(|(value, params)| (*value, graph.add_qparams(params.clone()))).collect();
+        cx.float_reasons = plan.float;
+        let mut insertion = Insertion { params, weight_scales: options.weight_scales, done: BTreeMap::new() };
+        for id in plan.int8 {
+            let origin = graph.node(id).origin.to_string();
+            if !cx.spend() {
+                break;
+            }
+            insertion.rewrite(graph, id).map_err(|source| PassError::Infer {
+                pass: NAME,
+                origin,
+                source: source.into(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The writing of a plan into the graph, producers first.
+struct Insertion {
+    params: BTreeMap<ValueId, QuantId>,
+    weight_scales: WeightScales,
+    /// The dequantized form of tensors that float nodes go on reading as they are.
+    done: BTreeMap<ValueId, ValueId>,
+}
+
+impl Insertion {
+    /// Makes one node read dequantized operands, and all users of its result the dequantized result.
+    fn rewrite(&mut self, graph: &mut Graph, id: NodeId) -> Result<(), InferError> {
+        let node = graph.node(id).clone();
+        for value in node.uses() {
+            self.operand(graph, &node, value)?;
+        }
+        let read = |value: ValueId| self.done.get(&value).copied().unwrap_or(value);
+        let mut operands: Slots = node.operands.iter().map(|o| o.map(read)).collect();
+        if let QuantRule::Affine { weight, bias, .. } = node.op.quant_rule() {
+            let scales = self.weights(graph, &node, operands[0], &mut operands, (weight, bias))?;
+            self.bias(graph, &node, &scales, &mut operands, bias)?;
+        }
+        let mut epilogue = node.epilogue.clone();
+        epilogue.steps.iter_mut().for_each(|step| step.map_values(read));
+        let mut rewrite = Rewrite::new(graph, NAME);
+        let result = rewrite.node(graph, &[id], node.op.clone(), &operands, epilogue, None)?;
+        let Some(&params) = self.params.get(&node.output()) else {
+            rewrite.replace(node.output(), result);
+            graph.apply(rewrite);
+            return Ok(());
+        };
+        let (quantized, dequantized) = pair(graph, &mut rewrite, &[id], result, params)?;
+        rewrite.replace(node.output(), dequantized);
+        graph.apply(rewrite);
+        // The integers are what remains of the tensor once its float form is gone.
+        graph.move_name(dequantized, quantized);
+        Ok(())
+    }
+
+    /// Quantizes an activation that a float node or the caller provides, unless that is done.
+    fn operand(&mut self, graph: &mut Graph, node: &Node, value: ValueId) -> Result<(), InferError> {
+        let Some(&params) = self.params.get(&value) else { return Ok(()) };
+        if self.done.contains_key(&value) {
+            return Ok(());
+        }
+        if let Some(tensor) = f32_constant(graph, value).cloned() {
+            let params = graph.qparams(params).clone();
+            let (min, max) = params.storage.integer_range().expect("an 8-bit type");
+            let dequantized = constant(graph, node, value, &tensor, params, (min as i32, max as i32))?;
+            self.done.insert(value, dequantized);
+            return Ok(());
+        }
+        let mut rewrite = Rewrite::new(graph, NAME);
+        let from: Vec<NodeId> = graph.producer(value).map(|p| p.id).into_iter().collect();
+        let from = if from.is_empty() { vec![node.id] } else { from };
+        let (quantized, dequantized) = pair(graph, &mut rewrite, &from, value, params)?;
+        graph.apply(rewrite);
+        if let Some(name) = graph.value(value).name.clone() {
+            graph.set_name(quantized, &format!("{name}_quantized"));
+        }
+        self.done.insert(value, dequantized);
+        Ok(())
+    }
+
+    /// Quantizes constant weights, unless they are quantized already; returns the scale of each channel's sums.
+    fn weights(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        x: Option<ValueId>,
+        operands: &mut Slots,
+        (weight, bias): (usize, usize),
+    ) -> Result<Vec<f32>, InferError> {
+        let x_scale = x.and_then(|x| dequantized(graph, x)).map_or(1.0, |(_, q)| q.scale[0]);
+        let w = operands[weight].expect("an operand that inference requires");
+        let Some(tensor) = f32_constant(graph, w).cloned() else {
+            return Ok(dequantized(graph, w).map_or(vec![], |(_, q)| q.scale.iter().map(|s| x_scale * s).collect()));
+        };
+        let axis = match self.weight_scales {
+            WeightScales::PerChannel => weight_axis(node.op.quant_rule(), tensor.shape()),
+            WeightScales::PerTensor => None,
+        };
+        let biases = operands.get(bias).copied().flatten().and_then(|b| f32_constant(graph, b)?.to_f32s());
+        let params = weight_params(&tensor, axis, &biases.unwrap_or_default(), x_scale);
+        let scales = params.scale.iter().map(|s| x_scale * s).collect();
+        operands[weight] = Some(constant(graph, node, w, &tensor, params, (-127, 127))?);
+        Ok(scales)
+    }
+
+    /// Quantizes a constant bias to i32 at these scales, unless it is quantized already.
+    fn bias(
+        &self,
+        graph: &mut Graph,
+        node: &Node,
+        scales: &[f32],
+        operands: &mut Slots,
+        bias: usize,
+    ) -> Result<(), InferError> {
+        let Some(b) = operands.get(bias).copied().flatten() else { return Ok(()) };
+        let Some(tensor) = f32_constant(graph, b).cloned() else { return Ok(()) };
+        let params = match scales {
+            [scale] => QuantParams::per_tensor(DType::I32, *scale, 0),
+            _ => QuantParams::per_channel_symmetric(DType::I32, 0, scales.to_vec()),
+        };
+        operands[bias] = Some(constant(graph, node, b, &tensor, params, (i32::MIN, i32::MAX))?);
+        Ok(())
+    }
+}
+
+type Slots = smallvec::SmallVec<[Option<ValueId>; 4]>;
+
+/// `quantize_linear` and `dequantize_linear` behind a value.
+fn pair(
+    graph: &Graph,
+    rewrite: &mut Rewrite,
+    from: &[NodeId],
+    value: ValueId,
+    params: QuantId,
+) -> Result<(ValueId, ValueId), InferError> {
+    let to = graph.qparams(params).storage;
+    let q = rewrite.node(graph, from, QuantizeLinear { to }, &[Some(value)], Epilogue::none(), Some(params))?;
+    let d = rewrite.node(graph, from, DequantizeLinear {}, &[Some(q)], Epilogue::none(), None)?;
+    Ok((q, d))
+}
+
+/// The dequantized form of a constant, quantized with these parameters to integers of this range.
+fn constant(
+    graph: &mut Graph,
+    node: &Node,
+    old: ValueId,
+    tensor: &Tensor,
+    params: QuantParams,
+    (min, max): (i32, i32),
+) -> Result<ValueId, InferError> {
+    let numbers = tensor.to_f32s().expect("an f32 constant");
+    let entry = entries(tensor.shape(), &params);
+    let stored = |(i, x): (usize, &f32)| {
+        let e = entry(i);
+        i64::from(quantize(*x, params.scale[e], params.zero_point[e], min, max))
+    };
+    let integers = Data::Int(numbers.iter().enumerate().map(stored).collect());
+    let integers = Tensor::from_array(params.storage, tensor.shape().clone(), &integers);
+    let name = graph.value(old).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default();
+    let params = graph.add_qparams(params);
+    let mut rewrite = Rewrite::new(graph, NAME);
+    let q = rewrite.constant(&name, integers, Some(params));
+    let d = rewrite.node(graph, &[node.id], DequantizeLinear {}, &[Some(q)], Epilogue::none(), None)?;
+    graph.apply(rewrite);
+    Ok(d)
+}
+
+/// The entry of per-tensor or per-channel parameters that holds for each row-major position.
+fn entries(shape: &Shape, params: &QuantParams) -> impl Fn(usize) -> usize + use<> {
+    let (stride, extent) = match params.granularity {
+        Granularity::PerChannel { axis } => (shape.strides()[axis], shape[axis]),
+        _ => (1, 1),
+    };
+    move |i| i / stride % extent
+}
+
+/// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all.
+///
+/// A channel whose bias would not fit into i32 gets a scale at which it does: its weights are next to nothing then.
+fn weight_params(tensor: &Tensor, axis: Option<usize>, biases: &[f32], x_scale: f32) -> QuantParams {
+    let numbers = tensor.to_f32s().expect("an f32 constant");
+    let (stride, extent) = axis.map_or((1, 1), |axis| (tensor.shape().strides()[axis], tensor.shape()[axis]));
+    let mut greatest = vec![0.0_f32; extent];
+    numbers.iter().enumerate().for_each(|(i, w)| {
+        let channel = &mut greatest[i / stride % extent];
+        *channel = channel.max(w.abs());
+    });
+    let scale = |(channel, greatest): (usize, &f32)| {
+        let params = QuantParams::from_range(-greatest, *greatest, DType::I8, Symmetry::Symmetric, true);
+        let bias = match extent {
+            1 => biases.iter().fold(0.0_f32, |a, b| a.max(b.abs())),
+            _ => biases.get(channel).map_or(0.0, |b| b.abs()),
+        };
+        params.scale[0].max(bias / (x_scale * BIAS_LIMIT))
+    };
+    let scales: Vec<f32> = greatest.iter().enumerate().map(scale).collect();
+    match axis {
+        Some(axis) => QuantParams::per_channel_symmetric(DType::I8, axis, scales),
+        None => QuantParams::per_tensor(DType::I8, scales[0], 0),
+    }
+}

@@ -1,0 +1,250 @@
+//! Which nodes compute on integers, and with which scale and zero point each tensor between them is stored.
+//!
+//! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), and its
+//! weights constant. Sums of products and sums then do; a node of another kind does if one that does reads its result,
+//! so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
+//! tensors that they read and write; a group shares one scale, which covers the ranges of all its members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eightfold_ir::{DType, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
+
+use crate::calibrate::Range;
+use crate::channel::f32_constant;
+use crate::pass::PassOptions;
+
+/// What `insert_qdq` is to do.
+pub(super) struct Plan {
+    /// The nodes that will compute on integers, in topological order.
+    pub(super) int8: Vec<NodeId>,
+    /// The parameters of each tensor to quantize.
+    pub(super) params: BTreeMap<ValueId, QuantParams>,
+    /// Why each of the other nodes will not.
+    pub(super) float: BTreeMap<NodeId, String>,
+}
+
+/// The integers behind a value that `dequantize_linear` yields, and what they mean.
+pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &QuantParams)> {
+    let producer = graph.producer(value)?;
+    let stored = producer.operand(0).filter(|_| matches!(producer.op, Op::DequantizeLinear(_)))?;
+    if !producer.epilogue.is_empty() {
+        return None;
+    }
+    graph.quant(stored).map(|params| (stored, params))
+}
+
+/// The tensors whose ranges [`INT8`](crate::INT8) looks up in a calibration table: those to observe, on the graph as
+/// [`SIMPLIFY`](crate::SIMPLIFY) leaves it.
+#[must_use]
+pub fn quantized_tensors(graph: &Graph) -> Vec<ValueId> {
+    let any = Range { min: -1.0, max: 1.0 };
+    let plan = Plan::new(graph, &PassOptions::default(), &|_| Some(any));
+    plan.params.into_keys().filter(|id| graph.constant(*id).is_none()).collect()
+}
+
+/// The name under which a calibration table keeps a tensor: its own, or one made of its producer's.
+#[must_use]
+pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
+    if let Some(name) = &graph.value(id).name {
+        return name.to_string();
+    }
+    let producer = graph.producer(id);
+    let origin = producer.map(|p| p.origin.names().collect::<Vec<_>>().join("+")).unwrap_or_default();
+    format!("{origin}#{}", producer.map_or(0, |p| p.order))
+}
+
+/// The range of a tensor by name.
+type Ranges<'a> = &'a dyn Fn(&str) -> Option<Range>;
+
+impl Plan {
+    pub(super) fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>) -> Self {
+        let order = graph.topo();
+        let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
+        for id in &order {
+            match obstacle(graph, graph.node(*id)) {
+                None => _ = int8.insert(*id),
+                Some(reason) => _ = float.insert(*id, reason),
+            }
+        }
+        let mut groups = Groups::new(graph, &int8, ranges);
+        loop {
+            let reason = |id: &NodeId| Some((*id, needless(graph, graph.node(*id), &int8, &groups)?));
+            let dropped: Vec<_> = int8.iter().filter_map(reason).collect();
+            if dropped.is_empty() {
+                break;
+            }
+            for (id, reason) in dropped {
+                int8.remove(&id);
+                float.insert(id, reason);
+            }
+            groups = Groups::new(graph, &int8, ranges);
+        }
+        let mut params = BTreeMap::new();
+        for node in int8.iter().map(|id| graph.node(*id)) {
+            let written = Some(node.output()).filter(|y| is_read(graph, *y, &int8) && !is_carried(graph, *y));
+            for value in moved(graph, node).chain(activations(graph, node)).chain(written) {
+                params.entry(value).or_insert_with(|| groups.params(options, value));
+            }
+        }
+        Plan { int8: order.into_iter().filter(|id| int8.contains(id)).collect(), params, float }
+    }
+}
+
+/// Why a node has no integer form, whatever the ranges.
+fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
+    let op = node.op.name();
+    let float = |id: ValueId| graph.ty(id).dtype == DType::F32;
+    match node.op.quant_rule() {
+        QuantRule::FloatOnly => return Some(format!("{op} has no integer form")),
+        QuantRule::Affine { weight, bias, .. } => {
+            let constant = |id| {
+                f32_constant(graph, id).is_some_and(|t| t.to_f32s().is_some_and(|v| v.iter().all(|x| x.is_finite())))
+            };
+            let ready = |id| constant(id) || dequantized(graph, id).is_some_and(|(q, _)| graph.constant(q).is_some());
+            if !node.operand(weight).is_some_and(ready) {
+                return Some("its weights are not a constant of finite numbers".to_owned());
+            }
+            if node.operand(bias).is_some_and(|b| !ready(b)) {
+                return Some("its bias is not a constant of finite numbers".to_owned());
+            }
+        }
+        _ => {}
+    }
+    let operand = node.operand(0)?;
+    if node.outputs.len() != 1 || !float(node.output()) || !float(operand) {
+        return Some(format!("{op} is not on f32"));
+    }
+    if graph.constant(operand).is_some() && activations(graph, node).next().is_none() {
+        return Some("it reads constants alone".to_owned());
+    }
+    None
+}
+
+/// Why a node that could compute on integers is not to.
+fn needless(graph: &Graph, node: &Node, int8: &BTreeSet<NodeId>, groups: &Groups) -> Option<String> {
+    let sums = matches!(node.op.quant_rule(), QuantRule::Affine { .. } | QuantRule::AnyScale);
+    let free = sums || is_carried(graph, node.output());
+    if !free && !is_read(graph, node.output(), int8) {
+        return Some("no node on integers reads its result".to_owned());
+    }
+    if let Some(unknown) = activations(graph, node).find(|value| groups.range(*value).is_none()) {
+        return Some(format!("the calibration table has no range for {}", tensor_name(graph, unknown)));
+    }
+    if !free && groups.range(node.output()).is_none() {
+        return Some(format!("the calibration table has no range for {}", tensor_name(graph, node.output())));
+    }
+    None
+}
+
+/// The float tensors that a node reads and that are neither constant nor quantized yet, operands and steps alike.
+fn activations<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = ValueId> + 'g {
+    let fresh = |id: &ValueId| {
+        graph.ty(*id).dtype == DType::F32 && graph.constant(*id).is_none() && dequantized(graph, *id).is_none()
+    };
+    node.uses().filter(fresh)
+}
+
+/// Whether a node on integers reads the value.
+fn is_read(graph: &Graph, value: ValueId, int8: &BTreeSet<NodeId>) -> bool {
+    graph.users(value).iter().any(|user| int8.contains(user))
+}
+
+/// Whether the model quantizes the value itself.
+fn is_carried(graph: &Graph, value: ValueId) -> bool {
+    graph.users(value).into_iter().any(|user| matches!(graph.node(user).op, Op::QuantizeLinear(_)))
+}
+
+/// The float operands of an operator that moves elements, constants included: they share one scale.
+fn moved<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = ValueId> + 'g {
+    let same_scale = node.op.quant_rule() == QuantRule::SameScale;
+    let float = |id: &ValueId| graph.ty(*id).dtype == DType::F32 && dequantized(graph, *id).is_none();
+    node.operands.iter().flatten().copied().filter(move |id| same_scale && float(id))
+}
+
+/// Tensors that share a scale (a union-find over values), and the range of each group.
+struct Groups {
+    parent: Vec<usize>,
+    /// What is known of the group with this root: the range that covers its members.
+    ranges: BTreeMap<usize, Range>,
+    /// Results whose parameters the operator knows beforehand, alone in their groups.
+    fixed: BTreeMap<usize, QuantParams>,
+}
+
+impl Groups {
+    fn new(graph: &Graph, int8: &BTreeSet<NodeId>, ranges: Ranges<'_>) -> Self {
+        let mut groups =
+            Groups { parent: (0..graph.value_count()).collect(), ranges: BTreeMap::new(), fixed: BTreeMap::new() };
+        let mut members: BTreeMap<ValueId, Option<Range>> = BTreeMap::new();
+        let mut fixed = Vec::new();
+        for node in int8.iter().map(|id| graph.node(*id)) {
+            let shared: Vec<ValueId> = moved(graph, node).collect();
+            shared.windows(2).for_each(|w| groups.unite(w[0], w[1]));
+            // Steps compute: what they yield has a scale of its own.
+            if let (Some(first), true) = (shared.first(), node.epilogue.is_empty() && !is_carried(graph, node.output()))
+            {
+                groups.unite(*first, node.output());
+            }
+            for value in shared.into_iter().chain(activations(graph, node)).chain([node.output()]) {
+                members.entry(value).or_insert_with(|| match f32_constant(graph, value) {
+                    Some(tensor) => tensor.to_f32s().map(|numbers| covering(&numbers)),
+                    None => ranges(&tensor_name(graph, value)),
+                });
+            }
+            if let (QuantRule::Fixed { scale, zero_point }, true) = (node.op.quant_rule(), node.epilogue.is_empty()) {
+                let params = QuantParams::per_tensor(DType::U8, scale, zero_point);
+                let real = |stored: i32| (stored - zero_point) as f32 * scale;
+                members.insert(node.output(), Some(Range { min: real(0), max: real(255) }));
+                fixed.push((node.output(), params));
+            }
+        }
+        let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+        for (value, range) in members {
+            let root = groups.root(value);
+            *sizes.entry(root).or_default() += 1;
+            let Some(range) = range else { continue };
+            let union = |a: &mut Range| *a = Range { min: a.min.min(range.min), max: a.max.max(range.max) };
+            groups.ranges.entry(root).and_modify(union).or_insert(range);
+        }
+        for (value, params) in fixed {
+            let root = groups.root(value);
+            if sizes[&root] == 1 {
+                groups.fixed.insert(root, params);
+            }
+        }
+        groups
+    }
+
+    fn root(&self, value: ValueId) -> usize {
+        let mut at = value.index();
+        while self.parent[at] != at {
+            at = self.parent[at];
+        }
+        at
+    }
+
+    fn unite(&mut self, a: ValueId, b: ValueId) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+
+    /// The range that covers the group of a value.
+    fn range(&self, value: ValueId) -> Option<Range> {
+        self.ranges.get(&self.root(value)).copied()
+    }
+
+    fn params(&self, options: &PassOptions, value: ValueId) -> QuantParams {
+        let storage = options.activation_storage;
+        match self.fixed.get(&self.root(value)) {
+            Some(fixed) if fixed.storage == storage => fixed.clone(),
+            _ => {
+                let Range { min, max } = self.range(value).expect("a node without ranges is not on integers");
+                QuantParams::from_range(min, max, storage, options.activation_symmetry, false)
+            }
+        }
+    }
+}
+
+fn covering(numbers: &[f32]) -> Range {
+    let fold = |f: fn(f32, f32) -> f32| numbers.iter().copied().fold(0.0, f);
+    Range { min: fold(f32::min), max: fold(f32::max) }
+}

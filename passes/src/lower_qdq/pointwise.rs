@@ -1,0 +1,122 @@
+//! Pointwise operators on stored integers.
+//!
+//! A chain of one tensor is a function of 256 numbers, and becomes what is cheapest of equal value on all of them:
+//! nothing, a clip of integers, one multiplication, a table. On several tensors:
+//! - sums and other steps that commute with a change of scale count steps of the output:
+//!   `map(%a) |> dequantize {s_a / s_y} |> add %b {s_b / s_y} |> quantize`;
+//! - a product multiplies integers: `map(%a) |> dequantize {1} |> mul %b {1} |> mul (s_a * s_b / s_y) |> quantize`;
+//! - all others run on real numbers.
+
+use eightfold_ir::epilogue::run;
+use eightfold_ir::{Arg, Array, DType, Data, Epilogue, Function, Graph, Node, Rewrite, Shape, Step, Tensor, ValueId};
+
+use super::units::{bounded, in_real_units, rescaled};
+use super::{Obstacle, Scalar, Target, replace, stored, stored_operand};
+
+pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
+    let (x, from) = stored_operand(graph, node, 0)?;
+    let mut rewrite = Rewrite::new(graph, super::NAME);
+    let target = Target::of(graph, node);
+    let steps = &node.epilogue.steps;
+    let unary = node.epilogue.values().next().is_none();
+    let steps = match target.scalar() {
+        Some(to) if unary => requantized(&mut rewrite, from, to, steps, graph)?.steps,
+        Some(to) => in_steps(graph, &mut rewrite, from, to, steps).unwrap_or_else(|| {
+            let dequantize = Step::Dequantize { scale: from.scale, zero_point: from.zero_point };
+            [dequantize].into_iter().chain(in_real_units(graph, steps, Some(to))).collect()
+        }),
+        None => {
+            let dequantize = Step::Dequantize { scale: from.scale, zero_point: from.zero_point };
+            [dequantize].into_iter().chain(in_real_units(graph, steps, None)).collect()
+        }
+    };
+    replace(graph, rewrite, node, &target, node.op.clone(), &[Some(x)], steps)
+}
+
+/// The steps in units of the output's scale, if they can be had.
+fn in_steps(graph: &Graph, rewrite: &mut Rewrite, from: Scalar, to: Scalar, steps: &[Step]) -> Option<Vec<Step>> {
+    let (kept, min, max) = bounded(graph, steps, to);
+    let (first, others) = kept.split_first()?;
+    let mut lowered = match factor(graph, first) {
+        Some((value, by)) => {
+            let other = Arg::Dequantized { value, scale: 1.0, zero_point: by.zero_point };
+            vec![
+                Step::Dequantize { scale: 1.0, zero_point: from.zero_point },
+                Step::binary(Function::Mul, other),
+                Step::binary(Function::Mul, Arg::Float(from.scale * by.scale / to.scale)),
+            ]
+        }
+        None => vec![
+            Step::Dequantize { scale: from.scale / to.scale, zero_point: from.zero_point },
+            rescaled(graph, rewrite, first, to.scale)?,
+        ],
+    };
+    for step in others {
+        lowered.push(rescaled(graph, rewrite, step, to.scale)?);
+    }
+    lowered.push(Step::Quantize { dtype: to.storage, scale: 1.0, zero_point: to.zero_point, min, max });
+    Some(lowered)
+}
+
+/// The integers that a step multiplies by, if it is a multiplication by what was dequantized.
+fn factor(graph: &Graph, step: &Step) -> Option<(ValueId, Scalar)> {
+    match step {
+        Step::Apply(Function::Mul, args) => match args.as_slice() {
+            [Arg::Current, Arg::Value(value)] | [Arg::Value(value), Arg::Current] => stored(graph, *value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The cheapest steps from stored integers to stored integers that equal dequantization, `steps`, which read no tensor,
+/// and quantization, on every integer.
+pub(super) fn requantized(
+    rewrite: &mut Rewrite,
+    from: Scalar,
+    to: Scalar,
+    steps: &[Step],
+    graph: &Graph,
+) -> Result<Epilogue, Obstacle> {
+    let dequantize = Step::Dequantize { scale: from.scale, zero_point: from.zero_point };
+    let real = [dequantize].into_iter().chain(in_real_units(graph, steps, Some(to))).collect();
+    let table = tabulated(from.storage, Epilogue::new(real))?;
+    let (kept, min, max) = bounded(graph, steps, to);
+    if from.storage == to.storage {
+        let (least, greatest) = (table.iter().min().copied().unwrap_or(0), table.iter().max().copied().unwrap_or(0));
+        if inputs(from.storage).zip(&table).all(|(x, y)| x == *y) {
+            return Ok(Epilogue::none());
+        }
+        if inputs(from.storage).zip(&table).all(|(x, y)| x.clamp(least, greatest) == *y) {
+            let args = [Arg::Current, Arg::Int(least), Arg::Int(greatest)];
+            return Ok(Epilogue::new(vec![Step::Apply(Function::Clip, args.into_iter().collect())]));
+        }
+    }
+    if kept.is_empty() {
+        let multiply = Epilogue::new(vec![
+            Step::Dequantize { scale: from.scale / to.scale, zero_point: from.zero_point },
+            Step::Quantize { dtype: to.storage, scale: 1.0, zero_point: to.zero_point, min, max },
+        ]);
+        if tabulated(from.storage, multiply.clone())? == table {
+            return Ok(multiply);
+        }
+    }
+    // Entry i of a table is for the integer whose low eight bits are i.
+    let mut entries = vec![0; 256];
+    inputs(from.storage).zip(&table).for_each(|(x, y)| entries[(x & 0xff) as usize] = *y);
+    let value = rewrite.constant("", Tensor::int(to.storage, &[256], &entries), None);
+    Ok(Epilogue::new(vec![Step::Table(value)]))
+}
+
+/// The integers of an 8-bit type.
+fn inputs(storage: DType) -> std::ops::RangeInclusive<i64> {
+    let (min, max) = storage.integer_range().expect("an 8-bit type");
+    min..=max
+}
+
+/// What the steps make of each integer of an 8-bit type, in their order.
+fn tabulated(storage: DType, steps: Epilogue) -> Result<Vec<i64>, Obstacle> {
+    let array = Array { dtype: storage, shape: Shape::new(&[256]), data: Data::Int(inputs(storage).collect()) };
+    let result = run(&steps, array, &|_| unreachable!("the steps read no tensor")).map_err(|e| e.to_string())?;
+    Ok(result.ints().into_owned())
+}

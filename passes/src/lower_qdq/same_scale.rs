@@ -1,0 +1,66 @@
+//! Operators that move or choose numbers work on the stored integers.
+//!
+//! Operands of other scales than the result's are requantized first, a result of another scale afterwards. A node with
+//! steps is cut in two: the movement, and a `map` with the steps. Where the result is read as floats, dequantization
+//! moves behind the operator.
+
+use eightfold_ir::op::dequantize_linear::DequantizeLinear;
+use eightfold_ir::op::map::Map;
+use eightfold_ir::{Epilogue, Graph, Node, QuantId, Rewrite, ValueId};
+
+use super::pointwise::requantized;
+use super::{Lowered, Obstacle, Scalar, Target, stored, text};
+
+pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
+    let mut rewrite = Rewrite::new(graph, super::NAME);
+    let float = |id: &ValueId| graph.ty(*id).dtype.is_float();
+    let moved: Vec<ValueId> = node.operands.iter().flatten().copied().filter(float).collect();
+    let mut sources: Vec<(ValueId, ValueId, QuantId, Scalar)> = Vec::new();
+    for id in &moved {
+        let (value, scalar) = stored(graph, *id).ok_or("an operand is not dequantized from 8 bits per tensor")?;
+        sources.push((*id, value, graph.ty(value).quant.ok_or("an operand carries no quantization")?, scalar));
+    }
+    let (_, _, first, own) = *sources.first().ok_or("it reads no floats")?;
+    let target = Target::of(graph, node);
+    let agree = sources.iter().all(|(_, _, quant, _)| *quant == first);
+    let (quant, scalar) = match (agree, &target) {
+        (true, _) => (first, own),
+        (false, Target::Stored(_, quant, scalar)) if node.epilogue.is_empty() => (*quant, *scalar),
+        _ => return Err("its operands have different scales, and its result has none".to_owned()),
+    };
+    let mut operands = node.operands.clone();
+    for (id, value, own, from) in &sources {
+        let integers = match *own == quant {
+            true => *value,
+            false => {
+                let steps = requantized(&mut rewrite, *from, scalar, &[], graph)?;
+                rewrite.node(graph, &[node.id], Map {}, &[Some(*value)], steps, Some(quant)).map_err(text)?
+            }
+        };
+        operands.iter_mut().filter(|o| **o == Some(*id)).for_each(|o| *o = Some(integers));
+    }
+    let y = rewrite.node(graph, &[node.id], node.op.clone(), &operands, Epilogue::none(), Some(quant)).map_err(text)?;
+    match (&target, node.epilogue.is_empty()) {
+        (Target::Stored(old, wanted, _), true) if *wanted == quant => rewrite.replace(*old, y),
+        (Target::Stored(old, wanted, to), true) => {
+            let steps = requantized(&mut rewrite, scalar, *to, &[], graph)?;
+            let z = rewrite.node(graph, &[node.id], Map {}, &[Some(y)], steps, Some(*wanted)).map_err(text)?;
+            rewrite.replace(*old, z);
+        }
+        (Target::Float(old), true) => {
+            let d = rewrite
+                .node(graph, &[node.id], DequantizeLinear {}, &[Some(y)], Epilogue::none(), None)
+                .map_err(text)?;
+            rewrite.replace(*old, d);
+        }
+        (_, false) => {
+            let d = rewrite
+                .node(graph, &[node.id], DequantizeLinear {}, &[Some(y)], Epilogue::none(), None)
+                .map_err(text)?;
+            let z = rewrite.node(graph, &[node.id], Map {}, &[Some(d)], node.epilogue.clone(), None).map_err(text)?;
+            rewrite.replace(node.output(), z);
+            return Ok(Lowered { rewrite, rest: true });
+        }
+    }
+    Ok(rewrite.into())
+}

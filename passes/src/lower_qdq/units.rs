@@ -1,0 +1,119 @@
+//! Steps in units of the output's scale.
+//!
+//! Between an operator and the quantization of its result, numbers may count real units or steps of the output. In
+//! steps, requantization needs one multiplication by a number made at compile time; but only steps that commute with a
+//! change of scale can run on them. ReLU, add and multiplication do; a sigmoid does not.
+
+use eightfold_ir::quant::quantize;
+use eightfold_ir::{Arg, Function, Graph, Rewrite, Step, Tensor};
+
+use super::{Scalar, stored};
+use crate::channel::f32_constant;
+use crate::fuse::float_bounds;
+
+/// How a function's result changes when its current number is divided by a unit.
+enum Law {
+    /// By the unit, if all other arguments are divided too.
+    Linear,
+    /// By the unit, the other arguments being as they were.
+    Factor,
+    /// Otherwise.
+    None,
+}
+
+fn law(function: Function, args: &[Arg]) -> Law {
+    match function {
+        Function::Add | Function::Clip | Function::Max | Function::Min | Function::Sub => Law::Linear,
+        Function::Abs | Function::Neg | Function::Relu => Law::Linear,
+        // The slope, or the divisor, is a pure number. A quotient by the current number is not linear.
+        Function::Div | Function::LeakyRelu | Function::Mul | Function::Prelu => {
+            let commutes = function == Function::Mul || args.first() == Some(&Arg::Current);
+            let once = args.iter().filter(|a| **a == Arg::Current).count() == 1;
+            if commutes && once { Law::Factor } else { Law::None }
+        }
+        _ => Law::None,
+    }
+}
+
+/// The step on numbers divided by `unit`, reading integers where the float graph reads what was dequantized; `None` if
+/// it does not commute with the change of scale.
+pub(super) fn rescaled(graph: &Graph, rewrite: &mut Rewrite, step: &Step, unit: f32) -> Option<Step> {
+    let Step::Apply(function, args) = step else { return None };
+    let linear = match law(*function, args) {
+        Law::Linear => true,
+        Law::Factor => false,
+        Law::None => return None,
+    };
+    let mut args = args.clone();
+    for arg in &mut args {
+        *arg = match (*arg, linear) {
+            (Arg::Float(x), true) => Arg::Float(x / unit),
+            (Arg::Value(value), _) if stored(graph, value).is_some() => {
+                let (value, Scalar { scale, zero_point, .. }) = stored(graph, value)?;
+                Arg::Dequantized { value, scale: if linear { scale / unit } else { scale }, zero_point }
+            }
+            (Arg::Value(value), true) => {
+                let tensor = f32_constant(graph, value)?;
+                let divided: Vec<f32> = tensor.to_f32s()?.into_iter().map(|x| x / unit).collect();
+                Arg::Value(rewrite.constant("", Tensor::f32(tensor.shape(), &divided), None))
+            }
+            (Arg::Value(value), false) if f32_constant(graph, value).is_none() => return None,
+            (arg, _) => arg,
+        };
+    }
+    Some(Step::Apply(*function, args))
+}
+
+/// The step, reading integers where it reads what was dequantized.
+fn on_integers(graph: &Graph, step: &Step) -> Step {
+    let mut step = step.clone();
+    if let Step::Apply(_, args) = &mut step {
+        for arg in args {
+            if let Arg::Value(value) = *arg
+                && let Some((value, Scalar { scale, zero_point, .. })) = stored(graph, value)
+            {
+                *arg = Arg::Dequantized { value, scale, zero_point };
+            }
+        }
+    }
+    step
+}
+
+/// The steps without the clips at their end, and the integers that these leave.
+///
+/// Quantization is monotonic, so `quantize(clip(x, a, b)) = clip(quantize(x), quantize(a), quantize(b))`.
+pub(super) fn bounded<'s>(graph: &Graph, mut steps: &'s [Step], to: Scalar) -> (&'s [Step], i32, i32) {
+    let (low, high) = to.storage.integer_range().expect("an 8-bit type");
+    let (type_min, type_max) = (low as i32, high as i32);
+    let (mut min, mut max) = (type_min, type_max);
+    while let Some((last, before)) = steps.split_last() {
+        let Some((low, high)) = float_bounds(graph, last) else { break };
+        let q = |x: f32| quantize(x, to.scale, to.zero_point, type_min, type_max);
+        // The clip that was taken off before comes later: it bounds these bounds.
+        (min, max) = (q(low).clamp(min, max), q(high).clamp(min, max));
+        steps = before;
+    }
+    (steps, min, max)
+}
+
+/// The steps of a float epilogue and the quantization, on an operator's numbers divided by a unit, and that unit: the
+/// output's scale where all steps commute with the change, else 1.
+pub(super) fn finished(graph: &Graph, rewrite: &mut Rewrite, steps: &[Step], to: Option<Scalar>) -> (f32, Vec<Step>) {
+    let in_steps = to.and_then(|to| {
+        let (kept, min, max) = bounded(graph, steps, to);
+        let mut steps: Vec<Step> =
+            kept.iter().map(|step| rescaled(graph, rewrite, step, to.scale)).collect::<Option<_>>()?;
+        steps.push(Step::Quantize { dtype: to.storage, scale: 1.0, zero_point: to.zero_point, min, max });
+        Some((to.scale, steps))
+    });
+    in_steps.unwrap_or_else(|| (1.0, in_real_units(graph, steps, to)))
+}
+
+/// The steps of a float epilogue and the quantization, on an operator's real numbers.
+pub(super) fn in_real_units(graph: &Graph, steps: &[Step], to: Option<Scalar>) -> Vec<Step> {
+    let on_integers = |step: &Step| on_integers(graph, step);
+    let Some(to) = to else { return steps.iter().map(on_integers).collect() };
+    let (kept, min, max) = bounded(graph, steps, to);
+    let quantize = Step::Quantize { dtype: to.storage, scale: to.scale, zero_point: to.zero_point, min, max };
+    kept.iter().map(on_integers).chain([quantize]).collect()
+}
