@@ -75,7 +75,8 @@ pub fn index_map<'a>(from: &Shape, to: &'a Shape) -> impl Iterator<Item = usize>
     strided(to, 0, strides)
 }
 
-/// The positions `offset + sum(index[axis] * strides[axis])` of all indices of `shape`, in row-major order.
+/// The positions `offset + sum(index[axis] * strides[axis])` of all indices of `shape`, in row-major order. Sums wrap,
+/// so that a negative stride, cast, walks backwards.
 pub fn strided(shape: &Shape, offset: usize, strides: Vec<usize>) -> impl Iterator<Item = usize> + '_ {
     let mut index = vec![0_usize; shape.rank()];
     let mut position = offset;
@@ -84,11 +85,11 @@ pub fn strided(shape: &Shape, offset: usize, strides: Vec<usize>) -> impl Iterat
         let here = position;
         for axis in (0..index.len()).rev() {
             index[axis] += 1;
-            position += strides[axis];
+            position = position.wrapping_add(strides[axis]);
             if index[axis] < shape[axis] {
                 break;
             }
-            position -= strides[axis] * shape[axis];
+            position = position.wrapping_sub(strides[axis].wrapping_mul(shape[axis]));
             index[axis] = 0;
         }
         here

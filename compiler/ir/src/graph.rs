@@ -398,6 +398,20 @@ impl Graph {
         self.dag.node_weights()
     }
 
+    /// The uses that the index of users knows of a node, sorted.
+    pub(crate) fn indexed_uses(&self, id: NodeId) -> Vec<ValueId> {
+        let at = self.index[id.index()].expect("the node is in the graph");
+        let mut uses: Vec<_> = self.dag.edges_directed(at, Direction::Incoming).map(|e| *e.weight()).collect();
+        uses.sort_unstable();
+        uses
+    }
+
+    /// Breaks the index of users.
+    #[cfg(test)]
+    pub(crate) fn forget_uses(&mut self) {
+        self.dag.clear_edges();
+    }
+
     /// The nodes in topological order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.topo().into_iter().map(|id| self.node(id))

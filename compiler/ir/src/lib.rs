@@ -22,6 +22,7 @@ pub mod rewrite;
 pub mod scalar;
 pub mod tensor;
 pub mod types;
+pub mod verify;
 
 pub use array::Array;
 pub use epilogue::{Arg, Epilogue, Step};
@@ -37,3 +38,4 @@ pub use rewrite::Rewrite;
 pub use scalar::Function;
 pub use tensor::{Data, Tensor};
 pub use types::{DType, Layout, Shape, TensorType};
+pub use verify::{VerifiedGraph, VerifyError, VerifyErrors, verify};

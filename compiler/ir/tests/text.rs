@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eightfold_ir::{DType, Graph, ParseError, Shape, Tensor, TensorType, parse, print, print_full};
+use eightfold_ir::{
+    DType, Graph, ParseError, Shape, Tensor, TensorType, ValueId, eval, parse, print, print_full, verify,
+};
 use proptest::prelude::*;
 
 fn files() -> Vec<(PathBuf, String)> {
@@ -157,11 +159,11 @@ fn equality_is_structural() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Random changes to valid texts: an error or a graph that prints, never a panic.
+    /// Random changes to valid texts: an error, or a graph that prints, verifies or not, and if so runs; never a panic.
     #[test]
-    fn no_text_makes_the_parser_panic(
+    fn no_text_makes_the_crate_panic(
         file in 0..5_usize,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4_usize, ".{0,3}"), 1..4),
     ) {
@@ -181,7 +183,16 @@ proptest! {
         }
         let text: String = chars.into_iter().collect();
         if let Ok(graph) = parse(&text) {
-            prop_assert_eq!(parse(&print_full(&graph)).unwrap(), graph);
+            prop_assert_eq!(parse(&print_full(&graph)).unwrap(), graph.clone());
+            let small = graph.values().all(|(_, v)| v.ty.shape.elements() < 10_000);
+            if small && verify(&graph).is_ok() {
+                let zeros = |id: &ValueId| {
+                    let ty = graph.ty(*id);
+                    Tensor::new(ty.dtype, ty.shape.clone(), vec![0; ty.byte_size()]).unwrap()
+                };
+                let inputs: Vec<Tensor> = graph.inputs().iter().map(zeros).collect();
+                eval(&graph, &inputs).unwrap();
+            }
         }
     }
 

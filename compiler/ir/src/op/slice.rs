@@ -59,7 +59,6 @@ impl OpDef for Slice {
         let shape = Shape::new(&self.sizes);
         let strides = x.shape.strides();
         let offset = self.starts.iter().zip(&strides).map(|(s, d)| s.wrapping_mul(*d)).fold(0, usize::wrapping_add);
-        // Wrapping addition walks backwards with a negative stride as well.
         let steps = (0..shape.rank()).map(|a| self.step(a).wrapping_mul(strides[a] as i64) as usize).collect();
         let data = x.data.gather(strided(&shape, offset, steps));
         smallvec![Array { dtype: x.dtype, shape, data }]
