@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use eightfold_ir::epilogue::StepError;
-use eightfold_ir::{DType, EvalError, Graph, InferError, NodeId, Origin, Rewrite, Symmetry};
+use eightfold_ir::{DType, EvalError, Graph, InferError, NodeId, Origin, Rewrite, Symmetry, VerifyErrors, verify};
 
 use crate::calibrate::CalibrationTable;
 
@@ -179,6 +179,14 @@ pub enum PassError {
         /// What does not fit.
         source: StepError,
     },
+    /// Our fault: a pass left a graph that breaks the rules.
+    #[error("{pass} left a graph that is not valid")]
+    Invalid {
+        /// The pass.
+        pass: &'static str,
+        /// What is wrong with the graph.
+        source: VerifyErrors,
+    },
 }
 
 /// What passes share while a pipeline runs.
@@ -279,7 +287,8 @@ impl Pipeline {
         Ok(Pipeline { passes: names.iter().map(find).collect::<Result<_, _>>()? })
     }
 
-    /// Runs the passes; `after` sees the graph after each, for dumps and progress.
+    /// Runs the passes; `after` sees the graph after each, for dumps and progress. Builds with debug assertions verify
+    /// the graph after each pass; others leave it to the caller to verify the last.
     ///
     /// # Errors
     /// Those of the passes.
@@ -295,6 +304,11 @@ impl Pipeline {
             let (started, rewrites) = (Instant::now(), cx.rewrites);
             cx.pass = pass.name();
             pass.run(graph, &mut cx)?;
+            if cfg!(debug_assertions)
+                && let Err(source) = verify(graph)
+            {
+                return Err(PassError::Invalid { pass: pass.name(), source });
+            }
             let rewrites = cx.rewrites - rewrites;
             let report = PassReport {
                 pass: pass.name(),
