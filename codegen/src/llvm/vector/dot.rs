@@ -11,8 +11,8 @@ impl<'ctx> Emitter<'_, 'ctx> {
         debug_assert_eq!((sum.lanes, 4 * sum.lanes), (self.lanes(), w.lanes));
         match self.target.dot {
             Dot::Vpdpbusd if self.portable => {
-                let products = self.mul(self.widen(x, Kind::I32, false), self.widen(w, Kind::I32, true));
-                self.add(sum, self.sum_of_pairs(self.sum_of_pairs(products)))
+                let (x, w) = (self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
+                self.add(sum, self.sum_of_pairs(self.multiply_pairs(x, w)))
             }
             Dot::Vpdpbusd => {
                 let (x, w) = (self.bits_as(x, Kind::I32), self.bits_as(w, Kind::I32));
@@ -28,31 +28,23 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
     /// `vpmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
     fn multiply_byte_pairs(&self, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
-        let name = match x.lanes {
-            _ if self.portable && x.lanes != 32 => {
-                let products = self.mul(self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
-                let (even, odd) = self.even_and_odd(products);
-                return self.lanewise("llvm.sadd.sat", &[even, odd]);
-            }
-            32 => "llvm.x86.avx2.pmadd.ub.sw",
-            64 => "llvm.x86.avx512.pmaddubs.w.512",
-            lanes => unreachable!("{lanes} bytes in a register"),
-        };
-        self.vector(self.intrinsic(name, &[], &[x, w]), Kind::I16, x.lanes / 2)
+        self.halve(x, w, Kind::I16, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx512.pmaddubs.w.512")
     }
 
-    /// `vpmaddwd`: I32 sums of two adjacent products of I16 numbers. Lanes are those of one register.
+    /// `vpmaddwd`: I32 sums of two adjacent products of I16 numbers; whole registers.
     pub(crate) fn multiply_pairs(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((a.kind, b.kind), (Kind::I16, Kind::I16));
-        let name = match a.lanes {
-            16 => "llvm.x86.avx2.pmadd.wd",
-            32 if !self.portable => "llvm.x86.avx512.pmaddw.d.512",
-            _ => {
-                let products = self.mul(self.widen(a, Kind::I32, true), self.widen(b, Kind::I32, true));
-                return self.sum_of_pairs(products);
-            }
-        };
-        self.vector(self.intrinsic(name, &[], &[a, b]), Kind::I32, a.lanes / 2)
+        self.halve(a, b, Kind::I32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512")
+    }
+
+    /// An operation on registers that makes one lane of two, by the instruction of 256 or 512 bits.
+    fn halve(&self, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind, avx2: &str, avx512: &str) -> Vector<'ctx> {
+        let bits = if self.portable { 256 } else { self.target.vector_bits };
+        let name = if bits == 512 { avx512 } else { avx2 };
+        let register = bits / a.kind.bits();
+        let pieces = self.split(a, register).into_iter().zip(self.split(b, register));
+        let halved = pieces.map(|(a, b)| self.vector(self.intrinsic(name, &[], &[a, b]), kind, register / 2));
+        self.concat(&halved.collect::<Vec<_>>())
     }
 
     fn sum_of_pairs(&self, v: Vector<'ctx>) -> Vector<'ctx> {
