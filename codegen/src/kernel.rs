@@ -4,9 +4,14 @@
 //! output's view.
 
 pub(crate) mod depthwise;
+pub(crate) mod fill;
+pub(crate) mod finish;
+pub(crate) mod fold;
 pub(crate) mod gemm;
 pub(crate) mod math;
+pub(crate) mod nest;
 pub(crate) mod pixels;
+pub(crate) mod pool;
 
 use crate::program::Producer;
 

@@ -55,7 +55,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let input = e.offset_by(place.input, e.scale(index, (lanes * element) as isize));
             let place = self.pixels.channels(e, place, index, lanes).with_input(input);
             // A lane of weights and of sums has four bytes, whatever the type.
-            let [weights, sums] = [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(index, 4 * lanes as isize)));
+            let [weights, sums] =
+                [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(index, 4 * lanes as isize)));
             self.tile(width, &place, weights, sums, count);
         };
         e.repeat(e.int(channels / lanes), |index| block(index, lanes));

@@ -139,7 +139,13 @@ impl<'c> Pixels<'c> {
 
     /// Runs the steps on the sums of the pixels at and after `place`, one vector each, and stores the first `channels`
     /// of each.
-    pub(crate) fn finish<'ctx>(&self, e: &Emitter<'_, 'ctx>, place: &Place<'ctx>, sums: &[Vector<'ctx>], channels: usize) {
+    pub(crate) fn finish<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        place: &Place<'ctx>,
+        sums: &[Vector<'ctx>],
+        channels: usize,
+    ) {
         let Vector { kind, lanes, .. } = sums[0];
         let dtype = if kind == Kind::F32 { DType::F32 } else { DType::I32 };
         // Four registers of numbers make one of bytes.

@@ -35,6 +35,8 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
     match &call.producer {
         Producer::Gemm(gemm) => kernel::gemm::emit(e, call, gemm, &pointers),
         Producer::Depthwise(depthwise) => kernel::depthwise::emit(e, call, depthwise, &pointers),
+        Producer::Fill { element } => kernel::fill::emit(e, call, *element, &pointers),
+        Producer::Pool { .. } => kernel::pool::emit(e, call, &pointers),
         other => return Err(KernelError::Family { family: kernel::family(other) }),
     }
     Ok(e.end())

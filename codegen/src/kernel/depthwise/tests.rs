@@ -41,12 +41,8 @@ impl Case {
         // Window by window, channel by channel: the position of the first input.
         let outputs: Vec<(usize, usize)> = (0..batch * rows * cols * channels)
             .map(|i| {
-                let (c, x, y, b) = (
-                    i % channels,
-                    i / channels % cols,
-                    i / channels / cols % rows,
-                    i / channels / cols / rows,
-                );
+                let (c, x, y, b) =
+                    (i % channels, i / channels % cols, i / channels / cols % rows, i / channels / cols / rows);
                 (((b * high + y * stride) * wide + x * stride) * channels + c, c)
             })
             .collect();
@@ -115,8 +111,7 @@ fn windows_strides_and_edges() {
     for (target, portable) in trial::targets() {
         let lanes = target.lanes();
         for input in [DType::U8, DType::I8, DType::F32] {
-            let base =
-                Case { input, batch: 1, size: [2, 5], channels: lanes, window: [3, 3], stride: 1, dilation: 1 };
+            let base = Case { input, batch: 1, size: [2, 5], channels: lanes, window: [3, 3], stride: 1, dilation: 1 };
             let mut cases = vec![
                 Case { batch: 2, size: [3, 17], channels: 2 * lanes + 3, ..base },
                 Case { stride: 2, channels: lanes - 1, ..base },

@@ -191,6 +191,11 @@ impl<'ctx> Emitter<'_, 'ctx> {
         Int(built(self.builder.build_int_sub(a.0, b.0, "")))
     }
 
+    /// `a * b`
+    pub(crate) fn times(&self, a: Int<'ctx>, b: Int<'ctx>) -> Int<'ctx> {
+        Int(built(self.builder.build_int_mul(a.0, b.0, "")))
+    }
+
     /// `a * by`
     pub(crate) fn scale(&self, a: Int<'ctx>, by: isize) -> Int<'ctx> {
         Int(built(self.builder.build_int_mul(a.0, self.signed(by).0, "")))

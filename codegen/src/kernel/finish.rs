@@ -1,0 +1,81 @@
+//! What a kernel does with the numbers that it has produced: the call's steps, then the store.
+
+use eightfold_ir::DType;
+
+use super::nest::{Stretch, read, write};
+use crate::llvm::steps::{self, Operands};
+use crate::llvm::vector::{Emitter, Ptr, Vector};
+use crate::program::{Call, View};
+
+/// The end of a call: step operands and the result, which move together.
+pub(crate) struct Finish<'c> {
+    call: &'c Call,
+    /// Positions in [`Call::operands`] of what steps read element by element.
+    operands: Vec<usize>,
+}
+
+impl<'c> Finish<'c> {
+    pub(crate) fn of(call: &'c Call) -> Self {
+        Finish { call, operands: steps::elementwise(&call.steps) }
+    }
+
+    /// The views that move with the result: the step operands, then the result itself.
+    pub(crate) fn views(&self) -> Vec<&'c View> {
+        self.operands.iter().map(|index| &self.call.operands[*index]).chain([&self.call.output]).collect()
+    }
+
+    /// Those of the function's parameters that belong to [`Finish::views`].
+    pub(crate) fn pointers<'ctx>(&self, parameters: &[Ptr<'ctx>]) -> Vec<Ptr<'ctx>> {
+        let result = parameters[self.call.operands.len()];
+        self.operands.iter().map(|index| parameters[*index]).chain([result]).collect()
+    }
+
+    /// Runs the steps on `produced`, elements of type `dtype` along a stretch, and stores the result.
+    ///
+    /// `at` and `strides` (in bytes) say where each of [`Finish::views`] has the stretch's elements.
+    pub(crate) fn store<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        parameters: &[Ptr<'ctx>],
+        (at, strides): (&[Ptr<'ctx>], &[isize]),
+        (produced, dtype): (Vector<'ctx>, DType),
+        stretch: Stretch,
+    ) {
+        let load = |position: usize| {
+            let kind = steps::kind(self.call.operands[self.operands[position]].dtype);
+            read(e, at[position], strides[position], kind, stretch)
+        };
+        let result = self.apply(e, parameters, (produced, dtype), load);
+        write(e, at[self.operands.len()], strides[self.operands.len()], result, stretch);
+    }
+
+    /// Runs the steps; `load` gives the elements of one of [`Finish::views`].
+    pub(crate) fn apply<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        parameters: &[Ptr<'ctx>],
+        (produced, dtype): (Vector<'ctx>, DType),
+        load: impl FnMut(usize) -> Vector<'ctx>,
+    ) -> Vector<'ctx> {
+        let mut elements = Elements { operands: &self.operands, parameters, load };
+        steps::apply(e, self.call, produced, dtype, &mut elements)
+    }
+}
+
+/// Step operands at the coordinates of one vector.
+struct Elements<'a, 'ctx, F> {
+    operands: &'a [usize],
+    parameters: &'a [Ptr<'ctx>],
+    load: F,
+}
+
+impl<'ctx, F: FnMut(usize) -> Vector<'ctx>> Operands<'ctx> for Elements<'_, 'ctx, F> {
+    fn load(&mut self, index: usize) -> Vector<'ctx> {
+        let position = self.operands.iter().position(|operand| *operand == index);
+        (self.load)(position.unwrap_or_else(|| unreachable!("operand {index} is among those that steps read")))
+    }
+
+    fn table(&self, index: usize) -> Ptr<'ctx> {
+        self.parameters[index]
+    }
+}

@@ -1,0 +1,156 @@
+//! How pools and reductions fold numbers into one: where the fold starts, what it takes in, what comes out.
+//!
+//! Integers are exact: extremes of bytes stay bytes, sums of few bytes fit 16 bits, others are taken in lanes that wrap
+//! where the result would. Floats are summed in f32, in the order in which they are given.
+
+use eightfold_ir::DType;
+
+use crate::llvm::steps::{cast, work_kind, worked};
+use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
+use crate::program::Fold;
+
+/// So many bytes add up to no more than 16 bits, with a sign or without.
+const SHORT: usize = 255;
+
+/// A fold of numbers of one type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Folding {
+    fold: Fold,
+    input: DType,
+    /// Lanes of what has been folded.
+    kind: Kind,
+    /// Type of what comes out.
+    pub(crate) produced: DType,
+}
+
+impl Folding {
+    /// The fold of at most `most` numbers of type `input`.
+    pub(crate) fn of(fold: Fold, input: DType, most: usize) -> Self {
+        let bytes = input.is_integer() && input.bits() <= 8;
+        let kind = match fold {
+            Fold::Max | Fold::Min if bytes => Kind::I8,
+            Fold::Sum { .. } if bytes && most <= SHORT => Kind::I16,
+            _ => work_kind(input),
+        };
+        let produced = match fold {
+            Fold::Sum { .. } if input.is_integer() && input.bits() <= 16 => DType::I32,
+            _ => input,
+        };
+        Folding { fold, input, kind, produced }
+    }
+
+    /// Whether the divisor of a mean is wanted.
+    pub(crate) fn mean(self) -> bool {
+        self.fold == Fold::Mean
+    }
+
+    fn signed(self) -> bool {
+        self.input.integer_range().is_none_or(|(least, _)| least < 0)
+    }
+
+    /// What a fold of nothing is; it changes nothing when it is taken in.
+    pub(crate) fn start<'ctx>(self, e: &Emitter<'_, 'ctx>, lanes: usize) -> Vector<'ctx> {
+        let (least, greatest) = self.input.integer_range().unwrap_or((i64::MIN, i64::MAX));
+        let number = |int: i64, float: f32| match self.kind {
+            Kind::F32 => e.splat(float, lanes),
+            kind => e.splat_int(int, kind, lanes),
+        };
+        match self.fold {
+            Fold::Max => number(least, f32::NEG_INFINITY),
+            Fold::Min => number(greatest, f32::INFINITY),
+            Fold::Prod => number(1, 1.0),
+            Fold::Sum { .. } | Fold::Mean | Fold::SumSquare | Fold::SumAbs => number(0, 0.0),
+        }
+    }
+
+    /// Stored numbers in the lanes in which they are folded.
+    pub(crate) fn read<'ctx>(self, e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>) -> Vector<'ctx> {
+        match self.kind {
+            Kind::I8 | Kind::I16 if self.input.bits() <= 8 => e.widen(stored, self.kind, self.signed()),
+            _ => worked(e, stored, self.input),
+        }
+    }
+
+    /// What has been folded with numbers, as [`Folding::read`] gives them, taken in.
+    pub(crate) fn take<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>, x: Vector<'ctx>) -> Vector<'ctx> {
+        let x = match self.fold {
+            Fold::SumSquare => e.mul(x, x),
+            Fold::SumAbs if x.kind.is_float() => e.fabs(x),
+            Fold::SumAbs => e.max(x, e.neg(x)),
+            _ => x,
+        };
+        self.join(e, folded, x)
+    }
+
+    /// Two folds as one.
+    pub(crate) fn join<'ctx>(self, e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        let unsigned_bytes = self.kind == Kind::I8 && !self.signed();
+        match self.fold {
+            Fold::Max if unsigned_bytes => e.max_unsigned(b, a),
+            Fold::Min if unsigned_bytes => e.min_unsigned(b, a),
+            // Of equal numbers the first is kept, and NaN once met.
+            Fold::Max if a.kind.is_float() => e.select(e.is_nan(b), b, e.max(b, a)),
+            Fold::Min if a.kind.is_float() => e.select(e.is_nan(b), b, e.min(b, a)),
+            Fold::Max => e.max(b, a),
+            Fold::Min => e.min(b, a),
+            Fold::Prod => e.mul(a, b),
+            Fold::Sum { .. } | Fold::Mean | Fold::SumSquare | Fold::SumAbs => e.add(a, b),
+        }
+    }
+
+    /// All lanes folded into one, halves first.
+    pub(crate) fn across<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>) -> Vector<'ctx> {
+        match folded.lanes {
+            1 => folded,
+            lanes => {
+                let [low, high] = [0, lanes / 2].map(|start| e.slice(folded, start, lanes / 2));
+                self.across(e, self.join(e, low, high))
+            }
+        }
+    }
+
+    /// The result, numbers of type [`Folding::produced`] as they are stored; `count` numbers were folded (for a mean, the
+    /// divisor).
+    pub(crate) fn finish<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>, count: Int<'ctx>) -> Vector<'ctx> {
+        let lanes = folded.lanes;
+        let folded = if self.kind == Kind::I16 { e.widen(folded, Kind::I32, self.signed()) } else { folded };
+        let worked = match self.fold {
+            Fold::Sum { zero_point } if zero_point != 0 && !folded.kind.is_float() => {
+                let count = e.narrow(e.splat_index(count, lanes), folded.kind);
+                e.sub(folded, e.mul(count, e.splat_int(zero_point.into(), folded.kind, lanes)))
+            }
+            Fold::Mean => {
+                let count = e.narrow(e.splat_index(count, lanes), Kind::I32);
+                e.div(folded, e.to_float(count, Kind::F32, true))
+            }
+            _ => folded,
+        };
+        let dtype = match worked.kind {
+            Kind::F32 => DType::F32,
+            Kind::I32 => DType::I32,
+            Kind::I64 => DType::I64,
+            _ => self.produced,
+        };
+        cast(e, worked, dtype, self.produced)
+    }
+}
+
+/// A loop over numbers to fold: how often, and how many bytes further each time.
+pub(crate) type Turns<'ctx> = (Int<'ctx>, isize);
+
+/// Takes in, by `body`, what lies at the addresses of each turn of the loops, outermost first.
+pub(crate) fn over<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    loops: &[Turns<'ctx>],
+    pointer: Ptr<'ctx>,
+    folded: Vector<'ctx>,
+    body: &mut dyn FnMut(Ptr<'ctx>, Vector<'ctx>) -> Vector<'ctx>,
+) -> Vector<'ctx> {
+    let Some(((count, stride), inner)) = loops.split_first() else { return body(pointer, folded) };
+    let state = State { vectors: vec![folded], ..State::default() };
+    let state = e.carry(*count, state, |i, state| {
+        let pointer = e.offset_by(pointer, e.scale(i, *stride));
+        state.vectors[0] = over(e, inner, pointer, state.vectors[0], body);
+    });
+    state.vectors[0]
+}
