@@ -1,0 +1,91 @@
+//! Calibration: the compiled float build runs on samples, observers watch its tensors.
+//!
+//! Invariant: memory is that of one sample, however many there are; equal samples in equal order give an equal table.
+
+use eightfold_ir::{Graph, ValueId};
+use eightfold_passes::calibrate::{CalibrationTable, Calibrator, ObserverOptions, observer};
+use eightfold_passes::{Precision, SIMPLIFY, quantized_tensors, tensor_name};
+
+use crate::dataset::{DatasetError, Sample};
+use crate::driver::{OptimizeOptions, Progress, Stage, baseline, run_passes};
+use crate::error::Error;
+use crate::executable::Executable;
+use crate::model::Model;
+use crate::similarity::to_f32;
+
+/// The calibrator that is used where none is named.
+pub const DEFAULT_CALIBRATOR: &str = "mse";
+
+/// How the ranges of tensors are found.
+#[derive(Clone, Debug)]
+pub struct CalibrateOptions {
+    /// The name of a row of [`OBSERVERS`](eightfold_passes::calibrate::OBSERVERS).
+    pub calibrator: String,
+    /// What can be tuned about it.
+    pub observer: ObserverOptions,
+    /// The options that the model will be optimized with; which tensors need a range depends on them.
+    pub optimize: OptimizeOptions,
+}
+
+impl CalibrateOptions {
+    /// The default calibrator, for a model that will be optimized with these options.
+    #[must_use]
+    pub fn new(optimize: OptimizeOptions) -> Self {
+        let (calibrator, observer) = (DEFAULT_CALIBRATOR.to_owned(), ObserverOptions::default());
+        CalibrateOptions { calibrator, observer, optimize }
+    }
+}
+
+/// The range of each tensor that int8 needs, as the model's values on `samples` suggest.
+///
+/// # Errors
+/// A sample cannot be read, a value is not finite, the model cannot be compiled in f32, or there is no linker.
+pub fn calibrate<I>(
+    model: &Model,
+    samples: I,
+    options: &CalibrateOptions,
+    progress: &mut dyn Progress,
+) -> Result<CalibrationTable, Error>
+where
+    I: ExactSizeIterator<Item = Result<Sample, DatasetError>>,
+{
+    progress.stage(Stage::Calibrate);
+    let mut calibrator = Calibrator::new(observer(&options.calibrator)?, options.observer)?;
+    // The same on every machine, so that the ranges are the same everywhere.
+    let optimize = OptimizeOptions { target: baseline()?, ..options.optimize.clone() };
+
+    // The float graph that quantization starts from, with the tensors that it will ask about as outputs.
+    let mut simplified = model.clone();
+    let for_passes = optimize.for_passes(Precision::Int8, None);
+    run_passes(SIMPLIFY, &mut simplified.graph, &for_passes, &mut ())?;
+    let wanted = quantized_tensors(&simplified.graph);
+    if wanted.is_empty() {
+        return Err(Error::NothingToCalibrate);
+    }
+    let inputs = observed_inputs(&simplified.graph, &wanted);
+    let computed: Vec<ValueId> = wanted.into_iter().filter(|id| simplified.graph.producer(*id).is_some()).collect();
+    let mut executable = Executable::showing(&simplified, &computed, &optimize)?;
+
+    let count = samples.len();
+    for (index, sample) in samples.enumerate() {
+        progress.samples(index, count);
+        let Sample { inputs: tensors, .. } = sample?;
+        for (name, position) in &inputs {
+            calibrator.observe(name, &to_f32(tensors[*position].data()))?;
+        }
+        let outputs = executable.run(&tensors)?;
+        for (output, description) in outputs.iter().zip(executable.outputs()) {
+            calibrator.observe(&description.name, &to_f32(output.data()))?;
+        }
+    }
+    progress.samples(count, count);
+    let symmetry = options.optimize.activation_symmetry;
+    Ok(CalibrationTable::new(&model.name, &model.sha256, count as u64, &calibrator, symmetry)?)
+}
+
+/// Names and positions of the graph's inputs that are among `wanted`.
+fn observed_inputs(graph: &Graph, wanted: &[ValueId]) -> Vec<(String, usize)> {
+    let name = |id: ValueId| tensor_name(graph, id);
+    let inputs = graph.inputs().iter().enumerate().filter(|(_, id)| wanted.contains(id));
+    inputs.map(|(position, id)| (name(*id), position)).collect()
+}

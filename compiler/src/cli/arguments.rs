@@ -1,0 +1,354 @@
+//! Groups of arguments that several verbs take.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample};
+use eightfold::driver::target;
+use eightfold::{
+    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest,
+    Progress, Stage,
+};
+use eightfold_ir::{DType, Symmetry};
+use eightfold_passes::WeightScales;
+use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
+
+/// How a model is imported.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ImportArguments {
+    /// A number for a dimension that the model leaves open, by its symbol (batch=1) or by input and axis (image.0=1).
+    #[arg(long = "dim", value_name = "NAME=N")]
+    dims: Vec<Dim>,
+}
+
+/// `batch=1`
+#[derive(Clone, Debug)]
+struct Dim(String, usize);
+
+impl FromStr for Dim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || "expected NAME=N with a whole number N of at least 1".to_owned();
+        let (name, number) = text.rsplit_once('=').ok_or_else(expected)?;
+        match number.parse() {
+            Ok(number) if number > 0 && !name.is_empty() => Ok(Dim(name.to_owned(), number)),
+            _ => Err(expected()),
+        }
+    }
+}
+
+impl ImportArguments {
+    /// Imports a model and passes on what the import has to say.
+    pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
+        progress.stage(Stage::Import);
+        let dims: BTreeMap<String, usize> = self.dims.iter().map(|Dim(name, n)| (name.clone(), *n)).collect();
+        let model = eightfold::load(path, &ImportOptions { dims })?;
+        for remark in &model.remarks {
+            anstream::eprintln!("{}: {remark}", path.display());
+        }
+        Ok(model)
+    }
+
+    /// The model in `path`, ready to run: an artifact as it is; any other compiled in f32, or not compiled at all.
+    pub(crate) fn executable(
+        &self,
+        path: &Path,
+        reference: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<Executable, Error> {
+        match (is_artifact(path)?, reference) {
+            (true, true) => Err(Error::Usage("--reference runs models, not compiled ones".to_owned())),
+            (true, false) => Executable::load(path),
+            (false, true) => Ok(Executable::reference(&self.load(path, progress)?)),
+            (false, false) => Executable::compile(&self.load(path, progress)?, progress),
+        }
+    }
+}
+
+/// Whether a file is, or claims to be, a shared library.
+pub(crate) fn is_artifact(path: &Path) -> Result<bool, Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let mut magic = [0; 4];
+    let mut file = fs::File::open(path).map_err(read)?;
+    let is_elf = match file.read_exact(&mut magic) {
+        Ok(()) => magic == *b"\x7fELF",
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(read(error)),
+    };
+    Ok(is_elf || path.extension().is_some_and(|extension| extension == "so" || extension == "o"))
+}
+
+/// How data is read.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ReadArguments {
+    /// What is done to images, of which the model's authors know:
+    /// resize=256,crop=224,color=rgb|bgr,scale=1/255,mean=R:G:B,std=R:G:B,layout=nchw|nhwc,dtype=f32|u8
+    #[arg(long, value_name = "RECIPE")]
+    preprocess: Option<Preprocess>,
+    /// Added to each label: 1 for models whose class 0 is the background.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    label_offset: i64,
+}
+
+impl ReadArguments {
+    /// Opens data for these inputs.
+    pub(crate) fn open(&self, path: &Path, inputs: &[InputSpec]) -> Result<Dataset, Error> {
+        let options = DatasetOptions { preprocess: self.preprocess.clone(), label_offset: self.label_offset };
+        Ok(Dataset::open(path, inputs, &options)?)
+    }
+}
+
+/// Data to run a model on.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataArguments {
+    /// A .npz file with an array for each input (and labels), or a folder of images with a labels.csv.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// Take these samples only: 0..128 is the first 128.
+    #[arg(long, value_name = "BEGIN..END")]
+    samples: Option<SampleRange>,
+    #[command(flatten)]
+    read: ReadArguments,
+}
+
+impl DataArguments {
+    /// Opens the data.
+    pub(crate) fn open(&self, inputs: &[InputSpec]) -> Result<Dataset, Error> {
+        self.read.open(&self.data, inputs)
+    }
+
+    /// The samples asked for.
+    pub(crate) fn samples<'a>(&self, data: &'a Dataset) -> Result<impl Samples + use<'a>, Error> {
+        samples(self.samples.as_ref(), data)
+    }
+}
+
+/// A run of samples.
+pub(crate) trait Samples: ExactSizeIterator<Item = Result<Sample, DatasetError>> {}
+
+impl<T: ExactSizeIterator<Item = Result<Sample, DatasetError>>> Samples for T {}
+
+fn samples<'a>(range: Option<&SampleRange>, data: &'a Dataset) -> Result<impl Samples + use<'a>, Error> {
+    let SampleRange { begin, end } = range.cloned().unwrap_or_default();
+    let end = end.unwrap_or(data.len());
+    if begin >= end || end > data.len() {
+        let count = data.len();
+        return Err(Error::Usage(format!("there are {count} samples, {begin}..{end} are none of them")));
+    }
+    Ok((begin..end).map(|index| data.sample(index)))
+}
+
+/// `0..128`, `128..`, `..128`
+#[derive(Clone, Debug, Default)]
+struct SampleRange {
+    begin: usize,
+    end: Option<usize>,
+}
+
+impl FromStr for SampleRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            || "expected BEGIN..END, two positions counted from 0, either of which may be left out".to_owned();
+        let (begin, end) = text.split_once("..").ok_or_else(expected)?;
+        let number = |text: &str| text.parse::<usize>().map_err(|_| expected());
+        let begin = if begin.is_empty() { 0 } else { number(begin)? };
+        let end = if end.is_empty() { None } else { Some(number(end)?) };
+        Ok(SampleRange { begin, end })
+    }
+}
+
+/// How tensors become integers.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SchemeArguments {
+    /// Over which elements of a weight one scale holds.
+    #[arg(long, value_enum, default_value_t = Weights::PerChannel)]
+    weights: Weights,
+    /// The integer type of activations, and whether their zero point is fixed.
+    #[arg(long, value_enum, default_value_t = Activations::AffineU8)]
+    activations: Activations,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    PerChannel,
+    PerTensor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Activations {
+    AffineU8,
+    AffineI8,
+    SymmetricU8,
+    SymmetricI8,
+}
+
+impl SchemeArguments {
+    /// The options with this scheme in them.
+    pub(crate) fn apply(&self, options: OptimizeOptions) -> OptimizeOptions {
+        let weight_scales = match self.weights {
+            Weights::PerChannel => WeightScales::PerChannel,
+            Weights::PerTensor => WeightScales::PerTensor,
+        };
+        let (activation_symmetry, activation_storage) = match self.activations {
+            Activations::AffineU8 => (Symmetry::Affine, DType::U8),
+            Activations::AffineI8 => (Symmetry::Affine, DType::I8),
+            Activations::SymmetricU8 => (Symmetry::Symmetric, DType::U8),
+            Activations::SymmetricI8 => (Symmetry::Symmetric, DType::I8),
+        };
+        OptimizeOptions { weight_scales, activation_storage, activation_symmetry, ..options }
+    }
+}
+
+/// How a calibrator chooses ranges.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CalibratorArguments {
+    /// Who chooses the ranges; `eightfold list calibrators` describes them.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CALIBRATOR)]
+    calibrator: String,
+    /// For moving-average: the weight of the past against one new sample, at least 0 and below 1.
+    #[arg(long, value_name = "X", default_value_t = ObserverOptions::default().momentum)]
+    momentum: f32,
+    /// For percentile: the percentage of values kept.
+    #[arg(long, value_name = "X", default_value_t = ObserverOptions::default().percentile)]
+    percentile: f64,
+}
+
+impl CalibratorArguments {
+    /// The options for a model that will be optimized with these.
+    pub(crate) fn options(&self, optimize: OptimizeOptions) -> CalibrateOptions {
+        let CalibratorArguments { momentum, percentile, .. } = *self;
+        let observer = ObserverOptions { momentum, percentile };
+        CalibrateOptions { calibrator: self.calibrator.clone(), observer, ..CalibrateOptions::new(optimize) }
+    }
+}
+
+/// Where the ranges of tensors come from.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CalibrationArguments {
+    /// Data to find the ranges of tensors on: a .npz file, or a folder of images with --preprocess.
+    #[arg(long, value_name = "DATA", conflicts_with = "calibration_table")]
+    pub(crate) calibration_data: Option<PathBuf>,
+    /// Take these samples of it only: 0..128 is the first 128.
+    #[arg(long, value_name = "BEGIN..END", requires = "calibration_data")]
+    calibration_samples: Option<SampleRange>,
+    #[command(flatten)]
+    read: ReadArguments,
+    #[command(flatten)]
+    calibrator: CalibratorArguments,
+    /// The ranges that `eightfold calibrate` found.
+    #[arg(long, value_name = "FILE")]
+    calibration_table: Option<PathBuf>,
+}
+
+impl CalibrationArguments {
+    /// The table asked for: read, or made by running the model; `None` if neither is asked for.
+    pub(crate) fn table(
+        &self,
+        model: &Model,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<CalibrationTable>, Error> {
+        if options.precision == PrecisionRequest::F32
+            && (self.calibration_data.is_some() || self.calibration_table.is_some())
+        {
+            return Err(Error::UnusedCalibration);
+        }
+        if let Some(path) = &self.calibration_table {
+            return read_table(path, model).map(Some);
+        }
+        let Some(path) = &self.calibration_data else { return Ok(None) };
+        let data = self.read.open(path, &model.inputs())?;
+        let samples = samples(self.calibration_samples.as_ref(), &data)?;
+        let options = self.calibrator.options(options.clone());
+        eightfold::calibrate(model, samples, &options, progress).map(Some)
+    }
+}
+
+/// Reads a calibration table, and says so if it was made of another model.
+pub(crate) fn read_table(path: &Path, model: &Model) -> Result<CalibrationTable, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let table: CalibrationTable = text.parse().map_err(|source| Error::Table { path: path.to_owned(), source })?;
+    if table.hash != model.sha256 {
+        anstream::eprintln!("{}: the table was made of another model ({})", path.display(), table.model);
+    }
+    Ok(table)
+}
+
+/// What machine code is made for.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TargetArguments {
+    /// What machine code is made for: native, or a name out of `eightfold list targets`.
+    #[arg(long, value_name = "NAME", default_value = "native")]
+    target: String,
+}
+
+impl TargetArguments {
+    /// The default options for the target, which is printed aloud if the machine chose it.
+    pub(crate) fn options(&self) -> Result<OptimizeOptions, Error> {
+        let target = target(&self.target)?;
+        if self.target == "native" {
+            anstream::eprintln!("target: {} (native: {})", target.name, target.summary);
+        }
+        Ok(OptimizeOptions::new(target))
+    }
+}
+
+/// The precision asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// int8 with calibration or for a quantized model, else f32.
+    Auto,
+    /// Single-precision floats.
+    F32,
+    /// 8-bit integers.
+    Int8,
+}
+
+impl From<Precision> for PrecisionRequest {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => PrecisionRequest::Auto,
+            Precision::F32 => PrecisionRequest::F32,
+            Precision::Int8 => PrecisionRequest::Int8,
+        }
+    }
+}
+
+/// `95%` as a fraction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Percentage(pub(crate) f64);
+
+impl FromStr for Percentage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+        let number = number.filter(|number| (0.0..=100.0).contains(number));
+        number.map(|number| Percentage(number / 100.0)).ok_or_else(|| "expected a percentage, such as 95%".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_values_parse_or_say_what_is_expected() {
+        assert_eq!("95%".parse::<Percentage>().unwrap(), Percentage(0.95));
+        assert!("0.95".parse::<Percentage>().unwrap_err().contains("95%"));
+        assert!("101%".parse::<Percentage>().is_err());
+        let Dim(name, number) = "a=b=3".parse().unwrap();
+        assert_eq!((name.as_str(), number), ("a=b", 3));
+        assert!(["x", "x=", "x=0", "=1", "x=-1"].iter().all(|text| text.parse::<Dim>().is_err()));
+        let SampleRange { begin, end } = "128..".parse().unwrap();
+        assert_eq!((begin, end), (128, None));
+        assert!("128".parse::<SampleRange>().is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! `eightfold compile`: from a model to an artifact.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use eightfold::provenance::Calibration;
+use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, write_file};
+use eightfold_codegen::compile::Listings;
+use eightfold_codegen::interface::c_identifier;
+use eightfold_codegen::object::Linker;
+use serde::Serialize;
+
+use super::arguments::{
+    CalibrationArguments, ImportArguments, Percentage, Precision, SchemeArguments, TargetArguments,
+};
+use super::output::{Format, bytes};
+use super::progress::{PassArguments, Terminal};
+
+/// See the verb's help.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+With one form to emit, -o names its file; with several, each file takes its own extension.
+
+Example:
+  eightfold compile model.onnx -o model.so --calibration-data images.npz --require-int8 95%
+  eightfold compile model.onnx -o model.so --emit=shared,header --target x86-64-v4-vnni --dim batch=4")]
+pub(crate) struct Arguments {
+    /// An ONNX model, or a graph in text form (.ir).
+    model: PathBuf,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "shared")]
+    emit: Vec<Emit>,
+    /// The precision to compute in.
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    precision: Precision,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
+    #[command(flatten)]
+    scheme: SchemeArguments,
+    #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
+    import: ImportArguments,
+    /// The C identifier that the exported symbol starts with; by default made of the model's file name.
+    #[arg(long, value_name = "SYMBOL")]
+    name: Option<String>,
+    /// Fail unless this share of the multiply-accumulates is in int8.
+    #[arg(long, value_name = "PERCENT")]
+    require_int8: Option<Percentage>,
+    #[command(flatten)]
+    passes: PassArguments,
+}
+
+/// A form that a compiled model can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Emit {
+    /// A shared library (.so) with the runtime in it.
+    Shared,
+    /// An object file (.o), complete in itself.
+    Object,
+    /// The C header (.h).
+    Header,
+    /// The assembly (.s).
+    Asm,
+    /// LLVM IR (.ll).
+    LlvmIr,
+    /// The graph after all passes (.ir).
+    Ir,
+    /// Which kernels run on which bytes (.program).
+    Program,
+}
+
+impl Emit {
+    fn extension(self) -> &'static str {
+        match self {
+            Emit::Shared => "so",
+            Emit::Object => "o",
+            Emit::Header => "h",
+            Emit::Asm => "s",
+            Emit::LlvmIr => "ll",
+            Emit::Ir => "ir",
+            Emit::Program => "program",
+        }
+    }
+}
+
+impl Arguments {
+    /// Compiles.
+    pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        let progress = &mut Terminal::new(&self.passes)?;
+        let options = self.scheme.apply(self.target.options()?);
+        let options = eightfold::OptimizeOptions {
+            precision: self.precision.into(),
+            pass_limit: self.passes.pass_limit,
+            ..options
+        };
+        let model = self.import.load(&self.model, progress)?;
+        let table = self.calibration.table(&model, &options, progress)?;
+        let optimized = eightfold::optimize(&model, table, &options, progress)?;
+        self.check_int8(&optimized.coverage)?;
+
+        progress.stage(Stage::Compile);
+        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&model.name));
+        let listings =
+            Listings { assembly: self.emit.contains(&Emit::Asm), llvm_ir: self.emit.contains(&Emit::LlvmIr) };
+        let compiled = eightfold::compile(&optimized, &symbol, listings)?;
+
+        progress.stage(Stage::Link);
+        let outputs = self.write(&optimized, &compiled)?;
+        progress.finish(&optimized.reports)?;
+        let report = Report::new(outputs, &optimized, &compiled, progress);
+        format.print(&report, || report.text())
+    }
+
+    fn check_int8(&self, coverage: &Coverage) -> Result<(), Error> {
+        let Some(Percentage(required)) = self.require_int8 else { return Ok(()) };
+        let share = coverage.int8_share();
+        if share >= required {
+            return Ok(());
+        }
+        Err(Error::Int8Share { share, required, float_nodes: coverage.float_nodes.clone() })
+    }
+
+    /// Writes all forms asked for, each whole or not at all; the shared library first, since linking can fail.
+    fn write(&self, optimized: &Optimized, compiled: &Compiled) -> Result<Vec<Output>, Error> {
+        let mut forms: Vec<Emit> = Vec::new();
+        for &form in &self.emit {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        forms.sort_by_key(|form| *form != Emit::Shared);
+        let alone = forms.len() == 1;
+        let listing = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
+        let mut outputs = Vec::new();
+        for form in forms {
+            let path = if alone { self.output.clone() } else { self.output.with_extension(form.extension()) };
+            match form {
+                Emit::Shared => compiled.link(&Linker::from_env(), &path)?,
+                Emit::Object => write_file(&path, &compiled.object)?,
+                Emit::Header => write_file(&path, compiled.header()?.as_bytes())?,
+                Emit::Asm => write_file(&path, &listing(&compiled.assembly))?,
+                Emit::LlvmIr => write_file(&path, &listing(&compiled.llvm_ir))?,
+                Emit::Ir => write_file(&path, eightfold_ir::print_full(&optimized.graph).as_bytes())?,
+                Emit::Program => write_file(&path, compiled.program.to_string().as_bytes())?,
+            }
+            outputs.push(Output::of(form, &path)?);
+        }
+        Ok(outputs)
+    }
+}
+
+/// A file that was written.
+#[derive(Serialize)]
+struct Output {
+    form: &'static str,
+    path: String,
+    bytes: u64,
+}
+
+impl Output {
+    fn of(form: Emit, path: &Path) -> Result<Output, Error> {
+        let metadata = fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Ok(Output { form: form.extension(), path: path.display().to_string(), bytes: metadata.len() })
+    }
+}
+
+/// What was compiled.
+#[derive(Serialize)]
+struct Report {
+    outputs: Vec<Output>,
+    symbol: String,
+    target: &'static str,
+    precision: String,
+    calibration: Option<Calibration>,
+    #[serde(flatten)]
+    coverage: super::inspect::CoverageReport,
+    arena_bytes: u64,
+    code_bytes: u64,
+    weight_bytes: u64,
+    stage_seconds: Vec<(&'static str, f64)>,
+    compile_seconds: f64,
+}
+
+impl Report {
+    fn new(outputs: Vec<Output>, optimized: &Optimized, compiled: &Compiled, progress: &Terminal) -> Report {
+        let stages = progress.stages();
+        Report {
+            outputs,
+            symbol: compiled.interface.query_symbol(),
+            target: optimized.target.name,
+            precision: optimized.precision.to_string(),
+            calibration: compiled.provenance.clone().brief().calibration,
+            coverage: (&optimized.coverage).into(),
+            arena_bytes: compiled.program.arena_size as u64,
+            code_bytes: compiled.code_bytes(),
+            weight_bytes: compiled.provenance.weight_bytes,
+            stage_seconds: stages.iter().map(|(stage, time)| (*stage, time.as_secs_f64())).collect(),
+            compile_seconds: stages.iter().map(|(_, time)| time.as_secs_f64()).sum(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self.outputs.iter().map(|o| format!("{}  {}", o.path, bytes(o.bytes))).collect();
+        let mut line = |name: &str, value: String| lines.push(format!("  {name:<12}{value}"));
+        line("target", self.target.to_owned());
+        line("precision", self.precision.clone());
+        line("int8", self.coverage.share_text());
+        if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {
+            line("calibration", format!("{calibrator} on {samples} samples"));
+        }
+        line("arena", bytes(self.arena_bytes));
+        line("code", bytes(self.code_bytes));
+        line("weights", bytes(self.weight_bytes));
+        let stages: Vec<String> = self.stage_seconds.iter().map(|(stage, s)| format!("{stage} {s:.2}")).collect();
+        line("time", format!("{:.2} s ({})", self.compile_seconds, stages.join(", ")));
+        if self.precision == "int8" {
+            lines.extend(self.coverage.float_lines());
+        }
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,115 @@
+//! `eightfold eval`: how often a model is right.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use eightfold::executable::real;
+use eightfold::similarity::top;
+use eightfold::{Error, Progress as _, Stage};
+use serde::Serialize;
+
+use super::arguments::{DataArguments, ImportArguments};
+use super::output::{Format, percent};
+use super::progress::Terminal;
+
+/// See the verb's help.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+In JSON, top1 and top5 are fractions from 0 to 1.
+
+Example:
+  eightfold eval model.so --data test.npz --metric top1,top5
+  eightfold eval model.onnx --data images/ --preprocess resize=256,crop=224,scale=1/255 --samples 128..500")]
+pub(crate) struct Arguments {
+    /// A compiled model (.so), or a model, which is compiled in f32 first.
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArguments,
+    /// What to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "top1,top5")]
+    metric: Vec<Metric>,
+    /// The output that holds a number for each class; by default the last.
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Run the model with the reference evaluator instead: slow, and right by definition.
+    #[arg(long)]
+    reference: bool,
+    #[command(flatten)]
+    import: ImportArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Metric {
+    /// The share of samples whose label has the greatest number.
+    Top1,
+    /// The share of samples whose label is among the five greatest numbers.
+    Top5,
+}
+
+/// How often the model is right.
+#[derive(Serialize)]
+struct Report {
+    samples: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top1: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top5: Option<f64>,
+    output: String,
+    target: String,
+}
+
+impl Arguments {
+    /// Evaluates.
+    pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        let progress = &mut Terminal::plain();
+        let mut executable = self.import.executable(&self.model, self.reference, progress)?;
+        let output = executable.output(self.output.as_deref())?;
+        let description = executable.outputs()[output].clone();
+        let data = self.data.open(&executable.inputs())?;
+        if data.labels().is_none() {
+            return Err(Error::NoLabels { path: self.data.data.clone() });
+        }
+        progress.stage(Stage::Evaluate);
+        let samples = self.data.samples(&data)?;
+        let batch = executable.inputs().first().and_then(|input| input.shape.first().copied()).unwrap_or(1).max(1);
+        let (mut rows, mut hits) = (0, [0_u64; 2]);
+        let count = samples.len();
+        for (index, sample) in samples.enumerate() {
+            progress.samples(index, count);
+            let sample = sample?;
+            let outputs = executable.run(&sample.inputs)?;
+            let values = real(&description, &outputs[output]);
+            let classes = values.len() / batch;
+            if classes == 0 || !values.len().is_multiple_of(batch) {
+                let reason =
+                    format!("output {:?} ({description}) has no row for each of {batch} samples", description.name);
+                return Err(Error::Incomparable { reason });
+            }
+            for (row, &label) in values.chunks_exact(classes).zip(&sample.labels) {
+                let best = top(row, 5);
+                let place = usize::try_from(label).ok().and_then(|label| best.iter().position(|&class| class == label));
+                hits[0] += u64::from(place == Some(0));
+                hits[1] += u64::from(place.is_some());
+                rows += 1;
+            }
+        }
+        progress.samples(count, count);
+        progress.finish(&[])?;
+        let share = |metric, hits: u64| self.metric.contains(&metric).then(|| hits as f64 / rows as f64);
+        let report = Report {
+            samples: rows,
+            top1: share(Metric::Top1, hits[0]),
+            top5: share(Metric::Top5, hits[1]),
+            output: description.name,
+            target: executable.variant().target.clone(),
+        };
+        format.print(&report, || {
+            let metrics = [("top-1", report.top1), ("top-5", report.top5)];
+            let metrics: Vec<String> = metrics
+                .iter()
+                .filter_map(|(name, share)| share.map(|share| format!("{name} {}", percent(share))))
+                .collect();
+            format!("{} of {} samples", metrics.join(", "), report.samples)
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! `eightfold list`: what there is.
+
+use clap::{Args, ValueEnum};
+use eightfold::Error;
+use eightfold_codegen::kernel::KERNELS;
+use eightfold_codegen::target::TARGETS;
+use eightfold_passes::PASSES;
+use eightfold_passes::calibrate::OBSERVERS;
+use serde::Serialize;
+
+use super::output::{Format, table};
+
+/// See the verb's help.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  eightfold list targets")]
+pub(crate) struct Arguments {
+    /// What to list.
+    #[arg(value_enum)]
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Operators of ONNX that can be imported.
+    Ops,
+    /// Passes, for --passes and --dump-after.
+    Passes,
+    /// Families of kernels.
+    Kernels,
+    /// Targets, for --target.
+    Targets,
+    /// Calibrators, for --calibrator.
+    Calibrators,
+}
+
+/// A row of a list.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    summary: String,
+}
+
+impl Row {
+    fn new(name: &str, summary: &str) -> Row {
+        Row { name: name.to_owned(), summary: summary.to_owned() }
+    }
+}
+
+impl Arguments {
+    /// Lists.
+    pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        let rows: Vec<Row> = match self.what {
+            What::Ops => eightfold::onnx::operators().iter().map(|(domain, name)| Row::new(name, domain)).collect(),
+            What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
+            What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
+            What::Targets => TARGETS.iter().map(target).collect(),
+            What::Calibrators => OBSERVERS.iter().map(|row| Row::new(row.name, row.summary)).collect(),
+        };
+        format.print(&rows, || {
+            let header = if self.what == What::Ops { ["name", "domain"] } else { ["name", "what it is"] };
+            table(header, rows.iter().map(|row| [row.name.clone(), row.summary.clone()]), &[])
+        })
+    }
+}
+
+fn target(target: &eightfold_codegen::target::Target) -> Row {
+    let here = if target.runs_here() { "; runs on this machine" } else { "" };
+    Row { name: target.name.to_owned(), summary: format!("{}{here}", target.summary) }
+}

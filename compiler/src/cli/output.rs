@@ -1,0 +1,105 @@
+//! What a verb prints: text for people, or one JSON object.
+
+use std::io::{self, Write as _};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table};
+use eightfold::Error;
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text, for people.
+    Human,
+    /// One JSON object; fields are added, never renamed.
+    Json,
+}
+
+impl Format {
+    /// Prints a result.
+    ///
+    /// # Errors
+    /// Standard output cannot be written. A reader that has gone away is no error.
+    pub(crate) fn print(self, report: &impl Serialize, human: impl FnOnce() -> String) -> Result<(), Error> {
+        let mut text = match self {
+            Format::Human => human(),
+            Format::Json => serde_json::to_string_pretty(report)
+                .unwrap_or_else(|error| unreachable!("reports are plain data: {error}")),
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let mut stdout = anstream::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| Error::Usage(format!("cannot write to standard output: {error}"))),
+        }
+    }
+}
+
+/// A table with a header and without frames; columns from `right` on are aligned to the right.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    right: &[usize],
+) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header);
+    table.add_rows(rows);
+    for &column in right {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// A number of bytes with a unit: `43.1 KiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut number = count as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if number < 1024.0 {
+            break;
+        }
+        (number, unit) = (number / 1024.0, larger);
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{number:.1} {unit}") }
+}
+
+/// A large number with a decimal prefix: `1.24 M`.
+pub(crate) fn count(number: u64) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{:.2} K", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} M", number as f64 / 1e6),
+        _ => format!("{:.2} G", number as f64 / 1e9),
+    }
+}
+
+/// A fraction in percent: `99.50%`.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.2}%", 100.0 * fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_get_units() {
+        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(3 << 30)], ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
+        assert_eq!([count(999), count(1_236_096), count(4_100_000_000)], ["999", "1.24 M", "4.10 G"]);
+        assert_eq!(percent(0.995), "99.50%");
+    }
+
+    #[test]
+    fn tables_are_plain_columns() {
+        let rows = [["a".to_owned(), "1".to_owned()], ["bb".to_owned(), "22".to_owned()]];
+        assert_eq!(table(["x", "count"], rows, &[1]), " x   count\n a       1\n bb     22");
+    }
+}

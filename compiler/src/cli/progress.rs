@@ -1,0 +1,151 @@
+//! Progress on standard error: bars where it is a terminal, dumps and pass times where they are asked for.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use eightfold::{Error, Progress, Stage, write_file};
+use eightfold_ir::Graph;
+use eightfold_passes::{PASSES, PassReport};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::table;
+
+/// What is shown of the passes.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct PassArguments {
+    /// Print the graph after this pass, or after all of them.
+    #[arg(long, value_name = "PASS|all")]
+    dump_after: Option<String>,
+    /// Write the dumps into this folder instead, one file each.
+    #[arg(long, value_name = "FOLDER", requires = "dump_after")]
+    dump_dir: Option<PathBuf>,
+    /// Print how long each pass took.
+    #[arg(long)]
+    time_passes: bool,
+    /// Stop all passes after N rewrites: bisects a wrong result down to one rewrite.
+    #[arg(long, value_name = "N")]
+    pub(crate) pass_limit: Option<usize>,
+}
+
+impl PassArguments {
+    /// Checks that the passes named exist.
+    fn check(&self) -> Result<(), Error> {
+        let Some(wanted) = &self.dump_after else { return Ok(()) };
+        if wanted == "all" || PASSES.iter().any(|pass| pass.name() == wanted) {
+            return Ok(());
+        }
+        let names: Vec<&str> = PASSES.iter().map(|pass| pass.name()).collect();
+        Err(Error::Usage(format!("--dump-after: expected all or one of {}, got {wanted}", names.join(", "))))
+    }
+}
+
+/// Shows progress and keeps the time.
+pub(crate) struct Terminal {
+    bar: ProgressBar,
+    passes: PassArguments,
+    stages: Vec<(Stage, Instant)>,
+    /// The first dump that could not be written.
+    failed: Option<Error>,
+    dumps: usize,
+}
+
+impl Terminal {
+    /// A terminal that shows nothing of the passes.
+    pub(crate) fn plain() -> Terminal {
+        Terminal {
+            // Draws nothing where standard error is no terminal.
+            bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+            passes: PassArguments::default(),
+            stages: Vec::new(),
+            failed: None,
+            dumps: 0,
+        }
+    }
+
+    /// A terminal that shows of the passes what is asked for.
+    ///
+    /// # Errors
+    /// A pass of an unknown name, or a folder that cannot be made.
+    pub(crate) fn new(passes: &PassArguments) -> Result<Terminal, Error> {
+        passes.check()?;
+        if let Some(folder) = &passes.dump_dir {
+            fs::create_dir_all(folder)
+                .map_err(|error| Error::Usage(format!("cannot make the folder {} ({error})", folder.display())))?;
+        }
+        Ok(Terminal { passes: passes.clone(), ..Terminal::plain() })
+    }
+
+    /// Ends the bar, prints the times asked for, and says whether all dumps could be written.
+    ///
+    /// # Errors
+    /// The first dump that could not be written.
+    pub(crate) fn finish(&mut self, reports: &[PassReport]) -> Result<(), Error> {
+        self.bar.finish_and_clear();
+        if self.passes.time_passes {
+            anstream::eprintln!("{}", times(reports));
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// The stages so far, with the time that each took.
+    pub(crate) fn stages(&self) -> Vec<(&'static str, Duration)> {
+        let ends = self.stages.iter().skip(1).map(|(_, begin)| *begin).chain([Instant::now()]);
+        self.stages.iter().zip(ends).map(|((stage, begin), end)| (stage.name(), end - *begin)).collect()
+    }
+
+    fn dump(&mut self, report: &PassReport, graph: &Graph) {
+        let text = graph.to_string();
+        let Some(folder) = &self.passes.dump_dir else {
+            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{text}", report.pass));
+        };
+        let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
+        if let Err(error) = write_file(&file, text.as_bytes()) {
+            self.failed.get_or_insert(error.into());
+        }
+    }
+}
+
+impl Progress for Terminal {
+    fn stage(&mut self, stage: Stage) {
+        self.stages.push((stage, Instant::now()));
+        self.bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        self.bar.set_message(stage.name());
+        self.bar.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    fn pass(&mut self, report: &PassReport, graph: &Graph) {
+        self.bar.set_message(report.pass);
+        if self.passes.dump_after.as_ref().is_some_and(|wanted| wanted == "all" || wanted == report.pass) {
+            self.dump(report, graph);
+        }
+        self.dumps += 1;
+    }
+
+    fn samples(&mut self, done: usize, of: usize) {
+        if done == 0 {
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_length(of as u64);
+        }
+        self.bar.set_position(done as u64);
+        if done == of {
+            self.bar.finish_and_clear();
+            self.bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        }
+    }
+}
+
+/// How long each pass took, and what it did.
+fn times(reports: &[PassReport]) -> String {
+    let ms = |time: Duration| format!("{:.2}", 1e3 * time.as_secs_f64());
+    let row = |r: &PassReport| [r.pass.to_owned(), r.rewrites.to_string(), r.nodes.to_string(), ms(r.elapsed)];
+    let mut text = table(["pass", "rewrites", "nodes", "ms"], reports.iter().map(row), &[1, 2, 3]);
+    let total: Duration = reports.iter().map(|report| report.elapsed).sum();
+    _ = write!(text, "\n passes: {} ms", ms(total));
+    text
+}

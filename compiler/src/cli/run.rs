@@ -1,0 +1,90 @@
+//! `eightfold run`: one inference.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use eightfold::Error;
+use eightfold::dataset::{read_inputs, write_npz};
+use eightfold::executable::real;
+use eightfold::similarity::top;
+use serde::Serialize;
+
+use super::arguments::ImportArguments;
+use super::output::{Format, table};
+use super::progress::Terminal;
+
+/// See the verb's help.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  eightfold run model.so --input image=image.npy -o out.npz
+  eightfold run model.onnx --reference --input inputs.npz -o out.npz")]
+pub(crate) struct Arguments {
+    /// A compiled model (.so), or a model, which is compiled in f32 first.
+    model: PathBuf,
+    /// A tensor for an input: NAME=FILE.npy, or FILE.npz with an array for each name.
+    #[arg(long = "input", value_name = "NAME=FILE")]
+    inputs: Vec<String>,
+    /// The .npz file that the outputs go to.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Run the model with the reference evaluator instead: slow, and right by definition.
+    #[arg(long)]
+    reference: bool,
+    #[command(flatten)]
+    import: ImportArguments,
+}
+
+/// What came out.
+#[derive(Serialize)]
+struct Report {
+    target: String,
+    outputs: Vec<Output>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    name: String,
+    dtype: String,
+    shape: Vec<usize>,
+    min: f32,
+    max: f32,
+    /// Where the greatest number is, counted over all elements.
+    greatest_at: Option<usize>,
+}
+
+impl Arguments {
+    /// Runs the model.
+    pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        let progress = &mut Terminal::plain();
+        let mut executable = self.import.executable(&self.model, self.reference, progress)?;
+        let inputs = read_inputs(&self.inputs, &executable.inputs())?;
+        let outputs = executable.run(&inputs)?;
+        progress.finish(&[])?;
+        let named = executable.outputs().iter().zip(&outputs);
+        if let Some(path) = &self.output {
+            write_npz(path, named.clone().map(|(description, tensor)| (description.name.as_str(), tensor)))?;
+        }
+        let described = named.map(|(description, tensor)| {
+            let values = real(description, tensor);
+            Output {
+                name: description.name.clone(),
+                dtype: description.dtype.to_string(),
+                shape: description.dims.clone(),
+                min: values.iter().copied().fold(f32::INFINITY, f32::min),
+                max: values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                greatest_at: top(&values, 1).first().copied(),
+            }
+        });
+        let report = Report { target: executable.variant().target.clone(), outputs: described.collect() };
+        format.print(&report, || {
+            let row = |o: &Output| {
+                let shape: Vec<String> = o.shape.iter().map(usize::to_string).collect();
+                let at = o.greatest_at.map_or_else(String::new, |at| at.to_string());
+                [o.name.clone(), format!("{}x{}", shape.join("x"), o.dtype), o.min.to_string(), o.max.to_string(), at]
+            };
+            let header = ["output", "type", "least", "greatest", "at"];
+            table(header, report.outputs.iter().map(row), &[2, 3, 4])
+        })
+    }
+}

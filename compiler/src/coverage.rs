@@ -1,0 +1,101 @@
+//! How much of a graph is computed in 8-bit integers, and why the rest is not.
+
+use eightfold_ir::op::InferOperand;
+use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
+use eightfold_passes::{Remark, RemarkKind};
+use serde::{Deserialize, Serialize};
+
+/// The arithmetic of a graph by precision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+    /// Those of them with 8-bit integers.
+    pub int8_macs: u64,
+    /// The nodes that compute in floating point, in order.
+    pub float_nodes: Vec<FloatNode>,
+}
+
+/// A node that computes in floating point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloatNode {
+    /// The ONNX nodes it came from, joined by commas.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+    /// Why it is not computed in integers.
+    pub reason: String,
+}
+
+impl Coverage {
+    /// The coverage of a graph after the passes that left these remarks.
+    #[must_use]
+    pub fn of(graph: &Graph, remarks: &[Remark]) -> Self {
+        let mut coverage = Coverage::default();
+        for node in graph.nodes() {
+            let macs = node_macs(graph, node);
+            coverage.macs += macs;
+            if is_int8(graph, node) {
+                coverage.int8_macs += macs;
+            } else if computes_in_float(graph, node) {
+                let names: Vec<&str> = node.origin.names().collect();
+                coverage.float_nodes.push(FloatNode {
+                    node: names.join(", "),
+                    op: node.op.name().to_owned(),
+                    macs,
+                    reason: reason(node, remarks),
+                });
+            }
+        }
+        coverage
+    }
+
+    /// The share of multiply-accumulates with 8-bit integers, 0 to 1; 1 for a graph without any.
+    #[must_use]
+    pub fn int8_share(&self) -> f64 {
+        if self.macs == 0 { 1.0 } else { self.int8_macs as f64 / self.macs as f64 }
+    }
+}
+
+/// Multiply-accumulates of one evaluation of a node.
+#[must_use]
+pub fn node_macs(graph: &Graph, node: &Node) -> u64 {
+    let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
+    let operands: Vec<Option<InferOperand<'_>>> = node.operands.iter().map(|o| o.map(operand)).collect();
+    node.op.macs(&operands, &graph.ty(node.output()).shape)
+}
+
+/// Whether the node's operator works on integers of 8 bits.
+fn is_int8(graph: &Graph, node: &Node) -> bool {
+    let is_byte = |id| matches!(graph.ty(id).dtype, DType::I8 | DType::U8);
+    node.operand(0).is_some_and(is_byte) && !matches!(node.op, Op::DequantizeLinear(_))
+}
+
+/// The arithmetic of a node: `int8`, `f32`, or `-` for one that computes nothing.
+#[must_use]
+pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
+    match (is_int8(graph, node), computes_in_float(graph, node)) {
+        (true, _) => "int8",
+        (false, true) => "f32",
+        (false, false) => "-",
+    }
+}
+
+/// Whether the node does arithmetic on floats: not one that only moves them, or stands between floats and integers.
+fn computes_in_float(graph: &Graph, node: &Node) -> bool {
+    let moves = node.op.quant_rule() == QuantRule::SameScale && !matches!(node.op, Op::Pool(_) | Op::Reduce(_));
+    let idle = node.epilogue.is_empty() && (moves || matches!(node.op, Op::Map(_)));
+    let boundary = matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+    let float = node.operand(0).is_some_and(|id| graph.ty(id).dtype.is_float());
+    float && !idle && !boundary
+}
+
+fn reason(node: &Node, remarks: &[Remark]) -> String {
+    let names: Vec<String> = node.origin.names().map(|name| Origin::of(name).to_string()).collect();
+    let concerns = |remark: &&Remark| {
+        remark.kind == RemarkKind::Float && names.iter().any(|name| remark.origin.split(", ").any(|part| part == name))
+    };
+    remarks.iter().rev().find(concerns).map_or_else(|| "not quantized".to_owned(), |remark| remark.message.clone())
+}

@@ -1,0 +1,342 @@
+//! THE pipeline: from a model to an artifact, one visible call a stage.
+//!
+//! ```text
+//! load -> calibrate -> optimize (passes, verify) -> compile (lower, LLVM) -> link
+//! ```
+//! Invariant: what comes out depends on the model's bytes, the calibration table and the options alone, and all of them
+//! are in the artifact's provenance. Nothing here prints; a [`Progress`] hears what goes on.
+
+use std::path::Path;
+
+use eightfold_codegen::compile::Listings;
+use eightfold_codegen::header::c_header;
+use eightfold_codegen::interface::{Interface, Variant};
+use eightfold_codegen::lower::lower;
+use eightfold_codegen::object::Linker;
+use eightfold_codegen::program::Program;
+use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_ir::{DType, Graph, Symmetry};
+use eightfold_passes::calibrate::CalibrationTable;
+use eightfold_passes::{F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales};
+use object::{Object as _, ObjectSection as _, SectionKind};
+
+use crate::coverage::Coverage;
+use crate::error::Error;
+use crate::model::Model;
+use crate::provenance::{Calibration, Provenance};
+
+/// A stage of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the model.
+    Import,
+    /// Running the float build on samples.
+    Calibrate,
+    /// Passes.
+    Optimize,
+    /// From the graph to machine code.
+    Compile,
+    /// From the object file to the shared library.
+    Link,
+    /// Running what was compiled on samples.
+    Evaluate,
+}
+
+impl Stage {
+    /// What goes on, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Import => "importing",
+            Stage::Calibrate => "calibrating",
+            Stage::Optimize => "optimizing",
+            Stage::Compile => "compiling",
+            Stage::Link => "linking",
+            Stage::Evaluate => "running",
+        }
+    }
+}
+
+/// Hears what goes on; `()` does not listen.
+pub trait Progress {
+    /// A stage begins.
+    fn stage(&mut self, _stage: Stage) {}
+
+    /// A pass has run and left this graph.
+    fn pass(&mut self, _report: &PassReport, _graph: &Graph) {}
+
+    /// Samples are being run, and so many are done.
+    fn samples(&mut self, _done: usize, _of: usize) {}
+}
+
+impl Progress for () {}
+
+/// The precision that the user asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PrecisionRequest {
+    /// int8 if there are ranges or the model is quantized already, else f32.
+    #[default]
+    Auto,
+    /// Single-precision floats.
+    F32,
+    /// 8-bit integers.
+    Int8,
+}
+
+/// Whatever decides about the code, the model and its ranges apart.
+#[derive(Clone, Debug)]
+pub struct OptimizeOptions {
+    /// What machine code is made for.
+    pub target: &'static Target,
+    /// The precision asked for.
+    pub precision: PrecisionRequest,
+    /// Over which elements of a weight one scale holds.
+    pub weight_scales: WeightScales,
+    /// The integer type of activations, `u8` or `i8`.
+    pub activation_storage: DType,
+    /// Whether the zero point of an activation is fixed.
+    pub activation_symmetry: Symmetry,
+    /// The number of rewrites after which all passes stop.
+    pub pass_limit: Option<usize>,
+}
+
+impl OptimizeOptions {
+    /// The defaults: precision by what is there, weights per channel, activations affine u8.
+    #[must_use]
+    pub fn new(target: &'static Target) -> Self {
+        let PassOptions { weight_scales, activation_storage, activation_symmetry, .. } = PassOptions::default();
+        let (precision, pass_limit) = (PrecisionRequest::Auto, None);
+        OptimizeOptions { target, precision, weight_scales, activation_storage, activation_symmetry, pass_limit }
+    }
+
+    /// What the passes are told.
+    #[must_use]
+    pub fn for_passes(&self, precision: Precision, calibration: Option<CalibrationTable>) -> PassOptions {
+        PassOptions {
+            precision,
+            calibration,
+            weight_scales: self.weight_scales,
+            activation_storage: self.activation_storage,
+            activation_symmetry: self.activation_symmetry,
+            target_features: self.target.features.iter().map(|&feature| feature.to_owned()).collect(),
+            limit: self.pass_limit,
+        }
+    }
+}
+
+/// Options as the provenance names them, and back.
+impl OptimizeOptions {
+    /// The options by name, for the provenance; the target stands beside them.
+    fn named(&self, precision: Precision) -> impl Iterator<Item = (String, String)> {
+        let weights = match self.weight_scales {
+            WeightScales::PerChannel => "per-channel",
+            WeightScales::PerTensor => "per-tensor",
+        };
+        let symmetry = match self.activation_symmetry {
+            Symmetry::Symmetric => "symmetric",
+            Symmetry::Affine => "affine",
+        };
+        let mut options = vec![("precision", precision.to_string())];
+        if precision == Precision::Int8 {
+            options.push(("weights", weights.to_owned()));
+            options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
+        }
+        options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
+        options.into_iter().map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// The options that an artifact was made with; `None` if another version wrote the provenance.
+    #[must_use]
+    pub fn from_provenance(provenance: &Provenance) -> Option<Self> {
+        let mut options = OptimizeOptions::new(Target::find(&provenance.target)?);
+        for (name, value) in &provenance.options {
+            match (name.as_str(), value.as_str()) {
+                ("precision", "f32") => options.precision = PrecisionRequest::F32,
+                ("precision", "int8") => options.precision = PrecisionRequest::Int8,
+                ("weights", "per-channel") => options.weight_scales = WeightScales::PerChannel,
+                ("weights", "per-tensor") => options.weight_scales = WeightScales::PerTensor,
+                ("activations", scheme) => {
+                    let (symmetry, storage) = scheme.split_once('-')?;
+                    options.activation_symmetry = match symmetry {
+                        "symmetric" => Symmetry::Symmetric,
+                        "affine" => Symmetry::Affine,
+                        _ => return None,
+                    };
+                    options.activation_storage = DType::from_name(storage)?;
+                }
+                ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
+/// The target of this name; `native` is the best that this machine can run.
+///
+/// # Errors
+/// [`Error::UnknownTarget`] and [`Error::NoNativeTarget`] list the names there are.
+pub fn target(name: &str) -> Result<&'static Target, Error> {
+    let expected = || TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join(", ");
+    match name {
+        "native" => Target::native().ok_or_else(|| Error::NoNativeTarget { expected: expected() }),
+        _ => Target::find(name).ok_or_else(|| Error::UnknownTarget { got: name.to_owned(), expected: expected() }),
+    }
+}
+
+/// The oldest target, which every machine that runs any target runs: what is computed with it is the same everywhere.
+///
+/// # Errors
+/// [`Error::NoNativeTarget`].
+pub(crate) fn baseline() -> Result<&'static Target, Error> {
+    match TARGETS.first() {
+        Some(oldest) if oldest.runs_here() => Ok(oldest),
+        _ => target("native"),
+    }
+}
+
+/// A graph that is ready for code generation.
+#[derive(Clone, Debug)]
+pub struct Optimized {
+    /// The graph.
+    pub graph: Graph,
+    /// The model's name.
+    pub name: String,
+    /// What code is to be made for.
+    pub target: &'static Target,
+    /// The precision that the request came down to.
+    pub precision: Precision,
+    /// What the passes did, and what they declined to do and why.
+    pub remarks: Vec<Remark>,
+    /// One report a pass.
+    pub reports: Vec<PassReport>,
+    /// What is computed in integers.
+    pub coverage: Coverage,
+    provenance: Provenance,
+}
+
+/// Brings a model into the precision asked for; `calibration` holds the ranges of the tensors that it quantizes.
+///
+/// # Errors
+/// int8 was asked for without ranges, ranges were given for f32, or a pass fails.
+pub fn optimize(
+    model: &Model,
+    calibration: Option<CalibrationTable>,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Optimized, Error> {
+    progress.stage(Stage::Optimize);
+    let precision = precision(model, calibration.is_some(), options.precision)?;
+    let provenance = Provenance {
+        eightfold: env!("CARGO_PKG_VERSION").to_owned(),
+        target: options.target.name.to_owned(),
+        model_sha256: model.sha256.clone(),
+        opset: model.opset,
+        options: options.named(precision).collect(),
+        calibration: calibration.as_ref().map(Calibration::of),
+        coverage: Coverage::default(),
+        weight_bytes: 0,
+    };
+    let passes = match precision {
+        Precision::F32 => F32,
+        Precision::Int8 => INT8,
+    };
+    let mut graph = model.graph.clone();
+    let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
+    let coverage = Coverage::of(&graph, &outcome.remarks);
+    let Outcome { remarks, reports } = outcome;
+    let (name, target) = (model.name.clone(), options.target);
+    Ok(Optimized { graph, name, target, precision, remarks, reports, coverage, provenance })
+}
+
+/// The precision that a request comes down to.
+fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Result<Precision, Error> {
+    let can_int8 = has_ranges || model.is_quantized();
+    match request {
+        PrecisionRequest::Int8 if !can_int8 => Err(Error::NoRanges),
+        PrecisionRequest::F32 if has_ranges => Err(Error::UnusedCalibration),
+        PrecisionRequest::Auto if can_int8 => Ok(Precision::Int8),
+        PrecisionRequest::Int8 => Ok(Precision::Int8),
+        PrecisionRequest::Auto | PrecisionRequest::F32 => Ok(Precision::F32),
+    }
+}
+
+/// Runs passes by name and checks what they leave.
+///
+/// # Errors
+/// An unknown name, a pass that fails, or a graph that does not verify.
+pub fn run_passes(
+    passes: &[&str],
+    graph: &mut Graph,
+    options: &PassOptions,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, Error> {
+    let pipeline = Pipeline::new(passes)?;
+    let outcome = pipeline.run(graph, options, &mut |report, graph| progress.pass(report, graph))?;
+    let place = || format!("the graph after {}", passes.join(", "));
+    eightfold_ir::verify(graph).map_err(|source| Error::Verify { place: place(), ours: true, source })?;
+    Ok(outcome)
+}
+
+/// Machine code, with all that it was made of.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Which kernels run on which bytes.
+    pub program: Program,
+    /// What the artifact offers.
+    pub interface: Interface,
+    /// What the artifact was made from.
+    pub provenance: Provenance,
+    /// An object file, complete in itself.
+    pub object: Vec<u8>,
+    /// The assembly, if it was asked for.
+    pub assembly: Option<String>,
+    /// LLVM IR, if it was asked for.
+    pub llvm_ir: Option<String>,
+}
+
+/// Makes machine code of a graph, in an artifact whose symbol is `<symbol>_query`.
+///
+/// # Errors
+/// An operator has no kernel, or `symbol` is no C identifier.
+pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Result<Compiled, Error> {
+    let program = lower(&optimized.graph, optimized.target)?;
+    let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
+    let coverage = optimized.coverage.clone();
+    let provenance = Provenance { coverage, weight_bytes, ..optimized.provenance.clone() };
+    let interface = Interface {
+        name: optimized.name.clone(),
+        symbol_prefix: symbol.to_owned(),
+        provenance: provenance.to_string(),
+        variants: vec![Variant::of(&optimized.graph, &program)],
+    };
+    let compiled = eightfold_codegen::compile::compile(std::slice::from_ref(&program), &interface, listings)?;
+    let eightfold_codegen::compile::Compiled { object, assembly, llvm_ir } = compiled;
+    Ok(Compiled { program, interface, provenance, object, assembly, llvm_ir })
+}
+
+impl Compiled {
+    /// Links a shared library, which exports the query function alone.
+    ///
+    /// # Errors
+    /// There is no linker, or the file cannot be written.
+    pub fn link(&self, linker: &Linker, path: &Path) -> Result<(), Error> {
+        Ok(linker.link_shared(&self.object, &self.interface.query_symbol(), path)?)
+    }
+
+    /// The C header of the artifact.
+    ///
+    /// # Errors
+    /// A name that C cannot hold.
+    pub fn header(&self) -> Result<String, Error> {
+        let provenance = self.provenance.clone().brief().to_string();
+        Ok(c_header(&Interface { provenance, ..self.interface.clone() })?)
+    }
+
+    /// Bytes of machine code in the object file.
+    #[must_use]
+    pub fn code_bytes(&self) -> u64 {
+        let file = object::File::parse(&*self.object).unwrap_or_else(|error| unreachable!("our object file: {error}"));
+        file.sections().filter(|section| section.kind() == SectionKind::Text).map(|section| section.size()).sum()
+    }
+}

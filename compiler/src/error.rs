@@ -1,0 +1,291 @@
+//! Every way in which a command can fail, and whose fault it is.
+
+use std::path::PathBuf;
+
+use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::interface::InterfaceError;
+use eightfold_codegen::lower::LowerError;
+use eightfold_codegen::object::ObjectError;
+use eightfold_ir::EvalError;
+use eightfold_ir::parse::ParseError;
+use eightfold_ir::verify::VerifyErrors;
+use eightfold_passes::PassError;
+use eightfold_passes::calibrate::{CalibrateError, TableError};
+
+use crate::artifact::{ArtifactError, RunError};
+use crate::coverage::FloatNode;
+use crate::dataset::{DatasetError, PreprocessError};
+use crate::onnx::{ErrorKind, OnnxError};
+
+/// Whose fault an error is; decides the exit code of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A requirement of the user's is not met; everything works.
+    Requirement,
+    /// The command line's, or the machine's: a flag that contradicts another, a file that is not there, no linker.
+    Usage,
+    /// Ours: the model or artifact is fine, but asks for something that is not supported.
+    Unsupported,
+    /// The model's or the data's: it breaks the rules of its format.
+    Broken,
+}
+
+impl Fault {
+    /// The exit code of the command line.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Fault::Requirement => 1,
+            Fault::Usage => 2,
+            Fault::Unsupported => 3,
+            Fault::Broken => 4,
+        }
+    }
+}
+
+/// An error of any stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The import of an ONNX model.
+    #[error("cannot import {}", path.display())]
+    Import {
+        /// The model.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: OnnxError,
+    },
+    /// Usage: a file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Broken: a graph in text form that does not parse.
+    #[error("cannot parse {}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// A graph that breaks the rules. After a pass the fault is ours.
+    #[error("{place} does not verify")]
+    Verify {
+        /// The file, or the pass that left the graph.
+        place: String,
+        /// Whether a pass made the graph.
+        ours: bool,
+        /// The rules that it breaks.
+        source: VerifyErrors,
+    },
+    /// A pass that cannot go on.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// Usage: int8 was asked for, and nothing says which range a tensor has.
+    #[error(
+        "int8 needs the ranges of the tensors: the model has no QuantizeLinear and there is neither --calibration-data nor --calibration-table"
+    )]
+    NoRanges,
+    /// Usage: ranges were given for a precision that has no use for them.
+    #[error("calibration is for int8, the precision is f32")]
+    UnusedCalibration,
+    /// Usage: no tensor of the model wants a range.
+    #[error("nothing to calibrate: no tensor of the model would be quantized that is not quantized already")]
+    NothingToCalibrate,
+    /// Calibration.
+    #[error("calibration")]
+    Calibrate(#[from] CalibrateError),
+    /// Broken: a calibration table that does not parse.
+    #[error("cannot parse {}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TableError,
+    },
+    /// Unsupported: an operator without a kernel.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The back end refuses.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Usage: a name that C cannot hold.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// An output cannot be written, or there is no linker.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// Usage: no target of this name.
+    #[error("no target is called {got:?}, expected native or one of {expected}")]
+    UnknownTarget {
+        /// The name given.
+        got: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// Unsupported: this machine is older than the oldest target.
+    #[error("this cpu runs none of the targets ({expected}): name one with --target")]
+    NoNativeTarget {
+        /// The names there are.
+        expected: String,
+    },
+    /// A compiled model that cannot be loaded.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// A compiled model that cannot be run on these tensors.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The reference evaluator cannot run on these tensors.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// Data that cannot be read, or does not fit the model.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// Usage: a preprocessing line without a meaning.
+    #[error("--preprocess")]
+    Preprocess(#[from] PreprocessError),
+    /// Broken: the data has no labels to compare with.
+    #[error("{} has no labels: expected an array `labels`, or a labels.csv with images", path.display())]
+    NoLabels {
+        /// The data.
+        path: PathBuf,
+    },
+    /// Usage: an output was named that the model does not have.
+    #[error("the model has no output {got:?}; it has: {expected}")]
+    UnknownOutput {
+        /// The name given.
+        got: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// Usage: two models have nothing to compare.
+    #[error("the two models cannot be compared: {reason}")]
+    Incomparable {
+        /// What differs.
+        reason: String,
+    },
+    /// Usage: arguments that contradict each other.
+    #[error("{0}")]
+    Usage(String),
+    /// Usage: the system does not let us work in its temporary folder.
+    #[error("cannot make a temporary folder")]
+    TemporaryFolder(#[source] std::io::Error),
+    /// A requirement is not met: too little is computed in integers.
+    #[error(
+        "{:.2}% of the multiply-accumulates are in int8, {:.2}% are required; in float:{}",
+        100.0 * share, 100.0 * required, lines(float_nodes)
+    )]
+    Int8Share {
+        /// The share in int8, 0 to 1.
+        share: f64,
+        /// The share required.
+        required: f64,
+        /// What is in float, and why.
+        float_nodes: Vec<FloatNode>,
+    },
+}
+
+fn lines(nodes: &[FloatNode]) -> String {
+    nodes.iter().map(|node| format!("\n  {} ({}, {} MACs): {}", node.node, node.op, node.macs, node.reason)).collect()
+}
+
+impl Error {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::Int8Share { .. } => Fault::Requirement,
+            Error::Import { source, .. } => match source.kind() {
+                ErrorKind::Usage => Fault::Usage,
+                ErrorKind::Unsupported => Fault::Unsupported,
+                ErrorKind::Broken => Fault::Broken,
+            },
+            Error::Verify { ours: true, .. } | Error::Lower(_) | Error::NoNativeTarget { .. } => Fault::Unsupported,
+            Error::Compile(CompileError::Interface(_)) => Fault::Usage,
+            Error::Compile(_) => Fault::Unsupported,
+            Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. }) => Fault::Usage,
+            Error::Pass(_) => Fault::Unsupported,
+            Error::Calibrate(CalibrateError::Observe { .. }) => Fault::Broken,
+            Error::Artifact(error) => artifact_fault(error),
+            Error::Dataset(error) => dataset_fault(error),
+            Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::NoLabels { .. } => Fault::Broken,
+            Error::Run(RunError::Status(_)) => Fault::Unsupported,
+            _ => Fault::Usage,
+        }
+    }
+
+    /// What the user can do about it, where the message does not say so.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
+            Error::UnusedCalibration => "leave --precision out, or the calibration".to_owned(),
+            Error::Object(ObjectError::LinkerNotFound { .. }) => {
+                "install a C compiler, name one by the environment variable CC, or write --emit=object,header"
+                    .to_owned()
+            }
+            Error::Object(ObjectError::OtherMachine { .. }) => {
+                "write --emit=object,header and link on the target machine".to_owned()
+            }
+            Error::Artifact(ArtifactError::NotElf { .. }) => {
+                "expected an OUT.so of eightfold compile, or a MODEL.onnx".to_owned()
+            }
+            Error::Artifact(ArtifactError::NoSupportedVariant { .. }) => {
+                "compile the model with --target native on this machine".to_owned()
+            }
+            Error::Artifact(ArtifactError::AbiVersion { .. }) => "compile the model again".to_owned(),
+            Error::Verify { ours: true, .. } => "this is a fault of eightfold: please report it".to_owned(),
+            Error::Lower(_) => "eightfold list ops shows what is supported".to_owned(),
+            Error::Import { source: OnnxError::Unsupported(_), .. } => {
+                "eightfold list ops shows what is supported".to_owned()
+            }
+            Error::Pass(PassError::UnknownPass { .. }) => "eightfold list passes describes them".to_owned(),
+            Error::UnknownTarget { .. } => "eightfold list targets describes them".to_owned(),
+            Error::Calibrate(CalibrateError::UnknownObserver { .. }) => {
+                "eightfold list calibrators describes them".to_owned()
+            }
+            Error::Calibrate(CalibrateError::Observe { .. }) => {
+                "the model overflows on this data: is it preprocessed as the model wants it?".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn artifact_fault(error: &ArtifactError) -> Fault {
+    match error {
+        ArtifactError::NotElf { .. }
+        | ArtifactError::Truncated { .. }
+        | ArtifactError::NotOurs { .. }
+        | ArtifactError::NotLinked { .. }
+        | ArtifactError::Damaged { .. }
+        | ArtifactError::Load { .. } => Fault::Broken,
+        ArtifactError::Machine { .. }
+        | ArtifactError::AbiVersion { .. }
+        | ArtifactError::NoSupportedVariant { .. }
+        | ArtifactError::Session { .. } => Fault::Unsupported,
+        _ => Fault::Usage,
+    }
+}
+
+fn dataset_fault(error: &DatasetError) -> Fault {
+    match error {
+        DatasetError::Read { source, .. }
+            if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) =>
+        {
+            Fault::Usage
+        }
+        DatasetError::Write { .. }
+        | DatasetError::Form { .. }
+        | DatasetError::NoPreprocess { .. }
+        | DatasetError::UnusedPreprocess { .. }
+        | DatasetError::Preprocess(_)
+        | DatasetError::InputArgument { .. }
+        | DatasetError::InputName { .. }
+        | DatasetError::InputCount { .. } => Fault::Usage,
+        _ => Fault::Broken,
+    }
+}

@@ -1,0 +1,193 @@
+//! A model that can be run on tensors: compiled, or by the reference evaluator.
+
+use std::path::Path;
+
+use eightfold_codegen::compile::Listings;
+use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
+use eightfold_codegen::object::Linker;
+use eightfold_codegen::program::Program;
+use eightfold_ir::op::relayout::{Order, Relayout};
+use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
+use eightfold_passes::tensor_name;
+use tempfile::TempDir;
+
+use crate::artifact::{Artifact, Session};
+use crate::dataset::InputSpec;
+use crate::driver::{self, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+use crate::error::Error;
+use crate::model::Model;
+use crate::similarity::to_f32;
+
+/// A model that can be run.
+#[derive(Debug)]
+pub struct Executable {
+    code: Code,
+    variant: Variant,
+}
+
+#[derive(Debug)]
+enum Code {
+    Compiled {
+        session: Session,
+        buffers: Vec<Vec<u8>>,
+        /// Holds the shared library of a model that was compiled on the way.
+        _folder: Option<TempDir>,
+    },
+    Reference(Graph),
+}
+
+impl Executable {
+    /// The compiled model in a shared library.
+    ///
+    /// # Errors
+    /// The file is no artifact, or this machine cannot run it.
+    pub fn load(path: &Path) -> Result<Executable, Error> {
+        Executable::of_artifact(&Artifact::load(path)?, None)
+    }
+
+    /// A model, compiled in f32 for this machine.
+    ///
+    /// # Errors
+    /// The model cannot be compiled, or there is no linker.
+    pub fn compile(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
+        let options =
+            OptimizeOptions { precision: PrecisionRequest::F32, ..OptimizeOptions::new(driver::target("native")?) };
+        Executable::of(&driver::optimize(model, None, &options, progress)?)
+    }
+
+    /// A model as the reference evaluator runs it: slow, and right by definition.
+    #[must_use]
+    pub fn reference(model: &Model) -> Executable {
+        // The description alone is wanted; no code is made, so the target does not matter.
+        let program = Program {
+            name: model.name.clone(),
+            target: &eightfold_codegen::target::TARGETS[0],
+            buffers: Vec::new(),
+            consts: Vec::new(),
+            calls: Vec::new(),
+            arena_size: 0,
+        };
+        let variant = Variant { target: "reference".to_owned(), ..Variant::of(&model.graph, &program) };
+        Executable { code: Code::Reference(model.graph.clone()), variant }
+    }
+
+    /// A simplified model, compiled in f32, whose outputs are these values and no others, under their names.
+    pub(crate) fn showing(model: &Model, values: &[ValueId], options: &OptimizeOptions) -> Result<Executable, Error> {
+        let mut model = model.clone();
+        show(&mut model.graph, values);
+        let options = OptimizeOptions { precision: PrecisionRequest::F32, ..options.clone() };
+        Executable::of(&driver::optimize(&model, None, &options, &mut ())?)
+    }
+
+    /// An optimized graph, compiled and linked in a temporary folder.
+    pub(crate) fn of(optimized: &Optimized) -> Result<Executable, Error> {
+        let compiled = driver::compile(optimized, "model", Listings::default())?;
+        let folder = tempfile::tempdir().map_err(Error::TemporaryFolder)?;
+        let path = folder.path().join("model.so");
+        compiled.link(&Linker::from_env(), &path)?;
+        Executable::of_artifact(&Artifact::load(&path)?, Some(folder))
+    }
+
+    fn of_artifact(artifact: &Artifact, folder: Option<TempDir>) -> Result<Executable, Error> {
+        let session = artifact.session()?;
+        let (variant, buffers) = (session.variant().clone(), session.output_buffers());
+        Ok(Executable { code: Code::Compiled { session, buffers, _folder: folder }, variant })
+    }
+
+    /// What is run.
+    #[must_use]
+    pub fn variant(&self) -> &Variant {
+        &self.variant
+    }
+
+    /// The inputs, as data must fit them.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<InputSpec> {
+        self.variant.inputs.iter().map(|input| InputSpec::new(&input.name, input.dtype, &input.dims)).collect()
+    }
+
+    /// The outputs.
+    #[must_use]
+    pub fn outputs(&self) -> &[TensorDescription] {
+        &self.variant.outputs
+    }
+
+    /// The position of the output of this name; without a name, of the last.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOutput`] lists the names there are.
+    pub fn output(&self, name: Option<&str>) -> Result<usize, Error> {
+        let outputs = self.outputs();
+        let Some(name) = name else {
+            return outputs.len().checked_sub(1).ok_or_else(|| Error::Usage("the model has no output".to_owned()));
+        };
+        let found = outputs.iter().position(|output| output.name == name);
+        found.ok_or_else(|| Error::UnknownOutput {
+            got: name.to_owned(),
+            expected: outputs.iter().map(|output| output.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Runs the model once: the outputs for these inputs, both in the model's order.
+    ///
+    /// # Errors
+    /// The inputs do not fit.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        match &mut self.code {
+            Code::Reference(graph) => Ok(eightfold_ir::eval(graph, inputs)?),
+            Code::Compiled { session, buffers, .. } => {
+                let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+                session.run(&bytes, buffers)?;
+                let outputs = self.variant.outputs.iter().zip(buffers);
+                let tensor = |(output, bytes): (&TensorDescription, &mut Vec<u8>)| {
+                    let tensor = Tensor::new(output.dtype, Shape::new(&output.dims), bytes.as_slice());
+                    tensor.unwrap_or_else(|error| unreachable!("a buffer is as large as its output: {error}"))
+                };
+                Ok(outputs.map(tensor).collect())
+            }
+        }
+    }
+
+    /// Runs the model once without looking at what comes out: what a benchmark measures.
+    ///
+    /// # Errors
+    /// The inputs do not fit.
+    pub fn run_blind(&mut self, inputs: &[&[u8]]) -> Result<(), Error> {
+        match &mut self.code {
+            Code::Compiled { session, buffers, .. } => Ok(session.run(inputs, buffers)?),
+            Code::Reference(_) => Err(Error::Usage("the reference evaluator is not benchmarked".to_owned())),
+        }
+    }
+}
+
+/// Makes `values` the outputs of the graph, under their names, row-major as all outputs are.
+pub(crate) fn show(graph: &mut Graph, values: &[ValueId]) {
+    let mut outputs = Vec::with_capacity(values.len());
+    for &id in values {
+        let name = tensor_name(graph, id).into();
+        let value = match graph.ty(id).layout {
+            Layout::Nchw => id,
+            Layout::Nhwc => graph
+                .add("", Relayout { to: Order::Nchw }, &[Some(id)], Origin::default())
+                .unwrap_or_else(|error| unreachable!("{error}")),
+        };
+        outputs.push(Output { name, value });
+    }
+    graph.set_outputs(outputs);
+    graph.eliminate_dead();
+}
+
+/// The real numbers that a tensor of this description holds.
+#[must_use]
+pub fn real(description: &TensorDescription, tensor: &Tensor) -> Vec<f32> {
+    let mut values = to_f32(tensor.data());
+    if let Some(Quantization { axis, scale, zero_point }) = &description.quantization {
+        let axis = axis.map(|axis| axis as usize);
+        let inner: usize = axis.map_or(values.len(), |axis| description.dims[axis + 1..].iter().product());
+        for (index, value) in values.iter_mut().enumerate() {
+            let channel = (index / inner.max(1)) % scale.len();
+            *value = (*value - zero_point[channel] as f32) * scale[channel];
+        }
+    }
+    values
+}

@@ -1,0 +1,89 @@
+//! Where quantization hurts: tensor by tensor, the float build against the quantized one.
+
+use eightfold_ir::{DType, Def};
+use eightfold_passes::calibrate::CalibrationTable;
+use eightfold_passes::{Precision, SIMPLIFY};
+
+use crate::dataset::{DatasetError, Sample};
+use crate::driver::{OptimizeOptions, PrecisionRequest, Progress, optimize, run_passes};
+use crate::error::Error;
+use crate::executable::{Executable, real, show};
+use crate::model::Model;
+use crate::similarity::Similarity;
+
+/// A tensor of the quantized graph, and how alike it is to the float graph's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// The tensor's name.
+    pub tensor: String,
+    /// The operator that computes it.
+    pub op: &'static str,
+    /// The ONNX nodes it came from, joined by commas.
+    pub node: String,
+    /// Its element type in the quantized graph.
+    pub dtype: DType,
+    /// How alike.
+    pub similarity: Similarity,
+}
+
+/// Runs `model` in f32 and as `options` and `calibration` make it, and compares every tensor that both compute.
+/// Layers are in the order in which they are computed; each has the error of those before it in it.
+///
+/// # Errors
+/// A sample cannot be read, or one of the two cannot be compiled.
+pub fn compare_layers<I>(
+    model: &Model,
+    calibration: Option<CalibrationTable>,
+    options: &OptimizeOptions,
+    samples: I,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Layer>, Error>
+where
+    I: ExactSizeIterator<Item = Result<Sample, DatasetError>>,
+{
+    let mut float = model.clone();
+    run_passes(SIMPLIFY, &mut float.graph, &options.for_passes(Precision::F32, None), &mut ())?;
+    let mut quantized = optimize(model, calibration, options, progress)?;
+
+    let mut layers = Vec::new();
+    let (mut float_values, mut quantized_values) = (Vec::new(), Vec::new());
+    for node in quantized.graph.nodes() {
+        let id = node.output();
+        let value = quantized.graph.value(id);
+        let Some(name) = &value.name else { continue };
+        let Some(twin) = float.graph.find(name) else { continue };
+        let comparable = matches!(float.graph.value(twin).def, Def::Node { .. })
+            && float.graph.ty(twin).shape == value.ty.shape
+            && float.graph.ty(twin).dtype.is_float()
+            && (value.ty.dtype.is_float() || value.ty.quant.is_some());
+        if comparable {
+            float_values.push(twin);
+            quantized_values.push(id);
+            layers.push(Layer {
+                tensor: name.to_string(),
+                op: node.op.name(),
+                node: node.origin.names().collect::<Vec<_>>().join(", "),
+                dtype: value.ty.dtype,
+                similarity: Similarity::default(),
+            });
+        }
+    }
+    let options = OptimizeOptions { precision: PrecisionRequest::F32, ..options.clone() };
+    let mut reference = Executable::showing(&float, &float_values, &options)?;
+    show(&mut quantized.graph, &quantized_values);
+    let mut executable = Executable::of(&quantized)?;
+
+    let count = samples.len();
+    for (index, sample) in samples.enumerate() {
+        progress.samples(index, count);
+        let sample = sample?;
+        let expected = reference.run(&sample.inputs)?;
+        let got = executable.run(&sample.inputs)?;
+        for (position, layer) in layers.iter_mut().enumerate() {
+            let expected = real(&reference.outputs()[position], &expected[position]);
+            layer.similarity.add(&expected, &real(&executable.outputs()[position], &got[position]));
+        }
+    }
+    progress.samples(count, count);
+    Ok(layers)
+}

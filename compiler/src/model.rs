@@ -1,0 +1,78 @@
+//! A model to work on: an ONNX file or a graph in text form, imported.
+
+use std::path::Path;
+
+use eightfold_ir::{Graph, Op};
+use sha2::{Digest, Sha256};
+
+use crate::dataset::InputSpec;
+use crate::error::Error;
+use crate::onnx::{self, ImportOptions};
+
+/// An imported model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The file's name without folder and extension.
+    pub name: String,
+    /// What it computes.
+    pub graph: Graph,
+    /// SHA-256 of the model's bytes, external data included, in hexadecimal.
+    pub sha256: String,
+    /// Version of ONNX's operator set; `None` for a graph in text form.
+    pub opset: Option<i64>,
+    /// The program that wrote the model; empty if it does not say.
+    pub producer: String,
+    /// What the import decided or noticed.
+    pub remarks: Vec<String>,
+}
+
+/// Imports the model in a file: a graph in text form if the name ends in `.ir`, else ONNX.
+///
+/// # Errors
+/// The file cannot be read, is broken, or needs what is not supported.
+pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
+    let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    if path.extension().is_some_and(|extension| extension == "ir") {
+        return load_text(path, name);
+    }
+    let imported = onnx::load(path, options).map_err(|source| Error::Import { path: path.to_owned(), source })?;
+    let onnx::Imported { graph, remarks, opset, producer, sha256 } = imported;
+    let remarks = remarks.iter().map(ToString::to_string).collect();
+    Ok(Model { name, graph, sha256, opset: Some(opset), producer, remarks })
+}
+
+fn load_text(path: &Path, name: String) -> Result<Model, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let graph = eightfold_ir::parse(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })?;
+    eightfold_ir::verify(&graph).map_err(|source| Error::Verify {
+        place: path.display().to_string(),
+        ours: false,
+        source,
+    })?;
+    let sha256 = hex(&Sha256::digest(&bytes));
+    Ok(Model { name, graph, sha256, opset: None, producer: String::new(), remarks: Vec::new() })
+}
+
+impl Model {
+    /// The inputs, as data must fit them.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<InputSpec> {
+        let input = |id| {
+            let value = self.graph.value(id);
+            InputSpec::new(value.name.as_deref().unwrap_or_default(), value.ty.dtype, &value.ty.shape)
+        };
+        self.graph.inputs().iter().copied().map(input).collect()
+    }
+
+    /// Whether the model says itself how tensors are quantized.
+    #[must_use]
+    pub fn is_quantized(&self) -> bool {
+        self.graph.nodes().any(|node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)))
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

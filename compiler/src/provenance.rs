@@ -1,0 +1,83 @@
+//! What an artifact was made from, and what came of it: one line of JSON in every artifact.
+//!
+//! Invariant: it is a function of the compiler's version, the model's bytes, the options and the ranges; no clock, path
+//! or host name gets in. With the model's file it is enough to make the artifact again.
+
+use std::collections::BTreeMap;
+
+use eightfold_passes::calibrate::CalibrationTable;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::coverage::Coverage;
+use crate::model::hex;
+
+/// The provenance of an artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of the compiler.
+    pub eightfold: String,
+    /// The target that code is made for.
+    pub target: String,
+    /// SHA-256 of the model's bytes, in hexadecimal.
+    pub model_sha256: String,
+    /// Version of ONNX's operator set.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub opset: Option<i64>,
+    /// Whatever options decide about the code, by name.
+    pub options: BTreeMap<String, String>,
+    /// Where the ranges come from; absent if the model brings its own, or is not quantized.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calibration: Option<Calibration>,
+    /// What is computed in integers.
+    pub coverage: Coverage,
+    /// Bytes of weights and other constants.
+    pub weight_bytes: u64,
+}
+
+/// The ranges that the tensors were quantized with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// The calibrator that chose them.
+    pub calibrator: String,
+    /// The number of samples it saw.
+    pub samples: u64,
+    /// SHA-256 of the calibration table's text, in hexadecimal.
+    pub sha256: String,
+    /// The calibration table; left out in C headers.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub table: String,
+}
+
+impl Calibration {
+    /// The provenance of a table.
+    #[must_use]
+    pub fn of(table: &CalibrationTable) -> Self {
+        let text = table.to_string();
+        let sha256 = hex(&Sha256::digest(text.as_bytes()));
+        Calibration { calibrator: table.calibrator.clone(), samples: table.samples, sha256, table: text }
+    }
+}
+
+impl Provenance {
+    /// The provenance that this text holds; `None` if it was written by another version, or by something else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The same without the calibration table, for people.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        if let Some(calibration) = &mut self.calibration {
+            calibration.table.clear();
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Provenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self).unwrap_or_else(|error| unreachable!("plain data: {error}")))
+    }
+}
