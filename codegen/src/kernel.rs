@@ -9,9 +9,11 @@ pub(crate) mod finish;
 pub(crate) mod fold;
 pub(crate) mod gemm;
 pub(crate) mod math;
+pub(crate) mod matmul;
 pub(crate) mod nest;
 pub(crate) mod pixels;
 pub(crate) mod pool;
+pub(crate) mod reduce;
 
 use crate::program::Producer;
 

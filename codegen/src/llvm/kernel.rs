@@ -37,6 +37,8 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
         Producer::Depthwise(depthwise) => kernel::depthwise::emit(e, call, depthwise, &pointers),
         Producer::Fill { element } => kernel::fill::emit(e, call, *element, &pointers),
         Producer::Pool { .. } => kernel::pool::emit(e, call, &pointers),
+        Producer::Reduce { fold } => kernel::reduce::emit(e, call, *fold, &pointers),
+        Producer::MatMul { zero_points } => kernel::matmul::emit(e, call, *zero_points, &pointers),
         other => return Err(KernelError::Family { family: kernel::family(other) }),
     }
     Ok(e.end())

@@ -37,6 +37,17 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.halve(a, b, Kind::I32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512")
     }
 
+    /// The same of any number of lanes.
+    pub(crate) fn sum_products(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        let register = if self.portable { 256 } else { self.target.vector_bits } / 16;
+        if a.lanes.is_multiple_of(register) {
+            return self.multiply_pairs(a, b);
+        }
+        // Fewer lanes in a whole register.
+        let whole = |v: Vector<'ctx>| self.insert(self.zero(v.kind, v.lanes.next_multiple_of(register)), v, 0);
+        self.slice(self.multiply_pairs(whole(a), whole(b)), 0, a.lanes / 2)
+    }
+
     /// An operation on registers that makes one lane of two, by the instruction of 256 or 512 bits.
     fn halve(&self, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind, avx2: &str, avx512: &str) -> Vector<'ctx> {
         let bits = if self.portable { 256 } else { self.target.vector_bits };
