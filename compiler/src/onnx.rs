@@ -3,7 +3,8 @@
 //! [`proto`] decodes the file into plain structs and is the only place that names protobuf types; [`import`] walks
 //! those structs in topological order and hands each node to the adapter of its operator (`adapt/`), which adds
 //! operators of ours. Shapes are numbers when the import is done, and what can be computed from constants alone and
-//! decides about a shape has been computed. Nothing is optimised here: that is for the passes.
+//! decides about a shape has been computed. [`export`] goes the other way, operator by operator. Nothing is optimised
+//! here: that is for the passes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,6 +15,7 @@ mod adapt;
 mod dims;
 mod emit;
 mod error;
+mod export;
 mod import;
 mod model;
 mod order;
@@ -21,6 +23,7 @@ mod proto;
 
 pub use adapt::operators;
 pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported};
+pub use export::export;
 
 /// What the user says about a model before it is imported.
 #[derive(Clone, Debug, Default)]

@@ -134,6 +134,24 @@ pub enum OnnxError {
         /// What it is.
         got: String,
     },
+    /// Unsupported: a node has no form in ONNX, so that the graph cannot be exported.
+    #[error("node {node:?} ({op}) cannot be written as ONNX: {reason}")]
+    Inexpressible {
+        /// The node.
+        node: String,
+        /// The operator's text name.
+        op: &'static str,
+        /// What ONNX lacks.
+        reason: String,
+    },
+    /// Unsupported: the exported model would be larger than a protobuf message can be.
+    #[error("the model takes {size} bytes, expected less than {limit}")]
+    TooLarge {
+        /// Bytes it takes.
+        size: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// Unsupported: every use of an operator that cannot be imported, by first appearance.
     #[error("unsupported operators: {}", list(.0))]
     Unsupported(Vec<Unsupported>),
@@ -145,9 +163,11 @@ impl OnnxError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             OnnxError::Read { .. } | OnnxError::UnboundDims(_) | OnnxError::UnknownDim { .. } => ErrorKind::Usage,
-            OnnxError::Opset { .. } | OnnxError::NotNumbers { .. } | OnnxError::Unsupported(_) => {
-                ErrorKind::Unsupported
-            }
+            OnnxError::Opset { .. }
+            | OnnxError::NotNumbers { .. }
+            | OnnxError::Inexpressible { .. }
+            | OnnxError::TooLarge { .. }
+            | OnnxError::Unsupported(_) => ErrorKind::Unsupported,
             _ => ErrorKind::Broken,
         }
     }

@@ -1,9 +1,11 @@
-//! Decodes a ModelProto into the plain structs of [`model`](super::model); the only file that names protobuf types.
+//! Between a ModelProto and the plain structs of [`model`](super::model); this file and those below it alone name
+//! protobuf types.
 //!
 //! Whatever the bytes are, decoding ends with a model or an error: sizes are checked before memory is asked for.
 //! The types are tract's, which lack two things of newer ONNX: default attributes of functions, read here by a message
 //! of our own, and overload names, so that two overloads of one function are a duplicate.
 
+mod encode;
 mod external;
 mod tensor;
 
@@ -18,6 +20,7 @@ use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension;
 
+pub(crate) use self::encode::encode;
 use self::external::External;
 use super::error::OnnxError;
 use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
