@@ -1,0 +1,244 @@
+//! What passes make of graphs: each `.ir` file below `testdata` that says `; run: …` is run and compared with the
+//! snapshot beside it, which holds the graph that comes out, how far its outputs are off, and all remarks.
+//!
+//! Lines `; key: value` before the graph say what to run:
+//!
+//! | key | value |
+//! |---|---|
+//! | `run` | passes, or the pipelines `simplify`, `f32`, `int8`, with commas between them |
+//! | `precision` | `f32` or `int8` |
+//! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
+//! | `weights` | `per_channel` or `per_tensor` |
+//! | `limit` | the number of rewrites after which all stops |
+//! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq` |
+//!
+//! Other lines that begin with `;` are for people. `INSTA_UPDATE=always cargo test -p eightfold-compiler --test
+//! snapshots` accepts what came out; the change to the `.snap` files is then read like any other.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, print_full, verify};
+use eightfold_passes::calibrate::{CalibrationTable, Range};
+use eightfold_passes::fuse::FUSIONS;
+use eightfold_passes::{
+    F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales,
+};
+
+/// A file that says what to run on its graph.
+struct Case {
+    graph: Graph,
+    passes: Vec<String>,
+    options: PassOptions,
+}
+
+/// What came of a case.
+struct Ran {
+    graph: Graph,
+    remarks: Vec<Remark>,
+    /// For each pass run, its name, its rewrites, and whether it changed the text of the graph.
+    passes: Vec<(&'static str, usize, bool)>,
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").canonicalize().unwrap()
+}
+
+/// The files below `folder` that say what to run, sorted.
+fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let mut found = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "ir") {
+            let text = fs::read_to_string(&path).unwrap();
+            if text.lines().any(|line| line.starts_with("; run:")) {
+                found.push((path, text));
+            }
+        }
+    }
+    found
+}
+
+/// The case that a text describes, or what is wrong with it.
+fn case(text: &str) -> Result<Case, String> {
+    let graph = parse(text).map_err(|e| e.to_string())?;
+    let mut case = Case { graph, passes: Vec::new(), options: PassOptions::default() };
+    let mut table = CalibrationTable {
+        model: case.graph.name.clone(),
+        hash: String::new(),
+        calibrator: "by hand".to_owned(),
+        samples: 0,
+        ranges: Default::default(),
+    };
+    for line in text.lines().map_while(|line| line.strip_prefix("; ")) {
+        let Some((key, value)) = line.split_once(": ").filter(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase()))
+        else {
+            continue;
+        };
+        let words: Vec<&str> = value.split_whitespace().collect();
+        match (key, words.as_slice()) {
+            ("run", _) => case.passes = pipelines(value),
+            ("precision", ["int8"]) => case.options.precision = Precision::Int8,
+            ("precision", ["f32"]) => case.options.precision = Precision::F32,
+            ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
+            ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
+            ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
+            ("activations", [symmetry, storage]) => {
+                case.options.activation_symmetry = match *symmetry {
+                    "affine" => Symmetry::Affine,
+                    "symmetric" => Symmetry::Symmetric,
+                    _ => return Err(line.to_owned()),
+                };
+                case.options.activation_storage = DType::from_name(storage).ok_or(line)?;
+            }
+            ("range", [name, min, max]) => {
+                let number = |text: &str| text.parse::<f32>().map_err(|_| line.to_owned());
+                table.ranges.insert((*name).to_owned(), Range { min: number(min)?, max: number(max)? });
+            }
+            _ => return Err(line.to_owned()),
+        }
+    }
+    case.options.calibration = (!table.ranges.is_empty()).then_some(table);
+    Ok(case)
+}
+
+fn pipelines(names: &str) -> Vec<String> {
+    let mut passes = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        match name {
+            "simplify" => passes.extend(SIMPLIFY.iter().map(|p| (*p).to_owned())),
+            "f32" => passes.extend(F32.iter().map(|p| (*p).to_owned())),
+            "int8" => passes.extend(INT8.iter().map(|p| (*p).to_owned())),
+            _ => passes.push(name.to_owned()),
+        }
+    }
+    passes
+}
+
+fn run(case: &Case) -> Ran {
+    verify(&case.graph).unwrap_or_else(|errors| panic!("the file's own graph: {errors}"));
+    let (mut graph, mut passes, mut before) = (case.graph.clone(), Vec::new(), print_full(&case.graph));
+    let names: Vec<&str> = case.passes.iter().map(String::as_str).collect();
+    let mut after = |report: &eightfold_passes::PassReport, graph: &Graph| {
+        let text = print_full(graph);
+        passes.push((report.pass, report.rewrites, text != before));
+        before = text;
+    };
+    let outcome = Pipeline::new(&names).unwrap().run(&mut graph, &case.options, &mut after);
+    let outcome = outcome.unwrap_or_else(|error| panic!("{error:#?}"));
+    Ran { graph, remarks: outcome.remarks, passes }
+}
+
+impl Ran {
+    /// Whether a pass or fusion did what it is there for.
+    fn fired(&self, name: &str) -> bool {
+        if FUSIONS.iter().any(|fusion| fusion.name == name) {
+            return self.remarks.iter().any(|r| r.kind == RemarkKind::Fired && r.message == name);
+        }
+        // This one leaves its decisions beside the graph, and a reason for each node that stays on floats.
+        if name == "assign_precision" {
+            return !self.remarks.iter().any(|r| r.kind == RemarkKind::Float);
+        }
+        self.passes.iter().any(|(pass, _, changed)| *pass == name && *changed)
+    }
+}
+
+/// Inputs that are the same forever: what the text form makes of `rand(seed=…)`.
+fn inputs(graph: &Graph, seed: usize) -> Vec<Tensor> {
+    let tensor = |(index, id): (usize, &eightfold_ir::ValueId)| {
+        let ty = graph.ty(*id);
+        let (shape, dtype) = (ty.shape.to_string(), ty.dtype);
+        let ty = if shape.is_empty() { dtype.to_string() } else { format!("{shape}x{dtype}") };
+        let text = format!("graph @inputs {{\n  const %x: {ty} = rand(seed={})\n}}\n", seed * 100 + index);
+        let graph = parse(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
+        graph.constant(graph.find("x").unwrap()).unwrap().clone()
+    };
+    graph.inputs().iter().enumerate().map(tensor).collect()
+}
+
+/// How far the outputs of two graphs are apart on made-up inputs.
+fn difference(before: &Graph, after: &Graph) -> String {
+    let numbers = |t: &Tensor| match t.data() {
+        Data::Float(numbers) => numbers,
+        Data::Int(numbers) => numbers.into_iter().map(|x| x as f32).collect(),
+    };
+    let (mut worst, mut greatest, mut equal) = (0.0_f32, 0.0_f32, true);
+    for seed in 1..4 {
+        let inputs = inputs(before, seed);
+        for (a, b) in eval(before, &inputs).unwrap().iter().zip(&eval(after, &inputs).unwrap()) {
+            assert_eq!((a.dtype(), a.shape()), (b.dtype(), b.shape()), "an output has another type");
+            equal &= a.bytes() == b.bytes();
+            let (a, b) = (numbers(a), numbers(b));
+            greatest = a.iter().fold(greatest, |m, x| m.max(x.abs()));
+            worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
+        }
+    }
+    if equal { "the same bits".to_owned() } else { format!("within {worst:.1e} of {greatest:.1e}") }
+}
+
+fn snapshot(case: &Case, ran: &Ran) -> String {
+    assert_eq!(&parse(&print_full(&ran.graph)).unwrap(), &ran.graph, "the text reads back as another graph");
+    let mut text = print(&ran.graph);
+    let rewrites: Vec<String> = ran.passes.iter().map(|(pass, count, _)| format!("{pass} {count}")).collect();
+    writeln!(text, "rewrites: {}", rewrites.join(", ")).unwrap();
+    writeln!(text, "outputs: {}", difference(&case.graph, &ran.graph)).unwrap();
+    ran.remarks.iter().for_each(|remark| writeln!(text, "{remark}").unwrap());
+    text
+}
+
+#[test]
+fn graphs_become_what_their_snapshots_say() {
+    let mut wrong = Vec::new();
+    for (path, text) in files(&testdata()) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let settings = {
+            let mut settings = insta::Settings::clone_current();
+            settings.set_snapshot_path(path.parent().unwrap());
+            settings.set_prepend_module_to_snapshot(false);
+            settings.set_omit_expression(true);
+            settings
+        };
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            let case = case(&text).unwrap_or_else(|error| panic!("{error}"));
+            let (ran, again) = (run(&case), run(&case));
+            assert_eq!(snapshot(&case, &ran), snapshot(&case, &again), "not the same twice");
+            settings.bind(|| insta::assert_snapshot!(name, snapshot(&case, &ran)));
+        }));
+        if checked.is_err() {
+            wrong.push(path.strip_prefix(testdata()).unwrap().display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "not as their snapshots say: {wrong:?}");
+}
+
+#[test]
+fn each_pass_and_fusion_has_a_file_where_it_fires_and_one_where_it_does_not() {
+    let mut missing = Vec::new();
+    for name in PASSES.iter().map(|p| p.name()).chain(FUSIONS.iter().map(|f| f.name)) {
+        let folder = testdata().join("passes").join(name);
+        let files = if folder.is_dir() { files(&folder) } else { Vec::new() };
+        let fired: BTreeSet<bool> = files.iter().map(|(_, text)| run(&case(text).unwrap()).fired(name)).collect();
+        missing.extend([true, false].iter().filter(|f| !fired.contains(f)).map(|f| format!("{name}: fires {f}")));
+    }
+    assert!(missing.is_empty(), "testdata/passes lacks {missing:#?}");
+}
+
+#[test]
+fn each_snapshot_has_its_graph() {
+    let mut folders = vec![testdata()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "snap") {
+                assert!(path.with_extension("ir").is_file(), "{} is left over", path.display());
+            }
+        }
+    }
+}
