@@ -12,6 +12,7 @@ pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nest;
 pub(crate) mod pixels;
+pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 

@@ -39,6 +39,7 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
         Producer::Pool { .. } => kernel::pool::emit(e, call, &pointers),
         Producer::Reduce { fold } => kernel::reduce::emit(e, call, *fold, &pointers),
         Producer::MatMul { zero_points } => kernel::matmul::emit(e, call, *zero_points, &pointers),
+        Producer::Pointwise => kernel::pointwise::emit(e, call, &pointers),
         other => return Err(KernelError::Family { family: kernel::family(other) }),
     }
     Ok(e.end())

@@ -1,9 +1,10 @@
 //! Runs calls on bytes, for tests: every kernel is tested through this.
 
-use eightfold_ir::DType;
+use eightfold_ir::array::Array;
+use eightfold_ir::{Arg as IrArg, DType, Data, Epilogue, Graph, Shape, Step as IrStep, Tensor, TensorType, epilogue};
 
 use super::jit::Jit;
-use crate::program::{BufferId, Call, Grid, Program, Storage, View};
+use crate::program::{Arg, BufferId, Call, Grid, Program, Step, Storage, View};
 use crate::target::{TARGETS, Target};
 
 /// A call with the bytes of its operands, each as large as its view, offset and all, wants.
@@ -81,4 +82,77 @@ impl Numbers {
 pub(crate) fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize]) -> View {
     let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
     View { storage: Storage::Buffer(BufferId(0)), dtype, offset, grid }
+}
+
+/// Stored numbers for a view, offset and all: integers of up to 30 bits from all of their range, floats between -4 and 4.
+pub(crate) fn numbers_for(view: &View, numbers: &mut Numbers) -> Vec<u8> {
+    let count = positions(view).max().map_or(view.offset, |last| last + 1);
+    let tensor = if view.dtype.is_float() {
+        let values = (0..count).map(|_| numbers.between(-4000, 4000) as f32 / 1000.0).collect();
+        Tensor::from_array(view.dtype, Shape::new(&[count]), &Data::Float(values))
+    } else {
+        let (low, high) = view.dtype.integer_range().unwrap_or((i64::MIN, i64::MAX));
+        let (low, high) = (low.max(-0x2000_0000) as i32, high.min(0x1fff_ffff) as i32);
+        let values: Vec<i64> = (0..count).map(|_| numbers.between(low, high).into()).collect();
+        Tensor::int(view.dtype, &[count], &values)
+    };
+    tensor.bytes().to_vec()
+}
+
+/// The elements of a view of `bytes`, in row-major order.
+pub(crate) fn elements(view: &View, bytes: &[u8]) -> Array {
+    let size = view.dtype.byte_size();
+    let picked: Vec<u8> = positions(view).flat_map(|at| bytes[at * size..][..size].iter().copied()).collect();
+    Array::from(&Tensor::new(view.dtype, Shape::new(&view.grid.dims), picked).expect("as many as the view has"))
+}
+
+/// The bytes that a call leaves when it has produced `produced`: its steps, as their interpreter runs them.
+pub(crate) fn finished(call: &Call, operands: &[Vec<u8>], produced: Array) -> Vec<u8> {
+    let mut graph = Graph::new("steps");
+    let arrays: Vec<Array> = call.operands.iter().zip(operands).map(|(view, bytes)| elements(view, bytes)).collect();
+    let ids: Vec<_> =
+        arrays.iter().map(|array| graph.add_input("", TensorType::new(array.dtype, array.shape.clone()))).collect();
+    let step = |step: &Step| match step {
+        Step::Apply(function, args) => {
+            let args = args.iter().map(|arg| match *arg {
+                Arg::Current => IrArg::Current,
+                Arg::Operand(operand) => IrArg::Value(ids[operand]),
+                Arg::Dequantized { operand, scale, zero_point } => {
+                    IrArg::Dequantized { value: ids[operand], scale, zero_point }
+                }
+                Arg::Float(x) => IrArg::Float(x),
+                Arg::Int(x) => IrArg::Int(x),
+            });
+            IrStep::Apply(*function, args.collect())
+        }
+        Step::Cast(dtype) => IrStep::Cast(*dtype),
+        Step::Dequantize { scale, zero_point } => IrStep::Dequantize { scale: *scale, zero_point: *zero_point },
+        Step::Quantize { dtype, scale, zero_point, min, max } => {
+            IrStep::Quantize { dtype: *dtype, scale: *scale, zero_point: *zero_point, min: *min, max: *max }
+        }
+        Step::Table { operand, .. } => IrStep::Table(ids[*operand]),
+    };
+    let steps = call.steps.iter().map(step).chain([IrStep::Cast(call.output.dtype)]);
+    let result = epilogue::run(&Epilogue::new(steps.collect()), produced, &|id| &arrays[id.index()]);
+    let result = Tensor::from(&result.expect("steps that fit"));
+    let size = call.output.dtype.byte_size();
+    let count = positions(&call.output).max().map_or(call.output.offset, |last| last + 1);
+    let mut bytes = vec![BLANK; count * size];
+    for (at, element) in positions(&call.output).zip(result.bytes().chunks_exact(size)) {
+        bytes[at * size..][..size].copy_from_slice(element);
+    }
+    bytes
+}
+
+/// Where the elements of a view lie, in row-major order of their indices.
+fn positions(view: &View) -> impl Iterator<Item = usize> {
+    let Grid { dims, strides } = view.grid.clone();
+    (0..view.grid.elements()).map(move |mut index| {
+        let mut at = view.offset as isize;
+        for (dim, stride) in dims.iter().zip(&strides).rev() {
+            at += (index % dim) as isize * stride;
+            index /= dim;
+        }
+        usize::try_from(at).expect("the view lies inside its bytes")
+    })
 }

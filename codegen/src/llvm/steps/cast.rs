@@ -70,7 +70,7 @@ pub(crate) fn cast<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, from: DType, to
         (true, true) => number,
         (false, true) => e.to_float(number, Kind::F32, true),
         (true, false) => {
-            let integers = e.to_int(number, work_kind(to), true);
+            let integers = e.to_int(number, work_kind(to), to != DType::U64);
             match to.integer_range() {
                 Some((low, high)) if to != DType::I32 => {
                     let bound = |x| e.splat_int(x, integers.kind, v.lanes);
