@@ -66,19 +66,23 @@ impl Plan {
                 Some(reason) => _ = float.insert(*id, reason),
             }
         }
-        let mut groups = Groups::new(graph, &int8, ranges);
-        loop {
-            let reason = |id: &NodeId| Some((*id, needless(graph, graph.node(*id), &int8, &groups)?));
+        let groups = loop {
+            // Readers first: what loses its last reader on integers goes too.
+            for id in order.iter().rev().filter(|id| int8.contains(id)).collect::<Vec<_>>() {
+                if let Some(reason) = needless(graph, graph.node(*id), &int8) {
+                    int8.remove(id);
+                    float.insert(*id, reason);
+                }
+            }
+            let groups = Groups::new(graph, &int8, ranges);
+            let reason = |id: &NodeId| Some((*id, unknown(graph, graph.node(*id), &groups)?));
             let dropped: Vec<_> = int8.iter().filter_map(reason).collect();
             if dropped.is_empty() {
-                break;
+                break groups;
             }
-            for (id, reason) in dropped {
-                int8.remove(&id);
-                float.insert(id, reason);
-            }
-            groups = Groups::new(graph, &int8, ranges);
-        }
+            dropped.iter().for_each(|(id, _)| _ = int8.remove(id));
+            float.extend(dropped);
+        };
         let mut params = BTreeMap::new();
         for node in int8.iter().map(|id| graph.node(*id)) {
             let written = Some(node.output()).filter(|y| is_read(graph, *y, &int8) && !is_carried(graph, *y));
@@ -120,20 +124,23 @@ fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
     None
 }
 
-/// Why a node that could compute on integers is not to.
-fn needless(graph: &Graph, node: &Node, int8: &BTreeSet<NodeId>, groups: &Groups) -> Option<String> {
+/// Why a node that could compute on integers need not.
+fn needless(graph: &Graph, node: &Node, int8: &BTreeSet<NodeId>) -> Option<String> {
+    let wanted = stands_alone(graph, node) || is_read(graph, node.output(), int8);
+    (!wanted).then(|| "no node on integers reads its result".to_owned())
+}
+
+/// Which range is missing for a node to compute on integers.
+fn unknown(graph: &Graph, node: &Node, groups: &Groups) -> Option<String> {
+    let written = (!stands_alone(graph, node)).then(|| node.output());
+    let unknown = activations(graph, node).chain(written).find(|value| groups.range(*value).is_none())?;
+    Some(format!("the calibration table has no range for {}", tensor_name(graph, unknown)))
+}
+
+/// Whether a node is worth having on integers even if its result is read as floats.
+fn stands_alone(graph: &Graph, node: &Node) -> bool {
     let sums = matches!(node.op.quant_rule(), QuantRule::Affine { .. } | QuantRule::AnyScale);
-    let free = sums || is_carried(graph, node.output());
-    if !free && !is_read(graph, node.output(), int8) {
-        return Some("no node on integers reads its result".to_owned());
-    }
-    if let Some(unknown) = activations(graph, node).find(|value| groups.range(*value).is_none()) {
-        return Some(format!("the calibration table has no range for {}", tensor_name(graph, unknown)));
-    }
-    if !free && groups.range(node.output()).is_none() {
-        return Some(format!("the calibration table has no range for {}", tensor_name(graph, node.output())));
-    }
-    None
+    sums || is_carried(graph, node.output())
 }
 
 /// The float tensors that a node reads and that are neither constant nor quantized yet, operands and steps alike.
