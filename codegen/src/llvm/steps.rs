@@ -13,6 +13,7 @@ use crate::program::{Arg, Call, Step};
 mod cast;
 mod function;
 
+use cast::is_signed;
 pub(crate) use cast::{cast, work_kind, worked};
 
 /// What steps read besides the current numbers.
@@ -73,7 +74,11 @@ pub(crate) fn apply<'ctx>(
                     1.0 => current,
                     scale => e.div(current, e.splat(scale, current.lanes)),
                 };
-                (e.narrow(quantized(e, steps, *zero_point, *min, *max), kind(*to)), *to)
+                let stored = match kind(*to) {
+                    Kind::I8 => e.quantize_bytes(steps, *zero_point, (*min, *max), is_signed(*to)),
+                    kind => e.narrow(quantized(e, steps, *zero_point, *min, *max), kind),
+                };
+                (stored, *to)
             }
             Step::Table { operand, dtype: to } => (e.lookup(operands.table(*operand), kind(*to), current), *to),
         }

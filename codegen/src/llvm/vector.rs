@@ -10,6 +10,7 @@ mod dot;
 mod flow;
 mod lanes;
 mod memory;
+mod quantize;
 
 use std::cell::{Cell, RefCell};
 
@@ -222,10 +223,14 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 
     /// Calls an intrinsic; `types` choose among its overloads.
     fn intrinsic(&self, name: &str, types: &[BasicTypeEnum<'ctx>], args: &[Vector<'ctx>]) -> BasicValueEnum<'ctx> {
-        let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(self.module, types));
-        let function = found.unwrap_or_else(|| unreachable!("LLVM for x86 has {name}"));
+        let function = self.declared(name, types);
         let args: Vec<BasicMetadataValueEnum> = args.iter().map(|v| v.value.into()).collect();
         built(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic()
+    }
+
+    fn declared(&self, name: &str, types: &[BasicTypeEnum<'ctx>]) -> FunctionValue<'ctx> {
+        let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(self.module, types));
+        found.unwrap_or_else(|| unreachable!("LLVM for x86 has {name}"))
     }
 
     /// A lane-by-lane intrinsic of vectors of one type.
@@ -274,20 +279,73 @@ mod tests {
 
     #[test]
     fn quantize_clamps_before_it_rounds_and_sends_nan_to_the_least() {
-        let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 3e9, -3e9, 0.5, 1.5, 2.5];
-        let jit = Jit::default();
-        let compiled = jit.compile_with(&TARGETS[0], true, false, |e| {
-            let p = e.function("quantize", 2, 0);
-            let q = e.quantize(e.load(p[0], Kind::F32, 8), 3, 1, 255);
-            e.store(p[1], e.narrow(q, Kind::I8));
-            e.end();
-            Ok(())
-        });
-        let mut y = [0u8; 8];
-        let pointers = [x.as_ptr() as *mut u8, y.as_mut_ptr()];
-        // SAFETY: eight numbers are read, eight bytes written.
-        unsafe { compiled.expect("compiles").run_named("quantize", &pointers) };
-        assert_eq!(y, [1, 255, 1, 255, 1, 3, 5, 5]);
+        let reals = [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            3e9,
+            -3e9,
+            0.5,
+            1.5,
+            2.5,
+            -0.5,
+            -1.5,
+            254.5,
+            255.5,
+            126.5,
+            127.5,
+            -128.5,
+            -129.5,
+            40000.0,
+            -40000.0,
+            70000.0,
+            -70000.0,
+            1.0,
+            -1.0,
+            0.0,
+            -0.0,
+            100.0,
+            -100.0,
+            252.4,
+            252.5,
+            31.0,
+            32.0,
+            33.0,
+            34.0,
+        ];
+        let ranges = [
+            (0, 0, 255, false),
+            (3, 1, 255, false),
+            (255, 0, 254, false),
+            (7, 7, 7, false),
+            (0, -128, 127, true),
+            (-5, -127, 127, true),
+            (127, -100, 100, true),
+            (-128, -128, 127, true),
+        ];
+        for (target, portable) in crate::llvm::trial::targets() {
+            for (zero_point, min, max, signed) in ranges {
+                for lanes in [4, 8, 16, 32] {
+                    let jit = Jit::default();
+                    let compiled = jit.compile_with(target, portable, false, |e| {
+                        let p = e.function("quantize", 2, 0);
+                        for start in (0..32).step_by(lanes) {
+                            let x = e.load(e.offset(p[0], 4 * start as isize), Kind::F32, lanes);
+                            let q = e.quantize_bytes(x, zero_point, (min, max), signed);
+                            e.store(e.offset(p[1], start as isize), q);
+                        }
+                        e.end();
+                        Ok(())
+                    });
+                    let mut y = [0u8; 32];
+                    let pointers = [reals.as_ptr() as *mut u8, y.as_mut_ptr()];
+                    // SAFETY: 32 numbers are read, 32 bytes written.
+                    unsafe { compiled.expect("compiles").run_named("quantize", &pointers) };
+                    let expected = reals.map(|x| eightfold_ir::quant::quantize(x, 1.0, zero_point, min, max) as u8);
+                    assert_eq!(y, expected, "{} {zero_point} {min} {max} in {lanes} lanes", target.name);
+                }
+            }
+        }
     }
 
     #[test]

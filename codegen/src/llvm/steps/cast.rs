@@ -8,7 +8,7 @@ use super::kind;
 use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
 
 /// Whether the top bit of the stored integer is a sign. 64-bit integers are taken as signed, as the interpreter does.
-fn is_signed(dtype: DType) -> bool {
+pub(super) fn is_signed(dtype: DType) -> bool {
     matches!(dtype, DType::I4 | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::U64)
 }
 

@@ -66,17 +66,4 @@ impl<'ctx> Emitter<'_, 'ctx> {
         let value = built(self.builder.build_bit_cast(v.value, self.vector_type(kind, lanes), ""));
         self.vector(value, kind, lanes)
     }
-
-    /// F32 numbers that count steps, as stored integers: clamped to `min - zero_point..=max - zero_point`, rounded half
-    /// to even, plus `zero_point`; NaN becomes `min`. The result has lanes of I32.
-    pub(crate) fn quantize(&self, v: Vector<'ctx>, zero_point: i32, min: i32, max: i32) -> Vector<'ctx> {
-        let bound = |end: i32| self.splat((i64::from(end) - i64::from(zero_point)) as f32, v.lanes);
-        // The bound on the right is what a comparison with NaN yields.
-        let clamped = self.min(self.max(v, bound(min)), bound(max));
-        let rounded = self.round_to_int(clamped);
-        match zero_point {
-            0 => rounded,
-            _ => self.add(rounded, self.splat_int(zero_point.into(), Kind::I32, v.lanes)),
-        }
-    }
 }
