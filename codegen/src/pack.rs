@@ -176,19 +176,19 @@ pub fn choose_tile(target: &Target, input: DType, _rows: usize, _cols: usize, n:
     Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }
 }
 
-/// How many rows of pixels are done with one block of weights before the next: as many as keep their inputs in half of
-/// the second-level cache.
+/// How many rows of pixels are done with one block of weights before the next: as many as keep their inputs and results
+/// in half of the second-level cache. A result's cache line takes several blocks, one after the other.
 #[must_use]
 pub fn row_block(
     _target: &Target,
     pixels: &[usize; 3],
     input_strides: &[isize; 3],
-    _n: usize,
+    n: usize,
     _runs: &[usize],
     input: DType,
 ) -> usize {
     const HALF_L2: usize = 256 * 1024;
-    let row = input_strides[1].unsigned_abs() * input.byte_size();
+    let row = (input_strides[1].unsigned_abs() + pixels[2] * n) * input.byte_size();
     (HALF_L2 / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
 }
 

@@ -1,163 +1,197 @@
 //! What the machine's arithmetic can do, and what kernels make of it: measured, in products (multiply and add) a second.
 //!
-//! Each figure is the best of several runs, so that what else the machine does counts little.
+//! Kernels are measured as a program has them: a graph is lowered, and its call run on its own packed weights. Peak and
+//! kernels take turns in short rounds of one run, and each has its best round, so that what else the machine does, and
+//! how fast its clock runs today, counts little.
 
 use std::time::{Duration, Instant};
 
-use eightfold_ir::{DType, Function};
+use eightfold_ir::op::conv::Conv;
+use eightfold_ir::op::map::Map;
+use eightfold_ir::{
+    Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor, TensorType,
+    ValueId,
+};
 
 use super::jit::{Compiled, Jit};
 use super::machine::MachineError;
 use super::vector::{Kind, State};
-use crate::pack;
-use crate::program::{Arg, BufferId, Call, Gemm, Grid, Producer, Program, Run, Step, Storage, Tile, View};
+use crate::lower::lower;
+use crate::program::{Call, Producer, Program, Storage};
 use crate::target::Target;
 
-/// Turns of the loop that a peak is measured by.
-const TURNS: usize = 1 << 20;
+/// How often all take their turn.
+const ROUNDS: usize = 12;
 
-/// The rate of `target`'s sequence of instructions for products of bytes, on registers.
-///
-/// # Errors
-/// Of LLVM.
-pub fn int8_peak(target: &'static Target) -> Result<f64, MachineError> {
-    peak(target, Kind::I32, 4)
-}
+/// How long a turn is.
+const TURN: Duration = Duration::from_millis(25);
 
-/// The rate of fused multiply-adds of floats on registers.
-///
-/// # Errors
-/// Of LLVM.
-pub fn f32_peak(target: &'static Target) -> Result<f64, MachineError> {
-    peak(target, Kind::F32, 1)
-}
+/// Turns of the loop that a peak is measured by, and how often it starts again: its weights take 10 or 40 KiB.
+const PEAK_TURNS: usize = 64;
+const PEAK_REPEATS: usize = 1 << 10;
 
-fn peak(target: &'static Target, kind: Kind, depth: usize) -> Result<f64, MachineError> {
-    let sums = target.vector_registers * 5 / 8;
-    let jit = Jit::default();
-    let compiled = jit.compile_with(target, false, false, |e| {
-        let p = e.function("peak", 1, 0);
-        let lanes = e.lanes();
-        let w = e.load(p[0], kind, lanes);
-        let vectors = (0..sums).map(|sum| e.load(e.offset(p[0], 64 * sum as isize), kind, lanes)).collect();
-        let state = e.carry(e.int(TURNS), State { vectors, ..State::default() }, |_, state| {
-            // Each sum is its own input, or the compiler would compute the products once.
-            for sum in &mut state.vectors {
-                *sum = match kind {
-                    Kind::F32 => e.fma(*sum, w, *sum),
-                    _ => e.dot_accumulate(*sum, e.bits_as(*sum, Kind::I8), e.bits_as(w, Kind::I8)),
-                };
-            }
-        });
-        for (sum, vector) in state.vectors.iter().enumerate() {
-            e.store(e.offset(p[0], 64 * sum as isize), *vector);
-        }
-        e.end();
-        Ok(())
-    })?;
-    let mut bytes = vec![0u8; 64 * sums];
-    // SAFETY: one vector of at most 64 bytes for each sum is read and written.
-    let time = best(|| unsafe { compiled.run_named("peak", &[bytes.as_mut_ptr()]) });
-    Ok((TURNS * sums * target.lanes() * depth) as f64 / time.as_secs_f64())
-}
-
-/// A product of an `m x k` matrix with a constant `k x n` one, as a 1x1 convolution over a square where `m` is one: of
-/// floats with ReLU, or of bytes, requantized channel by channel with ReLU.
+/// A product of an `m x k` matrix with a constant `k x n` one, as a 1x1 convolution of `m` pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
-    /// Type of the input: f32 or u8.
-    pub input: DType,
-    /// Rows.
+    /// Pixels.
     pub m: usize,
-    /// Products in a sum.
+    /// Channels of the input.
     pub k: usize,
-    /// Columns.
+    /// Channels of the result.
     pub n: usize,
-    /// The tile, or that which the compiler chooses.
-    pub tile: Option<Tile>,
 }
 
-/// The rate of a product, and its assembly.
+/// Products a second.
+#[derive(Clone, Debug)]
+pub struct Rates {
+    /// Of the target's instructions on registers and the first-level cache, with nothing else to do.
+    pub peak: f64,
+    /// Of each product, all told.
+    pub products: Vec<f64>,
+    /// Assembly of the products.
+    pub assembly: String,
+}
+
+/// Measures products of f32 with ReLU, or of u8 with i8, requantized to u8 channel by channel with ReLU.
 ///
 /// # Errors
-/// Of LLVM.
-pub fn product(target: &'static Target, product: Product) -> Result<(f64, String), MachineError> {
-    let (call, mut operands) = call(target, product);
+/// Of LLVM and lowering.
+pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> Result<Rates, MachineError> {
+    let (calls, mut bytes): (Vec<Call>, Vec<Vec<Vec<u8>>>) = products
+        .iter()
+        .map(|product| call(target, input, *product))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
     let jit = Jit::default();
-    let compiled = jit.compile(&[call], target, false, true)?;
-    let time = best_of_call(&compiled, &mut operands);
-    let macs = product.m * product.k * product.n;
-    Ok((macs as f64 / time.as_secs_f64(), compiled.assembly))
+    let compiled = jit.compile(&calls, target, false, true)?;
+    let peak_jit = Jit::default();
+    let (peak, peak_products) = peak(&peak_jit, target, input)?;
+    let mut best = vec![Duration::MAX; products.len()];
+    let mut best_peak = Duration::MAX;
+    let mut room = vec![1_u8; 64 * (target.vector_registers + PEAK_TURNS * target.vector_registers)];
+    for _ in 0..ROUNDS {
+        // SAFETY: `room` holds the sums and all weights, of at most 64 bytes each.
+        best_peak = best_peak.min(turn(|| unsafe { peak.run_named("peak", &[room.as_mut_ptr()]) }));
+        for (index, best) in best.iter_mut().enumerate() {
+            let views = calls[index].operands.iter().chain([&calls[index].output]);
+            let start = |(bytes, offset): (&mut Vec<u8>, usize)| bytes[offset..].as_mut_ptr();
+            let offsets = views.map(|view| view.offset * view.dtype.byte_size());
+            let pointers: Vec<_> = bytes[index].iter_mut().zip(offsets).map(start).collect();
+            // SAFETY: `call` has made each operand and the output as large as the program has them, with slack behind.
+            *best = (*best).min(turn(|| unsafe { compiled.run(index, &pointers) }));
+        }
+    }
+    let macs = |product: &Product| (product.m * product.k * product.n) as f64;
+    Ok(Rates {
+        peak: peak_products as f64 / best_peak.as_secs_f64(),
+        products: products.iter().zip(best).map(|(product, time)| macs(product) / time.as_secs_f64()).collect(),
+        assembly: compiled.assembly,
+    })
 }
 
-fn best_of_call(compiled: &Compiled<'_>, operands: &mut [Vec<u8>]) -> Duration {
-    let pointers: Vec<_> = operands.iter_mut().map(|bytes| bytes.as_mut_ptr()).collect();
-    // SAFETY: `call` has made each operand and the output as large as the call wants, with slack behind.
-    best(|| unsafe { compiled.run(0, &pointers) })
-}
-
-/// The shortest of many runs.
-fn best(mut run: impl FnMut()) -> Duration {
+/// The shortest of the runs that a turn has room for.
+fn turn(mut run: impl FnMut()) -> Duration {
     let start = Instant::now();
     let mut best = Duration::MAX;
-    while start.elapsed() < Duration::from_millis(300) {
-        let turn = Instant::now();
+    while start.elapsed() < TURN {
+        let begin = Instant::now();
         run();
-        best = best.min(turn.elapsed());
+        best = best.min(begin.elapsed());
     }
     best
 }
 
-/// The call, and bytes of its operands and output.
-fn call(target: &Target, Product { input, m, k, n, tile }: Product) -> (Call, Vec<Vec<u8>>) {
+/// A function that does nothing but multiply and add, and how many products that are: sums and two inputs stay in
+/// registers, weights come from the first-level cache as they do in kernels.
+fn peak<'j>(jit: &'j Jit, target: &'static Target, input: DType) -> Result<(Compiled<'j>, usize), MachineError> {
+    let weights = target.vector_registers * 5 / 16;
+    let (kind, depth) = if input == DType::F32 { (Kind::F32, 1) } else { (Kind::I32, 4) };
+    let compiled = jit.compile_with(target, false, false, |e| {
+        let p = e.function("peak", 1, 0);
+        let (lanes, bytes) = (e.lanes(), (4 * e.lanes()) as isize);
+        let x = [0, 1].map(|x| e.load(e.offset(p[0], x * bytes), kind, lanes));
+        let state = State { pointers: vec![p[0]], vectors: vec![e.zero(kind, lanes); 2 * weights], ..State::default() };
+        let state = e.carry(e.int(PEAK_REPEATS), state, |_, state| {
+            state.pointers[0] = p[0];
+            *state = e.carry(e.int(PEAK_TURNS), std::mem::take(state), |_, state| {
+                for (index, sums) in state.vectors.chunks_mut(2).enumerate() {
+                    let w = e.load(e.offset(state.pointers[0], index as isize * bytes), kind, lanes);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = match kind {
+                            Kind::F32 => e.fma(x, w, *sum),
+                            _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
+                        };
+                    }
+                }
+                state.pointers[0] = e.offset(state.pointers[0], weights as isize * bytes);
+            });
+        });
+        for (sum, vector) in state.vectors.iter().enumerate() {
+            e.store(e.offset(p[0], sum as isize * bytes), *vector);
+        }
+        e.end();
+        Ok(())
+    })?;
+    Ok((compiled, PEAK_REPEATS * PEAK_TURNS * 2 * weights * target.lanes() * depth))
+}
+
+/// The product's call as lowering makes it, and bytes of its operands and output.
+fn call(target: &'static Target, input: DType, product: Product) -> Result<(Call, Vec<Vec<u8>>), MachineError> {
+    let graph = graph(input, product).map_err(|error| MachineError::new(&error))?;
+    let program = lower(&graph, target).map_err(|error| MachineError::new(&error))?;
+    let gemm = program.calls.into_iter().find(|call| matches!(call.producer, Producer::Gemm(_)));
+    let call = gemm.unwrap_or_else(|| unreachable!("a 1x1 convolution is a product"));
+    let bytes = call.operands.iter().chain([&call.output]).map(|view| {
+        let mut bytes = match view.storage {
+            Storage::Const(id) => program.consts[id.0].bytes.clone(),
+            Storage::Buffer(id) => vec![1; program.buffers[id.0].byte_size],
+        };
+        bytes.resize(bytes.len() + Program::SLACK, 0);
+        bytes
+    });
+    let bytes = bytes.collect();
+    Ok((call, bytes))
+}
+
+/// A 1x1 convolution over a square where `m` is one, else over a row.
+fn graph(input: DType, Product { m, k, n }: Product) -> Result<Graph, eightfold_ir::InferError> {
+    let mut graph = Graph::new("product");
     let side = if m.isqrt().pow(2) == m { m.isqrt() } else { 1 };
-    let pixels = [1, side, m / side];
-    let strides = |channels: usize| [0, pixels[2] * channels, channels].map(|s| s as isize);
-    let tile = tile.unwrap_or_else(|| pack::choose_tile(target, input, pixels[1], pixels[2], n, k));
-    let runs = vec![Run { offset: 0, length: k }];
+    let quantized = |graph: &mut Graph, dtype: DType| match dtype {
+        DType::F32 => None,
+        _ => Some(graph.add_qparams(QuantParams::per_tensor(dtype, 0.02, 0))),
+    };
+    let x_quant = quantized(&mut graph, input);
+    let x = graph.add_input("x", TensorType::new(input, Shape::new(&[1, k, side, m / side])).with_quant(x_quant));
     // Near enough to a normal distribution, a quarter of the range wide: as trained weights are.
-    let noise = |at: usize| (0..4).map(|i| (at * 4 + i) * 0x9e37_79b9 % 65_521 % 64).sum::<usize>() as i32 - 126;
-    let weight = |o: usize, _: usize, e: usize| noise(o * k + e) * 2 / 3;
-    let packed = match input {
-        DType::F32 => pack::gemm_f32(tile, n, &runs, &|o, r, e| weight(o, r, e) as f32, &vec![0.0; n]),
-        _ => pack::gemm_int(target, tile, n, &runs, &weight, &vec![0; n]),
+    let noise = |at: usize| (0..4).map(|i| (at * 4 + i) * 0x9e37_79b9 % 65_521 % 64).sum::<usize>() as i64 - 126;
+    let numbers = (0..n * k).map(|at| noise(at) * 2 / 3);
+    let weights = match input {
+        DType::F32 => Tensor::f32(&[n, k, 1, 1], &numbers.map(|w| w as f32).collect::<Vec<_>>()),
+        _ => Tensor::int(DType::I8, &[n, k, 1, 1], &numbers.collect::<Vec<_>>()),
     };
-    let view = |dtype, dims: &[usize], strides: &[isize]| View {
-        storage: Storage::Buffer(BufferId(0)),
-        dtype,
-        offset: 0,
-        grid: Grid { dims: dims.to_vec(), strides: strides.to_vec() },
+    let w_quant = quantized(&mut graph, weights.dtype());
+    let weights = graph.add_const("weights", weights, w_quant);
+    let steps = match input {
+        DType::F32 => vec![Step::unary(Function::Relu)],
+        _ => {
+            let scales = graph.add_const("scales", Tensor::f32(&[1, n, 1, 1], &vec![0.001; n]), None);
+            let scale = Step::binary(Function::Mul, Arg::Value(scales));
+            vec![Step::Cast(DType::F32), scale, Step::quantize(input, 1.0, 0)]
+        }
     };
-    let row_block = pack::row_block(target, &pixels, &strides(k), n, &[k], input);
-    let (sums, weights) = if input == DType::F32 { (DType::F32, DType::F32) } else { (DType::I32, DType::I8) };
-    let mut operands = vec![view(input, &[m * k], &[1]), view(weights, &[n * k], &[1]), view(sums, &[n], &[1])];
-    let mut bytes = vec![vec![1; m * k * input.byte_size()], packed.weights, packed.sums];
-    let channels = [0, 1, strides(n)[1], strides(n)[2]];
-    let result = [1, n, pixels[1], pixels[2]];
-    let mut steps = Vec::new();
-    if input == DType::F32 {
-        steps.push(Step::Apply(Function::Relu, vec![Arg::Current]));
-    } else {
-        operands.push(view(DType::F32, &result, &[0, 1, 0, 0]));
-        bytes.push((0..n).flat_map(|_| 0.001f32.to_le_bytes()).collect());
-        steps.push(Step::Cast(DType::F32));
-        steps.push(Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)]));
-        steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 0, min: 0, max: 255 });
-    }
-    bytes.push(vec![0; m * n * input.byte_size()]);
-    bytes.iter_mut().for_each(|bytes| bytes.resize(bytes.len() + Program::SLACK, 0));
-    let gemm = Gemm {
-        input,
-        pixels,
-        input_strides: strides(k),
-        output_strides: strides(n),
-        runs,
-        n,
-        tile,
-        extra: packed.extra,
-        row_block,
+    let mut node = |op: Op, operands: &[ValueId], steps: Vec<Step>, quant: Option<QuantId>| {
+        let operands: Vec<_> = operands.iter().copied().map(Some).collect();
+        let value = graph.add_node("", op, &operands, Epilogue::new(steps), quant, Origin::of("product"))?;
+        graph.set_layout(value, Layout::Nhwc);
+        Ok(value)
     };
-    let output = view(input, &result, &channels);
-    let origin = String::new();
-    (Call { producer: Producer::Gemm(gemm), operands, steps, output, origin }, bytes)
+    let x = node(Map {}.into(), &[x], vec![], x_quant)?;
+    let conv = Conv { pads: Default::default(), strides: Default::default(), dilations: Default::default(), group: 1 };
+    let y = node(conv.into(), &[x, weights], steps, x_quant)?;
+    // Read once more, or it would be written in the order of an output.
+    let y = node(Map {}.into(), &[y], vec![], x_quant)?;
+    graph.add_output("y", y);
+    Ok(graph)
 }
