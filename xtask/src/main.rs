@@ -3,6 +3,7 @@
 //! This crate depends on nothing that needs LLVM, because `setup` is what installs LLVM. The exit code is 0 when the
 //! task did its job, the code of the command that failed where there is one, and 1 or 2 (usage) otherwise.
 
+mod bench;
 mod demo;
 mod llvm;
 mod package_manager;
@@ -28,6 +29,12 @@ struct Task {
 }
 
 const TASKS: &[Task] = &[
+    Task {
+        name: "bench",
+        arguments: "gemm [f32] [M K N] [asm]",
+        summary: "products of matrices as a share of this machine's peak",
+        run: bench::run,
+    },
     Task {
         name: "demo",
         arguments: "",
