@@ -7,7 +7,9 @@ pub(crate) mod depthwise;
 pub(crate) mod fill;
 pub(crate) mod finish;
 pub(crate) mod fold;
+pub(crate) mod gather;
 pub(crate) mod gemm;
+pub(crate) mod interpolate;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nest;
@@ -15,6 +17,7 @@ pub(crate) mod pixels;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
+pub(crate) mod softmax;
 
 use crate::program::Producer;
 

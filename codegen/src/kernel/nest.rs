@@ -16,13 +16,24 @@ pub(crate) struct Axis {
 /// The loops over `axes` of these views, outermost first; the last view, the result, decides on the order. Extents are
 /// the result's.
 pub(crate) fn nest(axes: impl Iterator<Item = usize>, views: &[&View]) -> Vec<Axis> {
-    let result = views[views.len() - 1];
-    let stride = |view: &View, axis: usize| view.grid.strides[axis] * view.dtype.byte_size() as isize;
-    let axes = axes.map(|axis| Axis {
-        extent: result.grid.dims[axis],
-        strides: views.iter().map(|view| stride(view, axis)).collect(),
-    });
-    merged(axes.collect())
+    merged(axes.map(|axis| along(axis, views)).collect())
+}
+
+/// The loop along one axis of these views.
+pub(crate) fn along(axis: usize, views: &[&View]) -> Axis {
+    Axis {
+        extent: views[views.len() - 1].grid.dims[axis],
+        strides: views.iter().map(|view| view.grid.strides[axis] * view.dtype.byte_size() as isize).collect(),
+    }
+}
+
+/// The loops outside and inside that along `axis`, in the order of the result's elements.
+pub(crate) fn around(axis: usize, views: &[&View]) -> (Vec<Axis>, Vec<Axis>) {
+    let grid = &views[views.len() - 1].grid;
+    let is_outer = |other: usize| grid.strides[other].abs() > grid.strides[axis].abs();
+    let (outer, inner): (Vec<_>, Vec<_>) =
+        (0..grid.dims.len()).filter(|other| *other != axis).partition(|other| is_outer(*other));
+    (nest(outer.into_iter(), views), nest(inner.into_iter(), views))
 }
 
 /// The same elements in fewer loops, the one with the last view's smallest steps innermost.

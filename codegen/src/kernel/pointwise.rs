@@ -23,7 +23,20 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'
     let views = [vec![&call.operands[0]], finish.views()].concat();
     let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
     let axes = nest(0..call.output.grid.dims.len(), &views);
-    Pointwise { e, call, finish, views, parameters }.emit(axes, &pointers);
+    emit_axes(e, call, axes, &pointers, parameters);
+}
+
+/// Emits the loops over `axes`, along which operand 0 and what the call's steps and result have move, from `pointers` on.
+pub(crate) fn emit_axes<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    call: &Call,
+    axes: Vec<Axis>,
+    pointers: &[Ptr<'ctx>],
+    parameters: &[Ptr<'ctx>],
+) {
+    let finish = Finish::of(call);
+    let views = [vec![&call.operands[0]], finish.views()].concat();
+    Pointwise { e, call, finish, views, parameters }.emit(axes, pointers);
 }
 
 struct Pointwise<'k, 'm, 'ctx> {

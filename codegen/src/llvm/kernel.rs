@@ -40,7 +40,9 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
         Producer::Reduce { fold } => kernel::reduce::emit(e, call, *fold, &pointers),
         Producer::MatMul { zero_points } => kernel::matmul::emit(e, call, *zero_points, &pointers),
         Producer::Pointwise => kernel::pointwise::emit(e, call, &pointers),
-        other => return Err(KernelError::Family { family: kernel::family(other) }),
+        Producer::Softmax { axis } => kernel::softmax::emit(e, call, *axis, &pointers),
+        Producer::Gather { axis } => kernel::gather::emit(e, call, *axis, &pointers),
+        Producer::Interpolate { axis } => kernel::interpolate::emit(e, call, *axis, &pointers),
     }
     Ok(e.end())
 }
