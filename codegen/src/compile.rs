@@ -1,7 +1,6 @@
 //! From programs to an object file: all that LLVM does, in one call.
 
 use crate::interface::{Interface, InterfaceError};
-use crate::llvm::kernel::KernelError;
 use crate::llvm::machine::MachineError;
 use crate::llvm::program::emit_artifact;
 use crate::program::Program;
@@ -33,9 +32,6 @@ pub enum CompileError {
     /// The interface cannot be put into an artifact; mostly names, the user's fault.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
-    /// A call without a kernel: a gap in this compiler.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
     /// LLVM refused what it was given: a bug of this compiler.
     #[error(transparent)]
     Machine(#[from] MachineError),

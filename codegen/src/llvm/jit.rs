@@ -33,7 +33,7 @@ impl Jit {
     /// Compiles `calls` for `target` (see [`Emitter::new`] for `portable`) into one module.
     ///
     /// # Errors
-    /// Of LLVM, and calls for which there is no kernel.
+    /// Of LLVM.
     pub fn compile(
         &self,
         calls: &[Call],
@@ -43,7 +43,7 @@ impl Jit {
     ) -> Result<Compiled<'_>, MachineError> {
         self.compile_with(target, portable, assembly, |e| {
             for (index, call) in calls.iter().enumerate() {
-                kernel::emit(e, call, &symbol(index)).map_err(|error| MachineError::new(&error))?;
+                kernel::emit(e, call, &symbol(index));
             }
             Ok(())
         })

@@ -3,29 +3,13 @@
 //! Each pointer is that of the first element of its view; all geometry is in the code.
 
 use inkwell::values::FunctionValue;
-use thiserror::Error;
 
 use super::vector::Emitter;
 use crate::kernel;
 use crate::program::{Call, Producer};
 
-/// Why a call has no kernel. A lowering made a call that generators do not know: a bug of this compiler.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum KernelError {
-    /// There is no kernel of this family.
-    #[error("no kernel for {family}")]
-    Family {
-        /// The family's name.
-        family: &'static str,
-    },
-}
-
 /// Emits the function of `call`.
-///
-/// # Errors
-/// A call that no kernel can do.
-pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<FunctionValue<'ctx>, KernelError> {
+pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {
     // Operands of steps may be the output itself, overwritten element by element; those of products never are.
     let unaliased = match call.producer {
         Producer::Gemm(_) | Producer::Depthwise(_) => 3,
@@ -44,5 +28,5 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> Result<Fu
         Producer::Gather { axis } => kernel::gather::emit(e, call, *axis, &pointers),
         Producer::Interpolate { axis } => kernel::interpolate::emit(e, call, *axis, &pointers),
     }
-    Ok(e.end())
+    e.end()
 }

@@ -11,7 +11,7 @@ use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
 
 use super::built;
 use super::descriptor::emit_query;
-use super::kernel::{self, KernelError};
+use super::kernel;
 use super::machine::Machine;
 use super::run::{CallFields, emit_run, run_type};
 use super::vector::Emitter;
@@ -23,10 +23,7 @@ use crate::program::{BufferId, BufferKind, Const, ConstId, Program, Storage, Vie
 const CONST_ALIGN: usize = 64;
 
 /// Emits all of `program` into `module`; returns its inner function, which [`emit_run`](super::run::emit_run) wraps.
-///
-/// # Errors
-/// A call that no kernel can do.
-pub fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> Result<FunctionValue<'ctx>, KernelError> {
+pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> FunctionValue<'ctx> {
     let emitter = Emitter::new(module, program.target, false);
     let (constants, offsets) = constants(module, &program.consts);
     // Calls of equal geometry share a function. The text of a geometry is its key: floats have no order.
@@ -39,7 +36,7 @@ pub fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> Res
             Some(function) => *function,
             None => {
                 let name = format!("{}_{}", crate::kernel::family(&call.producer), kernels.len());
-                let function = kernel::emit(&emitter, &geometry, &name)?;
+                let function = kernel::emit(&emitter, &geometry, &name);
                 kernels.insert(key, function);
                 function
             }
@@ -84,7 +81,7 @@ pub fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> Res
         built(builder.build_call(function, &arguments, ""));
     }
     built(builder.build_return(Some(&context.i32_type().const_zero())));
-    Ok(inner)
+    inner
 }
 
 /// One constant of all bytes, each part aligned, and where the parts begin. Kernels may read a little beyond the end.
@@ -122,7 +119,7 @@ pub(crate) fn emit_artifact(
     machine.prepare(&module);
     let mut runs = Vec::with_capacity(programs.len());
     for (index, (program, variant)) in programs.iter().zip(&interface.variants).enumerate() {
-        let inner = emit(&module, program, &format!("variant_{index}"))?;
+        let inner = emit(&module, program, &format!("variant_{index}"));
         runs.push(emit_run(&module, &format!("run_{index}"), variant, inner));
     }
     emit_query(&module, interface, &runs)?;
