@@ -145,7 +145,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 };
                 let n = self.gemm.n;
                 e.repeat(e.int(n / nr), |index| block(index, nr));
-                if n % nr > 0 {
+                if !n.is_multiple_of(nr) {
                     block(e.int(n / nr), n % nr);
                 }
             });

@@ -28,7 +28,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         signed: bool,
     ) -> Vector<'ctx> {
         let register = if self.portable { 8 } else { self.lanes() };
-        if v.lanes % register != 0 || i16::try_from(zero_point).is_err() {
+        if !v.lanes.is_multiple_of(register) || i16::try_from(zero_point).is_err() {
             return self.narrow(self.quantize(v, zero_point, min, max), Kind::I8);
         }
         // NaN stays: it is on the right.
