@@ -23,6 +23,7 @@ use object::{Object as _, ObjectSection as _, SectionKind};
 use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::model::Model;
+use crate::output_file::make_file;
 use crate::provenance::{Calibration, Provenance};
 
 /// A stage of the pipeline.
@@ -321,7 +322,9 @@ impl Compiled {
     /// # Errors
     /// There is no linker, or the file cannot be written.
     pub fn link(&self, linker: &Linker, path: &Path) -> Result<(), Error> {
-        Ok(linker.link_shared(&self.object, &self.interface.query_symbol(), path)?)
+        let linked = make_file(path, |file| linker.link_shared(&self.object, &self.interface.query_symbol(), file));
+        linked.map_err(|source| Error::Write { path: path.to_owned(), source })??;
+        Ok(())
     }
 
     /// The C header of the artifact.

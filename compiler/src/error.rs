@@ -63,6 +63,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Usage: an output cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Broken: a graph in text form that does not parse.
     #[error("cannot parse {}", path.display())]
     Parse {
@@ -115,7 +123,7 @@ pub enum Error {
     /// Usage: a name that C cannot hold.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
-    /// An output cannot be written, or there is no linker.
+    /// Usage: there is no linker, or it fails.
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// Usage: no target of this name.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::{Error, OptimizeOptions, write_file};
+use eightfold::{Error, OptimizeOptions, write_bytes};
 use serde::Serialize;
 
 use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments};
@@ -53,7 +53,7 @@ impl Arguments {
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
         let options = self.calibrator.options(options);
         let table = eightfold::calibrate(&model, self.data.samples(&data)?, &options, progress)?;
-        write_file(&self.output, table.to_string().as_bytes())?;
+        write_bytes(&self.output, table.to_string().as_bytes())?;
         progress.finish(&[])?;
         let report = Report {
             output: self.output.display().to_string(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use eightfold::provenance::Calibration;
-use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, write_file};
+use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, write_bytes};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
@@ -141,12 +141,12 @@ impl Arguments {
             let path = if alone { self.output.clone() } else { self.output.with_extension(form.extension()) };
             match form {
                 Emit::Shared => compiled.link(&Linker::from_env(), &path)?,
-                Emit::Object => write_file(&path, &compiled.object)?,
-                Emit::Header => write_file(&path, compiled.header()?.as_bytes())?,
-                Emit::Asm => write_file(&path, &listing(&compiled.assembly))?,
-                Emit::LlvmIr => write_file(&path, &listing(&compiled.llvm_ir))?,
-                Emit::Ir => write_file(&path, eightfold_ir::print_full(&optimized.graph).as_bytes())?,
-                Emit::Program => write_file(&path, compiled.program.to_string().as_bytes())?,
+                Emit::Object => write_bytes(&path, &compiled.object)?,
+                Emit::Header => write_bytes(&path, compiled.header()?.as_bytes())?,
+                Emit::Asm => write_bytes(&path, &listing(&compiled.assembly))?,
+                Emit::LlvmIr => write_bytes(&path, &listing(&compiled.llvm_ir))?,
+                Emit::Ir => write_bytes(&path, eightfold_ir::print_full(&optimized.graph).as_bytes())?,
+                Emit::Program => write_bytes(&path, compiled.program.to_string().as_bytes())?,
             }
             outputs.push(Output::of(form, &path)?);
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use eightfold::driver::{run_passes, target};
-use eightfold::{Error, OptimizeOptions, write_file};
+use eightfold::{Error, OptimizeOptions, write_bytes};
 use eightfold_passes::{F32, INT8, Precision, SIMPLIFY};
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ impl Arguments {
             outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{remark}"));
         }
         if let Some(path) = &self.output {
-            return Ok(write_file(path, text.as_bytes())?);
+            return Ok(write_bytes(path, text.as_bytes())?);
         }
         let remark = |r: &eightfold_passes::Remark| Remark {
             pass: r.pass,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use eightfold::{Error, Progress, Stage, write_file};
+use eightfold::{Error, Progress, Stage, write_bytes};
 use eightfold_ir::Graph;
 use eightfold_passes::{PASSES, PassReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -102,7 +102,7 @@ impl Terminal {
             return self.bar.suspend(|| anstream::eprintln!("; after {}\n{text}", report.pass));
         };
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
-        if let Err(error) = write_file(&file, text.as_bytes()) {
+        if let Err(error) = write_bytes(&file, text.as_bytes()) {
             self.failed.get_or_insert(error.into());
         }
     }
