@@ -239,7 +239,7 @@ impl Error {
                 "write --emit=object,header and link on the target machine".to_owned()
             }
             Error::Artifact(ArtifactError::NotElf { .. }) => {
-                "expected an OUT.so of eightfold compile, or a MODEL.onnx".to_owned()
+                "expected a library that eightfold compile has written".to_owned()
             }
             Error::Artifact(ArtifactError::NoSupportedVariant { .. }) => {
                 "compile the model with --target native on this machine".to_owned()

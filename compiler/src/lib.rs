@@ -49,5 +49,5 @@ pub use executable::Executable;
 pub use layers::{Layer, compare_layers};
 pub use model::{Model, load};
 pub use onnx::ImportOptions;
-pub use output_file::write_bytes;
+pub use output_file::{check_writable, write_bytes};
 pub use provenance::Provenance;

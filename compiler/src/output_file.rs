@@ -49,6 +49,17 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_file(path, |file| file.write_all(bytes)).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
+/// Whether `path` can be written, asked before the work whose result goes there.
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    let made = folder_of(path).and_then(|folder| {
+        Unfinished::begin(|| Builder::new().prefix(PREFIX).tempfile_in(folder), NamedTempFile::path)
+    });
+    made.map(drop).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
 /// Has `make` make a file at the path that it is given, in a new folder beside `path`, and moves it to `path`.
 ///
 /// # Errors

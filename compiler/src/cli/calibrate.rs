@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::{Error, OptimizeOptions, write_bytes};
+use eightfold::{Error, OptimizeOptions, check_writable, write_bytes};
 use serde::Serialize;
 
 use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments};
@@ -47,6 +47,7 @@ impl Arguments {
     /// Calibrates.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
+        check_writable(&self.output)?;
         let model = self.import.load(&self.model, progress)?;
         let data = self.data.open(&model.inputs())?;
         // Which tensors need a range, and which, does not depend on the target.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use eightfold::provenance::Calibration;
-use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, write_bytes};
+use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, check_writable, write_bytes};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
@@ -92,6 +92,7 @@ impl Arguments {
     /// Compiles.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.passes)?;
+        check_writable(&self.output)?;
         let options = self.scheme.apply(self.target.options()?);
         let options = eightfold::OptimizeOptions {
             precision: self.precision.into(),

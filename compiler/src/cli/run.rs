@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::Error;
+use eightfold::{Error, check_writable};
 use eightfold::dataset::{read_inputs, write_npz};
 use eightfold::executable::real;
 use eightfold::similarity::top;
@@ -57,6 +57,7 @@ impl Arguments {
     /// Runs the model.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
+        self.output.as_deref().map_or(Ok(()), check_writable)?;
         let mut executable = self.import.executable(&self.model, self.reference, progress)?;
         let inputs = read_inputs(&self.inputs, &executable.inputs())?;
         let outputs = executable.run(&inputs)?;
