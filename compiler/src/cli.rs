@@ -14,6 +14,7 @@ mod list;
 mod opt;
 mod output;
 mod progress;
+mod quantize;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ enum Verb {
     Compile(Box<compile::Arguments>),
     /// Find the ranges of a model's tensors on sample data.
     Calibrate(Box<calibrate::Arguments>),
+    /// Write a model with QuantizeLinear and DequantizeLinear where it is to be computed in int8.
+    Quantize(Box<quantize::Arguments>),
     /// Run passes and print the graph that comes out.
     Opt(Box<opt::Arguments>),
     /// Show what a model, a graph or an artifact consists of.
@@ -71,6 +74,7 @@ pub(crate) fn run() -> Result<(), Error> {
     match verb {
         Verb::Compile(arguments) => arguments.run(format),
         Verb::Calibrate(arguments) => arguments.run(format),
+        Verb::Quantize(arguments) => arguments.run(format),
         Verb::Opt(arguments) => arguments.run(format),
         Verb::Inspect(arguments) => arguments.run(format),
         Verb::Run(arguments) => arguments.run(format),

@@ -17,7 +17,9 @@ use eightfold_codegen::program::Program;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales};
+use eightfold_passes::{
+    F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
+};
 use object::{Object as _, ObjectSection as _, SectionKind};
 
 use crate::coverage::Coverage;
@@ -248,6 +250,32 @@ pub fn optimize(
     let Outcome { remarks, reports } = outcome;
     let (name, target) = (model.name.clone(), options.target);
     Ok(Optimized { graph, name, target, precision, remarks, reports, coverage, provenance })
+}
+
+/// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
+/// that can be exported.
+///
+/// # Errors
+/// A pass fails.
+pub fn quantize(
+    model: &Model,
+    calibration: CalibrationTable,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<(Graph, Outcome), Error> {
+    progress.stage(Stage::Optimize);
+    let passes: Vec<&str> = SIMPLIFY.iter().copied().chain(["insert_qdq", "eliminate_dead"]).collect();
+    let mut graph = model.graph.clone();
+    let outcome = run_passes(&passes, &mut graph, &options.for_passes(Precision::Int8, Some(calibration)), progress)?;
+    Ok((graph, outcome))
+}
+
+/// A graph as an ONNX model.
+///
+/// # Errors
+/// A node has no form in ONNX.
+pub fn export(graph: &Graph) -> Result<Vec<u8>, Error> {
+    crate::onnx::export(graph).map_err(Error::Export)
 }
 
 /// The precision that a request comes down to.

@@ -97,6 +97,12 @@ pub enum Error {
         "int8 needs the ranges of the tensors: the model has no QuantizeLinear and there is neither --calibration-data nor --calibration-table"
     )]
     NoRanges,
+    /// Usage: nothing says which ranges to quantize with.
+    #[error("quantizing needs the ranges of the tensors: give --calibration-data or --calibration-table")]
+    NothingToQuantizeBy,
+    /// Unsupported: a graph that has no form in ONNX.
+    #[error("cannot write the graph as an ONNX model")]
+    Export(#[source] OnnxError),
     /// Usage: ranges were given for a precision that has no use for them.
     #[error("calibration is for int8, the precision is f32")]
     UnusedCalibration,
@@ -211,7 +217,9 @@ impl Error {
                 ErrorKind::Unsupported => Fault::Unsupported,
                 ErrorKind::Broken => Fault::Broken,
             },
-            Error::Verify { ours: true, .. } | Error::Lower(_) | Error::NoNativeTarget { .. } => Fault::Unsupported,
+            Error::Verify { ours: true, .. } | Error::Lower(_) | Error::Export(_) | Error::NoNativeTarget { .. } => {
+                Fault::Unsupported
+            }
             Error::Compile(CompileError::Interface(_)) => Fault::Usage,
             Error::Compile(_) => Fault::Unsupported,
             Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. }) => Fault::Usage,

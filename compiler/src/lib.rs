@@ -43,7 +43,9 @@ pub mod similarity;
 
 pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate};
 pub use coverage::{Coverage, FloatNode, node_macs, node_precision};
-pub use driver::{Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, Stage, compile, optimize};
+pub use driver::{
+    Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, Stage, compile, export, optimize, quantize,
+};
 pub use error::{Error, Fault};
 pub use executable::Executable;
 pub use layers::{Layer, compare_layers};

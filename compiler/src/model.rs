@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::InputSpec;
 use crate::error::Error;
-use crate::onnx::{self, ImportOptions};
+use crate::onnx::{self, ImportOptions, OnnxError};
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -35,7 +35,10 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
     if path.extension().is_some_and(|extension| extension == "ir") {
         return load_text(path, name);
     }
-    let imported = onnx::load(path, options).map_err(|source| Error::Import { path: path.to_owned(), source })?;
+    let imported = onnx::load(path, options).map_err(|error| match error {
+        OnnxError::Read { path, source } => Error::Read { path, source },
+        source => Error::Import { path: path.to_owned(), source },
+    })?;
     let onnx::Imported { graph, remarks, opset, producer, sha256 } = imported;
     let remarks = remarks.iter().map(ToString::to_string).collect();
     Ok(Model { name, graph, sha256, opset: Some(opset), producer, remarks })

@@ -93,7 +93,8 @@ fn folder_of(path: &Path) -> io::Result<&Path> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    Ok(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::metadata(folder).map(|_| folder)
 }
 
 /// Temporary files and folders that are there.
@@ -110,7 +111,8 @@ impl Unfinished {
     /// Makes a temporary file or folder; it is never there without its row.
     fn begin<T>(make: impl FnOnce() -> io::Result<T>, path: impl Fn(&T) -> &Path) -> io::Result<(T, Unfinished)> {
         let mut unfinished = unfinished();
-        let made = make()?;
+        // The error would name the temporary path, which means nothing to the user.
+        let made = make().map_err(|error| io::Error::from(error.kind()))?;
         let path = path(&made).to_owned();
         unfinished.insert(path.clone());
         Ok((made, Unfinished(path)))

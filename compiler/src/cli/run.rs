@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::{Error, check_writable};
 use eightfold::dataset::{read_inputs, write_npz};
 use eightfold::executable::real;
 use eightfold::similarity::top;
+use eightfold::{Error, check_writable};
 use serde::Serialize;
 
 use super::arguments::ImportArguments;

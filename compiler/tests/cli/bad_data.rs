@@ -1,0 +1,107 @@
+//! Data that does not fit the model, or holds what no number is.
+
+use eightfold_ir::{DType, Tensor};
+
+use crate::sandbox::Sandbox;
+
+/// Images of the digits model, all of the same brightness.
+fn images(count: usize, value: f32) -> Tensor {
+    Tensor::f32(&[count, 1, 8, 8], &vec![value; count * 64])
+}
+
+/// Labels of one kind.
+fn labels(count: usize) -> Tensor {
+    Tensor::int(DType::I64, &[count], &vec![3; count])
+}
+
+/// Evaluates the digits model on these arrays, which must fail so.
+#[track_caller]
+fn eval_fails(arrays: &[(&str, Tensor)], code: i32, error: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.write_npz("bad.npz", arrays);
+    sandbox.fails("eval digits.onnx --reference --data bad.npz", code, error);
+}
+
+#[test]
+fn an_input_of_another_name() {
+    let arrays = [("picture", images(2, 0.5)), ("labels", labels(2))];
+    eval_fails(&arrays, 4, "bad.npz: expected an array for each input (`image`), got `labels`, `picture`");
+    let sandbox = Sandbox::new();
+    sandbox.write_npz("one.npz", &[("picture", images(1, 0.5))]);
+    let error = "--input: expected a name out of `image`, got `picture`";
+    sandbox.fails("run digits.onnx --reference --input one.npz", 2, error);
+    sandbox.fails("run digits.onnx --reference", 2, "--input: expected `image` once, got it 0 times");
+}
+
+#[test]
+fn an_input_of_another_shape() {
+    let narrow = Tensor::f32(&[2, 1, 8, 7], &[0.0; 112]);
+    let error = "bad.npz: array `image`: expected shape Nx1x8x8 or Nx1x1x8x8, got 2x1x8x7";
+    eval_fails(&[("image", narrow), ("labels", labels(2))], 4, error);
+}
+
+#[test]
+fn an_input_of_another_type() {
+    let bytes = Tensor::int(DType::U8, &[2, 1, 8, 8], &[7; 128]);
+    let error = "bad.npz: array `image`: expected elements of type f32, got u8";
+    eval_fails(&[("image", bytes), ("labels", labels(2))], 4, error);
+}
+
+#[test]
+fn numbers_that_are_none() {
+    let mut values = vec![0.5; 128];
+    values[100] = f32::NAN;
+    let arrays = [("image", Tensor::f32(&[2, 1, 8, 8], &values)), ("labels", labels(2))];
+    eval_fails(&arrays, 4, "bad.npz: array `image`, sample 1: expected finite numbers, got NaN");
+    values[3] = f32::NEG_INFINITY;
+    let arrays = [("image", Tensor::f32(&[2, 1, 8, 8], &values)), ("labels", labels(2))];
+    eval_fails(&arrays, 4, "bad.npz: array `image`, sample 0: expected finite numbers, got -inf");
+}
+
+#[test]
+fn no_samples_at_all() {
+    let sandbox = Sandbox::new();
+    sandbox.write_npz("empty.npz", &[("image", images(0, 0.0))]);
+    let error = "empty.npz: expected at least one sample, got none";
+    sandbox.fails("calibrate digits.onnx --data empty.npz -o table", 4, error);
+    sandbox.fails("compile digits.onnx --target x86-64-v3 --calibration-data empty.npz -o out.so", 4, error);
+    sandbox.fails("eval digits.onnx --reference --data empty.npz", 4, error);
+    assert_eq!(sandbox.new_files(), ["empty.npz"]);
+}
+
+#[test]
+fn samples_that_are_not_there() {
+    let sandbox = Sandbox::new();
+    let error = "there are 600 samples, 600..700 are none of them";
+    sandbox.fails("eval digits.onnx --reference --data digits_test.npz --samples 600..700", 2, error);
+}
+
+#[test]
+fn labels_that_are_missing_or_too_few() {
+    let error = "bad.npz has no labels: expected an array `labels`, or a labels.csv with images";
+    eval_fails(&[("image", images(2, 0.5))], 4, error);
+    let error = "bad.npz: array `labels`: expected 2 samples as in `image`, got 1";
+    eval_fails(&[("image", images(2, 0.5)), ("labels", labels(1))], 4, error);
+}
+
+#[test]
+fn data_of_no_known_form() {
+    let sandbox = Sandbox::new();
+    let error = "digits.onnx: expected a .npz or .npy file, or a folder of images";
+    sandbox.fails("eval digits.onnx --reference --data digits.onnx", 2, error);
+    let error = "cannot read absent.npz\n  caused by: No such file or directory (os error 2)";
+    sandbox.fails("eval digits.onnx --reference --data absent.npz", 2, error);
+    sandbox.write("broken.npz", b"PK\x03\x04 and then nothing");
+    let ended = sandbox.run("eval digits.onnx --reference --data broken.npz");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("error: cannot read broken.npz\n  caused by: "), "{ended:?}");
+}
+
+#[test]
+fn a_calibration_table_that_does_not_parse() {
+    let sandbox = Sandbox::new();
+    sandbox.write("table", b"this is no table\n");
+    let ended = sandbox.run("compile digits.onnx --target x86-64-v3 --calibration-table table -o out.so");
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.stderr.contains("error: cannot parse table\n  caused by: line 1"), "{ended:?}");
+}

@@ -1,0 +1,7 @@
+//! The command line from outside: what every verb prints, which files it leaves, and how it ends.
+
+mod bad_data;
+mod bad_models;
+mod outputs;
+mod protobuf;
+mod sandbox;
