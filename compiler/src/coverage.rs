@@ -1,7 +1,7 @@
 //! How much of a graph is computed in 8-bit integers, and why the rest is not.
 
 use eightfold_ir::op::InferOperand;
-use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
+use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, Step, ValueId};
 use eightfold_passes::{Remark, RemarkKind};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,12 @@ pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
 fn computes_in_float(graph: &Graph, node: &Node) -> bool {
     let moves = node.op.quant_rule() == QuantRule::SameScale && !matches!(node.op, Op::Pool(_) | Op::Reduce(_));
     let idle = node.epilogue.is_empty() && (moves || matches!(node.op, Op::Map(_)));
-    let boundary = matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+    let converts = |step: &Step| matches!(step, Step::Quantize { .. } | Step::Dequantize { .. } | Step::Cast(_));
+    let boundary = match node.op {
+        Op::QuantizeLinear(_) | Op::DequantizeLinear(_) => true,
+        Op::Map(_) => node.epilogue.steps.iter().all(converts),
+        _ => false,
+    };
     let float = node.operand(0).is_some_and(|id| graph.ty(id).dtype.is_float());
     float && !idle && !boundary
 }

@@ -110,7 +110,7 @@ pub enum Error {
     #[error("nothing to calibrate: no tensor of the model would be quantized that is not quantized already")]
     NothingToCalibrate,
     /// Calibration.
-    #[error("calibration")]
+    #[error("cannot calibrate")]
     Calibrate(#[from] CalibrateError),
     /// Broken: a calibration table that does not parse.
     #[error("cannot parse {}", path.display())]

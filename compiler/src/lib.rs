@@ -6,7 +6,7 @@
 //! command line is made of nothing else.
 //!
 //! # Examples
-//! ```no_run
+//! ```
 //! use eightfold::dataset::{Dataset, DatasetOptions};
 //! use eightfold::{CalibrateOptions, ImportOptions, OptimizeOptions, PrecisionRequest};
 //! use eightfold_codegen::target::Target;

@@ -1,8 +1,9 @@
 //! Convolutions: implicit products of matrices, or channel by channel where each channel is its own group.
 
 use eightfold_ir::op::conv::Conv;
-use eightfold_ir::{DType, Data, Layout, Node, ValueId};
+use eightfold_ir::{DType, Data, Layout, Node, Op, ValueId};
 
+use super::matmul::pixels;
 use super::placement::wanted_border;
 use super::{LowerError, Lowering, origin};
 use crate::pack;
@@ -154,7 +155,7 @@ impl Lowering<'_> {
         let accumulator = if input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
         let mut operands = vec![input.clone(), self.bytes(&format!("{name} weights"), DType::I8, packed)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, sums));
-        let steps = self.planar_steps(window.node, &output, &mut operands);
+        let steps = self.planar_steps(window.node, &mut operands);
         self.call(Producer::Depthwise(depthwise), operands, steps, output, &name);
     }
 
@@ -243,7 +244,7 @@ impl Lowering<'_> {
         let mut operands = vec![input, self.bytes(&format!("{name} weights"), weights_type, packed.weights)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, packed.sums));
         let own = operands.len();
-        let steps = self.planar_steps(window.node, &output, &mut operands);
+        let steps = self.planar_steps(window.node, &mut operands);
         // Steps saw the whole result's channels; this product yields those from `first` on.
         for view in &mut operands[own..] {
             if view.grid.dims.len() == 4 {
@@ -254,17 +255,36 @@ impl Lowering<'_> {
         self.call(Producer::Gemm(gemm), operands, steps, output, &name);
     }
 
-    /// The node's steps with operands as rank 4: rank 3 gets a row axis.
-    fn planar_steps(&mut self, node: &Node, _output: &View, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
+    /// The node's steps with operands as rank 4: rank 3 gets a row axis, of a product of matrices each row is a pixel.
+    fn planar_steps(&mut self, node: &Node, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
         let own = operands.len();
         let dims = self.graph.ty(node.output()).shape.to_vec();
-        let steps = self.steps(node, &dims, Layout::Nhwc, operands);
-        for view in &mut operands[own..] {
-            if view.grid.dims == dims && dims.len() == 3 {
+        let is_matrix = matches!(node.op, Op::MatMul(_));
+        let layout = if is_matrix { Layout::Nchw } else { Layout::Nhwc };
+        let steps = self.steps(node, &dims, layout, operands);
+        // The 256 entries of a table are not walked.
+        for view in operands[own..].iter_mut().filter(|view| view.grid.dims == dims) {
+            if is_matrix {
+                self.matrix(view, &origin(&node.origin));
+            } else if dims.len() == 3 {
                 view.grid = Grid { dims: insert(&view.grid.dims, 1), strides: insert(&view.grid.strides, 0) };
             }
         }
         steps
+    }
+
+    /// Makes of an operand the matrix whose columns are its last axis, as pixels by channels.
+    fn matrix(&mut self, view: &mut View, name: &str) {
+        let dims = view.grid.dims.clone();
+        let n = dims[dims.len() - 1];
+        let matrix = [view.grid.elements() / n.max(1), n];
+        let grid = view.grid.reshaped(&matrix).unwrap_or_else(|| {
+            let place = self.arena(name, view.dtype, &dims, Layout::Nchw, [0; 4]);
+            self.copy(view.clone(), place.clone(), name);
+            *view = place;
+            Grid::dense(&matrix)
+        });
+        view.grid = pixels(&grid);
     }
 
     /// A view of packed bytes.

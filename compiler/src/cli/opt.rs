@@ -89,7 +89,7 @@ impl Arguments {
             outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{remark}"));
         }
         if let Some(path) = &self.output {
-            return Ok(write_bytes(path, text.as_bytes())?);
+            return write_bytes(path, text.as_bytes());
         }
         let remark = |r: &eightfold_passes::Remark| Remark {
             pass: r.pass,

@@ -103,7 +103,7 @@ impl Terminal {
         };
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
         if let Err(error) = write_bytes(&file, text.as_bytes()) {
-            self.failed.get_or_insert(error.into());
+            self.failed.get_or_insert(error);
         }
     }
 }

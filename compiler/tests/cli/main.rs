@@ -5,3 +5,4 @@ mod bad_models;
 mod outputs;
 mod protobuf;
 mod sandbox;
+mod verbs;

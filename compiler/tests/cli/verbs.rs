@@ -1,0 +1,270 @@
+//! Every verb on the digits model: files, figures, and the names of fields that scripts rely on.
+
+use std::fs;
+
+use eightfold::dataset::read_npz;
+use eightfold_ir::Tensor;
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, assert_failed};
+
+/// The figures below are those of this target.
+const TARGET: &str = "--target x86-64-v3";
+
+/// A sandbox in which the digits model is compiled in int8.
+fn compiled() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.stdout(&format!("compile digits.onnx {TARGET} --calibration-data digits_calibration.npz -o digits.so"));
+    sandbox
+}
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_array().expect("an array").iter().map(|item| item["name"].as_str().expect("a name")).collect()
+}
+
+#[test]
+fn compile_in_int8() {
+    let sandbox = Sandbox::new();
+    let arguments = format!(
+        "compile digits.onnx {TARGET} --emit shared,header,ir,program --calibration-data digits_calibration.npz \
+         --require-int8 99% --name net -o out"
+    );
+    let report = sandbox.json(&arguments);
+    assert_eq!((&report["precision"], &report["target"]), (&"int8".into(), &"x86-64-v3".into()));
+    assert_eq!((&report["symbol"], &report["macs"]), (&"net_query".into(), &1_236_096.into()));
+    assert_eq!((&report["int8_mac_share"], &report["float_nodes"]), (&1.0.into(), &Value::Array(vec![])));
+    assert_eq!((&report["calibration"]["calibrator"], &report["calibration"]["samples"]), (&"mse".into(), &128.into()));
+    assert_eq!(sandbox.new_files(), ["out.h", "out.ir", "out.program", "out.so"]);
+    let text = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
+    assert!(text("out.h").contains("const eightfold_model *net_query(void);"));
+    assert!(text("out.program").contains("target=x86-64-v3"));
+    let graph = eightfold_ir::parse(&text("out.ir")).expect("the graph reads back");
+    assert_eq!(graph.nodes().filter(|node| node.op.name() == "conv").count(), 5);
+}
+
+#[test]
+fn equal_inputs_give_equal_bytes() {
+    let sandbox = compiled();
+    let first = fs::read(sandbox.path("digits.so")).unwrap();
+    let again = compiled();
+    assert!(first == fs::read(again.path("digits.so")).unwrap());
+    // By way of the table, too.
+    again.stdout("calibrate digits.onnx --data digits_calibration.npz -o table");
+    again.stdout(&format!("compile digits.onnx {TARGET} --calibration-table table -o digits.so"));
+    assert!(first == fs::read(again.path("digits.so")).unwrap());
+}
+
+#[test]
+fn int8_without_ranges_is_an_error_that_names_the_flag() {
+    let sandbox = Sandbox::new();
+    let error = "int8 needs the ranges of the tensors: the model has no QuantizeLinear and there is neither \
+                 --calibration-data nor --calibration-table
+  hint: give --calibration-data DATA, or compile with --precision f32";
+    sandbox.fails(&format!("compile digits.onnx {TARGET} --precision int8 -o out.so"), 2, error);
+    assert_eq!(sandbox.new_files(), [""; 0]);
+}
+
+#[test]
+fn a_requirement_that_is_not_met_ends_with_1_and_names_what_is_in_float() {
+    let sandbox = Sandbox::new();
+    let arguments = format!("compile digits.onnx {TARGET} --precision f32 --require-int8 95% -o out.so");
+    let ended = sandbox.run(&arguments);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let expected = "error: 0.00% of the multiply-accumulates are in int8, 95.00% are required; in float:\n  stem/conv";
+    assert!(ended.stderr.contains(expected), "{ended:?}");
+    assert!(ended.stderr.contains("\n  head/linear (matmul, 640 MACs): "), "{ended:?}");
+    assert_eq!(sandbox.new_files(), [""; 0]);
+}
+
+#[test]
+fn targets_that_do_not_exist() {
+    let sandbox = Sandbox::new();
+    let error = "no target is called \"pentium\", expected native or one of x86-64-v3, x86-64-v4, x86-64-v4-vnni, \
+                 x86-64-v4-vbmi
+  hint: eightfold list targets describes them";
+    sandbox.fails("compile digits.onnx --target pentium -o out.so", 2, error);
+}
+
+#[test]
+fn calibrate_writes_a_table_for_each_calibrator() {
+    let sandbox = Sandbox::new();
+    for calibrator in ["minmax", "moving-average", "percentile", "entropy", "mse"] {
+        let arguments =
+            format!("calibrate digits.onnx --data digits_calibration.npz --calibrator {calibrator} -o table");
+        let report = sandbox.json(&arguments);
+        assert_eq!((&report["calibrator"], &report["samples"]), (&calibrator.into(), &128.into()));
+        let table = fs::read_to_string(sandbox.path("table")).unwrap();
+        let head = format!("eightfold calibration table 1\nmodel digits\nhash ");
+        assert!(table.starts_with(&head) && table.contains(&format!("\ncalibrator {calibrator}\n")), "{table}");
+        assert_eq!(table.lines().filter(|line| line.starts_with("tensor ")).count() as u64, report["tensors"]);
+        assert!(table.contains("\ntensor image 0.0 "), "{table}");
+    }
+    let error = "cannot calibrate
+  caused by: no calibrator is called `best`, expected one of minmax, moving-average, percentile, entropy, mse
+  hint: eightfold list calibrators describes them";
+    sandbox.fails("calibrate digits.onnx --data digits_calibration.npz --calibrator best -o table", 2, error);
+}
+
+#[test]
+fn quantize_writes_a_model_that_compiles_to_int8_without_data() {
+    let sandbox = compiled();
+    let report = sandbox.json("quantize digits.onnx --calibration-data digits_calibration.npz -o quantized.onnx");
+    assert!(report["quantized_tensors"].as_u64() >= Some(9), "{report}");
+    let compiled = sandbox.json(&format!("compile quantized.onnx {TARGET} -o quantized.so"));
+    assert_eq!((&compiled["precision"], &compiled["int8_mac_share"]), (&"int8".into(), &1.0.into()));
+    let ours = sandbox.json("eval digits.so --data digits_test.npz");
+    let theirs = sandbox.json("eval quantized.so --data digits_test.npz");
+    assert_eq!(ours["top1"], theirs["top1"]);
+    sandbox.fails(
+        "quantize digits.onnx -o out.onnx",
+        2,
+        "quantizing needs the ranges of the tensors: give --calibration-data or --calibration-table",
+    );
+}
+
+#[test]
+fn opt_prints_a_graph_that_reads_back_and_says_what_fired() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run("opt --passes fold_constants,fuse,eliminate_dead --full digits.onnx");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("fuse: fired at \"stem/conv\", \"stem/batch_norm\""), "{}", ended.stderr);
+    sandbox.write("fused.ir", ended.stdout.as_bytes());
+    let again = sandbox.json("opt --full fused.ir");
+    assert_eq!(again["ir"].as_str(), Some(ended.stdout.as_str()));
+    let limited = sandbox.json("opt --passes simplify --pass-limit 1 digits.onnx");
+    assert_eq!(
+        limited["remarks"]
+            .as_array()
+            .map(|remarks| { remarks.iter().filter(|remark| remark["kind"] == "fired").count() }),
+        Some(1)
+    );
+    let dumped = sandbox.run("opt --passes simplify --dump-after fuse --time-passes digits.onnx");
+    assert!(dumped.stderr.contains("; after fuse\ngraph @"), "{}", dumped.stderr);
+    let ended = sandbox.run("opt --passes tidy_up digits.onnx");
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.stderr.contains("error: no pass is called `tidy_up`, expected one of assign_precision, "),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn inspect_a_model_and_an_artifact() {
+    let sandbox = compiled();
+    let model = sandbox.json("inspect digits.onnx");
+    assert_eq!(
+        (&model["opset"], &model["macs"], &model["parameters"]),
+        (&17.into(), &1_236_096.into(), &22_090.into())
+    );
+    assert_eq!((&model["inputs"][0]["name"], &model["inputs"][0]["type"]), (&"image".into(), &"1x1x8x8xf32".into()));
+    assert_eq!(model["nodes"].as_array().map(Vec::len), Some(20));
+    let artifact = sandbox.json("inspect digits.so");
+    assert_eq!((&artifact["symbol"], &artifact["int8_mac_share"]), (&"digits_query".into(), &1.0.into()));
+    assert_eq!(artifact["float_nodes"], Value::Array(vec![]));
+    let variant = &artifact["variants"][0];
+    assert_eq!((&variant["target"], &variant["threads"]), (&"x86-64-v3".into(), &1.into()));
+    assert_eq!((names(&variant["inputs"]), names(&variant["outputs"])), (vec!["image"], vec!["logits"]));
+    let provenance = &artifact["provenance"];
+    assert_eq!((&provenance["target"], &provenance["options"]["precision"]), (&"x86-64-v3".into(), &"int8".into()));
+    assert_eq!(provenance["model_sha256"], model["sha256"]);
+    let text = sandbox.stdout("inspect digits.so");
+    assert!(text.contains("int8        100.00% of 1.24 M MACs"), "{text}");
+}
+
+#[test]
+fn run_writes_outputs_and_the_reference_agrees() {
+    let sandbox = compiled();
+    let image: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
+    sandbox.write_npz("in.npz", &[("image", Tensor::f32(&[1, 1, 8, 8], &image))]);
+    let outputs = |model: &str| {
+        sandbox.stdout(&format!("run {model} --input in.npz -o out.npz"));
+        read_npz(&sandbox.path("out.npz")).unwrap()["logits"].to_f32s().unwrap().to_vec()
+    };
+    let reference = outputs("digits.onnx --reference");
+    let far = |other: Vec<f32>| {
+        let scale = reference.iter().fold(0.0_f32, |scale, x| scale.max(x.abs()));
+        reference.iter().zip(&other).fold(0.0_f32, |far, (a, b)| far.max((a - b).abs())) / scale
+    };
+    assert_eq!(reference.len(), 10);
+    assert!(far(outputs("digits.onnx")) <= 1e-4);
+    assert!(far(outputs("digits.so")) <= 0.1);
+}
+
+#[test]
+fn eval_counts_what_is_right() {
+    let sandbox = compiled();
+    let float = sandbox.json("eval digits.onnx --data digits_test.npz");
+    let int8 = sandbox.json("eval digits.so --data digits_test.npz --metric top1,top5");
+    assert_eq!((&float["samples"], &int8["samples"]), (&600.into(), &600.into()));
+    let top1 = |report: &Value| report["top1"].as_f64().expect("a fraction");
+    assert_eq!((600.0 * top1(&float)).round(), 598.0);
+    assert!(top1(&float) - top1(&int8) <= 0.005, "{int8}");
+    assert!(int8["top5"].as_f64() >= Some(0.99));
+    let few = sandbox.json("eval digits.onnx --reference --data digits_test.npz --samples 10..20 --metric top1");
+    assert_eq!((&few["samples"], few.get("top5")), (&10.into(), None));
+}
+
+#[test]
+fn bench_measures_at_least_one_run() {
+    let sandbox = compiled();
+    let report = sandbox.json("bench digits.so --duration 0.01 --warmup 0");
+    let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).expect("a number");
+    assert!(number("/latency_ms/min") > 0.0 && number("/latency_ms/min") <= number("/latency_ms/median"));
+    assert!(number("/latency_ms/median") <= number("/latency_ms/p99"));
+    assert_eq!((&report["threads"], &report["target"]), (&1.into(), &"x86-64-v3".into()));
+    assert!(report["peak_memory_bytes"].as_u64() > Some(0) && report["runs"].as_u64() > Some(0));
+    sandbox.fails(
+        "bench digits.onnx",
+        4,
+        "digits.onnx is no shared library\n  hint: expected a library that eightfold compile has written",
+    );
+}
+
+#[test]
+fn compare_by_output_and_by_layer() {
+    let sandbox = compiled();
+    let report = sandbox.json("compare digits.onnx digits.so --data digits_test.npz --samples 0..50 --layers");
+    assert_eq!((&report["samples"], names(&report["outputs"])), (&50.into(), vec!["logits"]));
+    let sqnr = |row: &Value| row["sqnr_db"].as_f64().expect("a difference");
+    assert!((25.0..60.0).contains(&sqnr(&report["outputs"][0])), "{report}");
+    assert!(report["outputs"][0]["cosine"].as_f64() > Some(0.99));
+    let layers = report["layers"].as_array().unwrap();
+    let worst_first: Vec<f64> = layers.iter().map(sqnr).collect();
+    assert!(worst_first.is_sorted(), "{worst_first:?}");
+    let layers = names(&report["layers"]);
+    assert!(
+        ["stem/relu/output", "block1/relu2/output", "logits"].iter().all(|name| layers.contains(name)),
+        "{layers:?}"
+    );
+
+    sandbox.stdout(&format!("compile digits.onnx {TARGET} --precision f32 --dim batch=2 -o two.so"));
+    let ended = sandbox.run("compare digits.onnx two.so --data digits_test.npz");
+    let error = "the two models cannot be compared: one takes image 1x1x8x8xf32, the other image 2x1x8x8xf32";
+    assert_failed(&ended, "compare", 2, error);
+}
+
+#[test]
+fn list_knows_everything_there_is() {
+    let sandbox = Sandbox::new();
+    let rows = |what: &str| -> Vec<String> {
+        let list = sandbox.json(&format!("list {what}"));
+        names(&list).into_iter().map(str::to_owned).collect()
+    };
+    assert!(["Conv", "QLinearConv", "QuantizeLinear"].iter().all(|op| rows("ops").iter().any(|row| row == op)));
+    assert!(rows("passes").iter().any(|pass| pass == "insert_qdq"));
+    assert!(rows("kernels").iter().any(|family| family == "gemm"));
+    assert_eq!(rows("targets"), ["x86-64-v3", "x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-vbmi"]);
+    assert_eq!(rows("calibrators"), ["minmax", "moving-average", "percentile", "entropy", "mse"]);
+}
+
+#[test]
+fn usage_errors_end_with_2_and_help_with_0() {
+    let sandbox = Sandbox::new();
+    for arguments in ["", "compile", "frobnicate", "compile digits.onnx -o x --emit=film", "list everything"] {
+        let ended = sandbox.run(arguments);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments}: {ended:?}");
+    }
+    let help = sandbox.stdout("--help");
+    let verbs = ["compile", "calibrate", "quantize", "opt", "inspect", "run", "bench", "eval", "compare", "list"];
+    assert!(verbs.iter().all(|verb| help.contains(&format!("\n  {verb} "))), "{help}");
+}
