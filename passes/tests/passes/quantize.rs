@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::eval::eval_values;
 use eightfold_ir::op::concat::Concat;
+use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::pool::{Pool, PoolKind};
+use eightfold_ir::op::quantize_linear::QuantizeLinear;
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::softmax::Softmax;
-use eightfold_ir::{Arg, DType, Function, Graph, Layout, Op, Step, Symmetry, ValueId, eval};
+use eightfold_ir::{
+    Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, QuantParams, Step, Symmetry, Tensor, ValueId, eval,
+};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::{
     INT8, PassOptions, Precision, RemarkKind, SIMPLIFY, WeightScales, quantized_tensors, tensor_name,
@@ -255,4 +259,37 @@ fn a_tensor_without_a_range_keeps_its_readers_on_floats() {
     let remarks: Vec<String> = outcome.remarks.iter().map(ToString::to_string).collect();
     assert_eq!(remarks.iter().filter(|r| said(r)).count(), 1, "{remarks:#?}");
     check(&net, &options, 0.1);
+}
+
+#[test]
+fn tensors_that_carry_quantization_keep_it_and_the_others_are_quantized() {
+    let mut net = Net::new("partly");
+    let x = net.input("x", &[1, 3, 6, 6]);
+    let carried = |net: &mut Net, name: &str, value: ValueId, scale: f32, zero_point: i32| {
+        let params = net.graph.add_qparams(QuantParams::per_tensor(DType::I8, scale, zero_point));
+        let quantize = QuantizeLinear { to: DType::I8 };
+        let operands = [Some(value)];
+        let q =
+            net.graph.add_node(name, quantize, &operands, Epilogue::none(), Some(params), Origin::of(name)).unwrap();
+        net.add(&format!("{name}_real"), DequantizeLinear {}, &[q])
+    };
+    let x = carried(&mut net, "xq", x, 0.0079, -3);
+    let weights = QuantParams::per_tensor(DType::U8, 0.01, 117);
+    let (weights, numbers) = (net.graph.add_qparams(weights), (0..36).map(|i| i * 7 % 256).collect::<Vec<_>>());
+    let w = net.graph.add_const("wq", Tensor::int(DType::U8, &[4, 3, 1, 3], &numbers), Some(weights));
+    let w = net.add("w", DequantizeLinear {}, &[w]);
+    let a = net.add("a", padded(0), &[x, w]);
+    let a = carried(&mut net, "aq", a, 0.03, 5);
+    let b = net.conv("b", a, &[4, 4, 3, 1], padded(0));
+    let b = net.map("b_relu", b, vec![relu()]);
+    let y = net.conv("y", b, &[2, 4, 1, 1], padded(0));
+    net.output(y);
+
+    let last = check(&net, &int8(&net.graph), 0.1);
+    assert_eq!(shape_of(&last), "map+1 conv+3 conv+3 conv+2");
+    let quant = |name: &str| last.quant(last.find(name).unwrap()).unwrap();
+    assert_eq!(*quant("xq"), QuantParams::per_tensor(DType::I8, 0.0079, -3));
+    assert_eq!(*quant("wq"), QuantParams::per_tensor(DType::U8, 0.01, 117));
+    assert_eq!(*quant("aq"), QuantParams::per_tensor(DType::I8, 0.03, 5));
+    assert_eq!(quant("b_relu").storage, DType::U8);
 }
