@@ -115,12 +115,13 @@ impl Adapt<'_, '_> {
             .find(|i| computed(&operands[*i]) && self.shape(&operands[*i]) == shape)
             .or_else(|| operands.iter().position(computed))
             .unwrap_or(0);
-        let dtype = self.dtype(&operands[current]);
+        // A constant of greater rank widens what runs through, so it cannot be a literal.
+        let (dtype, rank) = (self.dtype(&operands[current]), self.shape(&operands[current]).rank());
         let mut args = SmallVec::new();
         for (index, operand) in operands.iter().enumerate() {
             args.push(match index == current {
                 true => Arg::Current,
-                false => self.arg(operand, dtype, shape.rank(), function),
+                false => self.arg(operand, dtype, rank, function),
             });
         }
         self.map(&operands[current].clone(), vec![Step::Apply(function, args)])

@@ -1,0 +1,55 @@
+//! Each ONNX operator, imported alone and evaluated, against tract, which shares nothing with us but the reading of the
+//! file: over shapes, attributes and operands at random.
+//!
+//! Whole models are compared in the tests of the importer; here it is meant that every operator means what ONNX says.
+
+mod drawn;
+mod elementwise;
+mod movement;
+mod node;
+mod normalization;
+mod products;
+mod windows;
+
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngSeed;
+
+/// How many nodes of each kind are tried; the same ones in every run, as tract's approximations have no stated bounds.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 48, failure_persistence: None, rng_seed: RngSeed::Fixed(8), ..ProptestConfig::default() }
+}
+
+/// Operators that tract does not compute, or that are gone after import; each with the place where it is tested.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("Constant", "its tensor is a constant after import"),
+    ("ConstantOfShape", "its tensor is a constant after import"),
+    ("CastLike", "is Cast to the type of its second operand"),
+    ("If", "the branch is chosen at import"),
+    ("QuantizeLinear", "testdata/ops/quantize_linear.ir; tract multiplies by the inverse of the scale"),
+    ("DequantizeLinear", "testdata/ops/dequantize_linear.ir"),
+    ("QLinearConv", "testdata/ops/conv.ir, and models with ONNX Runtime"),
+    ("QLinearMatMul", "testdata/ops/matmul.ir, and models with ONNX Runtime"),
+    ("Range", "its tensor is a constant after import"),
+    ("Shape", "its tensor is a constant after import"),
+    ("Size", "its tensor is a constant after import"),
+    ("Swish", "tract has no opset 24"),
+    ("Upsample", "is Resize with asymmetric coordinates"),
+];
+
+#[test]
+fn every_operator_is_compared_or_tested_elsewhere() {
+    let sources = [
+        include_str!("elementwise.rs"),
+        include_str!("movement.rs"),
+        include_str!("normalization.rs"),
+        include_str!("products.rs"),
+        include_str!("windows.rs"),
+    ];
+    let compared = |name: &str| sources.iter().any(|source| source.contains(&format!("\"{name}\"")));
+    let elsewhere = |name: &str| ELSEWHERE.iter().any(|(other, _)| *other == name);
+    let operators = eightfold::onnx::operators();
+    let onnx = operators.iter().filter(|(domain, _)| domain.is_empty()).map(|(_, name)| *name);
+    let (both, neither): (Vec<_>, Vec<_>) =
+        onnx.filter(|name| compared(name) == elsewhere(name)).partition(|name| compared(name));
+    assert!(neither.is_empty() && both.is_empty(), "compared nowhere: {neither:?}, twice: {both:?}");
+}
