@@ -6,6 +6,7 @@ pub mod kernel;
 pub mod machine;
 pub(crate) mod program;
 pub mod rates;
+pub mod resident;
 pub mod run;
 pub(crate) mod steps;
 #[cfg(test)]

@@ -152,27 +152,7 @@ impl Session {
     /// # Errors
     /// The wrong number of tensors, or one of the wrong size; nothing has run then.
     pub fn run(&mut self, inputs: &[&[u8]], outputs: &mut [Vec<u8>]) -> Result<(), RunError> {
-        let Variant { inputs: expected_inputs, outputs: expected_outputs, .. } = self.variant();
-        if inputs.len() != expected_inputs.len() {
-            return Err(RunError::InputCount { expected: expected_inputs.len(), got: inputs.len() });
-        }
-        if outputs.len() != expected_outputs.len() {
-            return Err(RunError::OutputCount { expected: expected_outputs.len(), got: outputs.len() });
-        }
-        for (tensor, input) in expected_inputs.iter().zip(inputs) {
-            let (expected, got) = (byte_size(tensor), input.len());
-            if expected != got {
-                let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
-                return Err(RunError::InputSize { tensor, shape, expected, got });
-            }
-        }
-        for (tensor, output) in expected_outputs.iter().zip(outputs.iter()) {
-            let (expected, got) = (byte_size(tensor), output.len());
-            if expected != got {
-                let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
-                return Err(RunError::OutputSize { tensor, shape, expected, got });
-            }
-        }
+        check_sizes(self.variant(), inputs, outputs)?;
         let inputs: Vec<*const c_void> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
         let outputs: Vec<*mut c_void> = outputs.iter_mut().map(|output| output.as_mut_ptr().cast()).collect();
         // SAFETY: counts and sizes are the variant's; outputs are distinct vectors, borrowed for the time of the call.
@@ -181,6 +161,32 @@ impl Session {
             status => Err(RunError::Status(status)),
         }
     }
+}
+
+/// Whether a variant can run on tensors of these sizes.
+pub(crate) fn check_sizes(variant: &Variant, inputs: &[&[u8]], outputs: &[Vec<u8>]) -> Result<(), RunError> {
+    let Variant { inputs: expected_inputs, outputs: expected_outputs, .. } = variant;
+    if inputs.len() != expected_inputs.len() {
+        return Err(RunError::InputCount { expected: expected_inputs.len(), got: inputs.len() });
+    }
+    if outputs.len() != expected_outputs.len() {
+        return Err(RunError::OutputCount { expected: expected_outputs.len(), got: outputs.len() });
+    }
+    for (tensor, input) in expected_inputs.iter().zip(inputs) {
+        let (expected, got) = (byte_size(tensor), input.len());
+        if expected != got {
+            let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
+            return Err(RunError::InputSize { tensor, shape, expected, got });
+        }
+    }
+    for (tensor, output) in expected_outputs.iter().zip(outputs.iter()) {
+        let (expected, got) = (byte_size(tensor), output.len());
+        if expected != got {
+            let (tensor, shape) = (tensor.name.clone(), tensor.to_string());
+            return Err(RunError::OutputSize { tensor, shape, expected, got });
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of a tensor of a loaded interface.

@@ -39,7 +39,7 @@ impl CalibrateOptions {
 /// The range of each tensor that int8 needs, as the model's values on `samples` suggest.
 ///
 /// # Errors
-/// A sample cannot be read, a value is not finite, the model cannot be compiled in f32, or there is no linker.
+/// A sample cannot be read, a value is not finite, or the model cannot be compiled in f32.
 pub fn calibrate<I>(
     model: &Model,
     samples: I,

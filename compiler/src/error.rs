@@ -184,9 +184,6 @@ pub enum Error {
     /// Usage: arguments that contradict each other.
     #[error("{0}")]
     Usage(String),
-    /// Usage: the system does not let us work in its temporary folder.
-    #[error("cannot make a temporary folder")]
-    TemporaryFolder(#[source] std::io::Error),
     /// A requirement is not met: too little is computed in integers.
     #[error(
         "{:.2}% of the multiply-accumulates are in int8, {:.2}% are required; in float:{}",

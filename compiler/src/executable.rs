@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use eightfold_codegen::compile::Listings;
+use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
-use eightfold_codegen::object::Linker;
+use eightfold_codegen::llvm::resident::Resident;
+use eightfold_codegen::lower::lower;
 use eightfold_codegen::program::Program;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
-use tempfile::TempDir;
+use eightfold_runtime::status::Status;
 
-use crate::artifact::{Artifact, Session};
+use crate::artifact::{Artifact, RunError, Session, check_sizes};
 use crate::dataset::InputSpec;
 use crate::driver::{self, OptimizeOptions, Optimized, PrecisionRequest, Progress};
 use crate::error::Error;
@@ -27,12 +28,11 @@ pub struct Executable {
 
 #[derive(Debug)]
 enum Code {
-    Compiled {
-        session: Session,
-        buffers: Vec<Vec<u8>>,
-        /// Holds the shared library of a model that was compiled on the way.
-        _folder: Option<TempDir>,
-    },
+    /// An artifact.
+    Loaded { session: Session, buffers: Vec<Vec<u8>> },
+    /// Compiled into this process.
+    Resident { code: Box<Resident>, buffers: Vec<Vec<u8>> },
+    /// Not compiled.
     Reference(Graph),
 }
 
@@ -42,13 +42,15 @@ impl Executable {
     /// # Errors
     /// The file is no artifact, or this machine cannot run it.
     pub fn load(path: &Path) -> Result<Executable, Error> {
-        Executable::of_artifact(&Artifact::load(path)?, None)
+        let session = Artifact::load(path)?.session()?;
+        let (variant, buffers) = (session.variant().clone(), session.output_buffers());
+        Ok(Executable { code: Code::Loaded { session, buffers }, variant })
     }
 
     /// A model, compiled in f32 for this machine.
     ///
     /// # Errors
-    /// The model cannot be compiled, or there is no linker.
+    /// The model cannot be compiled.
     pub fn compile(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
         let options =
             OptimizeOptions { precision: PrecisionRequest::F32, ..OptimizeOptions::new(driver::target("native")?) };
@@ -79,19 +81,14 @@ impl Executable {
         Executable::of(&driver::optimize(&model, None, &options, &mut ())?)
     }
 
-    /// An optimized graph, compiled and linked in a temporary folder.
+    /// An optimized graph, compiled into this process.
     pub(crate) fn of(optimized: &Optimized) -> Result<Executable, Error> {
-        let compiled = driver::compile(optimized, "model", Listings::default())?;
-        let folder = tempfile::tempdir().map_err(Error::TemporaryFolder)?;
-        let path = folder.path().join("model.so");
-        compiled.link(&Linker::from_env(), &path)?;
-        Executable::of_artifact(&Artifact::load(&path)?, Some(folder))
-    }
-
-    fn of_artifact(artifact: &Artifact, folder: Option<TempDir>) -> Result<Executable, Error> {
-        let session = artifact.session()?;
-        let (variant, buffers) = (session.variant().clone(), session.output_buffers());
-        Ok(Executable { code: Code::Compiled { session, buffers, _folder: folder }, variant })
+        let program = lower(&optimized.graph, optimized.target)?;
+        let variant = Variant::of(&optimized.graph, &program);
+        let code = Box::new(Resident::new(&program, &variant).map_err(CompileError::Machine)?);
+        let size = |output: &TensorDescription| output.byte_size().unwrap_or_default();
+        let buffers = variant.outputs.iter().map(|output| vec![0; size(output)]).collect();
+        Ok(Executable { code: Code::Resident { code, buffers }, variant })
     }
 
     /// What is run.
@@ -133,29 +130,36 @@ impl Executable {
     /// # Errors
     /// The inputs do not fit.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        match &mut self.code {
-            Code::Reference(graph) => Ok(eightfold_ir::eval(graph, inputs)?),
-            Code::Compiled { session, buffers, .. } => {
-                let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
-                session.run(&bytes, buffers)?;
-                let outputs = self.variant.outputs.iter().zip(buffers);
-                let tensor = |(output, bytes): (&TensorDescription, &mut Vec<u8>)| {
-                    let tensor = Tensor::new(output.dtype, Shape::new(&output.dims), bytes.as_slice());
-                    tensor.unwrap_or_else(|error| unreachable!("a buffer is as large as its output: {error}"))
-                };
-                Ok(outputs.map(tensor).collect())
-            }
+        if let Code::Reference(graph) = &self.code {
+            return Ok(eightfold_ir::eval(graph, inputs)?);
         }
+        let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+        let buffers = self.run_bytes(&bytes)?.to_vec();
+        let tensor = |(output, bytes): (&TensorDescription, Vec<u8>)| {
+            let tensor = Tensor::new(output.dtype, Shape::new(&output.dims), bytes.as_slice());
+            tensor.unwrap_or_else(|error| unreachable!("a buffer is as large as its output: {error}"))
+        };
+        Ok(self.variant.outputs.iter().zip(buffers).map(tensor).collect())
     }
 
-    /// Runs the model once without looking at what comes out: what a benchmark measures.
+    /// Runs the compiled model once, on and to bytes: what a benchmark measures.
     ///
     /// # Errors
     /// The inputs do not fit.
-    pub fn run_blind(&mut self, inputs: &[&[u8]]) -> Result<(), Error> {
+    pub fn run_bytes(&mut self, inputs: &[&[u8]]) -> Result<&[Vec<u8>], Error> {
         match &mut self.code {
-            Code::Compiled { session, buffers, .. } => Ok(session.run(inputs, buffers)?),
-            Code::Reference(_) => Err(Error::Usage("the reference evaluator is not benchmarked".to_owned())),
+            Code::Loaded { session, buffers } => {
+                session.run(inputs, buffers)?;
+                Ok(buffers)
+            }
+            Code::Resident { code, buffers } => {
+                check_sizes(&self.variant, inputs, buffers)?;
+                match code.run(inputs, buffers) {
+                    Status::OK => Ok(buffers),
+                    status => Err(RunError::Status(status).into()),
+                }
+            }
+            Code::Reference(_) => Err(Error::Usage("the reference evaluator runs on tensors alone".to_owned())),
         }
     }
 }

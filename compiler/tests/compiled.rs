@@ -209,7 +209,9 @@ fn conv_op((_, _, group, _, _, _, stride, pads, dilation): ConvShape) -> Conv {
 fn integer_convolutions_equal_the_evaluator() {
     for (index, &shape) in CONVS.iter().enumerate() {
         let (c, o, group, h, w, k, ..) = shape;
-        for (dtype, zero, weights) in [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)] {
+        for (dtype, zero, weights) in
+            [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)]
+        {
             let mut case = Case::new(&format!("conv_{index}_{dtype}_{weights}"));
             let x_q = case.q(dtype, 0.02, zero);
             let w_q = case.q(weights, 0.01, if weights == DType::U8 { 140 } else { 0 });
@@ -312,7 +314,11 @@ fn pools_and_reductions_equal_the_evaluator() {
         let q = case.q(DType::U8, 0.02, 100);
         let x = case.input_nhwc("x", DType::U8, &[1, 19, 9, 10], q);
         let max = case.nhwc(pool(PoolKind::Max, kernel, stride, pad, ceil, false), &[x], vec![], q);
-        let steps = vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Float(0.11)), Step::quantize(DType::U8, 1.0, 90)];
+        let steps = vec![
+            Step::Cast(DType::F32),
+            Step::binary(Function::Mul, Arg::Float(0.11)),
+            Step::quantize(DType::U8, 1.0, 90),
+        ];
         let sum = case.nhwc(pool(PoolKind::Sum, kernel, stride, pad, ceil, true), &[x], steps, q);
         case.output(max);
         case.output(sum);
@@ -333,10 +339,13 @@ fn pools_and_reductions_equal_the_evaluator() {
     let x = case.input_nhwc("x", DType::I8, &[2, 37, 4, 6], q);
     let f = case.input_nhwc("f", DType::F32, &[2, 37, 4, 6], None);
     let reduce = |kind, axes: &[usize], keepdims| Reduce { kind, axes: axes.into(), keepdims };
-    let steps = vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Float(0.03)), Step::quantize(DType::I8, 1.0, 4)];
+    let steps =
+        vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Float(0.03)), Step::quantize(DType::I8, 1.0, 4)];
     let y = case.nhwc(reduce(ReduceKind::Sum, &[2, 3], true), &[x], steps, q);
     case.output(y);
-    for (kind, axes) in [(ReduceKind::Mean, &[2_usize, 3][..]), (ReduceKind::Max, &[1]), (ReduceKind::SumSquare, &[0, 3])] {
+    for (kind, axes) in
+        [(ReduceKind::Mean, &[2_usize, 3][..]), (ReduceKind::Max, &[1]), (ReduceKind::SumSquare, &[0, 3])]
+    {
         let y = case.node(reduce(kind, axes, false), &[f], vec![], None);
         case.output(y);
     }
@@ -360,7 +369,11 @@ fn concatenations_shuffles_and_slices_move_the_right_elements() {
     let split = case.node(Reshape { shape: [1, 2, 13, 5, 5].as_slice().into() }, &[joined], vec![], q);
     let swapped = case.node(Transpose { perm: [0, 2, 1, 3, 4].as_slice().into() }, &[split], vec![], q);
     let shuffled = case.node(Reshape { shape: [1, 26, 5, 5].as_slice().into() }, &[swapped], vec![], q);
-    let half = Slice { starts: [0, 13, 0, 0].as_slice().into(), sizes: [1, 13, 5, 5].as_slice().into(), steps: Default::default() };
+    let half = Slice {
+        starts: [0, 13, 0, 0].as_slice().into(),
+        sizes: [1, 13, 5, 5].as_slice().into(),
+        steps: Default::default(),
+    };
     let half = case.node(half, &[shuffled], vec![], q);
     let reversed = Slice {
         starts: [0, 12, 4, 0].as_slice().into(),
@@ -388,7 +401,8 @@ fn pads_and_resizes_equal_the_evaluator() {
     let x = case.input_nhwc("x", DType::U8, &[1, 5, 4, 6], q);
     let f = case.input_nhwc("f", DType::F32, &[1, 5, 4, 6], None);
     for mode in [PadMode::Constant, PadMode::Edge, PadMode::Reflect] {
-        let pad = Pad { mode, before: [0, 0, 1, 2].as_slice().into(), after: [0, 0, 3, 1].as_slice().into(), value: 0.5 };
+        let pad =
+            Pad { mode, before: [0, 0, 1, 2].as_slice().into(), after: [0, 0, 3, 1].as_slice().into(), value: 0.5 };
         let y = case.nhwc(pad, &[x], vec![], q);
         case.output(y);
     }

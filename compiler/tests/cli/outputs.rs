@@ -34,6 +34,12 @@ fn no_linker() {
   hint: install a C compiler, name one by the environment variable CC, or write --emit=object,header";
     assert_failed(&ended, arguments, 2, error);
     assert_eq!(sandbox.new_files(), [""; 0]);
+    // Neither the object file nor finding ranges needs one.
+    let arguments =
+        "compile digits.onnx -o out --target x86-64-v3 --emit object,header --calibration-data digits_calibration.npz";
+    let ended: Ended = sandbox.command(arguments).env("CC", "no-such-compiler").output().unwrap().into();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(sandbox.new_files(), ["out.h", "out.o"]);
 }
 
 #[test]
