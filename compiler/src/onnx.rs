@@ -18,6 +18,7 @@ mod error;
 mod export;
 mod import;
 mod model;
+mod names;
 mod order;
 mod proto;
 

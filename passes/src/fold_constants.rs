@@ -5,9 +5,17 @@
 //! that sums of products read: their stored integers are what the 8-bit kernels multiply.
 
 use eightfold_ir::eval::eval_node;
+use eightfold_ir::op::InferOperand;
 use eightfold_ir::{Array, Graph, Node, Op, QuantRule, Rewrite, Tensor, ValueId};
 
-use crate::pass::{Pass, PassContext, PassError, Precision};
+use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
+
+/// Results of a run take at most this many bytes, and so many more for each byte of the graph's constants: chains of
+/// nodes that each double their operand do not fill the memory.
+const ROOM: usize = 64 << 20;
+const ROOM_PER_BYTE: usize = 8;
+/// Multiply-accumulates that a run may spend: some seconds.
+const MOST_MACS: u64 = 1 << 32;
 
 /// Bytes up to which a result may be larger than its operands together.
 const GROWTH_LIMIT: usize = 64 << 10;
@@ -25,9 +33,16 @@ impl Pass for FoldConstants {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        let constants: usize = graph.values().filter_map(|(id, _)| graph.constant(id)).map(|t| t.bytes().len()).sum();
+        let mut budget = Budget { bytes: ROOM + constants.saturating_mul(ROOM_PER_BYTE), macs: MOST_MACS };
         for id in graph.topo() {
             let Some(node) = graph.get(id) else { continue };
             if !is_constant(graph, node) || grows(graph, node) || holds_weights(graph, node, cx.options.precision) {
+                continue;
+            }
+            if !budget.spend(graph, node) {
+                let message = "reads constants alone, but is too large to be computed beforehand";
+                cx.remark(RemarkKind::Missed, &node.origin.clone(), message);
                 continue;
             }
             let rewrite = fold(graph, node).map_err(|source| PassError::Eval {
@@ -41,6 +56,34 @@ impl Pass for FoldConstants {
         }
         Ok(())
     }
+}
+
+/// What a run may still compute.
+struct Budget {
+    bytes: usize,
+    macs: u64,
+}
+
+impl Budget {
+    /// Whether the node is within it, which is counted.
+    fn spend(&mut self, graph: &Graph, node: &Node) -> bool {
+        let bytes: usize = node.outputs.iter().map(|id| graph.ty(*id).byte_size()).fold(0, usize::saturating_add);
+        let left = (self.bytes.checked_sub(bytes), self.macs.checked_sub(work(graph, node)));
+        let (Some(bytes), Some(macs)) = left else { return false };
+        *self = Budget { bytes, macs };
+        true
+    }
+}
+
+/// Multiply-accumulates, and elements under the window of a pool.
+fn work(graph: &Graph, node: &Node) -> u64 {
+    let output = &graph.ty(node.output()).shape;
+    if let Op::Pool(pool) = &node.op {
+        return (output.elements() as u64).saturating_mul(pool.kernel.iter().map(|n| *n as u64).product());
+    }
+    let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
+    let operands: Vec<_> = node.operands.iter().map(|o| o.map(operand)).collect();
+    node.op.macs(&operands, output)
 }
 
 /// The node's outputs as constants.

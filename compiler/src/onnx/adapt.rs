@@ -216,6 +216,11 @@ impl<'i, 'm> Adapt<'i, 'm> {
         }
     }
 
+    /// Counts a constant of so many bytes.
+    pub(crate) fn afford(&mut self, bytes: usize) -> Result<(), Fault> {
+        if self.importer.afford(bytes) { Ok(()) } else { Err(unsupported("constants far larger than the model")) }
+    }
+
     fn attribute<T>(
         &self,
         name: &str,

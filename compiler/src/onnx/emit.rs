@@ -62,11 +62,15 @@ impl Adapt<'_, '_> {
             !matches!(op, Op::Conv(_) | Op::MatMul(_) | Op::Pool(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
         if folds
             && elements <= most.max(read)
-            && let Some(constants) = reads.iter().map(|v| Some((*v, graph.constant(*v)?))).collect::<Option<Vec<_>>>()
+            && reads.iter().all(|v| graph.constant(*v).is_some())
+            && self.importer.afford(types[0].byte_size())
         {
-            let arrays: BTreeMap<ValueId, Array> = constants.into_iter().map(|(v, t)| (v, Array::from(t))).collect();
+            let graph = &self.importer.graph;
+            let array = |v: &ValueId| graph.constant(*v).map(|tensor| (*v, Array::from(tensor)));
+            let arrays: BTreeMap<ValueId, Array> = reads.iter().filter_map(array).collect();
             return compute(&op, operands, &epilogue, &arrays);
         }
+        let graph = &mut self.importer.graph;
         let value = graph.add_node("", op, operands, epilogue, quant, self.origin.clone())?;
         self.added.push(value);
         Ok(Operand::Value(value))

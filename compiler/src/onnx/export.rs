@@ -8,13 +8,14 @@
 mod operator;
 mod step;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use eightfold_ir::graph::Def;
 use eightfold_ir::{DType, Data, Granularity, Graph, QuantId, Shape, Tensor, TensorType, ValueId};
 
 use super::error::OnnxError;
 use super::model::{Attribute, Body, Content, Declared, Dim, Model, Node};
+use super::names::Names;
 use super::proto;
 
 /// The operator set of exported models, ONNX 1.16: the oldest that has all that is written here, 4-bit and blocked
@@ -56,8 +57,8 @@ struct Exporter<'g> {
     body: Body,
     /// Names of the values that have been written.
     names: BTreeMap<ValueId, String>,
-    taken: BTreeSet<String>,
-    node_names: BTreeSet<String>,
+    taken: Names,
+    node_names: Names,
     /// Names of the initializers of scale and zero point, by parameters and shape of the scale.
     qparams: BTreeMap<(QuantId, Shape), Vec<String>>,
     /// Names of small constants that steps and operators need.
@@ -77,8 +78,8 @@ impl<'g> Exporter<'g> {
             graph,
             body: Body { name: graph.name.clone(), ..Body::default() },
             names: BTreeMap::new(),
-            taken: BTreeSet::new(),
-            node_names: BTreeSet::new(),
+            taken: Names::default(),
+            node_names: Names::default(),
             qparams: BTreeMap::new(),
             constants: BTreeMap::new(),
             origin: String::new(),
@@ -96,7 +97,7 @@ impl<'g> Exporter<'g> {
         for output in graph.outputs() {
             exporter.body.outputs.push(declared(&output.name, graph.ty(output.value)));
             let computed = matches!(graph.value(output.value).def, Def::Node { .. });
-            if exporter.taken.insert(output.name.to_string()) && computed {
+            if exporter.taken.take(&output.name) && computed {
                 exporter.names.entry(output.value).or_insert_with(|| output.name.to_string());
             }
         }
@@ -116,7 +117,7 @@ impl<'g> Exporter<'g> {
 
     /// A name that nothing has yet.
     fn fresh(&mut self, wanted: &str) -> String {
-        unique(&mut self.taken, wanted)
+        self.taken.unique(wanted)
     }
 
     /// The name of a value; a constant is written when it is first asked for.
@@ -214,7 +215,7 @@ impl<'g> Exporter<'g> {
     ) {
         let first = !self.node_names.contains(&self.origin);
         let wanted = if first { self.origin.clone() } else { format!("{}/{op_type}", self.origin) };
-        let name = unique(&mut self.node_names, &wanted);
+        let name = self.node_names.unique(&wanted);
         self.body.nodes.push(Node {
             name,
             op_type: op_type.to_owned(),
@@ -282,7 +283,7 @@ impl Exporter<'_> {
         let name = self.value(output);
         match self.body.nodes[before..].last_mut() {
             Some(node) => {
-                self.taken.remove(&last);
+                self.taken.give_back(&last);
                 node.outputs[0] = name;
             }
             // The operand passes through.
@@ -290,15 +291,4 @@ impl Exporter<'_> {
         }
         Ok(())
     }
-}
-
-/// `wanted`, with a number behind it if it is taken.
-fn unique(taken: &mut BTreeSet<String>, wanted: &str) -> String {
-    let mut name = wanted.to_owned();
-    let mut suffix = 1;
-    while !taken.insert(name.clone()) {
-        name = format!("{wanted}.{suffix}");
-        suffix += 1;
-    }
-    name
 }

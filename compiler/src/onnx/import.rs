@@ -12,12 +12,18 @@ use eightfold_ir::{DType, Graph, Origin, QuantId, QuantParams, Shape, Tensor, Te
 use super::adapt::{self, Adapt, Fault};
 use super::error::{OnnxError, Unsupported};
 use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
+use super::names::Names;
 use super::{ImportOptions, ImportRemark, Imported, dims, order};
 
 /// How deep functions and subgraphs may nest.
 const DEEPEST: usize = 32;
 /// How many nodes a model may have once all functions are expanded.
-const MOST_NODES: usize = 1 << 20;
+const MOST_NODES: usize = 1 << 17;
+
+/// Constants computed at import take at most this many bytes, and so many more for each byte of the model's own: a small
+/// file cannot fill the memory.
+const ROOM: usize = 64 << 20;
+const ROOM_PER_BYTE: usize = 8;
 
 /// A tensor on its way into the graph.
 #[derive(Clone, Debug)]
@@ -66,9 +72,11 @@ pub(crate) struct Importer<'m> {
     scopes: Vec<Scope>,
     /// Constants that are in the graph, by where their bytes lie, type and quantization.
     placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
-    origins: BTreeSet<String>,
+    origins: Names,
     unsupported: Vec<Unsupported>,
     expanded: usize,
+    /// Bytes of constants that may yet be computed.
+    room: usize,
     /// Quantization that inputs would need in their type.
     pub(crate) wanted: Labels,
 }
@@ -104,17 +112,21 @@ fn run<'m>(
         graph: Graph::new(body.name.clone()),
         scopes: vec![Scope { names: HashMap::new(), open: false }],
         placed: HashMap::new(),
-        origins: BTreeSet::new(),
+        origins: Names::default(),
         unsupported: Vec::new(),
         expanded: 0,
+        room: ROOM + model.constant_bytes().saturating_mul(ROOM_PER_BYTE),
         wanted: Labels::new(),
     };
     let constants: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
     let inputs: Vec<&Declared> = body.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
-    let (shapes, mut remarks) = dims::bind(&inputs, &options.dims)?;
-    for (input, shape) in inputs.iter().zip(shapes) {
+    let dtype = |input: &&Declared| {
         let error = |got: String| OnnxError::NotNumbers { name: input.name.clone(), got };
-        let dtype = input.dtype.clone().ok_or_else(|| error("without a type".to_owned()))?.map_err(error)?;
+        input.dtype.clone().ok_or_else(|| error("without a type".to_owned()))?.map_err(error)
+    };
+    let dtypes = inputs.iter().map(dtype).collect::<Result<Vec<_>, _>>()?;
+    let (shapes, mut remarks) = dims::bind(&inputs, &options.dims)?;
+    for ((input, dtype), shape) in inputs.iter().zip(dtypes).zip(shapes) {
         let label = labels.get(&input.name).filter(|q| q.storage == dtype);
         let quant = label.map(|q| importer.graph.add_qparams(q.clone()));
         let value = importer.graph.add_input(&input.name, TensorType::new(dtype, shape).with_quant(quant));
@@ -123,6 +135,10 @@ fn run<'m>(
     let outputs = importer.body(body, &model.opsets, "")?;
     if !importer.unsupported.is_empty() {
         return Err(OnnxError::Unsupported(importer.unsupported));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = body.outputs.iter().find(|output| !names.insert(output.name.as_str())) {
+        return Err(OnnxError::Duplicate { name: twice.name.clone() });
     }
     for (declared, slot) in body.outputs.iter().zip(outputs) {
         let operand = match slot {
@@ -213,7 +229,7 @@ impl Importer<'_> {
         read.extend(outputs);
         for index in sorted {
             let node = &nodes[index];
-            let origin = self.origin(&format!("{path}{}", order::label(nodes, index)));
+            let origin = self.origins.unique(&format!("{path}{}", order::label(nodes, index)));
             let slots = self.node(node, &origin, opsets, &read, path)?;
             if let Some(output) = node.outputs.get(slots.len()).filter(|o| read.contains(o.as_str())) {
                 let reason = format!("yields {} outputs, so no {output:?}", slots.len());
@@ -227,15 +243,11 @@ impl Importer<'_> {
         Ok(outputs.iter().map(slot).collect())
     }
 
-    /// A name for a node that no other has.
-    fn origin(&mut self, label: &str) -> String {
-        let mut name = label.to_owned();
-        let mut suffix = 1;
-        while !self.origins.insert(name.clone()) {
-            name = format!("{label}.{suffix}");
-            suffix += 1;
-        }
-        name
+    /// Whether a constant of so many bytes may be computed, which is counted.
+    pub(crate) fn afford(&mut self, bytes: usize) -> bool {
+        let left = self.room.checked_sub(bytes);
+        self.room = left.unwrap_or(self.room);
+        left.is_some()
     }
 
     fn node(

@@ -116,7 +116,24 @@ impl std::fmt::Display for Dim {
     }
 }
 
+impl Model {
+    /// Bytes of all constants, those of functions and subgraphs included.
+    pub(crate) fn constant_bytes(&self) -> usize {
+        let functions = self.functions.values().flat_map(|function| &function.nodes);
+        self.body.constant_bytes() + functions.map(Node::constant_bytes).sum::<usize>()
+    }
+}
+
 impl Node {
+    fn constant_bytes(&self) -> usize {
+        let bytes = |attribute: &Attribute| match attribute {
+            Attribute::Tensor(content) => content.byte_size(),
+            Attribute::Graph(body) => body.constant_bytes(),
+            _ => 0,
+        };
+        self.attributes.values().map(bytes).sum()
+    }
+
     /// The names that the node reads, those that its subgraphs take from outside included.
     pub(crate) fn reads(&self) -> BTreeSet<&str> {
         let mut reads: BTreeSet<&str> = self.inputs.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
@@ -129,7 +146,21 @@ impl Node {
     }
 }
 
+impl Content {
+    fn byte_size(&self) -> usize {
+        match self {
+            Content::Tensor(tensor) => tensor.bytes().len(),
+            Content::Foreign(_) => 0,
+        }
+    }
+}
+
 impl Body {
+    fn constant_bytes(&self) -> usize {
+        let initializers = self.initializers.iter().map(|(_, content)| content.byte_size());
+        initializers.chain(self.nodes.iter().map(Node::constant_bytes)).sum()
+    }
+
     /// The names that the body reads but does not define.
     pub(crate) fn captures(&self) -> BTreeSet<&str> {
         let mut reads: BTreeSet<&str> = self.nodes.iter().flat_map(Node::reads).collect();

@@ -1,5 +1,11 @@
 //! ONNX in and out, against models that others made and against programs that others wrote.
 
+mod bad_input;
+mod broken;
+mod damage;
 mod export;
+mod external;
 mod import;
+mod making;
+mod oracle;
 mod outside;

@@ -84,6 +84,7 @@ pub(super) fn range(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         return Err(unsupported(format!("a range of {count} numbers")));
     }
     let count = count as usize;
+    a.afford(count * dtype.byte_size())?;
     let data = match dtype.is_float() {
         true => Data::Float((0..count).map(|i| (start.0 + i as f64 * delta.0) as f32).collect()),
         false => Data::Int((0..count as i64).map(|i| start.1.wrapping_add(i.wrapping_mul(delta.1))).collect()),

@@ -161,6 +161,7 @@ fn want(a: &mut Adapt<'_, '_>, value: ValueId, params: &QuantParams) {
 pub(super) fn requantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
     match x {
         Operand::Const { tensor, .. } => {
+            a.afford(tensor.shape().elements())?;
             Ok(Operand::constant("", Tensor::from(&quantized(&Array::from(tensor), params))))
         }
         Operand::Value(value) => {

@@ -5,6 +5,9 @@ use eightfold_ir::op::conv::canonical;
 
 use super::{Adapt, Fault, broken, sizes, unsupported};
 
+/// The most elements that a window may have along an axis, and the most padding on a side.
+const MOST_EXTENT: usize = u16::MAX as usize;
+
 /// A window in the form in which our operators take it: lists are empty where all entries are the default.
 pub(super) struct Window {
     pub(super) pads: Sizes,
@@ -31,6 +34,9 @@ impl Window {
                 return Err(broken(format!("{name} has an entry of 0")));
             }
         }
+        if let Some(extent) = kernel.iter().find(|extent| **extent > MOST_EXTENT) {
+            return Err(unsupported(format!("a window of extent {extent}")));
+        }
         let same = |upper: bool| {
             let mut pads = vec![0; 2 * rank];
             for axis in 0..rank {
@@ -49,6 +55,9 @@ impl Window {
             Some("SAME_LOWER") => same(false),
             Some(other) => return Err(unsupported(format!("auto_pad is {other:?}"))),
         };
+        if let Some(pad) = pads.iter().find(|pad| **pad > MOST_EXTENT) {
+            return Err(unsupported(format!("padding of {pad}")));
+        }
         Ok(Window { pads: canonical(&pads, 0), strides: canonical(&strides, 1), dilations: canonical(&dilations, 1) })
     }
 }
