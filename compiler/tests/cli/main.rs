@@ -4,5 +4,6 @@ mod bad_data;
 mod bad_models;
 mod outputs;
 mod protobuf;
+mod readme;
 mod sandbox;
 mod verbs;
