@@ -2,9 +2,11 @@
 //!
 //! Invariant: memory is that of one sample, however many there are; equal samples in equal order give an equal table.
 
-use eightfold_ir::{Graph, ValueId};
-use eightfold_passes::calibrate::{CalibrationTable, Calibrator, ObserverOptions, observer};
-use eightfold_passes::{Precision, SIMPLIFY, quantized_tensors, tensor_name};
+use std::collections::BTreeMap;
+
+use eightfold_ir::{Graph, Tensor, ValueId};
+use eightfold_passes::calibrate::{CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
+use eightfold_passes::{Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use crate::dataset::{DatasetError, Sample};
 use crate::driver::{OptimizeOptions, Progress, Stage, baseline, run_passes};
@@ -36,7 +38,7 @@ impl CalibrateOptions {
     }
 }
 
-/// The range of each tensor that int8 needs, as the model's values on `samples` suggest.
+/// The range of each tensor that int8 needs, and the channels' means of those that correct biases, as the model's values on `samples` suggest.
 ///
 /// # Errors
 /// A sample cannot be read, a value is not finite, or the model cannot be compiled in f32.
@@ -63,6 +65,17 @@ where
         return Err(Error::NothingToCalibrate);
     }
     let inputs = observed_inputs(&simplified.graph, &wanted);
+    let name = |id: ValueId| tensor_name(&simplified.graph, id);
+    let corrects = channel_axes(&simplified.graph).into_iter().filter(|(id, _)| wanted.contains(id));
+    let axes: BTreeMap<String, usize> = corrects.map(|(id, axis)| (name(id), axis)).collect();
+    let mut means = ChannelMeans::default();
+    let mut observe = |name: &str, tensor: &Tensor| {
+        let values = to_f32(tensor.data());
+        if let Some(axis) = axes.get(name) {
+            means.observe(name, &values, tensor.shape(), *axis)?;
+        }
+        calibrator.observe(name, &values)
+    };
     let computed: Vec<ValueId> = wanted.into_iter().filter(|id| simplified.graph.producer(*id).is_some()).collect();
     let mut executable = Executable::showing(&simplified, &computed, &optimize)?;
 
@@ -71,16 +84,17 @@ where
         progress.samples(index, count);
         let Sample { inputs: tensors, .. } = sample?;
         for (name, position) in &inputs {
-            calibrator.observe(name, &to_f32(tensors[*position].data()))?;
+            observe(name, &tensors[*position])?;
         }
         let outputs = executable.run(&tensors)?;
         for (output, description) in outputs.iter().zip(executable.outputs()) {
-            calibrator.observe(&description.name, &to_f32(output.data()))?;
+            observe(&description.name, output)?;
         }
     }
     progress.samples(count, count);
     let symmetry = options.optimize.activation_symmetry;
-    Ok(CalibrationTable::new(&model.name, &model.sha256, count as u64, &calibrator, symmetry)?)
+    let table = CalibrationTable::new(&model.name, &model.sha256, count as u64, &calibrator, symmetry)?;
+    Ok(CalibrationTable { means: means.means(), ..table })
 }
 
 /// Names and positions of the graph's inputs that are among `wanted`.

@@ -99,17 +99,26 @@ pub struct OptimizeOptions {
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
     pub activation_symmetry: Symmetry,
+    /// Whether biases take up what rounding the weights shifts.
+    pub bias_correction: bool,
     /// The number of rewrites after which all passes stop.
     pub pass_limit: Option<usize>,
 }
 
 impl OptimizeOptions {
-    /// The defaults: precision by what is there, weights per channel, activations affine u8.
+    /// The defaults: precision by what is there, weights per channel, activations affine u8, biases corrected.
     #[must_use]
     pub fn new(target: &'static Target) -> Self {
-        let PassOptions { weight_scales, activation_storage, activation_symmetry, .. } = PassOptions::default();
-        let (precision, pass_limit) = (PrecisionRequest::Auto, None);
-        OptimizeOptions { target, precision, weight_scales, activation_storage, activation_symmetry, pass_limit }
+        let defaults = PassOptions::default();
+        OptimizeOptions {
+            target,
+            precision: PrecisionRequest::Auto,
+            weight_scales: defaults.weight_scales,
+            activation_storage: defaults.activation_storage,
+            activation_symmetry: defaults.activation_symmetry,
+            bias_correction: defaults.bias_correction,
+            pass_limit: None,
+        }
     }
 
     /// What the passes are told.
@@ -121,6 +130,7 @@ impl OptimizeOptions {
             weight_scales: self.weight_scales,
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
+            bias_correction: self.bias_correction,
             target_features: self.target.features.iter().map(|&feature| feature.to_owned()).collect(),
             limit: self.pass_limit,
         }
@@ -143,6 +153,7 @@ impl OptimizeOptions {
         if precision == Precision::Int8 {
             options.push(("weights", weights.to_owned()));
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
+            options.push(("bias_correction", self.bias_correction.to_string()));
         }
         options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
         options.into_iter().map(|(name, value)| (name.to_owned(), value))
@@ -167,6 +178,7 @@ impl OptimizeOptions {
                     };
                     options.activation_storage = DType::from_name(storage)?;
                 }
+                ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
                 _ => return None,
             }

@@ -75,6 +75,7 @@ fn case(text: &str) -> Result<Case, String> {
         calibrator: "by hand".to_owned(),
         samples: 0,
         ranges: Default::default(),
+        means: Default::default(),
     };
     for line in text.lines().map_while(|line| line.strip_prefix("; ")) {
         let Some((key, value)) = line.split_once(": ").filter(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase()))
@@ -100,6 +101,10 @@ fn case(text: &str) -> Result<Case, String> {
             ("range", [name, min, max]) => {
                 let number = |text: &str| text.parse::<f32>().map_err(|_| line.to_owned());
                 table.ranges.insert((*name).to_owned(), Range { min: number(min)?, max: number(max)? });
+            }
+            ("mean", [name, means @ ..]) => {
+                let means = means.iter().map(|text| text.parse::<f32>().map_err(|_| line.to_owned()));
+                table.means.insert((*name).to_owned(), means.collect::<Result<_, _>>()?);
             }
             _ => return Err(line.to_owned()),
         }

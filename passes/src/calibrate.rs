@@ -9,6 +9,7 @@
 //!
 //! Not here: running the network (the caller does), and scale and zero point (`QuantParams` makes them of a range).
 
+mod channel_means;
 mod clip;
 mod entropy;
 mod histogram;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::quant::Symmetry;
 
+pub use channel_means::ChannelMeans;
 pub use entropy::Entropy;
 pub use histogram::Histogram;
 pub use min_max::MinMax;

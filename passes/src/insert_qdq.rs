@@ -6,11 +6,13 @@
 //!
 //! [`plan`] decides which nodes compute on integers and with which parameters; this module writes it into the graph. It
 //! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, per channel or per tensor;
-//! activations what the options ask for; biases i32 at the product of the scales of operand and weights. Tensors that
-//! carry quantization already are left as they are.
+//! activations what the options ask for; biases i32 at the product of the scales of operand and weights. Where the table
+//! knows the mean of each input channel, the bias takes up what rounding the weights shifts ([`bias_correction`]).
+//! Tensors that carry quantization already are left as they are.
 //!
 //! Exact: no. This is where rounding to 8 bits comes in; all later passes keep to it within one step.
 
+mod bias_correction;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use eightfold_ir::{
 
 use crate::channel::{f32_constant, weight_axis};
 use crate::pass::{Pass, PassContext, PassError, Precision, WeightScales};
+pub use bias_correction::channel_axes;
 use plan::Plan;
 pub(crate) use plan::dequantized;
 pub use plan::{quantized_tensors, tensor_name};
@@ -59,7 +62,12 @@ impl Pass for InsertQdq {
         let params: BTreeMap<ValueId, QuantId> =
             plan.params.iter().map(|(value, params)| (*value, graph.add_qparams(params.clone()))).collect();
         cx.float_reasons = plan.float;
-        let mut insertion = Insertion { params, weight_scales: options.weight_scales, done: BTreeMap::new() };
+        let means = match options.bias_correction {
+            true => bias_correction::means(graph, table),
+            false => BTreeMap::new(),
+        };
+        let weight_scales = options.weight_scales;
+        let mut insertion = Insertion { params, weight_scales, means, done: BTreeMap::new() };
         for id in plan.int8 {
             let origin = graph.node(id).origin.to_string();
             if !cx.spend() {
@@ -79,6 +87,8 @@ impl Pass for InsertQdq {
 struct Insertion {
     params: BTreeMap<ValueId, QuantId>,
     weight_scales: WeightScales,
+    /// The mean of each input channel of nodes whose bias is to be corrected.
+    means: BTreeMap<NodeId, Vec<f32>>,
     /// The dequantized form of tensors that float nodes go on reading as they are.
     done: BTreeMap<ValueId, ValueId>,
 }
@@ -93,8 +103,8 @@ impl Insertion {
         let read = |value: ValueId| self.done.get(&value).copied().unwrap_or(value);
         let mut operands: Slots = node.operands.iter().map(|o| o.map(read)).collect();
         if let QuantRule::Affine { weight, bias, .. } = node.op.quant_rule() {
-            let scales = self.weights(graph, &node, operands[0], &mut operands, (weight, bias))?;
-            self.bias(graph, &node, &scales, &mut operands, bias)?;
+            let weights = self.weights(graph, &node, operands[0], &mut operands, (weight, bias))?;
+            Self::bias(graph, &node, &weights, &mut operands, bias)?;
         }
         let mut epilogue = node.epilogue.clone();
         epilogue.steps.iter_mut().for_each(|step| step.map_values(read));
@@ -122,7 +132,8 @@ impl Insertion {
         if let Some(tensor) = f32_constant(graph, value).cloned() {
             let params = graph.qparams(params).clone();
             let (min, max) = params.storage.integer_range().expect("an 8-bit type");
-            let dequantized = constant(graph, node, value, &tensor, params, (min as i32, max as i32))?;
+            let name = quantized_name(graph, value);
+            let dequantized = constant(graph, node, &name, &tensor, params, (min as i32, max as i32))?;
             self.done.insert(value, dequantized);
             return Ok(());
         }
@@ -138,7 +149,7 @@ impl Insertion {
         Ok(())
     }
 
-    /// Quantizes constant weights, unless they are quantized already; returns the scale of each channel's sums.
+    /// Quantizes constant weights, unless they are quantized already.
     fn weights(
         &self,
         graph: &mut Graph,
@@ -146,11 +157,12 @@ impl Insertion {
         x: Option<ValueId>,
         operands: &mut Slots,
         (weight, bias): (usize, usize),
-    ) -> Result<Vec<f32>, InferError> {
+    ) -> Result<Weights, InferError> {
         let x_scale = x.and_then(|x| dequantized(graph, x)).map_or(1.0, |(_, q)| q.scale[0]);
         let w = operands[weight].expect("an operand that inference requires");
         let Some(tensor) = f32_constant(graph, w).cloned() else {
-            return Ok(dequantized(graph, w).map_or(vec![], |(_, q)| q.scale.iter().map(|s| x_scale * s).collect()));
+            let scales = dequantized(graph, w).map_or(vec![], |(_, q)| q.scale.iter().map(|s| x_scale * s).collect());
+            return Ok(Weights { scales, shift: None });
         };
         let axis = match self.weight_scales {
             WeightScales::PerChannel => weight_axis(node.op.quant_rule(), tensor.shape()),
@@ -159,29 +171,58 @@ impl Insertion {
         let biases = operands.get(bias).copied().flatten().and_then(|b| f32_constant(graph, b)?.to_f32s());
         let params = weight_params(&tensor, axis, &biases.unwrap_or_default(), x_scale);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
-        operands[weight] = Some(constant(graph, node, w, &tensor, params, (-127, 127))?);
-        Ok(scales)
+        let shift = self.means.get(&node.id).and_then(|means| {
+            let QuantRule::Affine { axis, .. } = node.op.quant_rule() else { return None };
+            bias_correction::shift(&rounding(&tensor, &params, WEIGHTS), tensor.shape(), axis, means)
+        });
+        let name = quantized_name(graph, w);
+        operands[weight] = Some(constant(graph, node, &name, &tensor, params, WEIGHTS)?);
+        Ok(Weights { scales, shift })
     }
 
-    /// Quantizes a constant bias to i32 at these scales, unless it is quantized already.
+    /// Takes the weights' shift from a constant bias, or makes one that does, and quantizes it to i32 at the scales of
+    /// the sums; one that is quantized already stays.
     fn bias(
-        &self,
         graph: &mut Graph,
         node: &Node,
-        scales: &[f32],
+        weights: &Weights,
         operands: &mut Slots,
         bias: usize,
     ) -> Result<(), InferError> {
-        let Some(b) = operands.get(bias).copied().flatten() else { return Ok(()) };
-        let Some(tensor) = f32_constant(graph, b).cloned() else { return Ok(()) };
-        let params = match scales {
-            [scale] => QuantParams::per_tensor(DType::I32, *scale, 0),
-            _ => QuantParams::per_channel_symmetric(DType::I32, 0, scales.to_vec()),
+        let (name, numbers) = match (operands.get(bias).copied().flatten(), &weights.shift) {
+            (None, None) => return Ok(()),
+            (None, Some(shift)) => {
+                let name = graph.value(node.output()).name.as_ref().map(|n| format!("{n}_bias")).unwrap_or_default();
+                (name, shift.iter().map(|x| -x).collect())
+            }
+            (Some(b), shift) => {
+                let Some(numbers) = f32_constant(graph, b).and_then(Tensor::to_f32s) else { return Ok(()) };
+                let shift = shift.iter().flatten().copied().chain(std::iter::repeat(0.0));
+                (quantized_name(graph, b), numbers.iter().zip(shift).map(|(b, shift)| b - shift).collect())
+            }
         };
-        operands[bias] = Some(constant(graph, node, b, &tensor, params, (i32::MIN, i32::MAX))?);
+        let numbers: Vec<f32> = numbers;
+        let params = match weights.scales.as_slice() {
+            [scale] => QuantParams::per_tensor(DType::I32, *scale, 0),
+            scales => QuantParams::per_channel_symmetric(DType::I32, 0, scales.to_vec()),
+        };
+        let tensor = Tensor::f32(&[numbers.len()], &numbers);
+        operands.resize(operands.len().max(bias + 1), None);
+        operands[bias] = Some(constant(graph, node, &name, &tensor, params, (i32::MIN, i32::MAX))?);
         Ok(())
     }
 }
+
+/// What the bias of a node has to know about its weights.
+struct Weights {
+    /// The scale of each output channel's sums, or the one of all.
+    scales: Vec<f32>,
+    /// What rounding them adds to each output channel on average.
+    shift: Option<Vec<f32>>,
+}
+
+/// The integers that weights may be: symmetric about zero.
+const WEIGHTS: (i32, i32) = (-127, 127);
 
 type Slots = smallvec::SmallVec<[Option<ValueId>; 4]>;
 
@@ -199,11 +240,26 @@ fn pair(
     Ok((q, d))
 }
 
+/// The name of a constant's quantized form.
+fn quantized_name(graph: &Graph, id: ValueId) -> String {
+    graph.value(id).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default()
+}
+
+/// What quantizing with these parameters to integers of this range adds to each number.
+fn rounding(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<f32> {
+    let entry = entries(tensor.shape(), params);
+    let added = |(i, x): (usize, f32)| {
+        let (scale, zero_point) = (params.scale[entry(i)], params.zero_point[entry(i)]);
+        (quantize(x, scale, zero_point, min, max) - zero_point) as f32 * scale - x
+    };
+    tensor.to_f32s().expect("an f32 constant").into_iter().enumerate().map(added).collect()
+}
+
 /// The dequantized form of a constant, quantized with these parameters to integers of this range.
 fn constant(
     graph: &mut Graph,
     node: &Node,
-    old: ValueId,
+    name: &str,
     tensor: &Tensor,
     params: QuantParams,
     (min, max): (i32, i32),
@@ -216,10 +272,9 @@ fn constant(
     };
     let integers = Data::Int(numbers.iter().enumerate().map(stored).collect());
     let integers = Tensor::from_array(params.storage, tensor.shape().clone(), &integers);
-    let name = graph.value(old).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default();
     let params = graph.add_qparams(params);
     let mut rewrite = Rewrite::new(graph, NAME);
-    let q = rewrite.constant(&name, integers, Some(params));
+    let q = rewrite.constant(name, integers, Some(params));
     let d = rewrite.node(graph, &[node.id], DequantizeLinear {}, &[Some(q)], Epilogue::none(), None)?;
     graph.apply(rewrite);
     Ok(d)

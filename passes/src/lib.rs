@@ -20,7 +20,7 @@ mod insert_qdq;
 mod lower_qdq;
 mod pass;
 
-pub use insert_qdq::{quantized_tensors, tensor_name};
+pub use insert_qdq::{channel_axes, quantized_tensors, tensor_name};
 pub use pass::{
     Outcome, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
     WeightScales,

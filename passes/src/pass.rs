@@ -65,6 +65,8 @@ pub struct PassOptions {
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
     pub activation_symmetry: Symmetry,
+    /// Whether biases take up what rounding the weights shifts, where the table has the means of channels.
+    pub bias_correction: bool,
     /// Names of the target's features, for passes whose result depends on what is cheap there.
     pub target_features: Vec<String>,
     /// The number of rewrites after which all passes stop: bisects a wrong result down to one rewrite.
@@ -72,7 +74,7 @@ pub struct PassOptions {
 }
 
 impl Default for PassOptions {
-    /// f32; once int8 is asked for: weights per channel, activations affine u8.
+    /// f32; once int8 is asked for: weights per channel, activations affine u8, biases corrected.
     fn default() -> Self {
         PassOptions {
             precision: Precision::F32,
@@ -80,6 +82,7 @@ impl Default for PassOptions {
             weight_scales: WeightScales::PerChannel,
             activation_storage: DType::U8,
             activation_symmetry: Symmetry::Affine,
+            bias_correction: true,
             target_features: Vec::new(),
             limit: None,
         }

@@ -9,7 +9,9 @@ fn table() -> CalibrationTable {
     calibrator.observe("/features/1/Conv:0", &[0.1, 6.25]).unwrap();
     calibrator.observe("data", &[-2.117_904, 2.64]).unwrap();
     calibrator.observe("a \"b\" \\ é #1", &[-1e-30, 3e38]).unwrap();
-    CalibrationTable::new("squeezenet 1.1.onnx", "d4bccbe6f0df", 128, &calibrator, Symmetry::Affine).unwrap()
+    let table =
+        CalibrationTable::new("squeezenet 1.1.onnx", "d4bccbe6f0df", 128, &calibrator, Symmetry::Affine).unwrap();
+    CalibrationTable { means: [("data".to_owned(), vec![0.5, -0.25, 0.0])].into(), ..table }
 }
 
 const TEXT: &str = r##"eightfold calibration table 1
@@ -22,6 +24,9 @@ samples 128
 tensor /features/1/Conv:0 0.0 6.25
 tensor "a \"b\" \\ é #1" -1e-30 3e38
 tensor data -2.117904 2.64
+
+# tensor  mean of each channel
+mean data 0.5 -0.25 0.0
 "##;
 
 #[test]
@@ -54,7 +59,7 @@ fn errors_name_the_line_and_what_was_expected() {
     assert_eq!(error("hash d4", "hash d4 e5"), "line 3: expected end of line, got `e5bccbe6f0df`");
     assert_eq!(
         error("hash", "hsah"),
-        "line 3: expected `model`, `hash`, `calibrator`, `samples` or `tensor`, got `hsah`"
+        "line 3: expected `model`, `hash`, `calibrator`, `samples`, `tensor` or `mean`, got `hsah`"
     );
     assert_eq!(error("hash d4bccbe6f0df", "samples 1"), "line 5: expected `samples` once, got it on line 3 too");
     assert_eq!(error(" 6.25", ""), "line 8: expected the range's upper end, got `end of line`");
@@ -66,6 +71,9 @@ fn errors_name_the_line_and_what_was_expected() {
         "line 8: tensor `/features/1/Conv:0`: expected min <= 0 <= max, got min 1.0 and max 6.25"
     );
     assert_eq!(error("#1\"", "#1"), r#"line 9: expected a closing quote, got `"a \"b\" \\ é #1 -1e-30 3e38`"#);
+    assert_eq!(error(" 0.5 -0.25 0.0", ""), "line 13: expected the mean of a channel, got `end of line`");
+    assert_eq!(error("-0.25", "-0,25"), "line 13: expected a finite number, got `-0,25`");
+    assert_eq!(error("0.0\n", "0.0\nmean data 1\n"), "line 14: expected `data` once, got it on line 13 too");
     assert!(error(r"\\ ", r"\q ").starts_with(r#"line 9: expected one of \" \\ \n \r \t \u{hex}, got "#));
     assert_eq!(
         error("tensor data", "tensor /features/1/Conv:0"),
@@ -96,9 +104,14 @@ proptest! {
             (any::<f32>(), any::<f32>()).prop_filter("finite", |(a, b)| a.is_finite() && b.is_finite()),
             0..20,
         ),
+        means in prop::collection::btree_map(
+            any::<String>(),
+            prop::collection::vec(any::<f32>().prop_filter("finite", |x| x.is_finite()).prop_map(|x| x + 0.0), 1..5),
+            0..5,
+        ),
     ) {
         let ranges = ranges.into_iter().map(|(name, (a, b))| (name, Range { min: -a.abs(), max: b.abs() })).collect();
-        let table = CalibrationTable { model: model.clone(), hash: model.clone(), calibrator: model, samples, ranges };
+        let table = CalibrationTable { model: model.clone(), hash: model.clone(), calibrator: model, samples, ranges, means };
         let text = table.to_string();
         prop_assert_eq!(text.parse(), Ok(table));
         prop_assert_eq!(text.parse::<CalibrationTable>().unwrap().to_string(), text.replace(" -0.0 ", " 0.0 "));

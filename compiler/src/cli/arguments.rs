@@ -173,6 +173,9 @@ pub(crate) struct SchemeArguments {
     /// The integer type of activations, and whether their zero point is fixed.
     #[arg(long, value_enum, default_value_t = Activations::AffineU8)]
     activations: Activations,
+    /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
+    #[arg(long)]
+    no_bias_correction: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -202,7 +205,8 @@ impl SchemeArguments {
             Activations::SymmetricU8 => (Symmetry::Symmetric, DType::U8),
             Activations::SymmetricI8 => (Symmetry::Symmetric, DType::I8),
         };
-        OptimizeOptions { weight_scales, activation_storage, activation_symmetry, ..options }
+        let bias_correction = !self.no_bias_correction;
+        OptimizeOptions { weight_scales, activation_storage, activation_symmetry, bias_correction, ..options }
     }
 }
 

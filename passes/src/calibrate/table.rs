@@ -10,10 +10,13 @@
 //! # tensor  min  max
 //! tensor data -2.117904 2.64
 //! tensor "odd \"name\"" 0.0 6.25
+//!
+//! # tensor  mean of each channel
+//! mean data 0.0372 0.12 -0.25
 //! ```
 //! One statement a line; `#` begins a comment. A word may be bare if it is ASCII without spaces, quotes, `#` and `\`;
 //! otherwise it stands in double quotes with `\"`, `\\`, `\n`, `\r`, `\t` and `\u{hex}`. Tensors are written in the order
-//! of their names, numbers in the shortest form that reads back as the same f32, so `parse(print(t)) == t`, and equal
+//! of their names, ranges before means, numbers in the shortest form that reads back as the same f32, so `parse(print(t)) == t`, and equal
 //! tables are equal files. Comments are not kept.
 
 use std::collections::BTreeMap;
@@ -41,10 +44,12 @@ pub struct CalibrationTable {
     pub samples: u64,
     /// The ranges, by tensor name.
     pub ranges: BTreeMap<String, Range>,
+    /// The mean of each channel, by tensor name, for the tensors whose consumers' biases are corrected.
+    pub means: BTreeMap<String, Vec<f32>>,
 }
 
 impl CalibrationTable {
-    /// The result of `calibrator` after `samples` samples of a model.
+    /// The result of `calibrator` after `samples` samples of a model, without means.
     ///
     /// # Errors
     /// Those of [`Calibrator::ranges`].
@@ -61,6 +66,7 @@ impl CalibrationTable {
             calibrator: calibrator.observer_name().to_owned(),
             samples,
             ranges: calibrator.ranges(symmetry)?,
+            means: BTreeMap::new(),
         })
     }
 }
@@ -75,6 +81,14 @@ impl fmt::Display for CalibrationTable {
         writeln!(f, "\n# tensor  min  max")?;
         for (name, Range { min, max }) in &self.ranges {
             writeln!(f, "tensor {} {min:?} {max:?}", Word(name))?;
+        }
+        if !self.means.is_empty() {
+            writeln!(f, "\n# tensor  mean of each channel")?;
+        }
+        for (name, means) in &self.means {
+            write!(f, "mean {}", Word(name))?;
+            means.iter().try_for_each(|mean| write!(f, " {mean:?}"))?;
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -169,23 +183,30 @@ impl FromStr for CalibrationTable {
         let mut lines = (1..).zip(text.lines()).filter_map(|(line, text)| Line::new(line, text).transpose());
         lines.next().ok_or(TableError::Missing { keyword: TITLE })??.title()?;
         let mut header: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
-        let mut ranges = BTreeMap::new();
-        let mut tensor_lines: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut ranges, mut means) = (BTreeMap::new(), BTreeMap::new());
+        let mut tensor_lines: BTreeMap<(&str, String), usize> = BTreeMap::new();
         for line in lines {
             let mut line = line?;
             let keyword = line.keyword()?;
-            let name = line.word(if keyword == "tensor" { "a tensor name" } else { "a value" })?;
+            let of_tensor = matches!(keyword, "tensor" | "mean");
+            let name = line.word(if of_tensor { "a tensor name" } else { "a value" })?;
             let number = line.number;
+            if of_tensor && let Some(first) = tensor_lines.insert((keyword, name.clone()), number) {
+                return Err(TableError::Duplicate { line: number, first, what: name });
+            }
             if keyword == "tensor" {
                 let (min, max) = (line.float("the range's lower end")?, line.float("the range's upper end")?);
                 line.end()?;
                 if !(min <= 0.0 && max >= 0.0) {
                     return Err(TableError::Range { line: number, tensor: name, min, max });
                 }
-                if let Some(first) = tensor_lines.insert(name.clone(), number) {
-                    return Err(TableError::Duplicate { line: number, first, what: name });
-                }
                 ranges.insert(name, Range { min, max });
+            } else if keyword == "mean" {
+                let mut channels = vec![line.float("the mean of a channel")?];
+                while line.words.len() > 0 {
+                    channels.push(line.float("the mean of a channel")?);
+                }
+                means.insert(name, channels);
             } else {
                 line.end()?;
                 if let Some((first, _)) = header.insert(keyword, (number, name)) {
@@ -201,7 +222,7 @@ impl FromStr for CalibrationTable {
             expected: "the number of samples",
             got: samples.clone(),
         })?;
-        Ok(CalibrationTable { model, hash, calibrator, samples, ranges })
+        Ok(CalibrationTable { model, hash, calibrator, samples, ranges, means })
     }
 }
 
@@ -258,9 +279,10 @@ impl Line {
     }
 
     fn keyword(&mut self) -> Result<&'static str, TableError> {
-        let expected = "`model`, `hash`, `calibrator`, `samples` or `tensor`";
+        let expected = "`model`, `hash`, `calibrator`, `samples`, `tensor` or `mean`";
         let got = self.word(expected)?;
-        let keyword = ["model", "hash", "calibrator", "samples", "tensor"].into_iter().find(|&keyword| keyword == got);
+        let keyword =
+            ["model", "hash", "calibrator", "samples", "tensor", "mean"].into_iter().find(|&keyword| keyword == got);
         keyword.ok_or_else(|| self.syntax(expected, got))
     }
 

@@ -56,7 +56,7 @@ fn calibrated(graph: &Graph) -> CalibrationTable {
         }
     }
     let (model, calibrator) = (graph.name.clone(), "minmax".to_owned());
-    CalibrationTable { model, hash: String::new(), calibrator, samples: 4, ranges }
+    CalibrationTable { model, hash: String::new(), calibrator, samples: 4, ranges, means: BTreeMap::new() }
 }
 
 fn int8(graph: &Graph) -> PassOptions {

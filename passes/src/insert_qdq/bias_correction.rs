@@ -1,0 +1,114 @@
+//! Bias correction: takes from the bias what rounding the weights adds to each output channel on average.
+//!
+//! A rounded weight is off by the same amount for every input. Inputs whose mean is not zero (all that follow a ReLU)
+//! so shift their output channel by a constant, `sum((w_rounded - w) * mean(x))`, which the bias can take up at no cost
+//! at run time. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2;
+//! the means here are measured, see [`ChannelMeans`](crate::calibrate::ChannelMeans).
+//!
+//! Not here: what rounding or clipping the activations shifts, and the zeros of the padding, which count as inputs of
+//! mean value.
+
+use std::collections::BTreeMap;
+
+use eightfold_ir::{Graph, Node, NodeId, QuantRule, Shape, ValueId};
+
+use super::tensor_name;
+use crate::calibrate::CalibrationTable;
+use crate::channel::f32_constant;
+
+/// The axis of the input channels in an operand of this rank, for an operator whose weights have their output channels
+/// on `weight_axis`: as [`output_axis`](crate::channel::output_axis), for the operand.
+fn input_axis(weight_axis: usize, rank: usize) -> usize {
+    if weight_axis == 0 { 1 } else { rank.saturating_sub(1) }
+}
+
+/// The operand whose channels' means correct a node's bias, with the axis of its channels, if the node's weights are
+/// floats that are yet to be rounded.
+fn corrected_by(graph: &Graph, node: &Node) -> Option<(ValueId, usize)> {
+    let QuantRule::Affine { weight, axis, .. } = node.op.quant_rule() else { return None };
+    f32_constant(graph, node.operand(weight)?)?;
+    let x = node.operand(0)?;
+    let channels = input_axis(axis, graph.ty(x).shape.rank());
+    (channels < graph.ty(x).shape.rank()).then_some((x, channels))
+}
+
+/// The tensors whose means correct biases, and the axis of the channels of each.
+///
+/// Those to observe beside [`quantized_tensors`](super::quantized_tensors), on the same graph. A tensor has one list of
+/// means: where a convolution and a matrix product read the same one, the first node decides.
+#[must_use]
+pub fn channel_axes(graph: &Graph) -> BTreeMap<ValueId, usize> {
+    let mut axes = BTreeMap::new();
+    for id in graph.topo() {
+        if let Some((x, axis)) = corrected_by(graph, graph.node(id)) {
+            axes.entry(x).or_insert(axis);
+        }
+    }
+    axes
+}
+
+/// The means of the input channels of each node whose bias the table corrects.
+pub(super) fn means(graph: &Graph, table: &CalibrationTable) -> BTreeMap<NodeId, Vec<f32>> {
+    let axes = channel_axes(graph);
+    let means = |id: NodeId| {
+        let (x, axis) = corrected_by(graph, graph.node(id)).filter(|(x, axis)| axes.get(x) == Some(axis))?;
+        let means = table.means.get(&tensor_name(graph, x))?;
+        (means.len() == graph.ty(x).shape[axis]).then(|| (id, means.clone()))
+    };
+    graph.topo().into_iter().filter_map(means).collect()
+}
+
+/// What rounding adds to each output channel on average.
+///
+/// `rounding` is what was added to each weight of `shape`, whose output channels lie on `weight_axis`; `means` is the
+/// mean of each input channel. `None` if they do not fit each other.
+pub(super) fn shift(rounding: &[f32], shape: &Shape, weight_axis: usize, means: &[f32]) -> Option<Vec<f32>> {
+    let outputs = *shape.get(weight_axis)?;
+    let mut shift = vec![0.0_f64; outputs];
+    if weight_axis == 0 {
+        // Output, input within its group, window.
+        let inputs = *shape.get(1)?;
+        let window: usize = shape[2..].iter().product();
+        if inputs == 0 || means.len() % inputs != 0 || outputs % (means.len() / inputs) != 0 {
+            return None;
+        }
+        let outputs_of_group = outputs / (means.len() / inputs);
+        for (row, added) in rounding.chunks_exact(window).enumerate() {
+            let (output, input) = (row / inputs, row % inputs);
+            let mean = means[output / outputs_of_group * inputs + input];
+            shift[output] += added.iter().map(|x| f64::from(*x)).sum::<f64>() * f64::from(mean);
+        }
+    } else {
+        if rounding.len() != means.len() * outputs {
+            return None;
+        }
+        for (added, mean) in rounding.chunks_exact(outputs).zip(means) {
+            for (sum, added) in shift.iter_mut().zip(added) {
+                *sum += f64::from(*added) * f64::from(*mean);
+            }
+        }
+    }
+    Some(shift.into_iter().map(|x| x as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_convolution_sums_its_window_and_its_group() {
+        // Two groups of one input and two outputs each, windows of 1 x 2.
+        let shape: Shape = [4, 1, 1, 2].into_iter().collect();
+        let rounding = [0.5, 0.25, 0.0, -1.0, 1.0, 1.0, 0.0, 0.125];
+        assert_eq!(shift(&rounding, &shape, 0, &[2.0, 4.0]), Some(vec![1.5, -2.0, 8.0, 0.5]));
+        assert_eq!(shift(&rounding, &shape, 0, &[1.0, 2.0, 3.0]), None);
+    }
+
+    #[test]
+    fn a_matrix_product_sums_its_rows() {
+        let shape: Shape = [2, 3].into_iter().collect();
+        let rounding = [1.0, 0.5, 0.0, 0.25, 0.0, -1.0];
+        assert_eq!(shift(&rounding, &shape, 1, &[2.0, 4.0]), Some(vec![3.0, 1.0, -4.0]));
+        assert_eq!(shift(&rounding, &shape, 1, &[2.0]), None);
+    }
+}
