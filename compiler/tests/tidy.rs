@@ -277,7 +277,7 @@ fn rows_have_their_files_and_tests() {
     none("an observer has a test", OBSERVERS.iter().filter(|o| !text.contains(o.name)).map(|o| o.name.to_owned()));
     let untested = KERNELS.iter().map(|family| format!("codegen/src/kernel/{}", family.name)).filter(|stem| {
         let own = fs::read_to_string(root().join(format!("{stem}.rs"))).unwrap_or_default();
-        !own.is_empty() && !own.contains("#[cfg(test)]") && !exists(&format!("{stem}/tests.rs"))
+        !own.contains("#[cfg(test)]") && !exists(&format!("{stem}/tests.rs"))
     });
     none("a family of kernels has tests", untested);
 }

@@ -14,8 +14,8 @@ use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 /// nodes that each double their operand do not fill the memory.
 const ROOM: usize = 64 << 20;
 const ROOM_PER_BYTE: usize = 8;
-/// Multiply-accumulates that a run may spend: some seconds.
-const MOST_MACS: u64 = 1 << 32;
+/// Elements that a run may read: some seconds.
+const MOST_READS: u64 = 1 << 32;
 
 /// Bytes up to which a result may be larger than its operands together.
 const GROWTH_LIMIT: usize = 64 << 10;
@@ -34,7 +34,7 @@ impl Pass for FoldConstants {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let constants: usize = graph.values().filter_map(|(id, _)| graph.constant(id)).map(|t| t.bytes().len()).sum();
-        let mut budget = Budget { bytes: ROOM + constants.saturating_mul(ROOM_PER_BYTE), macs: MOST_MACS };
+        let mut budget = Budget { bytes: ROOM + constants.saturating_mul(ROOM_PER_BYTE), reads: MOST_READS };
         for id in graph.topo() {
             let Some(node) = graph.get(id) else { continue };
             if !is_constant(graph, node) || grows(graph, node) || holds_weights(graph, node, cx.options.precision) {
@@ -61,29 +61,25 @@ impl Pass for FoldConstants {
 /// What a run may still compute.
 struct Budget {
     bytes: usize,
-    macs: u64,
+    reads: u64,
 }
 
 impl Budget {
     /// Whether the node is within it, which is counted.
     fn spend(&mut self, graph: &Graph, node: &Node) -> bool {
         let bytes: usize = node.outputs.iter().map(|id| graph.ty(*id).byte_size()).fold(0, usize::saturating_add);
-        let left = (self.bytes.checked_sub(bytes), self.macs.checked_sub(work(graph, node)));
-        let (Some(bytes), Some(macs)) = left else { return false };
-        *self = Budget { bytes, macs };
+        let left = (self.bytes.checked_sub(bytes), self.reads.checked_sub(work(graph, node)));
+        let (Some(bytes), Some(reads)) = left else { return false };
+        *self = Budget { bytes, reads };
         true
     }
 }
 
-/// Multiply-accumulates, and elements under the window of a pool.
+/// What the node costs to evaluate, in elements read.
 fn work(graph: &Graph, node: &Node) -> u64 {
-    let output = &graph.ty(node.output()).shape;
-    if let Op::Pool(pool) = &node.op {
-        return (output.elements() as u64).saturating_mul(pool.kernel.iter().map(|n| *n as u64).product());
-    }
     let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
     let operands: Vec<_> = node.operands.iter().map(|o| o.map(operand)).collect();
-    node.op.macs(&operands, output)
+    node.op.reads(&operands, &graph.ty(node.output()).shape)
 }
 
 /// The node's outputs as constants.

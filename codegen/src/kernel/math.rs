@@ -54,9 +54,9 @@ pub(crate) trait Arithmetic {
     /// The bits of `a`.
     fn bits(&self, a: Self::F) -> Self::I;
     /// The number of these bits.
-    fn from_bits(&self, a: Self::I) -> Self::F;
+    fn of_bits(&self, a: Self::I) -> Self::F;
     /// The number nearest to the integer.
-    fn from_int(&self, a: Self::I) -> Self::F;
+    fn of_int(&self, a: Self::I) -> Self::F;
     /// `a + b`, wrapping.
     fn add_int(&self, a: Self::I, b: Self::I) -> Self::I;
     /// `a - b`, wrapping.
@@ -78,17 +78,17 @@ pub(crate) trait Arithmetic {
 
     /// `-a`
     fn neg(&self, a: Self::F) -> Self::F {
-        self.from_bits(self.xor(self.bits(a), self.int(i32::MIN)))
+        self.of_bits(self.xor(self.bits(a), self.int(i32::MIN)))
     }
 
     /// `|a|`
     fn abs(&self, a: Self::F) -> Self::F {
-        self.from_bits(self.and(self.bits(a), self.int(i32::MAX)))
+        self.of_bits(self.and(self.bits(a), self.int(i32::MAX)))
     }
 
     /// The magnitude of `a`, which is not negative, with the sign of `sign`.
     fn with_sign(&self, a: Self::F, sign: Self::F) -> Self::F {
-        self.from_bits(self.xor(self.bits(a), self.and(self.bits(sign), self.int(i32::MIN))))
+        self.of_bits(self.xor(self.bits(a), self.and(self.bits(sign), self.int(i32::MIN))))
     }
 
     /// The lesser of `a` and `high`; NaN stays NaN.
@@ -128,7 +128,7 @@ const LOG1P: [f32; 9] = [
 
 /// `erf(x) / x - 1` in `x^2` for |x| <= 0.92, 2^-30.
 const ERF: [f32; 7] =
-    [0.128_379_17, -0.376_126_3, 0.112_836_257, -0.026_855_73, 0.005_192_393, -0.000_804_953_04, 0.000_079_951_76];
+    [0.128_379_17, -0.376_126_3, 0.112_836_26, -0.026_855_73, 0.005_192_393, -0.000_804_953_04, 0.000_079_951_76];
 
 /// `-log(1 - erf(x))` for x from 0.92 to 4, 2^-33 of erf.
 const ERFC: [f32; 8] = [
@@ -138,7 +138,7 @@ const ERFC: [f32; 8] = [
     0.108_280_08,
     -0.025_119_439,
     0.004_171_09,
-    -0.000_434_477_99,
+    -0.000_434_478,
     0.000_021_097_927,
 ];
 
@@ -158,7 +158,7 @@ fn expm1_reduced<A: Arithmetic>(a: &A, r: A::F) -> A::F {
 
 /// `2^n` for n from -126 to 127.
 fn power_of_two<A: Arithmetic>(a: &A, n: A::I) -> A::F {
-    a.from_bits(a.shift_left(a.add_int(n, a.int(127)), 23))
+    a.of_bits(a.shift_left(a.add_int(n, a.int(127)), 23))
 }
 
 /// `x 2^n` for n from -252 to 254, in two steps, so that it over- and underflows where the result does.
@@ -198,8 +198,8 @@ fn decomposed<A: Arithmetic>(a: &A, x: A::F) -> (A::F, A::F) {
     let x = a.select(tiny, a.mul(x, a.float(8_388_608.0)), x);
     let root = a.int(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
     let e = a.shift_right(a.sub_int(a.bits(x), root), 23);
-    let m = a.from_bits(a.sub_int(a.bits(x), a.shift_left(e, 23)));
-    (a.add(a.from_int(e), a.select(tiny, a.float(-23.0), a.float(0.0))), m)
+    let m = a.of_bits(a.sub_int(a.bits(x), a.shift_left(e, 23)));
+    (a.add(a.of_int(e), a.select(tiny, a.float(-23.0), a.float(0.0))), m)
 }
 
 /// The natural logarithm, within 2 ulp.

@@ -239,6 +239,12 @@ pub trait OpDef {
     fn macs(&self, _operands: Operands<'_>, _output: &Shape) -> u64 {
         0
     }
+
+    /// What one evaluation costs beyond writing its outputs, in elements read: multiply-accumulates, or the elements
+    /// under all windows.
+    fn reads(&self, operands: Operands<'_>, output: &Shape) -> u64 {
+        self.macs(operands, output)
+    }
 }
 
 /// An attribute list that does not fit an operator.
@@ -410,6 +416,13 @@ macro_rules! ops {
             pub fn macs(&self, list: &[Option<InferOperand<'_>>], output: &Shape) -> u64 {
                 let operands = Operands { op: self.name(), list };
                 match self { $(Op::$name(op) => op.macs(operands, output),)* }
+            }
+
+            /// See [`OpDef::reads`].
+            #[must_use]
+            pub fn reads(&self, list: &[Option<InferOperand<'_>>], output: &Shape) -> u64 {
+                let operands = Operands { op: self.name(), list };
+                match self { $(Op::$name(op) => op.reads(operands, output),)* }
             }
         }
 

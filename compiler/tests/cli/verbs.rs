@@ -94,8 +94,8 @@ fn calibrate_writes_a_table_for_each_calibrator() {
         let report = sandbox.json(&arguments);
         assert_eq!((&report["calibrator"], &report["samples"]), (&calibrator.into(), &128.into()));
         let table = fs::read_to_string(sandbox.path("table")).unwrap();
-        let head = format!("eightfold calibration table 1\nmodel digits\nhash ");
-        assert!(table.starts_with(&head) && table.contains(&format!("\ncalibrator {calibrator}\n")), "{table}");
+        let head = "eightfold calibration table 1\nmodel digits\nhash ";
+        assert!(table.starts_with(head) && table.contains(&format!("\ncalibrator {calibrator}\n")), "{table}");
         assert_eq!(table.lines().filter(|line| line.starts_with("tensor ")).count() as u64, report["tensors"]);
         assert!(table.contains("\ntensor image 0.0 "), "{table}");
     }

@@ -6,7 +6,7 @@ use super::{Arithmetic, ROUNDER};
 const HALF_PI: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
 
 /// `(sin(r) - r) / r^3` in `r^2` for |r| <= pi/4, 2^-32.
-const SIN: [f32; 4] = [-0.166_666_67, 0.008_333_379_4, -0.000_198_530_05, 0.000_002_831_241_3];
+const SIN: [f32; 4] = [-0.166_666_67, 0.008_333_379, -0.000_198_530_05, 0.000_002_831_241_3];
 
 /// `(cos(r) - 1 + r^2/2) / r^4` in `r^2` for |r| <= pi/4, 2^-33.
 const COS: [f32; 3] = [0.041_666_646, -0.001_388_730_1, 0.000_024_430_668];
@@ -31,9 +31,9 @@ fn by_quadrant<A: Arithmetic>(a: &A, x: A::F, quarters: i32) -> A::F {
     let tail = a.fma(square, a.polynomial(square, &COS), a.float(-0.5));
     let cosine = a.fma(square, tail, a.float(1.0));
     let quadrant = a.add_int(a.bits(t), a.int(quarters));
-    let odd = a.equal(a.from_int(a.and(quadrant, a.int(1))), a.float(1.0));
+    let odd = a.equal(a.of_int(a.and(quadrant, a.int(1))), a.float(1.0));
     let magnitude = a.select(odd, cosine, sine);
     let sign = a.shift_left(a.and(quadrant, a.int(2)), 30);
-    let y = a.from_bits(a.xor(a.bits(magnitude), sign));
+    let y = a.of_bits(a.xor(a.bits(magnitude), sign));
     a.at_most(a.at_least(y, -1.0), 1.0)
 }

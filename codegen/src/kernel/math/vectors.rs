@@ -66,11 +66,11 @@ impl<'ctx> Arithmetic for Vectors<'_, '_, 'ctx> {
         self.emitter.bits_as(a, Kind::I32)
     }
 
-    fn from_bits(&self, a: Vector<'ctx>) -> Vector<'ctx> {
+    fn of_bits(&self, a: Vector<'ctx>) -> Vector<'ctx> {
         self.emitter.bits_as(a, Kind::F32)
     }
 
-    fn from_int(&self, a: Vector<'ctx>) -> Vector<'ctx> {
+    fn of_int(&self, a: Vector<'ctx>) -> Vector<'ctx> {
         self.emitter.to_float(a, Kind::F32, true)
     }
 

@@ -148,6 +148,10 @@ impl OpDef for Pool {
         if self.kind == PoolKind::Max { QuantRule::SameScale } else { QuantRule::AnyScale }
     }
 
+    fn reads(&self, _operands: Operands<'_>, output: &Shape) -> u64 {
+        self.kernel.iter().fold(output.elements() as u64, |reads, extent| reads.saturating_mul(*extent as u64))
+    }
+
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let x = operands[0].expect("inferred");
         let xs = &x.array.shape;
