@@ -11,7 +11,7 @@ at a time (0: the arrays as they are, in one run), and the outputs are joined al
 first batch; without --inputs it draws seeded random inputs, symbolic dimensions being 1.
 
 --tensor keeps values inside the graph as outputs besides, for comparison layer by layer, and turns off the
-optimisations that would change them.
+optimisations that would change them, unless --optimization says otherwise.
 --bench prints JSON: {"latency_ms": {"median", "min", "p99"}, "runs", "threads", "runtime"}.
 """
 
@@ -167,7 +167,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tensor", action="append")
     parser.add_argument("--all-tensors", action="store_true")
-    parser.add_argument("--optimization", choices=OPTIMIZATIONS, default="all")
+    parser.add_argument("--optimization", choices=OPTIMIZATIONS)
     parser.add_argument("--bench", type=float, metavar="SECONDS")
     parser.add_argument("--quantize", choices=["static"])
     parser.add_argument("--calibration", type=pathlib.Path)
@@ -182,9 +182,9 @@ def main():
 
     if args.tensor or args.all_tensors:
         model = with_tensors(args.model, None if args.all_tensors else args.tensor)
-        model_session = session(model, "none", args.threads)
+        model_session = session(model, args.optimization or "none", args.threads)
     else:
-        model_session = session(str(args.model), args.optimization, args.threads)
+        model_session = session(str(args.model), args.optimization or "all", args.threads)
 
     if args.bench is not None:
         inputs = load_inputs(args.inputs, model_session) if args.inputs else random_inputs(model_session)

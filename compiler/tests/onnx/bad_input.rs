@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use eightfold::Executable;
 use eightfold::onnx::{self, ErrorKind, ImportOptions};
-use eightfold_ir::eval;
+use eightfold_ir::{Tensor, eval};
 
 use crate::outside::{distance, named, onnxruntime, random_inputs, shared};
 
@@ -63,6 +64,15 @@ const SHARED: &[(&str, &[(&str, usize)], Outcome)] = &[
 fn options(dims: &[(&str, usize)]) -> ImportOptions {
     ImportOptions { dims: dims.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect() }
 }
+/// That the model compiles in f32 and computes the same.
+fn compiled(path: &Path, dims: &[(&str, usize)], data: &[Tensor], expected: &[Tensor]) -> Result<(), String> {
+    let text = |error: eightfold::Error| format!("compiled: {error:?}");
+    let model = eightfold::load(path, &options(dims)).map_err(text)?;
+    let got = Executable::compile(&model, &mut ()).and_then(|mut executable| executable.run(data)).map_err(text)?;
+    let far = got.iter().zip(expected).map(|(got, expected)| distance(got, expected)).fold(0.0, f64::max);
+    if far <= 1e-4 { Ok(()) } else { Err(format!("compiled: {far:e} off")) }
+}
+
 fn judge(name: &str, path: &Path, dims: &[(&str, usize)], outcome: &Outcome) -> Result<(), String> {
     let imported = match (onnx::load(path, &options(dims)), outcome) {
         (Err(error), Refused(kind, says)) if error.kind() == *kind && error.to_string().contains(says) => return Ok(()),
@@ -84,7 +94,7 @@ fn judge(name: &str, path: &Path, dims: &[(&str, usize)], outcome: &Outcome) -> 
             return Err(format!("{name}: output {} is {far:e} off", output.name));
         }
     }
-    Ok(())
+    compiled(path, dims, &data, &ours).map_err(|reason| format!("{name}: {reason}"))
 }
 
 #[test]

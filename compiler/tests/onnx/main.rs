@@ -9,3 +9,4 @@ mod import;
 mod making;
 mod oracle;
 mod outside;
+mod quantized;

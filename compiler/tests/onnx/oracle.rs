@@ -1,7 +1,7 @@
 //! Float outputs of whole models against tract, which shares nothing with us but the reading of the file.
 //!
-//! The graph as the passes leave it, by the reference evaluator, must come within 1e-4 of the greatest number of each
-//! output. The small models run always; all others by
+//! Both the graph as the passes leave it, by the reference evaluator, and the compiled model must come within 1e-4 of
+//! the greatest number of each output. The small models run always; all others by
 //! `cargo xtask test -p eightfold-compiler --test onnx -- --ignored`.
 
 use std::path::Path;
@@ -57,22 +57,11 @@ fn expected(path: &Path, model: &Model, data: &[Tensor]) -> Option<Vec<Tensor>> 
     theirs.map(|theirs| outputs.map(|output| theirs[&*output.name].clone()).collect())
 }
 
-/// Whether the two stages are to be compared.
-#[derive(Clone, Copy)]
-struct Stages {
-    evaluated: bool,
-    compiled: bool,
-}
-
-const BOTH: Stages = Stages { evaluated: true, compiled: false };
-/// The evaluator takes its time for a network of some GMAC.
-const LARGE: Stages = Stages { evaluated: true, compiled: false };
-
 /// Checks one model; its float inputs are normal numbers times `scale`.
 ///
 /// A model that wants pixels of 0..255 has little to say about numbers of 1, and errors of that little are large: there
 /// tract and ONNX Runtime are further from each other than the bound.
-fn agrees(path: &Path, scale: f32, stages: Stages) {
+fn agrees(path: &Path, scale: f32) {
     let place = path.display();
     let model = eightfold::load(path, &ImportOptions::default()).unwrap_or_else(|error| panic!("{place}: {error}"));
     let scaled = |tensor: Tensor| match tensor.to_f32s() {
@@ -92,25 +81,21 @@ fn agrees(path: &Path, scale: f32, stages: Stages) {
         ..OptimizeOptions::new(driver::target("native").expect("this machine runs a target"))
     };
     let optimized = eightfold::optimize(&model, None, &options, &mut ()).unwrap_or_else(|e| panic!("{place}: {e}"));
-    if stages.evaluated {
-        check("evaluated", &eval(&optimized.graph, &data).expect("the graph evaluates"));
-    }
-    if stages.compiled {
-        let mut executable = Executable::compile(&model, &mut ()).unwrap_or_else(|error| panic!("{place}: {error:?}"));
-        check("compiled", &executable.run(&data).expect("the artifact runs"));
-    }
+    check("evaluated", &eval(&optimized.graph, &data).expect("the graph evaluates"));
+    let mut executable = Executable::compile(&model, &mut ()).unwrap_or_else(|error| panic!("{place}: {error:?}"));
+    check("compiled", &executable.run(&data).expect("the artifact runs"));
 }
 
 #[test]
 fn the_digits_model_agrees_with_tract() {
-    agrees(&digits(), 1.0, BOTH);
+    agrees(&digits(), 1.0);
 }
 
 /// Checks models of the shared folder, each with the scale of its inputs.
 fn models(list: &[(&str, f32)]) {
     for (name, scale) in list {
         if let Some(path) = shared(&format!("models/{name}.onnx")) {
-            agrees(&path, *scale, BOTH);
+            agrees(&path, *scale);
         }
     }
 }
@@ -144,7 +129,7 @@ fn large_models_agree_with_tract() {
 #[ignore = "takes minutes"]
 fn networks_agree_with_tract() {
     let small = ["efficientnet_b0", "mobilenet_v2", "mobilenet_v3_large", "shufflenet_v2_x1_0", "squeezenet1_1"];
-    small.iter().filter_map(|name| zoo(name)).for_each(|path| agrees(&path, 1.0, BOTH));
+    small.iter().filter_map(|name| zoo(name)).for_each(|path| agrees(&path, 1.0));
     let large = ["densenet121", "inception_v3", "resnet18", "resnet18_bn_dynbatch", "resnet50"];
-    large.iter().filter_map(|name| zoo(name)).for_each(|path| agrees(&path, 1.0, LARGE));
+    large.iter().filter_map(|name| zoo(name)).for_each(|path| agrees(&path, 1.0));
 }
