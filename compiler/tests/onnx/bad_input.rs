@@ -21,8 +21,11 @@ enum Outcome {
 use ErrorKind::{Broken, Unsupported, Usage};
 use Outcome::{Agrees, Refused, Runs};
 
+/// Numbers for open dimensions.
+type Dims = &'static [(&'static str, usize)];
+
 /// The shared bad models, with the dimensions bound.
-const SHARED: &[(&str, &[(&str, usize)], Outcome)] = &[
+const SHARED: &[(&str, Dims, Outcome)] = &[
     ("bad_names", &[], Refused(Broken, "the model's ir_version is 0, expected 3 or newer")),
     (
         "bert_toy_not_topologically_sorted",

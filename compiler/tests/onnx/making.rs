@@ -51,7 +51,6 @@ pub(crate) fn node(op_type: &str, inputs: &str, outputs: &str) -> NodeProto {
 /// The value of an attribute.
 pub(crate) enum Value<'a> {
     Int(i64),
-    Float(f32),
     Ints(&'a [i64]),
     Text(&'a str),
     Body(GraphProto),
@@ -64,10 +63,6 @@ pub(crate) fn with(mut node: NodeProto, name: &str, value: Value<'_>) -> NodePro
         Value::Int(x) => {
             attribute.i = x;
             AttributeType::Int
-        }
-        Value::Float(x) => {
-            attribute.f = x;
-            AttributeType::Float
         }
         Value::Ints(x) => {
             attribute.ints = x.to_vec();
