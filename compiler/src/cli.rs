@@ -1,6 +1,6 @@
 //! The command line: one file a verb below `cli/`, each with its arguments, what it prints, and nothing else.
 //!
-//! Invariant: what a verb is asked for goes to standard output, as text or with `--format json` as one JSON object;
+//! Invariant: what a verb is asked for goes to standard output, as text or with `--format json` as one JSON value;
 //! everything else (progress, remarks, dumps, errors) goes to standard error.
 
 mod arguments;

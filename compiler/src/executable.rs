@@ -47,13 +47,12 @@ impl Executable {
         Ok(Executable { code: Code::Loaded { session, buffers }, variant })
     }
 
-    /// A model, compiled in f32 for this machine.
+    /// A model, compiled for this machine: in f32, or in the integers that it asks for itself.
     ///
     /// # Errors
     /// The model cannot be compiled.
     pub fn compile(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
-        let options =
-            OptimizeOptions { precision: PrecisionRequest::F32, ..OptimizeOptions::new(driver::target("native")?) };
+        let options = OptimizeOptions::new(driver::target("native")?);
         Executable::of(&driver::optimize(model, None, &options, progress)?)
     }
 

@@ -54,7 +54,7 @@ impl ImportArguments {
         Ok(model)
     }
 
-    /// The model in `path`, ready to run: an artifact as it is; any other compiled in f32, or not compiled at all.
+    /// The model in `path`, ready to run: an artifact as it is; any other compiled as it is, or not compiled at all.
     pub(crate) fn executable(
         &self,
         path: &Path,

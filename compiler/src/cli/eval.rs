@@ -21,7 +21,7 @@ Example:
   eightfold eval model.so --data test.npz --metric top1,top5
   eightfold eval model.onnx --data images/ --preprocess resize=256,crop=224,scale=1/255 --samples 128..500")]
 pub(crate) struct Arguments {
-    /// A compiled model (.so), or a model, which is compiled in f32 first.
+    /// A compiled model (.so), or a model, which is compiled first as it is: in f32 if it is not quantized.
     model: PathBuf,
     #[command(flatten)]
     data: DataArguments,

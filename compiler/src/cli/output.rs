@@ -1,4 +1,4 @@
-//! What a verb prints: text for people, or one JSON object.
+//! What a verb prints: text for people, or one JSON value.
 
 use std::io::{self, Write as _};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 pub(crate) enum Format {
     /// Text, for people.
     Human,
-    /// One JSON object; fields are added, never renamed.
+    /// One JSON value; fields are added, never renamed.
     Json,
 }
 

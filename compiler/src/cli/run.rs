@@ -20,7 +20,7 @@ Example:
   eightfold run model.so --input image=image.npy -o out.npz
   eightfold run model.onnx --reference --input inputs.npz -o out.npz")]
 pub(crate) struct Arguments {
-    /// A compiled model (.so), or a model, which is compiled in f32 first.
+    /// A compiled model (.so), or a model, which is compiled first as it is: in f32 if it is not quantized.
     model: PathBuf,
     /// A tensor for an input: NAME=FILE.npy, or FILE.npz with an array for each name.
     #[arg(long = "input", value_name = "NAME=FILE")]
