@@ -1,29 +1,72 @@
 //! `bench`: what is measured of this code on this machine, one benchmark a name; the figures go to standard output.
 
-use crate::process::{self, Failure};
-use crate::{setup, workspace};
+use std::process::Command;
 
-/// A benchmark: its name, and the example that is it.
-const BENCHMARKS: &[(&str, &str)] = &[("gemm", "gemm_rates")];
+use crate::process::{self, Failure};
+use crate::{python, setup, workspace, zoo};
+
+/// A benchmark.
+struct Benchmark {
+    name: &'static str,
+    program: Program,
+}
+
+/// What measures.
+enum Program {
+    /// An example of a package. It measures code that the compiler makes, so how the compiler itself is built does not
+    /// matter.
+    Example { package: &'static str, name: &'static str },
+    /// `benches/models.py`: the released compiler against ONNX Runtime, on the shared models and the benchmark networks.
+    Models,
+}
+
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "calls", program: Program::Example { package: "eightfold-compiler", name: "call_times" } },
+    Benchmark { name: "gemm", program: Program::Example { package: "eightfold-codegen", name: "gemm_rates" } },
+    Benchmark { name: "models", program: Program::Models },
+];
 
 /// The task: the name of a benchmark, then its own arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let cargo_arguments = cargo_arguments(arguments)?;
+    let (benchmark, rest) = benchmark(arguments)?;
     let llvm = setup::ensure()?;
-    process::run(workspace::cargo(&llvm).args(cargo_arguments))
+    match benchmark.program {
+        Program::Example { package, name } => {
+            let command = ["run", "--quiet", "--package", package, "--example", name, "--"];
+            process::run(workspace::cargo(&llvm).args(command).args(rest))
+        }
+        Program::Models => {
+            let python = match python::ensure() {
+                Ok(python) => python,
+                Err(failure) => {
+                    eprintln!("bench: SKIPPED, as ONNX Runtime is what models are compared with: {failure}");
+                    return Ok(());
+                }
+            };
+            if let Err(failure) = zoo::build(&[]) {
+                eprintln!("bench: the networks of the zoo are SKIPPED: {failure}");
+            }
+            process::run(workspace::cargo(&llvm).args(["build", "--release", "--package", "eightfold-compiler"]))?;
+            let mut models = Command::new(python);
+            models.arg(workspace::root().join("benches/models.py"));
+            models.arg("--eightfold").arg(workspace::target().join("release/eightfold"));
+            models.arg("--models").arg(workspace::shared().join("models"));
+            models.arg("--networks").arg(zoo::folder());
+            process::run(models.args(rest))
+        }
+    }
 }
 
-/// What is measured is code that the compiler makes, so how the compiler itself is built does not matter.
-fn cargo_arguments(arguments: &[String]) -> Result<Vec<String>, Failure> {
-    let names = || BENCHMARKS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+/// The benchmark that the first argument names, and the others.
+fn benchmark(arguments: &[String]) -> Result<(&'static Benchmark, &[String]), Failure> {
+    let names = || BENCHMARKS.iter().map(|benchmark| benchmark.name).collect::<Vec<_>>().join(", ");
     let Some((name, rest)) = arguments.split_first() else {
         return Err(Failure::Usage(format!("bench wants one of: {}", names())));
     };
-    let Some((_, example)) = BENCHMARKS.iter().find(|(known, _)| known == name) else {
+    let Some(benchmark) = BENCHMARKS.iter().find(|benchmark| benchmark.name == name) else {
         return Err(Failure::Usage(format!("no benchmark `{name}`; there are: {}", names())));
     };
-    let command = ["run", "--quiet", "--package", "eightfold-codegen", "--example", example, "--"];
-    Ok(command.into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect())
+    Ok((benchmark, rest))
 }
 
 #[cfg(test)]
@@ -32,12 +75,13 @@ mod tests {
 
     #[test]
     fn a_benchmark_takes_its_own_arguments_and_unknown_ones_are_named() {
-        let arguments = |words: &[&str]| cargo_arguments(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
-        let command = arguments(&["gemm", "f32"]).expect("known");
-        assert_eq!(command.join(" "), "run --quiet --package eightfold-codegen --example gemm_rates -- f32");
-        for words in [&["gem"][..], &[]] {
-            let failure = arguments(words).expect_err("usage").to_string();
-            assert!(failure.contains("gemm"), "{failure}");
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let arguments = words(&["gemm", "f32"]);
+        let (found, rest) = benchmark(&arguments).expect("known");
+        assert_eq!((found.name, rest), ("gemm", &words(&["f32"])[..]));
+        for unknown in [&["gem"][..], &[]] {
+            let failure = benchmark(&words(unknown)).err().expect("usage").to_string();
+            assert!(failure.contains("calls, gemm, models"), "{failure}");
         }
     }
 }

@@ -31,8 +31,8 @@ struct Task {
 const TASKS: &[Task] = &[
     Task {
         name: "bench",
-        arguments: "gemm [f32] [M K N] [asm]",
-        summary: "products of matrices as a share of this machine's peak",
+        arguments: "models [NAME ...] | calls MODEL [int8] [ROWS] | gemm [f32] [M K N] [asm]",
+        summary: "models against ONNX Runtime, one model call by call, or products as a share of the machine's peak",
         run: bench::run,
     },
     Task {

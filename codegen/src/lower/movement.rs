@@ -8,7 +8,7 @@ use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::resize::{Resize, ResizeMode};
 use eightfold_ir::op::slice::Slice;
 use eightfold_ir::op::transpose::Transpose;
-use eightfold_ir::{DType, Layout, Node, ValueId};
+use eightfold_ir::{DType, Data, Layout, Node, Tensor, ValueId};
 
 use super::{LowerError, Lowering, origin};
 use crate::program::{BufferKind, Grid, Producer, Step, Storage, View};
@@ -227,9 +227,35 @@ impl Lowering<'_> {
         let Some(grid) = output.grid.reshaped(&dims) else {
             return Err(self.unsupported(node, "a result that is not row-major has no kernel"));
         };
+        let output = View { grid, ..output };
+        if let Some(Data::Int(positions)) = self.graph.constant(node.operands[1].expect("verified")).map(Tensor::data) {
+            let length = view.grid.dims[op.axis] as i64;
+            let positions: Vec<i64> = positions.iter().map(|i| if *i < 0 { i + length } else { *i }).collect();
+            self.pick(view, output, op.axis, &positions, &origin(&node.origin));
+            return Ok(());
+        }
         let operands = vec![view, View { grid: list, ..indices }];
-        self.call(Producer::Gather { axis: op.axis }, operands, vec![], View { grid, ..output }, &origin(&node.origin));
+        self.call(Producer::Gather { axis: op.axis }, operands, vec![], output, &origin(&node.origin));
         Ok(())
+    }
+
+    /// Takes the elements at known positions along `axis`: a copy where strides can say which (every other element,
+    /// shuffled channels, repeated rows).
+    fn pick(&mut self, view: View, output: View, axis: usize, positions: &[i64], name: &str) {
+        let Some([outer, inner]) = regular(positions) else {
+            let operands = vec![view, self.int_list("positions", DType::I32, positions)];
+            return self.call(Producer::Gather { axis }, operands, vec![], output, name);
+        };
+        let split = |grid: &Grid, strides: [isize; 2]| {
+            let cut = |list: &[isize], pair: [isize; 2]| [&list[..axis], &pair, &list[axis + 1..]].concat();
+            let dims = [&output.grid.dims[..axis], &[outer.0, inner.0], &output.grid.dims[axis + 1..]].concat();
+            Grid { dims, strides: cut(&grid.strides, strides) }
+        };
+        let (from, to) = (view.grid.strides[axis], output.grid.strides[axis]);
+        let offset = (view.offset as isize + positions[0] as isize * from) as usize;
+        let picked = View { offset, grid: split(&view.grid, [outer.1 * from, inner.1 * from]), ..view };
+        let grid = split(&output.grid, [inner.0 as isize * to, to]);
+        self.copy(picked, View { grid, ..output }, name);
     }
 
     /// Picks along each axis, one call an axis that changes.
@@ -248,8 +274,7 @@ impl Lowering<'_> {
                 }
             };
             let positions: Vec<i64> = lists[axis].iter().map(|i| *i as i64).collect();
-            let operands = vec![current, self.int_list("positions", DType::I32, &positions)];
-            self.call(Producer::Gather { axis }, operands, vec![], next.clone(), &name);
+            self.pick(current, next.clone(), axis, &positions, &name);
             current = next;
         }
         if changed.is_empty() {
@@ -286,5 +311,35 @@ impl Lowering<'_> {
             _ => value as i64,
         };
         stored.to_le_bytes()
+    }
+}
+
+/// Two loops that walk the positions, as extents and steps, the outer one first; `None` for positions without a pattern.
+fn regular(positions: &[i64]) -> Option<[(usize, isize); 2]> {
+    let first = *positions.first()?;
+    let step = |pair: &[i64]| pair[1] - pair[0];
+    let inner_step = positions.windows(2).next().map_or(1, step);
+    let inner = 1 + positions.windows(2).take_while(|pair| step(pair) == inner_step).count();
+    let outer_step = positions.get(inner).map_or(0, |next| next - first);
+    let (outer, rest) = (positions.len() / inner, positions.len() % inner);
+    let at = |index: usize| first + (index / inner) as i64 * outer_step + (index % inner) as i64 * inner_step;
+    let walks = rest == 0 && positions.iter().enumerate().all(|(index, position)| *position == at(index));
+    walks.then_some([(outer, outer_step as isize), (inner, inner_step as isize)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shuffles_strides_and_repetitions_are_loops() {
+        assert_eq!(regular(&[0, 3, 1, 4, 2, 5]), Some([(3, 1), (2, 3)]));
+        assert_eq!(regular(&[1, 3, 5, 7]), Some([(1, 0), (4, 2)]));
+        assert_eq!(regular(&[0, 0, 1, 1, 2, 2]), Some([(3, 1), (2, 0)]));
+        assert_eq!(regular(&[4]), Some([(1, 0), (1, 1)]));
+        assert_eq!(regular(&[2, 1, 0]), Some([(1, 0), (3, -1)]));
+        for positions in [&[0, 1, 3, 4, 5][..], &[0, 2, 1], &[]] {
+            assert_eq!(regular(positions), None, "{positions:?}");
+        }
     }
 }

@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Whole models against ONNX Runtime: speed in f32 and int8, outputs in f32, and what compiling takes.
+
+    models.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--seconds 2] [NAME ...]
+
+One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has its shortest run by
+the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only time is looked at;
+accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
+
+Prints a row a model as it is done, then the limits that are missed; exits with 1 if there are any.
+"""
+
+import argparse
+import ctypes
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from reference import quantize_static, random_inputs, session
+
+# Name, whether it is one of the networks with seeded weights, what standard noise is multiplied by so that inputs are as
+# large as the model was trained on (else outputs are noise too), and the most that f32 may take of ONNX Runtime's f32.
+MODELS = [
+    ("squeezenet1.1", False, 1.0, 1.5),
+    ("mobilenetv2_1.0", False, 1.0, 1.5),
+    ("resnet50", True, 1.0, 1.5),
+    ("mlperf_resnet8_cifar10", False, 128.0, None),
+    ("mlperf_vww_mobilenetv1", False, 1.0, None),
+    ("mlperf_ad01_autoencoder", False, 1.0, None),
+    ("mnist_cntk", False, 128.0, None),
+    ("mnist_cnn_pytorch", False, 1.0, None),
+    ("mnist_burn", False, 1.0, None),
+    ("micro_kws_m_fp32", False, 1.0, None),
+    ("ultraface_rfb320", False, 1.0, None),
+    ("yolox_nano", False, 128.0, None),
+    ("fastestdet", False, 1.0, None),
+    ("resnet18", True, 1.0, None),
+    ("resnet18_bn_dynbatch", True, 1.0, None),
+    ("mobilenet_v2", True, 1.0, None),
+    ("mobilenet_v3_large", True, 1.0, None),
+    ("squeezenet1_1", True, 1.0, None),
+    ("shufflenet_v2_x1_0", True, 1.0, None),
+    ("efficientnet_b0", True, 1.0, None),
+    ("densenet121", True, 1.0, None),
+    ("inception_v3", True, 1.0, None),
+]
+# Of these ONNX Runtime's own int8 form is made and measured too; the most that ours may take of it.
+INT8_LIMITS = {"resnet50": 1.6}
+# The most that int8 may take of ONNX Runtime's f32: for runs of that many milliseconds or more, and for shorter ones.
+INT8_OF_F32, SHORT_MS, INT8_OF_SHORT_F32 = 1.0, 0.05, 1.05
+F32_ERROR = 1e-4
+COMPILE_SECONDS, COMPILE_BYTES = 30.0, 2 << 30
+COMPILE_LIMITED = "resnet50"
+ROUNDS = 10
+CALIBRATION_SAMPLES = 4
+
+
+class Runtime(ctypes.Structure):
+    """The head of `eightfold_runtime`, see eightfold.h."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),
+        ("abi_version", ctypes.c_uint32),
+        ("select", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32))),
+        ("session_size", ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint32)),
+        (
+            "session_create_in",
+            ctypes.CFUNCTYPE(
+                ctypes.c_int,
+                ctypes.c_void_p,
+                ctypes.c_uint32,
+                ctypes.c_void_p,
+                ctypes.c_size_t,
+                ctypes.POINTER(ctypes.c_void_p),
+            ),
+        ),
+        ("session_run", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)),
+    ]
+
+
+class Model(ctypes.Structure):
+    """`eightfold_model`."""
+
+    _fields_ = [
+        ("abi_version", ctypes.c_uint32),
+        ("struct_size", ctypes.c_uint32),
+        ("name", ctypes.c_char_p),
+        ("provenance", ctypes.c_char_p),
+        ("variant_count", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("variants", ctypes.c_void_p),
+        ("runtime", ctypes.POINTER(Runtime)),
+    ]
+
+
+class Artifact:
+    """A compiled model, run on fixed inputs into buffers of its own."""
+
+    def __init__(self, path, inputs, like):
+        library = ctypes.CDLL(str(path))
+        library.model_query.restype = ctypes.POINTER(Model)
+        model = library.model_query()
+        self.runtime = model.contents.runtime.contents
+        variant, self.session = ctypes.c_uint32(0), ctypes.c_void_p()
+        checked(self.runtime.select(model, variant))
+        size = self.runtime.session_size(model, variant)
+        self.memory = ctypes.create_string_buffer(size)
+        checked(self.runtime.session_create_in(model, variant, self.memory, size, self.session))
+        self.inputs = [np.ascontiguousarray(array) for array in inputs]
+        self.outputs = [np.empty_like(array) for array in like]
+        addresses = lambda arrays: (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+        self.arguments = addresses(self.inputs), addresses(self.outputs)
+
+    def run(self):
+        checked(self.runtime.session_run(self.session, *self.arguments))
+
+
+def checked(status):
+    if status != 0:
+        sys.exit(f"models.py: status {status} of the compiled model")
+
+
+class OnnxRuntime:
+    """A session run on fixed inputs into buffers of its own, which saves it the copies that `run` makes."""
+
+    def __init__(self, path, inputs):
+        self.session = session(str(path), "all", 1)
+        self.inputs = inputs
+        self.binding = self.session.io_binding()
+        for name, array in inputs.items():
+            self.binding.bind_cpu_input(name, array)
+        for output in self.session.get_outputs():
+            self.binding.bind_output(output.name)
+        self.run()
+        self.outputs = self.binding.copy_outputs_to_cpu()
+
+    def run(self):
+        self.session.run_with_iobinding(self.binding)
+
+
+def shortest(programs, seconds):
+    """Milliseconds of the shortest run of each, all taking turns."""
+    best = [float("inf")] * len(programs)
+    for _ in range(ROUNDS):
+        for index, program in enumerate(programs):
+            program.run()
+            until = time.thread_time() + seconds / ROUNDS
+            while True:
+                start = time.thread_time()
+                program.run()
+                end = time.thread_time()
+                best[index] = min(best[index], end - start)
+                if end > until:
+                    break
+    return [1e3 * seconds for seconds in best]
+
+
+def compiled(eightfold, arguments, output):
+    """Compiles; seconds of all but calibration, and bytes at most."""
+    command = [eightfold, "compile", *arguments, "-o", output, "--name", "model", "--format", "json"]
+    with tempfile.TemporaryFile() as report:
+        process = subprocess.Popen([str(word) for word in command], stdout=report, stderr=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            # The system's own account of a child begins with what the parent held.
+            peak = max(peak, held(process.pid))
+            time.sleep(0.02)
+        if process.returncode != 0:
+            sys.exit(f"models.py: {' '.join(map(str, command))}: exit code {process.returncode}")
+        report.seek(0)
+        stages = json.load(report)["stage_seconds"]
+    return sum(seconds for stage, seconds in stages if stage != "calibrating"), peak
+
+
+def held(process):
+    """The most bytes that the process has held so far."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
+    lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
+    return 1024 * int(lines[0][1]) if lines else 0
+
+
+def measure(name, path, scale, f32_limit, options, folder):
+    """The row of a model, and the limits that it misses."""
+    drawn = random_inputs(session(str(path), "all", 1))
+    reference = OnnxRuntime(path, {key: (scale * array).astype(array.dtype) for key, array in drawn.items()})
+    rng = np.random.default_rng(1)
+    noise = {
+        key: (scale * rng.standard_normal((CALIBRATION_SAMPLES, *array.shape))).astype(array.dtype)
+        for key, array in reference.inputs.items()
+    }
+    calibration = folder / "calibration.npz"
+    np.savez(calibration, **noise)
+    f32_path, int8_path = folder / "f32.so", folder / "int8.so"
+    f32_seconds, _ = compiled(options.eightfold, [path, "--precision", "f32"], f32_path)
+    int8_seconds, int8_bytes = compiled(
+        options.eightfold, [path, "--precision", "int8", "--calibration-data", calibration], int8_path
+    )
+    inputs = list(reference.inputs.values())
+    f32 = Artifact(f32_path, inputs, reference.outputs)
+    int8 = Artifact(int8_path, inputs, reference.outputs)
+    programs = [reference, f32, int8]
+    if name in INT8_LIMITS:
+        quantized = folder / "quantized.onnx"
+        flat = {key: a.reshape(-1, *a.shape[2:]) for key, a in noise.items()}
+        np.savez(folder / "flat.npz", **flat)
+        quantize_static(path, folder / "flat.npz", "MinMax", quantized, 1)
+        programs.append(OnnxRuntime(quantized, reference.inputs))
+    ort_ms, f32_ms, int8_ms, *ort_int8_ms = shortest(programs, options.seconds)
+
+    error = max(
+        float(np.max(np.abs(got - expected)) / max(np.max(np.abs(expected)), 1e-30))
+        for got, expected in zip(f32.outputs, reference.outputs)
+    )
+    int8_limit = INT8_OF_F32 if ort_ms >= SHORT_MS else INT8_OF_SHORT_F32
+    missed = []
+
+    def limit(what, got, most):
+        if most is not None and not got <= most:
+            missed.append(f"{name}: {what} {got:.3g}, at most {most:.3g} wanted")
+
+    limit("error of f32 outputs", error, F32_ERROR)
+    limit("int8 over ONNX Runtime f32", int8_ms / ort_ms, int8_limit)
+    limit("f32 over ONNX Runtime f32", f32_ms / ort_ms, f32_limit)
+    for theirs in ort_int8_ms:
+        limit("int8 over ONNX Runtime int8", int8_ms / theirs, INT8_LIMITS[name])
+    if name == COMPILE_LIMITED:
+        limit("seconds to compile int8", int8_seconds, COMPILE_SECONDS)
+        limit("GiB to compile int8", int8_bytes / 2**30, COMPILE_BYTES / 2**30)
+    row = [
+        name,
+        f"{ort_ms:.3f}",
+        f"{f32_ms:.3f}",
+        f"{f32_ms / ort_ms:.2f}x",
+        f"{int8_ms:.3f}",
+        f"{int8_ms / ort_ms:.2f}x",
+        f"{ort_int8_ms[0]:.3f}" if ort_int8_ms else "",
+        f"{int8_ms / ort_int8_ms[0]:.2f}x" if ort_int8_ms else "",
+        f"{error:.0e}",
+        f"{f32_seconds:.1f}",
+        f"{int8_seconds:.1f}",
+        f"{int8_bytes / 2**20:.0f}",
+    ]
+    return row, missed
+
+
+HEADER = "model,ORT f32,f32,ratio,int8,ratio,ORT int8,ratio,error,f32 s,int8 s,MiB".split(",")
+WIDTHS = [-24, 8, 8, 6, 8, 6, 8, 6, 6, 6, 6, 5]
+
+
+def line(cells):
+    aligned = (cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in zip(cells, WIDTHS))
+    return "  ".join(aligned).rstrip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--eightfold", type=pathlib.Path, required=True, metavar="PROGRAM")
+    parser.add_argument("--models", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument("--networks", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument("--seconds", type=float, default=2.0, help="to measure each program of a model")
+    options = parser.parse_args()
+    known = [name for name, *_ in MODELS]
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"no model {', '.join(unknown)}; there are: {', '.join(known)}")
+
+    print("milliseconds of the shortest run, one thread; error of f32 outputs as a share of the largest;")
+    print("seconds to compile without calibration, and the most memory of it\n")
+    print(line(HEADER), flush=True)
+    missed = []
+    for name, is_network, scale, f32_limit in MODELS:
+        if options.names and name not in options.names:
+            continue
+        path = (options.networks if is_network else options.models) / f"{name}.onnx"
+        if not path.is_file():
+            print(f"{name}: SKIPPED, no {path}", flush=True)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            row, of_model = measure(name, path, scale, f32_limit, options, pathlib.Path(folder))
+        print(line(row), flush=True)
+        missed += of_model
+    print()
+    print("\n".join(f"missed: {what}" for what in missed) if missed else "all limits are met")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
