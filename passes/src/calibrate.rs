@@ -150,7 +150,7 @@ pub const OBSERVERS: &[ObserverRow] = &[
     },
     ObserverRow {
         name: "mse",
-        summary: "the range with the least mean squared error, rounding and clipping together",
+        summary: "the range with the least mean squared error, rounding and clipping together, relative to each sample's power",
         new: |_| Box::new(Mse::default()),
     },
 ];

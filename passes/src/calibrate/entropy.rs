@@ -43,7 +43,7 @@ impl Observer for Entropy {
 struct Mass {
     width: f64,
     first_bin: f64,
-    counts: Vec<u64>,
+    counts: Vec<f64>,
     /// `sums[i]` = over bins before `i`: count, number of bins in use, and sum of count * ln(count).
     sums: Vec<[f64; 3]>,
 }
@@ -54,7 +54,6 @@ impl Mass {
         let mut sums = vec![[0.0; 3]];
         let mut sum = [0.0; 3];
         for &count in &counts {
-            let count = count as f64;
             sum = [sum[0] + count, sum[1] + f64::from(count > 0.0), sum[2] + n_ln_n(count)];
             sums.push(sum);
         }
@@ -71,7 +70,7 @@ impl Mass {
     }
 
     fn count(&self, bin: i64) -> f64 {
-        usize::try_from(bin).ok().and_then(|bin| self.counts.get(bin)).map_or(0.0, |&count| count as f64)
+        usize::try_from(bin).ok().and_then(|bin| self.counts.get(bin)).copied().unwrap_or(0.0)
     }
 
     /// The divergence of `codes` codes over `min..max`; infinite for a range that is out of the question.

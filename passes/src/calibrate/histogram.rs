@@ -12,15 +12,17 @@
 use super::{ObserveError, extremes};
 
 /// Counts of values by magnitude and sign, in bounded memory and one pass.
+///
+/// A value may count for more or less than one; counts of ones are exact up to 2^53.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Histogram {
     /// A bin is `2^exponent` wide. Of no meaning before the first value that is not zero.
     exponent: i32,
     /// `positive[i]` counts values in `[i, i + 1) * width`; empty before the first.
-    positive: Vec<u64>,
+    positive: Vec<f64>,
     /// `negative[i]` counts values in `(-i - 1, -i] * width`; empty before the first.
-    negative: Vec<u64>,
-    zeros: u64,
+    negative: Vec<f64>,
+    zeros: f64,
     extremes: Option<(f32, f32)>,
 }
 
@@ -34,6 +36,14 @@ impl Histogram {
     /// # Errors
     /// [`ObserveError::NotFinite`] names the first NaN or infinity.
     pub fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
+        self.observe_weighted(values, 1.0)
+    }
+
+    /// Counts each of `values` as `weight`, or none of them if one is not finite.
+    ///
+    /// # Errors
+    /// [`ObserveError::NotFinite`] names the first NaN or infinity.
+    pub fn observe_weighted(&mut self, values: &[f32], weight: f64) -> Result<(), ObserveError> {
         let Some((min, max)) = extremes(values)? else {
             return Ok(());
         };
@@ -44,21 +54,21 @@ impl Histogram {
             self.widen(magnitude);
         }
         if max > 0.0 {
-            self.positive.resize(Self::BINS, 0);
+            self.positive.resize(Self::BINS, 0.0);
         }
         if min < 0.0 {
-            self.negative.resize(Self::BINS, 0);
+            self.negative.resize(Self::BINS, 0.0);
         }
         // Exact: a power of two, and every f32 is a normal f64.
         let per_width = power_of_two(-self.exponent);
         for &value in values {
             let bin = (f64::from(value.abs()) * per_width) as usize;
             if value > 0.0 {
-                self.positive[bin] += 1;
+                self.positive[bin] += weight;
             } else if value < 0.0 {
-                self.negative[bin] += 1;
+                self.negative[bin] += weight;
             } else {
-                self.zeros += 1;
+                self.zeros += weight;
             }
         }
         Ok(())
@@ -71,7 +81,7 @@ impl Histogram {
         if !empty && needed > self.exponent {
             let doublings = needed - self.exponent;
             for side in [&mut self.positive, &mut self.negative] {
-                let mut merged = vec![0; side.len()];
+                let mut merged = vec![0.0; side.len()];
                 for (bin, count) in side.iter().enumerate() {
                     // All bins meet in the first after LOG2_BINS doublings; more would overflow the shift.
                     merged[bin >> doublings.min(Self::LOG2_BINS)] += count;
@@ -89,13 +99,13 @@ impl Histogram {
         power_of_two(self.exponent)
     }
 
-    /// The number of values seen.
-    pub fn count(&self) -> u64 {
+    /// The number of values seen, or the sum of their weights.
+    pub fn count(&self) -> f64 {
         self.zeros + self.nonzero_count()
     }
 
-    /// The number of values seen that were not zero.
-    pub fn nonzero_count(&self) -> u64 {
+    /// The same without zeros.
+    pub fn nonzero_count(&self) -> f64 {
         self.positive.iter().chain(&self.negative).sum()
     }
 
@@ -110,7 +120,7 @@ impl Histogram {
     /// The bins from the most negative to the most positive: the number of the first, and their counts.
     ///
     /// Bin `i` covers `i * width` to `(i + 1) * width`. Zeros are in none.
-    pub(super) fn bins(&self) -> (i64, Vec<u64>) {
+    pub(super) fn bins(&self) -> (i64, Vec<f64>) {
         let counts = self.negative.iter().rev().chain(&self.positive).copied().collect();
         (-(self.negative.len() as i64), counts)
     }
@@ -123,7 +133,7 @@ impl Histogram {
     /// [`ObserveError::Empty`] before the first value.
     pub fn quantile(&self, q: f64) -> Result<f64, ObserveError> {
         let (min, max) = self.extremes()?;
-        let side = |bins: &Vec<u64>, sign: f64| -> Vec<(f64, f64, u64)> {
+        let side = |bins: &Vec<f64>, sign: f64| -> Vec<(f64, f64, f64)> {
             let edge = |bin: usize| sign * bin as f64 * self.width();
             let bins = bins.iter().enumerate().map(|(bin, &count)| (edge(bin), edge(bin + 1), count));
             bins.collect()
@@ -131,7 +141,7 @@ impl Histogram {
         let negative = side(&self.negative, -1.0);
         let cells = negative.into_iter().rev().map(|(near, far, count)| (far, near, count));
         let cells = cells.chain([(0.0, 0.0, self.zeros)]).chain(side(&self.positive, 1.0));
-        Ok(quantile(cells, q * self.count() as f64, min.into(), max.into()))
+        Ok(quantile(cells, q * self.count(), min.into(), max.into()))
     }
 
     /// The magnitude below which the fraction `q` of all values lies; otherwise as [`Histogram::quantile`].
@@ -142,21 +152,21 @@ impl Histogram {
         let (min, max) = self.extremes()?;
         let largest = f64::from(max.max(-min));
         let smallest = if min > 0.0 || max < 0.0 { f64::from(min.abs().min(max.abs())) } else { 0.0 };
-        let count = |bins: &[u64], bin: usize| bins.get(bin).copied().unwrap_or(0);
+        let count = |bins: &[f64], bin: usize| bins.get(bin).copied().unwrap_or(0.0);
         let cells = (0..Self::BINS).map(|bin| {
             let both = count(&self.positive, bin) + count(&self.negative, bin);
             (bin as f64 * self.width(), (bin + 1) as f64 * self.width(), both)
         });
         let cells = [(0.0, 0.0, self.zeros)].into_iter().chain(cells);
-        Ok(quantile(cells, q * self.count() as f64, smallest, largest))
+        Ok(quantile(cells, q * self.count(), smallest, largest))
     }
 }
 
 /// The place in ascending cells `(low, high, count)` where `rank` values lie below; cells are cut to `[min, max]` first.
-fn quantile(cells: impl Iterator<Item = (f64, f64, u64)>, rank: f64, min: f64, max: f64) -> f64 {
+fn quantile(cells: impl Iterator<Item = (f64, f64, f64)>, rank: f64, min: f64, max: f64) -> f64 {
     let mut below = 0.0;
     for (low, high, count) in cells {
-        let (low, high, count) = (low.max(min), high.min(max), count as f64);
+        let (low, high) = (low.max(min), high.min(max));
         if count > 0.0 && below + count >= rank {
             return low + (high - low) * ((rank - below) / count).clamp(0.0, 1.0);
         }

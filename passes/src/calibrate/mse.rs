@@ -1,4 +1,8 @@
-//! The range with the least mean squared error between values and their 8-bit codes.
+//! The range with the least mean squared error between values and their 8-bit codes, relative to each sample's power.
+//!
+//! Each sample's error counts in proportion to the sum of its squares, as in a signal-to-noise ratio. Otherwise the few
+//! samples whose outliers are ten times everyone's (they exist in the last layers of MobileNets) would set the range for
+//! all, though the next activation cuts their outliers off anyway.
 //!
 //! Rounding error grows with the range and clipping error as it shrinks; both are summed over the bins of the histogram,
 //! each taken at its midpoint, for the very grid that scale and zero point will span (zero point rounded to an integer).
@@ -9,7 +13,7 @@ use eightfold_ir::quant::Symmetry;
 use super::clip::least_cost;
 use super::{Histogram, ObserveError, Observer, Range, steps};
 
-/// The range with the least mean squared error.
+/// The range with the least mean squared error, relative to each sample's power.
 #[derive(Debug, Default, Clone)]
 pub struct Mse {
     histogram: Histogram,
@@ -17,7 +21,8 @@ pub struct Mse {
 
 impl Observer for Mse {
     fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        self.histogram.observe(values)
+        let power: f64 = values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        self.histogram.observe_weighted(values, if power > 0.0 { 1.0 / power } else { 1.0 })
     }
 
     fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
@@ -42,7 +47,7 @@ impl Moments {
         let mut sums = vec![[0.0; 3]];
         let mut sum = [0.0; 3];
         for (bin, count) in (first_bin..).zip(counts) {
-            let (midpoint, count) = (bin as f64 + 0.5, count as f64);
+            let midpoint = bin as f64 + 0.5;
             sum = [sum[0] + count, sum[1] + count * midpoint, sum[2] + count * midpoint * midpoint];
             sums.push(sum);
         }
