@@ -187,7 +187,7 @@ fn equals_the_evaluator(path: &Path, data: Samples) {
 fn in_int8(model: &Model, samples: &[Sample], target: &'static Target) -> Optimized {
     let options = OptimizeOptions { precision: PrecisionRequest::Int8, ..OptimizeOptions::new(target) };
     let table = (!model.is_quantized()).then(|| {
-        let seen = samples.to_vec().into_iter().map(Ok);
+        let seen = samples.iter().cloned().map(Ok);
         eightfold::calibrate(model, seen, &CalibrateOptions::new(options.clone()), &mut ()).expect("calibrates")
     });
     let optimized = eightfold::optimize(model, table, &options, &mut ()).expect("optimizes");
