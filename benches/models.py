@@ -3,8 +3,8 @@
 
     models.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--seconds 2] [NAME ...]
 
-One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has its shortest run by
-the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only time is looked at;
+One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has the median of its runs
+by the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only time is looked at;
 accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
 
 Prints a row a model as it is done, then the limits that are missed; exits with 1 if there are any.
@@ -143,21 +143,21 @@ class OnnxRuntime:
         self.session.run_with_iobinding(self.binding)
 
 
-def shortest(programs, seconds):
-    """Milliseconds of the shortest run of each, all taking turns."""
-    best = [float("inf")] * len(programs)
+def medians(programs, seconds):
+    """Milliseconds of a run of each, all taking turns. Not the shortest: the thread's clock jumps at times."""
+    times = [[] for _ in programs]
     for _ in range(ROUNDS):
-        for index, program in enumerate(programs):
+        for program, own in zip(programs, times):
             program.run()
             until = time.thread_time() + seconds / ROUNDS
             while True:
                 start = time.thread_time()
                 program.run()
                 end = time.thread_time()
-                best[index] = min(best[index], end - start)
+                own.append(end - start)
                 if end > until:
                     break
-    return [1e3 * seconds for seconds in best]
+    return [1e3 * float(np.median(own)) for own in times]
 
 
 def compiled(eightfold, arguments, output):
@@ -210,7 +210,7 @@ def measure(name, path, scale, f32_limit, options, folder):
         np.savez(folder / "flat.npz", **flat)
         quantize_static(path, folder / "flat.npz", "MinMax", quantized, 1)
         programs.append(OnnxRuntime(quantized, reference.inputs))
-    ort_ms, f32_ms, int8_ms, *ort_int8_ms = shortest(programs, options.seconds)
+    ort_ms, f32_ms, int8_ms, *ort_int8_ms = medians(programs, options.seconds)
 
     error = max(
         float(np.max(np.abs(got - expected)) / max(np.max(np.abs(expected)), 1e-30))
@@ -270,7 +270,7 @@ def main():
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; there are: {', '.join(known)}")
 
-    print("milliseconds of the shortest run, one thread; error of f32 outputs as a share of the largest;")
+    print("milliseconds of a run, the median, one thread; error of f32 outputs as a share of the largest;")
     print("seconds to compile without calibration, and the most memory of it\n")
     print(line(HEADER), flush=True)
     missed = []
