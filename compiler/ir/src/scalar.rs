@@ -158,6 +158,8 @@ functions! {
     Mod "mod" "" 2 both(|x, y, _| x % y, |x, y, _| modulo(x, y));
     /// `x y`
     Mul "mul" "Mul" 2 both(|x, y, _| x * y, |x, y, _| x.wrapping_mul(y));
+    /// `x * y + z`, rounded once (IEEE fusedMultiplyAdd).
+    MulAdd "mul_add" "" 3 exact(|x, y, z| x.mul_add(y, z));
     /// `-x`
     Neg "neg" "Neg" 1 both(|x, _, _| -x, |x, _, _| x.wrapping_neg());
     /// The other truth value.

@@ -2,8 +2,10 @@
 //!
 //! A chain of one tensor is a function of 256 numbers, and becomes what is cheapest of equal value on all of them:
 //! nothing, a clip of integers, one multiplication, a table. On several tensors:
-//! - sums and other steps that commute with a change of scale count steps of the output:
-//!   `map(%a) |> dequantize {s_a / s_y} |> add %b {s_b / s_y} |> quantize`;
+//! - a sum of two takes two fused multiplications and additions, zero points folded into one constant, as ONNX Runtime
+//!   computes its QLinearAdd: `map(%a) |> cast f32 |> mul_add (s_a / s_y), c |> mul_add %b, (s_b / s_y) |> quantize`;
+//! - longer sums and other steps that commute with a change of scale count steps of the output:
+//!   `map(%a) |> dequantize {s_a / s_y} |> add %b {s_b / s_y} |> … |> quantize`;
 //! - a product multiplies integers: `map(%a) |> dequantize {1} |> mul %b {1} |> mul (s_a * s_b / s_y) |> quantize`;
 //! - all others run on real numbers.
 
@@ -37,7 +39,10 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
 fn in_steps(graph: &Graph, rewrite: &mut Rewrite, from: Scalar, to: Scalar, steps: &[Step]) -> Option<Vec<Step>> {
     let (kept, min, max) = bounded(graph, steps, to);
     let (first, others) = kept.split_first()?;
-    let mut lowered = match factor(graph, first) {
+    if let ([], Some((value, by))) = (others, stored_argument(graph, first, Function::Add)) {
+        return Some(sum(from, (value, by), to, (min, max)));
+    }
+    let mut lowered = match stored_argument(graph, first, Function::Mul) {
         Some((value, by)) => {
             let other = Arg::Dequantized { value, scale: 1.0, zero_point: by.zero_point };
             vec![
@@ -58,10 +63,25 @@ fn in_steps(graph: &Graph, rewrite: &mut Rewrite, from: Scalar, to: Scalar, step
     Some(lowered)
 }
 
-/// The integers that a step multiplies by, if it is a multiplication by what was dequantized.
-fn factor(graph: &Graph, step: &Step) -> Option<(ValueId, Scalar)> {
+/// The sum of two tensors in steps of the output, its zero point included.
+fn sum(a: Scalar, (value, b): (ValueId, Scalar), to: Scalar, (min, max): (i32, i32)) -> Vec<Step> {
+    let (a_ratio, b_ratio) = (a.scale / to.scale, b.scale / to.scale);
+    let zeros = f64::from(a_ratio) * f64::from(a.zero_point) + f64::from(b_ratio) * f64::from(b.zero_point);
+    let shift = (f64::from(to.zero_point) - zeros) as f32;
+    let b = Arg::Dequantized { value, scale: 1.0, zero_point: 0 };
+    let mul_add = |args: [Arg; 3]| Step::Apply(Function::MulAdd, args.into_iter().collect());
+    vec![
+        Step::Cast(DType::F32),
+        mul_add([Arg::Current, Arg::Float(a_ratio), Arg::Float(shift)]),
+        mul_add([b, Arg::Float(b_ratio), Arg::Current]),
+        Step::Quantize { dtype: to.storage, scale: 1.0, zero_point: 0, min, max },
+    ]
+}
+
+/// The integers that a step combines the current ones with by this function, if they were dequantized.
+fn stored_argument(graph: &Graph, step: &Step, function: Function) -> Option<(ValueId, Scalar)> {
     match step {
-        Step::Apply(Function::Mul, args) => match args.as_slice() {
+        Step::Apply(applied, args) if *applied == function => match args.as_slice() {
             [Arg::Current, Arg::Value(value)] | [Arg::Value(value), Arg::Current] => stored(graph, *value),
             _ => None,
         },

@@ -34,6 +34,7 @@ pub(super) fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vec
         Function::Min => e.select(e.is_nan(x), x, e.min(x, y())),
         Function::Mod => math::fmod(m, x, y()),
         Function::Mul => e.mul(x, y()),
+        Function::MulAdd => e.fma(x, args[1], args[2]),
         Function::Neg => e.neg(x),
         Function::Pow => math::pow(m, x, y()),
         Function::Reciprocal => e.div(one, x),

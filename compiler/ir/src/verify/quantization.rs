@@ -65,8 +65,10 @@ impl Verifier<'_> {
         {
             match q.as_per_tensor() {
                 None => self.node_error(node, Rule::Requantize, "per_tensor parameters", "others"),
-                // A scale of 1 quantizes numbers that already count steps.
-                Some((s, z)) if *zero_point != z || *scale != 1.0 && *scale != s => {
+                // A scale of 1 quantizes numbers that already count steps, from the zero point or, without one, from 0.
+                Some((s, z))
+                    if (*scale, *zero_point) != (1.0, 0) && (*zero_point != z || *scale != 1.0 && *scale != s) =>
+                {
                     let got = format!("scale={scale:?} zero_point={zero_point}");
                     self.node_error(node, Rule::Requantize, format!("scale={s:?} zero_point={z}"), got);
                 }
