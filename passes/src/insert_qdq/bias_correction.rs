@@ -69,7 +69,7 @@ pub(super) fn shift(rounding: &[f32], shape: &Shape, weight_axis: usize, means: 
         // Output, input within its group, window.
         let inputs = *shape.get(1)?;
         let window: usize = shape[2..].iter().product();
-        if inputs == 0 || means.len() % inputs != 0 || outputs % (means.len() / inputs) != 0 {
+        if inputs == 0 || !means.len().is_multiple_of(inputs) || !outputs.is_multiple_of(means.len() / inputs) {
             return None;
         }
         let outputs_of_group = outputs / (means.len() / inputs);
