@@ -38,7 +38,8 @@ impl CalibrateOptions {
     }
 }
 
-/// The range of each tensor that int8 needs, and the channels' means of those that correct biases, as the model's values on `samples` suggest.
+/// The range of each tensor that int8 needs, and the mean of each channel where biases are to be corrected, as the model's
+/// values on `samples` suggest.
 ///
 /// # Errors
 /// A sample cannot be read, a value is not finite, or the model cannot be compiled in f32.

@@ -38,7 +38,7 @@ pub(crate) struct InsertQdq;
 const NAME: &str = "insert_qdq";
 
 /// The greatest magnitude of a quantized bias, so that the sum of products still has half the range of an i32.
-const BIAS_LIMIT: f32 = (1 << 30) as f32;
+pub(crate) const BIAS_LIMIT: f32 = (1 << 30) as f32;
 
 impl Pass for InsertQdq {
     fn name(&self) -> &'static str {
@@ -133,7 +133,8 @@ impl Insertion {
             let params = graph.qparams(params).clone();
             let (min, max) = params.storage.integer_range().expect("an 8-bit type");
             let name = quantized_name(graph, value);
-            let dequantized = constant(graph, node, &name, &tensor, params, (min as i32, max as i32))?;
+            let stored = integers(&tensor, &params, (min as i32, max as i32));
+            let dequantized = constant(graph, node, &name, tensor.shape(), &stored, params)?;
             self.done.insert(value, dequantized);
             return Ok(());
         }
@@ -171,12 +172,13 @@ impl Insertion {
         let biases = operands.get(bias).copied().flatten().and_then(|b| f32_constant(graph, b)?.to_f32s());
         let params = weight_params(&tensor, axis, &biases.unwrap_or_default(), x_scale);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
+        let stored = integers(&tensor, &params, WEIGHTS);
         let shift = self.means.get(&node.id).and_then(|means| {
             let QuantRule::Affine { axis, .. } = node.op.quant_rule() else { return None };
-            bias_correction::shift(&rounding(&tensor, &params, WEIGHTS), tensor.shape(), axis, means)
+            bias_correction::shift(&rounding(&tensor, &params, &stored), tensor.shape(), axis, means)
         });
         let name = quantized_name(graph, w);
-        operands[weight] = Some(constant(graph, node, &name, &tensor, params, WEIGHTS)?);
+        operands[weight] = Some(constant(graph, node, &name, tensor.shape(), &stored, params)?);
         Ok(Weights { scales, shift })
     }
 
@@ -207,8 +209,9 @@ impl Insertion {
             scales => QuantParams::per_channel_symmetric(DType::I32, 0, scales.to_vec()),
         };
         let tensor = Tensor::f32(&[numbers.len()], &numbers);
+        let stored = integers(&tensor, &params, (i32::MIN, i32::MAX));
         operands.resize(operands.len().max(bias + 1), None);
-        operands[bias] = Some(constant(graph, node, &name, &tensor, params, (i32::MIN, i32::MAX))?);
+        operands[bias] = Some(constant(graph, node, &name, tensor.shape(), &stored, params)?);
         Ok(())
     }
 }
@@ -245,33 +248,33 @@ fn quantized_name(graph: &Graph, id: ValueId) -> String {
     graph.value(id).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default()
 }
 
-/// What quantizing with these parameters to integers of this range adds to each number.
-fn rounding(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<f32> {
+/// The integers that a constant becomes with these parameters, clamped to this range.
+fn integers(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<i32> {
+    let numbers = tensor.to_f32s().expect("an f32 constant");
     let entry = entries(tensor.shape(), params);
-    let added = |(i, x): (usize, f32)| {
-        let (scale, zero_point) = (params.scale[entry(i)], params.zero_point[entry(i)]);
-        (quantize(x, scale, zero_point, min, max) - zero_point) as f32 * scale - x
-    };
-    tensor.to_f32s().expect("an f32 constant").into_iter().enumerate().map(added).collect()
+    let stored = |(i, x): (usize, &f32)| quantize(*x, params.scale[entry(i)], params.zero_point[entry(i)], min, max);
+    numbers.iter().enumerate().map(stored).collect()
 }
 
-/// The dequantized form of a constant, quantized with these parameters to integers of this range.
+/// What has been added to each number of a constant that became these integers.
+fn rounding(tensor: &Tensor, params: &QuantParams, integers: &[i32]) -> Vec<f32> {
+    let numbers = tensor.to_f32s().expect("an f32 constant");
+    let entry = entries(tensor.shape(), params);
+    let real = |i: usize, stored: i32| (stored - params.zero_point[entry(i)]) as f32 * params.scale[entry(i)];
+    numbers.iter().zip(integers).enumerate().map(|(i, (x, stored))| real(i, *stored) - x).collect()
+}
+
+/// The dequantized form of a constant of these integers.
 fn constant(
     graph: &mut Graph,
     node: &Node,
     name: &str,
-    tensor: &Tensor,
+    shape: &Shape,
+    integers: &[i32],
     params: QuantParams,
-    (min, max): (i32, i32),
 ) -> Result<ValueId, InferError> {
-    let numbers = tensor.to_f32s().expect("an f32 constant");
-    let entry = entries(tensor.shape(), &params);
-    let stored = |(i, x): (usize, &f32)| {
-        let e = entry(i);
-        i64::from(quantize(*x, params.scale[e], params.zero_point[e], min, max))
-    };
-    let integers = Data::Int(numbers.iter().enumerate().map(stored).collect());
-    let integers = Tensor::from_array(params.storage, tensor.shape().clone(), &integers);
+    let integers = Data::Int(integers.iter().map(|stored| i64::from(*stored)).collect());
+    let integers = Tensor::from_array(params.storage, shape.clone(), &integers);
     let params = graph.add_qparams(params);
     let mut rewrite = Rewrite::new(graph, NAME);
     let q = rewrite.constant(name, integers, Some(params));

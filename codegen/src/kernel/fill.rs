@@ -7,9 +7,6 @@ use crate::program::Call;
 /// Emits the body of the kernel that stores `element`, its low end first, all over the result.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, element: [u8; 8], parameters: &[Ptr<'ctx>]) {
     let output = &call.output;
-    if output.grid.elements() == 0 {
-        return;
-    }
     let size = output.dtype.byte_size();
     let kind = match size {
         1 => Kind::I8,

@@ -30,6 +30,14 @@ impl<'c> Finish<'c> {
         self.operands.iter().map(|index| parameters[*index]).chain([result]).collect()
     }
 
+    /// What moves along the loops of a kernel whose first `count` operands do: their views and [`Finish::views`], and the
+    /// parameters that belong to them.
+    pub(crate) fn moving<'ctx>(&self, count: usize, parameters: &[Ptr<'ctx>]) -> (Vec<&'c View>, Vec<Ptr<'ctx>>) {
+        let views = self.call.operands[..count].iter().chain(self.views()).collect();
+        let pointers = parameters[..count].iter().copied().chain(self.pointers(parameters)).collect();
+        (views, pointers)
+    }
+
     /// Runs the steps on `produced`, elements of type `dtype` along a stretch, and stores the result.
     ///
     /// `at` and `strides` (in bytes) say where each of [`Finish::views`] has the stretch's elements.

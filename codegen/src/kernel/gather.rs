@@ -11,12 +11,8 @@ use crate::program::{Call, View};
 
 /// Emits the body of the kernel. Negative positions count from the end; those outside are clamped.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let finish = Finish::of(call);
-    let views = [vec![&call.operands[0]], finish.views()].concat();
-    let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(1, parameters);
     let (outer, inner) = around(axis, &views);
     let along = along(axis, &views);
     let length = call.operands[0].grid.dims[axis];

@@ -11,14 +11,10 @@ use crate::program::Call;
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let [source, positions] = [&call.operands[0], &call.operands[1]];
     let kind = steps::kind(source.dtype);
     let finish = Finish::of(call);
-    let views = [vec![source], finish.views()].concat();
-    let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(1, parameters);
     let (outer, mut inner) = around(axis, &views);
     let along = along(axis, &views);
     let last = inner.pop();

@@ -14,12 +14,8 @@ use crate::program::{Call, View};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, zero_points: [i32; 2], parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let finish = Finish::of(call);
-    let views = [vec![&call.operands[0], &call.operands[1]], finish.views()].concat();
-    let pointers = [vec![parameters[0], parameters[1]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(2, parameters);
     let (batch, rank) = (call.output.grid.dims.len() - 2, call.output.grid.dims.len());
     let strides = |axis: usize| views.iter().map(|view| bytes(view, axis)).collect::<Vec<_>>();
     let (mut rows, mut columns) = (strides(rank - 2), strides(rank - 1));

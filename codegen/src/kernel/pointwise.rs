@@ -16,12 +16,8 @@ const SHORT: usize = 4;
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let finish = Finish::of(call);
-    let views = [vec![&call.operands[0]], finish.views()].concat();
-    let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(1, parameters);
     let axes = nest(0..call.output.grid.dims.len(), &views);
     emit_axes(e, call, axes, &pointers, parameters);
 }
@@ -35,7 +31,7 @@ pub(crate) fn emit_axes<'ctx>(
     parameters: &[Ptr<'ctx>],
 ) {
     let finish = Finish::of(call);
-    let views = [vec![&call.operands[0]], finish.views()].concat();
+    let (views, _) = finish.moving(1, parameters);
     Pointwise { e, call, finish, views, parameters }.emit(axes, pointers);
 }
 

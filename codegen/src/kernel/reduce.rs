@@ -14,13 +14,9 @@ use crate::program::{Call, Fold};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, fold: Fold, parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let input = &call.operands[0];
     let finish = Finish::of(call);
-    let views = [vec![input], finish.views()].concat();
-    let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(1, parameters);
     let rank = input.grid.dims.len();
     let is_folded = |axis: usize| input.grid.dims[axis] != call.output.grid.dims[axis];
     let folded = (0..rank).filter(|axis| is_folded(*axis)).map(|axis| Axis {

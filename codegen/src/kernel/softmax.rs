@@ -19,13 +19,9 @@ const SHORT: usize = 511;
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
-    if call.output.grid.elements() == 0 {
-        return;
-    }
     let input = &call.operands[0];
     let finish = Finish::of(call);
-    let views = [vec![input], finish.views()].concat();
-    let pointers = [vec![parameters[0]], finish.pointers(parameters)].concat();
+    let (views, pointers) = finish.moving(1, parameters);
     let axis_loop = along(axis, &views);
     let mut kept = nest((0..input.grid.dims.len()).filter(|other| *other != axis), &views);
     let summed = match input.dtype {

@@ -8,7 +8,7 @@ use super::vector::Emitter;
 use crate::kernel;
 use crate::program::{Call, Producer};
 
-/// Emits the function of `call`.
+/// Emits the function of `call`; without elements to compute it does nothing, so that kernels have at least one.
 pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {
     // Operands of steps may be the output itself, overwritten element by element; those of products never are.
     let unaliased = match call.producer {
@@ -16,6 +16,9 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionV
         _ => 0,
     };
     let pointers = e.function(symbol, call.operands.len() + 1, unaliased);
+    if call.output.grid.elements() == 0 {
+        return e.end();
+    }
     match &call.producer {
         Producer::Gemm(gemm) => kernel::gemm::emit(e, call, gemm, &pointers),
         Producer::Depthwise(depthwise) => kernel::depthwise::emit(e, call, depthwise, &pointers),

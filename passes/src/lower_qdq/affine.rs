@@ -7,9 +7,7 @@ use eightfold_ir::{Arg, DType, Function, Granularity, Graph, Node, Rewrite, Step
 
 use super::{Obstacle, Scalar, Target, dequantized, replace, stored_operand};
 use crate::channel::{f32_constant, line, output_axis, uniform, weight_axis};
-
-/// The greatest magnitude of a bias in i32.
-const BIAS_LIMIT: f32 = (1 << 30) as f32;
+use crate::insert_qdq::BIAS_LIMIT;
 
 pub(super) fn lower(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Result<Rewrite, Obstacle> {
     let (x, Scalar { scale: x_scale, .. }) = stored_operand(graph, node, 0)?;
