@@ -236,7 +236,7 @@ pub struct Depthwise {
 }
 
 /// What becomes of the numbers that a pool or reduction folds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fold {
     /// Sum; of integers less `zero_point`, in i32 (64-bit types in i64).
     Sum {
@@ -245,6 +245,13 @@ pub enum Fold {
     },
     /// Mean of floats.
     Mean,
+    /// Mean of what 8-bit integers stand for, added in f32 in the order of the window.
+    DequantizedMean {
+        /// Real numbers per step.
+        scale: f32,
+        /// The integer that means zero.
+        zero_point: i32,
+    },
     /// Greatest.
     Max,
     /// Least.
@@ -278,7 +285,7 @@ pub enum Producer {
         dilations: [usize; 2],
         /// Padding before rows and columns.
         pads: [usize; 2],
-        /// For `mean`: whether padding counts in the divisor, and the padding after rows and columns if it does.
+        /// For means: whether padding counts in the divisor, and the padding after rows and columns if it does.
         include_pad: Option<[usize; 2]>,
     },
     /// Folds the axes of operand 0 on which the result has extent 1; both views have one rank.

@@ -320,8 +320,15 @@ fn pools_and_reductions_equal_the_evaluator() {
             Step::quantize(DType::U8, 1.0, 90),
         ];
         let sum = case.nhwc(pool(PoolKind::Sum, kernel, stride, pad, ceil, true), &[x], steps, q);
+        let steps = vec![
+            Step::binary(Function::Div, Arg::Float(0.02)),
+            Step::binary(Function::Add, Arg::Float(100.0)),
+            Step::quantize(DType::U8, 1.0, 0),
+        ];
+        let mean = case.nhwc(pool(PoolKind::Average, kernel, stride, pad, ceil, false), &[x], steps, q);
         case.output(max);
         case.output(sum);
+        case.output(mean);
         case.check(0.0);
 
         let mut case = Case::new(&format!("float_pool_{kernel}_{stride}_{pad}_{ceil}"));

@@ -105,8 +105,13 @@ fn global_pool(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError
         PoolKind::Sum => ReduceKind::Sum,
     };
     let whole = pool.kernel[..] == shape[2..] && pool.pads.iter().all(|p| *p == 0);
-    // The sum of integers without quantization is another operator in `reduce`.
-    let plain = pool.kind != PoolKind::Sum || graph.quant(x).is_some() || graph.ty(x).dtype.is_float();
+    // The sum of integers without quantization is another operator in `reduce`, which has no mean of integers.
+    let float = graph.ty(x).dtype.is_float();
+    let plain = match pool.kind {
+        PoolKind::Max => true,
+        PoolKind::Average => float,
+        PoolKind::Sum => float || graph.quant(x).is_some(),
+    };
     if !whole || !plain {
         return Ok(None);
     }

@@ -12,6 +12,7 @@
 //! a tie may fall to its other side. Movement, tables and requantization are exact.
 
 mod affine;
+mod average;
 mod border;
 mod fixed;
 mod pointwise;

@@ -5,7 +5,7 @@
 
 use eightfold_ir::DType;
 
-use crate::llvm::steps::{cast, work_kind, worked};
+use crate::llvm::steps::{cast, dequantized, work_kind, worked};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 use crate::program::Fold;
 
@@ -28,11 +28,13 @@ impl Folding {
     pub(crate) fn of(fold: Fold, input: DType, most: usize) -> Self {
         let bytes = input.is_integer() && input.bits() <= 8;
         let kind = match fold {
+            Fold::DequantizedMean { .. } => Kind::F32,
             Fold::Max | Fold::Min if bytes => Kind::I8,
             Fold::Sum { .. } if bytes && most <= SHORT => Kind::I16,
             _ => work_kind(input),
         };
         let produced = match fold {
+            Fold::DequantizedMean { .. } => DType::F32,
             Fold::Sum { .. } if input.is_integer() && input.bits() <= 16 => DType::I32,
             _ => input,
         };
@@ -41,7 +43,7 @@ impl Folding {
 
     /// Whether the divisor of a mean is wanted.
     pub(crate) fn mean(self) -> bool {
-        self.fold == Fold::Mean
+        matches!(self.fold, Fold::Mean | Fold::DequantizedMean { .. })
     }
 
     fn signed(self) -> bool {
@@ -59,12 +61,16 @@ impl Folding {
             Fold::Max => number(least, f32::NEG_INFINITY),
             Fold::Min => number(greatest, f32::INFINITY),
             Fold::Prod => number(1, 1.0),
-            Fold::Sum { .. } | Fold::Mean | Fold::SumSquare | Fold::SumAbs => number(0, 0.0),
+            Fold::Sum { .. } | Fold::Mean | Fold::DequantizedMean { .. } => number(0, 0.0),
+            Fold::SumSquare | Fold::SumAbs => number(0, 0.0),
         }
     }
 
     /// Stored numbers in the lanes in which they are folded.
     pub(crate) fn read<'ctx>(self, e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>) -> Vector<'ctx> {
+        if let Fold::DequantizedMean { scale, zero_point } = self.fold {
+            return dequantized(e, stored, self.input, scale, zero_point);
+        }
         match self.kind {
             Kind::I8 | Kind::I16 if self.input.bits() <= 8 => e.widen(stored, self.kind, self.signed()),
             _ => worked(e, stored, self.input),
@@ -94,7 +100,8 @@ impl Folding {
             Fold::Max => e.max(b, a),
             Fold::Min => e.min(b, a),
             Fold::Prod => e.mul(a, b),
-            Fold::Sum { .. } | Fold::Mean | Fold::SumSquare | Fold::SumAbs => e.add(a, b),
+            Fold::Sum { .. } | Fold::Mean | Fold::DequantizedMean { .. } => e.add(a, b),
+            Fold::SumSquare | Fold::SumAbs => e.add(a, b),
         }
     }
 
@@ -119,7 +126,7 @@ impl Folding {
                 let count = e.narrow(e.splat_index(count, lanes), folded.kind);
                 e.sub(folded, e.mul(count, e.splat_int(zero_point.into(), folded.kind, lanes)))
             }
-            Fold::Mean => {
+            Fold::Mean | Fold::DequantizedMean { .. } => {
                 let count = e.narrow(e.splat_index(count, lanes), Kind::I32);
                 e.div(folded, e.to_float(count, Kind::F32, true))
             }

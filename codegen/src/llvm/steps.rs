@@ -87,7 +87,7 @@ pub(crate) fn apply<'ctx>(
 }
 
 /// `f32(x - zero_point) * scale`
-fn dequantized<'ctx>(
+pub(crate) fn dequantized<'ctx>(
     e: &Emitter<'_, 'ctx>,
     stored: Vector<'ctx>,
     dtype: DType,

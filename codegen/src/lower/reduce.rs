@@ -2,7 +2,7 @@
 
 use eightfold_ir::op::pool::{Pool, PoolKind};
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
-use eightfold_ir::{DType, Node};
+use eightfold_ir::{DType, Node, QuantParams};
 
 use super::{LowerError, Lowering, origin};
 use crate::program::{Fold, Grid, Producer, View};
@@ -14,11 +14,13 @@ impl Lowering<'_> {
         if spatial > 2 {
             return Err(self.unsupported(node, format!("{spatial} spatial axes; 1 and 2 have kernels")));
         }
-        let zero_point = self.stored_zero(x) as i32;
+        let params = self.graph.quant(x).and_then(QuantParams::as_per_tensor);
         let fold = match op.kind {
             PoolKind::Max => Fold::Max,
-            PoolKind::Average => Fold::Mean,
-            PoolKind::Sum => Fold::Sum { zero_point },
+            PoolKind::Average => {
+                params.map_or(Fold::Mean, |(scale, zero_point)| Fold::DequantizedMean { scale, zero_point })
+            }
+            PoolKind::Sum => Fold::Sum { zero_point: params.map_or(0, |(_, zero_point)| zero_point) },
         };
         // One spatial axis is two with one row.
         let two = |f: &dyn Fn(usize) -> usize, row: usize| if spatial == 1 { [row, f(0)] } else { [f(0), f(1)] };

@@ -88,6 +88,7 @@ impl Display for Fold {
             Fold::Sum { zero_point: 0 } => write!(f, "sum"),
             Fold::Sum { zero_point } => write!(f, "sum zero_point={zero_point}"),
             Fold::Mean => write!(f, "mean"),
+            Fold::DequantizedMean { scale, zero_point } => write!(f, "mean scale={scale:?} zero_point={zero_point}"),
             Fold::Max => write!(f, "max"),
             Fold::Min => write!(f, "min"),
             Fold::Prod => write!(f, "prod"),

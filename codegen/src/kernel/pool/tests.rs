@@ -102,10 +102,20 @@ impl Case {
                     Fold::Max => window.iter().copied().max().unwrap_or(low as i32),
                     Fold::Min => window.iter().copied().min().unwrap_or(high as i32),
                     Fold::Sum { zero_point } => window.iter().map(|x| x - zero_point).sum(),
+                    Fold::DequantizedMean { .. } => 0,
                     _ => unreachable!("not of integers"),
                 };
-                let real = y as f32 * 0.3 + added as f32;
+                let real = match fold {
+                    Fold::DequantizedMean { scale, zero_point } => {
+                        let sum = window.iter().fold(0.0, |sum, x| sum + (x - zero_point) as f32 * scale);
+                        sum / if self.include_pad { padded } else { window.len() } as f32 + added as f32
+                    }
+                    _ => y as f32 * 0.3 + added as f32,
+                };
                 expected[to] = match fold {
+                    Fold::DequantizedMean { scale, .. } => {
+                        quantize(real / scale + 11.0, 1.0, 0, low as i32, high as i32) as u8
+                    }
                     Fold::Sum { .. } => quantize(real, 1.0, 11, low as i32, high as i32) as u8,
                     _ => y as u8,
                 };
@@ -128,9 +138,14 @@ impl Case {
             let arg = Arg::Dequantized { operand: 1, scale: 1.0, zero_point: 0 };
             steps.push(Step::Apply(Function::Add, vec![Arg::Current, arg]));
         }
+        let (min, max) = (low as i32, high as i32);
         if sum {
-            let (min, max) = (low as i32, high as i32);
             steps.push(Step::Quantize { dtype: input, scale: 1.0, zero_point: 11, min, max });
+        }
+        if let Fold::DequantizedMean { scale, .. } = fold {
+            steps.push(Step::Apply(Function::Div, vec![Arg::Current, Arg::Float(scale)]));
+            steps.push(Step::Apply(Function::Add, vec![Arg::Current, Arg::Float(11.0)]));
+            steps.push(Step::Quantize { dtype: input, scale: 1.0, zero_point: 0, min, max });
         }
         let producer = Producer::Pool {
             fold,
@@ -185,6 +200,18 @@ fn sums_of_bytes_are_exact_and_requantized() {
     cases.push(Case { fold, kernel: [17, 16], size: [17, 16], pad: 0, ..BASE });
     cases.push(Case { fold: Fold::Sum { zero_point: -5 }, input: DType::I8, residual: true, ..BASE });
     cases.push(Case { fold: Fold::Sum { zero_point: 0 }, residual: true, channels_last: false, ..BASE });
+    try_all(&cases);
+}
+
+/// One scale for input and output, so that sums half-way between two steps are common.
+#[test]
+fn means_of_bytes_are_dequantized_and_summed_in_order() {
+    let fold = Fold::DequantizedMean { scale: 0.114_755_966, zero_point: 3 };
+    let mut cases = shapes(Case { fold, ..BASE });
+    let mean = Case { fold, include_pad: true, ..BASE };
+    cases.extend([mean, Case { stride: 1, kernel: [5, 5], pad: 2, residual: true, ..mean }]);
+    let fold = Fold::DequantizedMean { scale: 0.014_757_43, zero_point: -128 };
+    cases.push(Case { fold, input: DType::I8, kernel: [2, 2], pad: 0, channels: 70, ..BASE });
     try_all(&cases);
 }
 

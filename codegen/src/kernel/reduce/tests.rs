@@ -44,6 +44,7 @@ fn trial(dtype: DType, fold: Fold, grid: &Grid, axes: &[usize]) -> Trial {
             let y = match fold {
                 Fold::Sum { .. } => reals.sum(),
                 Fold::Mean => reals.sum::<f64>() / part.len() as f64,
+                Fold::DequantizedMean { .. } => unreachable!("of windows"),
                 Fold::Max => reals.fold(f64::MIN, f64::max),
                 Fold::Min => reals.fold(f64::MAX, f64::min),
                 Fold::Prod => reals.product(),
@@ -56,7 +57,7 @@ fn trial(dtype: DType, fold: Fold, grid: &Grid, axes: &[usize]) -> Trial {
         let ints = part.iter().map(|x| i64::from(*x));
         let y = match fold {
             Fold::Sum { zero_point } => ints.map(|x| x - i64::from(zero_point)).sum(),
-            Fold::Mean => unreachable!("of floats"),
+            Fold::Mean | Fold::DequantizedMean { .. } => unreachable!("of floats or windows"),
             Fold::Max => ints.max().expect("numbers"),
             Fold::Min => ints.min().expect("numbers"),
             Fold::Prod => ints.fold(1, i64::wrapping_mul),

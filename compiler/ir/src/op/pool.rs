@@ -5,6 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::array::Array;
 use crate::attr::{Sizes, attr_enum};
 use crate::op::{EvalOperand, InferError, InferOperand, OpDef, Operands, QuantRule, Types};
+use crate::quant::QuantParams;
 use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
@@ -13,7 +14,7 @@ attr_enum! {
     pub enum PoolKind {
         /// The greatest; padding never wins.
         Max = "max",
-        /// The mean; floats only.
+        /// The mean, a float; of quantized integers each is dequantized and added in f32.
         Average = "average",
         /// The sum, of integers less their zero point, in i32.
         Sum = "sum",
@@ -24,7 +25,9 @@ op! {
     /// One number for each position of a window over the axes after the second.
     ///
     /// Operand: `x` of shape N x C x D.... `max` keeps type and quantization; `average` and `sum` of floats keep the
-    /// type; `sum` of 8-bit integers is an exact i32.
+    /// type; `sum` of 8-bit integers is an exact i32. `average` of quantized 8-bit integers is the f32 quotient of the
+    /// sum `((0 + r[0]) + r[1]) + ...`, each addition rounded to f32, where `r = f32(x - zero_point) * scale` row by row
+    /// of the window: where sums half-way between two steps are common, this order decides how they round.
     pub struct Pool = "pool" {
         /// What becomes of the numbers in a window.
         kind: PoolKind,
@@ -139,8 +142,9 @@ impl OpDef for Pool {
         match self.kind {
             PoolKind::Max if x.dtype != DType::Bool => Ok(smallvec![TensorType::moved(x, shape)]),
             PoolKind::Sum if quantized => Ok(smallvec![TensorType::new(DType::I32, shape)]),
+            PoolKind::Average if quantized && quant.is_some() => Ok(smallvec![TensorType::new(DType::F32, shape)]),
             PoolKind::Sum | PoolKind::Average if x.dtype.is_float() => Ok(smallvec![TensorType::new(x.dtype, shape)]),
-            _ => Err(operands.dtype_error(0, "a float (or 8-bit integers for max and sum)", x.dtype)),
+            _ => Err(operands.dtype_error(0, "a float (or 8-bit integers, for average quantized)", x.dtype)),
         }
     }
 
@@ -172,7 +176,16 @@ impl OpDef for Pool {
                 let data = planes.flat_map(|p| windows.iter().map(move |w| max(p, &w.0).unwrap_or(least))).collect();
                 Array { dtype, shape, data: Data::Int(data) }
             }
-            (Data::Int(v), _) => {
+            (Data::Int(v), PoolKind::Average) => {
+                let (scale, zero) = x.quant.and_then(QuantParams::as_per_tensor).expect("inferred");
+                let real = |i: usize| (v[i] - i64::from(zero)) as f32 * scale;
+                let mean = |p: usize, w: &(Vec<usize>, usize)| {
+                    w.0.iter().fold(0.0_f32, |sum, i| sum + real(p * plane + i)) / w.1.max(1) as f32
+                };
+                let data = planes.flat_map(|p| windows.iter().map(move |w| mean(p, w))).collect();
+                Array { dtype: DType::F32, shape, data: Data::Float(data) }
+            }
+            (Data::Int(v), PoolKind::Sum) => {
                 let zero = x.quant.map_or(0, |q| i64::from(q.zero_point[0]));
                 let sum = |p: usize, w: &[usize]| w.iter().map(|i| v[p * plane + i] - zero).sum();
                 let data = planes.flat_map(|p| windows.iter().map(move |w| sum(p, &w.0))).collect();

@@ -33,7 +33,7 @@ impl Exporter<'_> {
             Op::Gather(op) => call("Gather").with("axis", Attribute::Int(op.axis as i64)),
             Op::MatMul(_) => self.matmul(operands, &x, node)?,
             Op::Pad(op) => self.pad(call("Pad"), op, first, &x)?,
-            Op::Pool(op) => pool(call(""), op)?,
+            Op::Pool(op) => pool(call(""), op, &x)?,
             Op::Reduce(op) => self.reduce(call(""), op, &x)?,
             Op::Reshape(op) => {
                 let zero = Attribute::Int(i64::from(op.shape.contains(&0)));
@@ -192,10 +192,13 @@ fn conv(call: Call, op: &Conv, x: &TensorType, w: &TensorType) -> Result<Call, I
     Ok(call.with("kernel_shape", sizes(&w.shape[2..])).with("group", Attribute::Int(op.group as i64)))
 }
 
-fn pool(mut call: Call, op: &Pool) -> Result<Call, Inexpressible> {
+fn pool(mut call: Call, op: &Pool, x: &TensorType) -> Result<Call, Inexpressible> {
     call.op_type = match op.kind {
         PoolKind::Max => "MaxPool",
-        PoolKind::Average => "AveragePool",
+        PoolKind::Average => {
+            floats(x)?;
+            "AveragePool"
+        }
         PoolKind::Sum => return Err(inexpressible("ONNX has no pool that sums")),
     };
     let call = with_list(call, "pads", &op.pads);

@@ -1,0 +1,33 @@
+//! Means of windows: `pool(%xq) {kind=average} |> … |> div s_y |> add z_y |> quantize`.
+//!
+//! The numbers of a window are dequantized and added in f32, and the zero point is added before the rounding, which is
+//! how ONNX Runtime computes them. Where input and output have one scale, as TensorFlow makes them, every fourth sum of
+//! four lies half-way between two steps, and this order decides on which side it falls. A pool whose window is the whole
+//! image is a `reduce` by now and summed exactly, in ONNX Runtime as here.
+
+use eightfold_ir::{Arg, Function, Graph, Node, Rewrite, Step};
+
+use super::{Obstacle, Scalar, Target, replace, stored_operand, units};
+
+pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
+    let (x, _) = stored_operand(graph, node, 0)?;
+    let target = Target::of(graph, node);
+    let steps = match target.scalar() {
+        Some(to) => quantized(graph, &node.epilogue.steps, to),
+        None => units::in_real_units(graph, &node.epilogue.steps, None),
+    };
+    replace(graph, Rewrite::new(graph, super::NAME), node, &target, node.op.clone(), &[Some(x)], steps)
+}
+
+/// The steps and the quantization of real numbers, the zero point added before the rounding.
+fn quantized(graph: &Graph, steps: &[Step], to: Scalar) -> Vec<Step> {
+    let Scalar { storage: dtype, scale, zero_point } = to;
+    let (kept, min, max) = units::bounded(graph, steps, to);
+    let mut steps = units::in_real_units(graph, kept, None);
+    steps.push(Step::binary(Function::Div, Arg::Float(scale)));
+    if zero_point != 0 {
+        steps.push(Step::binary(Function::Add, Arg::Float(zero_point as f32)));
+    }
+    steps.push(Step::Quantize { dtype, scale: 1.0, zero_point: 0, min, max });
+    steps
+}
