@@ -4,24 +4,23 @@
     models.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--seconds 2] [NAME ...]
 
 One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has the median of its runs
-by the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only time is looked at;
-accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
+by the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only
+time is looked at; accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
 
 Prints a row a model as it is done, then the limits that are missed; exits with 1 if there are any.
 """
 
 import argparse
-import ctypes
-import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
 
-from reference import quantize_static, random_inputs, session
+from artifact import Artifact, CompileFailure, compiled, seconds_to_compile
+from forms import calibration_noise, inputs_of, with_constants
+from reference import OnnxRuntime, quantize_static
 
 # Name, whether it is one of the networks with seeded weights, what standard noise is multiplied by so that inputs are as
 # large as the model was trained on (else outputs are noise too), and the most that f32 may take of ONNX Runtime's f32.
@@ -57,90 +56,6 @@ F32_ERROR = 1e-4
 COMPILE_SECONDS, COMPILE_BYTES = 30.0, 2 << 30
 COMPILE_LIMITED = "resnet50"
 ROUNDS = 10
-CALIBRATION_SAMPLES = 4
-
-
-class Runtime(ctypes.Structure):
-    """The head of `eightfold_runtime`, see eightfold.h."""
-
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("abi_version", ctypes.c_uint32),
-        ("select", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32))),
-        ("session_size", ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint32)),
-        (
-            "session_create_in",
-            ctypes.CFUNCTYPE(
-                ctypes.c_int,
-                ctypes.c_void_p,
-                ctypes.c_uint32,
-                ctypes.c_void_p,
-                ctypes.c_size_t,
-                ctypes.POINTER(ctypes.c_void_p),
-            ),
-        ),
-        ("session_run", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)),
-    ]
-
-
-class Model(ctypes.Structure):
-    """`eightfold_model`."""
-
-    _fields_ = [
-        ("abi_version", ctypes.c_uint32),
-        ("struct_size", ctypes.c_uint32),
-        ("name", ctypes.c_char_p),
-        ("provenance", ctypes.c_char_p),
-        ("variant_count", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
-        ("variants", ctypes.c_void_p),
-        ("runtime", ctypes.POINTER(Runtime)),
-    ]
-
-
-class Artifact:
-    """A compiled model, run on fixed inputs into buffers of its own."""
-
-    def __init__(self, path, inputs, like):
-        library = ctypes.CDLL(str(path))
-        library.model_query.restype = ctypes.POINTER(Model)
-        model = library.model_query()
-        self.runtime = model.contents.runtime.contents
-        variant, self.session = ctypes.c_uint32(0), ctypes.c_void_p()
-        checked(self.runtime.select(model, variant))
-        size = self.runtime.session_size(model, variant)
-        self.memory = ctypes.create_string_buffer(size)
-        checked(self.runtime.session_create_in(model, variant, self.memory, size, self.session))
-        self.inputs = [np.ascontiguousarray(array) for array in inputs]
-        self.outputs = [np.empty_like(array) for array in like]
-        addresses = lambda arrays: (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-        self.arguments = addresses(self.inputs), addresses(self.outputs)
-
-    def run(self):
-        checked(self.runtime.session_run(self.session, *self.arguments))
-
-
-def checked(status):
-    if status != 0:
-        sys.exit(f"models.py: status {status} of the compiled model")
-
-
-class OnnxRuntime:
-    """A session run on fixed inputs into buffers of its own, which saves it the copies that `run` makes."""
-
-    def __init__(self, path, inputs):
-        self.session = session(str(path), "all", 1)
-        self.inputs = inputs
-        self.binding = self.session.io_binding()
-        for name, array in inputs.items():
-            self.binding.bind_cpu_input(name, array)
-        for output in self.session.get_outputs():
-            self.binding.bind_output(output.name)
-        self.run()
-        self.outputs = self.binding.copy_outputs_to_cpu()
-
-    def run(self):
-        self.session.run_with_iobinding(self.binding)
 
 
 def medians(programs, seconds):
@@ -160,55 +75,27 @@ def medians(programs, seconds):
     return [1e3 * float(np.median(own)) for own in times]
 
 
-def compiled(eightfold, arguments, output):
-    """Compiles; seconds of all but calibration, and bytes at most."""
-    command = [eightfold, "compile", *arguments, "-o", output, "--name", "model", "--format", "json"]
-    with tempfile.TemporaryFile() as report:
-        process = subprocess.Popen([str(word) for word in command], stdout=report, stderr=subprocess.DEVNULL)
-        peak = 0
-        while process.poll() is None:
-            # The system's own account of a child begins with what the parent held.
-            peak = max(peak, held(process.pid))
-            time.sleep(0.02)
-        if process.returncode != 0:
-            sys.exit(f"models.py: {' '.join(map(str, command))}: exit code {process.returncode}")
-        report.seek(0)
-        stages = json.load(report)["stage_seconds"]
-    return sum(seconds for stage, seconds in stages if stage != "calibrating"), peak
-
-
-def held(process):
-    """The most bytes that the process has held so far."""
-    status = pathlib.Path(f"/proc/{process}/status").read_text()
-    lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
-    return 1024 * int(lines[0][1]) if lines else 0
-
-
 def measure(name, path, scale, f32_limit, options, folder):
     """The row of a model, and the limits that it misses."""
-    drawn = random_inputs(session(str(path), "all", 1))
-    reference = OnnxRuntime(path, {key: (scale * array).astype(array.dtype) for key, array in drawn.items()})
-    rng = np.random.default_rng(1)
-    noise = {
-        key: (scale * rng.standard_normal((CALIBRATION_SAMPLES, *array.shape))).astype(array.dtype)
-        for key, array in reference.inputs.items()
-    }
+    constant = with_constants(path, folder)
+    reference = OnnxRuntime(constant, inputs_of(constant, scale))
+    noise = calibration_noise(reference.inputs, scale)
     calibration = folder / "calibration.npz"
     np.savez(calibration, **noise)
     f32_path, int8_path = folder / "f32.so", folder / "int8.so"
-    f32_seconds, _ = compiled(options.eightfold, [path, "--precision", "f32"], f32_path)
-    int8_seconds, int8_bytes = compiled(
+    f32_report, _ = compiled(options.eightfold, [path, "--precision", "f32"], f32_path)
+    f32_seconds = seconds_to_compile(f32_report)
+    int8_report, int8_bytes = compiled(
         options.eightfold, [path, "--precision", "int8", "--calibration-data", calibration], int8_path
     )
+    int8_seconds = seconds_to_compile(int8_report)
     inputs = list(reference.inputs.values())
     f32 = Artifact(f32_path, inputs, reference.outputs)
     int8 = Artifact(int8_path, inputs, reference.outputs)
     programs = [reference, f32, int8]
     if name in INT8_LIMITS:
         quantized = folder / "quantized.onnx"
-        flat = {key: a.reshape(-1, *a.shape[2:]) for key, a in noise.items()}
-        np.savez(folder / "flat.npz", **flat)
-        quantize_static(path, folder / "flat.npz", "MinMax", quantized, 1)
+        quantize_static(constant, calibration, "MinMax", quantized, 1)
         programs.append(OnnxRuntime(quantized, reference.inputs))
     ort_ms, f32_ms, int8_ms, *ort_int8_ms = medians(programs, options.seconds)
 
@@ -282,7 +169,10 @@ def main():
             print(f"{name}: SKIPPED, no {path}", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            row, of_model = measure(name, path, scale, f32_limit, options, pathlib.Path(folder))
+            try:
+                row, of_model = measure(name, path, scale, f32_limit, options, pathlib.Path(folder))
+            except CompileFailure as failure:
+                sys.exit(f"models.py: {failure}")
         print(line(row), flush=True)
         missed += of_model
     print()

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             process::run(workspace::cargo(&llvm).args(command).args(rest))
         }
         Program::Models => {
-            let python = match python::ensure() {
+            let python = match python::ensure(python::REFERENCE) {
                 Ok(python) => python,
                 Err(failure) => {
                     eprintln!("bench: SKIPPED, as ONNX Runtime is what models are compared with: {failure}");

@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod llvm;
 mod package_manager;
+mod peers;
 mod process;
 mod python;
 mod ready;
@@ -40,6 +41,12 @@ const TASKS: &[Task] = &[
         arguments: "",
         summary: "compile the shipped classifier in f32 and int8, run both, print the comparison",
         run: demo::run,
+    },
+    Task {
+        name: "peers",
+        arguments: "[MODEL ...] [--seconds S] [--threads 1,2] [--quick]",
+        summary: "every model against ONNX Runtime and OpenVINO in all their forms, held against the goals",
+        run: peers::run,
     },
     Task {
         name: "ready",

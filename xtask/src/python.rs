@@ -1,20 +1,35 @@
-//! The virtual environment with ONNX Runtime, which tests and benchmarks compare with.
+//! The virtual environments with what tests and benchmarks compare with.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, iter};
 
 use crate::process::{self, Failure};
 use crate::workspace;
 
+/// A virtual environment: its folder in the build folder, and the files in `benches/` that say what it holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Environment {
+    folder: &'static str,
+    requirements: &'static [&'static str],
+}
+
+/// ONNX Runtime alone: for tests, networks and the benchmark of models.
+pub(crate) const REFERENCE: Environment = Environment { folder: "venv", requirements: &["requirements.txt"] };
+
+/// Everything that Eightfold is compared with; hundreds of megabytes.
+pub(crate) const PEERS: Environment =
+    Environment { folder: "venv-peers", requirements: &["requirements.txt", "requirements-peers.txt"] };
+
 /// Makes the virtual environment unless it is there with the same requirements; returns its interpreter.
-pub(crate) fn ensure() -> Result<PathBuf, Failure> {
-    let folder = workspace::target().join("venv");
+pub(crate) fn ensure(environment: Environment) -> Result<PathBuf, Failure> {
+    let folder = workspace::target().join(environment.folder);
     let python = folder.join("bin/python");
-    let requirements = workspace::root().join("benches/requirements.txt");
+    let benches = workspace::root().join("benches");
+    let files: Vec<_> = environment.requirements.iter().map(|file| benches.join(file)).collect();
     // The requirements that were installed are kept inside, written last: a half-made environment has none.
     let installed = folder.join("requirements.txt");
-    let wanted = read(&requirements)?;
+    let wanted = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?.concat();
     if python.is_file() && fs::read(&installed).is_ok_and(|text| text == wanted) {
         return Ok(python);
     }
@@ -24,7 +39,8 @@ pub(crate) fn ensure() -> Result<PathBuf, Failure> {
         remedy: format!("{failure}\non Debian and Ubuntu: sudo apt-get install python3-venv"),
     })?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&requirements);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.args(files.iter().flat_map(|file| iter::once(Path::new("--requirement")).chain(iter::once(file.as_path()))));
     process::run(&mut pip)?;
     fs::write(&installed, wanted).map_err(|error| Failure::File { path: installed, error })?;
     Ok(python)

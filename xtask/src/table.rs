@@ -23,9 +23,42 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]], align: &[Align; N]) 
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A table in Markdown whose text lines up too; cells have no `|`. The first column stands at the left, figures after it
+/// at the right.
+pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
+    let length = |cell: &str| cell.chars().count();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| length(&row[column]));
+        cells.chain([length(header[column]), 3]).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..header.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+    };
+    let rule = widths
+        .iter()
+        .enumerate()
+        .map(|(column, &width)| if column == 0 { "-".repeat(width) } else { format!("{}:", "-".repeat(width - 1)) });
+    let rule = format!("| {} |", rule.collect::<Vec<_>>().join(" | "));
+    let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    [line(header.to_vec()), rule].into_iter().chain(body).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn markdown_lines_up() {
+        let rows = [vec!["resnet50".to_owned(), "0.92".to_owned()], vec!["vgg".to_owned(), "1".to_owned()]];
+        assert_eq!(
+            markdown(&["model", "x"], &rows),
+            "| model    |    x |\n| -------- | ---: |\n| resnet50 | 0.92 |\n| vgg      |    1 |"
+        );
+    }
 
     #[test]
     fn columns_line_up() {

@@ -33,7 +33,7 @@ fn cargo_arguments(arguments: &[String]) -> Vec<String> {
 /// Tells the tests where the outside references are, and the user which are missing.
 fn provide_references(cargo: &mut Command) {
     let skipped = |what: &str, failure: Failure| eprintln!("test: {what} will be SKIPPED: {failure}");
-    match python::ensure() {
+    match python::ensure(python::REFERENCE) {
         Ok(python) => {
             cargo.env("EIGHTFOLD_PYTHON", python);
             match zoo::build(&[]) {

@@ -25,7 +25,7 @@ const CLASSIFIERS: &[&str] = &[
 
 /// The task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
-    let python = python::ensure()?;
+    let python = python::ensure(python::REFERENCE)?;
     let version = "import onnxruntime; print(onnxruntime.__version__)";
     let version = process::capture(Command::new(&python).args(["-c", version]))?;
     println!("{} has ONNX Runtime {}", python.display(), version.trim());
@@ -58,7 +58,7 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
     if !wanted.is_empty() {
         // Into a folder of its own first, so that a network that is there is a whole one.
         let partial = folder().join("partial");
-        process::run(Command::new(python::ensure()?).arg(&script).arg(&partial).args(&wanted))?;
+        process::run(Command::new(python::ensure(python::REFERENCE)?).arg(&script).arg(&partial).args(&wanted))?;
         for name in wanted {
             let built = partial.join(format!("{name}.onnx"));
             std::fs::rename(&built, file(name)).map_err(|error| Failure::File { path: built, error })?;

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Runs one program on one model, in turns: a process of its own, so that a crash is one cell of a table.
+
+    worker.py eightfold|onnxruntime|openvino MODEL INPUTS.npz EXPECTED.npz --threads N [--precision f32|bf16]
+
+Loads, then prints a line of JSON: {"load_ms", "load_cpu_ms", "peak_bytes", "model_bytes", "cosine"}. For each line
+`SECONDS` that it reads it runs for that long and prints {"wall_ms": [...], "cpu_ms": [...]}, a figure a run. Ends with
+its input.
+
+`load_ms` is from the file to the first result, the libraries being loaded; `peak_bytes` all that the process held,
+Python and libraries included, and `model_bytes` what loading and running added to that; `cosine` the likeness of the
+outputs to those expected. `cpu_ms` is the time of all threads of the process.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+PROGRAMS = {
+    "eightfold": ("artifact", "Artifact"),
+    "onnxruntime": ("reference", "OnnxRuntime"),
+    "openvino": ("open_vino", "OpenVino"),
+}
+
+
+def memory(field):
+    """A figure of this process's memory, in bytes: VmRSS now, VmHWM at most."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"the system says no {field}")
+
+
+def forget_peak():
+    """Lets VmHWM start again at what is held now."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def cosine(outputs, expected):
+    """Of the angle between all outputs and those expected, as one vector."""
+    a, b = (np.concatenate([np.ravel(array).astype(np.float64) for array in arrays]) for arrays in (outputs, expected))
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300))
+
+
+def turn(program, seconds):
+    """Times of runs; the first is not counted, as the others had the caches."""
+    program.run()
+    walls, cpus = [], []
+    until = time.perf_counter() + seconds
+    while True:
+        wall, cpu = time.perf_counter(), time.process_time()
+        program.run()
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        walls.append(1e3 * wall)
+        cpus.append(1e3 * cpu)
+        if time.perf_counter() > until:
+            return {"wall_ms": walls, "cpu_ms": cpus}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("model")
+    parser.add_argument("inputs")
+    parser.add_argument("expected")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=["f32", "bf16"])
+    options = parser.parse_args()
+
+    # Libraries that print must not print between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cpus[-options.threads :])
+
+    inputs, expected = (dict(np.load(path)) for path in (options.inputs, options.expected))
+    module, name = PROGRAMS[options.program]
+    make = getattr(importlib.import_module(module), name)
+    if options.program == "eightfold":
+        arguments = [list(inputs.values()), list(expected.values())]
+    elif options.program == "onnxruntime":
+        arguments = [inputs, options.threads]
+    else:
+        arguments = [inputs, options.threads, options.precision]
+    before, libraries = memory("VmRSS"), memory("VmHWM")
+    forget_peak()
+    wall, cpu = time.perf_counter(), time.process_time()
+    program = make(options.model, *arguments)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    program.run()
+    peak = memory("VmHWM")
+    likeness = cosine(program.outputs, expected.values())
+
+    def answer(value):
+        print(json.dumps(value), file=answers, flush=True)
+
+    answer({
+        "load_ms": 1e3 * wall,
+        "load_cpu_ms": 1e3 * cpu,
+        "peak_bytes": max(peak, libraries),
+        "model_bytes": peak - before,
+        "cosine": likeness,
+    })
+    for line in sys.stdin:
+        answer(turn(program, float(line)))
+
+
+if __name__ == "__main__":
+    main()
