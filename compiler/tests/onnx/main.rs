@@ -10,3 +10,4 @@ mod making;
 mod oracle;
 mod outside;
 mod quantized;
+mod whole_models;

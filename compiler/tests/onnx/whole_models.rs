@@ -6,7 +6,7 @@
 //! within one step, or the bound of floats.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eightfold::artifact::{Artifact, Session};
 use eightfold::dataset::{Dataset, DatasetOptions, Sample};
@@ -16,6 +16,8 @@ use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_node;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Array, Data, Def, Graph, Layout, Node, Origin, Step, Tensor, TensorType, ValueId};
+
+use crate::outside::{digits, shared, zoo};
 
 /// What floats may differ by, of the tensor's largest.
 const FLOAT_BOUND: f32 = 1e-4;
@@ -35,24 +37,23 @@ const TENSORFLOW_128: Samples = Samples::Photographs("resize=146,crop=128,color=
 
 #[test]
 fn squeezenet_equals_the_evaluator() {
-    shared("squeezenet1.1", TORCHVISION);
+    shared_model("squeezenet1.1", TORCHVISION);
 }
 
 #[test]
 fn mobilenet_v2_equals_the_evaluator() {
-    shared("mobilenetv2_1.0", TORCHVISION);
+    shared_model("mobilenetv2_1.0", TORCHVISION);
 }
 
 #[test]
 fn imported_quantized_mobilenets_equal_the_evaluator() {
-    shared("mobilenet_v1_025_128_qat_qdq", TENSORFLOW_128);
-    shared("mobilenet_v2_tf_qat_qdq", TENSORFLOW_224);
+    shared_model("mobilenet_v1_025_128_qat_qdq", TENSORFLOW_128);
+    shared_model("mobilenet_v2_tf_qat_qdq", TENSORFLOW_224);
 }
 
 #[test]
 fn small_models_equal_the_evaluator() {
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/models/digits/digits.onnx");
-    equals_the_evaluator(&digits, Samples::Drawn(16.0));
+    equals_the_evaluator(&digits(), Samples::Drawn(16.0));
     for (name, data) in [
         ("micro_kws_m_fp32", Samples::Drawn(1.0)),
         ("micro_kws_m_qdq", Samples::Drawn(1.0)),
@@ -66,22 +67,21 @@ fn small_models_equal_the_evaluator() {
         ("mnist_cnn_pytorch", Samples::Drawn(1.0)),
         ("mnist_cntk", Samples::Drawn(255.0)),
     ] {
-        shared(name, data);
+        shared_model(name, data);
     }
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn detectors_equal_the_evaluator() {
-    shared("fastestdet", Samples::Drawn(1.0));
-    shared("ultraface_rfb320", Samples::Drawn(1.0));
-    shared("yolox_nano", Samples::Drawn(255.0));
+    shared_model("fastestdet", Samples::Drawn(1.0));
+    shared_model("ultraface_rfb320", Samples::Drawn(1.0));
+    shared_model("yolox_nano", Samples::Drawn(255.0));
 }
 
 #[test]
 #[ignore = "takes many minutes"]
 fn benchmark_networks_equal_the_evaluator() {
-    let folder = std::env::var_os("EIGHTFOLD_ZOO").map_or_else(|| workspace().join("target/zoo"), PathBuf::from);
     for name in [
         "densenet121",
         "efficientnet_b0",
@@ -94,41 +94,23 @@ fn benchmark_networks_equal_the_evaluator() {
         "shufflenet_v2_x1_0",
         "squeezenet1_1",
     ] {
-        if let Some(path) = present(folder.join(format!("{name}.onnx"))) {
+        if let Some(path) = zoo(name) {
             equals_the_evaluator(&path, Samples::Drawn(1.0));
         }
     }
 }
 
-fn shared(name: &str, data: Samples) {
-    if let Some(path) = present(shared_folder().join(format!("models/{name}.onnx"))) {
+fn shared_model(name: &str, data: Samples) {
+    if let Some(path) = shared(&format!("models/{name}.onnx")) {
         equals_the_evaluator(&path, data);
     }
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn shared_folder() -> PathBuf {
-    std::env::var_os("EIGHTFOLD_SHARED").map_or_else(|| workspace().join("../shared"), PathBuf::from)
-}
-
-/// The path if something is there; says aloud, past the test harness, if not.
-fn present(path: PathBuf) -> Option<PathBuf> {
-    use std::io::Write;
-    if path.exists() {
-        return Some(path);
-    }
-    let _ = writeln!(std::io::stderr(), "SKIPPED: no {}", path.display());
-    None
 }
 
 /// Three samples of the model's inputs; `None` where there are no photographs.
 fn samples(model: &Model, data: Samples) -> Option<Vec<Sample>> {
     match data {
         Samples::Photographs(recipe) => {
-            let folder = present(shared_folder().join("data/imagenet500"))?;
+            let folder = shared("data/imagenet500")?;
             let preprocess = Some(recipe.parse().expect("a recipe"));
             let options = DatasetOptions { preprocess, label_offset: 0 };
             let images = Dataset::open(&folder, &model.inputs(), &options).expect("photographs");
