@@ -76,3 +76,16 @@ pub const INT8: &[&str] = &[
     "choose_layout",
     "eliminate_dead",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{F32, INT8, SIMPLIFY};
+
+    /// Calibration observes tensors of the graph as [`SIMPLIFY`] leaves it, and `insert_qdq` looks them up by name.
+    #[test]
+    fn both_precisions_start_from_the_graph_that_is_calibrated() {
+        assert!(F32.starts_with(SIMPLIFY), "{F32:?}");
+        assert!(INT8.starts_with(SIMPLIFY), "{INT8:?}");
+        assert_eq!(INT8[SIMPLIFY.len()], "insert_qdq");
+    }
+}
