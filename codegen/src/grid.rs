@@ -22,6 +22,13 @@ impl Grid {
         (0..self.dims.len()).all(|a| self.dims[a] == 1 || self.strides[a] == dense.strides[a]) || self.elements() == 0
     }
 
+    /// Whether each element lies where `other` has it; axes of extent 1 do not count.
+    #[must_use]
+    pub fn coincides(&self, other: &Grid) -> bool {
+        let apart = |a: usize| self.dims[a] != 1 && self.strides[a] != other.strides[a];
+        self.dims == other.dims && !(0..self.dims.len()).any(apart)
+    }
+
     /// The axes in another order: axis `i` of the result is axis `perm[i]`.
     #[must_use]
     pub fn transposed(&self, perm: &[usize]) -> Self {

@@ -1,5 +1,6 @@
 //! What passes make of graphs: each `.ir` file below `testdata` that says `; run: …` is run and compared with the
-//! snapshot beside it, which holds the graph that comes out, how far its outputs are off, and all remarks.
+//! snapshot beside it, which holds the graph that comes out, how far its outputs are off, all remarks, and, where there is
+//! a target, the program that the graph becomes.
 //!
 //! Lines `; key: value` before the graph say what to run:
 //!
@@ -10,6 +11,7 @@
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
 //! | `weights` | `per_channel` or `per_tensor` |
 //! | `limit` | the number of rewrites after which all stops |
+//! | `target` | for which to lower the graph |
 //! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq` |
 //!
 //! Other lines that begin with `;` are for people. `INSTA_UPDATE=always cargo test -p eightfold-compiler --test
@@ -21,6 +23,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use eightfold_codegen::lower::lower;
+use eightfold_codegen::memory;
+use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::fuse::FUSIONS;
@@ -33,6 +38,7 @@ struct Case {
     graph: Graph,
     passes: Vec<String>,
     options: PassOptions,
+    target: Option<&'static Target>,
 }
 
 /// What came of a case.
@@ -68,7 +74,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
 /// The case that a text describes, or what is wrong with it.
 fn case(text: &str) -> Result<Case, String> {
     let graph = parse(text).map_err(|e| e.to_string())?;
-    let mut case = Case { graph, passes: Vec::new(), options: PassOptions::default() };
+    let mut case = Case { graph, passes: Vec::new(), options: PassOptions::default(), target: None };
     let mut table = CalibrationTable {
         model: case.graph.name.clone(),
         hash: String::new(),
@@ -87,6 +93,7 @@ fn case(text: &str) -> Result<Case, String> {
             ("run", _) => case.passes = pipelines(value),
             ("precision", ["int8"]) => case.options.precision = Precision::Int8,
             ("precision", ["f32"]) => case.options.precision = Precision::F32,
+            ("target", [name]) => case.target = Some(TARGETS.iter().find(|t| t.name == *name).ok_or(line)?),
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
@@ -194,6 +201,11 @@ fn snapshot(case: &Case, ran: &Ran) -> String {
     writeln!(text, "rewrites: {}", rewrites.join(", ")).unwrap();
     writeln!(text, "outputs: {}", difference(&case.graph, &ran.graph)).unwrap();
     ran.remarks.iter().for_each(|remark| writeln!(text, "{remark}").unwrap());
+    if let Some(target) = case.target {
+        let program = lower(&ran.graph, target).unwrap();
+        memory::check(&program).unwrap();
+        write!(text, "{program}").unwrap();
+    }
     text
 }
 
