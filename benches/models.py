@@ -6,6 +6,7 @@
 One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has the median of its runs
 by the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only
 time is looked at; accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
+Models that came quantized need no ranges: ONNX Runtime runs the same file, and outputs are compared with its.
 
 Prints a row a model as it is done, then the limits that are missed; exits with 1 if there are any.
 """
@@ -48,6 +49,15 @@ MODELS = [
     ("densenet121", True, 1.0, None),
     ("inception_v3", True, 1.0, None),
 ]
+# Models that came quantized.
+QUANTIZED = [
+    "micro_kws_m_qdq",
+    "micro_kws_m_qoperator",
+    "mlperf_resnet8_cifar10_int8_qdq",
+    "mlperf_vww_mobilenetv1_int8_qdq",
+    "mobilenet_v1_025_128_qat_qdq",
+    "mobilenet_v2_tf_qat_qdq",
+]
 # Of these ONNX Runtime's own int8 form is made and measured too; the most that ours may take of it.
 INT8_LIMITS = {"resnet50": 1.6}
 # The most that int8 may take of ONNX Runtime's f32: for runs of that many milliseconds or more, and for shorter ones.
@@ -75,6 +85,12 @@ def medians(programs, seconds):
     return [1e3 * float(np.median(own)) for own in times]
 
 
+def distance(ours, theirs):
+    """How far the outputs are apart at most, as a share of the largest number."""
+    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(ours.outputs, theirs.outputs)]
+    return max(float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), 1e-30)) for a, b in pairs)
+
+
 def measure(name, path, scale, f32_limit, options, folder):
     """The row of a model, and the limits that it misses."""
     constant = with_constants(path, folder)
@@ -99,10 +115,7 @@ def measure(name, path, scale, f32_limit, options, folder):
         programs.append(OnnxRuntime(quantized, reference.inputs))
     ort_ms, f32_ms, int8_ms, *ort_int8_ms = medians(programs, options.seconds)
 
-    error = max(
-        float(np.max(np.abs(got - expected)) / max(np.max(np.abs(expected)), 1e-30))
-        for got, expected in zip(f32.outputs, reference.outputs)
-    )
+    error = distance(f32, reference)
     int8_limit = INT8_OF_F32 if ort_ms >= SHORT_MS else INT8_OF_SHORT_F32
     missed = []
 
@@ -135,8 +148,19 @@ def measure(name, path, scale, f32_limit, options, folder):
     return row, missed
 
 
+def measure_quantized(name, path, options, folder):
+    """The row of a model that came quantized."""
+    reference = OnnxRuntime(path, inputs_of(path, 1.0))
+    report, peak = compiled(options.eightfold, [path, "--precision", "int8"], folder / "int8.so")
+    int8 = Artifact(folder / "int8.so", list(reference.inputs.values()), reference.outputs)
+    theirs_ms, ours_ms = medians([reference, int8], options.seconds)
+    times = ["", "", "", f"{ours_ms:.3f}", "", f"{theirs_ms:.3f}", f"{ours_ms / theirs_ms:.2f}x"]
+    error = f"{distance(int8, reference):.0e}"
+    return [name, *times, error, "", f"{seconds_to_compile(report):.1f}", f"{peak / 2**20:.0f}"]
+
+
 HEADER = "model,ORT f32,f32,ratio,int8,ratio,ORT int8,ratio,error,f32 s,int8 s,MiB".split(",")
-WIDTHS = [-24, 8, 8, 6, 8, 6, 8, 6, 6, 6, 6, 5]
+WIDTHS = [-32, 8, 8, 6, 8, 6, 8, 6, 6, 6, 6, 5]
 
 
 def line(cells):
@@ -152,25 +176,31 @@ def main():
     parser.add_argument("--networks", type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--seconds", type=float, default=2.0, help="to measure each program of a model")
     options = parser.parse_args()
-    known = [name for name, *_ in MODELS]
+    known = [name for name, *_ in MODELS] + QUANTIZED
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parser.error(f"no model {', '.join(unknown)}; there are: {', '.join(known)}")
 
-    print("milliseconds of a run, the median, one thread; error of f32 outputs as a share of the largest;")
-    print("seconds to compile without calibration, and the most memory of it\n")
+    print("milliseconds of a run, the median, one thread; error of f32 outputs, or of those of models that")
+    print("came quantized, as a share of the largest; seconds to compile without calibration, and the most memory of it\n")
     print(line(HEADER), flush=True)
     missed = []
-    for name, is_network, scale, f32_limit in MODELS:
+    folders = {False: options.models, True: options.networks}
+    rows = [(name, folders[is_network], rest) for name, is_network, *rest in MODELS]
+    for name, models, rest in rows + [(name, options.models, None) for name in QUANTIZED]:
         if options.names and name not in options.names:
             continue
-        path = (options.networks if is_network else options.models) / f"{name}.onnx"
+        path = models / f"{name}.onnx"
         if not path.is_file():
             print(f"{name}: SKIPPED, no {path}", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
             try:
-                row, of_model = measure(name, path, scale, f32_limit, options, pathlib.Path(folder))
+                if rest is None:
+                    row, of_model = measure_quantized(name, path, options, folder), []
+                else:
+                    row, of_model = measure(name, path, *rest, options, folder)
             except CompileFailure as failure:
                 sys.exit(f"models.py: {failure}")
         print(line(row), flush=True)
