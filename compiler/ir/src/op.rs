@@ -231,8 +231,8 @@ pub trait OpDef {
     /// What quantization the operator keeps.
     fn quant_rule(&self) -> QuantRule;
 
-    /// The outputs, of the types that `infer` gives. Integer operands yield exact integers; floats accumulate in f64
-    /// and round once. Operands have passed `infer`.
+    /// The outputs, of the types that `infer` gives. Integer operands yield exact integers, or f32 in an order that the
+    /// operator states; floats accumulate in f64 and round once. Operands have passed `infer`.
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]>;
 
     /// Multiply-accumulates for one evaluation, from operand shapes; 0 for operators that have none.
