@@ -14,6 +14,7 @@
 
 mod bias_correction;
 mod plan;
+mod told_apart;
 
 use std::collections::BTreeMap;
 

@@ -9,6 +9,7 @@ mod convert;
 mod dot;
 mod flow;
 mod lanes;
+mod lookup;
 mod memory;
 mod quantize;
 

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{DType, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
+use super::told_apart::told_apart;
 use crate::calibrate::Range;
 use crate::channel::f32_constant;
 use crate::pass::PassOptions;
+use crate::separate_activations::is_tabular;
 
 /// What `insert_qdq` is to do.
 pub(super) struct Plan {
@@ -89,6 +91,9 @@ impl Plan {
             for value in moved(graph, node).chain(activations(graph, node)).chain(written) {
                 params.entry(value).or_insert_with(|| groups.params(options, value));
             }
+        }
+        for node in int8.iter().map(|id| graph.node(*id)) {
+            narrow(graph, options, node, &groups, &mut params);
         }
         Plan { int8: order.into_iter().filter(|id| int8.contains(id)).collect(), params, float }
     }
@@ -168,19 +173,43 @@ fn moved<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = ValueId> 
     node.operands.iter().flatten().copied().filter(move |id| same_scale && float(id))
 }
 
+/// Takes from the range of a tensor that goes into a table and nowhere else what the table does not tell apart.
+fn narrow(
+    graph: &Graph,
+    options: &PassOptions,
+    node: &Node,
+    groups: &Groups,
+    params: &mut BTreeMap<ValueId, QuantParams>,
+) {
+    let (Some(x), true) = (node.operand(0), node.op.quant_rule() == QuantRule::Pointwise) else { return };
+    let (Some(range), Some(y)) = (groups.range(x), params.get(&node.output())) else { return };
+    let alone = groups.is_alone(x) && graph.use_count(x) == 1 && graph.producer(x).is_some();
+    if alone && params.contains_key(&x) && is_tabular(&node.epilogue.steps) {
+        let Range { min, max } = told_apart(&node.epilogue, range, y);
+        let (storage, symmetry) = (options.activation_storage, options.activation_symmetry);
+        params.insert(x, QuantParams::from_range(min, max, storage, symmetry, false));
+    }
+}
+
 /// Tensors that share a scale (a union-find over values), and the range of each group.
 struct Groups {
     parent: Vec<usize>,
     /// What is known of the group with this root: the range that covers its members.
     ranges: BTreeMap<usize, Range>,
+    /// The members of the group with this root.
+    sizes: BTreeMap<usize, usize>,
     /// Results whose parameters the operator knows beforehand, alone in their groups.
     fixed: BTreeMap<usize, QuantParams>,
 }
 
 impl Groups {
     fn new(graph: &Graph, int8: &BTreeSet<NodeId>, ranges: Ranges<'_>) -> Self {
-        let mut groups =
-            Groups { parent: (0..graph.value_count()).collect(), ranges: BTreeMap::new(), fixed: BTreeMap::new() };
+        let mut groups = Groups {
+            parent: (0..graph.value_count()).collect(),
+            ranges: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            fixed: BTreeMap::new(),
+        };
         let mut members: BTreeMap<ValueId, Option<Range>> = BTreeMap::new();
         let mut fixed = Vec::new();
         for node in int8.iter().map(|id| graph.node(*id)) {
@@ -204,17 +233,16 @@ impl Groups {
                 fixed.push((node.output(), params));
             }
         }
-        let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
         for (value, range) in members {
             let root = groups.root(value);
-            *sizes.entry(root).or_default() += 1;
+            *groups.sizes.entry(root).or_default() += 1;
             let Some(range) = range else { continue };
             let union = |a: &mut Range| *a = Range { min: a.min.min(range.min), max: a.max.max(range.max) };
             groups.ranges.entry(root).and_modify(union).or_insert(range);
         }
         for (value, params) in fixed {
             let root = groups.root(value);
-            if sizes[&root] == 1 {
+            if groups.sizes[&root] == 1 {
                 groups.fixed.insert(root, params);
             }
         }
@@ -237,6 +265,11 @@ impl Groups {
     /// The range that covers the group of a value.
     fn range(&self, value: ValueId) -> Option<Range> {
         self.ranges.get(&self.root(value)).copied()
+    }
+
+    /// Whether the value has its scale for itself.
+    fn is_alone(&self, value: ValueId) -> bool {
+        self.sizes.get(&self.root(value)) == Some(&1)
     }
 
     fn params(&self, options: &PassOptions, value: ValueId) -> QuantParams {

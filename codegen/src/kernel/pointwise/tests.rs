@@ -114,6 +114,11 @@ fn slices_flips_shuffles_and_tables() {
         trial(vec![flat(DType::F32, 1, 3)], vec![], flat(DType::F32, 0, 1)),
         trial(vec![flat(DType::I64, 0, 2)], vec![Step::Cast(DType::I32)], flat(DType::I32, 0, 2)),
         trial(vec![flat(DType::U8, 0, 1), table(DType::I8)], vec![lookup(DType::I8)], flat(DType::I8, 0, 1)),
+        trial(
+            vec![planar(DType::I8, &[3, 117]), table(DType::U8)],
+            vec![lookup(DType::U8)],
+            planar(DType::U8, &[3, 117]),
+        ),
         trial(vec![flat(DType::I8, 0, 1), table(DType::F32)], vec![lookup(DType::F32)], flat(DType::F32, 0, 1)),
         shuffled(DType::U8, 2, 58),
         shuffled(DType::F32, 2, 24),

@@ -66,18 +66,6 @@ impl<'ctx> Emitter<'_, 'ctx> {
         let wide = self.widen(stored, Kind::I64, signed);
         self.lane_as_int(wide, 0)
     }
-
-    /// One of 256 constants of `kind` at `table` for each byte of `indices`.
-    pub(crate) fn lookup(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
-        debug_assert_eq!(indices.kind, Kind::I8);
-        let wide = self.widen(indices, Kind::I64, false);
-        let entries = (0..indices.lanes).map(|lane| {
-            let index = self.lane_as_int(wide, lane);
-            self.load(self.offset_by(table, self.scale(index, kind.bytes() as isize)), kind, 1)
-        });
-        let entries: Vec<_> = entries.collect();
-        self.concat(&entries)
-    }
 }
 
 /// `count` elements as powers of two: where each piece starts, and how long it is.

@@ -1,0 +1,116 @@
+//! Tables of 256 constants.
+//!
+//! Tables of bytes stay in registers: `vpermi2b` looks up 128 entries at once, `vpshufb` 16, and what is found for each
+//! value of the upper bits is chosen among by blends, bit by bit.
+
+use super::{Compare, Emitter, Kind, Ptr, Vector};
+
+/// Fewer entries than this are loaded one by one.
+const FEW: usize = 8;
+
+/// Entries that `vpshufb` chooses among.
+const ROW: usize = 16;
+
+impl<'ctx> Emitter<'_, 'ctx> {
+    /// One of 256 constants of `kind` at `table` for each byte of `indices`.
+    pub(crate) fn lookup(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!(indices.kind, Kind::I8);
+        if kind != Kind::I8 || indices.lanes < FEW {
+            let wide = self.widen(indices, Kind::I64, false);
+            let entries = (0..indices.lanes).map(|lane| {
+                let index = self.lane_as_int(wide, lane);
+                self.load(self.offset_by(table, self.scale(index, kind.bytes() as isize)), kind, 1)
+            });
+            return self.concat(&entries.collect::<Vec<_>>());
+        }
+        let permute = self.target.byte_permute && !self.portable;
+        let register = if self.portable { 32 } else { self.target.vector_bits / 8 };
+        let found = self.split(indices, register).into_iter().map(|piece| {
+            let lanes = if permute { register } else { piece.lanes.next_power_of_two().max(ROW) };
+            let whole = match piece.lanes == lanes {
+                true => piece,
+                false => self.insert(self.zero(Kind::I8, lanes), piece, 0),
+            };
+            let bytes = if permute { self.permuted(table, whole) } else { self.shuffled(table, whole) };
+            self.slice(bytes, 0, piece.lanes)
+        });
+        self.concat(&found.collect::<Vec<_>>())
+    }
+
+    /// A register of indices by `vpermi2b`, each half of the table on its own.
+    fn permuted(&self, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
+        let half = |start: isize| {
+            let [a, b] = [start, start + 64].map(|at| self.load(self.offset(table, at), Kind::I8, 64));
+            let value = self.intrinsic("llvm.x86.avx512.vpermi2var.qi.512", &[], &[a, indices, b]);
+            self.vector(value, Kind::I8, 64)
+        };
+        let upper = self.compare(Compare::Less, indices, self.zero(Kind::I8, indices.lanes), true);
+        self.select(upper, half(128), half(0))
+    }
+
+    /// At most a register of indices by `vpshufb`.
+    fn shuffled(&self, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
+        let lanes = indices.lanes;
+        let within = self.and(indices, self.splat_int(ROW as i64 - 1, Kind::I8, lanes));
+        // Each of the upper bits, as the sign.
+        let bits = [3, 2, 1, 0].map(|by| match by {
+            0 => indices,
+            _ => self.shift_left(indices, self.splat_int(by, Kind::I8, lanes)),
+        });
+        self.row(table, within, &bits)
+    }
+
+    /// The entries `within` a row of a table, where the signs of `bits`, the highest last, make up the row's number.
+    fn row(&self, rows: Ptr<'ctx>, within: Vector<'ctx>, bits: &[Vector<'ctx>]) -> Vector<'ctx> {
+        let lanes = within.lanes;
+        let Some((upper, lower)) = bits.split_last() else {
+            let entries = self.load(rows, Kind::I8, ROW);
+            let entries = self.shuffle(entries, entries, &(0..lanes).map(|lane| lane % ROW).collect::<Vec<_>>());
+            let name = match lanes {
+                16 => "llvm.x86.ssse3.pshuf.b.128",
+                32 => "llvm.x86.avx2.pshuf.b",
+                _ => "llvm.x86.avx512.pshuf.b.512",
+            };
+            return self.vector(self.intrinsic(name, &[], &[entries, within]), Kind::I8, lanes);
+        };
+        let below = self.row(rows, within, lower);
+        let above = self.row(self.offset(rows, (ROW << lower.len()) as isize), within, lower);
+        self.select(self.compare(Compare::Less, *upper, self.zero(Kind::I8, lanes), true), above, below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llvm::jit::Jit;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn every_index_finds_its_entry_on_every_target_in_vectors_of_any_length() {
+        let table: Vec<u8> = (0..=255u8).map(|index| index.wrapping_mul(167) ^ 0x5a).collect();
+        let indices: Vec<u8> = (0..=255).rev().collect();
+        let expected: Vec<u8> = indices.iter().map(|index| table[usize::from(*index)]).collect();
+        for target in TARGETS {
+            for (portable, lanes) in [true, false].into_iter().flat_map(|p| [1, 8, 16, 32, 64, 128].map(|l| (p, l))) {
+                let jit = Jit::default();
+                let compiled = jit.compile_with(target, portable, false, |e| {
+                    let p = e.function("lookup", 3, 0);
+                    for start in (0..256).step_by(lanes) {
+                        let indices = e.load(e.offset(p[1], start as isize), Kind::I8, lanes);
+                        e.store(e.offset(p[2], start as isize), e.lookup(p[0], Kind::I8, indices));
+                    }
+                    e.end();
+                    Ok(())
+                });
+                let compiled = compiled.expect("compiles");
+                if portable || target.runs_here() {
+                    let mut found = vec![0u8; 256];
+                    let pointers = [table.as_ptr() as *mut u8, indices.as_ptr() as *mut u8, found.as_mut_ptr()];
+                    // SAFETY: 256 bytes are read of the table and of the indices, and 256 written.
+                    unsafe { compiled.run_named("lookup", &pointers) };
+                    assert_eq!(found, expected, "{} portable={portable} in {lanes} lanes", target.name);
+                }
+            }
+        }
+    }
+}
