@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use eightfold_ir::{Graph, Tensor, ValueId};
-use eightfold_passes::calibrate::{CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
+use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
 use eightfold_passes::{Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use crate::dataset::{DatasetError, Sample};
@@ -72,10 +72,10 @@ where
     let mut means = ChannelMeans::default();
     let mut observe = |name: &str, tensor: &Tensor| {
         let values = to_f32(tensor.data());
-        if let Some(axis) = axes.get(name) {
-            means.observe(name, &values, tensor.shape(), *axis)?;
-        }
-        calibrator.observe(name, &values)
+        let Some(axis) = axes.get(name) else { return calibrator.observe(name, &values) };
+        let sample = Activations::with_channels(&values, tensor.shape(), *axis);
+        means.observe(name, sample)?;
+        calibrator.observe(name, sample)
     };
     let computed: Vec<ValueId> = wanted.into_iter().filter(|id| simplified.graph.producer(*id).is_some()).collect();
     let mut executable = Executable::showing(&simplified, &computed, &optimize)?;

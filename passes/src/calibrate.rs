@@ -9,6 +9,7 @@
 //!
 //! Not here: running the network (the caller does), and scale and zero point (`QuantParams` makes them of a range).
 
+mod activations;
 mod channel_means;
 mod clip;
 mod entropy;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::quant::Symmetry;
 
+pub use activations::Activations;
 pub use channel_means::ChannelMeans;
 pub use entropy::Entropy;
 pub use histogram::Histogram;
@@ -72,7 +74,7 @@ pub trait Observer: Send {
     ///
     /// # Errors
     /// [`ObserveError::NotFinite`] names the first NaN or infinity: the model or its input data is at fault.
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError>;
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError>;
 
     /// The range to quantize the observed values with.
     ///
@@ -150,7 +152,7 @@ pub const OBSERVERS: &[ObserverRow] = &[
     },
     ObserverRow {
         name: "mse",
-        summary: "the range with the least mean squared error, rounding and clipping together, relative to each sample's power",
+        summary: "the range with the least mean squared error, rounding and clipping together, relative to each position's power",
         new: |_| Box::new(Mse::default()),
     },
 ];
@@ -244,12 +246,12 @@ impl Calibrator {
     ///
     /// # Errors
     /// [`CalibrateError::Observe`] if a value is not finite.
-    pub fn observe(&mut self, tensor: &str, values: &[f32]) -> Result<(), CalibrateError> {
+    pub fn observe<'a>(&mut self, tensor: &str, sample: impl Into<Activations<'a>>) -> Result<(), CalibrateError> {
         let observer = match self.tensors.get_mut(tensor) {
             Some(observer) => observer,
             None => self.tensors.entry(tensor.to_owned()).or_insert_with(|| (self.row.new)(&self.options)),
         };
-        observer.observe(values).map_err(|source| CalibrateError::Observe { tensor: tensor.to_owned(), source })
+        observer.observe(sample.into()).map_err(|source| CalibrateError::Observe { tensor: tensor.to_owned(), source })
     }
 
     /// The range of each tensor seen, by name.

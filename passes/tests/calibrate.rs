@@ -2,7 +2,8 @@
 
 use eightfold_ir::quant::Symmetry;
 use eightfold_passes::calibrate::{
-    CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, ObserverOptions, Range, observer,
+    Activations, CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, ObserverOptions, Range,
+    observer,
 };
 use proptest::prelude::*;
 
@@ -48,7 +49,7 @@ fn make(name: &str) -> Box<dyn Observer> {
 /// The range after one sample.
 fn range_of(name: &str, values: &[f32], symmetry: Symmetry) -> Range {
     let mut observer = make(name);
-    observer.observe(values).unwrap();
+    observer.observe(values.into()).unwrap();
     observer.range(symmetry).unwrap()
 }
 
@@ -95,7 +96,7 @@ fn minmax_takes_an_outlier_as_it_is() {
 fn moving_average_weighs_nine_to_one() {
     let mut observer = make("moving-average");
     for values in [[-1.0, 4.0], [-3.0, 14.0], [0.0, 0.0]] {
-        observer.observe(&values).unwrap();
+        observer.observe((&values).into()).unwrap();
     }
     // min: -1, then 0.9 * -1 + 0.1 * -3 = -1.2, then -1.08. max: 4, then 5, then 4.5.
     let range = observer.range(Affine).unwrap();
@@ -109,7 +110,7 @@ fn percentile_leaves_out_the_outermost_values() {
     let options = ObserverOptions { percentile: 99.9, ..ObserverOptions::default() };
     let mut observer = (observer("percentile").unwrap().new)(&options);
     let values: Vec<f32> = (0..10_000).map(|i| i as f32 - 5_000.0).collect();
-    observer.observe(&values).unwrap();
+    observer.observe((&values).into()).unwrap();
     // Bins are 2 wide.
     assert_within(observer.range(Affine).unwrap(), -4_997.0..=-4_993.0, 4_992.0..=4_996.0);
     assert_within(observer.range(Symmetric).unwrap(), -4_997.0..=-4_993.0, 4_993.0..=4_997.0);
@@ -141,6 +142,22 @@ fn mse_is_the_least_that_a_brute_search_finds() {
         assert!(found <= least * 1.01, "{symmetry:?}: {found}, a grid search finds {least}");
         assert!(found < 0.95 * squared_error(&skewed, full, symmetry), "{symmetry:?}: no better than the full range");
     }
+}
+
+/// A tenth of the pixels at ten times the amplitude, within each sample.
+#[test]
+fn mse_weighs_positions_by_their_power() {
+    let mut values = gaussian(80_000);
+    // 8 channels of 10,000 pixels, the first 1,000 of them loud in all channels.
+    values.chunks_mut(10_000).for_each(|channel| channel[..1_000].iter_mut().for_each(|x| *x *= 10.0));
+    let range = |sample: Activations<'_>| {
+        let mut observer = make("mse");
+        observer.observe(sample).unwrap();
+        observer.range(Symmetric).unwrap().max
+    };
+    let (alone, with_channels) = (range((&values).into()), range(Activations::with_channels(&values, &[8, 10_000], 0)));
+    // What fits the quiet pixels alone is 4.
+    assert!(with_channels < 0.9 * alone && with_channels > 8.0, "{with_channels}, {alone}");
 }
 
 /// A sample of ten times the amplitude has a hundred times the squared error at equal relative precision.
@@ -265,10 +282,10 @@ fn values_that_are_not_finite_are_refused_whole() {
     for row in OBSERVERS {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut observer = (row.new)(&ObserverOptions::default());
-            let error = observer.observe(&[1.0, 2.0, value, 3.0]).unwrap_err();
+            let error = observer.observe((&[1.0, 2.0, value, 3.0]).into()).unwrap_err();
             assert_eq!(error.to_string(), format!("value 2 is {value}, expected a finite number"));
             assert_eq!(observer.range(Affine), Err(ObserveError::Empty), "{}: kept a part", row.name);
-            observer.observe(&[1.0]).unwrap();
+            observer.observe((&[1.0]).into()).unwrap();
             assert_eq!(observer.range(Affine).unwrap().min, 0.0);
         }
     }
@@ -278,7 +295,7 @@ fn values_that_are_not_finite_are_refused_whole() {
 fn no_value_is_an_error() {
     for row in OBSERVERS {
         let mut observer = (row.new)(&ObserverOptions::default());
-        observer.observe(&[]).unwrap();
+        observer.observe((&[]).into()).unwrap();
         assert_eq!(observer.range(Symmetric), Err(ObserveError::Empty), "{}", row.name);
     }
 }
@@ -320,9 +337,9 @@ proptest! {
         for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse"].contains(&row.name)) {
             let mut whole = (row.new)(&ObserverOptions::default());
             let mut parts = (row.new)(&ObserverOptions::default());
-            whole.observe(&values).unwrap();
+            whole.observe((&values).into()).unwrap();
             for part in values.chunks(cut).rev() {
-                parts.observe(part).unwrap();
+                parts.observe(part.into()).unwrap();
             }
             for symmetry in [Affine, Symmetric] {
                 prop_assert_eq!(whole.range(symmetry), parts.range(symmetry), "{}", row.name);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CalibrateError, ObserveError};
+use super::{Activations, CalibrateError, ObserveError};
 
 /// Sums of the channels of several tensors, in memory that does not grow with the samples.
 #[derive(Clone, Debug, Default)]
@@ -18,24 +18,23 @@ struct Sums {
 }
 
 impl ChannelMeans {
-    /// Takes in the row-major values of `tensor`, of extents `dims` with its channels on `axis`, for one sample.
+    /// Takes in the values of `tensor` for one sample.
     ///
     /// # Errors
     /// [`CalibrateError::Observe`] if a value is not finite.
     ///
     /// # Panics
-    /// If the extents are not those of the values, or change their channels between samples.
-    pub fn observe(&mut self, tensor: &str, values: &[f32], dims: &[usize], axis: usize) -> Result<(), CalibrateError> {
-        assert_eq!(values.len(), dims.iter().product::<usize>(), "extents of `{tensor}`");
-        let (channels, inner) = (dims[axis], dims[axis + 1..].iter().product::<usize>());
+    /// If the number of channels changes between samples.
+    pub fn observe(&mut self, tensor: &str, sample: Activations<'_>) -> Result<(), CalibrateError> {
+        let (values, channels) = (sample.values(), sample.channels());
         let zeros = || Sums { sums: vec![0.0; channels], count: 0 };
         let Sums { sums, count } = self.tensors.entry(tensor.to_owned()).or_insert_with(zeros);
         assert_eq!(sums.len(), channels, "channels of `{tensor}`");
         if values.is_empty() {
             return Ok(());
         }
-        for (row, values) in values.chunks_exact(inner).enumerate() {
-            sums[row % channels] += values.iter().map(|x| f64::from(*x)).sum::<f64>();
+        for (channel, values) in sample.runs() {
+            sums[channel] += values.iter().map(|x| f64::from(*x)).sum::<f64>();
         }
         *count += (values.len() / channels) as u64;
         // A sum of finite f32s is finite in f64, so this catches what is not without a look at each value.
@@ -63,11 +62,12 @@ mod tests {
     #[test]
     fn means_run_over_samples_and_positions() {
         let mut means = ChannelMeans::default();
-        means.observe("x", &[1.0, 3.0, 10.0, 20.0], &[1, 2, 2], 1).unwrap();
-        means.observe("x", &[5.0, 7.0, 30.0, 40.0], &[1, 2, 2], 1).unwrap();
-        means.observe("rows", &[1.0, 2.0, 3.0, 6.0], &[2, 2], 1).unwrap();
+        means.observe("x", Activations::with_channels(&[1.0, 3.0, 10.0, 20.0], &[1, 2, 2], 1)).unwrap();
+        means.observe("x", Activations::with_channels(&[5.0, 7.0, 30.0, 40.0], &[1, 2, 2], 1)).unwrap();
+        means.observe("rows", Activations::with_channels(&[1.0, 2.0, 3.0, 6.0], &[2, 2], 1)).unwrap();
         assert_eq!(means.means(), [("rows".into(), vec![2.0, 4.0]), ("x".into(), vec![4.0, 25.0])].into());
-        let error = means.observe("x", &[0.0, 0.0, f32::NAN, 0.0], &[1, 2, 2], 1).unwrap_err();
+        let error =
+            means.observe("x", Activations::with_channels(&[0.0, 0.0, f32::NAN, 0.0], &[1, 2, 2], 1)).unwrap_err();
         assert!(
             matches!(error, CalibrateError::Observe { tensor, source: ObserveError::NotFinite { index: 2, .. } } if tensor == "x")
         );

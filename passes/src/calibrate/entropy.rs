@@ -15,7 +15,7 @@
 use eightfold_ir::quant::Symmetry;
 
 use super::clip::least_cost;
-use super::{Histogram, ObserveError, Observer, Range, steps};
+use super::{Activations, Histogram, ObserveError, Observer, Range, steps};
 
 /// The largest share of the values other than zero that may be clipped, both ends together.
 const MOST_CLIPPED: f64 = 1e-3;
@@ -27,8 +27,8 @@ pub struct Entropy {
 }
 
 impl Observer for Entropy {
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        self.histogram.observe(values)
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError> {
+        self.histogram.observe(sample.values())
     }
 
     fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {

@@ -36,14 +36,14 @@ impl Histogram {
     /// # Errors
     /// [`ObserveError::NotFinite`] names the first NaN or infinity.
     pub fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        self.observe_weighted(values, 1.0)
+        self.observe_weighted(values, std::iter::repeat(1.0))
     }
 
-    /// Counts each of `values` as `weight`, or none of them if one is not finite.
+    /// Counts each of `values` by its weight, or none of them if one is not finite.
     ///
     /// # Errors
     /// [`ObserveError::NotFinite`] names the first NaN or infinity.
-    pub fn observe_weighted(&mut self, values: &[f32], weight: f64) -> Result<(), ObserveError> {
+    pub fn observe_weighted(&mut self, values: &[f32], weights: impl Iterator<Item = f64>) -> Result<(), ObserveError> {
         let Some((min, max)) = extremes(values)? else {
             return Ok(());
         };
@@ -61,7 +61,7 @@ impl Histogram {
         }
         // Exact: a power of two, and every f32 is a normal f64.
         let per_width = power_of_two(-self.exponent);
-        for &value in values {
+        for (&value, weight) in values.iter().zip(weights) {
             let bin = (f64::from(value.abs()) * per_width) as usize;
             if value > 0.0 {
                 self.positive[bin] += weight;

@@ -4,7 +4,7 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{ObserveError, Observer, Range, extremes};
+use super::{Activations, ObserveError, Observer, Range, extremes};
 
 /// The smallest and the largest value seen.
 #[derive(Debug, Default, Clone)]
@@ -13,8 +13,8 @@ pub struct MinMax {
 }
 
 impl Observer for MinMax {
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        if let Some((min, max)) = extremes(values)? {
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError> {
+        if let Some((min, max)) = extremes(sample.values())? {
             let (lowest, highest) = self.seen.unwrap_or((min, max));
             self.seen = Some((lowest.min(min), highest.max(max)));
         }

@@ -8,7 +8,7 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{ObserveError, Observer, Range, extremes};
+use super::{Activations, ObserveError, Observer, Range, extremes};
 
 /// Each sample's smallest and largest value, averaged exponentially over the samples.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ impl MovingAverage {
 }
 
 impl Observer for MovingAverage {
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        if let Some((min, max)) = extremes(values)? {
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError> {
+        if let Some((min, max)) = extremes(sample.values())? {
             let (min, max) = (f64::from(min), f64::from(max));
             self.average = Some(match self.average {
                 None => (min, max),

@@ -1,8 +1,9 @@
-//! The range with the least mean squared error between values and their 8-bit codes, relative to each sample's power.
+//! The range with the least mean squared error between values and their 8-bit codes, relative to the power around them.
 //!
-//! Each sample's error counts in proportion to the sum of its squares, as in a signal-to-noise ratio. Otherwise the few
-//! samples whose outliers are ten times everyone's (they exist in the last layers of MobileNets) would set the range for
-//! all, though the next activation cuts their outliers off anyway.
+//! The error of a value counts in inverse proportion to the mean square of the channels of its position plus that of the
+//! whole sample. Otherwise the few samples, and the few pixels, whose outliers are ten times everyone's (they exist in the
+//! last layers of MobileNets) would set the range for all, though the next activation cuts their outliers off anyway. No
+//! position counts for more than twice the average one, however faint it is.
 //!
 //! Rounding error grows with the range and clipping error as it shrinks; both are summed over the bins of the histogram,
 //! each taken at its midpoint, for the very grid that scale and zero point will span (zero point rounded to an integer).
@@ -11,18 +12,24 @@
 use eightfold_ir::quant::Symmetry;
 
 use super::clip::least_cost;
-use super::{Histogram, ObserveError, Observer, Range, steps};
+use super::{Activations, Histogram, ObserveError, Observer, Range, steps};
 
-/// The range with the least mean squared error, relative to each sample's power.
+/// The range with the least mean squared error, relative to each position's power.
 #[derive(Debug, Default, Clone)]
 pub struct Mse {
     histogram: Histogram,
 }
 
 impl Observer for Mse {
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        let power: f64 = values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        self.histogram.observe_weighted(values, if power > 0.0 { 1.0 / power } else { 1.0 })
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError> {
+        let mut powers = vec![0.0; sample.count()];
+        for (x, position) in sample.values().iter().zip(sample.positions()) {
+            powers[position] += f64::from(*x) * f64::from(*x);
+        }
+        let mean = powers.iter().sum::<f64>() / powers.len() as f64;
+        let weights: Vec<f64> =
+            powers.iter().map(|power| if mean > 0.0 { 1.0 / (power + mean) } else { 1.0 }).collect();
+        self.histogram.observe_weighted(sample.values(), sample.positions().map(|position| weights[position]))
     }
 
     fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {

@@ -5,7 +5,7 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{Histogram, ObserveError, Observer, Range};
+use super::{Activations, Histogram, ObserveError, Observer, Range};
 
 /// The given percentage of the values, outermost ones left out.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ impl Percentile {
 }
 
 impl Observer for Percentile {
-    fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
-        self.histogram.observe(values)
+    fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError> {
+        self.histogram.observe(sample.values())
     }
 
     fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError> {
