@@ -95,7 +95,11 @@ where
     progress.samples(count, count);
     let symmetry = options.optimize.activation_symmetry;
     let table = CalibrationTable::new(&model.name, &model.sha256, count as u64, &calibrator, symmetry)?;
-    Ok(CalibrationTable { means: means.means(), ..table })
+    // Means are for the bias correction alone.
+    Ok(match options.optimize.bias_correction {
+        true => CalibrationTable { means: means.means(), ..table },
+        false => table,
+    })
 }
 
 /// Names and positions of the graph's inputs that are among `wanted`.

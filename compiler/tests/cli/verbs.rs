@@ -98,7 +98,11 @@ fn calibrate_writes_a_table_for_each_calibrator() {
         assert!(table.starts_with(head) && table.contains(&format!("\ncalibrator {calibrator}\n")), "{table}");
         assert_eq!(table.lines().filter(|line| line.starts_with("tensor ")).count() as u64, report["tensors"]);
         assert!(table.contains("\ntensor image 0.0 "), "{table}");
+        assert!(table.contains("\nmean image "), "{table}");
     }
+    sandbox.json("calibrate digits.onnx --data digits_calibration.npz --no-bias-correction -o table");
+    let table = fs::read_to_string(sandbox.path("table")).unwrap();
+    assert!(table.contains("\ntensor image 0.0 ") && !table.contains("\nmean "), "{table}");
     let error = "cannot calibrate
   caused by: no calibrator is called `best`, expected one of minmax, moving-average, percentile, entropy, mse
   hint: eightfold list calibrators describes them";
