@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import select
+import signal
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ class Worker:
         code = self.process.wait()
         status = "hung" if not ready else "crashed" if code < 0 else "failed"
         said = self.log.read_text(errors="replace").strip().splitlines()
-        why = said[-1] if said else f"exit code {code}"
+        why = signal.Signals(-code).name if code < 0 else said[-1] if said else f"exit code {code}"
         for folder in self.private:  # A table that is shown around has no folders of this machine.
             why = why.replace(folder, "")
         self.record.update(status=status, why=why)
@@ -260,10 +261,13 @@ def main():
         "versions": {name: importlib.metadata.version(name) for name in ("onnxruntime", "openvino", "nncf")},
         "compiler": digest(options.eightfold.read_bytes()),
         "seconds": options.seconds,
-        "models": [measured(model, options, flags) for model in options.models],
+        "models": [],
     }
+    # Beside the file that was asked for: what there is so far of a run that takes half an hour.
     partial = options.output.with_name(options.output.name + ".partial")
-    partial.write_text(json.dumps(run, indent=1))
+    for model in options.models:
+        run["models"].append(measured(model, options, flags))
+        partial.write_text(json.dumps(run, indent=1) + "\n")
     partial.replace(options.output)
 
 

@@ -44,7 +44,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "peers",
-        arguments: "[MODEL ...] [--seconds S] [--threads 1,2] [--quick]",
+        arguments: "[MODEL ...] [--seconds S] [--threads 1,2] [--quick] | --show FILE.json",
         summary: "every model against ONNX Runtime and OpenVINO in all their forms, held against the goals",
         run: peers::run,
     },

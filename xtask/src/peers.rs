@@ -1,8 +1,8 @@
 //! `peers`: Eightfold and what a user would pick instead, in one alternating run, held against the goals.
 //!
 //! `benches/peers.py` measures and writes JSON; this makes tables of it. The compiler is built without optimization, as
-//! the code that it emits is the same. A run over all models is kept in `benches/results`, any other one in the build
-//! folder.
+//! the code that it emits is the same. A run over all models that is not a quick one is kept in `benches/results`, any
+//! other in the build folder.
 
 mod goals;
 mod report;
@@ -22,13 +22,16 @@ use crate::{python, setup, workspace, zoo};
 struct Options {
     /// All of [`GOALS`] if none is named.
     models: Vec<String>,
+    /// Too short to be kept.
+    quick: bool,
     seconds: String,
     threads: String,
 }
 
 impl Options {
     fn of(arguments: &[String]) -> Result<Options, Failure> {
-        let mut options = Options { models: Vec::new(), seconds: "2".to_owned(), threads: "1,2".to_owned() };
+        let mut options =
+            Options { models: Vec::new(), quick: false, seconds: "2".to_owned(), threads: "1,2".to_owned() };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let mut value = || {
@@ -38,7 +41,10 @@ impl Options {
             match word.as_str() {
                 "--seconds" => options.seconds = value()?,
                 "--threads" => options.threads = value()?,
-                "--quick" => (options.seconds, options.threads) = ("0.3".to_owned(), "1".to_owned()),
+                "--quick" => {
+                    options.quick = true;
+                    (options.seconds, options.threads) = ("0.3".to_owned(), "1".to_owned());
+                }
                 name if GOALS.iter().any(|goal| goal.model == name) => options.models.push(name.to_owned()),
                 other => {
                     let names: Vec<_> = GOALS.iter().map(|goal| goal.model).collect();
@@ -64,8 +70,14 @@ impl Options {
     }
 }
 
-/// The task.
+/// The task: measures, or shows again what was measured.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    if let [option, file] = arguments
+        && option == "--show"
+    {
+        println!("{}", report::report(&read(Path::new(file))?.1));
+        return Ok(());
+    }
     let options = Options::of(arguments)?;
     let llvm = setup::ensure()?;
     let python = python::ensure(python::PEERS)?;
@@ -87,13 +99,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     measure.args(["--seconds", &options.seconds, "--threads", &options.threads]).args(&models);
     process::run(&mut measure)?;
 
-    let text = fs::read_to_string(&json).map_err(|error| Failure::File { path: json.clone(), error })?;
-    let run: Run = serde_json::from_str(&text)
-        .map_err(|error| Failure::Output { command: process::line(&measure), problem: error.to_string() })?;
+    let (text, run) = read(&json)?;
     let report = report::report(&run);
     println!("\n{report}");
-    let whole = options == Options::of(&[])?;
-    let results = if whole { workspace::root().join("benches/results") } else { folder.join("results") };
+    let kept = options.models.is_empty() && !options.quick;
+    let results = if kept { workspace::root().join("benches/results") } else { folder.join("results") };
     create(&results)?;
     let stem = format!("{}-{}", run.date, slug(&run.cpu));
     for (extension, content) in [("json", &text), ("md", &report)] {
@@ -102,6 +112,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         eprintln!("peers: wrote {}", path.display());
     }
     Ok(())
+}
+
+/// What `benches/peers.py` wrote, as it is and as figures.
+fn read(json: &Path) -> Result<(String, Run), Failure> {
+    let text = fs::read_to_string(json).map_err(|error| Failure::File { path: json.to_path_buf(), error })?;
+    let run = serde_json::from_str(&text).map_err(|error| Failure::Output {
+        command: "benches/peers.py".to_owned(),
+        problem: format!("{}: {error}", json.display()),
+    })?;
+    Ok((text, run))
 }
 
 /// The files of the wanted models; those that are not there are named and left out.

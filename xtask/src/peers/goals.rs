@@ -98,9 +98,7 @@ pub(crate) fn requirements(run: &Run) -> Vec<Requirement> {
         Ok(ms("f32").ok_or(NOT_MEASURED)? / ms("int8").ok_or(NOT_MEASURED)?)
     }));
     all.push(resnet50(run, "load and excess of the first inference, ms, resnet50", Limit::AtMost(5.0), |model| {
-        let group = model.group(1).ok_or(NOT_MEASURED)?;
-        let ours = group.ours("int8").ok_or(NOT_MEASURED)?;
-        Ok(ours.load_cpu_ms - group.ms(ours).ok_or(NOT_MEASURED)?)
+        int8(model)?.load_excess_cpu_ms.ok_or(NOT_MEASURED)
     }));
     all.push(Requirement {
         what: "resident memory beyond weights and arena, MiB, the worst model".to_owned(),

@@ -262,7 +262,7 @@ mod tests {
             status: "ok".to_owned(),
             wall_ms: times(wall),
             cpu_ms: times(cpu),
-            load_cpu_ms: cpu + 3.0,
+            load_excess_cpu_ms: Some(3.0),
             model_bytes: 9 << 20,
             weight_bytes: 3 << 20,
             arena_bytes: 1 << 20,

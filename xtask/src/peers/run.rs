@@ -64,7 +64,8 @@ pub(crate) struct Program {
     pub(crate) cpu_ms: Option<Times>,
     /// From the file to the first result.
     pub(crate) load_ms: f64,
-    pub(crate) load_cpu_ms: f64,
+    /// What that takes of the CPU more than a later run.
+    pub(crate) load_excess_cpu_ms: Option<f64>,
     /// All that the process held at most, Python and libraries included.
     pub(crate) peak_bytes: u64,
     /// What loading and running the model added.
