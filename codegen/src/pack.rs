@@ -12,11 +12,13 @@ use crate::target::{Dot, Target};
 /// Packed weights and initial sums of a product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
-    /// `[block of nr channels][group of kr elements, runs one after the other, then extra groups][nr][kr]`, i8 or f32.
+    /// `[block of nr channels][group of kr elements, runs one after the other][nr][kr]`, i8 or f32; behind each block its
+    /// extra groups, `[vector of channels][extra group][lanes][kr]`.
     pub weights: Vec<u8>,
     /// `[channels rounded up to whole blocks]`, i32 or f32.
     pub sums: Vec<u8>,
-    /// For each block, the input element that each extra group starts at, counted from the pixel's first.
+    /// For each vector of channels, the input element that each of its extra groups starts at, counted from the pixel's
+    /// first. A vector has them to itself: those of a whole block would mostly multiply zeros.
     pub extra: Vec<Vec<isize>>,
 }
 
@@ -34,46 +36,44 @@ pub fn gemm_int(
     sums: &[i64],
 ) -> Packed {
     let blocks = n.div_ceil(tile.nr);
-    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: Vec::with_capacity(blocks) };
+    let lanes = target.lanes();
+    let mut packed =
+        Packed { weights: Vec::new(), sums: Vec::new(), extra: vec![Vec::new(); blocks * tile.nr / lanes] };
     for block in 0..blocks {
-        let channels = block * tile.nr..((block + 1) * tile.nr).min(n);
-        let mut extra_offsets = Vec::new();
-        let mut extra_bytes = Vec::new();
+        let first_vector = block * tile.nr / lanes;
+        let mut extra_bytes = vec![Vec::new(); tile.nr / lanes];
         for (r, run) in runs.iter().enumerate() {
             for first in (0..run.length).step_by(GROUP) {
-                let mut rest: Vec<[i32; GROUP]> = channels
-                    .clone()
-                    .map(|o| {
-                        let at = |e: usize| if first + e < run.length { weight(o, r, first + e) } else { 0 };
-                        std::array::from_fn(at)
-                    })
-                    .collect();
-                rest.resize(tile.nr, [0; GROUP]);
-                let mut pass = 0;
-                while pass == 0 || rest.iter().flatten().any(|w| *w != 0) {
-                    let held: Vec<[i32; GROUP]> = rest.iter().map(|w| representable(target.dot, *w)).collect();
-                    let bytes = held.iter().flatten().map(|w| *w as i8 as u8);
-                    if pass == 0 {
-                        packed.weights.extend(bytes);
-                    } else {
-                        extra_offsets.push(run.offset + first as isize);
-                        extra_bytes.extend(bytes);
+                for (vector, extra_bytes) in extra_bytes.iter_mut().enumerate() {
+                    let channel = block * tile.nr + vector * lanes;
+                    let at = |o: usize, e: usize| if o < n && e < run.length { weight(o, r, e) } else { 0 };
+                    let mut rest: Vec<[i32; GROUP]> =
+                        (channel..channel + lanes).map(|o| std::array::from_fn(|e| at(o, first + e))).collect();
+                    packed.weights.extend(hold(target.dot, &mut rest));
+                    while rest.iter().flatten().any(|w| *w != 0) {
+                        packed.extra[first_vector + vector].push(run.offset + first as isize);
+                        extra_bytes.extend(hold(target.dot, &mut rest));
                     }
-                    for (rest, held) in rest.iter_mut().flatten().zip(held.iter().flatten()) {
-                        *rest -= held;
-                    }
-                    pass += 1;
                 }
             }
         }
-        packed.weights.extend(extra_bytes);
-        packed.extra.push(extra_offsets);
+        packed.weights.extend(extra_bytes.into_iter().flatten());
     }
     for channel in 0..blocks * tile.nr {
         let sum = sums.get(channel).copied().unwrap_or(0) as i32;
         packed.sums.extend(sum.to_le_bytes());
     }
     packed
+}
+
+/// Takes from a group of each channel what one product of the target holds, as bytes.
+fn hold(dot: Dot, rest: &mut [[i32; GROUP]]) -> Vec<u8> {
+    let take = |weights: &mut [i32; GROUP]| {
+        let held = representable(dot, *weights);
+        weights.iter_mut().zip(held).for_each(|(rest, held)| *rest -= held);
+        held.map(|w| w as i8 as u8)
+    };
+    rest.iter_mut().flat_map(take).collect()
 }
 
 /// The part of a group's weights that one product of the target takes exactly.
@@ -102,7 +102,7 @@ pub fn gemm_f32(
     sums: &[f32],
 ) -> Packed {
     let blocks = n.div_ceil(tile.nr);
-    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: vec![Vec::new(); blocks] };
+    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: Vec::new() };
     for block in 0..blocks {
         for (r, run) in runs.iter().enumerate() {
             for element in 0..run.length {
@@ -204,21 +204,24 @@ mod tests {
         for target in crate::target::TARGETS {
             let tile = Tile { mr: 4, nr: 16, kr: 4 };
             let packed = gemm_int(target, tile, 20, &runs, &weight, &[7; 20]);
-            assert_eq!(packed.extra.len(), 2);
-            let groups: Vec<usize> = packed.extra.iter().map(|e| 2 + 2 + e.len()).collect();
-            assert_eq!(packed.weights.len(), groups.iter().sum::<usize>() * 16 * 4);
+            let (lanes, vectors) = (target.lanes(), 16 / target.lanes());
+            assert_eq!(packed.extra.len(), 2 * vectors);
+            let extra: usize = packed.extra.iter().map(Vec::len).sum();
+            assert_eq!(packed.weights.len(), 2 * 4 * 16 * 4 + extra * lanes * 4);
             for (o, r) in (0..20).flat_map(|o| [(o, 0), (o, 1)]) {
-                let block = o / 16;
-                let start: usize = groups[..block].iter().sum();
-                let group = |g: usize| {
-                    let at = ((start + g) * 16 + o % 16) * 4;
-                    packed.weights[at..at + 4].iter().map(|b| i32::from(*b as i8)).collect::<Vec<_>>()
+                // Bytes before the block, before the extra groups of the block and before those of the vector.
+                let (block, vector) = (o / 16, o / lanes);
+                let extras = |vectors: std::ops::Range<usize>| {
+                    packed.extra[vectors].iter().map(|e| e.len() * lanes * 4).sum::<usize>()
                 };
+                let start = block * 4 * 16 * 4 + extras(0..block * vectors);
+                let first_extra = start + 4 * 16 * 4 + extras(block * vectors..vector);
+                let at = |at: usize| i32::from(packed.weights[at] as i8);
                 for e in 0..runs[r].length {
-                    let mut sum = group(r * 2 + e / 4)[e % 4];
-                    for (x, offset) in packed.extra[block].iter().enumerate() {
+                    let mut sum = at(start + ((r * 2 + e / 4) * 16 + o % 16) * 4 + e % 4);
+                    for (x, offset) in packed.extra[vector].iter().enumerate() {
                         if *offset == runs[r].offset + (e / 4 * 4) as isize {
-                            sum += group(4 + x)[e % 4];
+                            sum += at(first_extra + (x * lanes + o % lanes) * 4 + e % 4);
                         }
                     }
                     assert_eq!(sum, weight(o, r, e), "{} channel {o} run {r} element {e}", target.name);

@@ -194,8 +194,8 @@ pub struct Gemm {
     pub n: usize,
     /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4, or 1 for floats).
     pub tile: Tile,
-    /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each block of
-    /// `tile.nr` channels; empty for floats.
+    /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
+    /// channels; empty for floats.
     pub extra: Vec<Vec<isize>>,
     /// Rows of pixels that are done with one block of weights before the next block.
     pub row_block: usize,

@@ -81,11 +81,20 @@ struct Block<'ctx> {
     channels: usize,
 }
 
-/// The extra groups of a block: how many, and where in a table their offsets are.
+/// The extra groups of a block.
 #[derive(Clone, Copy)]
 struct Extra<'ctx> {
-    count: Int<'ctx>,
+    /// Where the number of extra groups before each vector of the block is.
+    starts: Ptr<'ctx>,
+    /// The input offset of each extra group of all blocks, in order.
     offsets: Ptr<'ctx>,
+}
+
+impl<'ctx> Extra<'ctx> {
+    /// The number of extra groups before a vector of the block, those of earlier blocks included.
+    fn start(&self, e: &Emitter<'_, 'ctx>, vector: usize) -> Int<'ctx> {
+        e.load_int(at(e, self.starts, 4 * vector), Kind::I32, true)
+    }
 }
 
 impl<'ctx> Kernel<'_, '_, 'ctx> {
@@ -129,18 +138,17 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                     }),
                 };
                 let block = |index: Int<'ctx>, channels: usize| {
-                    let extra = tables.map(|(ends, offsets)| {
-                        let end = |at: Int<'ctx>| e.load_int(e.offset_by(ends, e.scale(at, 4)), Kind::I32, true);
-                        let start = end(index);
-                        let count = e.minus(end(e.plus(index, e.int(1))), start);
-                        (start, Extra { count, offsets: e.offset_by(offsets, e.scale(start, 4)) })
+                    let extra = tables.map(|(starts, offsets)| {
+                        let vectors = (nr / e.lanes()) as isize;
+                        Extra { starts: e.offset_by(starts, e.scale(index, 4 * vectors)), offsets }
                     });
                     let mut block_weights = e.offset_by(weights, e.scale(index, self.block_bytes as isize));
-                    if let Some((start, _)) = extra {
-                        block_weights = e.offset_by(block_weights, e.scale(start, self.group_bytes as isize));
+                    if let Some(extra) = extra {
+                        let before = extra.start(e, 0);
+                        block_weights = e.offset_by(block_weights, e.scale(before, self.extra_bytes()));
                     }
                     let sums = e.offset_by(sums, e.scale(index, 4 * nr as isize));
-                    let block = Block { weights: block_weights, sums, extra: extra.map(|x| x.1), channels };
+                    let block = Block { weights: block_weights, sums, extra, channels };
                     work(block, &self.pixels.channels(e, &place, index, nr));
                 };
                 let n = self.gemm.n;
@@ -152,7 +160,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         });
     }
 
-    /// Where each block's extra offsets begin in the table of offsets, and that table.
+    /// Where each vector's extra offsets begin in the table of offsets, and that table.
     fn extra_tables(&self) -> Option<(Ptr<'ctx>, Ptr<'ctx>)> {
         let extra = &self.gemm.extra;
         if extra.iter().all(Vec::is_empty) {
@@ -167,8 +175,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             end += offsets.len() as isize;
             end
         });
-        let ends = bytes(&mut [0].into_iter().chain(ends));
-        Some((ends, bytes(&mut extra.iter().flatten().copied())))
+        let starts = bytes(&mut [0].into_iter().chain(ends));
+        Some((starts, bytes(&mut extra.iter().flatten().copied())))
+    }
+
+    /// Bytes of weights that one extra group takes.
+    fn extra_bytes(&self) -> isize {
+        (self.e.lanes() * self.gemm.tile.kr) as isize
     }
 
     /// `count` whole tiles of a row, from `place` on.
@@ -190,14 +203,29 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             self.segment(mr, *segment, place.input, &mut state);
         }
         if let Some(extra) = block.extra {
-            state = e.carry(extra.count, state, |i, state| {
-                let offset = e.load_int(e.offset_by(extra.offsets, e.scale(i, 4)), Kind::I32, true);
-                state.pointers[0] = e.offset_by(place.input, offset);
-                self.groups(mr, 1, state);
-            });
+            (0..registers).for_each(|vector| self.extra(mr, vector, extra, place.input, &mut state));
         }
         let sums: Vec<_> = state.vectors.chunks(registers).map(|sums| e.concat(sums)).collect();
         self.pixels.finish(e, place, &sums, block.channels);
+    }
+
+    /// Sums up the extra groups of one vector of channels, whose weights are next.
+    fn extra(&self, mr: usize, vector: usize, extra: Extra<'ctx>, input: Ptr<'ctx>, state: &mut State<'ctx>) {
+        let e = self.e;
+        let first = extra.start(e, vector);
+        let offsets = e.offset_by(extra.offsets, e.scale(first, 4));
+        let count = e.minus(extra.start(e, vector + 1), first);
+        let registers = state.vectors.len() / mr;
+        let sums = state.vectors.iter().skip(vector).step_by(registers).copied().collect();
+        let one = State { pointers: vec![state.pointers[1]], vectors: sums, ..State::default() };
+        let one = e.carry(count, one, |i, state| {
+            let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
+            let weights = state.pointers[0];
+            self.group(mr, e.offset_by(input, offset), weights, &mut state.vectors);
+            state.pointers = vec![e.offset(weights, self.extra_bytes())];
+        });
+        state.pointers[1] = one.pointers[0];
+        state.vectors.iter_mut().skip(vector).step_by(registers).zip(one.vectors).for_each(|(sum, new)| *sum = new);
     }
 
     /// Sums up all runs of a segment.
