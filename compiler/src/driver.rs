@@ -101,6 +101,8 @@ pub struct OptimizeOptions {
     pub activation_symmetry: Symmetry,
     /// Whether biases take up what rounding the weights shifts.
     pub bias_correction: bool,
+    /// Whether weights are small enough for two products to fit 16 bits.
+    pub reduce_range: bool,
     /// The number of rewrites after which all passes stop.
     pub pass_limit: Option<usize>,
 }
@@ -117,6 +119,7 @@ impl OptimizeOptions {
             activation_storage: defaults.activation_storage,
             activation_symmetry: defaults.activation_symmetry,
             bias_correction: defaults.bias_correction,
+            reduce_range: defaults.reduce_range,
             pass_limit: None,
         }
     }
@@ -131,6 +134,7 @@ impl OptimizeOptions {
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
             bias_correction: self.bias_correction,
+            reduce_range: self.reduce_range,
             target_features: self.target.features.iter().map(|&feature| feature.to_owned()).collect(),
             limit: self.pass_limit,
         }
@@ -154,6 +158,7 @@ impl OptimizeOptions {
             options.push(("weights", weights.to_owned()));
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
             options.push(("bias_correction", self.bias_correction.to_string()));
+            options.push(("reduce_range", self.reduce_range.to_string()));
         }
         options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
         options.into_iter().map(|(name, value)| (name.to_owned(), value))
@@ -179,6 +184,7 @@ impl OptimizeOptions {
                     options.activation_storage = DType::from_name(storage)?;
                 }
                 ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
+                ("reduce_range", on) => options.reduce_range = on.parse().ok()?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
                 _ => return None,
             }

@@ -15,6 +15,7 @@
 mod bias_correction;
 mod plan;
 mod told_apart;
+mod weight_scales;
 
 use std::collections::BTreeMap;
 
@@ -23,15 +24,16 @@ use eightfold_ir::op::quantize_linear::QuantizeLinear;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
     DType, Data, Epilogue, Granularity, Graph, InferError, Node, NodeId, QuantId, QuantParams, QuantRule, Rewrite,
-    Shape, Symmetry, Tensor, ValueId,
+    Shape, Tensor, ValueId,
 };
 
 use crate::channel::{f32_constant, weight_axis};
-use crate::pass::{Pass, PassContext, PassError, Precision, WeightScales};
+use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales};
 pub use bias_correction::channel_axes;
 use plan::Plan;
 pub(crate) use plan::dequantized;
 pub use plan::{quantized_tensors, tensor_name};
+use weight_scales::weight_params;
 
 /// See the module's documentation.
 pub(crate) struct InsertQdq;
@@ -67,8 +69,8 @@ impl Pass for InsertQdq {
             true => bias_correction::means(graph, table),
             false => BTreeMap::new(),
         };
-        let weight_scales = options.weight_scales;
-        let mut insertion = Insertion { params, weight_scales, means, done: BTreeMap::new() };
+        let PassOptions { weight_scales, reduce_range, .. } = *options;
+        let mut insertion = Insertion { params, weight_scales, reduce_range, means, done: BTreeMap::new() };
         for id in plan.int8 {
             let origin = graph.node(id).origin.to_string();
             if !cx.spend() {
@@ -88,6 +90,7 @@ impl Pass for InsertQdq {
 struct Insertion {
     params: BTreeMap<ValueId, QuantId>,
     weight_scales: WeightScales,
+    reduce_range: bool,
     /// The mean of each input channel of nodes whose bias is to be corrected.
     means: BTreeMap<NodeId, Vec<f32>>,
     /// The dequantized form of tensors that float nodes go on reading as they are.
@@ -171,12 +174,15 @@ impl Insertion {
             WeightScales::PerTensor => None,
         };
         let biases = operands.get(bias).copied().flatten().and_then(|b| f32_constant(graph, b)?.to_f32s());
-        let params = weight_params(&tensor, axis, &biases.unwrap_or_default(), x_scale);
+        let QuantRule::Affine { axis: outputs, .. } = node.op.quant_rule() else {
+            unreachable!("only sums of products have weights")
+        };
+        let inputs = self.reduce_range.then(|| if outputs == 0 { 1 } else { outputs - 1 });
+        let params = weight_params(&tensor, axis, inputs, &biases.unwrap_or_default(), x_scale);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
         let stored = integers(&tensor, &params, WEIGHTS);
         let shift = self.means.get(&node.id).and_then(|means| {
-            let QuantRule::Affine { axis, .. } = node.op.quant_rule() else { return None };
-            bias_correction::shift(&rounding(&tensor, &params, &stored), tensor.shape(), axis, means)
+            bias_correction::shift(&rounding(&tensor, &params, &stored), tensor.shape(), outputs, means)
         });
         let name = quantized_name(graph, w);
         operands[weight] = Some(constant(graph, node, &name, tensor.shape(), &stored, params)?);
@@ -291,30 +297,4 @@ fn entries(shape: &Shape, params: &QuantParams) -> impl Fn(usize) -> usize + use
         _ => (1, 1),
     };
     move |i| i / stride % extent
-}
-
-/// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all.
-///
-/// A channel whose bias would not fit into i32 gets a scale at which it does: its weights are next to nothing then.
-fn weight_params(tensor: &Tensor, axis: Option<usize>, biases: &[f32], x_scale: f32) -> QuantParams {
-    let numbers = tensor.to_f32s().expect("an f32 constant");
-    let (stride, extent) = axis.map_or((1, 1), |axis| (tensor.shape().strides()[axis], tensor.shape()[axis]));
-    let mut greatest = vec![0.0_f32; extent];
-    numbers.iter().enumerate().for_each(|(i, w)| {
-        let channel = &mut greatest[i / stride % extent];
-        *channel = channel.max(w.abs());
-    });
-    let scale = |(channel, greatest): (usize, &f32)| {
-        let params = QuantParams::from_range(-greatest, *greatest, DType::I8, Symmetry::Symmetric, true);
-        let bias = match extent {
-            1 => biases.iter().fold(0.0_f32, |a, b| a.max(b.abs())),
-            _ => biases.get(channel).map_or(0.0, |b| b.abs()),
-        };
-        params.scale[0].max(bias / (x_scale * BIAS_LIMIT))
-    };
-    let scales: Vec<f32> = greatest.iter().enumerate().map(scale).collect();
-    match axis {
-        Some(axis) => QuantParams::per_channel_symmetric(DType::I8, axis, scales),
-        None => QuantParams::per_tensor(DType::I8, scales[0], 0),
-    }
 }

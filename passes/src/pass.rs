@@ -67,6 +67,9 @@ pub struct PassOptions {
     pub activation_symmetry: Symmetry,
     /// Whether biases take up what rounding the weights shifts, where the table has the means of channels.
     pub bias_correction: bool,
+    /// Whether the weights of neighbouring inputs become small enough for two products to fit 16 bits, which saves CPUs
+    /// without VNNI the extra products that keep their sums exact. The same on every target.
+    pub reduce_range: bool,
     /// Names of the target's features, for passes whose result depends on what is cheap there.
     pub target_features: Vec<String>,
     /// The number of rewrites after which all passes stop: bisects a wrong result down to one rewrite.
@@ -83,6 +86,7 @@ impl Default for PassOptions {
             activation_storage: DType::U8,
             activation_symmetry: Symmetry::Affine,
             bias_correction: true,
+            reduce_range: false,
             target_features: Vec::new(),
             limit: None,
         }

@@ -176,6 +176,9 @@ pub(crate) struct SchemeArguments {
     /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
     #[arg(long)]
     no_bias_correction: bool,
+    /// Keep weights so small that two of their products fit 16 bits: faster on CPUs without VNNI, a little less accurate.
+    #[arg(long)]
+    reduce_range: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -206,7 +209,15 @@ impl SchemeArguments {
             Activations::SymmetricI8 => (Symmetry::Symmetric, DType::I8),
         };
         let bias_correction = !self.no_bias_correction;
-        OptimizeOptions { weight_scales, activation_storage, activation_symmetry, bias_correction, ..options }
+        let reduce_range = self.reduce_range;
+        OptimizeOptions {
+            weight_scales,
+            activation_storage,
+            activation_symmetry,
+            bias_correction,
+            reduce_range,
+            ..options
+        }
     }
 }
 

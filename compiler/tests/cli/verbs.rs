@@ -119,6 +119,14 @@ fn quantize_writes_a_model_that_compiles_to_int8_without_data() {
     let ours = sandbox.json("eval digits.so --data digits_test.npz");
     let theirs = sandbox.json("eval quantized.so --data digits_test.npz");
     assert_eq!(ours["top1"], theirs["top1"]);
+    let program = |options: &str| {
+        let data = "--calibration-data digits_calibration.npz --target x86-64-v3 --emit program";
+        sandbox.json(&format!("compile digits.onnx {data} {options} -o program.txt"));
+        fs::read_to_string(sandbox.path("program.txt")).unwrap()
+    };
+    let extra = |program: String| program.matches("extra=").count();
+    let (full, reduced) = (extra(program("")), extra(program("--reduce-range")));
+    assert!(full > reduced, "extra products for {full} and {reduced} of the calls");
     sandbox.fails(
         "quantize digits.onnx -o out.onnx",
         2,
