@@ -162,13 +162,15 @@ pub fn depthwise_int(
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// The tile for an output of `rows x cols` pixels and `n` channels with `k` products each.
+/// The tile for rows of `cols` pixels and `n` channels.
 #[must_use]
-pub fn choose_tile(target: &Target, input: DType, _rows: usize, _cols: usize, n: usize, _k: usize) -> Tile {
+pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
     let lanes = target.lanes();
     let kr = if input == DType::F32 { 1 } else { GROUP };
     // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
     let (mr, vectors) = match (target.vector_registers, target.dot, input) {
+        // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
+        _ if cols == 1 => (1, 8),
         (32, ..) => (14, 2),
         (_, _, DType::F32) => (6, 2),
         _ => (4, 2),
@@ -179,14 +181,7 @@ pub fn choose_tile(target: &Target, input: DType, _rows: usize, _cols: usize, n:
 /// How many rows of pixels are done with one block of weights before the next: as many as keep their inputs and results
 /// in half of the second-level cache. A result's cache line takes several blocks, one after the other.
 #[must_use]
-pub fn row_block(
-    _target: &Target,
-    pixels: &[usize; 3],
-    input_strides: &[isize; 3],
-    n: usize,
-    _runs: &[usize],
-    input: DType,
-) -> usize {
+pub fn row_block(pixels: &[usize; 3], input_strides: &[isize; 3], n: usize, input: DType) -> usize {
     const HALF_L2: usize = 256 * 1024;
     let row = (input_strides[1].unsigned_abs() + pixels[2] * n) * input.byte_size();
     (HALF_L2 / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))

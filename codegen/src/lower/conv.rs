@@ -209,8 +209,7 @@ impl Lowering<'_> {
     ) {
         let Product { n, runs, first, zero } = product;
         let lengths: Vec<usize> = runs.iter().map(|r| r.length).collect();
-        let [_, rows, cols] = window.pixels;
-        let tile = pack::choose_tile(self.target, input.dtype, rows, cols, n, lengths.iter().sum());
+        let tile = pack::choose_tile(self.target, input.dtype, window.pixels[2], n);
         let packed = match weights {
             Data::Float(w) => {
                 let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
@@ -229,7 +228,7 @@ impl Lowering<'_> {
         let name = origin(&window.node.origin);
         let accumulator = if input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
         let weights_type = if input.dtype == DType::F32 { DType::F32 } else { DType::I8 };
-        let row_block = pack::row_block(self.target, &window.pixels, &window.input_strides, n, &lengths, input.dtype);
+        let row_block = pack::row_block(&window.pixels, &window.input_strides, n, input.dtype);
         let gemm = Gemm {
             input: input.dtype,
             pixels: window.pixels,

@@ -149,7 +149,7 @@ fn around(tile: usize) -> [usize; 5] {
 }
 
 fn base(target: &Target, input: DType) -> Case {
-    let tile = pack::choose_tile(target, input, 1, 1000, 1000, 64);
+    let tile = pack::choose_tile(target, input, 1000, 1000);
     let (depth, weights) = if input == DType::F32 { (5, 0) } else { (20, 127) };
     let (size, residual) = ([1, tile.mr], false);
     Case { input, batch: 1, size, depth, kernel: 1, stride: 1, n: tile.nr, tile, row_block: 1, weights, residual }
@@ -164,6 +164,8 @@ fn tile_edges_of_integers() {
         cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
         cases.extend([1, 3, 4, 5, 11, 36, 41].map(|depth| Case { depth, ..base }));
         cases.push(Case { size: [3, base.tile.mr + 1], n: base.tile.nr + 5, residual: true, ..base });
+        let lone = pack::choose_tile(target, DType::U8, 1, 1000);
+        cases.extend(around(lone.nr).map(|n| Case { size: [1, 1], tile: lone, n, depth: 37, ..base }));
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);
     }
