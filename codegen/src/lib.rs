@@ -16,6 +16,8 @@ pub mod object;
 pub mod pack;
 pub mod program;
 pub mod target;
+pub mod traffic;
+pub mod work;
 
 /// The target triple of the runtime that this compiler links into shared libraries.
 pub const RUNTIME_TARGET: &str = env!("EIGHTFOLD_RUNTIME_TARGET");

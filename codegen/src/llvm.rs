@@ -4,6 +4,7 @@ pub mod descriptor;
 pub mod jit;
 pub mod kernel;
 pub mod machine;
+pub mod peaks;
 pub mod profile;
 pub(crate) mod program;
 pub mod rates;

@@ -9,6 +9,7 @@
 mod error;
 mod image_folder;
 mod input_arguments;
+mod noise;
 mod npy;
 mod npz;
 mod preprocess;

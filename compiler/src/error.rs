@@ -146,6 +146,40 @@ pub enum Error {
         /// The names there are.
         expected: String,
     },
+    /// Usage: what is to be measured does not run here.
+    #[error("this cpu does not run {target}, so nothing of it can be measured here")]
+    TargetNotHere {
+        /// The target's name.
+        target: &'static str,
+    },
+    /// Usage: a compiled model where its calls are wanted.
+    #[error("{} is compiled, and does not say which calls it is made of", path.display())]
+    NoCalls {
+        /// The compiled model.
+        path: PathBuf,
+    },
+    /// Broken: peaks of a machine that do not parse.
+    #[error("{} does not hold the peaks of a machine", path.display())]
+    Peaks {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Broken: peaks that no machine has.
+    #[error("{}: expected rates above zero, and memory as the last level", path.display())]
+    ImpossiblePeaks {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Usage: peaks in other instructions than those of the target.
+    #[error("the peaks are those of {got}, the target is {expected}")]
+    PeaksTarget {
+        /// The target.
+        expected: &'static str,
+        /// The target that was measured.
+        got: String,
+    },
     /// A compiled model that cannot be loaded.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -225,6 +259,7 @@ impl Error {
             Error::Artifact(error) => artifact_fault(error),
             Error::Dataset(error) => dataset_fault(error),
             Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::NoLabels { .. } => Fault::Broken,
+            Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
             Error::Run(RunError::Status(_)) => Fault::Unsupported,
             _ => Fault::Usage,
         }
@@ -250,6 +285,13 @@ impl Error {
                 "compile the model with --target native on this machine".to_owned()
             }
             Error::Artifact(ArtifactError::AbiVersion { .. }) => "compile the model again".to_owned(),
+            Error::NoCalls { .. } => "give the model that it was made of, with the flags of eightfold compile".to_owned(),
+            Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
+                "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by \
+                 --peaks FILE"
+                    .to_owned()
+            }
+            Error::PeaksTarget { .. } => "give --target, or peaks that were measured with it".to_owned(),
             Error::Verify { ours: true, .. } => "this is a fault of eightfold: please report it".to_owned(),
             Error::Lower(_) => "eightfold list ops shows what is supported".to_owned(),
             Error::Import { source: OnnxError::Unsupported(_), .. } => {

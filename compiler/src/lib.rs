@@ -35,10 +35,13 @@ pub mod driver;
 mod error;
 pub mod executable;
 mod layers;
+pub mod machine;
 mod model;
 pub mod onnx;
 pub mod output_file;
+pub mod profile;
 pub mod provenance;
+pub mod roofline;
 pub mod similarity;
 
 pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate};

@@ -32,8 +32,8 @@ struct Task {
 const TASKS: &[Task] = &[
     Task {
         name: "bench",
-        arguments: "models [NAME ...] | calls MODEL [int8] [ROWS] | gemm [f32] [M K N] [asm]",
-        summary: "models against ONNX Runtime, one model call by call, or products as a share of the machine's peak",
+        arguments: "models [NAME ...] | gemm [f32] [M K N] [asm]",
+        summary: "models against ONNX Runtime, or products as a share of the machine's peak",
         run: bench::run,
     },
     Task {

@@ -1,5 +1,7 @@
 //! Runs kernels in this process: for tests and for measuring what kernels and the machine can do.
 
+use std::marker::PhantomData;
+
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
@@ -71,27 +73,68 @@ impl Jit {
     }
 }
 
+/// A compiled function that can be called.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'c> {
+    address: usize,
+    /// The code lives as long as what compiled it.
+    code: PhantomData<&'c ()>,
+}
+
 impl Compiled<'_> {
-    /// Runs call `index` on these addresses: the operands, then the output.
+    /// The function of call `index`.
+    ///
+    /// # Panics
+    /// If there is no such call.
+    #[must_use]
+    pub fn entry(&self, index: usize) -> Entry<'_> {
+        self.named(&symbol(index))
+    }
+
+    /// The function of this name.
+    ///
+    /// # Panics
+    /// If there is no such function.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Entry<'_> {
+        let address = self.engine.get_function_address(name).expect("a compiled function");
+        Entry { address, code: PhantomData }
+    }
+
+    /// Runs call `index`, as [`Entry::run`] does.
     ///
     /// # Panics
     /// If there is no such call.
     ///
     /// # Safety
-    /// Each address must be that of the first element of its view, with room for all that the call reads and writes.
+    /// As for [`Entry::run`].
     pub unsafe fn run(&self, index: usize, pointers: &[*mut u8]) {
         // SAFETY: the caller vouches for the addresses.
-        unsafe { self.run_named(&symbol(index), pointers) }
+        unsafe { self.entry(index).run(pointers) }
     }
 
-    /// Runs the function of this name.
+    /// Runs the function of this name, as [`Entry::run`] does.
     ///
     /// # Panics
-    /// If there is no such function, or it would take more than 16 pointers.
+    /// If there is no such function.
     ///
     /// # Safety
-    /// As for [`Compiled::run`].
+    /// As for [`Entry::run`].
     pub unsafe fn run_named(&self, name: &str, pointers: &[*mut u8]) {
+        // SAFETY: the caller vouches for the addresses.
+        unsafe { self.named(name).run(pointers) }
+    }
+}
+
+impl Entry<'_> {
+    /// Calls the function with these addresses: of a call the operands, then the output.
+    ///
+    /// # Panics
+    /// If there are more than 16.
+    ///
+    /// # Safety
+    /// Each address must be that of the first element of its view, with room for all that the function reads and writes.
+    pub unsafe fn run(self, pointers: &[*mut u8]) {
         type Kernel = unsafe extern "C" fn(
             *mut u8,
             *mut u8,
@@ -110,13 +153,12 @@ impl Compiled<'_> {
             *mut u8,
             *mut u8,
         );
-        let address = self.engine.get_function_address(name).expect("a compiled function");
         let mut p = [std::ptr::null_mut(); 16];
         p[..pointers.len()].copy_from_slice(pointers);
-        // SAFETY: the function takes pointers and returns nothing; in the C calling convention it does not see
-        // arguments beyond those that it takes.
+        // SAFETY: the address is that of a function which takes pointers and returns nothing; in the C calling
+        // convention it does not see arguments beyond those that it takes.
         unsafe {
-            let kernel: Kernel = std::mem::transmute(address);
+            let kernel: Kernel = std::mem::transmute(self.address);
             kernel(
                 p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15],
             );

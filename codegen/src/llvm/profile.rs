@@ -1,25 +1,60 @@
 //! Where a program's time goes: each call timed by itself, in its place among the others.
 //!
-//! All calls run in order on one arena, so that caches are as they are when the model runs; each has its shortest time.
-//! Calls of few microseconds look a little slower than they are: the clock is read before and after each.
+//! All calls run in order on one arena, so that caches are as they are when the model runs. Rounds in which the clock is
+//! read around each call alternate with rounds in which it is read around all of them: the sum of the former is a little
+//! more, by what reading the clock takes and keeps from overlapping.
 
 use std::time::{Duration, Instant};
 
-use super::jit::Jit;
+use super::jit::{Entry, Jit};
 use super::machine::MachineError;
 use crate::program::{BufferKind, Program, Storage, View};
 
-/// How often each call runs, and for how long all do at most.
-const ROUNDS: usize = 50;
-const LIMIT: Duration = Duration::from_secs(10);
+/// Rounds of each kind that are run in any case.
+const LEAST: usize = 3;
 
-/// The shortest time of each call of `program`, whose target must run here; inputs are zeros.
+/// The times of what was run several times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    /// The median.
+    #[must_use]
+    pub fn median(&self) -> Duration {
+        self.0[self.0.len() / 2]
+    }
+
+    /// The shortest.
+    #[must_use]
+    pub fn least(&self) -> Duration {
+        self.0[0]
+    }
+
+    /// How many there are, at least one.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The times of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Of each call.
+    pub calls: Vec<Times>,
+    /// Of all calls in a row.
+    pub whole: Times,
+}
+
+/// Times the calls of `program`, whose target must run here, for about as long as `duration` after one run
+/// that does not count; inputs are zeros.
 ///
 /// # Errors
 /// Of LLVM.
-pub fn profile(program: &Program) -> Result<Vec<Duration>, MachineError> {
+pub fn profile(program: &Program, duration: Duration) -> Result<Profile, MachineError> {
     let jit = Jit::default();
     let compiled = jit.compile(&program.calls, program.target, false, false)?;
+    let entries: Vec<Entry<'_>> = (0..program.calls.len()).map(|index| compiled.entry(index)).collect();
     let room = |size: usize| vec![0_u8; size + Program::SLACK + Program::ARENA_ALIGN];
     let mut arena = room(program.arena_size);
     let mut outside: Vec<Vec<u8>> = program.buffers.iter().map(|buffer| room(buffer.byte_size)).collect();
@@ -46,19 +81,28 @@ pub fn profile(program: &Program) -> Result<Vec<Duration>, MachineError> {
         .iter()
         .map(|call| call.operands.iter().chain([&call.output]).map(&mut address).collect())
         .collect();
-    let mut best = vec![Duration::MAX; program.calls.len()];
+    let run = |index: usize| {
+        // SAFETY: each pointer is the first element of its view in a buffer as large as the program has it, with slack
+        // behind; the program was made by lowering, which keeps calls inside their buffers.
+        unsafe { entries[index].run(&pointers[index]) };
+    };
+    let calls = 0..entries.len();
+    let (mut times, mut whole) = (vec![Vec::new(); entries.len()], Vec::new());
+    calls.clone().for_each(run);
     let begin = Instant::now();
-    for round in 0..ROUNDS {
-        if round > 0 && begin.elapsed() > LIMIT {
-            break;
-        }
-        for (index, (pointers, best)) in pointers.iter().zip(&mut best).enumerate() {
+    while whole.len() < LEAST || begin.elapsed() < duration {
+        for index in calls.clone() {
             let start = Instant::now();
-            // SAFETY: each pointer is the first element of its view in a buffer as large as the program has it, with
-            // slack behind; the program was made by lowering, which keeps calls inside their buffers.
-            unsafe { compiled.run(index, pointers) };
-            *best = (*best).min(start.elapsed());
+            run(index);
+            times[index].push(start.elapsed());
         }
+        let start = Instant::now();
+        calls.clone().for_each(run);
+        whole.push(start.elapsed());
     }
-    Ok(best)
+    let sorted = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        Times(times)
+    };
+    Ok(Profile { calls: times.into_iter().map(sorted).collect(), whole: sorted(whole) })
 }

@@ -1,10 +1,10 @@
-//! What the machine's arithmetic can do, and what kernels make of it: measured, in products (multiply and add) a second.
+//! What kernels make of the machine's arithmetic: measured, in products (multiply and add) a second.
 //!
 //! Kernels are measured as a program has them: a graph is lowered, and its call run on its own packed weights. Peak and
 //! kernels take turns in short rounds of one run, and each has its best round, so that what else the machine does, and
 //! how fast its clock runs today, counts little.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::map::Map;
@@ -13,9 +13,9 @@ use eightfold_ir::{
     ValueId,
 };
 
-use super::jit::{Compiled, Jit};
+use super::jit::Jit;
 use super::machine::MachineError;
-use super::vector::{Kind, State};
+use super::peaks::{Loop, shortest};
 use crate::lower::lower;
 use crate::program::{Call, Producer, Program, Storage};
 use crate::target::Target;
@@ -25,10 +25,6 @@ const ROUNDS: usize = 12;
 
 /// How long a turn is.
 const TURN: Duration = Duration::from_millis(25);
-
-/// Turns of the loop that a peak is measured by, and how often it starts again: its weights take 10 or 40 KiB.
-const PEAK_TURNS: usize = 64;
-const PEAK_REPEATS: usize = 1 << 10;
 
 /// A product of an `m x k` matrix with a constant `k x n` one, as a 1x1 convolution of `m` pixels.
 #[derive(Clone, Copy, Debug)]
@@ -66,74 +62,26 @@ pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> R
     let jit = Jit::default();
     let compiled = jit.compile(&calls, target, false, true)?;
     let peak_jit = Jit::default();
-    let (peak, peak_products) = peak(&peak_jit, target, input)?;
+    let mut peak = Loop::products(&peak_jit, target, input)?;
     let mut best = vec![Duration::MAX; products.len()];
-    let mut best_peak = Duration::MAX;
-    let mut room = vec![1_u8; 64 * (target.vector_registers + PEAK_TURNS * target.vector_registers)];
     for _ in 0..ROUNDS {
-        // SAFETY: `room` holds the sums and all weights, of at most 64 bytes each.
-        best_peak = best_peak.min(turn(|| unsafe { peak.run_named("peak", &[room.as_mut_ptr()]) }));
+        peak.turn(TURN);
         for (index, best) in best.iter_mut().enumerate() {
             let views = calls[index].operands.iter().chain([&calls[index].output]);
             let start = |(bytes, offset): (&mut Vec<u8>, usize)| bytes[offset..].as_mut_ptr();
             let offsets = views.map(|view| view.offset * view.dtype.byte_size());
             let pointers: Vec<_> = bytes[index].iter_mut().zip(offsets).map(start).collect();
+            let entry = compiled.entry(index);
             // SAFETY: `call` has made each operand and the output as large as the program has them, with slack behind.
-            *best = (*best).min(turn(|| unsafe { compiled.run(index, &pointers) }));
+            *best = (*best).min(shortest(TURN, || unsafe { entry.run(&pointers) }));
         }
     }
     let macs = |product: &Product| (product.m * product.k * product.n) as f64;
     Ok(Rates {
-        peak: peak_products as f64 / best_peak.as_secs_f64(),
+        peak: peak.rate(),
         products: products.iter().zip(best).map(|(product, time)| macs(product) / time.as_secs_f64()).collect(),
         assembly: compiled.assembly,
     })
-}
-
-/// The shortest of the runs that a turn has room for.
-fn turn(mut run: impl FnMut()) -> Duration {
-    let start = Instant::now();
-    let mut best = Duration::MAX;
-    while start.elapsed() < TURN {
-        let begin = Instant::now();
-        run();
-        best = best.min(begin.elapsed());
-    }
-    best
-}
-
-/// A function that does nothing but multiply and add, and how many products that are: sums and two inputs stay in
-/// registers, weights come from the first-level cache as they do in kernels.
-fn peak<'j>(jit: &'j Jit, target: &'static Target, input: DType) -> Result<(Compiled<'j>, usize), MachineError> {
-    let weights = target.vector_registers * 5 / 16;
-    let (kind, depth) = if input == DType::F32 { (Kind::F32, 1) } else { (Kind::I32, 4) };
-    let compiled = jit.compile_with(target, false, false, |e| {
-        let p = e.function("peak", 1, 0);
-        let (lanes, bytes) = (e.lanes(), (4 * e.lanes()) as isize);
-        let x = [0, 1].map(|x| e.load(e.offset(p[0], x * bytes), kind, lanes));
-        let state = State { pointers: vec![p[0]], vectors: vec![e.zero(kind, lanes); 2 * weights], ..State::default() };
-        let state = e.carry(e.int(PEAK_REPEATS), state, |_, state| {
-            state.pointers[0] = p[0];
-            *state = e.carry(e.int(PEAK_TURNS), std::mem::take(state), |_, state| {
-                for (index, sums) in state.vectors.chunks_mut(2).enumerate() {
-                    let w = e.load(e.offset(state.pointers[0], index as isize * bytes), kind, lanes);
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = match kind {
-                            Kind::F32 => e.fma(x, w, *sum),
-                            _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
-                        };
-                    }
-                }
-                state.pointers[0] = e.offset(state.pointers[0], weights as isize * bytes);
-            });
-        });
-        for (sum, vector) in state.vectors.iter().enumerate() {
-            e.store(e.offset(p[0], sum as isize * bytes), *vector);
-        }
-        e.end();
-        Ok(())
-    })?;
-    Ok((compiled, PEAK_REPEATS * PEAK_TURNS * 2 * weights * target.lanes() * depth))
 }
 
 /// The product's call as lowering makes it, and bytes of its operands and output.

@@ -1,5 +1,7 @@
 //! Groups of arguments that several verbs take.
 
+mod optimize;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
@@ -16,6 +18,8 @@ use eightfold::{
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
 use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
+
+pub(crate) use self::optimize::OptimizeArguments;
 
 /// How a model is imported.
 #[derive(Args, Clone, Debug)]

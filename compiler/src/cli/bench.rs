@@ -1,34 +1,71 @@
-//! `eightfold bench`: how long one inference takes, and how much memory.
+//! `eightfold bench`: how long one inference takes, call by call if asked for, how much memory, and what the machine could
+//! do.
+
+mod machine;
+mod profile;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Arg, Args};
 use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
-use eightfold::{Error, Executable, Provenance};
-use eightfold_ir::DType;
+use eightfold::driver::target;
+use eightfold::machine::{Machine, share_of_peak};
+use eightfold::profile::profile;
+use eightfold::{Coverage, Error, Executable, Provenance};
+use eightfold_ir::Tensor;
 use serde::Serialize;
 
-use super::output::{Format, bytes, count};
+use super::arguments::{OptimizeArguments, is_artifact};
+use super::output::{Format, bytes, count, percent};
+use super::progress::Terminal;
 
 /// See the verb's help.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    mut_args(compiling),
+    after_help = "\
 The inputs are noise, the same each time: what a compiled model does depends on shapes, not on numbers.
 
+With --profile, a model is compiled into this process as eightfold compile would with the same flags, and each of its kernel
+calls is timed in its place. `bound` is the least time it could take: the longest of its products at the measured peak of one
+core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains
+less than half. int8 without ranges takes them from noise.
+
 Example:
-  eightfold bench model.so --duration 3")]
+  eightfold bench model.so --duration 3
+  eightfold bench --machine
+  eightfold bench model.onnx --profile --precision int8"
+)]
 pub(crate) struct Arguments {
-    /// A compiled model (.so).
-    model: PathBuf,
+    /// A compiled model (.so); for --profile a model (.onnx, .ir).
+    #[arg(required_unless_present = "machine", conflicts_with = "machine")]
+    model: Option<PathBuf>,
+    /// Measure what one core does at most: products of int8 and f32, epilogues, reading from each level of memory.
+    #[arg(long, group = "measured")]
+    machine: bool,
+    /// Time each kernel call of a model.
+    #[arg(long, group = "measured")]
+    profile: bool,
     /// Seconds to measure; one inference is run in any case.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     duration: Duration,
     /// Seconds to run before.
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
     warmup: Duration,
+    #[command(flatten)]
+    optimize: OptimizeArguments,
+}
+
+/// What says how to compile is for --profile.
+fn compiling(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "model" | "machine" | "profile" | "duration" | "warmup" => arg,
+        "target" => arg.requires("measured"),
+        _ => arg.requires("profile").conflicts_with("machine"),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -46,6 +83,9 @@ struct Report {
     macs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     macs_per_second: Option<f64>,
+    /// Of the peaks of as many cores as there are threads, measured just after, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_peak: Option<f64>,
     threads: u32,
     target: String,
     arena_bytes: u64,
@@ -77,30 +117,61 @@ impl Latency {
 impl Arguments {
     /// Measures.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        match &self.model {
+            None => {
+                let machine = Machine::measure(self.optimize.options(None)?.target)?;
+                format.print(&machine, || machine::text(&machine))
+            }
+            Some(model) if self.profile => self.profile(model, format),
+            Some(model) => self.latency(model, format),
+        }
+    }
+
+    fn profile(&self, model: &Path, format: Format) -> Result<(), Error> {
+        if is_artifact(model)? {
+            return Err(Error::NoCalls { path: model.to_owned() });
+        }
+        let progress = &mut Terminal::plain();
+        let options = self.optimize.options(None)?;
+        let machine = Machine::measure(options.target)?;
+        let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        progress.finish(&[])?;
+        let profile = profile(&optimized, &machine, self.duration)?;
+        let report = profile::Report::of(&optimized, &machine, &profile);
+        format.print(&report, || report.text())
+    }
+
+    fn latency(&self, model: &Path, format: Format) -> Result<(), Error> {
         let before = memory("VmRSS:");
-        let provenance = Provenance::parse(&Artifact::load(&self.model)?.interface().provenance);
-        let mut executable = Executable::load(&self.model)?;
-        let inputs: Vec<Vec<u8>> = executable.inputs().iter().map(noise).collect();
-        let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let provenance = Provenance::parse(&Artifact::load(model)?.interface().provenance);
+        let mut executable = Executable::load(model)?;
+        let inputs: Vec<Tensor> = executable.inputs().iter().map(InputSpec::noise).collect();
+        let inputs: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
 
         let times = measure(|| executable.run_bytes(&inputs).map(|_| ()), self.warmup, self.duration)?;
         let total: Duration = times.iter().sum();
         let (runs, latency_ms) = (times.len(), Latency::of(times));
         let variant = executable.variant();
-        let macs = provenance.map(|provenance| provenance.coverage.macs);
+        let seconds = latency_ms.median / 1e3;
+        let coverage = provenance.map(|provenance| provenance.coverage);
+        let macs = coverage.as_ref().map(|coverage| coverage.macs);
         let peak = memory("VmHWM:");
+        // Measured last: what measures takes memory, too.
+        let share_of_peak = coverage.map(|Coverage { macs, int8_macs, .. }| {
+            let share = share_of_peak(target(&variant.target)?, int8_macs, macs - int8_macs, seconds)?;
+            Ok::<_, Error>(share / f64::from(variant.threads))
+        });
         let report = Report {
             runs,
             per_second: runs as f64 / total.as_secs_f64(),
             macs,
-            macs_per_second: macs.map(|macs| macs as f64 / (latency_ms.median / 1e3)),
+            macs_per_second: macs.map(|macs| macs as f64 / seconds),
+            share_of_peak: share_of_peak.transpose()?,
             latency_ms,
             threads: variant.threads,
             target: variant.target.clone(),
             arena_bytes: variant.arena_size,
-            file_bytes: fs::metadata(&self.model)
-                .map_err(|source| Error::Read { path: self.model.clone(), source })?
-                .len(),
+            file_bytes: fs::metadata(model).map_err(|source| Error::Read { path: model.to_owned(), source })?.len(),
             peak_memory_bytes: peak,
             model_memory_bytes: peak.zip(before).map(|(peak, before)| peak.saturating_sub(before)),
         };
@@ -132,26 +203,6 @@ fn measure(
     }
 }
 
-/// Numbers without a pattern: floats from 0 to 1, integers over the range of a byte, zeros where they may be positions.
-fn noise(input: &InputSpec) -> Vec<u8> {
-    let elements = input.shape.elements();
-    let mut state = 1_u32;
-    let mut next = move || {
-        // Numerical Recipes' generator; the high bits are good enough here.
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state >> 8
-    };
-    let mut unit = || next() as f32 / (1 << 24) as f32;
-    match input.dtype {
-        DType::F32 => (0..elements).flat_map(|_| unit().to_le_bytes()).collect(),
-        DType::F64 => (0..elements).flat_map(|_| f64::from(unit()).to_le_bytes()).collect(),
-        DType::F16 => (0..elements).flat_map(|_| half::f16::from_f32(unit()).to_le_bytes()).collect(),
-        DType::Bf16 => (0..elements).flat_map(|_| half::bf16::from_f32(unit()).to_le_bytes()).collect(),
-        DType::I8 | DType::U8 => (0..elements).map(|_| (256.0 * unit()) as u8).collect(),
-        _ => vec![0; elements * input.dtype.byte_size()],
-    }
-}
-
 /// A line of what the system says about this process's memory, in bytes; `None` where it says nothing.
 fn memory(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -167,8 +218,9 @@ impl Report {
             format!("{median:.4} ms median, {min:.4} ms least, {p99:.4} ms 99th percentile of {} runs", self.runs),
             format!("{:.1} inferences a second on {} thread, {}", self.per_second, self.threads, self.target),
         ];
-        if let (Some(macs), Some(rate)) = (self.macs, self.macs_per_second) {
-            lines.push(format!("{:.1} GMAC/s ({} MACs an inference)", rate / 1e9, count(macs)));
+        if let (Some(macs), Some(rate), Some(share)) = (self.macs, self.macs_per_second, self.share_of_peak) {
+            let share = percent(share);
+            lines.push(format!("{:.1} GMAC/s, {share} of the peak ({} MACs an inference)", rate / 1e9, count(macs)));
         }
         lines.push(format!("{} arena, {} file", bytes(self.arena_bytes), bytes(self.file_bytes)));
         if let (Some(peak), Some(model)) = (self.peak_memory_bytes, self.model_memory_bytes) {
@@ -189,14 +241,5 @@ mod tests {
         assert_eq!((median, min, p99), (101.0, 1.0, 198.0));
         let Latency { median, min, p99 } = Latency::of(vec![Duration::from_millis(7)]);
         assert_eq!((median, min, p99), (7.0, 7.0, 7.0));
-    }
-
-    #[test]
-    fn noise_fits_the_input_and_varies() {
-        let bytes = noise(&InputSpec::new("x", DType::F32, &[2, 3]));
-        let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-        assert_eq!(values.len(), 6);
-        assert!(values.iter().all(|x| (0.0..1.0).contains(x)) && values[0] != values[1]);
-        assert_eq!(noise(&InputSpec::new("x", DType::I64, &[2])), [0; 16]);
     }
 }

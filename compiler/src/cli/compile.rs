@@ -11,9 +11,7 @@ use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
 use serde::Serialize;
 
-use super::arguments::{
-    CalibrationArguments, ImportArguments, Percentage, Precision, SchemeArguments, TargetArguments,
-};
+use super::arguments::{OptimizeArguments, Percentage};
 use super::output::{Format, bytes};
 use super::progress::{PassArguments, Terminal};
 
@@ -34,17 +32,8 @@ pub(crate) struct Arguments {
     /// What to write.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "shared")]
     emit: Vec<Emit>,
-    /// The precision to compute in.
-    #[arg(long, value_enum, default_value_t = Precision::Auto)]
-    precision: Precision,
     #[command(flatten)]
-    calibration: CalibrationArguments,
-    #[command(flatten)]
-    scheme: SchemeArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    import: ImportArguments,
+    optimize: OptimizeArguments,
     /// The C identifier that the exported symbol starts with; by default made of the model's file name.
     #[arg(long, value_name = "SYMBOL")]
     name: Option<String>,
@@ -93,19 +82,12 @@ impl Arguments {
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.passes)?;
         check_writable(&self.output)?;
-        let options = self.scheme.apply(self.target.options()?);
-        let options = eightfold::OptimizeOptions {
-            precision: self.precision.into(),
-            pass_limit: self.passes.pass_limit,
-            ..options
-        };
-        let model = self.import.load(&self.model, progress)?;
-        let table = self.calibration.table(&model, &options, progress)?;
-        let optimized = eightfold::optimize(&model, table, &options, progress)?;
+        let options = self.optimize.options(self.passes.pass_limit)?;
+        let optimized = self.optimize.optimize(&self.model, &options, progress)?;
         self.check_int8(&optimized.coverage)?;
 
         progress.stage(Stage::Compile);
-        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&model.name));
+        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&optimized.name));
         let listings =
             Listings { assembly: self.emit.contains(&Emit::Asm), llvm_ir: self.emit.contains(&Emit::LlvmIr) };
         let compiled = eightfold::compile(&optimized, &symbol, listings)?;

@@ -2,41 +2,85 @@
 
 mod artifact;
 mod graph;
+mod roofline;
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, Args};
+use eightfold::machine::Machine;
+use eightfold::roofline::roofline;
 use eightfold::{Coverage, Error, FloatNode};
 use serde::Serialize;
 
-use super::arguments::{ImportArguments, is_artifact};
+use super::arguments::{OptimizeArguments, is_artifact};
 use super::output::{Format, count, percent};
 use super::progress::Terminal;
 
 /// See the verb's help.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    mut_args(compiling),
+    after_help = "\
+With --roofline, a model is compiled up to its calls, as eightfold compile would with the same flags, and each call's least
+time is counted: the longest of its products at the peak of one core, its other operations, and its bytes from where they
+are found. Nothing runs but what measures the peaks. int8 without ranges takes them from noise.
+
 Example:
   eightfold inspect model.onnx
-  eightfold inspect model.so --format json")]
+  eightfold inspect model.so --format json
+  eightfold inspect model.onnx --roofline --precision int8
+  eightfold inspect model.onnx --roofline --target x86-64-v4-vbmi --peaks peaks.json"
+)]
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a compiled model (.so).
     file: PathBuf,
+    /// Show the least time that each call of the compiled model takes, and what it goes into.
+    #[arg(long)]
+    roofline: bool,
+    /// The peaks that `eightfold bench --machine --format json` printed, on this machine or another; by default they are
+    /// measured.
+    #[arg(long, value_name = "FILE")]
+    peaks: Option<PathBuf>,
     #[command(flatten)]
-    import: ImportArguments,
+    optimize: OptimizeArguments,
+}
+
+/// What says how to compile is for --roofline.
+fn compiling(arg: Arg) -> Arg {
+    if matches!(arg.get_id().as_str(), "file" | "roofline" | "dims") { arg } else { arg.requires("roofline") }
 }
 
 impl Arguments {
     /// Inspects.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+        if self.roofline {
+            return self.roofline(format);
+        }
         if is_artifact(&self.file)? {
             let report = artifact::Report::of(&self.file)?;
             return format.print(&report, || report.text());
         }
         let progress = &mut Terminal::plain();
-        let model = self.import.load(&self.file, progress)?;
+        let model = self.optimize.import.load(&self.file, progress)?;
         progress.finish(&[])?;
         let report = graph::Report::of(&model);
+        format.print(&report, || report.text())
+    }
+
+    fn roofline(&self, format: Format) -> Result<(), Error> {
+        if is_artifact(&self.file)? {
+            return Err(Error::NoCalls { path: self.file.clone() });
+        }
+        let progress = &mut Terminal::plain();
+        let options = self.optimize.options(None)?;
+        let machine = match &self.peaks {
+            Some(path) => Machine::read(path)?,
+            None => Machine::measure(options.target)?,
+        };
+        let optimized = self.optimize.optimize_for_time(&self.file, &options, progress)?;
+        progress.finish(&[])?;
+        let bounds = roofline(&optimized, &machine)?;
+        let report = roofline::Report::of(&optimized, &machine, &bounds);
         format.print(&report, || report.text())
     }
 }

@@ -86,6 +86,16 @@ pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.2}%", 100.0 * fraction)
 }
 
+/// Milliseconds as microseconds: `12.3`.
+pub(crate) fn us(ms: f64) -> String {
+    format!("{:.1}", 1e3 * ms)
+}
+
+/// Products that the kernel does for each that is wanted, where that is more than one.
+pub(crate) fn padding(times: f64) -> String {
+    if times < 1.005 { String::new() } else { format!("x {times:.2}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +105,7 @@ mod tests {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(3 << 30)], ["0 B", "1023 B", "1.5 KiB", "3.0 GiB"]);
         assert_eq!([count(999), count(1_236_096), count(4_100_000_000)], ["999", "1.24 M", "4.10 G"]);
         assert_eq!(percent(0.995), "99.50%");
+        assert_eq!((us(0.0123), padding(1.0), padding(1.5)), ("12.3".to_owned(), String::new(), "x 1.50".to_owned()));
     }
 
     #[test]

@@ -6,4 +6,5 @@ mod outputs;
 mod protobuf;
 mod readme;
 mod sandbox;
+mod speed;
 mod verbs;

@@ -225,6 +225,9 @@ fn bench_measures_at_least_one_run() {
     assert!(number("/latency_ms/median") <= number("/latency_ms/p99"));
     assert_eq!((&report["threads"], &report["target"]), (&1.into(), &"x86-64-v3".into()));
     assert!(report["peak_memory_bytes"].as_u64() > Some(0) && report["runs"].as_u64() > Some(0));
+    assert_eq!(report["macs"], 1_236_096);
+    let at_peak = number("/macs") / number("/macs_per_second");
+    assert!((1e3 * at_peak / number("/latency_ms/median") - 1.0).abs() < 1e-9 && number("/share_of_peak") > 0.0);
     sandbox.fails(
         "bench digits.onnx",
         4,

@@ -1,0 +1,248 @@
+//! What one core does at most, measured: products, other arithmetic on vectors, bytes read from each level of memory.
+//!
+//! Each figure is of a loop that does nothing else, in the target's own instructions. All loops take turns in short
+//! rounds, and each has its best round, so that what else the machine does, and how fast its clock runs today, counts
+//! little. Bytes written are not measured.
+
+use std::time::{Duration, Instant};
+
+use eightfold_ir::{DType, Function};
+
+use super::jit::{Compiled, Jit};
+use super::machine::MachineError;
+use super::vector::{Emitter, Kind, Ptr, State};
+use crate::program::{Arg, Step};
+use crate::target::Target;
+use crate::work::operations::step_operations;
+
+/// How often all take their turn, and how long a turn is.
+const ROUNDS: usize = 12;
+const TURN: Duration = Duration::from_millis(10);
+
+/// Turns of the loops over products and other arithmetic, and how often they start again: what they read takes 8 to 40
+/// KiB.
+const TURNS: usize = 64;
+const REPEATS: usize = 1 << 10;
+
+/// Registers that a turn of the loop over requantization takes.
+const REQUANTIZED: usize = 8;
+
+/// Registers that a turn of the loop over memory reads, and the bytes that one call reads at least.
+const READ: usize = 8;
+const READ_BYTES: usize = 1 << 20;
+
+/// What one core does in a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peaks {
+    /// Products of bytes, summed by the target's sequence on registers and the first-level cache.
+    pub int8: f64,
+    /// Products of f32, fused with additions.
+    pub f32: f64,
+    /// Operations on lanes of 32 bits, as [`Work::operations`](crate::work::Work::operations) counts them: of
+    /// requantization, the epilogue of most integer layers.
+    pub operations: f64,
+    /// Bytes read, one figure for each working set.
+    pub reads: Vec<f64>,
+}
+
+/// Measures the peaks of this machine in the instructions of `target`, which must run here; bytes are read again and again
+/// from as many bytes as each of `working_sets` says.
+///
+/// # Errors
+/// Of LLVM.
+pub fn measure(target: &'static Target, working_sets: &[usize]) -> Result<Peaks, MachineError> {
+    let jits: Vec<Jit> = (0..3 + working_sets.len()).map(|_| Jit::default()).collect();
+    let mut loops = vec![
+        Loop::products(&jits[0], target, DType::U8)?,
+        Loop::products(&jits[1], target, DType::F32)?,
+        Loop::requantization(&jits[2], target)?,
+    ];
+    for (bytes, jit) in working_sets.iter().zip(&jits[3..]) {
+        loops.push(Loop::reads(jit, target, *bytes)?);
+    }
+    for _ in 0..ROUNDS {
+        loops.iter_mut().for_each(|measured| measured.turn(TURN));
+    }
+    let rates: Vec<f64> = loops.iter().map(Loop::rate).collect();
+    Ok(Peaks { int8: rates[0], f32: rates[1], operations: rates[2], reads: rates[3..].to_vec() })
+}
+
+/// The products a second of the target's instructions for this type, and nothing else.
+///
+/// # Errors
+/// Of LLVM.
+pub fn products(target: &'static Target, input: DType) -> Result<f64, MachineError> {
+    let jit = Jit::default();
+    let mut products = Loop::products(&jit, target, input)?;
+    (0..ROUNDS).for_each(|_| products.turn(TURN));
+    Ok(products.rate())
+}
+
+/// A function that does one thing many times, on bytes of its own.
+pub(super) struct Loop<'j> {
+    compiled: Compiled<'j>,
+    room: Vec<u8>,
+    /// How many things a call does.
+    count: f64,
+    best: Duration,
+}
+
+impl<'j> Loop<'j> {
+    const NAME: &'static str = "peak";
+
+    /// A loop whose body `emit` writes, given the address of `bytes` bytes that are its own.
+    fn new(
+        jit: &'j Jit,
+        target: &'static Target,
+        bytes: usize,
+        count: f64,
+        emit: impl FnOnce(&Emitter<'_, 'j>, Ptr<'j>),
+    ) -> Result<Self, MachineError> {
+        let compiled = jit.compile_with(target, false, false, |e| {
+            let pointers = e.function(Self::NAME, 1, 0);
+            emit(e, pointers[0]);
+            e.end();
+            Ok(())
+        })?;
+        // Not zeros: the system may keep those all in one page.
+        Ok(Loop { compiled, room: vec![1; bytes], count, best: Duration::MAX })
+    }
+
+    /// Multiplies and adds: sums and two inputs stay in registers, weights come from the first-level cache as they do in
+    /// kernels.
+    pub(super) fn products(jit: &'j Jit, target: &'static Target, input: DType) -> Result<Self, MachineError> {
+        let weights = target.vector_registers * 5 / 16;
+        let (kind, depth) = if input == DType::F32 { (Kind::F32, 1) } else { (Kind::I32, 4) };
+        let register = target.vector_bits / 8;
+        let bytes = register * (TURNS * weights).max(2 * weights);
+        let count = REPEATS * TURNS * 2 * weights * target.lanes() * depth;
+        Loop::new(jit, target, bytes, count as f64, |e, room| {
+            let (lanes, register) = (e.lanes(), register as isize);
+            let x = [0, 1].map(|x| e.load(e.offset(room, x * register), kind, lanes));
+            let sums = vec![e.zero(kind, lanes); 2 * weights];
+            let state = State { pointers: vec![room], vectors: sums, ..State::default() };
+            let state = e.carry(e.int(REPEATS), state, |_, state| {
+                state.pointers[0] = room;
+                *state = e.carry(e.int(TURNS), std::mem::take(state), |_, state| {
+                    for (index, sums) in state.vectors.chunks_mut(2).enumerate() {
+                        let w = e.load(e.offset(state.pointers[0], index as isize * register), kind, lanes);
+                        for (sum, x) in sums.iter_mut().zip(x) {
+                            *sum = match kind {
+                                Kind::F32 => e.fma(x, w, *sum),
+                                _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
+                            };
+                        }
+                    }
+                    state.pointers[0] = e.offset(state.pointers[0], weights as isize * register);
+                });
+            });
+            for (sum, vector) in state.vectors.iter().enumerate() {
+                e.store(e.offset(room, sum as isize * register), *vector);
+            }
+        })
+    }
+
+    /// Makes bytes of sums: conversion, scale, bound, rounding, packing, store.
+    fn requantization(jit: &'j Jit, target: &'static Target) -> Result<Self, MachineError> {
+        const ZERO_POINT: i32 = 3;
+        let (lanes, register) = (target.lanes(), target.vector_bits as isize / 8);
+        let quantize = Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: ZERO_POINT, min: 0, max: 255 };
+        let scaled = Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(0)]);
+        let steps = [Step::Cast(DType::F32), scaled, quantize];
+        let operations = step_operations(target, &steps, DType::I32, &[DType::F32], DType::U8);
+        let elements = REPEATS * TURNS * REQUANTIZED * lanes;
+        let bytes = TURNS * REQUANTIZED * 5 * register as usize / 4;
+        Loop::new(jit, target, bytes, elements as f64 * operations, |e, room| {
+            let results = e.offset(room, (TURNS * REQUANTIZED) as isize * register);
+            let scale = e.load(room, Kind::F32, lanes);
+            e.repeat(e.int(REPEATS), |_| {
+                e.repeat(e.int(TURNS), |turn| {
+                    let at = e.offset_by(room, e.scale(turn, REQUANTIZED as isize * register));
+                    let to = e.offset_by(results, e.scale(turn, REQUANTIZED as isize * register / 4));
+                    for four in 0..REQUANTIZED as isize / 4 {
+                        let numbers = [0, 1, 2, 3].map(|index| {
+                            let sums = e.load(e.offset(at, (4 * four + index) * register), Kind::I32, lanes);
+                            e.mul(e.to_float(sums, Kind::F32, true), scale)
+                        });
+                        let stored = e.quantize_bytes(e.concat(&numbers), ZERO_POINT, (0, 255), false);
+                        e.store(e.offset(to, four * register), stored);
+                    }
+                });
+            });
+        })
+    }
+
+    /// Reads as many bytes, in order.
+    fn reads(jit: &'j Jit, target: &'static Target, bytes: usize) -> Result<Self, MachineError> {
+        let register = target.vector_bits / 8;
+        let turns = (bytes / (READ * register)).max(1);
+        let pass = turns * READ * register;
+        let repeats = READ_BYTES.div_ceil(pass);
+        Loop::new(jit, target, pass, (repeats * pass) as f64, |e, room| {
+            let (lanes, register) = (e.lanes(), register as isize);
+            let sums = vec![e.zero(Kind::I32, lanes); READ];
+            let state = State { pointers: vec![room], vectors: sums, ..State::default() };
+            let state = e.carry(e.int(repeats), state, |_, state| {
+                state.pointers[0] = room;
+                *state = e.carry(e.int(turns), std::mem::take(state), |_, state| {
+                    for (index, sum) in state.vectors.iter_mut().enumerate() {
+                        let at = e.offset(state.pointers[0], index as isize * register);
+                        *sum = e.add(*sum, e.load(at, Kind::I32, lanes));
+                    }
+                    state.pointers[0] = e.offset(state.pointers[0], READ as isize * register);
+                });
+            });
+            for (sum, vector) in state.vectors.iter().enumerate() {
+                e.store(e.offset(room, sum as isize * register), *vector);
+            }
+        })
+    }
+
+    /// Runs for `time`, and keeps the shortest run.
+    pub(super) fn turn(&mut self, time: Duration) {
+        let (room, entry) = (self.room.as_mut_ptr(), self.compiled.named(Self::NAME));
+        // SAFETY: the function takes one pointer, to as many bytes as `new` was told.
+        self.best = self.best.min(shortest(time, || unsafe { entry.run(&[room]) }));
+    }
+
+    /// Things a second, in the best run so far.
+    pub(super) fn rate(&self) -> f64 {
+        self.count / self.best.as_secs_f64()
+    }
+}
+
+/// The shortest of the runs that there is time for.
+pub(super) fn shortest(time: Duration, mut run: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    let mut best = Duration::MAX;
+    while start.elapsed() < time {
+        let begin = Instant::now();
+        run();
+        best = best.min(begin.elapsed());
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn every_target_that_runs_here_has_peaks() {
+        for target in TARGETS.iter().filter(|target| target.runs_here()) {
+            let jits = [(); 4].map(|()| Jit::default());
+            let loops = [
+                Loop::products(&jits[0], target, DType::U8),
+                Loop::products(&jits[1], target, DType::F32),
+                Loop::requantization(&jits[2], target),
+                Loop::reads(&jits[3], target, 1000),
+            ];
+            for measured in loops {
+                let mut measured = measured.expect("compiles");
+                measured.turn(Duration::from_micros(1));
+                assert!(measured.rate() > 0.0 && measured.rate().is_finite());
+            }
+        }
+    }
+}

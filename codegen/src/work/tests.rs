@@ -1,0 +1,139 @@
+//! Work counted by hand, on graphs that are lowered and on calls as they are.
+
+use eightfold_ir::{DType, Function};
+
+use super::Arithmetic;
+use super::operations::step_operations;
+use crate::lower::lower;
+use crate::program::{Arg, Call, Program, Step};
+use crate::target::Target;
+
+fn target() -> &'static Target {
+    Target::find("x86-64-v3").expect("listed")
+}
+
+fn program(text: &str) -> Program {
+    let graph = eightfold_ir::parse(text).expect("parses");
+    lower(&graph, target()).expect("lowers")
+}
+
+fn only<'p>(program: &'p Program, family: &str) -> &'p Call {
+    let mut calls = program.calls.iter().filter(|call| call.kernel().starts_with(family));
+    let call = calls.next().expect("there is one");
+    assert!(calls.next().is_none(), "{program}");
+    call
+}
+
+#[test]
+fn a_convolution() {
+    let program = program(
+        "graph @conv {
+           qparams #0 = i8 per_tensor scale=0.005 zero_point=0
+           qparams #1 = u8 per_tensor scale=0.01 zero_point=114
+           input %x: 1x3x8x8xf32
+           const %w: 20x3x3x3xi8 #0 = splat(3)
+           const %b: 20xi32 = splat(100)
+           %q = map(%x) |> quantize u8 {scale=0.01, zero_point=114} : 1x3x8x8xu8 nhwc #1
+           %y = conv(%q, %w, %b) {pads=[1, 1, 1, 1]} |> cast f32 |> mul 0.0025 |> quantize u8 {zero_point=114} : 1x20x8x8xu8 nhwc #1
+           %z = map(%y) : 1x20x8x8xu8 nhwc #1
+           output %z
+         }",
+    );
+    let gemm = only(&program, "gemm");
+    let work = gemm.work(target());
+    assert_eq!((gemm.kernel().as_str(), gemm.shape().as_str()), ("gemm_u8_4x16c4", "64x27x20"));
+    assert_eq!((work.macs, work.arithmetic), (64 * 27 * 20, Arithmetic::Int8));
+    // Rows of 9 as 12, and 20 channels as 16 and 8.
+    assert_eq!(work.executed_macs, 64 * 36 * 24);
+    // Weights as they are packed, for 32 channels, and their sums.
+    assert_eq!((work.input_bytes, work.weight_bytes, work.output_bytes), (192, 9 * 4 * 32 + 4 * 32, 1280));
+    assert_eq!(work.bytes(), 192 + 1280 + 1280);
+    assert_eq!(work.intensity(), 34560.0 / 2752.0);
+    // Conversion, scale, bound, rounding; two packs, two shifts, a pack and a shuffle for four; a store for four.
+    assert_eq!(work.operations, 1280.0 * (1.0 + 1.0 + 2.0 + 6.0 / 4.0 + 0.25));
+}
+
+#[test]
+fn weights_that_a_product_cannot_hold_are_padding() {
+    let text = "graph @conv {
+        qparams #0 = i8 per_tensor scale=0.005 zero_point=0
+        qparams #1 = u8 per_tensor scale=0.01 zero_point=0
+        input %x: 1x3x8x8xf32
+        const %w: 20x3x3x3xi8 #0 = splat(100)
+        %q = map(%x) |> quantize u8 {scale=0.01} : 1x3x8x8xu8 nhwc #1
+        %y = conv(%q, %w) {pads=[1, 1, 1, 1]} |> cast f32 : 1x20x8x8xf32 nhwc
+        %z = map(%y) : 1x20x8x8xf32 nhwc
+        output %z
+      }";
+    // 64 pixels; three rows of three groups for each vector of channels. Two of the three pair 100 with 100.
+    for (name, vectors, extra, lanes) in [("x86-64-v3", 3, 6, 8), ("x86-64-v4-vnni", 2, 0, 16)] {
+        let target = Target::find(name).expect("listed");
+        let program = lower(&eightfold_ir::parse(text).expect("parses"), target).expect("lowers");
+        let work = only(&program, "gemm").work(target);
+        assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * vectors * (9 + extra) * 4 * lanes), "{name}");
+    }
+}
+
+#[test]
+fn a_depthwise_convolution() {
+    let text = |strides: usize, side: usize| {
+        format!(
+            "graph @depthwise {{
+               qparams #0 = i8 per_tensor scale=0.005 zero_point=0
+               qparams #1 = u8 per_tensor scale=0.01 zero_point=0
+               input %x: 1x12x9x9xf32
+               const %w: 12x1x3x3xi8 #0 = splat(3)
+               %q = map(%x) |> quantize u8 {{scale=0.01}} : 1x12x9x9xu8 nhwc #1
+               %y = conv(%q, %w) {{strides=[{strides}, {strides}], pads=[1, 1, 1, 1], group=12}} |> cast f32 |> quantize u8 : 1x12x{side}x{side}xu8 nhwc #1
+               %z = map(%y) : 1x12x{side}x{side}xu8 nhwc #1
+               output %z
+             }}"
+        )
+    };
+    // Two pairs of rows: a new column is interleaved and widened for each step, three are multiplied and added.
+    for (strides, side, own) in [(1, 9, 2.0 * (2.0 + 6.0)), (2, 5, 2.0 * (4.0 + 6.0))] {
+        let program = program(&text(strides, side));
+        let call = only(&program, "depthwise");
+        let (work, results) = (call.work(target()), 12 * side * side);
+        assert_eq!(call.shape(), format!("{side}x{side}x12 3x3"));
+        assert_eq!(work.macs, 9 * results as u64);
+        // Three rows as four, 12 channels as 16.
+        assert_eq!(work.executed_macs, (side * side * 4 * 3 * 16) as u64);
+        assert_eq!(work.operations, results as f64 * (own + 1.0 + 3.0 + 0.25));
+    }
+}
+
+#[test]
+fn what_repeats_is_read_once() {
+    let program = program(
+        "graph @add {
+           input %x: 1x8x4x4xf32
+           const %b: 1x8x1x1xf32 = rand(seed=1)
+           %y = map(%x) |> add %b : 1x8x4x4xf32
+           output %y
+         }",
+    );
+    let work = only(&program, "pointwise").work(target());
+    assert_eq!((work.macs, work.executed_macs, work.intensity()), (0, 0, 0.0));
+    assert_eq!((work.input_bytes, work.weight_bytes, work.output_bytes), (512, 32, 512));
+    assert_eq!(work.operations, 128.0 * 3.0, "load, add, store");
+}
+
+#[test]
+fn functions_are_counted_as_they_are_written() {
+    let of = |function| {
+        let steps = [Step::Apply(function, vec![Arg::Current])];
+        step_operations(target(), &steps, DType::F32, &[], DType::F32) - 1.0
+    };
+    assert_eq!((of(Function::Relu), of(Function::Sqrt)), (1.0, 8.0));
+    // Bounds 4, reduction 5, polynomial 7, addition 1, powers of two 8.
+    assert_eq!(of(Function::Exp), 25.0);
+    // Signs 2, division 8, a comparison, a choice, an addition.
+    assert_eq!(of(Function::Sigmoid), 25.0 + 13.0);
+    assert_eq!(of(Function::Silu), of(Function::Sigmoid) + 1.0);
+    let table = |name: &str| {
+        let steps = [Step::Table { operand: 0, dtype: DType::U8 }];
+        step_operations(Target::find(name).expect("listed"), &steps, DType::U8, &[DType::U8], DType::U8)
+    };
+    assert_eq!((table("x86-64-v3"), table("x86-64-v4-vbmi")), (9.0, 1.25));
+}

@@ -1,0 +1,72 @@
+//! The arguments that decide how a model becomes a graph that code is made of: those of `compile`, for every verb that
+//! goes that way.
+
+use std::path::Path;
+
+use clap::Args;
+use eightfold::dataset::Sample;
+use eightfold::{CalibrateOptions, Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+
+use super::{CalibrationArguments, ImportArguments, Precision, SchemeArguments, TargetArguments};
+
+/// How a model is optimized.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OptimizeArguments {
+    /// The precision to compute in.
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    precision: Precision,
+    #[command(flatten)]
+    calibration: CalibrationArguments,
+    #[command(flatten)]
+    scheme: SchemeArguments,
+    #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
+    pub(crate) import: ImportArguments,
+}
+
+impl OptimizeArguments {
+    /// The options asked for.
+    pub(crate) fn options(&self, pass_limit: Option<usize>) -> Result<OptimizeOptions, Error> {
+        let options = self.scheme.apply(self.target.options()?);
+        Ok(OptimizeOptions { precision: self.precision.into(), pass_limit, ..options })
+    }
+
+    /// Imports a model, calibrates it where that is asked for, and optimizes it.
+    pub(crate) fn optimize(
+        &self,
+        path: &Path,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Optimized, Error> {
+        let model = self.import.load(path, progress)?;
+        let table = self.calibration.table(&model, options, progress)?;
+        eightfold::optimize(&model, table, options, progress)
+    }
+
+    /// The same for where only time counts: what int8 lacks of ranges is found on noise, aloud.
+    pub(crate) fn optimize_for_time(
+        &self,
+        path: &Path,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Optimized, Error> {
+        let model = self.import.load(path, progress)?;
+        let mut table = self.calibration.table(&model, options, progress)?;
+        if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
+            anstream::eprintln!("calibration: on noise, as only time is looked at");
+            table = Some(noise_table(&model, options, progress)?);
+        }
+        eightfold::optimize(&model, table, options, progress)
+    }
+}
+
+/// Ranges of one sample of noise.
+fn noise_table(
+    model: &Model,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<eightfold_passes::calibrate::CalibrationTable, Error> {
+    let samples = [Ok(Sample::noise(&model.inputs()))].into_iter();
+    eightfold::calibrate(model, samples, &CalibrateOptions::new(options.clone()), progress)
+}

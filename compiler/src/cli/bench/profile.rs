@@ -1,0 +1,111 @@
+//! `eightfold bench --profile`: where the time of a model goes, call by call.
+
+use eightfold::Optimized;
+use eightfold::machine::Machine;
+use eightfold::profile::{Profile, Timed};
+use eightfold::roofline::Bound;
+use serde::Serialize;
+
+use crate::cli::output::{bytes, count, padding, percent, table, us};
+
+/// A profile, with what it is of.
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    model: &'a str,
+    target: &'static str,
+    precision: String,
+    runs: usize,
+    /// All calls in a row.
+    total_ms: f64,
+    /// The sum of the calls' times.
+    calls_ms: f64,
+    /// The sum of the least times of all calls.
+    bound_ms: f64,
+    macs: u64,
+    macs_per_second: f64,
+    share_of_peak: f64,
+    machine: &'a Machine,
+    calls: &'a [Timed],
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, profile: &'a Profile) -> Report<'a> {
+        let Profile { calls, total_ms, runs } = profile;
+        Report {
+            model: &optimized.name,
+            target: optimized.target.name,
+            precision: optimized.precision.to_string(),
+            runs: *runs,
+            total_ms: *total_ms,
+            calls_ms: profile.calls_ms(),
+            bound_ms: profile.bound_ms(),
+            macs: profile.macs(),
+            macs_per_second: profile.macs() as f64 / (total_ms / 1e3),
+            share_of_peak: profile.compute_ms() / total_ms,
+            machine,
+            calls,
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let total = |of: fn(&Bound) -> u64| -> u64 { self.calls.iter().map(|call| of(&call.bound)).sum() };
+        let sum = |of| bytes(total(of));
+        let mut rows: Vec<[String; 15]> = self.calls.iter().enumerate().map(|(index, call)| row(index, call)).collect();
+        rows.push([
+            String::new(),
+            "total".to_owned(),
+            String::new(),
+            us(self.calls_ms),
+            part(1.0),
+            count(self.macs),
+            padding(total(|bound| bound.executed_macs) as f64 / self.macs.max(1) as f64),
+            sum(|bound| bound.input_bytes),
+            sum(|bound| bound.weight_bytes),
+            sum(|bound| bound.output_bytes),
+            String::new(),
+            part(self.share_of_peak * self.total_ms / self.calls_ms),
+            us(self.bound_ms),
+            String::new(),
+            String::new(),
+        ]);
+        let header = [
+            "", "kernel", "shape", "us", "time", "MACs", "padding", "in", "weights", "out", "MAC/B", "peak",
+            "bound us", "limit", "layer",
+        ];
+        let table = table(header, rows, &[0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let Report { model, precision, target, total_ms, runs, bound_ms, .. } = self;
+        let (rate, peak) = (self.macs_per_second / 1e9, percent(self.share_of_peak));
+        let bound = percent(bound_ms / total_ms);
+        format!(
+            "{model}, {precision}, {target}: {total_ms:.4} ms median of {runs} runs\n\
+             {rate:.1} GMAC/s, {peak} of the peak\n\
+             {bound_ms:.4} ms bound, {bound} of the time\n\n{table}"
+        )
+    }
+}
+
+fn row(index: usize, call: &Timed) -> [String; 15] {
+    let Timed { bound, bound_ms, median_ms, share, share_of_peak, limit, .. } = call;
+    let product = |text: String| if bound.macs == 0 { String::new() } else { text };
+    [
+        index.to_string(),
+        bound.kernel.clone(),
+        bound.shape.clone(),
+        us(*median_ms),
+        part(*share),
+        product(count(bound.macs)),
+        padding(bound.padding()),
+        bytes(bound.input_bytes),
+        bytes(bound.weight_bytes),
+        bytes(bound.output_bytes),
+        product(format!("{:.1}", bound.macs_per_byte)),
+        share_of_peak.map_or_else(String::new, part),
+        us(*bound_ms),
+        limit.name().to_owned(),
+        bound.name.clone(),
+    ]
+}
+
+fn part(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}

@@ -1,0 +1,185 @@
+//! What a machine can do at most: the peaks of one core, measured here or read from a file.
+
+use std::fs;
+use std::path::Path;
+
+use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::llvm::peaks::{self, Peaks};
+use eightfold_codegen::target::Target;
+use eightfold_codegen::traffic::Reach;
+use eightfold_codegen::work::Arithmetic;
+use eightfold_ir::DType;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Bytes that are read to measure memory: several times what caches of today hold for one core.
+const MEMORY_BYTES: u64 = 128 << 20;
+
+/// The peaks of one core in the instructions of a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The CPU's name, as the system has it; empty if it has none.
+    pub cpu: String,
+    /// The target whose instructions were measured.
+    pub target: String,
+    /// Products of 8-bit integers, summed by the target's sequence.
+    pub int8_macs_per_second: f64,
+    /// Products of f32, fused with additions.
+    pub f32_macs_per_second: f64,
+    /// Operations on lanes of 32 bits, at the rate of requantization.
+    pub operations_per_second: f64,
+    /// Caches, the nearest first, then memory.
+    pub levels: Vec<Level>,
+}
+
+/// A level of memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// `L1`, `L2`, …, `memory`.
+    pub name: String,
+    /// Its size; `None` for memory.
+    pub bytes: Option<u64>,
+    /// Bytes that one core reads from it, in order.
+    pub read_bytes_per_second: f64,
+}
+
+impl Machine {
+    /// Measures this machine for about a second.
+    ///
+    /// # Errors
+    /// [`Error::TargetNotHere`], or LLVM refuses.
+    pub fn measure(target: &'static Target) -> Result<Machine, Error> {
+        let caches = runs_here(target).map(|()| caches())?;
+        // Half of a cache surely stays in it, of one that other cores use a quarter.
+        let within = |cache: &Cache| cache.bytes / if cache.level < 3 { 2 } else { 4 };
+        let sets: Vec<usize> = caches.iter().map(within).chain([MEMORY_BYTES]).map(|bytes| bytes as usize).collect();
+        let Peaks { int8, f32, operations, reads } =
+            peaks::measure(target, &sets).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
+        let names = caches.iter().map(|cache| (format!("L{}", cache.level), Some(cache.bytes)));
+        let names = names.chain([("memory".to_owned(), None)]);
+        let level = |((name, bytes), rate)| Level { name, bytes, read_bytes_per_second: rate };
+        Ok(Machine {
+            cpu: cpu().unwrap_or_default(),
+            target: target.name.to_owned(),
+            int8_macs_per_second: int8,
+            f32_macs_per_second: f32,
+            operations_per_second: operations,
+            levels: names.zip(reads).map(level).collect(),
+        })
+    }
+
+    /// The machine that a file describes: what `eightfold bench --machine --format json` printed.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn read(path: &Path) -> Result<Machine, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let machine: Machine =
+            serde_json::from_str(&text).map_err(|source| Error::Peaks { path: path.to_owned(), source })?;
+        let rates = [machine.int8_macs_per_second, machine.f32_macs_per_second, machine.operations_per_second];
+        let bandwidths = machine.levels.iter().map(|level| level.read_bytes_per_second);
+        let positive = rates.into_iter().chain(bandwidths).all(|rate| rate.is_finite() && rate > 0.0);
+        match positive && machine.levels.last().is_some_and(|last| last.bytes.is_none()) {
+            true => Ok(machine),
+            false => Err(Error::ImpossiblePeaks { path: path.to_owned() }),
+        }
+    }
+
+    /// Products a second.
+    #[must_use]
+    pub fn macs_per_second(&self, arithmetic: Arithmetic) -> f64 {
+        match arithmetic {
+            Arithmetic::Int8 => self.int8_macs_per_second,
+            Arithmetic::F32 => self.f32_macs_per_second,
+        }
+    }
+
+    /// Seconds to read bytes from where they are found.
+    #[must_use]
+    pub fn read_seconds(&self, traffic: &[Reach]) -> f64 {
+        let level = |distance: u64| {
+            let holds = |level: &&Level| level.bytes.is_none_or(|bytes| distance <= bytes);
+            self.levels.iter().find(holds).unwrap_or_else(|| unreachable!("memory holds everything"))
+        };
+        traffic.iter().map(|reach| reach.bytes / level(reach.distance).read_bytes_per_second).sum()
+    }
+}
+
+/// What share of one core's peak so many products in so many seconds are: those with 8-bit integers of theirs, the others
+/// of that of floats. Only the peaks that count are measured.
+///
+/// # Errors
+/// [`Error::TargetNotHere`], or LLVM refuses.
+pub fn share_of_peak(target: &'static Target, int8_macs: u64, f32_macs: u64, seconds: f64) -> Result<f64, Error> {
+    runs_here(target)?;
+    let mut at_peak = 0.0;
+    for (macs, input) in [(int8_macs, DType::U8), (f32_macs, DType::F32)] {
+        if macs > 0 {
+            let peak = peaks::products(target, input).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
+            at_peak += macs as f64 / peak;
+        }
+    }
+    Ok(at_peak / seconds)
+}
+
+/// Only what runs can be measured.
+pub(crate) fn runs_here(target: &'static Target) -> Result<(), Error> {
+    match target.runs_here() {
+        true => Ok(()),
+        false => Err(Error::TargetNotHere { target: target.name }),
+    }
+}
+
+/// A cache of data.
+struct Cache {
+    level: u32,
+    bytes: u64,
+}
+
+/// The caches of data of the first CPU, the nearest first; none where the system does not say.
+fn caches() -> Vec<Cache> {
+    let cache = |index: usize| {
+        let field = |name: &str| {
+            let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{name}");
+            fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+        };
+        Some((field("type")?, field("level")?.parse().ok()?, kibibytes(&field("size")?)?))
+    };
+    let caches = (0..).map_while(cache).filter(|(kind, ..)| kind != "Instruction");
+    let mut caches: Vec<Cache> = caches.map(|(_, level, bytes)| Cache { level, bytes }).collect();
+    caches.sort_by_key(|cache| cache.level);
+    caches
+}
+
+/// `512K`
+fn kibibytes(text: &str) -> Option<u64> {
+    text.strip_suffix('K')?.parse().ok().map(|number: u64| number << 10)
+}
+
+fn cpu() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_from_the_first_level_that_holds_what_was_touched_since() {
+        let level = |bytes, rate| Level { name: String::new(), bytes, read_bytes_per_second: rate };
+        let machine = Machine {
+            cpu: String::new(),
+            target: String::new(),
+            int8_macs_per_second: 1.0,
+            f32_macs_per_second: 1.0,
+            operations_per_second: 1.0,
+            levels: vec![level(Some(1000), 100.0), level(Some(10_000), 10.0), level(None, 1.0)],
+        };
+        let reach = |distance, bytes| Reach { distance, bytes };
+        assert_eq!(machine.read_seconds(&[reach(1000, 50.0)]), 0.5);
+        assert_eq!(machine.read_seconds(&[reach(1000, 50.0), reach(1001, 50.0), reach(20_000, 50.0)]), 55.5);
+    }
+}

@@ -1,0 +1,192 @@
+//! The least time that each call of a program takes on a machine, counted before anything runs.
+//!
+//! After Williams, Waterman and Patterson, *Roofline* (2009), with a third roof: the operations of the epilogue, which take
+//! the same units as products do. Each roof stands for itself: a call takes at least as long as the longest of the three,
+//! and a program as long as its calls together.
+
+use eightfold_codegen::lower::lower;
+use eightfold_codegen::program::{Call, Program};
+use eightfold_codegen::traffic::Reach;
+use eightfold_codegen::work::Work;
+use serde::Serialize;
+
+use crate::driver::Optimized;
+use crate::error::Error;
+use crate::machine::Machine;
+
+/// What a call's time goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Products.
+    Compute,
+    /// Operations that are no products: steps, stores, and what a kernel does on the way.
+    Epilogue,
+    /// Bytes.
+    Memory,
+    /// Products with padding: rounded up to whole lanes, or extra entries of weights that the target's products cannot
+    /// hold. The others leave more than half of the time that was measured unexplained, these do not.
+    Padding,
+    /// None of them: more than half of the time that was measured is left unexplained.
+    Overhead,
+}
+
+impl Limit {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Compute => "compute",
+            Limit::Epilogue => "epilogue",
+            Limit::Memory => "memory",
+            Limit::Padding => "padding",
+            Limit::Overhead => "overhead",
+        }
+    }
+}
+
+/// A call, and the least time that it takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bound {
+    /// The ONNX nodes that it came from, joined by commas.
+    pub name: String,
+    /// The kernel that does it.
+    pub kernel: String,
+    /// The extents that decide about the time, see [`Call::shape`].
+    pub shape: String,
+    /// What it multiplies; `None` if nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<&'static str>,
+    /// Products.
+    pub macs: u64,
+    /// Products that the kernel does for them, those with padding among them.
+    pub executed_macs: u64,
+    /// Operations besides, on lanes of 32 bits.
+    pub operations: f64,
+    /// Bytes of operands, each once.
+    pub input_bytes: u64,
+    /// Bytes of constants, each once.
+    pub weight_bytes: u64,
+    /// Bytes of the result.
+    pub output_bytes: u64,
+    /// Products for each of all these bytes.
+    pub macs_per_byte: f64,
+    /// Milliseconds for the products at the machine's peak.
+    pub compute_ms: f64,
+    /// Milliseconds for the operations.
+    pub epilogue_ms: f64,
+    /// Milliseconds for the bytes, from where they are found.
+    pub memory_ms: f64,
+}
+
+impl Bound {
+    fn of(call: &Call, work: &Work, traffic: &[Reach], machine: &Machine) -> Bound {
+        Bound {
+            name: call.origin.clone(),
+            kernel: call.kernel(),
+            shape: call.shape(),
+            arithmetic: (work.macs > 0).then(|| work.arithmetic.name()),
+            macs: work.macs,
+            executed_macs: work.executed_macs,
+            operations: work.operations,
+            input_bytes: work.input_bytes,
+            weight_bytes: work.weight_bytes,
+            output_bytes: work.output_bytes,
+            macs_per_byte: work.intensity(),
+            compute_ms: 1e3 * work.macs as f64 / machine.macs_per_second(work.arithmetic),
+            epilogue_ms: 1e3 * work.operations / machine.operations_per_second,
+            memory_ms: 1e3 * machine.read_seconds(traffic),
+        }
+    }
+
+    /// All bytes that go in and out.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.input_bytes + self.weight_bytes + self.output_bytes
+    }
+
+    /// The least time, in milliseconds: the longest of the three.
+    #[must_use]
+    pub fn ms(&self) -> f64 {
+        self.compute_ms.max(self.epilogue_ms).max(self.memory_ms)
+    }
+
+    /// Which of the three is the longest.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        match self.ms() {
+            ms if ms == self.compute_ms => Limit::Compute,
+            ms if ms == self.epilogue_ms => Limit::Epilogue,
+            _ => Limit::Memory,
+        }
+    }
+
+    /// Products that the kernel does for each that is wanted, at least 1.
+    #[must_use]
+    pub fn padding(&self) -> f64 {
+        if self.macs == 0 { 1.0 } else { self.executed_macs as f64 / self.macs as f64 }
+    }
+
+    /// Where so many milliseconds went.
+    #[must_use]
+    pub fn limit_of(&self, ms: f64) -> Limit {
+        let executed_ms = self.compute_ms * self.padding();
+        match 0.5 * ms {
+            half if self.ms() >= half => self.limit(),
+            half if executed_ms >= half => Limit::Padding,
+            _ => Limit::Overhead,
+        }
+    }
+}
+
+/// The bounds of an optimized graph's calls, in order.
+///
+/// # Errors
+/// An operator has no kernel, or the machine's peaks are those of another target.
+pub fn roofline(optimized: &Optimized, machine: &Machine) -> Result<Vec<Bound>, Error> {
+    bounds(&lower(&optimized.graph, optimized.target)?, machine)
+}
+
+/// The bounds of a program's calls, in order.
+pub(crate) fn bounds(program: &Program, machine: &Machine) -> Result<Vec<Bound>, Error> {
+    let target = program.target;
+    if machine.target != target.name {
+        return Err(Error::PeaksTarget { expected: target.name, got: machine.target.clone() });
+    }
+    let bound = |(call, traffic): (&Call, Vec<Reach>)| Bound::of(call, &call.work(target), &traffic, machine);
+    Ok(program.calls.iter().zip(program.traffic()).map(bound).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_of_three_binds_unless_it_explains_less_than_half() {
+        let bound = |compute_ms, epilogue_ms, memory_ms| Bound {
+            name: String::new(),
+            kernel: String::new(),
+            shape: String::new(),
+            arithmetic: None,
+            macs: 0,
+            executed_macs: 0,
+            operations: 0.0,
+            input_bytes: 0,
+            weight_bytes: 0,
+            output_bytes: 0,
+            macs_per_byte: 0.0,
+            compute_ms,
+            epilogue_ms,
+            memory_ms,
+        };
+        assert_eq!((bound(3.0, 2.0, 1.0).ms(), bound(3.0, 2.0, 1.0).limit()), (3.0, Limit::Compute));
+        assert_eq!((bound(1.0, 2.0, 1.5).ms(), bound(1.0, 2.0, 1.5).limit()), (2.0, Limit::Epilogue));
+        assert_eq!((bound(1.0, 2.0, 2.5).ms(), bound(1.0, 2.0, 2.5).limit()), (2.5, Limit::Memory));
+        assert_eq!(bound(1.0, 2.0, 2.5).limit_of(5.0), Limit::Memory);
+        assert_eq!(bound(1.0, 2.0, 2.5).limit_of(5.1), Limit::Overhead);
+        let padded = Bound { macs: 10, executed_macs: 19, ..bound(2.5, 1.0, 1.0) };
+        assert_eq!([5.0, 5.1, 9.5, 9.6].map(|ms| padded.limit_of(ms)), {
+            [Limit::Compute, Limit::Padding, Limit::Padding, Limit::Overhead]
+        });
+    }
+}
