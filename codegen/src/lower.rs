@@ -16,6 +16,7 @@ use crate::program::{
 use crate::target::Target;
 
 mod conv;
+mod conv_transpose;
 mod matmul;
 mod movement;
 mod placement;
@@ -112,6 +113,7 @@ impl<'g> Lowering<'g> {
         match &node.op {
             Op::Map(_) => self.map(node),
             Op::Conv(op) => self.conv(node, op),
+            Op::ConvTranspose(op) => self.conv_transpose(node, op),
             Op::MatMul(op) => self.matmul(node, op),
             Op::Pool(op) => self.pool(node, op),
             Op::Reduce(op) => self.reduce(node, op),

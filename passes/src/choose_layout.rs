@@ -43,7 +43,7 @@ impl Pass for ChooseLayout {
 
 /// Whether the operator slides windows over pixels.
 fn slides(op: &Op) -> bool {
-    matches!(op, Op::Conv(_) | Op::Pool(_) | Op::Resize(_))
+    matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Pool(_) | Op::Resize(_))
 }
 
 /// Whether the operator writes its result anew, in any order, without regard to the order of its operands.

@@ -11,59 +11,72 @@ use crate::program::{Depthwise, Gemm, Grid, Producer, Run, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, node: &Node, op: &Conv) -> Result<(), LowerError> {
-        let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
-        let ty = self.graph.ty(x).clone();
-        if !matches!(ty.dtype, DType::F32 | DType::U8 | DType::I8) {
-            return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype: ty.dtype });
-        }
-        let Some((_, border)) = wanted_border(self.graph, node) else {
-            return Err(self.unsupported(node, format!("{} spatial axes; 1 and 2 have kernels", ty.shape.rank() - 2)));
-        };
-        let Some(weights) = self.centered_weights(w) else {
-            return Err(self.unsupported(node, "weights that are not constant have no kernel"));
-        };
-        let input = self.window_input(node, x, border);
-        // Rank 3 is rank 4 with one row.
-        let planar = |grid: &Grid| match grid.dims.len() {
-            3 => Grid { dims: insert(&grid.dims, 1), strides: insert(&grid.strides, 0) },
-            _ => grid.clone(),
-        };
-        let in_grid = planar(&input.grid);
-        let kernel = planar(&Grid::dense(&self.graph.ty(w).shape)).dims;
-        let (stride, dilation, pad) = match 4 - ty.shape.rank() {
+        let sums = self.sums(node, op.group)?;
+        let (stride, dilation, pad) = match sums.spatial {
             1 => ([1, op.stride(0)], [1, op.dilation(0)], [0, op.pad(0).0]),
             _ => ([op.stride(0), op.stride(1)], [op.dilation(0), op.dilation(1)], [op.pad(0).0, op.pad(1).0]),
         };
-        let (output, temporary) = self.channels_last_place(y);
-        let out_grid = planar(&output.grid);
-        let dims = &out_grid.dims;
-        let strides = &in_grid.strides;
+        let (dims, strides) = (&sums.output.grid.dims, &sums.input.grid.strides);
         let window = Window {
             node,
             pixels: [dims[0], dims[2], dims[3]],
             input_strides: [strides[0], strides[2] * stride[0] as isize, strides[3] * stride[1] as isize],
-            output_strides: [out_grid.strides[0], out_grid.strides[2], out_grid.strides[3]],
+            part: Part::WHOLE,
             row: strides[2] * dilation[0] as isize,
             column: strides[3] * dilation[1] as isize,
-            kernel: [kernel[2], kernel[3]],
+            kernel: sums.kernel,
         };
-        let corner = input.offset as isize - pad[0] as isize * strides[2] - pad[1] as isize * strides[3];
-        let input = View { offset: corner as usize, grid: in_grid, ..input };
-        let output = View { grid: out_grid, ..output };
-        let bias = self.constant_bias(node)?;
-        if op.group > 1 && kernel[1] == 1 && kernel[0] == op.group {
-            self.depthwise(&window, &input, output.clone(), &weights, bias.as_ref(), self.stored_zero(x));
-        } else {
-            self.groups(&window, op.group, &input, &output, &weights, kernel[1], bias.as_ref(), self.stored_zero(x));
-        }
-        if let Some(place) = temporary {
-            let from = View {
-                grid: Grid { dims: place.grid.dims.clone(), strides: drop_row(&output.grid, &place.grid) },
-                ..output
-            };
-            self.copy(from, place, &origin(&node.origin));
-        }
+        let corner = pad.map(|pad| -(pad as isize));
+        self.window_sums(&window, &sums, corner, &sums.weights);
+        self.finish_sums(node, sums);
         Ok(())
+    }
+
+    /// The operands of a convolution or its transpose of constant weights, and a place for its result.
+    pub(super) fn sums(&mut self, node: &Node, group: usize) -> Result<Sums, LowerError> {
+        let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
+        let ty = self.graph.ty(x).clone();
+        if !matches!(ty.dtype, DType::F32 | DType::U8 | DType::I8) {
+            return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype: ty.dtype });
+        }
+        let spatial = ty.shape.rank() - 2;
+        let Some((_, border)) = wanted_border(self.graph, node) else {
+            return Err(self.unsupported(node, format!("{spatial} spatial axes; 1 and 2 have kernels")));
+        };
+        let Some(weights) = self.centered_weights(w) else {
+            return Err(self.unsupported(node, "weights that are not constant have no kernel"));
+        };
+        let bias = self.constant_bias(node)?;
+        let input = self.window_input(node, x, border);
+        let input = View { grid: planar(&input.grid), ..input };
+        let (output, copy_to) = self.channels_last_place(node.output());
+        let output = View { grid: planar(&output.grid), ..output };
+        let shape = planar(&Grid::dense(&self.graph.ty(w).shape)).dims;
+        let (depth, kernel) = (shape[1], [shape[2], shape[3]]);
+        let zero = self.stored_zero(x);
+        Ok(Sums { spatial, group, depth, kernel, input, output, weights, bias, zero, copy_to })
+    }
+
+    /// The outputs of one window over the input, whose first tap at the first output lies at row and column `corner`;
+    /// `weights` are those of the window's taps.
+    pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &Data) {
+        let strides = &sums.input.grid.strides;
+        let offset = sums.input.offset as isize + corner[0] * strides[2] + corner[1] * strides[3];
+        let input = View { offset: offset as usize, ..sums.input.clone() };
+        let output = window.part.of(&sums.output, window.pixels);
+        if sums.group > 1 && sums.depth == 1 && output.grid.dims[1] == sums.group {
+            self.depthwise(window, &input, output, weights, sums.bias.as_ref(), sums.zero);
+        } else {
+            self.groups(window, sums, &input, &output, weights);
+        }
+    }
+
+    /// Copies a result to its place where it could not be made there.
+    pub(super) fn finish_sums(&mut self, node: &Node, sums: Sums) {
+        if let Some(place) = sums.copy_to {
+            let grid = Grid { dims: place.grid.dims.clone(), strides: drop_row(&sums.output.grid, &place.grid) };
+            self.copy(View { grid, ..sums.output }, place, &origin(&node.origin));
+        }
     }
 
     /// Constant weights as numbers less their zero points; floats as they are.
@@ -144,7 +157,7 @@ impl Lowering<'_> {
             input: input.dtype,
             pixels: window.pixels,
             input_strides: window.input_strides,
-            output_strides: window.output_strides,
+            output_strides: window.output_strides(&output),
             taps: (0..taps)
                 .map(|t| (t / columns) as isize * window.row + (t % columns) as isize * window.column)
                 .collect(),
@@ -155,22 +168,12 @@ impl Lowering<'_> {
         let accumulator = if input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
         let mut operands = vec![input.clone(), self.bytes(&format!("{name} weights"), DType::I8, packed)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, sums));
-        let steps = self.planar_steps(window.node, &mut operands);
+        let steps = self.planar_steps(window, &mut operands);
         self.call(Producer::Depthwise(depthwise), operands, steps, output, &name);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a convolution has this many parts")]
-    fn groups(
-        &mut self,
-        window: &Window<'_>,
-        groups: usize,
-        input: &View,
-        output: &View,
-        weights: &Data,
-        depth: usize,
-        bias: Option<&Data>,
-        zero: i64,
-    ) {
+    fn groups(&mut self, window: &Window<'_>, sums: &Sums, input: &View, output: &View, weights: &Data) {
+        let (groups, depth) = (sums.group, sums.depth);
         let n = output.grid.dims[1] / groups;
         let plane = window.kernel[0] * window.kernel[1];
         for group in 0..groups {
@@ -189,8 +192,8 @@ impl Lowering<'_> {
                 grid: Grid { dims: with(&output.grid.dims, 1, n), strides: output.grid.strides.clone() },
                 ..output.clone()
             };
-            let product = Product { n, runs, first, zero };
-            self.gemm(window, product, input, view, weights, &weight, bias, &bias_of);
+            let product = Product { n, runs, first, zero: sums.zero };
+            self.gemm(window, product, input, view, weights, &weight, sums.bias.as_ref(), &bias_of);
         }
     }
 
@@ -233,7 +236,7 @@ impl Lowering<'_> {
             input: input.dtype,
             pixels: window.pixels,
             input_strides: window.input_strides,
-            output_strides: window.output_strides,
+            output_strides: window.output_strides(&output),
             runs,
             n,
             tile,
@@ -243,7 +246,7 @@ impl Lowering<'_> {
         let mut operands = vec![input, self.bytes(&format!("{name} weights"), weights_type, packed.weights)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, packed.sums));
         let own = operands.len();
-        let steps = self.planar_steps(window.node, &mut operands);
+        let steps = self.planar_steps(window, &mut operands);
         // Steps saw the whole result's channels; this product yields those from `first` on.
         for view in &mut operands[own..] {
             if view.grid.dims.len() == 4 {
@@ -254,9 +257,10 @@ impl Lowering<'_> {
         self.call(Producer::Gemm(gemm), operands, steps, output, &name);
     }
 
-    /// The node's steps with operands as rank 4: rank 3 gets a row axis, of a product of matrices each row is a pixel.
-    fn planar_steps(&mut self, node: &Node, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
-        let own = operands.len();
+    /// The node's steps with operands as rank 4, at the window's part of the result: rank 3 gets a row axis, of a product
+    /// of matrices each row is a pixel.
+    pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
+        let (own, node) = (operands.len(), window.node);
         let dims = self.graph.ty(node.output()).shape.to_vec();
         let is_matrix = matches!(node.op, Op::MatMul(_));
         let layout = if is_matrix { Layout::Nchw } else { Layout::Nhwc };
@@ -266,8 +270,9 @@ impl Lowering<'_> {
             if is_matrix {
                 self.matrix(view, &origin(&node.origin));
             } else if dims.len() == 3 {
-                view.grid = Grid { dims: insert(&view.grid.dims, 1), strides: insert(&view.grid.strides, 0) };
+                view.grid = planar(&view.grid);
             }
+            *view = window.part.of(view, window.pixels);
         }
         steps
     }
@@ -294,16 +299,59 @@ impl Lowering<'_> {
     }
 }
 
-/// The geometry that all products of one convolution share.
+/// What the sums of a convolution or its transpose read and write, as planes: rank 3 is rank 4 with one row.
+pub(super) struct Sums {
+    /// Spatial axes of the node.
+    pub(super) spatial: usize,
+    pub(super) group: usize,
+    /// Input channels of a group.
+    pub(super) depth: usize,
+    /// Rows and columns of the weights.
+    pub(super) kernel: [usize; 2],
+    pub(super) input: View,
+    pub(super) output: View,
+    pub(super) weights: Data,
+    pub(super) bias: Option<Data>,
+    /// The stored input that means zero.
+    pub(super) zero: i64,
+    /// The value's own place, where the output is not that.
+    copy_to: Option<View>,
+}
+
+/// The geometry that all products of one window share.
 pub(super) struct Window<'n> {
     pub(super) node: &'n Node,
     pub(super) pixels: [usize; 3],
     pub(super) input_strides: [isize; 3],
-    pub(super) output_strides: [isize; 3],
+    /// Which pixels of the node's result the window yields.
+    pub(super) part: Part,
     /// Distance in input elements of neighbouring taps.
     pub(super) row: isize,
     pub(super) column: isize,
     pub(super) kernel: [usize; 2],
+}
+
+/// Rows and columns of a result at one distance.
+pub(super) struct Part {
+    /// First row and column.
+    pub(super) first: [usize; 2],
+    /// Distance of rows and of columns.
+    pub(super) step: [usize; 2],
+}
+
+impl Part {
+    pub(super) const WHOLE: Part = Part { first: [0; 2], step: [1; 2] };
+
+    /// The part of `view`, which has rank 4, with this many pixels.
+    pub(super) fn of(&self, view: &View, [_, rows, cols]: [usize; 3]) -> View {
+        let View { mut offset, mut grid, .. } = view.clone();
+        for (axis, extent) in [rows, cols].into_iter().enumerate() {
+            offset = offset.wrapping_add_signed(self.first[axis] as isize * grid.strides[axis + 2]);
+            grid.dims[axis + 2] = extent;
+            grid.strides[axis + 2] *= self.step[axis] as isize;
+        }
+        View { offset, grid, ..view.clone() }
+    }
 }
 
 /// What differs between the products of one convolution.
@@ -317,6 +365,12 @@ pub(super) struct Product {
 }
 
 impl Window<'_> {
+    /// Distances of neighbouring pixels in a result.
+    fn output_strides(&self, output: &View) -> [isize; 3] {
+        let strides = &output.grid.strides;
+        [strides[0], strides[2], strides[3]]
+    }
+
     /// The runs under a pixel: a row of the window is one where its pixels are neighbours in memory.
     fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
         let [rows, columns] = self.kernel;
@@ -347,6 +401,14 @@ fn int(data: Option<&Data>, at: usize) -> i64 {
     match data {
         Some(Data::Int(v)) => v[at],
         _ => 0,
+    }
+}
+
+/// Rank 3 as rank 4 with one row.
+fn planar(grid: &Grid) -> Grid {
+    match grid.dims.len() {
+        3 => Grid { dims: insert(&grid.dims, 1), strides: insert(&grid.strides, 0) },
+        _ => grid.clone(),
     }
 }
 

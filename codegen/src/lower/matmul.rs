@@ -3,7 +3,7 @@
 use eightfold_ir::op::matmul::MatMul;
 use eightfold_ir::{DType, Layout, Node};
 
-use super::conv::{Product, Window};
+use super::conv::{Part, Product, Window};
 use super::{LowerError, Lowering, origin};
 use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
 
@@ -59,7 +59,7 @@ impl Lowering<'_> {
             node,
             pixels: [1, 1, m],
             input_strides: [0, 0, input.grid.strides[0]],
-            output_strides: [0, 0, rows.grid.strides[0]],
+            part: Part::WHOLE,
             row: 0,
             column: 0,
             kernel: [1, 1],

@@ -5,6 +5,8 @@
 
 use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
 
+use super::conv_transpose;
+
 /// The answers, by value.
 pub(super) struct Placement {
     homes: Vec<Option<(ValueId, usize, usize)>>,
@@ -98,16 +100,23 @@ fn materializes(graph: &Graph, id: ValueId) -> bool {
 
 /// The value of which `node` reads windows, and how far they reach over its edges.
 pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usize; 4])> {
-    let Op::Conv(conv) = &node.op else { return None };
+    if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) {
+        return None;
+    }
     let (x, w) = (node.operand(0)?, node.operand(1)?);
     let spatial = graph.ty(x).shape.rank() - 2;
     let reach = |axis: usize| {
-        let (before, _) = conv.pad(axis);
-        // What the last window takes beyond the end, which may be less than the padding after it.
-        let extent = graph.ty(x).shape[axis + 2];
-        let last = (graph.ty(node.output()).shape[axis + 2] - 1) * conv.stride(axis);
-        let end = last + (graph.ty(w).shape[axis + 2] - 1) * conv.dilation(axis) + 1;
-        [before, end.saturating_sub(before + extent)]
+        let [extent, kernel, out] = [x, w, node.output()].map(|id| graph.ty(id).shape[axis + 2]);
+        match &node.op {
+            Op::Conv(conv) => {
+                let (before, _) = conv.pad(axis);
+                // What the last window takes beyond the end, which may be less than the padding after it.
+                let end = (out - 1) * conv.stride(axis) + (kernel - 1) * conv.dilation(axis) + 1;
+                [before, end.saturating_sub(before + extent)]
+            }
+            Op::ConvTranspose(op) => conv_transpose::reach(&conv_transpose::phases(op, axis, kernel, out), extent),
+            _ => unreachable!("no other operator reads windows of sums of products"),
+        }
     };
     let border = match spatial {
         1 => [[0, 0], reach(0)],

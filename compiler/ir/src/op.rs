@@ -437,6 +437,7 @@ macro_rules! ops {
 ops! {
     concat::Concat,
     conv::Conv,
+    conv_transpose::ConvTranspose,
     dequantize_linear::DequantizeLinear,
     expand::Expand,
     gather::Gather,

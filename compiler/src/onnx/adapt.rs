@@ -9,6 +9,7 @@ mod arithmetic;
 mod concat;
 mod constant;
 mod conv;
+mod conv_transpose;
 mod gather;
 mod if_;
 mod matmul;
@@ -337,6 +338,7 @@ adapters! {
     "" "Constant" constant::constant;
     "" "ConstantOfShape" constant::constant_of_shape;
     "" "Conv" conv::conv;
+    "" "ConvTranspose" conv_transpose::conv_transpose;
     "" "DepthToSpace" reshape::depth_to_space;
     "" "DequantizeLinear" quantize::dequantize_linear;
     "" "Dropout" reshape::dropout;

@@ -58,8 +58,15 @@ impl Adapt<'_, '_> {
             false => MOST_INTEGERS,
         };
         let read: usize = reads.iter().map(|v| graph.ty(*v).shape.elements()).sum();
-        let folds =
-            !matches!(op, Op::Conv(_) | Op::MatMul(_) | Op::Pool(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+        let folds = !matches!(
+            op,
+            Op::Conv(_)
+                | Op::ConvTranspose(_)
+                | Op::MatMul(_)
+                | Op::Pool(_)
+                | Op::QuantizeLinear(_)
+                | Op::DequantizeLinear(_)
+        );
         if folds
             && elements <= most.max(read)
             && reads.iter().all(|v| graph.constant(*v).is_some())

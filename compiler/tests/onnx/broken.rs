@@ -270,6 +270,18 @@ fn shapes_and_types_that_do_not_fit_are_refused_with_the_node() {
             Broken,
             "node \"conv\"",
         ),
+        (
+            "an output larger than what windows reach",
+            fed(F32, &[1, 2, 4, 4], one("ConvTranspose", "x w", vec![("output_shape", Ints(&[5, 7]))], vec![w()])),
+            Broken,
+            "attribute output_shape is [5, 7], expected at most [6, 6]",
+        ),
+        (
+            "weights of another number of channels",
+            fed(F32, &[1, 5, 4, 4], one("ConvTranspose", "x w", vec![], vec![w()])),
+            Broken,
+            "node \"convtranspose\"",
+        ),
         ("no kernel", one("MaxPool", "x", vec![], vec![]), Broken, "node \"maxpool\""),
         (
             "a kernel of 0",

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod broken;
+mod conv_transpose;
 mod damage;
 mod export;
 mod external;

@@ -80,6 +80,14 @@ fn detectors_equal_the_evaluator() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
+fn unet_equals_the_evaluator() {
+    if let Some(path) = zoo("unet_256") {
+        equals_the_evaluator(&path, Samples::Drawn(1.0));
+    }
+}
+
+#[test]
 #[ignore = "takes many minutes"]
 fn benchmark_networks_equal_the_evaluator() {
     for name in [

@@ -13,6 +13,14 @@ fn axis() -> impl Strategy<Value = [usize; 6]> {
     })
 }
 
+/// Extent, kernel, stride, dilation, what is cut off before and after, and what is added after a spatial axis.
+fn transposed_axis() -> impl Strategy<Value = [usize; 7]> {
+    (1..=4_usize, 1..=3_usize, 1..=2_usize, 0..=2_usize, 0..=2_usize).prop_flat_map(|(k, stride, dilation, p, q)| {
+        let least = (p + q).saturating_sub((k - 1) * dilation).div_ceil(stride) + 1;
+        (least..least + 4, 0..stride).prop_map(move |(extent, more)| [extent, k, stride, dilation, p, q, more])
+    })
+}
+
 proptest! {
     #![proptest_config(crate::config())]
 
@@ -36,6 +44,32 @@ proptest! {
             .constant(floats(&w, seed ^ 1));
         if bias {
             node = node.constant(floats(&w[..1], seed ^ 2));
+        }
+        node.agrees(0.0)?;
+    }
+
+    #[test]
+    fn transposes_of_convolutions(
+        axes in prop::collection::vec(transposed_axis(), 1..=3),
+        batch in 1..=2_usize, group in 1..=3_usize, inputs in 1..=3_usize, outputs in 1..=3_usize,
+        bias: bool, shaped: bool, seed: u64,
+    ) {
+        let of = |index: usize| axes.iter().map(|axis| axis[index]).collect::<Vec<_>>();
+        let list = |parts: &[usize]| Value::Ints(parts.iter().map(|x| *x as i64).collect());
+        let x = [vec![batch, group * inputs], of(0)].concat();
+        let w = [vec![group * inputs, outputs], of(1)].concat();
+        let mut node = Node::new("ConvTranspose")
+            .with("kernel_shape", list(&of(1)))
+            .with("strides", list(&of(2)))
+            .with("dilations", list(&of(3)))
+            .with("group", Value::Int(group as i64));
+        node = match shaped {
+            true => node.with("pads", list(&[of(4), of(5)].concat())).with("output_padding", list(&of(6))),
+            false => node,
+        };
+        node = node.reads(floats(&x, seed)).constant(floats(&w, seed ^ 1));
+        if bias {
+            node = node.constant(floats(&[group * outputs], seed ^ 2));
         }
         node.agrees(0.0)?;
     }

@@ -70,39 +70,10 @@ impl OpDef for Conv {
     const NAME: &'static str = "conv";
 
     fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError> {
-        operands.expect_count(2, 3)?;
-        let (x, w) = (operands.get(0)?, operands.get(1)?);
-        let rank = x.ty.shape.rank();
-        if rank < 3 {
-            return Err(operands.shape_error(0, "rank 3 or more", &x.ty.shape));
-        }
-        let spatial = rank - 2;
-        for (attr, list, expected) in [
-            ("pads", &self.pads, 2 * spatial),
-            ("strides", &self.strides, spatial),
-            ("dilations", &self.dilations, spatial),
-        ] {
-            if !list.is_empty() && list.len() != expected {
-                return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
-            }
-        }
-        if self.strides.contains(&0) || self.dilations.contains(&0) || self.group == 0 {
-            return Err(operands.attr_error("strides", "strides, dilations and group must be at least 1"));
-        }
-        let (xs, ws) = (&x.ty.shape, &w.ty.shape);
-        if ws.rank() != rank || ws[0] % self.group != 0 || ws[1].saturating_mul(self.group) != xs[1] {
-            let expected = format!("shape O x {}/{} x kernel for {xs}, O divisible by the groups", xs[1], self.group);
-            return Err(operands.shape_error(1, expected, ws));
-        }
-        let result = accumulator(operands, 0)?;
-        if let Some(b) = operands.optional(2) {
-            if b.ty.dtype != result {
-                return Err(operands.dtype_error(2, result, b.ty.dtype));
-            }
-            if *b.ty.shape != [ws[0]] {
-                return Err(operands.shape_error(2, format!("shape {}", ws[0]), &b.ty.shape));
-            }
-        }
+        let lists = [("pads", &self.pads, 2), ("strides", &self.strides, 1), ("dilations", &self.dilations, 1)];
+        let result = check(operands, &lists, self.group)?;
+        let (xs, ws) = (&operands.get(0)?.ty.shape, &operands.get(1)?.ty.shape);
+        let spatial = xs.rank() - 2;
         let mut shape = Shape::new(&[xs[0], ws[0]]).to_vec();
         for axis in 0..spatial {
             let Some(extent) = self.output_extent(axis, xs[axis + 2], ws[axis + 2]) else {
@@ -164,15 +135,17 @@ impl OpDef for Conv {
 }
 
 /// Consecutive outputs of one row that one tap feeds from inside the input.
-struct Run {
-    to: usize,
-    from: usize,
-    step: usize,
-    count: usize,
+pub(super) struct Run {
+    pub(super) to: usize,
+    pub(super) from: usize,
+    pub(super) step: usize,
+    pub(super) count: usize,
 }
 
 impl Conv {
-    fn runs(&self, tap: usize, input: &[usize], kernel: &[usize], out: &[usize]) -> Vec<Run> {
+    /// Which elements of an input plane of extents `input` tap `tap` of a window `kernel` multiplies, and for which
+    /// elements of an output plane of extents `out`.
+    pub(super) fn runs(&self, tap: usize, input: &[usize], kernel: &[usize], out: &[usize]) -> Vec<Run> {
         let last = out.len() - 1;
         let mut index = vec![0; out.len()];
         let mut rest = tap;
@@ -204,6 +177,47 @@ impl Conv {
             })
             .collect()
     }
+}
+
+/// Checks what a convolution and its transpose have in common: operands `x`, `w` of shape O x C/group x K..., optionally
+/// a bias of shape O, and `lists`, the window's attributes with how many entries each has for a spatial axis. The result
+/// type.
+pub(super) fn check(
+    operands: Operands<'_>,
+    lists: &[(&'static str, &Sizes, usize)],
+    group: usize,
+) -> Result<DType, InferError> {
+    operands.expect_count(2, 3)?;
+    let (x, w) = (operands.get(0)?, operands.get(1)?);
+    let rank = x.ty.shape.rank();
+    if rank < 3 {
+        return Err(operands.shape_error(0, "rank 3 or more", &x.ty.shape));
+    }
+    for (attr, list, entries) in lists {
+        let expected = entries * (rank - 2);
+        if !list.is_empty() && list.len() != expected {
+            return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
+        }
+    }
+    let zero = |(attr, list, _): &(&str, &Sizes, usize)| matches!(*attr, "strides" | "dilations") && list.contains(&0);
+    if lists.iter().any(zero) || group == 0 {
+        return Err(operands.attr_error("strides", "strides, dilations and group must be at least 1"));
+    }
+    let (xs, ws) = (&x.ty.shape, &w.ty.shape);
+    if ws.rank() != rank || ws[0] % group != 0 || ws[1].saturating_mul(group) != xs[1] {
+        let expected = format!("shape O x {}/{group} x kernel for {xs}, O divisible by the groups", xs[1]);
+        return Err(operands.shape_error(1, expected, ws));
+    }
+    let result = accumulator(operands, 0)?;
+    if let Some(b) = operands.optional(2) {
+        if b.ty.dtype != result {
+            return Err(operands.dtype_error(2, result, b.ty.dtype));
+        }
+        if *b.ty.shape != [ws[0]] {
+            return Err(operands.shape_error(2, format!("shape {}", ws[0]), &b.ty.shape));
+        }
+    }
+    Ok(result)
 }
 
 /// The result type of a sum of products of operand 0 with weights 1: their float type, or i32 for 8-bit integers.

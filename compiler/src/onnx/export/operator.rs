@@ -2,6 +2,7 @@
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::conv::Conv;
+use eightfold_ir::op::conv_transpose::ConvTranspose;
 use eightfold_ir::op::pad::{Pad, PadMode};
 use eightfold_ir::op::pool::{Pool, PoolKind};
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
@@ -27,6 +28,7 @@ impl Exporter<'_> {
             Op::Map(_) | Op::Relayout(_) => return Ok(operands[0].clone()),
             Op::Concat(op) => call("Concat").with("axis", Attribute::Int(op.axis as i64)),
             Op::Conv(op) => conv(call("Conv"), op, &x, self.graph.ty(node.operands[1].unwrap_or(first)))?,
+            Op::ConvTranspose(op) => self.conv_transpose(operands, op, &x, node)?,
             Op::DequantizeLinear(_) => self.dequantize(call("DequantizeLinear"), first, &x)?,
             Op::QuantizeLinear(op) => self.quantize(call("QuantizeLinear"), op.to, node.output())?,
             Op::Expand(op) => call("Expand").and(self.sizes(&op.shape)),
@@ -85,6 +87,33 @@ impl Exporter<'_> {
             }
             _ => Ok(Call::new("MatMul", operands)),
         }
+    }
+
+    /// ONNX wants the weights as C x O/group x K...
+    fn conv_transpose(
+        &mut self,
+        mut operands: Vec<String>,
+        op: &ConvTranspose,
+        x: &TensorType,
+        node: &Node,
+    ) -> Result<Call, Inexpressible> {
+        let w = node.operand(1).ok_or_else(|| inexpressible("it has no weights"))?;
+        let ws = self.graph.ty(w).shape.clone();
+        let weights = operands[1].clone();
+        operands[1] = if op.group == 1 {
+            let perm: Vec<usize> = [1, 0].into_iter().chain(2..ws.rank()).collect();
+            self.call(Call::new("Transpose", vec![weights]).with("perm", sizes(&perm)))
+        } else {
+            let (outputs, inputs) = (ws[0] / op.group, ws[1]);
+            let split = self.sizes(&[&[op.group, outputs, inputs], &ws[2..]].concat());
+            let joined = self.sizes(&[&[op.group * inputs, outputs], &ws[2..]].concat());
+            let perm: Vec<usize> = [0, 2, 1].into_iter().chain(3..ws.rank() + 1).collect();
+            let weights = self.call(Call::new("Reshape", vec![weights, split]));
+            let weights = self.call(Call::new("Transpose", vec![weights]).with("perm", sizes(&perm)));
+            self.call(Call::new("Reshape", vec![weights, joined]))
+        };
+        let call = conv(Call::new("ConvTranspose", operands), &op.transposed(), x, self.graph.ty(w))?;
+        Ok(with_list(call, "output_padding", &op.output_padding))
     }
 
     fn pad(&mut self, call: Call, op: &Pad, operand: ValueId, x: &TensorType) -> Result<Call, Inexpressible> {
