@@ -172,7 +172,7 @@ pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile
         // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
         _ if cols == 1 => (1, 8),
         (32, ..) => (14, 2),
-        (_, _, DType::F32) => (6, 2),
+        (_, _, DType::F32) | (_, Dot::Vpdpbusd, _) => (6, 2),
         _ => (4, 2),
     };
     Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }

@@ -5,7 +5,7 @@ use eightfold_runtime::features::{FeatureSet, detect};
 /// How products of 8-bit integers are summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dot {
-    /// `vpmaddubsw`, `vpmaddwd` by ones, `vpaddd`: exact when the packed weights keep each same-sign pair within 128.
+    /// `pmaddubsw`, `pmaddwd` by ones, `paddd`: exact when the packed weights keep each same-sign pair within 128.
     Maddubs,
     /// `vpdpbusd`: exact for all weights.
     Vpdpbusd,
@@ -28,110 +28,124 @@ pub struct Target {
     pub vector_registers: usize,
     /// How 8-bit products are summed.
     pub dot: Dot,
+    /// Whether there is a fused multiply-add; without one it is composed, and sums of products round twice.
+    pub fma: bool,
     /// Whether `vpermi2b` looks up bytes.
     pub byte_permute: bool,
+    /// Whether `vdpbf16ps` sums products of bf16; without it they are summed as f32.
+    pub bf16: bool,
 }
 
-const V3: &[&str] = &[
-    "sse3", "ssse3", "cx16", "sse4.1", "sse4.2", "popcnt", "sahf", "avx", "f16c", "fma", "movbe", "lzcnt", "bmi",
-    "bmi2", "avx2",
-];
+/// A list of names followed by more.
+const fn joined<const A: usize, const B: usize, const N: usize>(
+    first: [&'static str; A],
+    more: [&'static str; B],
+) -> [&'static str; N] {
+    assert!(A + B == N, "as many as both have");
+    let mut all = [""; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { first[at] } else { more[at - A] };
+        at += 1;
+    }
+    all
+}
 
-const V4: &[&str] = &[
-    "sse3", "ssse3", "cx16", "sse4.1", "sse4.2", "popcnt", "sahf", "avx", "f16c", "fma", "movbe", "lzcnt", "bmi",
-    "bmi2", "avx2", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl",
-];
+const V2: [&str; 7] = ["sse3", "ssse3", "cx16", "sse4.1", "sse4.2", "popcnt", "sahf"];
+const V3: [&str; 15] = joined(V2, ["avx", "f16c", "fma", "movbe", "lzcnt", "bmi", "bmi2", "avx2"]);
+const V3_VNNI: [&str; 16] = joined(V3, ["avxvnni"]);
+const V4: [&str; 20] = joined(V3, ["avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"]);
+const V4_VNNI: [&str; 21] = joined(V4, ["avx512vnni"]);
+const V4_VBMI: [&str; 22] = joined(V4_VNNI, ["avx512vbmi"]);
+const V4_BF16: [&str; 23] = joined(V4_VBMI, ["avx512bf16"]);
 
-const V4_VNNI: &[&str] = &[
-    "sse3",
-    "ssse3",
-    "cx16",
-    "sse4.1",
-    "sse4.2",
-    "popcnt",
-    "sahf",
-    "avx",
-    "f16c",
-    "fma",
-    "movbe",
-    "lzcnt",
-    "bmi",
-    "bmi2",
-    "avx2",
-    "avx512f",
-    "avx512cd",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512vnni",
-];
-
-const V4_VBMI: &[&str] = &[
-    "sse3",
-    "ssse3",
-    "cx16",
-    "sse4.1",
-    "sse4.2",
-    "popcnt",
-    "sahf",
-    "avx",
-    "f16c",
-    "fma",
-    "movbe",
-    "lzcnt",
-    "bmi",
-    "bmi2",
-    "avx2",
-    "avx512f",
-    "avx512cd",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512vnni",
-    "avx512vbmi",
-];
-
-/// All targets, each with all features of those before it; the last one that a CPU has is its best.
+/// All targets, slower ones first; the last one that a CPU has is its best.
+///
+/// Each has all features of those before it, but for `avxvnni`: CPUs with 512 bits have `avx512vnni` in its place.
 pub static TARGETS: &[Target] = &[
+    Target {
+        name: "x86-64-v2",
+        summary: "SSE4.2: Nehalem, Goldmont",
+        cpu: "nehalem",
+        features: &V2,
+        vector_bits: 128,
+        vector_registers: 16,
+        dot: Dot::Maddubs,
+        fma: false,
+        byte_permute: false,
+        bf16: false,
+    },
     Target {
         name: "x86-64-v3",
         summary: "AVX2 and FMA: Haswell, Zen",
         cpu: "haswell",
-        features: V3,
+        features: &V3,
         vector_bits: 256,
         vector_registers: 16,
         dot: Dot::Maddubs,
+        fma: true,
         byte_permute: false,
+        bf16: false,
+    },
+    Target {
+        name: "x86-64-v3-vnni",
+        summary: "AVX2 with AVX-VNNI: Alder Lake",
+        cpu: "alderlake",
+        features: &V3_VNNI,
+        vector_bits: 256,
+        vector_registers: 16,
+        dot: Dot::Vpdpbusd,
+        fma: true,
+        byte_permute: false,
+        bf16: false,
     },
     Target {
         name: "x86-64-v4",
         summary: "AVX-512: Skylake-X",
         cpu: "skylake-avx512",
-        features: V4,
+        features: &V4,
         vector_bits: 512,
         vector_registers: 32,
         dot: Dot::Maddubs,
+        fma: true,
         byte_permute: false,
+        bf16: false,
     },
     Target {
         name: "x86-64-v4-vnni",
         summary: "AVX-512 with VNNI: Cascade Lake",
         cpu: "cascadelake",
-        features: V4_VNNI,
+        features: &V4_VNNI,
         vector_bits: 512,
         vector_registers: 32,
         dot: Dot::Vpdpbusd,
+        fma: true,
         byte_permute: false,
+        bf16: false,
     },
     Target {
         name: "x86-64-v4-vbmi",
-        summary: "AVX-512 with VNNI and VBMI: Ice Lake, Zen 4",
+        summary: "AVX-512 with VNNI and VBMI: Ice Lake",
         cpu: "icelake-server",
-        features: V4_VBMI,
+        features: &V4_VBMI,
         vector_bits: 512,
         vector_registers: 32,
         dot: Dot::Vpdpbusd,
+        fma: true,
         byte_permute: true,
+        bf16: false,
+    },
+    Target {
+        name: "x86-64-v4-bf16",
+        summary: "AVX-512 with VNNI, VBMI and BF16: Sapphire Rapids, Zen 4",
+        cpu: "sapphirerapids",
+        features: &V4_BF16,
+        vector_bits: 512,
+        vector_registers: 32,
+        dot: Dot::Vpdpbusd,
+        fma: true,
+        byte_permute: true,
+        bf16: true,
     },
 ];
 
@@ -140,6 +154,11 @@ impl Target {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|t| t.name == name)
+    }
+
+    /// The target whose instructions stand in for those that a machine lacks, in tests.
+    pub(crate) fn stand_in() -> &'static Target {
+        Target::find("x86-64-v3").expect("listed")
     }
 
     /// The best target that this machine can run, if any.
@@ -172,9 +191,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_target_has_the_features_of_those_before_it() {
-        for pair in TARGETS.windows(2) {
-            assert!(pair[1].feature_set().contains(pair[0].feature_set()), "{} after {}", pair[1].name, pair[0].name);
+    fn each_target_has_the_features_of_those_before_it_but_avxvnni() {
+        let avxvnni = FeatureSet::from_names(&["avxvnni"]).expect("known");
+        for (index, target) in TARGETS.iter().enumerate() {
+            for earlier in &TARGETS[..index] {
+                let missing = target.feature_set().missing(earlier.feature_set());
+                assert!(avxvnni.contains(missing), "{} after {}", target.name, earlier.name);
+            }
+        }
+    }
+
+    #[test]
+    fn facts_agree_with_features() {
+        for target in TARGETS {
+            let has = |name| target.features.contains(&name);
+            let bits =
+                [("avx512f", 512), ("avx2", 256)].iter().find(|(name, _)| has(name)).map_or(128, |(_, bits)| *bits);
+            assert_eq!(target.vector_bits, bits, "{}", target.name);
+            assert_eq!(target.fma, has("fma"), "{}", target.name);
+            assert_eq!(target.byte_permute, has("avx512vbmi"), "{}", target.name);
+            assert_eq!(target.bf16, has("avx512bf16"), "{}", target.name);
+            assert_eq!(target.dot == Dot::Vpdpbusd, has("avxvnni") || has("avx512vnni"), "{}", target.name);
         }
     }
 

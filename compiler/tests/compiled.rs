@@ -28,6 +28,7 @@ use eightfold_ir::{
     Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor, TensorType,
     ValueId,
 };
+use object::{Object as _, ObjectSymbol as _};
 
 /// A stream of numbers that is the same on every run.
 struct Stream(u64);
@@ -147,6 +148,7 @@ fn run(graph: &Graph, target: &'static Target, inputs: &[Tensor]) -> Vec<Tensor>
         variants: vec![Variant::of(graph, &program)],
     };
     let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
+    calls_no_library(&compiled.object, target);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.so");
     Linker::from_env().link_shared(&compiled.object, &interface.query_symbol(), &path).expect("links");
@@ -161,6 +163,16 @@ fn run(graph: &Graph, target: &'static Target, inputs: &[Tensor]) -> Vec<Tensor>
     assert_eq!(first, outputs, "{}: two runs differ", graph.name);
     let types = graph.outputs().iter().map(|o| graph.ty(o.value));
     types.zip(outputs).map(|(ty, bytes)| Tensor::new(ty.dtype, ty.shape.clone(), bytes).expect("sized")).collect()
+}
+
+/// Whether what the target has no instruction for is composed of those it has.
+fn calls_no_library(object: &[u8], target: &Target) {
+    let object = object::File::parse(object).expect("an object file");
+    for symbol in object.symbols().filter(|symbol| symbol.is_undefined()) {
+        let name = symbol.name().expect("a name");
+        let known = ["", "memcpy", "memset", "memmove"].contains(&name) || name.starts_with("eightfold_");
+        assert!(known, "{} needs {name}", target.name);
+    }
 }
 
 fn compare(what: &str, got: &Tensor, expected: &Tensor, relative: f32) {

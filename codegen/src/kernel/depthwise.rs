@@ -93,7 +93,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                     let weights = e.offset(weights, at as isize);
                     let total = totals[pixel];
                     totals[pixel] = if float {
-                        e.fma(*x, e.load(weights, Kind::F32, e.lanes()), total)
+                        e.accumulate(*x, e.load(weights, Kind::F32, e.lanes()), total)
                     } else {
                         e.add(total, e.multiply_pairs(*x, e.load(weights, Kind::I16, 2 * e.lanes())))
                     };

@@ -274,7 +274,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let input = e.offset(input, pixel as isize * self.pixels.input[2]);
             if float {
                 let x = e.broadcast(input, Kind::F32, lanes);
-                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.fma(x, *w, *sum));
+                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
             } else {
                 let mut x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
                 if self.gemm.input == DType::I8 {

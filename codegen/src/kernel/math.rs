@@ -1,8 +1,8 @@
 //! Elementary functions on f32, made of single IEEE operations.
 //!
 //! Each function is written once, over the verbs of [`Arithmetic`]: generated code runs it on vectors, the tests on
-//! plain numbers, and both give the same bits, on every target alike (all targets have fused multiply-add, and it is
-//! used wherever it stands here and nowhere else). There are no calls, no tables and no branches.
+//! plain numbers, and both give the same bits, on every target alike (fused multiply-add is
+//! used wherever it stands here and nowhere else; x86-64-v2 composes it). There are no calls, no tables and no branches.
 //!
 //! Errors are against the exact result in units of the last place (ulp) of the result, for all arguments unless said
 //! otherwise; infinities, zeros and NaN give what C says. The coefficients are our own minimax fits (Remez), each with

@@ -101,7 +101,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         if self.is_float() {
             let w = read(e, w, self.columns[1], Kind::F32, stretch);
             for (index, sum) in state.vectors.iter_mut().enumerate() {
-                *sum = e.fma(e.broadcast(row(index), Kind::F32, stretch.lanes), w, *sum);
+                *sum = e.accumulate(e.broadcast(row(index), Kind::F32, stretch.lanes), w, *sum);
             }
             return;
         }

@@ -128,7 +128,7 @@ impl<'j> Loop<'j> {
                         let w = e.load(e.offset(state.pointers[0], index as isize * register), kind, lanes);
                         for (sum, x) in sums.iter_mut().zip(x) {
                             *sum = match kind {
-                                Kind::F32 => e.fma(x, w, *sum),
+                                Kind::F32 => e.accumulate(x, w, *sum),
                                 _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
                             };
                         }

@@ -23,8 +23,13 @@ pub(crate) const BLANK: u8 = 0xa5;
 /// The targets to try, and whether portably: each by its own instructions where this machine has them.
 pub(crate) fn targets() -> Vec<(&'static Target, bool)> {
     let native = TARGETS.iter().filter(|t| t.runs_here()).map(|t| (t, false));
-    let portable = TARGETS.iter().filter(|t| !t.runs_here() && TARGETS[0].runs_here()).map(|t| (t, true));
+    let portable = TARGETS.iter().filter(|t| !t.runs_here() && Target::stand_in().runs_here()).map(|t| (t, true));
     native.chain(portable).collect()
+}
+
+/// `a b + c` in a sum of products, as kernels of the target round it.
+pub(crate) fn accumulated(target: &Target, a: f32, b: f32, c: f32) -> f32 {
+    if target.fma { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// Runs all trials for one target, compiled into one module, and checks their outputs; `agree` compares.

@@ -8,6 +8,7 @@ mod arithmetic;
 mod convert;
 mod dot;
 mod flow;
+mod half;
 mod lanes;
 mod lookup;
 mod memory;
@@ -28,7 +29,7 @@ pub(crate) use arithmetic::Compare;
 pub(crate) use flow::{Condition, State};
 
 use super::built;
-use crate::target::{TARGETS, Target};
+use crate::target::Target;
 
 /// What one lane of a vector holds. Integers have no sign: the operations do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +95,24 @@ pub struct Emitter<'m, 'ctx> {
     function: Cell<Option<FunctionValue<'ctx>>>,
     constants: RefCell<Vec<(Vec<u8>, Ptr<'ctx>)>>,
     target: &'static Target,
-    portable: bool,
+    /// Whose instructions are used.
+    isa: &'static Target,
 }
 
 impl<'m, 'ctx> Emitter<'m, 'ctx> {
     /// Functions for `target`.
     ///
-    /// `portable` functions compute the same by instructions that x86-64-v3 has, with the tiles of `target`: so what a
-    /// target's kernels do can be tested on machines that are not that target.
+    /// `portable` functions for targets beyond x86-64-v3 compute the same by instructions that it has, with the tiles of
+    /// `target`: so what a target's kernels do can be tested on machines that are not that target.
     #[must_use]
     pub fn new(module: &'m Module<'ctx>, target: &'static Target, portable: bool) -> Self {
         let context = module.get_context();
         let builder = context.create_builder();
         let (function, constants) = (Cell::new(None), RefCell::new(Vec::new()));
-        Emitter { module, context, builder, function, constants, target, portable }
+        let stand_in = Target::stand_in();
+        let beyond = !stand_in.feature_set().contains(target.feature_set());
+        let isa = if portable && beyond { stand_in } else { target };
+        Emitter { module, context, builder, function, constants, target, isa }
     }
 
     /// What the code is for.
@@ -149,15 +154,14 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 
     /// Lets `function` use the target's instructions, whatever the rest of the module is compiled for.
     pub(crate) fn attribute_target(&self, function: FunctionValue<'ctx>) {
-        let target = if self.portable { &TARGETS[0] } else { self.target };
-        let mut features: Vec<String> = target.features.iter().map(|name| format!("+{name}")).collect();
+        let mut features: Vec<String> = self.isa.features.iter().map(|name| format!("+{name}")).collect();
         // Server models would split vectors of 512 bits for the sake of their clock rate.
         features.push("-prefer-256-bit".to_owned());
         for (key, value) in [
             ("target-cpu", "x86-64"),
-            ("tune-cpu", target.cpu),
+            ("tune-cpu", self.isa.cpu),
             ("target-features", &features.join(",")),
-            ("min-legal-vector-width", &target.vector_bits.to_string()),
+            ("min-legal-vector-width", &self.isa.vector_bits.to_string()),
             ("no-builtins", ""),
         ] {
             function.add_attribute(AttributeLoc::Function, self.context.create_string_attribute(key, value));
@@ -246,6 +250,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 mod tests {
     use super::*;
     use crate::llvm::jit::Jit;
+    use crate::target::{Dot, TARGETS};
 
     #[test]
     fn a_dot_product_is_exact_on_every_target() {
@@ -275,6 +280,32 @@ mod tests {
                     assert_eq!(y, expected, "{} portable={portable}", target.name);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn each_target_sums_products_by_its_own_instructions() {
+        for target in TARGETS {
+            let jit = Jit::default();
+            let compiled = jit.compile_with(target, false, true, |e| {
+                let p = e.function("dot", 3, 0);
+                let bytes = 4 * e.lanes();
+                let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
+                e.store(p[2], e.dot_accumulate(e.load(p[2], Kind::I32, e.lanes()), x, w));
+                e.end();
+                Ok(())
+            });
+            let assembly = compiled.expect("compiles").assembly;
+            let register = ["%xmm", "%ymm", "%zmm"][target.vector_bits.ilog2() as usize - 7];
+            let instruction = match (target.vector_bits, target.dot) {
+                (128, _) => "\tpmaddubsw",
+                (_, Dot::Maddubs) => "vpmaddubsw",
+                // Without the prefix that only 512 bits have.
+                (256, Dot::Vpdpbusd) => "{vex}\tvpdpbusd",
+                (_, Dot::Vpdpbusd) => "vpdpbusd",
+            };
+            let found = assembly.lines().any(|line| line.contains(instruction) && line.contains(register));
+            assert!(found, "{}:\n{assembly}", target.name);
         }
     }
 
@@ -352,7 +383,7 @@ mod tests {
     #[test]
     fn loops_carry_state_and_tails_touch_no_byte_behind_them() {
         let jit = Jit::default();
-        let compiled = jit.compile_with(&TARGETS[0], true, false, |e| {
+        let compiled = jit.compile_with(Target::stand_in(), true, false, |e| {
             let p = e.function("sums", 3, 0);
             let count = e.load_int(p[1], Kind::I32, true);
             let vectors = vec![e.zero(Kind::I32, 8)];

@@ -58,7 +58,9 @@ impl Case {
             let sums: Vec<f32> = (0..channels).map(|c| c as f32).collect();
             let (packed, packed_sums) = pack::depthwise_f32(target, &w, channels, window, Some(&sums));
             let expected = outputs.iter().flat_map(|(first, c)| {
-                let sum = by_column.iter().fold(sums[*c], |sum, t| x[tap(*first, *t)].mul_add(w[c * taps + t], sum));
+                let sum = by_column
+                    .iter()
+                    .fold(sums[*c], |sum, t| trial::accumulated(target, x[tap(*first, *t)], w[c * taps + t], sum));
                 sum.max(0.0).to_le_bytes()
             });
             let expected = expected.collect();

@@ -64,7 +64,7 @@ impl Case {
                     for (r, run) in runs.iter().enumerate() {
                         for e in 0..run.length {
                             let at = first(pixel) + run.offset as usize + e;
-                            sum = x[at].mul_add(w[o * k + r * run.length + e], sum);
+                            sum = trial::accumulated(target, x[at], w[o * k + r * run.length + e], sum);
                         }
                     }
                     expected.extend(sum.max(0.0).to_le_bytes());

@@ -4,6 +4,7 @@ use eightfold_ir::{DType, Function};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::program::{Arg, Call, Grid, Producer, Step};
+use crate::target::Target;
 
 /// A batch of products of `m x k` with `k x n`.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +34,7 @@ fn zero_point(dtype: DType) -> i32 {
 }
 
 impl Case {
-    fn trial(self) -> Trial {
+    fn trial(self, target: &Target) -> Trial {
         let Case { batch, m, k, n, .. } = self;
         let mut numbers = Numbers(m as u64 * 31 + k as u64);
         let matrices = |dtype: DType, rows: usize, columns: usize, transposed: bool, shared: bool| {
@@ -62,7 +63,8 @@ impl Case {
         for (b, i, j) in (0..batch).flat_map(|b| (0..m).flat_map(move |i| (0..n).map(move |j| (b, i, j)))) {
             let factors = (0..k).map(|k| [number(0, [b, i, k]), number(1, [b, k, j])]);
             if float {
-                let y = factors.fold(0.0_f32, |sum, [x, w]| (x as f32 / 3.0).mul_add(w as f32 / 3.0, sum));
+                let y = factors
+                    .fold(0.0_f32, |sum, [x, w]| trial::accumulated(target, x as f32 / 3.0, w as f32 / 3.0, sum));
                 expected.extend(y.max(0.0).to_le_bytes());
             } else {
                 let y: i32 = factors.map(|[x, w]| (x - zero_points[0]) * (w - zero_points[1])).sum();
@@ -111,7 +113,7 @@ fn integers_are_exact_whatever_the_zero_points() {
             w,
             ..BASE
         }));
-        trial::equal(target, portable, &cases.into_iter().map(Case::trial).collect::<Vec<_>>());
+        trial::equal(target, portable, &cases.into_iter().map(|case| case.trial(target)).collect::<Vec<_>>());
     }
 }
 
@@ -119,6 +121,6 @@ fn integers_are_exact_whatever_the_zero_points() {
 fn floats_are_summed_in_order() {
     for (target, portable) in trial::targets() {
         let cases = shapes(Case { x: DType::F32, w: DType::F32, ..BASE });
-        trial::equal(target, portable, &cases.into_iter().map(Case::trial).collect::<Vec<_>>());
+        trial::equal(target, portable, &cases.into_iter().map(|case| case.trial(target)).collect::<Vec<_>>());
     }
 }

@@ -106,9 +106,38 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, a.kind, a.lanes)
     }
 
-    /// `a b + c` rounded once. Only for float kernels: elsewhere each operation rounds.
+    /// `a b + c` of F32, rounded once. Only for float kernels: elsewhere each operation rounds.
+    ///
+    /// Where no instruction does it, it is composed of ones on F64: the product is exact, and the sum, whose last bit is
+    /// made odd if there is anything behind it, rounds to F32 as the exact sum does (Boldo and Melquiond, *Emulation of
+    /// FMA and correctly rounded sums: proved algorithms using rounding to odd*, 2008).
     pub(crate) fn fma(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
-        self.lanewise("llvm.fma", &[a, b, c])
+        debug_assert_eq!(a.kind, Kind::F32);
+        if self.isa.fma {
+            return self.lanewise("llvm.fma", &[a, b, c]);
+        }
+        let [a, b, c] = [a, b, c].map(|v| self.convert_float(v, Kind::F64));
+        let product = self.mul(a, b);
+        let sum = self.add(product, c);
+        // What the sum is short of: Knuth's TwoSum. Of infinities it is NaN, which no comparison takes for short.
+        let without = self.sub(sum, product);
+        let rest = self.add(self.sub(product, self.sub(sum, without)), self.sub(c, without));
+        let zero = self.zero(Kind::F64, a.lanes);
+        let [less, greater] = [Compare::Less, Compare::Greater].map(|how| self.compare(how, rest, zero, true));
+        let int = |x| self.splat_int(x, Kind::I64, a.lanes);
+        let bits = self.bits_as(sum, Kind::I64);
+        // One step towards zero is one less in bits. An odd last bit stays.
+        let towards_zero = self.xor(less, self.compare(Compare::Less, bits, int(0), true));
+        let step = self.select(towards_zero, int(-1), int(1));
+        let even = self.compare(Compare::Equal, self.and(bits, int(1)), int(0), true);
+        let short = self.and(even, self.or(less, greater));
+        let odd = self.select(short, self.add(bits, step), bits);
+        self.convert_float(self.bits_as(odd, Kind::F64), Kind::F32)
+    }
+
+    /// `a b + c` in a sum of F32 products: rounded once where an instruction does it, else twice.
+    pub(crate) fn accumulate(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
+        if self.isa.fma { self.fma(a, b, c) } else { self.add(self.mul(a, b), c) }
     }
 
     /// `a < b ? a : b` of floats, which is `b` where either is NaN (`minps`); the lesser signed integer.
@@ -244,5 +273,69 @@ fn int_predicate(how: Compare, signed: bool) -> IntPredicate {
         (Compare::LessOrEqual, false) => IntPredicate::ULE,
         (Compare::Greater, false) => IntPredicate::UGT,
         (Compare::GreaterOrEqual, false) => IntPredicate::UGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llvm::jit::Jit;
+    use crate::llvm::trial;
+
+    #[test]
+    fn fused_multiply_add_rounds_once_on_every_target() {
+        let (tiny, near) = (f32::from_bits(1), 1.0 + f32::EPSILON);
+        // The second sums lie next to a tie by less than a double holds.
+        let mut cases = vec![
+            [1.0, 1.0, 1.0],
+            [near, near, -1.0],
+            [1.0, near, f32::EPSILON / 2.0],
+            [f32::from_bits(0x3f80_0001), f32::from_bits(0x3380_0000), 1.0],
+            [-0.0, 1.0, -0.0],
+            [-0.0, 1.0, 0.0],
+            [f32::MAX, 2.0, f32::NEG_INFINITY],
+            [f32::MAX, 2.0, -f32::MAX],
+            [f32::MAX, f32::MAX, 0.0],
+            [f32::INFINITY, 0.0, 1.0],
+            [f32::NAN, 1.0, 1.0],
+            [tiny, tiny, 1.0],
+            [tiny, -tiny, 1.0],
+            [tiny, tiny, f32::MIN_POSITIVE],
+            [tiny, 0.5, 0.0],
+            [tiny, 0.5, tiny],
+        ];
+        // Numbers of few bits and far exponents, sums of which end near ties.
+        let mut numbers = trial::Numbers(7);
+        let mut one = |span: i32| {
+            let mantissa = numbers.between(0, 7) << 20 | numbers.between(0, 7);
+            let exponent = 127 + numbers.between(-span, span);
+            f32::from_bits((numbers.between(0, 1) << 31 | exponent << 23 | mantissa) as u32)
+        };
+        cases.extend((0..40_000).map(|_| [one(15), one(15), one(40)]));
+        let bytes: Vec<Vec<u8>> =
+            (0..3).map(|arg| cases.iter().flat_map(|case| case[arg].to_le_bytes()).collect()).collect();
+        for (target, portable) in trial::targets() {
+            let jit = Jit::default();
+            let compiled = jit.compile_with(target, portable, false, |e| {
+                let p = e.function("fma", 4, 0);
+                e.repeat(e.int(cases.len() / 8), |turn| {
+                    let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));
+                    let [a, b, c] = [p[0], p[1], p[2]].map(|pointer| e.load(at(pointer), Kind::F32, 8));
+                    e.store(at(p[3]), e.fma(a, b, c));
+                });
+                e.end();
+                Ok(())
+            });
+            let mut found = vec![0f32; cases.len()];
+            let pointers = [&bytes[0], &bytes[1], &bytes[2]].map(|bytes| bytes.as_ptr() as *mut u8);
+            let pointers = [pointers[0], pointers[1], pointers[2], found.as_mut_ptr().cast()];
+            // SAFETY: as many numbers as there are cases, a multiple of eight, are read of each and written.
+            unsafe { compiled.expect("compiles").run_named("fma", &pointers) };
+            for ([a, b, c], found) in cases.iter().zip(found) {
+                let expected = a.mul_add(*b, *c);
+                let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+                assert!(same, "{}: {a:e} * {b:e} + {c:e} = {found:e}, not {expected:e}", target.name);
+            }
+        }
     }
 }

@@ -50,8 +50,16 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
     /// Floats of one size as floats of another.
     pub(crate) fn convert_float(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
-        if v.kind == kind {
-            return v;
+        match (v.kind, kind) {
+            (from, to) if from == to => return v,
+            (Kind::F16, _) if !self.isa.features.contains(&"f16c") => {
+                return self.convert_float(self.half_to_single(v), kind);
+            }
+            (_, Kind::F16) if !self.isa.features.contains(&"f16c") => {
+                debug_assert_eq!(v.kind, Kind::F32, "doubles would round twice");
+                return self.single_to_half(v);
+            }
+            _ => {}
         }
         let value = built(self.builder.build_float_cast(v.value, self.vector_type(kind, v.lanes), ""));
         self.vector(value, kind, v.lanes)

@@ -9,37 +9,40 @@ impl<'ctx> Emitter<'_, 'ctx> {
     pub(crate) fn dot_accumulate(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::I32, Kind::I8, Kind::I8));
         debug_assert_eq!((sum.lanes, 4 * sum.lanes), (self.lanes(), w.lanes));
-        match self.target.dot {
-            Dot::Vpdpbusd if self.portable => {
+        match (self.target.dot, self.isa.dot) {
+            // Weights that only `vpdpbusd` takes.
+            (Dot::Vpdpbusd, Dot::Maddubs) => {
                 let (x, w) = (self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
                 self.add(sum, self.sum_of_pairs(self.multiply_pairs(x, w)))
             }
-            Dot::Vpdpbusd => {
+            (_, Dot::Vpdpbusd) => {
                 let (x, w) = (self.bits_as(x, Kind::I32), self.bits_as(w, Kind::I32));
-                let value = self.intrinsic("llvm.x86.avx512.vpdpbusd.512", &[], &[sum, x, w]);
-                self.vector(value, Kind::I32, sum.lanes)
+                let name = format!("llvm.x86.avx512.vpdpbusd.{}", self.isa.vector_bits);
+                self.vector(self.intrinsic(&name, &[], &[sum, x, w]), Kind::I32, sum.lanes)
             }
-            Dot::Maddubs => {
+            (Dot::Maddubs, Dot::Maddubs) => {
                 let ones = self.splat_int(1, Kind::I16, 2 * sum.lanes);
                 self.add(sum, self.multiply_pairs(self.multiply_byte_pairs(x, w), ones))
             }
         }
     }
 
-    /// `vpmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
+    /// `pmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
     fn multiply_byte_pairs(&self, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
-        self.halve(x, w, Kind::I16, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx512.pmaddubs.w.512")
+        let names = ["llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx512.pmaddubs.w.512"];
+        self.halve(x, w, Kind::I16, names)
     }
 
-    /// `vpmaddwd`: I32 sums of two adjacent products of I16 numbers; whole registers.
+    /// `pmaddwd`: I32 sums of two adjacent products of I16 numbers; whole registers.
     pub(crate) fn multiply_pairs(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((a.kind, b.kind), (Kind::I16, Kind::I16));
-        self.halve(a, b, Kind::I32, "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512")
+        let names = ["llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"];
+        self.halve(a, b, Kind::I32, names)
     }
 
     /// The same of any number of lanes.
     pub(crate) fn sum_products(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
-        let register = if self.portable { 256 } else { self.target.vector_bits } / 16;
+        let register = self.isa.vector_bits / 16;
         if a.lanes.is_multiple_of(register) {
             return self.multiply_pairs(a, b);
         }
@@ -48,11 +51,10 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.slice(self.multiply_pairs(whole(a), whole(b)), 0, a.lanes / 2)
     }
 
-    /// An operation on registers that makes one lane of two, by the instruction of 256 or 512 bits.
-    fn halve(&self, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind, avx2: &str, avx512: &str) -> Vector<'ctx> {
-        let bits = if self.portable { 256 } else { self.target.vector_bits };
-        let name = if bits == 512 { avx512 } else { avx2 };
-        let register = bits / a.kind.bits();
+    /// An operation on registers that makes one lane of two, by its instruction of 128, 256 or 512 bits.
+    fn halve(&self, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind, names: [&str; 3]) -> Vector<'ctx> {
+        let name = names[self.isa.vector_bits.ilog2() as usize - 7];
+        let register = self.isa.vector_bits / a.kind.bits();
         let pieces = self.split(a, register).into_iter().zip(self.split(b, register));
         let halved = pieces.map(|(a, b)| self.vector(self.intrinsic(name, &[], &[a, b]), kind, register / 2));
         self.concat(&halved.collect::<Vec<_>>())

@@ -1,6 +1,6 @@
 //! Tables of 256 constants.
 //!
-//! Tables of bytes stay in registers: `vpermi2b` looks up 128 entries at once, `vpshufb` 16, and what is found for each
+//! Tables of bytes stay in registers: `vpermi2b` looks up 128 entries at once, `pshufb` 16, and what is found for each
 //! value of the upper bits is chosen among by blends, bit by bit.
 
 use super::{Compare, Emitter, Kind, Ptr, Vector};
@@ -8,7 +8,7 @@ use super::{Compare, Emitter, Kind, Ptr, Vector};
 /// Fewer entries than this are loaded one by one.
 const FEW: usize = 8;
 
-/// Entries that `vpshufb` chooses among.
+/// Entries that `pshufb` chooses among.
 const ROW: usize = 16;
 
 impl<'ctx> Emitter<'_, 'ctx> {
@@ -23,8 +23,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
             });
             return self.concat(&entries.collect::<Vec<_>>());
         }
-        let permute = self.target.byte_permute && !self.portable;
-        let register = if self.portable { 32 } else { self.target.vector_bits / 8 };
+        let (permute, register) = (self.isa.byte_permute, self.isa.vector_bits / 8);
         let found = self.split(indices, register).into_iter().map(|piece| {
             let lanes = if permute { register } else { piece.lanes.next_power_of_two().max(ROW) };
             let whole = match piece.lanes == lanes {
@@ -48,7 +47,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.select(upper, half(128), half(0))
     }
 
-    /// At most a register of indices by `vpshufb`.
+    /// At most a register of indices by `pshufb`.
     fn shuffled(&self, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
         let lanes = indices.lanes;
         let within = self.and(indices, self.splat_int(ROW as i64 - 1, Kind::I8, lanes));

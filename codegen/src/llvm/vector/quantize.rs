@@ -27,7 +27,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         (min, max): (i32, i32),
         signed: bool,
     ) -> Vector<'ctx> {
-        let register = if self.portable { 8 } else { self.lanes() };
+        let register = self.isa.lanes();
         if !v.lanes.is_multiple_of(register) || i16::try_from(zero_point).is_err() {
             return self.narrow(self.quantize(v, zero_point, min, max), Kind::I8);
         }
@@ -69,8 +69,10 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
     /// A register of F32 to I32, halves to even. What does not fit, and NaN, becomes the least integer.
     fn convert(&self, v: Vector<'ctx>) -> Vector<'ctx> {
-        if v.lanes == 8 {
-            return self.vector(self.intrinsic("llvm.x86.avx.cvt.ps2dq.256", &[], &[v]), Kind::I32, 8);
+        match v.lanes {
+            4 => return self.vector(self.intrinsic("llvm.x86.sse2.cvtps2dq", &[], &[v]), Kind::I32, 4),
+            8 => return self.vector(self.intrinsic("llvm.x86.avx.cvt.ps2dq.256", &[], &[v]), Kind::I32, 8),
+            _ => {}
         }
         let all = self.context.i16_type().const_all_ones();
         let current_rounding = self.context.i32_type().const_int(4, false);
@@ -84,6 +86,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
     /// Two registers as one of half as wide lanes, with saturation: of each 128 bits those of `a`, then those of `b`.
     fn pack(&self, how: &str, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
         let name = match a.lanes * a.kind.bits() {
+            128 => format!("llvm.x86.sse2.pack{how}.128"),
             256 => format!("llvm.x86.avx2.pack{how}"),
             _ => format!("llvm.x86.avx512.pack{how}.512"),
         };
