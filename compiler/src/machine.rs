@@ -25,8 +25,11 @@ pub struct Machine {
     pub target: String,
     /// Products of 8-bit integers, summed by the target's sequence.
     pub int8_macs_per_second: f64,
-    /// Products of f32, fused with additions.
+    /// Products of f32 and their sums.
     pub f32_macs_per_second: f64,
+    /// Products of bf16, summed in f32; `None` where the target has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bf16_macs_per_second: Option<f64>,
     /// Operations on lanes of 32 bits, at the rate of requantization.
     pub operations_per_second: f64,
     /// Caches, the nearest first, then memory.
@@ -54,7 +57,7 @@ impl Machine {
         // Half of a cache surely stays in it, of one that other cores use a quarter.
         let within = |cache: &Cache| cache.bytes / if cache.level < 3 { 2 } else { 4 };
         let sets: Vec<usize> = caches.iter().map(within).chain([MEMORY_BYTES]).map(|bytes| bytes as usize).collect();
-        let Peaks { int8, f32, operations, reads } =
+        let Peaks { int8, f32, bf16, operations, reads } =
             peaks::measure(target, &sets).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
         let names = caches.iter().map(|cache| (format!("L{}", cache.level), Some(cache.bytes)));
         let names = names.chain([("memory".to_owned(), None)]);
@@ -64,6 +67,7 @@ impl Machine {
             target: target.name.to_owned(),
             int8_macs_per_second: int8,
             f32_macs_per_second: f32,
+            bf16_macs_per_second: bf16,
             operations_per_second: operations,
             levels: names.zip(reads).map(level).collect(),
         })
@@ -175,6 +179,7 @@ mod tests {
             target: String::new(),
             int8_macs_per_second: 1.0,
             f32_macs_per_second: 1.0,
+            bf16_macs_per_second: None,
             operations_per_second: 1.0,
             levels: vec![level(Some(1000), 100.0), level(Some(10_000), 10.0), level(None, 1.0)],
         };

@@ -39,6 +39,8 @@ pub struct Profile {
     pub calls: Vec<Timed>,
     /// The median time of all calls in a row, without a clock between them, in milliseconds.
     pub total_ms: f64,
+    /// The shortest of these times; well below the median on a machine that does other things, too.
+    pub total_min_ms: f64,
     /// How often each was run.
     pub runs: usize,
 }
@@ -79,7 +81,7 @@ pub fn profile(optimized: &Optimized, machine: &Machine, duration: Duration) -> 
     let bounds = bounds(&program, machine)?;
     let times = timing::profile(&program, duration).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();
-    let sum: f64 = times.calls.iter().map(|times| ms(times.median())).sum();
+    let sum: f64 = times.calls.iter().map(|times| ms(times.median())).sum::<f64>().max(f64::MIN_POSITIVE);
     let timed = |(bound, times): (Bound, &timing::Times)| {
         let median_ms = ms(times.median());
         Timed {
@@ -93,5 +95,10 @@ pub fn profile(optimized: &Optimized, machine: &Machine, duration: Duration) -> 
         }
     };
     let calls = bounds.into_iter().zip(&times.calls).map(timed).collect();
-    Ok(Profile { calls, total_ms: ms(times.whole.median()), runs: times.whole.runs() })
+    Ok(Profile {
+        calls,
+        total_ms: ms(times.whole.median()),
+        total_min_ms: ms(times.whole.least()),
+        runs: times.whole.runs(),
+    })
 }

@@ -36,8 +36,10 @@ const READ_BYTES: usize = 1 << 20;
 pub struct Peaks {
     /// Products of bytes, summed by the target's sequence on registers and the first-level cache.
     pub int8: f64,
-    /// Products of f32, fused with additions.
+    /// Products of f32 and their sums.
     pub f32: f64,
+    /// Products of bf16, summed in f32, where the target has them.
+    pub bf16: Option<f64>,
     /// Operations on lanes of 32 bits, as [`Work::operations`](crate::work::Work::operations) counts them: of
     /// requantization, the epilogue of most integer layers.
     pub operations: f64,
@@ -51,20 +53,26 @@ pub struct Peaks {
 /// # Errors
 /// Of LLVM.
 pub fn measure(target: &'static Target, working_sets: &[usize]) -> Result<Peaks, MachineError> {
-    let jits: Vec<Jit> = (0..3 + working_sets.len()).map(|_| Jit::default()).collect();
+    let jits: Vec<Jit> = (0..4 + working_sets.len()).map(|_| Jit::default()).collect();
     let mut loops = vec![
         Loop::products(&jits[0], target, DType::U8)?,
         Loop::products(&jits[1], target, DType::F32)?,
         Loop::requantization(&jits[2], target)?,
     ];
-    for (bytes, jit) in working_sets.iter().zip(&jits[3..]) {
+    for (bytes, jit) in working_sets.iter().zip(&jits[4..]) {
         loops.push(Loop::reads(jit, target, *bytes)?);
+    }
+    if target.bf16 {
+        loops.push(Loop::products(&jits[3], target, DType::Bf16)?);
     }
     for _ in 0..ROUNDS {
         loops.iter_mut().for_each(|measured| measured.turn(TURN));
     }
-    let rates: Vec<f64> = loops.iter().map(Loop::rate).collect();
-    Ok(Peaks { int8: rates[0], f32: rates[1], operations: rates[2], reads: rates[3..].to_vec() })
+    let mut rates = loops.iter().map(Loop::rate);
+    let mut next = || rates.next().unwrap_or_else(|| unreachable!("as many as there are loops"));
+    let (int8, f32, operations) = (next(), next(), next());
+    let reads = working_sets.iter().map(|_| next()).collect();
+    Ok(Peaks { int8, f32, bf16: target.bf16.then(next), operations, reads })
 }
 
 /// The products a second of the target's instructions for this type, and nothing else.
@@ -112,7 +120,11 @@ impl<'j> Loop<'j> {
     /// kernels.
     pub(super) fn products(jit: &'j Jit, target: &'static Target, input: DType) -> Result<Self, MachineError> {
         let weights = target.vector_registers * 5 / 16;
-        let (kind, depth) = if input == DType::F32 { (Kind::F32, 1) } else { (Kind::I32, 4) };
+        let (kind, depth) = match input {
+            DType::F32 => (Kind::F32, 1),
+            DType::Bf16 => (Kind::F32, 2),
+            _ => (Kind::I32, 4),
+        };
         let register = target.vector_bits / 8;
         let bytes = register * (TURNS * weights).max(2 * weights);
         let count = REPEATS * TURNS * 2 * weights * target.lanes() * depth;
@@ -127,8 +139,9 @@ impl<'j> Loop<'j> {
                     for (index, sums) in state.vectors.chunks_mut(2).enumerate() {
                         let w = e.load(e.offset(state.pointers[0], index as isize * register), kind, lanes);
                         for (sum, x) in sums.iter_mut().zip(x) {
-                            *sum = match kind {
-                                Kind::F32 => e.accumulate(x, w, *sum),
+                            *sum = match input {
+                                DType::Bf16 => e.dot_bf16(*sum, e.bits_as(x, Kind::I16), e.bits_as(w, Kind::I16)),
+                                DType::F32 => e.accumulate(x, w, *sum),
                                 _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
                             };
                         }
@@ -227,6 +240,32 @@ pub(super) fn shortest(time: Duration, mut run: impl FnMut()) -> Duration {
 mod tests {
     use super::*;
     use crate::target::TARGETS;
+
+    #[test]
+    fn products_of_bf16_are_those_of_the_cpu() {
+        for target in TARGETS.iter().filter(|target| target.bf16) {
+            let jit = Jit::default();
+            let compiled = jit.compile_with(target, false, true, |e| {
+                let p = e.function("dot", 1, 0);
+                let sum = e.load(p[0], Kind::F32, e.lanes());
+                let [x, w] = [64, 128].map(|at| e.load(e.offset(p[0], at), Kind::I16, 2 * e.lanes()));
+                e.store(p[0], e.dot_bf16(sum, x, w));
+                e.end();
+                Ok(())
+            });
+            let compiled = compiled.expect("compiles");
+            assert!(compiled.assembly.contains("vdpbf16ps"), "{}", compiled.assembly);
+            if target.runs_here() {
+                // 1 + 2 * 3 + 2 * 3, in the upper halves of singles.
+                let halves = |x: f32| ((x.to_bits() >> 16) as u16).to_le_bytes();
+                let numbers = [2.0, 3.0].map(|x| halves(x).repeat(32));
+                let mut room = [1.0_f32.to_le_bytes().repeat(16), numbers[0].clone(), numbers[1].clone()].concat();
+                // SAFETY: three registers are read, and the first is written.
+                unsafe { compiled.run_named("dot", &[room.as_mut_ptr()]) };
+                assert_eq!(room[..64], 13.0_f32.to_le_bytes().repeat(16));
+            }
+        }
+    }
 
     #[test]
     fn every_target_that_runs_here_has_peaks() {

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use clap::{Arg, Args};
 use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
-use eightfold::driver::target;
 use eightfold::machine::{Machine, share_of_peak};
 use eightfold::profile::profile;
 use eightfold::{Coverage, Error, Executable, Provenance};
+use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
 
@@ -157,8 +157,9 @@ impl Arguments {
         let macs = coverage.as_ref().map(|coverage| coverage.macs);
         let peak = memory("VmHWM:");
         // Measured last: what measures takes memory, too.
-        let share_of_peak = coverage.map(|Coverage { macs, int8_macs, .. }| {
-            let share = share_of_peak(target(&variant.target)?, int8_macs, macs - int8_macs, seconds)?;
+        let share_of_peak = coverage.zip(Target::find(&variant.target)).map(|(coverage, target)| {
+            let Coverage { macs, int8_macs, .. } = coverage;
+            let share = share_of_peak(target, int8_macs, macs.saturating_sub(int8_macs), seconds)?;
             Ok::<_, Error>(share / f64::from(variant.threads))
         });
         let report = Report {
@@ -218,9 +219,9 @@ impl Report {
             format!("{median:.4} ms median, {min:.4} ms least, {p99:.4} ms 99th percentile of {} runs", self.runs),
             format!("{:.1} inferences a second on {} thread, {}", self.per_second, self.threads, self.target),
         ];
-        if let (Some(macs), Some(rate), Some(share)) = (self.macs, self.macs_per_second, self.share_of_peak) {
-            let share = percent(share);
-            lines.push(format!("{:.1} GMAC/s, {share} of the peak ({} MACs an inference)", rate / 1e9, count(macs)));
+        if let (Some(macs), Some(rate)) = (self.macs, self.macs_per_second) {
+            let share = self.share_of_peak.map(|share| format!(", {} of the peak", percent(share))).unwrap_or_default();
+            lines.push(format!("{:.1} GMAC/s{share} ({} MACs an inference)", rate / 1e9, count(macs)));
         }
         lines.push(format!("{} arena, {} file", bytes(self.arena_bytes), bytes(self.file_bytes)));
         if let (Some(peak), Some(model)) = (self.peak_memory_bytes, self.model_memory_bytes) {

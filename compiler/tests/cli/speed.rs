@@ -70,6 +70,7 @@ fn a_profile_has_a_row_for_each_call() {
 
     let text = sandbox.stdout(&format!("bench digits.onnx --profile {TARGET} --precision f32 --duration 0.01"));
     assert!(text.starts_with("digits, f32, x86-64-v3: ") && text.contains("of the peak\n"), "{text}");
+    assert!(report["total_min_ms"].as_f64() <= report["total_ms"].as_f64());
     let header = text.lines().find(|line| line.contains("kernel")).expect("a header");
     let columns: Vec<&str> = header.split_whitespace().collect();
     let expected = "kernel shape us time MACs padding in weights out MAC/B peak bound us limit layer";

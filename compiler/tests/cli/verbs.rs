@@ -228,6 +228,8 @@ fn bench_measures_at_least_one_run() {
     assert_eq!(report["macs"], 1_236_096);
     let at_peak = number("/macs") / number("/macs_per_second");
     assert!((1e3 * at_peak / number("/latency_ms/median") - 1.0).abs() < 1e-9 && number("/share_of_peak") > 0.0);
+    let text = sandbox.stdout("bench digits.so --duration 0.01 --warmup 0");
+    assert!(text.contains(" GMAC/s, ") && text.contains("% of the peak (1.24 M MACs an inference)"), "{text}");
     sandbox.fails(
         "bench digits.onnx",
         4,

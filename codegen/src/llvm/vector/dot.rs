@@ -1,6 +1,7 @@
 //! Sums of products of bytes.
 
 use super::{Emitter, Kind, Vector};
+use crate::llvm::built;
 use crate::target::Dot;
 
 impl<'ctx> Emitter<'_, 'ctx> {
@@ -25,6 +26,21 @@ impl<'ctx> Emitter<'_, 'ctx> {
                 self.add(sum, self.multiply_pairs(self.multiply_byte_pairs(x, w), ones))
             }
         }
+    }
+
+    /// Adds to each F32 lane of `sum` the two products of the bf16 numbers, as they lie in I16 lanes, of `x` and `w` that
+    /// lie in that lane (`vdpbf16ps`). Lanes are those of one register; only for targets that have it.
+    pub(crate) fn dot_bf16(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::F32, Kind::I16, Kind::I16));
+        debug_assert!(self.isa.bf16 && sum.lanes == self.lanes() && x.lanes == 2 * sum.lanes);
+        let numbers = |v: Vector<'ctx>| {
+            let bf16 = self.context.bf16_type().vec_type(v.lanes as u32);
+            built(self.builder.build_bit_cast(v.value, bf16, "")).into()
+        };
+        let function = self.declared(&format!("llvm.x86.avx512bf16.dpbf16ps.{}", self.isa.vector_bits), &[]);
+        let args = [sum.value.into(), numbers(x), numbers(w)];
+        let value = built(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic();
+        self.vector(value, Kind::F32, sum.lanes)
     }
 
     /// `pmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.

@@ -10,8 +10,12 @@ pub(super) fn text(machine: &Machine) -> String {
     let mut rows = vec![
         ["int8".to_owned(), giga(machine.int8_macs_per_second), "GMAC/s".to_owned(), String::new()],
         ["f32".to_owned(), giga(machine.f32_macs_per_second), "GMAC/s".to_owned(), String::new()],
-        ["epilogue".to_owned(), giga(machine.operations_per_second), "G/s".to_owned(), "32-bit operations".to_owned()],
     ];
+    rows.extend(
+        machine.bf16_macs_per_second.map(|rate| ["bf16".to_owned(), giga(rate), "GMAC/s".to_owned(), String::new()]),
+    );
+    let operations = "32-bit operations".to_owned();
+    rows.push(["epilogue".to_owned(), giga(machine.operations_per_second), "G/s".to_owned(), operations]);
     rows.extend(machine.levels.iter().map(|level| {
         let Level { name, bytes: size, read_bytes_per_second } = level;
         [name.clone(), giga(*read_bytes_per_second), "GB/s".to_owned(), size.map_or_else(String::new, bytes)]

@@ -17,6 +17,7 @@ pub(super) struct Report<'a> {
     runs: usize,
     /// All calls in a row.
     total_ms: f64,
+    total_min_ms: f64,
     /// The sum of the calls' times.
     calls_ms: f64,
     /// The sum of the least times of all calls.
@@ -30,13 +31,14 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, profile: &'a Profile) -> Report<'a> {
-        let Profile { calls, total_ms, runs } = profile;
+        let Profile { calls, total_ms, total_min_ms, runs } = profile;
         Report {
             model: &optimized.name,
             target: optimized.target.name,
             precision: optimized.precision.to_string(),
             runs: *runs,
             total_ms: *total_ms,
+            total_min_ms: *total_min_ms,
             calls_ms: profile.calls_ms(),
             bound_ms: profile.bound_ms(),
             macs: profile.macs(),
@@ -73,11 +75,11 @@ impl<'a> Report<'a> {
             "bound us", "limit", "layer",
         ];
         let table = table(header, rows, &[0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        let Report { model, precision, target, total_ms, runs, bound_ms, .. } = self;
+        let Report { model, precision, target, total_ms, total_min_ms, runs, bound_ms, .. } = self;
         let (rate, peak) = (self.macs_per_second / 1e9, percent(self.share_of_peak));
         let bound = percent(bound_ms / total_ms);
         format!(
-            "{model}, {precision}, {target}: {total_ms:.4} ms median of {runs} runs\n\
+            "{model}, {precision}, {target}: {total_ms:.4} ms median, {total_min_ms:.4} ms least of {runs} runs\n\
              {rate:.1} GMAC/s, {peak} of the peak\n\
              {bound_ms:.4} ms bound, {bound} of the time\n\n{table}"
         )
