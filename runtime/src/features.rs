@@ -146,21 +146,31 @@ pub fn detect() -> FeatureSet {
     // A function pointer, because newer toolchains declare `__cpuid_count` safe and older ones do not.
     let cpuid: unsafe fn(u32, u32) -> CpuidResult = __cpuid_count;
     // SAFETY: every x86-64 CPU has `cpuid`, and any leaf may be asked for.
-    let ask = |leaf, subleaf| unsafe { cpuid(leaf, subleaf) };
-    let exists = |leaf: u32| leaf <= ask(leaf & 0x8000_0000, 0).eax;
+    let ask = |(leaf, subleaf): (u32, u32)| unsafe { cpuid(leaf, subleaf) };
+    const NONE: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+    let last = ask((0, 0)).eax;
+    let last_amd = ask((AMD.0 & 0x8000_0000, 0)).eax;
+    // Each leaf is asked once: under a hypervisor a question takes as long as thousands of instructions.
+    let basic = if last >= BASIC.0 { ask(BASIC) } else { NONE };
+    let extended = if last >= EXTENDED.0 { ask(EXTENDED) } else { NONE };
+    // Leaf 7's own EAX is its last subleaf.
+    let extended_1 = if extended.eax >= EXTENDED_1.1 { ask(EXTENDED_1) } else { NONE };
+    let amd = if last_amd >= AMD.0 { ask(AMD) } else { NONE };
 
-    let saved = if exists(1) && ask(1, 0).ecx & OSXSAVE != 0 {
+    let saved = if basic.ecx & OSXSAVE != 0 {
         // SAFETY: OSXSAVE says that the instruction is there and that the operating system allows it.
         unsafe { _xgetbv(0) }
     } else {
         0
     };
     X86_FEATURES.iter().fold(FeatureSet::EMPTY, |set, feature| {
-        // Leaf 7's own EAX is its last subleaf.
-        if !exists(feature.leaf) || (feature.subleaf > 0 && feature.subleaf > ask(feature.leaf, 0).eax) {
-            return set;
-        }
-        let registers = ask(feature.leaf, feature.subleaf);
+        let registers = match (feature.leaf, feature.subleaf) {
+            BASIC => basic,
+            EXTENDED => extended,
+            EXTENDED_1 => extended_1,
+            AMD => amd,
+            _ => NONE,
+        };
         let word = match feature.register {
             Register::Eax => registers.eax,
             Register::Ebx => registers.ebx,
