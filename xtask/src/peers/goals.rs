@@ -60,12 +60,12 @@ impl Limit {
     }
 }
 
-/// Our int8 over the best peer as one figure for the first models: none when one of them is missing.
-pub(crate) fn geometric_mean(run: &Run, threads: usize) -> Result<f64, String> {
+/// Our form of this name over the best peer as one figure for the first models: none when one of them is missing.
+pub(crate) fn geometric_mean(run: &Run, threads: usize, form: &str) -> Result<f64, String> {
     let mut sum = 0.0;
     for goal in &GOALS[..MEAN_OF] {
         let group = run.models.iter().find(|model| model.name == goal.model).and_then(|model| model.group(threads));
-        let ratio = group.and_then(|group| group.ratio("int8", None));
+        let ratio = group.and_then(|group| group.ratio(form, None));
         sum += ratio.ok_or_else(|| format!("no ratio of {}", goal.model))?.ln();
     }
     Ok((sum / MEAN_OF as f64).exp())
@@ -76,7 +76,7 @@ pub(crate) fn requirements(run: &Run) -> Vec<Requirement> {
     let mut all = vec![Requirement {
         what: format!("int8 over the best peer, geometric mean of the first {MEAN_OF}"),
         limit: Limit::AtMost(MEAN_MOST),
-        got: geometric_mean(run, 1).map(|mean| (mean, String::new())),
+        got: geometric_mean(run, 1, "int8").map(|mean| (mean, String::new())),
     }];
     for precision in ["f32", "bf16"] {
         all.push(Requirement {
