@@ -50,8 +50,9 @@ pub fn c_header(interface: &Interface) -> Result<String, InterfaceError> {
  *   void *memory = malloc(size);
  *   if (!status) status = model->runtime->session_create_in(model, variant, memory, size, &session);
  *   if (!status) status = model->runtime->session_run(session, inputs, outputs);
+ *   model->runtime->session_destroy(session);
  *
- * where `const void *inputs[]` and `void *outputs[]` hold one pointer per tensor:
+ * on {threads}, where `const void *inputs[]` and `void *outputs[]` hold one pointer per tensor:
  *
 {tensors} *
  * An object file that is linked without the runtime has model->runtime == NULL; then:
@@ -60,6 +61,8 @@ pub fn c_header(interface: &Interface) -> Result<String, InterfaceError> {
  *   eightfold_call call = {{.struct_size = sizeof call, .arena = arena,
  *                          .inputs = inputs, .outputs = outputs}};
  *   eightfold_status status = {prefix}_query()->variants[0]->run(&call);
+ *
+ * with more threads and a host where {upper}_WORKERS is not 0 (see eightfold_host).
  */
 #ifndef EIGHTFOLD_MODEL_{prefix}
 #define EIGHTFOLD_MODEL_{prefix}
@@ -71,7 +74,11 @@ pub fn c_header(interface: &Interface) -> Result<String, InterfaceError> {
 #define {upper}_ARENA_SIZE {arena_size}
 #define {upper}_ARENA_ALIGN {arena_align}
 
-/* The tensors of variant 0, {target}. */
+/* Threads that variant 0, {target}, was compiled for, and how many of them besides the caller's have work. */
+#define {upper}_THREADS {thread_count}
+#define {upper}_WORKERS {workers}
+
+/* The tensors of variant 0. */
 {defines}
 #ifdef __cplusplus
 extern "C" {{
@@ -87,6 +94,12 @@ const eightfold_model *{prefix}_query(void);
         name = quoted(&interface.name),
         eightfold_h = eightfold_runtime::HEADER,
         variant_count = variants.len(),
+        threads = match first.threads {
+            1 => "the calling thread".to_owned(),
+            count => format!("{count} threads, the calling one among them"),
+        },
+        thread_count = first.threads,
+        workers = first.workers,
         target = quoted(&first.target),
     ))
 }

@@ -31,8 +31,11 @@ pub struct Variant {
     pub target: String,
     /// What the CPU must have.
     pub features: FeatureSet,
-    /// Threads that enter one run; at least 1.
+    /// Threads that it was compiled for; at least 1.
     pub threads: u32,
+    /// Threads besides the first that have work and so enter each run: one less than `threads`, or 0 where nothing is
+    /// worth sharing.
+    pub workers: u32,
     /// Bytes of the arena.
     pub arena_size: u64,
     /// Alignment of the arena in bytes, a power of two.
@@ -103,7 +106,8 @@ impl Variant {
         Variant {
             target: program.target.name.to_owned(),
             features: program.target.feature_set(),
-            threads: 1,
+            threads: program.threads() as u32,
+            workers: program.workers() as u32,
             arena_size: program.arena_size as u64,
             arena_align: Program::ARENA_ALIGN as u32,
             inputs: graph.inputs().iter().map(input).collect(),
@@ -146,6 +150,16 @@ pub enum InterfaceError {
     NoThread {
         /// The variant's target.
         variant: String,
+    },
+    /// More threads with work than threads.
+    #[error("variant {variant}: expected fewer than {threads} workers, got {workers}")]
+    Workers {
+        /// The variant's target.
+        variant: String,
+        /// Its threads.
+        threads: u32,
+        /// What was given.
+        workers: u32,
     },
     /// A shape whose size cannot be counted.
     #[error("tensor {tensor:?}: dims {dims:?} are too large")]
@@ -215,6 +229,10 @@ impl Variant {
         }
         if self.threads == 0 {
             return Err(InterfaceError::NoThread { variant: variant() });
+        }
+        if self.workers >= self.threads {
+            let (threads, workers) = (self.threads, self.workers);
+            return Err(InterfaceError::Workers { variant: variant(), threads, workers });
         }
         self.inputs.iter().chain(&self.outputs).try_for_each(Tensor::check)
     }

@@ -5,6 +5,7 @@
 //! its C declaration.
 
 pub mod compile;
+mod footprint;
 mod grid;
 pub mod header;
 pub mod interface;
@@ -15,6 +16,7 @@ pub mod memory;
 pub mod object;
 pub mod pack;
 pub mod program;
+pub mod share;
 pub mod target;
 pub mod traffic;
 pub mod work;

@@ -1,5 +1,6 @@
 //! Everything that names LLVM.
 
+pub(crate) mod barrier;
 pub mod descriptor;
 pub mod jit;
 pub mod kernel;

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use eightfold_ir::graph::Origin;
 use eightfold_ir::{Arg as IrArg, DType, Def, Graph, Layout, Node, Op, Step as IrStep, Tensor, ValueId};
 
-use crate::memory::plan;
+use crate::memory::{find_live, plan};
 use crate::program::{
     Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Step, Storage, View,
 };
+use crate::share::{Shared, Threads, share};
 use crate::target::Target;
 
 mod conv;
@@ -51,17 +52,25 @@ pub enum LowerError {
     },
 }
 
-/// The program of a graph.
+/// The program of a graph, for one thread.
 ///
 /// # Errors
 /// When an operator has no kernel for its types or operands.
 pub fn lower(graph: &Graph, target: &'static Target) -> Result<Program, LowerError> {
+    lower_for_threads(graph, target, Threads::new(1))
+}
+
+/// The program of a graph, for several threads; it computes the same bytes for any number of them.
+///
+/// # Errors
+/// When an operator has no kernel for its types or operands.
+pub fn lower_for_threads(graph: &Graph, target: &'static Target, threads: Threads) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(graph, target);
     for node in graph.nodes() {
         lowering.node(node)?;
     }
     lowering.copy_outputs();
-    Ok(lowering.finish())
+    Ok(lowering.finish(threads))
 }
 
 /// A program in the making.
@@ -290,14 +299,6 @@ impl<'g> Lowering<'g> {
     }
 
     fn call(&mut self, producer: Producer, operands: Vec<View>, steps: Vec<Step>, output: View, origin: &str) {
-        let at = self.calls.len();
-        for (view, written) in operands.iter().map(|v| (v, false)).chain([(&output, true)]) {
-            if let Storage::Buffer(BufferId(buffer)) = view.storage {
-                let live = &mut self.buffers[buffer].live;
-                *live = (live.0.min(at), live.1.max(at));
-                debug_assert!(written || live.0 <= at);
-            }
-        }
         self.calls.push(Call { producer, operands, steps, output, origin: origin.to_owned() });
     }
 
@@ -372,14 +373,18 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    fn finish(mut self) -> Program {
-        let arena_size = plan(&mut self.buffers, &self.in_place);
+    fn finish(mut self, threads: Threads) -> Program {
+        find_live(&mut self.buffers, &self.calls);
+        let Shared { calls, phases, moments } = share(self.calls, &self.in_place, self.target, threads);
+        let arena_size = plan(&mut self.buffers, &self.in_place, &moments);
+        find_live(&mut self.buffers, &calls);
         Program {
             name: self.graph.name.clone(),
             target: self.target,
             buffers: self.buffers,
             consts: self.consts,
-            calls: self.calls,
+            calls,
+            phases,
             arena_size,
         }
     }

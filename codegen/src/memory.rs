@@ -6,13 +6,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::program::{Buffer, BufferId, BufferKind, Program, Storage};
+use crate::footprint::{Footprint, reads, writes};
+use crate::program::{Buffer, BufferId, BufferKind, Call, Phase, Program, Storage};
+
+/// Finds for each buffer the first and the last call that touch it.
+pub(crate) fn find_live(buffers: &mut [Buffer], calls: &[Call]) {
+    for buffer in buffers.iter_mut() {
+        buffer.live = (usize::MAX, 0);
+    }
+    for (at, call) in calls.iter().enumerate() {
+        for view in call.operands.iter().chain([&call.output]) {
+            if let Storage::Buffer(BufferId(buffer)) = view.storage {
+                let live = &mut buffers[buffer].live;
+                *live = (live.0.min(at), live.1.max(at));
+            }
+        }
+    }
+}
 
 /// Gives each arena buffer its offset; returns the arena's size in bytes.
 ///
 /// `in_place` lists pairs `(from, to)` of equal size of which `to` may take the bytes of `from` if that dies where `to`
-/// is made.
-pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)]) -> usize {
+/// is made. `moments` says for each call when it runs: at one moment, several may.
+pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)], moments: &[usize]) -> usize {
     let mut leader: Vec<usize> = (0..buffers.len()).collect();
     let mut live: Vec<(usize, usize)> = buffers.iter().map(|b| b.live).collect();
     for (BufferId(from), BufferId(to)) in in_place.iter().copied() {
@@ -27,6 +43,9 @@ pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)]) ->
     let arena = |b: &Buffer| matches!(b.kind, BufferKind::Arena { .. }) && b.live.0 != usize::MAX;
     let mut order: Vec<usize> = (0..buffers.len()).filter(|b| leader[*b] == *b && arena(&buffers[*b])).collect();
     order.sort_by_key(|b| (std::cmp::Reverse(buffers[*b].byte_size), live[*b].0, *b));
+    for (first, last) in live.iter_mut().filter(|live| live.0 != usize::MAX) {
+        (*first, *last) = (moments[*first], moments[*last]);
+    }
     let mut placed: Vec<(usize, usize, (usize, usize))> = Vec::new();
     let mut offsets: BTreeMap<usize, usize> = BTreeMap::new();
     for b in order {
@@ -52,41 +71,100 @@ pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)]) ->
     placed.iter().map(|p| p.1).max().unwrap_or(0)
 }
 
-/// A plan that loses data: our own mistake, never the user's.
+/// A program that loses data: our own mistake, never the user's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("call {call} reads {buffer}, whose bytes {overwritten_by} has overwritten")]
-pub struct PlanError {
-    /// Position of the call.
-    pub call: usize,
-    /// The buffer read.
-    pub buffer: String,
-    /// Who wrote there last.
-    pub overwritten_by: String,
+#[non_exhaustive]
+pub enum PlanError {
+    /// A buffer lies where another is still needed.
+    #[error("call {call} reads {buffer}, whose bytes {overwritten_by} has overwritten")]
+    Overwritten {
+        /// Position of the call.
+        call: usize,
+        /// The buffer read.
+        buffer: String,
+        /// Who wrote there last.
+        overwritten_by: String,
+    },
+    /// Threads touch the same bytes without waiting for each other.
+    #[error("call {call} touches bytes of {buffer} that call {writer} writes at the same time")]
+    Race {
+        /// Position of the call.
+        call: usize,
+        /// The buffer that it reads or writes.
+        buffer: String,
+        /// Position of the other call.
+        writer: usize,
+    },
 }
 
-/// Interprets the calls, tracking for each 64 bytes of the arena which buffer wrote there last, and asserts that every
-/// read finds its own buffer's bytes.
+/// Interprets the calls, tracking for each byte of the arena which buffer wrote there last, and asserts that every read
+/// finds its own buffer's bytes; then that no thread touches what another writes in the same phase.
 ///
 /// # Errors
-/// The first read that does not.
+/// The first call that does.
 pub fn check(program: &Program) -> Result<(), PlanError> {
-    const UNIT: usize = Program::ARENA_ALIGN;
-    let mut owner: Vec<Option<usize>> = vec![None; program.arena_size.div_ceil(UNIT)];
-    let units = |b: usize| match program.buffers[b].kind {
-        BufferKind::Arena { offset } => offset / UNIT..(offset + program.buffers[b].byte_size).div_ceil(UNIT),
-        _ => 0..0,
+    check_order(program)?;
+    program.phases.iter().filter(|phase| phase.is_shared()).try_for_each(|phase| check_phase(program, phase))
+}
+
+fn check_order(program: &Program) -> Result<(), PlanError> {
+    let mut owners: Vec<Option<usize>> = vec![None; program.arena_size];
+    let bytes = |touched: &Footprint| match program.buffers[touched.buffer.0].kind {
+        BufferKind::Arena { offset } => touched.bytes.iter().map(|r| offset + r.start..offset + r.end).collect(),
+        _ => Vec::new(),
     };
     for (at, call) in program.calls.iter().enumerate() {
-        for operand in &call.operands {
-            let Storage::Buffer(BufferId(b)) = operand.storage else { continue };
-            if let Some(Some(other)) = owner[units(b)].iter().find(|o| **o != Some(b)) {
+        for read in reads(call) {
+            let BufferId(b) = read.buffer;
+            let mut found = bytes(&read).into_iter().flat_map(|range| owners.get(range).unwrap_or_default());
+            if let Some(Some(other)) = found.find(|owner| owner.is_some_and(|owner| owner != b)) {
                 let (buffer, overwritten_by) = (program.buffers[b].name.clone(), program.buffers[*other].name.clone());
-                return Err(PlanError { call: at, buffer, overwritten_by });
+                return Err(PlanError::Overwritten { call: at, buffer, overwritten_by });
             }
         }
-        if let Storage::Buffer(BufferId(b)) = call.output.storage {
-            owner[units(b)].fill(Some(b));
+        if let Some(written) = writes(call) {
+            bytes(&written).into_iter().for_each(|range| owners[range].fill(Some(written.buffer.0)));
         }
     }
     Ok(())
+}
+
+fn check_phase(program: &Program, phase: &Phase) -> Result<(), PlanError> {
+    // Bytes of the arena and of each other buffer, and who writes them.
+    let room = |b: &Buffer| if matches!(b.kind, BufferKind::Arena { .. }) { 0 } else { b.byte_size };
+    let mut writers: Vec<Vec<Option<Access>>> = program.buffers.iter().map(|b| vec![None; room(b)]).collect();
+    writers.push(vec![None; program.arena_size]);
+    let arena = writers.len() - 1;
+    let accesses = || {
+        let numbered = phase.threads.iter().enumerate();
+        numbered.flat_map(|(thread, calls)| calls.clone().map(move |call| Access { call, thread }))
+    };
+    let mut visit = |access: Access, touched: Footprint, write: bool| {
+        let buffer = &program.buffers[touched.buffer.0];
+        let (bytes, start) = match buffer.kind {
+            BufferKind::Arena { offset } => (&mut writers[arena], offset),
+            _ => (&mut writers[touched.buffer.0], 0),
+        };
+        for byte in touched.bytes.into_iter().flatten() {
+            // A window's last row may end in slack that it does not use.
+            let Some(writer) = bytes.get_mut(start + byte) else { continue };
+            if let Some(other) = writer.filter(|other| other.thread != access.thread) {
+                return Err(PlanError::Race { call: access.call, buffer: buffer.name.clone(), writer: other.call });
+            }
+            if write {
+                *writer = Some(access);
+            }
+        }
+        Ok(())
+    };
+    let of = |access: Access| -> &Call { &program.calls[access.call] };
+    accesses().try_for_each(|access| writes(of(access)).map_or(Ok(()), |written| visit(access, written, true)))?;
+    accesses().try_for_each(|access| reads(of(access)).into_iter().try_for_each(|read| visit(access, read, false)))
+}
+
+/// A call on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Access {
+    call: usize,
+    thread: usize,
 }

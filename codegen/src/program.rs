@@ -4,6 +4,8 @@
 //! kernels, and calls. A call is a producer with all its geometry, pointwise steps, and views that say where operands
 //! and the result lie. Two calls of equal geometry share one function: buffers are not part of it.
 
+use std::ops::Range;
+
 use eightfold_ir::{DType, Function};
 
 use crate::target::Target;
@@ -201,6 +203,29 @@ pub struct Gemm {
     pub row_block: usize,
 }
 
+impl Gemm {
+    /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
+    #[must_use]
+    pub fn group_bytes(&self) -> usize {
+        self.tile.nr * self.tile.kr * self.input.byte_size()
+    }
+
+    /// Bytes that the packed weights of these blocks take, extra groups among them.
+    #[must_use]
+    pub fn weight_bytes(&self, blocks: Range<usize>) -> usize {
+        let groups: usize = self.runs.iter().map(|run| run.length.div_ceil(self.tile.kr)).sum();
+        let vectors = self.vectors();
+        let extra: usize = self.extra[vectors * blocks.start..vectors * blocks.end].iter().map(Vec::len).sum();
+        blocks.len() * groups * self.group_bytes() + extra * self.group_bytes() / vectors.max(1)
+    }
+
+    /// Vectors of a block that have extra groups of their own, 0 for floats.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.extra.len() / self.n.div_ceil(self.tile.nr).max(1)
+    }
+}
+
 /// The shape of a micro-kernel: `mr` pixels by `nr` channels, `kr` elements at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
@@ -336,6 +361,13 @@ pub struct Call {
     pub origin: String,
 }
 
+/// What threads do between two barriers: for each thread, which of [`Program::calls`]; they follow one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// One range a thread; the first thread has work in each phase.
+    pub threads: Vec<Range<usize>>,
+}
+
 /// Kernel calls over buffers and constants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -347,8 +379,10 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// Constants in the order in which they are first read.
     pub consts: Vec<Const>,
-    /// The calls, in order.
+    /// The calls, in an order in which one thread may run them.
     pub calls: Vec<Call>,
+    /// Which thread runs which call, and where they wait for each other; of one thread there is one phase.
+    pub phases: Vec<Phase>,
     /// Bytes of the arena.
     pub arena_size: usize,
 }
@@ -359,6 +393,42 @@ impl Program {
 
     /// Bytes behind each arena buffer and the constants that kernels may read (never write).
     pub const SLACK: usize = 256;
+
+    /// Threads that the program is for.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.phases.first().map_or(1, |phase| phase.threads.len())
+    }
+
+    /// Threads besides the first that have any work.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match self.phases.iter().any(Phase::is_shared) {
+            true => self.threads() - 1,
+            false => 0,
+        }
+    }
+}
+
+impl Phase {
+    /// `calls` on the first of `threads` threads.
+    #[must_use]
+    pub fn alone(calls: Range<usize>, threads: usize) -> Phase {
+        let nothing = calls.end..calls.end;
+        Phase { threads: [calls].into_iter().chain(vec![nothing; threads - 1]).collect() }
+    }
+
+    /// Whether several threads have work.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.threads.iter().skip(1).any(|calls| !calls.is_empty())
+    }
+
+    /// The calls of all threads.
+    #[must_use]
+    pub fn calls(&self) -> Range<usize> {
+        self.threads[0].start..self.threads[self.threads.len() - 1].end
+    }
 }
 
 impl Call {

@@ -70,11 +70,11 @@ impl Artifact {
         &self.loaded.interface
     }
 
-    /// The variant that [`Artifact::session`] runs: the first that this CPU can run with one thread.
+    /// The variant that [`Artifact::session`] runs: the first that this CPU can run.
     #[must_use]
     pub fn supported_variant(&self) -> Option<usize> {
         let cpu = detect();
-        let runs = |variant: &Variant| variant.threads == 1 && cpu.contains(variant.features);
+        let runs = |variant: &Variant| cpu.contains(variant.features);
         self.interface().variants.iter().position(runs)
     }
 
@@ -88,7 +88,6 @@ impl Artifact {
             let unsupported = |variant: &Variant| Unsupported {
                 target: variant.target.clone(),
                 missing: cpu.missing(variant.features).names().collect(),
-                threads: variant.threads,
             };
             let variants = self.interface().variants.iter().map(unsupported).collect();
             return Err(ArtifactError::NoSupportedVariant { variants });
@@ -96,10 +95,11 @@ impl Artifact {
         self.session_of(index)
     }
 
-    /// A session of variant `index`, with an arena of its own.
+    /// A session of variant `index`, with an arena and workers of its own.
     ///
     /// # Errors
-    /// [`ArtifactError::NoSuchVariant`], or [`ArtifactError::Session`] if this CPU, or one thread, cannot run it.
+    /// [`ArtifactError::NoSuchVariant`], or [`ArtifactError::Session`] if this CPU cannot run it or the system does not
+    /// give its threads.
     pub fn session_of(&self, index: usize) -> Result<Session, ArtifactError> {
         let variants = &self.interface().variants;
         let Some(variant) = variants.get(index) else {
@@ -160,6 +160,13 @@ impl Session {
             Status::OK => Ok(()),
             status => Err(RunError::Status(status)),
         }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the session is made by `session_create_in`, nothing runs it, and its memory and code are still there.
+        unsafe { session::session_destroy(self.session) };
     }
 }
 
@@ -236,7 +243,8 @@ impl Reader<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             let variant = self.whole(variant, self.struct_size(variant.cast())?)?;
-            if variant.run.is_none() || variant.threads == 0 || !variant.arena_align.is_power_of_two() {
+            let crowded = variant.workers >= variant.threads;
+            if variant.run.is_none() || crowded || !variant.arena_align.is_power_of_two() {
                 return Err(self.damaged(Damage::Variant));
             }
             let tensors = |list, count| {
@@ -247,6 +255,7 @@ impl Reader<'_> {
                 target: self.text(variant.target)?,
                 features: variant.features,
                 threads: variant.threads,
+                workers: variant.workers,
                 arena_size: variant.arena_size,
                 arena_align: variant.arena_align,
                 inputs: tensors(variant.inputs, variant.input_count)?,

@@ -11,9 +11,10 @@ use std::path::Path;
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower;
+use eightfold_codegen::lower::lower_for_threads;
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::program::Program;
+use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
@@ -103,12 +104,14 @@ pub struct OptimizeOptions {
     pub bias_correction: bool,
     /// Whether weights are small enough for two products to fit 16 bits.
     pub reduce_range: bool,
+    /// Threads that one inference runs on, at least one.
+    pub threads: usize,
     /// The number of rewrites after which all passes stop.
     pub pass_limit: Option<usize>,
 }
 
 impl OptimizeOptions {
-    /// The defaults: precision by what is there, weights per channel, activations affine u8, biases corrected.
+    /// The defaults: precision by what is there, weights per channel, activations affine u8, biases corrected, one thread.
     #[must_use]
     pub fn new(target: &'static Target) -> Self {
         let defaults = PassOptions::default();
@@ -120,6 +123,7 @@ impl OptimizeOptions {
             activation_symmetry: defaults.activation_symmetry,
             bias_correction: defaults.bias_correction,
             reduce_range: defaults.reduce_range,
+            threads: 1,
             pass_limit: None,
         }
     }
@@ -160,6 +164,9 @@ impl OptimizeOptions {
             options.push(("bias_correction", self.bias_correction.to_string()));
             options.push(("reduce_range", self.reduce_range.to_string()));
         }
+        if self.threads != 1 {
+            options.push(("threads", self.threads.to_string()));
+        }
         options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
         options.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
@@ -185,6 +192,7 @@ impl OptimizeOptions {
                 }
                 ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
                 ("reduce_range", on) => options.reduce_range = on.parse().ok()?,
+                ("threads", count) => options.threads = count.parse().ok().filter(|count| *count > 0)?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
                 _ => return None,
             }
@@ -226,6 +234,8 @@ pub struct Optimized {
     pub name: String,
     /// What code is to be made for.
     pub target: &'static Target,
+    /// Threads that one inference is to run on, at least one.
+    pub threads: usize,
     /// The precision that the request came down to.
     pub precision: Precision,
     /// What the passes did, and what they declined to do and why.
@@ -267,8 +277,8 @@ pub fn optimize(
     let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
     let coverage = Coverage::of(&graph, &outcome.remarks);
     let Outcome { remarks, reports } = outcome;
-    let (name, target) = (model.name.clone(), options.target);
-    Ok(Optimized { graph, name, target, precision, remarks, reports, coverage, provenance })
+    let (name, target, threads) = (model.name.clone(), options.target, options.threads);
+    Ok(Optimized { graph, name, target, threads, precision, remarks, reports, coverage, provenance })
 }
 
 /// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
@@ -348,7 +358,7 @@ pub struct Compiled {
 /// # Errors
 /// An operator has no kernel, or `symbol` is no C identifier.
 pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Result<Compiled, Error> {
-    let program = lower(&optimized.graph, optimized.target)?;
+    let program = lower_for_threads(&optimized.graph, optimized.target, Threads::new(optimized.threads))?;
     let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
     let coverage = optimized.coverage.clone();
     let provenance = Provenance { coverage, weight_bytes, ..optimized.provenance.clone() };

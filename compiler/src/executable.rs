@@ -5,8 +5,9 @@ use std::path::Path;
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::lower;
+use eightfold_codegen::lower::lower_for_threads;
 use eightfold_codegen::program::Program;
+use eightfold_codegen::share::Threads;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
@@ -47,12 +48,24 @@ impl Executable {
         Ok(Executable { code: Code::Loaded { session, buffers }, variant })
     }
 
-    /// A model, compiled for this machine: in f32, or in the integers that it asks for itself.
+    /// A model, compiled for this machine and one thread: in f32, or in the integers that it asks for itself.
     ///
     /// # Errors
     /// The model cannot be compiled.
     pub fn compile(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
-        let options = OptimizeOptions::new(driver::target("native")?);
+        Executable::compile_for_threads(model, 1, progress)
+    }
+
+    /// The same for so many threads, at least one.
+    ///
+    /// # Errors
+    /// The model cannot be compiled, or the system does not give the threads.
+    pub fn compile_for_threads(
+        model: &Model,
+        threads: usize,
+        progress: &mut dyn Progress,
+    ) -> Result<Executable, Error> {
+        let options = OptimizeOptions { threads, ..OptimizeOptions::new(driver::target("native")?) };
         Executable::of(&driver::optimize(model, None, &options, progress)?)
     }
 
@@ -66,6 +79,7 @@ impl Executable {
             buffers: Vec::new(),
             consts: Vec::new(),
             calls: Vec::new(),
+            phases: Vec::new(),
             arena_size: 0,
         };
         let variant = Variant { target: "reference".to_owned(), ..Variant::of(&model.graph, &program) };
@@ -82,7 +96,7 @@ impl Executable {
 
     /// An optimized graph, compiled into this process.
     pub(crate) fn of(optimized: &Optimized) -> Result<Executable, Error> {
-        let program = lower(&optimized.graph, optimized.target)?;
+        let program = lower_for_threads(&optimized.graph, optimized.target, Threads::new(optimized.threads))?;
         let variant = Variant::of(&optimized.graph, &program);
         let code = Box::new(Resident::new(&program, &variant).map_err(CompileError::Machine)?);
         let size = |output: &TensorDescription| output.byte_size().unwrap_or_default();

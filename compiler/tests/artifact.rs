@@ -86,6 +86,7 @@ fn a_good_artifact_says_what_it_offers() {
             target: "by-hand".to_owned(),
             features: FeatureSet::EMPTY,
             threads: 1,
+            workers: 0,
             arena_size: 64,
             arena_align: 64,
             inputs: vec![tensor("fixture", None)],
@@ -284,6 +285,7 @@ fn descriptors_that_contradict_themselves_are_refused() {
         ("NAME=\"\\xff\"", Damage::Text),
         ("RUN=0", Damage::Variant),
         ("THREADS=0", Damage::Variant),
+        ("WORKERS=1", Damage::Variant),
     ];
     for (spoiled, expected) in cases {
         let Some(fixture) = fixture(&[spoiled]) else { return };
@@ -309,17 +311,22 @@ fn a_cpu_without_the_features_is_told_which() {
     assert_eq!(status(artifact.session_of(0)), Status::UNSUPPORTED_CPU);
     assert_eq!(artifact.session_of(1).unwrap_err().to_string(), "expected a variant below 1, got 1");
 
-    let variants = vec![Unsupported { target: "a".to_owned(), missing: vec!["avx512f", "avx512vnni"], threads: 1 }];
+    let variants = vec![Unsupported { target: "a".to_owned(), missing: vec!["avx512f", "avx512vnni"] }];
     let error = ArtifactError::NoSupportedVariant { variants }.to_string();
     assert!(error.ends_with("variants: a needs avx512f, avx512vnni"), "{error}");
 }
 
 #[test]
-fn several_threads_are_more_than_a_session_has() {
-    let Some(fixture) = fixture(&["THREADS=2"]) else { return };
-    let artifact = fixture.load().unwrap();
-    let error = artifact.session().unwrap_err().to_string();
-    assert!(error.ends_with("variants: by-hand needs 2 threads"), "{error}");
-    let error = artifact.session_of(0).unwrap_err();
-    assert!(matches!(error, ArtifactError::Session { status: Status::UNSUPPORTED_THREADS, .. }));
+fn a_session_has_the_workers_that_the_variant_needs() {
+    for (macros, workers) in [(&["THREADS=3"][..], 0), (&["THREADS=3", "WORKERS=2"], 2)] {
+        let Some(fixture) = fixture(macros) else { return };
+        let artifact = fixture.load().unwrap();
+        let mut session = artifact.session().unwrap();
+        assert_eq!((session.variant().threads, session.variant().workers), (3, workers));
+        let mut outputs = session.output_buffers();
+        for first in 0..100 {
+            session.run(&[&floats([first as f32, 2.0, 3.0, 4.0])], &mut outputs).unwrap();
+            assert_eq!(outputs[0], floats([first as f32 + 1.0, 3.0, 4.0, 5.0]));
+        }
+    }
 }

@@ -6,9 +6,10 @@
 use eightfold::artifact::Artifact;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower;
+use eightfold_codegen::lower::lower_for_threads;
 use eightfold_codegen::memory;
 use eightfold_codegen::object::Linker;
+use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::concat::Concat;
 use eightfold_ir::op::conv::Conv;
@@ -130,7 +131,12 @@ impl Case {
             .collect();
         let expected = eightfold_ir::eval(&self.graph, &inputs).expect("evaluates");
         for target in TARGETS.iter().filter(|t| t.runs_here()) {
-            let got = run(&self.graph, target, &inputs);
+            let got = run(&self.graph, target, Threads::new(1), &inputs);
+            for threads in [2, 3] {
+                let shared = run(&self.graph, target, Threads::eager(threads), &inputs);
+                let same = got.iter().zip(&shared).all(|(a, b)| a.bytes() == b.bytes());
+                assert!(same, "{} on {}: {threads} threads compute other bytes", self.graph.name, target.name);
+            }
             for (position, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 compare(&format!("{} output {position} on {}", self.graph.name, target.name), got, expected, relative);
             }
@@ -138,8 +144,8 @@ impl Case {
     }
 }
 
-fn run(graph: &Graph, target: &'static Target, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = lower(graph, target).expect("lowers");
+fn run(graph: &Graph, target: &'static Target, threads: Threads, inputs: &[Tensor]) -> Vec<Tensor> {
+    let program = lower_for_threads(graph, target, threads).expect("lowers");
     memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let interface = Interface {
         name: graph.name.clone(),

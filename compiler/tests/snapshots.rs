@@ -23,8 +23,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use eightfold_codegen::lower::lower;
+use eightfold_codegen::interface::Variant;
+use eightfold_codegen::llvm::resident::Resident;
+use eightfold_codegen::lower::{lower, lower_for_threads};
 use eightfold_codegen::memory;
+use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
@@ -232,6 +235,40 @@ fn graphs_become_what_their_snapshots_say() {
         }
     }
     assert!(wrong.is_empty(), "not as their snapshots say: {wrong:?}");
+}
+
+#[test]
+fn programs_compute_the_same_bytes_on_any_number_of_threads() {
+    let mut shared = 0;
+    for (path, text) in files(&testdata()) {
+        let case = case(&text).unwrap();
+        let Some(target) = case.target else { continue };
+        let graph = run(&case).graph;
+        let inputs = inputs(&graph, 7);
+        let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+        let mut expected: Option<Vec<Vec<u8>>> = None;
+        for threads in 1..=3 {
+            let program = lower_for_threads(&graph, target, Threads::eager(threads)).unwrap();
+            memory::check(&program).unwrap_or_else(|error| panic!("{}: {error}\n{program}", path.display()));
+            assert_eq!(program.threads(), threads);
+            shared += program.workers();
+            if !target.runs_here() {
+                continue;
+            }
+            let variant = Variant::of(&graph, &program);
+            let mut resident = Resident::new(&program, &variant).unwrap();
+            let mut outputs: Vec<Vec<u8>> =
+                variant.outputs.iter().map(|output| vec![0xa5; output.byte_size().unwrap()]).collect();
+            for _ in 0..20 {
+                outputs.iter_mut().for_each(|output| output.fill(0xa5));
+                assert_eq!(resident.run(&bytes, &mut outputs), eightfold_runtime::status::Status::OK);
+                let expected = expected.get_or_insert_with(|| outputs.clone());
+                assert!(*expected == outputs, "{}: {threads} threads compute other bytes", path.display());
+            }
+        }
+    }
+    // One worker of two threads and two of three, for nearly each program.
+    assert!(shared >= 3 * 8, "{shared}");
 }
 
 #[test]

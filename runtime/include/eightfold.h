@@ -4,7 +4,7 @@
  * reached through the model that it returns: constant data that lives as long as the artifact is loaded.
  *
  * There are two ways to run a model. Neither allocates: the caller gives all memory. Neither keeps state
- * after a call: two sessions, or two arenas, may run at the same time on two threads.
+ * outside it: two sessions, or two arenas, may run at the same time on two threads.
  *
  * 1. A shared library (`--emit=shared`) carries a runtime, which picks the variant for this CPU:
  *
@@ -19,11 +19,14 @@
  *        if (!status) status = runtime->session_create_in(model, variant, memory, size, &session);
  *        if (!status) status = runtime->session_run(session, inputs, outputs);
  *        if (status) fprintf(stderr, "%s\n", runtime->status_message(status));
+ *        runtime->session_destroy(session);
  *        free(memory);
  *        return status;
  *      }
  *
- *    Create a session once and run it many times: creating one asks the CPU for its features.
+ *    Create a session once and run it many times: creating one asks the CPU for its features, and creates the
+ *    threads of a model that was compiled for several (`--threads`). session_run then runs on the calling thread
+ *    and on those; between runs they sleep.
  *
  * 2. The plain way, and the only one for an object file (`--emit=object`) that is linked without the runtime,
  *    where `model->runtime` is NULL: the caller picks a variant that its CPU can run and gives the arena:
@@ -32,6 +35,8 @@
  *      eightfold_call call = {.struct_size = sizeof call, .arena = aligned_alloc(64, NAME_ARENA_SIZE),
  *                             .inputs = inputs, .outputs = outputs};
  *      eightfold_status status = variant->run(&call);
+ *
+ *    Where variant->workers is not 0, as many more threads must call it at the same time; see eightfold_host.
  *
  * Tensors are dense, row-major, little-endian and may have any alignment; an output must not overlap an input,
  * another output or the arena.
@@ -58,9 +63,10 @@ enum {
   EIGHTFOLD_INVALID_ARGUMENT = 1,   /* a null pointer, a struct_size too small, an index out of range */
   EIGHTFOLD_ABI_MISMATCH = 2,       /* the model was made for another version of this header */
   EIGHTFOLD_UNSUPPORTED_CPU = 3,    /* this CPU, or its operating system, lacks features that the code needs */
-  EIGHTFOLD_UNSUPPORTED_THREADS = 4,/* the variant needs more threads than a session has */
+  EIGHTFOLD_UNSUPPORTED_THREADS = 4,/* the variant has workers, and the call no host */
   EIGHTFOLD_MEMORY_TOO_SMALL = 5,   /* fewer bytes than session_size() */
-  EIGHTFOLD_MISALIGNED_ARENA = 6    /* the arena's address is no multiple of arena_align */
+  EIGHTFOLD_MISALIGNED_ARENA = 6,   /* the arena's address is no multiple of arena_align */
+  EIGHTFOLD_THREADS_UNAVAILABLE = 7 /* the system did not give the threads that the variant needs */
 };
 
 /* Element types: ONNX's TensorProto.DataType numbers. An element of a 4-bit type takes a byte, sign-extended. */
@@ -136,17 +142,21 @@ typedef struct eightfold_tensor_desc {
   const eightfold_quant *quant; /* NULL: not quantized */
 } eightfold_tensor_desc;
 
-/* How generated code of several threads waits; for one thread eightfold_call.host is NULL.
- * wait() returns when *word may no longer be `expected`, and may return early; wake() lets all waiters on word go on. */
+/* How generated code of several threads waits; without workers eightfold_call.host is NULL. A session has its own.
+ * wait() returns when *word may no longer be `expected`, and may return early; wake() lets all waiters on word go on.
+ * The code spins a little before it calls wait(). A host that has nothing to sleep on may return at once from both. */
 typedef struct eightfold_host {
   uint32_t struct_size;
   uint32_t reserved;         /* 0 */
   void *context;
   void (*wait)(void *context, const uint32_t *word, uint32_t expected);
   void (*wake)(void *context, const uint32_t *word);
+  uint32_t *words;           /* 64 bytes for each thread, at a multiple of 64, zero before the first run; not to be
+                              * written after that, or shared with another arena */
 } eightfold_host;
 
-/* One run of a variant. With several threads each enters once, with its own `thread` and else equal fields. */
+/* One run of a variant. With workers each thread enters once, with its own `thread` and else equal fields, and the
+ * next run may begin when all have returned. */
 typedef struct eightfold_call {
   uint32_t struct_size;
   uint32_t thread;           /* 0 .. threads-1 */
@@ -160,14 +170,14 @@ typedef struct eightfold_call {
 /* The model for one choice of shapes, CPU features and number of threads. */
 typedef struct eightfold_variant {
   uint32_t struct_size;
-  uint32_t threads;
+  uint32_t threads;          /* that it was compiled for */
   uint64_t features[4];      /* the CPU must have all of these bits: bit b is features[b / 64] >> (b % 64) & 1 */
   const char *target;        /* for people: "x86-64-v3" */
   uint64_t arena_size;
   uint32_t arena_align;      /* a power of two */
   uint32_t input_count;
   uint32_t output_count;
-  uint32_t reserved;         /* 0 */
+  uint32_t workers;          /* threads besides the first that have work: threads - 1, or 0 if nothing is worth sharing */
   const eightfold_tensor_desc *const *inputs;
   const eightfold_tensor_desc *const *outputs;
   /* Does not look at the CPU. Rounds to nearest even and keeps subnormal numbers whatever the caller's
@@ -181,15 +191,17 @@ typedef struct eightfold_runtime {
   uint32_t abi_version;
   /* Sets *variant to the first variant at or after *variant that this CPU can run. To go on: add 1, call again. */
   eightfold_status (*select)(const eightfold_model *model, uint32_t *variant);
-  /* Bytes that a session needs, at any alignment; 0 if there is no such variant or it needs several threads. */
+  /* Bytes that a session needs, at any alignment; 0 if there is no such variant. */
   size_t (*session_size)(const eightfold_model *model, uint32_t variant);
-  /* Makes a session in `memory`, which stays the caller's and must outlive it; there is nothing to destroy. */
+  /* Makes a session in `memory`, which stays the caller's and must outlive it, and creates its workers' threads. */
   eightfold_status (*session_create_in)(const eightfold_model *model, uint32_t variant, void *memory, size_t size,
                                         eightfold_session **session);
   /* Reads inputs, writes outputs, as in eightfold_call. One run at a time per session. */
   eightfold_status (*session_run)(eightfold_session *session, const void *const *inputs, void *const *outputs);
   /* English, lower case, never NULL. */
   const char *(*status_message)(eightfold_status status);
+  /* Joins the session's workers; the memory may be freed then. A session without workers need not be destroyed. */
+  void (*session_destroy)(eightfold_session *session);
 } eightfold_runtime;
 
 /* What NAME_query() returns. Variants stand in order of preference. */

@@ -78,6 +78,8 @@ pub struct Host {
     pub wait: Option<unsafe extern "C" fn(context: *mut c_void, word: *const u32, expected: u32)>,
     /// Lets all waiters on `word` go on.
     pub wake: Option<unsafe extern "C" fn(context: *mut c_void, word: *const u32)>,
+    /// 64 bytes for each thread, zero before the first run, which the code of all threads shares.
+    pub words: *mut u32,
 }
 
 /// One run of a variant: `eightfold_call`.
@@ -96,7 +98,7 @@ pub struct Call {
     pub outputs: *const *mut c_void,
     /// Null, or per output null or room for its dims.
     pub output_shapes: *const *mut i64,
-    /// Null for one thread.
+    /// Null where there are no workers.
     pub host: *const Host,
 }
 
@@ -109,7 +111,7 @@ pub type RunFn = unsafe extern "C" fn(call: *const Call) -> Status;
 pub struct Variant {
     /// Bytes of this struct that exist.
     pub struct_size: u32,
-    /// Threads that must enter `run`.
+    /// Threads that it was compiled for.
     pub threads: u32,
     /// What the CPU must have.
     pub features: FeatureSet,
@@ -123,8 +125,8 @@ pub struct Variant {
     pub input_count: u32,
     /// Number of outputs.
     pub output_count: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Threads besides the first that have work and so must enter `run`: 0, or `threads` - 1.
+    pub workers: u32,
     /// `input_count` descriptors.
     pub inputs: *const *const TensorDesc,
     /// `output_count` descriptors.
@@ -161,6 +163,8 @@ pub struct Runtime {
     ) -> Status,
     /// [`crate::session::status_message`].
     pub status_message: extern "C" fn(status: Status) -> *const c_char,
+    /// [`crate::session::session_destroy`].
+    pub session_destroy: unsafe extern "C" fn(session: *mut Session),
 }
 
 /// What an artifact's query function returns: `eightfold_model`.
@@ -192,9 +196,9 @@ pub type QueryFn = unsafe extern "C" fn() -> *const Model;
 const _: () = {
     assert!(size_of::<Quant>() == 32);
     assert!(size_of::<TensorDesc>() == 48);
-    assert!(size_of::<Host>() == 32);
+    assert!(size_of::<Host>() == 40);
     assert!(size_of::<Call>() == 48);
     assert!(size_of::<Variant>() == 96);
-    assert!(size_of::<Runtime>() == 48);
+    assert!(size_of::<Runtime>() == 56);
     assert!(size_of::<Model>() == 48);
 };

@@ -1,7 +1,7 @@
 //! Sessions: a variant that this CPU can run, and an arena for it, in memory that the caller gives.
 //!
-//! Invariant: nothing here allocates, keeps a global or panics; all that a session is lies in the caller's memory.
-//! It runs variants of one thread. It does not look at tensors: the variant's own `run` checks the pointers.
+//! Invariant: nothing here allocates, keeps a global or panics; all that a session is, its workers' stacks apart, lies in
+//! the caller's memory. It does not look at tensors: the variant's own `run` checks the pointers.
 
 use core::ffi::{c_char, c_void};
 use core::ptr;
@@ -9,12 +9,15 @@ use core::ptr;
 use crate::abi::{ABI_VERSION, Call, Model, Runtime, Variant};
 use crate::features;
 use crate::status::Status;
+use crate::team::{self, Team};
 
-/// A variant and its arena: `eightfold_session`.
+/// A variant, its arena and its workers: `eightfold_session`.
 #[derive(Debug)]
 pub struct Session {
     variant: *const Variant,
     arena: *mut c_void,
+    /// Null where the first thread does all the work.
+    team: *mut Team,
 }
 
 /// The table that artifacts with a runtime point to.
@@ -26,6 +29,7 @@ pub const RUNTIME: Runtime = Runtime {
     session_create_in,
     session_run,
     status_message,
+    session_destroy,
 };
 
 /// Sets `*index` to the first variant at or after `*index` that this CPU can run.
@@ -68,18 +72,18 @@ pub unsafe extern "C" fn session_size(model: *const Model, index: u32) -> usize 
     let Some(variant) = (unsafe { variant(model, index) }) else {
         return 0;
     };
-    if variant.threads == 1 { needed(variant).unwrap_or(0) } else { 0 }
+    needed(variant).unwrap_or(0)
 }
 
-/// Makes a session of variant `index` in `memory`.
+/// Makes a session of variant `index` in `memory`, and begins its workers if it has any.
 ///
 /// # Errors
-/// [`Status::UNSUPPORTED_CPU`], [`Status::UNSUPPORTED_THREADS`], [`Status::MEMORY_TOO_SMALL`],
+/// [`Status::UNSUPPORTED_CPU`], [`Status::THREADS_UNAVAILABLE`], [`Status::MEMORY_TOO_SMALL`],
 /// [`Status::INVALID_ARGUMENT`] for a null pointer or an index out of range.
 ///
 /// # Safety
 /// `model` is null or a model that an artifact's query function returned; `memory` is null or `size` bytes that nothing
-/// else uses while the session is in use; `session` is null or can be written.
+/// else uses while the session is in use (with workers: until [`session_destroy`]); `session` is null or can be written.
 pub unsafe extern "C" fn session_create_in(
     model: *const Model,
     index: u32,
@@ -100,10 +104,7 @@ pub unsafe extern "C" fn session_create_in(
     if !features::detect().contains(variant.features) {
         return Status::UNSUPPORTED_CPU;
     }
-    if variant.threads != 1 {
-        return Status::UNSUPPORTED_THREADS;
-    }
-    let Some(needed) = needed(variant) else {
+    let (Some(needed), Some(run)) = (needed(variant), variant.run) else {
         return Status::INVALID_ARGUMENT;
     };
     if memory.is_null() {
@@ -112,11 +113,21 @@ pub unsafe extern "C" fn session_create_in(
     if size < needed {
         return Status::MEMORY_TOO_SMALL;
     }
-    // SAFETY: `needed` counts the session, the arena and the worst padding before each, so both lie in `size` bytes.
+    // SAFETY: `needed` counts the session, the team, the arena and the worst padding before each, so all lie in `size`
+    // bytes, which stay the session's until it is destroyed.
     unsafe {
         let here = aligned(memory, align_of::<Session>()).cast::<Session>();
-        let arena = aligned(here.add(1).cast(), variant.arena_align as usize);
-        here.write(Session { variant, arena });
+        let (mut team, mut rest) = (ptr::null_mut(), here.add(1).cast());
+        if let Some(size) = team_size(variant) {
+            let memory = aligned(rest, team::ALIGN);
+            team = match team::start(memory, run, variant.workers + 1) {
+                Ok(team) => team,
+                Err(status) => return status,
+            };
+            rest = memory.byte_add(size);
+        }
+        let arena = aligned(rest, variant.arena_align as usize);
+        here.write(Session { variant, arena, team });
         *session = here;
     }
     Status::OK
@@ -152,8 +163,28 @@ pub unsafe extern "C" fn session_run(
         output_shapes: ptr::null(),
         host: ptr::null(),
     };
-    // SAFETY: the variant runs on this CPU, the arena has its size and alignment, the tensors are the caller's promise.
-    unsafe { run(&call) }
+    // SAFETY: the variant runs on this CPU, the arena has its size and alignment, the tensors are the caller's promise,
+    // and so is that nothing else runs the session now.
+    unsafe {
+        match session.team.is_null() {
+            true => run(&call),
+            false => team::run(session.team, call),
+        }
+    }
+}
+
+/// Ends a session: joins its workers. Its memory is the caller's alone again. Null is left alone.
+///
+/// # Safety
+/// `session` is null or one that [`session_create_in`] made, which nothing runs now and nothing uses again.
+pub unsafe extern "C" fn session_destroy(session: *mut Session) {
+    // SAFETY: the caller's promise.
+    if let Some(session) = unsafe { session.as_mut() }
+        && !session.team.is_null()
+    {
+        // SAFETY: as above; the pointer goes, so that another call does nothing.
+        unsafe { team::stop(core::mem::replace(&mut session.team, ptr::null_mut())) };
+    }
 }
 
 /// The status in English, NUL-terminated.
@@ -194,14 +225,23 @@ unsafe fn variant(model: &Model, index: u32) -> Option<&Variant> {
     }
 }
 
-/// Bytes for a session, its arena and the worst padding before each; `None` if that is no size at all.
+/// Bytes for a session, its team, its arena and the worst padding before each; `None` if that is no size at all.
 fn needed(variant: &Variant) -> Option<usize> {
-    if !variant.arena_align.is_power_of_two() {
+    if !variant.arena_align.is_power_of_two() || variant.workers >= variant.threads.max(1) {
         return None;
     }
     let session = size_of::<Session>() + align_of::<Session>() - 1;
+    let team = match variant.workers {
+        0 => 0,
+        _ => team_size(variant)?.checked_add(team::ALIGN - 1)?,
+    };
     let padding = variant.arena_align as usize - 1;
-    usize::try_from(variant.arena_size).ok()?.checked_add(session)?.checked_add(padding)
+    usize::try_from(variant.arena_size).ok()?.checked_add(session)?.checked_add(team)?.checked_add(padding)
+}
+
+/// Bytes of the variant's team; `None` if it needs none, or it is no size at all.
+fn team_size(variant: &Variant) -> Option<usize> {
+    if variant.workers == 0 { None } else { team::size(variant.workers.checked_add(1)?) }
 }
 
 /// `memory`, moved up to a multiple of `align`, a power of two.

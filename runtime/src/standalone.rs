@@ -9,6 +9,8 @@ mod abi;
 mod features;
 mod session;
 mod status;
+mod team;
+mod thread;
 
 /// The table that a model's descriptor refers to, weakly, by [`abi::RUNTIME_SYMBOL`].
 #[unsafe(export_name = "eightfold_runtime_v1")]

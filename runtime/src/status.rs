@@ -20,12 +20,14 @@ impl Status {
     pub const ABI_MISMATCH: Status = Status(2);
     /// This CPU, or its operating system, lacks features that the code needs.
     pub const UNSUPPORTED_CPU: Status = Status(3);
-    /// The variant needs more threads than a session has.
+    /// The variant's threads have to wait for each other, and the call has no host.
     pub const UNSUPPORTED_THREADS: Status = Status(4);
     /// Fewer bytes were given than `session_size` asks for.
     pub const MEMORY_TOO_SMALL: Status = Status(5);
     /// The arena's address is no multiple of `arena_align`.
     pub const MISALIGNED_ARENA: Status = Status(6);
+    /// The system did not give the threads that the variant needs.
+    pub const THREADS_UNAVAILABLE: Status = Status(7);
 
     /// The status in English, lower case.
     #[must_use]
@@ -35,9 +37,12 @@ impl Status {
             Status::INVALID_ARGUMENT => c"invalid argument: null pointer, struct size too small or index out of range",
             Status::ABI_MISMATCH => c"the model was made for another version of the abi",
             Status::UNSUPPORTED_CPU => c"this cpu lacks features that the model's code needs",
-            Status::UNSUPPORTED_THREADS => c"the variant needs more threads than a session has",
+            Status::UNSUPPORTED_THREADS => {
+                c"the variant runs on several threads, and the call has no host by which they wait for each other"
+            }
             Status::MEMORY_TOO_SMALL => c"the memory is smaller than the session's size",
             Status::MISALIGNED_ARENA => c"the arena's address is no multiple of its alignment",
+            Status::THREADS_UNAVAILABLE => c"the threads that the variant needs could not be created",
             _ => c"unknown status",
         }
     }

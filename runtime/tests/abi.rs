@@ -34,7 +34,7 @@ fn assertions() -> String {
     c += &layout!(
         eightfold_tensor_desc = TensorDesc { struct_size, dtype, name, rank, reserved, dims, byte_size, quant }
     );
-    c += &layout!(eightfold_host = Host { struct_size, reserved, context, wait, wake });
+    c += &layout!(eightfold_host = Host { struct_size, reserved, context, wait, wake, words });
     c += &layout!(eightfold_call = Call { struct_size, thread, arena, inputs, outputs, output_shapes, host });
     c += &layout!(
         eightfold_variant = Variant {
@@ -46,15 +46,23 @@ fn assertions() -> String {
             arena_align,
             input_count,
             output_count,
-            reserved,
+            workers,
             inputs,
             outputs,
             run,
         }
     );
     c += &layout!(
-        eightfold_runtime =
-            Runtime { struct_size, abi_version, select, session_size, session_create_in, session_run, status_message }
+        eightfold_runtime = Runtime {
+            struct_size,
+            abi_version,
+            select,
+            session_size,
+            session_create_in,
+            session_run,
+            status_message,
+            session_destroy,
+        }
     );
     c += &layout!(
         eightfold_model =
@@ -69,6 +77,7 @@ fn assertions() -> String {
         ("EIGHTFOLD_UNSUPPORTED_THREADS", Status::UNSUPPORTED_THREADS.0),
         ("EIGHTFOLD_MEMORY_TOO_SMALL", Status::MEMORY_TOO_SMALL.0),
         ("EIGHTFOLD_MISALIGNED_ARENA", Status::MISALIGNED_ARENA.0),
+        ("EIGHTFOLD_THREADS_UNAVAILABLE", Status::THREADS_UNAVAILABLE.0),
     ];
     for (name, value) in numbers {
         writeln!(c, "_Static_assert({name} == {value}, \"{name}\");").unwrap();
@@ -134,6 +143,6 @@ fn the_header_has_a_row_for_each_feature_and_status() {
     let rows = |prefix: &str| HEADER.lines().filter(|line| line.starts_with(prefix)).count();
     assert_eq!(rows("  EIGHTFOLD_X86_"), X86_FEATURES.len());
     let codes = (0..).take_while(|&code| Status(code).message() != Status(-1).message()).count();
-    assert_eq!(codes, 7);
-    assert_eq!(Status(7).to_string(), "unknown status (status 7)");
+    assert_eq!(codes, 8);
+    assert_eq!(Status(8).to_string(), "unknown status (status 8)");
 }

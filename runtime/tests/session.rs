@@ -2,10 +2,13 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use eightfold_runtime::abi::{ABI_VERSION, Call, Model, Variant};
 use eightfold_runtime::features::FeatureSet;
-use eightfold_runtime::session::{Session, select, session_create_in, session_run, session_size, status_message};
+use eightfold_runtime::session::{
+    Session, select, session_create_in, session_destroy, session_run, session_size, status_message,
+};
 use eightfold_runtime::status::Status;
 
 const NO_SUCH_CPU: FeatureSet = FeatureSet::EMPTY.with(255);
@@ -36,7 +39,7 @@ fn variant(features: FeatureSet, threads: u32) -> Variant {
         arena_align: 64,
         input_count: 1,
         output_count: 1,
-        reserved: 0,
+        workers: 0,
         inputs: ptr::null(),
         outputs: ptr::null(),
         run: Some(add_one),
@@ -97,7 +100,7 @@ fn runs_in_memory_of_any_alignment_and_exactly_the_size_it_asks_for() {
     with_model(&[variant(FeatureSet::EMPTY, 1)], |model| {
         // SAFETY: the model is whole.
         let size = unsafe { session_size(model, 0) };
-        assert_eq!(size, 16 + 7 + 256 + 63);
+        assert_eq!(size, 24 + 7 + 256 + 63);
         let mut memory = vec![0xa5u8; size + 128];
         for offset in 0..128 {
             memory.fill(0xa5);
@@ -133,21 +136,153 @@ fn two_sessions_run_at_once_on_two_threads() {
     });
 }
 
+/// The numbers of the threads that run, added up by way of the arena: each of four threads writes its own and waits for
+/// the next one's, round the circle, as generated code does.
+unsafe extern "C" fn add_threads(call: *const Call) -> Status {
+    const THREADS: usize = 4;
+    // SAFETY: the tests below call it with whole calls of four threads.
+    unsafe {
+        let call = &*call;
+        let Some(host) = call.host.as_ref() else { return Status::UNSUPPORTED_THREADS };
+        let me = call.thread as usize;
+        let word = |thread: usize| AtomicU32::from_ptr(host.words.add(16 * thread));
+        let next = word(me).load(Ordering::Relaxed).wrapping_add(1);
+        let x = (*call.inputs).cast::<f32>().read_unaligned();
+        call.arena.cast::<f32>().add(me).write(x + me as f32);
+        word(me).store(next, Ordering::SeqCst);
+        host.wake.unwrap()(host.context, word(me).as_ptr());
+        let others = if me == 0 { 1..THREADS } else { (me + 1) % THREADS..(me + 1) % THREADS + 1 };
+        for other in others {
+            loop {
+                let seen = word(other).load(Ordering::Acquire);
+                if seen.wrapping_sub(next) as i32 >= 0 {
+                    break;
+                }
+                host.wait.unwrap()(host.context, word(other).as_ptr(), seen);
+            }
+        }
+        if me == 0 {
+            let sum = (0..THREADS).map(|thread| call.arena.cast::<f32>().add(thread).read()).sum::<f32>();
+            (*call.outputs).cast::<f32>().write_unaligned(sum);
+        }
+    }
+    Status::OK
+}
+
+fn of_four_threads() -> Variant {
+    Variant { threads: 4, workers: 3, run: Some(add_threads), ..variant(FeatureSet::EMPTY, 4) }
+}
+
+#[test]
+fn workers_run_with_the_caller_and_sleep_between() {
+    with_model(&[of_four_threads()], |model| {
+        // SAFETY: the model is whole.
+        let size = unsafe { session_size(model, 0) };
+        let mut memory = vec![0xa5_u8; size + 65];
+        for (round, offset) in [0, 1, 31, 64].into_iter().enumerate() {
+            memory.fill(0xa5);
+            let (before, rest) = memory.split_at_mut(offset);
+            let (mine, after) = rest.split_at_mut(size);
+            let session = create(model, 0, mine).unwrap();
+            for x in 0..2000 {
+                assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
+                if x % 500 == round {
+                    // Longer than they spin.
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+            }
+            // SAFETY: nothing runs the session; a second time, there is nothing left to do.
+            unsafe {
+                session_destroy(session);
+                session_destroy(session);
+            }
+            assert!(before.iter().chain(&*after).all(|&byte| byte == 0xa5), "offset {offset}");
+        }
+        assert_eq!(create(model, 0, &mut memory[..size - 1]), Err(Status::MEMORY_TOO_SMALL));
+    });
+}
+
+#[test]
+fn sessions_with_workers_come_and_go_beside_each_other() {
+    with_model(&[of_four_threads()], |model| {
+        // SAFETY: the model is whole.
+        let size = unsafe { session_size(model, 0) };
+        let model = ptr::from_ref(model).expose_provenance();
+        std::thread::scope(|scope| {
+            for caller in 0..3 {
+                scope.spawn(move || {
+                    // SAFETY: the model outlives the scope.
+                    let model = unsafe { &*ptr::with_exposed_provenance::<Model>(model) };
+                    let mut memory = vec![0_u8; size];
+                    for round in 0..100 {
+                        let session = create(model, 0, &mut memory).unwrap();
+                        for x in 0..round % 7 {
+                            let x = 100 * caller + x;
+                            assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
+                        }
+                        // SAFETY: nothing runs the session.
+                        unsafe { session_destroy(session) };
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_the_workers_ready() {
+    with_model(&[of_four_threads()], |model| {
+        unsafe extern "C" fn refuse(call: *const Call) -> Status {
+            // SAFETY: a session's call is whole.
+            let refused = unsafe { (*call).inputs.is_null() };
+            // SAFETY: as above.
+            if refused { Status::INVALID_ARGUMENT } else { unsafe { add_threads(call) } }
+        }
+        let picky = Variant { run: Some(refuse), ..of_four_threads() };
+        let variants = [ptr::from_ref(&picky)];
+        model.variants = variants.as_ptr();
+        // SAFETY: the model is whole.
+        let mut memory = vec![0_u8; unsafe { session_size(model, 0) }];
+        let session = create(model, 0, &mut memory).unwrap();
+        for x in 0..200 {
+            // SAFETY: the function refuses null.
+            let refused = unsafe { session_run(session, ptr::null(), ptr::null()) };
+            assert_eq!(refused, Status::INVALID_ARGUMENT);
+            assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
+        }
+        // SAFETY: nothing runs the session.
+        unsafe { session_destroy(session) };
+    });
+}
+
+#[test]
+fn a_variant_whose_threads_share_nothing_has_no_workers() {
+    with_model(&[variant(FeatureSet::EMPTY, 4)], |model| {
+        // SAFETY: the model is whole.
+        let size = unsafe { session_size(model, 0) };
+        assert_eq!(size, 24 + 7 + 256 + 63);
+        let mut memory = vec![0_u8; size];
+        assert_eq!(run(create(model, 0, &mut memory).unwrap(), 1.0), 2.0);
+    });
+}
+
 #[test]
 fn refuses_what_it_cannot_run() {
     let no_align = Variant { arena_align: 48, ..variant(FeatureSet::EMPTY, 1) };
     let huge = Variant { arena_size: u64::MAX, ..variant(FeatureSet::EMPTY, 1) };
-    let variants = [variant(NO_SUCH_CPU, 1), variant(FeatureSet::EMPTY, 2), no_align, huge];
+    // A worker more than there are threads.
+    let crowded = Variant { workers: 1, ..variant(FeatureSet::EMPTY, 1) };
+    let variants = [variant(NO_SUCH_CPU, 1), crowded, no_align, huge];
     with_model(&variants, |model| {
         let memory = &mut [0u8; 1024];
         assert_eq!(create(model, 0, memory), Err(Status::UNSUPPORTED_CPU));
-        assert_eq!(create(model, 1, memory), Err(Status::UNSUPPORTED_THREADS));
+        assert_eq!(create(model, 1, memory), Err(Status::INVALID_ARGUMENT));
         assert_eq!(create(model, 2, memory), Err(Status::INVALID_ARGUMENT));
         assert_eq!(create(model, 3, memory), Err(Status::INVALID_ARGUMENT));
         assert_eq!(create(model, 4, memory), Err(Status::INVALID_ARGUMENT));
         // SAFETY: the model is whole.
         let sizes = [0, 1, 2, 3, 4].map(|index| unsafe { session_size(model, index) });
-        assert_eq!(sizes, [342, 0, 0, 0, 0]);
+        assert_eq!(sizes, [350, 0, 0, 0, 0]);
         model.abi_version = 2;
         assert_eq!(create(model, 0, memory), Err(Status::ABI_MISMATCH));
         model.abi_version = ABI_VERSION;
@@ -172,6 +307,7 @@ fn refuses_null_pointers() {
             assert_eq!(session_create_in(model, 0, none, 1024, &mut session), Status::INVALID_ARGUMENT);
             assert_eq!(session_create_in(model, 0, here, 1024, ptr::null_mut()), Status::INVALID_ARGUMENT);
             assert_eq!(session_run(ptr::null_mut(), ptr::null(), ptr::null()), Status::INVALID_ARGUMENT);
+            session_destroy(ptr::null_mut());
             let no_variant = [ptr::null::<Variant>()];
             model.variants = no_variant.as_ptr();
             assert_eq!(session_size(model, 0), 0);

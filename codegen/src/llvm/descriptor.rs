@@ -84,7 +84,7 @@ impl<'ctx> Descriptors<'_, 'ctx> {
             self.word(variant.arena_align),
             self.word(variant.inputs.len() as u32),
             self.word(variant.outputs.len() as u32),
-            self.word(0),
+            self.word(variant.workers),
             tensors(&variant.inputs),
             tensors(&variant.outputs),
             run.as_global_value().as_pointer_value().into(),

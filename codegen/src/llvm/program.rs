@@ -9,6 +9,7 @@ use inkwell::module::{Linkage, Module};
 use inkwell::types::BasicType as _;
 use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
 
+use super::barrier::{Barriers, emit_waiting};
 use super::built;
 use super::descriptor::emit_query;
 use super::kernel;
@@ -17,7 +18,7 @@ use super::run::{CallFields, emit_run, run_type};
 use super::vector::Emitter;
 use crate::compile::{CompileError, Compiled, Listings};
 use crate::interface::Interface;
-use crate::program::{BufferId, BufferKind, Const, ConstId, Program, Storage, View};
+use crate::program::{BufferId, BufferKind, Const, ConstId, Phase, Program, Storage, View};
 
 /// Alignment of each constant: a cache line, and the widest vector.
 const CONST_ALIGN: usize = 64;
@@ -51,7 +52,8 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         context.create_enum_attribute(inkwell::attributes::Attribute::get_named_enum_kind_id("nounwind"), 0),
     );
     let builder = context.create_builder();
-    builder.position_at_end(context.append_basic_block(inner, "entry"));
+    let entry = context.append_basic_block(inner, "entry");
+    builder.position_at_end(entry);
     let fields = CallFields::of(module, inner);
     let bases: Vec<PointerValue<'ctx>> = program
         .buffers
@@ -75,13 +77,63 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         // SAFETY: the distance stays inside the buffer or the constants: lowering made the view.
         built(unsafe { builder.build_gep(context.i8_type(), base, &[distance], "") })
     };
-    for (call, function) in program.calls.iter().zip(functions) {
-        let views = call.operands.iter().chain([&call.output]);
+    let call = |index: usize| {
+        let views = program.calls[index].operands.iter().chain([&program.calls[index].output]);
         let arguments: Vec<BasicMetadataValueEnum> = views.map(|view| address(view).into()).collect();
-        built(builder.build_call(function, &arguments, ""));
+        built(builder.build_call(functions[index], &arguments, ""));
+    };
+    let number = context.i32_type();
+    let done = || built(builder.build_return(Some(&number.const_zero())));
+    let thread = fields.thread(&builder);
+    let mut cases = Vec::new();
+    if program.workers() > 0 {
+        let waiting = emit_waiting(module, &format!("{symbol}_wait"));
+        for number in 0..program.threads() {
+            let block = context.append_basic_block(inner, &format!("thread_{number}"));
+            builder.position_at_end(block);
+            let position = (number, program.threads());
+            let barriers = Barriers::begin(module, &builder, fields.host(&builder), waiting, position);
+            emit_thread(program, number, &barriers, call);
+            done();
+            cases.push(block);
+        }
+    } else {
+        // The others, if there are any, have nothing to do.
+        let block = context.append_basic_block(inner, "thread_0");
+        builder.position_at_end(block);
+        program.phases.iter().flat_map(Phase::calls).for_each(call);
+        done();
+        cases.push(block);
     }
-    built(builder.build_return(Some(&context.i32_type().const_zero())));
+    let idle = context.append_basic_block(inner, "idle");
+    builder.position_at_end(idle);
+    done();
+    builder.position_at_end(entry);
+    let cases: Vec<_> =
+        cases.into_iter().enumerate().map(|(n, block)| (number.const_int(n as u64, false), block)).collect();
+    built(builder.build_switch(thread, idle, &cases));
     inner
+}
+
+/// Emits what one thread does. A thread that has nothing to do in a phase does not wait before it; what it waits for
+/// later includes that. In the end the first thread waits for all, as the run is over when it returns.
+fn emit_thread(program: &Program, thread: usize, barriers: &Barriers<'_, '_>, mut call: impl FnMut(usize)) {
+    let phases = &program.phases;
+    let busy: Vec<usize> = (0..phases.len()).filter(|phase| !phases[*phase].threads[thread].is_empty()).collect();
+    let first = busy.first().copied().unwrap_or(phases.len());
+    if first > 0 {
+        barriers.arrive(first);
+    }
+    for (index, &phase) in busy.iter().enumerate() {
+        if phase > 0 {
+            barriers.wait(phase);
+        }
+        phases[phase].threads[thread].clone().for_each(&mut call);
+        barriers.arrive(busy.get(index + 1).copied().unwrap_or(phases.len()));
+    }
+    if thread == 0 {
+        barriers.wait(phases.len());
+    }
 }
 
 /// One constant of all bytes, each part aligned, and where the parts begin. Kernels may read a little beyond the end.

@@ -1,10 +1,12 @@
-//! A program compiled into the memory of this process and run there: no file, no linker, no runtime.
+//! A program compiled into the memory of this process and run there: no file, no linker.
 //!
-//! What an artifact computes, this computes: the same functions come out of the same generators.
+//! What an artifact computes, this computes: the same functions come out of the same generators, and the same sessions
+//! run them, on as many threads.
 
 use std::ffi::c_void;
 
-use eightfold_runtime::abi::{Call, RunFn};
+use eightfold_runtime::abi::{self, RunFn};
+use eightfold_runtime::session::{Session, session_create_in, session_destroy, session_run, session_size};
 use eightfold_runtime::status::Status;
 use inkwell::OptimizationLevel;
 use inkwell::context::Context;
@@ -22,8 +24,10 @@ const RUN: &str = "run";
 /// A program in memory, ready to run.
 #[derive(Debug)]
 pub struct Resident {
-    run: RunFn,
-    arena: Vec<Line>,
+    session: *mut Session,
+    /// What the session lies in, and the variant that it runs: neither moves with the program.
+    _memory: Vec<u8>,
+    _variant: Box<abi::Variant>,
     input_sizes: Vec<usize>,
     output_sizes: Vec<usize>,
     // Fields are dropped in order: the engine, which owns the code, before the context that it lives in.
@@ -31,16 +35,11 @@ pub struct Resident {
     _context: Box<Context>,
 }
 
-/// What an arena consists of.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "generated code reads and writes it")] [u8; Program::ARENA_ALIGN]);
-
 impl Resident {
     /// Compiles `program`, which `variant` describes, for this process. Its target must run here.
     ///
     /// # Errors
-    /// LLVM refuses.
+    /// LLVM refuses, or the system does not give the program's threads.
     ///
     /// # Panics
     /// If this machine lacks features of the program's target.
@@ -64,9 +63,12 @@ impl Resident {
         let sizes = |tensors: &[Tensor]| -> Vec<usize> {
             tensors.iter().map(|tensor| tensor.byte_size().expect("lowered tensors fit into memory")).collect()
         };
+        let described = Box::new(described(variant, run));
+        let (session, memory) = session(&described).map_err(|status| MachineError::new(&status))?;
         Ok(Resident {
-            run,
-            arena: vec![Line([0; Program::ARENA_ALIGN]); program.arena_size.div_ceil(Program::ARENA_ALIGN)],
+            session,
+            _memory: memory,
+            _variant: described,
             input_sizes: sizes(&variant.inputs),
             output_sizes: sizes(&variant.outputs),
             _engine: engine,
@@ -83,17 +85,56 @@ impl Resident {
         assert!(outputs.iter().map(Vec::len).eq(self.output_sizes.iter().copied()), "outputs fit");
         let inputs: Vec<*const c_void> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
         let outputs: Vec<*mut c_void> = outputs.iter_mut().map(|output| output.as_mut_ptr().cast()).collect();
-        let call = Call {
-            struct_size: size_of::<Call>() as u32,
-            thread: 0,
-            arena: self.arena.as_mut_ptr().cast(),
-            inputs: inputs.as_ptr(),
-            outputs: outputs.as_ptr(),
-            output_shapes: std::ptr::null(),
-            host: std::ptr::null(),
-        };
-        // SAFETY: the target runs here, the arena is as large and as aligned as the variant says, counts and sizes have
-        // been checked, and outputs are distinct vectors, borrowed for the time of the call.
-        unsafe { (self.run)(&raw const call) }
+        // SAFETY: counts and sizes have been checked, and outputs are distinct vectors, borrowed for the time of the call.
+        unsafe { session_run(self.session, inputs.as_ptr(), outputs.as_ptr()) }
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // SAFETY: nothing runs the session, and nothing uses it again; its memory and the code are still there.
+        unsafe { session_destroy(self.session) };
+    }
+}
+
+/// The variant as sessions know it; they do not look at tensors.
+fn described(variant: &Variant, run: RunFn) -> abi::Variant {
+    abi::Variant {
+        struct_size: size_of::<abi::Variant>() as u32,
+        threads: variant.threads,
+        features: variant.features,
+        target: c"resident".as_ptr(),
+        arena_size: variant.arena_size,
+        arena_align: variant.arena_align,
+        input_count: variant.inputs.len() as u32,
+        output_count: variant.outputs.len() as u32,
+        workers: variant.workers,
+        inputs: std::ptr::null(),
+        outputs: std::ptr::null(),
+        run: Some(run),
+    }
+}
+
+/// A session of the variant, and the memory that it lies in.
+fn session(variant: &abi::Variant) -> Result<(*mut Session, Vec<u8>), Status> {
+    let variants = [std::ptr::from_ref(variant)];
+    let model = abi::Model {
+        abi_version: abi::ABI_VERSION,
+        struct_size: size_of::<abi::Model>() as u32,
+        name: c"resident".as_ptr(),
+        provenance: c"".as_ptr(),
+        variant_count: 1,
+        reserved: 0,
+        variants: variants.as_ptr(),
+        runtime: std::ptr::null(),
+    };
+    // SAFETY: the model is whole.
+    let mut memory = vec![0_u8; unsafe { session_size(&raw const model, 0) }];
+    let mut session = std::ptr::null_mut();
+    let here = memory.as_mut_ptr().cast();
+    // SAFETY: as above; sessions refer to their variant, not to the model; the memory goes with the session.
+    match unsafe { session_create_in(&raw const model, 0, here, memory.len(), &raw mut session) } {
+        Status::OK => Ok((session, memory)),
+        status => Err(status),
     }
 }

@@ -29,6 +29,7 @@ enum CallField {
     Inputs = 3,
     Outputs = 4,
     OutputShapes = 5,
+    Host = 6,
 }
 
 /// `eightfold_status (const eightfold_call *)`: the type of a run function and of what it wraps.
@@ -80,6 +81,12 @@ impl<'ctx> CallFields<'ctx> {
         self.element(builder, table, index, "output")
     }
 
+    /// The address of the host, by which threads wait for each other.
+    #[must_use]
+    pub fn host(&self, builder: &Builder<'ctx>) -> PointerValue<'ctx> {
+        self.load(builder, CallField::Host, "host").into_pointer_value()
+    }
+
     /// Which thread this is, as an i32.
     #[must_use]
     pub fn thread(&self, builder: &Builder<'ctx>) -> IntValue<'ctx> {
@@ -116,9 +123,10 @@ impl<'ctx> CallFields<'ctx> {
 
 /// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
 ///
-/// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there), runs `inner`
+/// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there, workers without a
+/// host), runs `inner`
 /// with the floating-point mode that the compiler counts on, restores the caller's mode, exception flags included, and
-/// writes the output shapes if the caller wants them. `inner` becomes internal and is never inlined: LLVM is free to
+/// writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal and is never inlined: LLVM is free to
 /// move plain float operations over the instructions that change the mode, but not over a call.
 pub fn emit_run<'ctx>(
     module: &Module<'ctx>,
@@ -162,6 +170,9 @@ impl<'ctx> Wrapper<'ctx> {
         let size = call.load(builder, CallField::StructSize, "struct_size").into_int_value();
         self.refuse(IntPredicate::ULT, size, size_of::<abi::Call>() as u64, invalid);
         self.refuse(IntPredicate::UGE, call.thread(builder), variant.threads.into(), invalid);
+        if variant.workers > 0 {
+            self.refuse_null(call.host(builder), Status::UNSUPPORTED_THREADS);
+        }
         if variant.arena_size > 0 {
             let arena = call.arena(builder);
             self.refuse_null(arena, invalid);
@@ -187,7 +198,9 @@ impl<'ctx> Wrapper<'ctx> {
         built(builder.build_call(load, &[ours.into()], ""));
         let ran = built(builder.build_call(inner, &[call.call.into()], "status"));
         built(builder.build_call(load, &[saved.into()], ""));
-        self.write_shapes(&variant.outputs);
+        let first =
+            built(builder.build_int_compare(IntPredicate::EQ, call.thread(builder), word.const_zero(), "is_first"));
+        self.when(first, None, |this| this.write_shapes(&variant.outputs));
         let status = ran.try_as_basic_value().unwrap_basic();
         built(builder.build_return(Some(&status)));
     }

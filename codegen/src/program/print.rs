@@ -1,4 +1,4 @@
-//! The text form of a program: one line a buffer, a constant, a call.
+//! The text form of a program: one line a buffer, a constant, a call; of several threads, also who runs it, and barriers.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -10,15 +10,29 @@ use super::{
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (name, target) = (&self.name, self.target.name);
-        writeln!(f, "program @{name}  target={target} arena={} align={} {{", self.arena_size, Program::ARENA_ALIGN)?;
+        write!(f, "program @{name}  target={target} arena={} align={}", self.arena_size, Program::ARENA_ALIGN)?;
+        match self.threads() {
+            1 => writeln!(f, " {{")?,
+            threads => writeln!(f, " threads={threads} {{")?,
+        }
         for (index, buffer) in self.buffers.iter().enumerate() {
             writeln!(f, "  {}", BufferLine { index, buffer })?;
         }
         for (index, constant) in self.consts.iter().enumerate() {
             writeln!(f, "  const @{index} {} B  ; {}", constant.bytes.len(), constant.name)?;
         }
-        for (index, call) in self.calls.iter().enumerate() {
-            writeln!(f, "  {index}: {call}")?;
+        for (index, phase) in self.phases.iter().enumerate() {
+            if index > 0 {
+                writeln!(f, "  barrier")?;
+            }
+            for (thread, calls) in phase.threads.iter().enumerate() {
+                for index in calls.clone() {
+                    match self.threads() {
+                        1 => writeln!(f, "  {index}: {}", self.calls[index])?,
+                        _ => writeln!(f, "  {index} thread {thread}: {}", self.calls[index])?,
+                    }
+                }
+            }
         }
         writeln!(f, "}}")
     }

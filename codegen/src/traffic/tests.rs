@@ -3,7 +3,9 @@
 use eightfold_ir::DType;
 
 use super::{LINE, Reach};
-use crate::program::{Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Storage, View};
+use crate::program::{
+    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Phase, Producer, Program, Storage, View,
+};
 use crate::target::TARGETS;
 
 const BUFFER: usize = 8 << 10;
@@ -36,6 +38,7 @@ fn chain() -> Program {
         ],
         consts: vec![Const { name: String::new(), bytes: vec![0; WEIGHTS] }],
         calls: vec![call(vec![input], a.clone()), call(vec![a, weights], b.clone()), call(vec![b], output)],
+        phases: vec![Phase::alone(0..3, 1)],
         arena_size: 2 * BUFFER,
     }
 }

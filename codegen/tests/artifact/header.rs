@@ -52,6 +52,9 @@ fn says_what_is_known_of_the_model() {
         " *   inputs[0]  \"x\"  1x16xf32",
         " *   outputs[1]  \"z\"  1x16xf32",
         "#define PLUS_ONE_VARIANT_COUNT 2",
+        " * on the calling thread, where `const void *inputs[]` and `void *outputs[]` hold one pointer per tensor:",
+        "#define PLUS_ONE_THREADS 1",
+        "#define PLUS_ONE_WORKERS 0",
         "#define PLUS_ONE_ARENA_SIZE 64",
         "#define PLUS_ONE_ARENA_ALIGN 64",
         "#define PLUS_ONE_INPUT_COUNT 1",
@@ -69,6 +72,13 @@ fn says_what_is_known_of_the_model() {
         assert!(header.lines().any(|found| found == line), "missing: {line}\n{header}");
     }
     assert!(!header.contains("OUTPUT_0_SCALE") && !header.contains("OUTPUT_1_SCALE"));
+    let mut shared = plus_one::interface();
+    (shared.variants[0].threads, shared.variants[0].workers) = (4, 3);
+    let text = c_header(&shared).unwrap();
+    assert!(
+        text.contains("on 4 threads, the calling one among them, where") && text.contains("_WORKERS 3\n"),
+        "{text}"
+    );
     assert!(header.contains(eightfold_runtime::HEADER));
     assert_eq!(header, c_header(&plus_one::interface()).unwrap());
 }

@@ -46,6 +46,10 @@ fn refuses_what_the_c_interface_cannot_say() {
     );
     assert_eq!(refused(&|bad| bad.variants[0].threads = 0), "variant no-such-cpu: expected at least one thread, got 0");
     assert_eq!(
+        refused(&|bad| bad.variants[0].workers = 1),
+        "variant no-such-cpu: expected fewer than 1 workers, got 1"
+    );
+    assert_eq!(
         refused(&|bad| bad.variants[0].inputs[0].dims[0] = usize::MAX),
         "tensor \"x\": dims [18446744073709551615, 16] are too large"
     );

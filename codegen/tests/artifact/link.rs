@@ -42,7 +42,9 @@ fn the_library_exports_one_symbol_and_needs_no_library() {
     assert_eq!(exported, ["plus_one_query"]);
     for symbol in undefined {
         let name = symbol.name().unwrap();
-        assert!(["", "memcpy", "memset", "memmove"].contains(&name), "needs {name}");
+        // Without the last two it loads, and sessions of one thread run.
+        let may_lack = symbol.is_weak() && ["pthread_create", "pthread_join"].contains(&name);
+        assert!(may_lack || ["", "memcpy", "memset", "memmove"].contains(&name), "needs {name}");
     }
     assert_eq!(elf.symbols().count(), 0, "stripped");
 

@@ -26,6 +26,7 @@ pub(crate) fn interface() -> Interface {
         target: target.to_owned(),
         features,
         threads: 1,
+        workers: 0,
         arena_size: 64,
         arena_align: 64,
         inputs: vec![tensor("x", Some(per_tensor.clone()))],

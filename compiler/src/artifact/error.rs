@@ -154,13 +154,10 @@ pub struct Unsupported {
     pub target: String,
     /// The named features that the CPU lacks.
     pub missing: Vec<&'static str>,
-    /// Threads that it needs; a session has one.
-    pub threads: u32,
 }
 
 fn join(variants: &[Unsupported]) -> String {
     let one = |variant: &Unsupported| match &variant.missing[..] {
-        [] if variant.threads > 1 => format!("{} needs {} threads", variant.target, variant.threads),
         [] => format!("{} needs features unknown here", variant.target),
         missing => format!("{} needs {}", variant.target, missing.join(", ")),
     };

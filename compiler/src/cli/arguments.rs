@@ -15,6 +15,7 @@ use eightfold::{
     CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest,
     Progress, Stage,
 };
+use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
 use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
@@ -63,13 +64,21 @@ impl ImportArguments {
         &self,
         path: &Path,
         reference: bool,
+        threads: &ThreadArguments,
         progress: &mut dyn Progress,
     ) -> Result<Executable, Error> {
-        match (is_artifact(path)?, reference) {
-            (true, true) => Err(Error::Usage("--reference runs models, not compiled ones".to_owned())),
-            (true, false) => Executable::load(path),
-            (false, true) => Ok(Executable::reference(&self.load(path, progress)?)),
-            (false, false) => Executable::compile(&self.load(path, progress)?, progress),
+        let compiled = is_artifact(path)?;
+        if compiled && reference {
+            return Err(Error::Usage("--reference runs models, not compiled ones".to_owned()));
+        }
+        if threads.given() && (compiled || reference) {
+            let what = if compiled { "a compiled model has its own" } else { "the reference evaluator has one" };
+            return Err(Error::Usage(format!("--threads is for models that are compiled first; {what}")));
+        }
+        match (compiled, reference) {
+            (true, _) => Executable::load(path),
+            (_, true) => Ok(Executable::reference(&self.load(path, progress)?)),
+            _ => Executable::compile_for_threads(&self.load(path, progress)?, threads.count(), progress),
         }
     }
 }
@@ -316,6 +325,36 @@ impl TargetArguments {
             anstream::eprintln!("target: {} (native: {})", target.name, target.summary);
         }
         Ok(OptimizeOptions::new(target))
+    }
+}
+
+/// How many threads run a model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ThreadArguments {
+    /// Threads that one inference runs on, each on ranges of the work that are fixed when the model is compiled; 1 if it
+    /// is not given. The results are the same bytes for any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+impl ThreadArguments {
+    /// Whether the number was given.
+    pub(crate) fn given(&self) -> bool {
+        self.threads.is_some()
+    }
+
+    /// The number.
+    pub(crate) fn count(&self) -> usize {
+        self.threads.unwrap_or(1).into()
+    }
+}
+
+/// `1 thread`, `2 threads`, and whether they have work.
+pub(crate) fn threads_text(variant: &Variant) -> String {
+    match (variant.threads, variant.workers) {
+        (1, _) => "1 thread".to_owned(),
+        (threads, 0) => format!("{threads} threads (nothing is worth sharing: the first does all)"),
+        (threads, _) => format!("{threads} threads"),
     }
 }
 

@@ -18,7 +18,7 @@ use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
 
-use super::arguments::{OptimizeArguments, is_artifact};
+use super::arguments::{OptimizeArguments, is_artifact, threads_text};
 use super::output::{Format, bytes, count, percent};
 use super::progress::Terminal;
 
@@ -87,6 +87,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     share_of_peak: Option<f64>,
     threads: u32,
+    #[serde(skip)]
+    threads_text: String,
     target: String,
     arena_bytes: u64,
     file_bytes: u64,
@@ -170,6 +172,7 @@ impl Arguments {
             share_of_peak: share_of_peak.transpose()?,
             latency_ms,
             threads: variant.threads,
+            threads_text: threads_text(variant),
             target: variant.target.clone(),
             arena_bytes: variant.arena_size,
             file_bytes: fs::metadata(model).map_err(|source| Error::Read { path: model.to_owned(), source })?.len(),
@@ -217,7 +220,7 @@ impl Report {
         let Latency { median, min, p99 } = self.latency_ms;
         let mut lines = vec![
             format!("{median:.4} ms median, {min:.4} ms least, {p99:.4} ms 99th percentile of {} runs", self.runs),
-            format!("{:.1} inferences a second on {} thread, {}", self.per_second, self.threads, self.target),
+            format!("{:.1} inferences a second on {}, {}", self.per_second, self.threads_text, self.target),
         ];
         if let (Some(macs), Some(rate)) = (self.macs, self.macs_per_second) {
             let share = self.share_of_peak.map(|share| format!(", {} of the peak", percent(share))).unwrap_or_default();

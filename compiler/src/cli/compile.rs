@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use eightfold::provenance::Calibration;
-use eightfold::{Compiled, Coverage, Error, Optimized, Progress as _, Stage, check_writable, write_bytes};
+use eightfold::{
+    Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage, check_writable, write_bytes,
+};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
 use serde::Serialize;
 
-use super::arguments::{OptimizeArguments, Percentage};
+use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
 use super::output::{Format, bytes};
 use super::progress::{PassArguments, Terminal};
 
@@ -22,7 +24,8 @@ With one form to emit, -o names its file; with several, each file takes its own 
 
 Example:
   eightfold compile model.onnx -o model.so --calibration-data images.npz --require-int8 95%
-  eightfold compile model.onnx -o model.so --emit=shared,header --target x86-64-v4-vnni --dim batch=4")]
+  eightfold compile model.onnx -o model.so --emit=shared,header --target x86-64-v4-vnni --dim batch=4
+  eightfold compile model.onnx -o model.so --threads 2")]
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
@@ -34,6 +37,8 @@ pub(crate) struct Arguments {
     emit: Vec<Emit>,
     #[command(flatten)]
     optimize: OptimizeArguments,
+    #[command(flatten)]
+    threads: ThreadArguments,
     /// The C identifier that the exported symbol starts with; by default made of the model's file name.
     #[arg(long, value_name = "SYMBOL")]
     name: Option<String>,
@@ -83,6 +88,7 @@ impl Arguments {
         let progress = &mut Terminal::new(&self.passes)?;
         check_writable(&self.output)?;
         let options = self.optimize.options(self.passes.pass_limit)?;
+        let options = OptimizeOptions { threads: self.threads.count(), ..options };
         let optimized = self.optimize.optimize(&self.model, &options, progress)?;
         self.check_int8(&optimized.coverage)?;
 
@@ -158,6 +164,9 @@ struct Report {
     outputs: Vec<Output>,
     symbol: String,
     target: &'static str,
+    threads: u32,
+    #[serde(skip)]
+    threads_text: String,
     precision: String,
     calibration: Option<Calibration>,
     #[serde(flatten)]
@@ -176,6 +185,8 @@ impl Report {
             outputs,
             symbol: compiled.interface.query_symbol(),
             target: optimized.target.name,
+            threads: compiled.interface.variants[0].threads,
+            threads_text: threads_text(&compiled.interface.variants[0]),
             precision: optimized.precision.to_string(),
             calibration: compiled.provenance.clone().brief().calibration,
             coverage: (&optimized.coverage).into(),
@@ -191,6 +202,9 @@ impl Report {
         let mut lines: Vec<String> = self.outputs.iter().map(|o| format!("{}  {}", o.path, bytes(o.bytes))).collect();
         let mut line = |name: &str, value: String| lines.push(format!("  {name:<12}{value}"));
         line("target", self.target.to_owned());
+        if self.threads > 1 {
+            line("threads", self.threads_text.clone());
+        }
         line("precision", self.precision.clone());
         line("int8", self.coverage.share_text());
         if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {

@@ -9,7 +9,7 @@ use eightfold::similarity::top;
 use eightfold::{Error, check_writable};
 use serde::Serialize;
 
-use super::arguments::ImportArguments;
+use super::arguments::{ImportArguments, ThreadArguments};
 use super::output::{Format, table};
 use super::progress::Terminal;
 
@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     /// Run the model with the reference evaluator instead: slow, and right by definition.
     #[arg(long)]
     reference: bool,
+    #[command(flatten)]
+    threads: ThreadArguments,
     #[command(flatten)]
     import: ImportArguments,
 }
@@ -58,7 +60,7 @@ impl Arguments {
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
         self.output.as_deref().map_or(Ok(()), check_writable)?;
-        let mut executable = self.import.executable(&self.model, self.reference, progress)?;
+        let mut executable = self.import.executable(&self.model, self.reference, &self.threads, progress)?;
         let inputs = read_inputs(&self.inputs, &executable.inputs())?;
         let outputs = executable.run(&inputs)?;
         progress.finish(&[])?;

@@ -184,6 +184,36 @@ fn inspect_a_model_and_an_artifact() {
 }
 
 #[test]
+fn threads_are_told_and_change_no_bytes() {
+    let sandbox = compiled();
+    let options = "--target x86-64-v3 --calibration-data digits_calibration.npz";
+    let report = sandbox.json(&format!("compile digits.onnx -o two.so --threads 2 {options}"));
+    assert_eq!(report["threads"], 2);
+    let variant = &sandbox.json("inspect two.so")["variants"][0];
+    // So small a model is left to the first thread.
+    assert_eq!((&variant["threads"], &variant["workers"]), (&2.into(), &0.into()));
+    assert!(sandbox.stdout("inspect two.so").contains("2 threads (nothing is worth sharing: the first does all)"));
+    assert_eq!(sandbox.json("bench two.so --duration 0.01 --warmup 0")["threads"], 2);
+    assert_eq!(sandbox.json("inspect two.so")["provenance"]["options"]["threads"], "2");
+    assert!(sandbox.json("inspect digits.so")["provenance"]["options"].get("threads").is_none());
+    let image: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
+    sandbox.write_npz("in.npz", &[("image", Tensor::f32(&[1, 1, 8, 8], &image))]);
+    for (threads, output) in [("", "one.npz"), ("--threads 2", "two.npz")] {
+        sandbox.stdout(&format!("run digits.onnx {threads} --input in.npz -o {output}"));
+    }
+    let logits = |file: &str| read_npz(&sandbox.path(file)).unwrap()["logits"].clone();
+    assert_eq!(logits("one.npz"), logits("two.npz"));
+    for (command, says) in [
+        ("compile digits.onnx -o x.so --threads 0", "invalid value '0' for '--threads <N>'"),
+        ("run two.so --threads 2 --input in.npz", "a compiled model has its own"),
+        ("run digits.onnx --reference --threads 2 --input in.npz", "the reference evaluator has one"),
+    ] {
+        let ended = sandbox.run(command);
+        assert!(ended.code == Some(2) && ended.stderr.contains(says), "{command}: {ended:?}");
+    }
+}
+
+#[test]
 fn run_writes_outputs_and_the_reference_agrees() {
     let sandbox = compiled();
     let image: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();

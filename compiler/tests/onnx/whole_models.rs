@@ -164,11 +164,17 @@ fn equals_the_evaluator(path: &Path, data: Samples) {
             samples.iter().map(eval).collect()
         });
         let mut compiled = Compiled::of(&optimized);
-        for (index, (sample, expected)) in samples.iter().zip(expected).enumerate() {
+        for (index, (sample, expected)) in samples.iter().zip(&*expected).enumerate() {
             if compiled.run(&sample.inputs) != *expected {
                 each_node_is_right(&what, &optimized, &sample.inputs);
                 panic!("{what}: sample {index} differs, though with all values shown each node is right");
             }
+        }
+        let mut on_two = optimized.clone();
+        on_two.threads = 2;
+        let mut shared = Compiled::of(&on_two);
+        for (index, (sample, expected)) in samples.iter().zip(&*expected).enumerate() {
+            assert!(shared.run(&sample.inputs) == *expected, "{what}: sample {index} differs on two threads");
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::CoverageReport;
+use crate::cli::arguments::threads_text;
 use crate::cli::output::{bytes, table};
 
 /// An artifact.
@@ -35,6 +36,10 @@ struct VariantReport {
     target: String,
     features: Vec<&'static str>,
     threads: u32,
+    /// Threads besides the first that have work.
+    workers: u32,
+    #[serde(skip)]
+    threads_text: String,
     arena_bytes: u64,
     arena_align: u32,
     inputs: Vec<TensorReport>,
@@ -82,6 +87,8 @@ impl From<&Variant> for VariantReport {
             target: variant.target.clone(),
             features: variant.features.names().collect(),
             threads: variant.threads,
+            workers: variant.workers,
+            threads_text: threads_text(variant),
             arena_bytes: variant.arena_size,
             arena_align: variant.arena_align,
             inputs: variant.inputs.iter().map(TensorReport::from).collect(),
@@ -136,8 +143,8 @@ impl Report {
         }
         for (index, variant) in self.variants.iter().enumerate() {
             let here = if self.supported_variant == Some(index) { ", runs here" } else { "" };
-            let VariantReport { target, threads, arena_bytes, .. } = variant;
-            lines.push(format!("\nvariant {index}: {target}, {threads} thread, arena {}{here}", bytes(*arena_bytes)));
+            let VariantReport { target, threads_text, arena_bytes, .. } = variant;
+            lines.push(format!("\nvariant {index}: {target}, {threads_text}, arena {}{here}", bytes(*arena_bytes)));
             let inputs = variant.inputs.iter().map(|tensor| row("input", tensor));
             let rows = inputs.chain(variant.outputs.iter().map(|tensor| row("output", tensor)));
             lines.push(table(["", "name", "type", "quantization"], rows, &[]));

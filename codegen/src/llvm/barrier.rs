@@ -1,0 +1,187 @@
+//! Barriers: how the threads of a program wait for each other, in generated code.
+//!
+//! Each thread has a word in the host's memory, on a cache line of its own, in which it counts the phases that it is
+//! done with, run after run; only it writes there. A thread that wants to go on looks at the words of all others until
+//! they have counted as far; after a while of looking it asks the host to let it sleep. So a barrier is one store and
+//! one load a thread that is waited for, and words need no care between runs: all threads end a run at the same count.
+//!
+//! Counts wrap, which comparisons by differences do not mind.
+
+use inkwell::builder::Builder;
+use inkwell::context::ContextRef;
+use inkwell::intrinsics::Intrinsic;
+use inkwell::module::{Linkage, Module};
+use inkwell::types::StructType;
+use inkwell::values::{BasicValue as _, FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
+
+use super::built;
+
+/// How often a thread looks before it sleeps: some 50 microseconds, which is longer than balanced threads differ by and
+/// shorter than anyone minds who shares the machine.
+const SPINS: u64 = 2000;
+
+/// 32-bit words from one thread's to the next one's.
+const WORDS: u64 = 16;
+
+/// The fields of `eightfold_host`, by position.
+#[derive(Clone, Copy)]
+enum HostField {
+    Context = 2,
+    Wait = 3,
+    Wake = 4,
+    Words = 5,
+}
+
+/// The barriers of one thread's code.
+pub(crate) struct Barriers<'b, 'ctx> {
+    context: ContextRef<'ctx>,
+    builder: &'b Builder<'ctx>,
+    layout: StructType<'ctx>,
+    host: PointerValue<'ctx>,
+    waiting: FunctionValue<'ctx>,
+    thread: usize,
+    threads: usize,
+    words: PointerValue<'ctx>,
+    /// What this thread's word held when the run began.
+    base: IntValue<'ctx>,
+}
+
+impl<'b, 'ctx> Barriers<'b, 'ctx> {
+    /// Begins a run of one thread, where `builder` stands; `waiting` is what [`emit_waiting`] made.
+    pub(crate) fn begin(
+        module: &Module<'ctx>,
+        builder: &'b Builder<'ctx>,
+        host: PointerValue<'ctx>,
+        waiting: FunctionValue<'ctx>,
+        (thread, threads): (usize, usize),
+    ) -> Self {
+        let context = module.get_context();
+        let layout = host_layout(context);
+        let words = field(builder, layout, host, HostField::Words);
+        let own = word(context, builder, words, thread);
+        // Nobody else writes this thread's word.
+        let base = built(builder.build_load(context.i32_type(), own, "base")).into_int_value();
+        Barriers { context, builder, layout, host, waiting, thread, threads, words, base }
+    }
+
+    /// Says that this thread is done with `phases` phases of the run.
+    pub(crate) fn arrive(&self, phases: usize) {
+        let Barriers { context, builder, host, layout, .. } = *self;
+        let own = word(context, builder, self.words, self.thread);
+        let store = built(builder.build_store(own, self.count(phases)));
+        // Before the look at who sleeps, which is the host's: sequentially consistent.
+        let ordered = store.set_atomic_ordering(AtomicOrdering::SequentiallyConsistent);
+        debug_assert!(ordered.is_ok());
+        let pointer = context.ptr_type(AddressSpace::default());
+        let wake_type = context.void_type().fn_type(&[pointer.into(); 2], false);
+        let wake = field(builder, layout, host, HostField::Wake);
+        let argument = field(builder, layout, host, HostField::Context);
+        built(builder.build_indirect_call(wake_type, wake, &[argument.into(), own.into()], ""));
+    }
+
+    /// Waits until all other threads are done with `phases` phases of the run.
+    pub(crate) fn wait(&self, phases: usize) {
+        for other in (0..self.threads).filter(|other| *other != self.thread) {
+            let word = word(self.context, self.builder, self.words, other);
+            let arguments = [self.host.into(), word.into(), self.count(phases).into()];
+            built(self.builder.build_call(self.waiting, &arguments, ""));
+        }
+    }
+
+    /// This thread's count after so many phases.
+    fn count(&self, phases: usize) -> IntValue<'ctx> {
+        let phases = self.context.i32_type().const_int(phases as u64, false);
+        built(self.builder.build_int_add(self.base, phases, "count"))
+    }
+}
+
+/// Adds the function that waits until a word has counted up to a number: `void (host, word, count)`.
+pub(crate) fn emit_waiting<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
+    let context = module.get_context();
+    let (pointer, number) = (context.ptr_type(AddressSpace::default()), context.i32_type());
+    let ty = context.void_type().fn_type(&[pointer.into(), pointer.into(), number.into()], false);
+    let function = module.add_function(name, ty, Some(Linkage::Internal));
+    let builder = context.create_builder();
+    let block = |name| context.append_basic_block(function, name);
+    let [entry, look, spin, sleep, done] = ["entry", "look", "spin", "sleep", "done"].map(block);
+    let parameter = |index| function.get_nth_param(index).unwrap_or_else(|| unreachable!("three parameters"));
+    let (host, word) = (parameter(0).into_pointer_value(), parameter(1).into_pointer_value());
+    let count = parameter(2).into_int_value();
+
+    builder.position_at_end(entry);
+    let zero = number.const_zero();
+    built(builder.build_unconditional_branch(look));
+
+    builder.position_at_end(look);
+    let spins = built(builder.build_phi(number, "spins"));
+    let load = built(builder.build_load(number, word, "seen"));
+    let ordered = load.as_instruction_value().map(|load| load.set_atomic_ordering(AtomicOrdering::Acquire));
+    debug_assert!(matches!(ordered, Some(Ok(()))));
+    let seen = load.into_int_value();
+    let ahead = built(builder.build_int_sub(seen, count, "ahead"));
+    let arrived = built(builder.build_int_compare(IntPredicate::SGE, ahead, zero, "arrived"));
+    let tired = built(builder.build_int_compare(
+        IntPredicate::UGE,
+        spins.as_basic_value().into_int_value(),
+        number.const_int(SPINS, false),
+        "tired",
+    ));
+    let waiting = context.append_basic_block(function, "waiting");
+    built(builder.build_conditional_branch(arrived, done, waiting));
+    builder.position_at_end(waiting);
+    built(builder.build_conditional_branch(tired, sleep, spin));
+
+    builder.position_at_end(spin);
+    let pause = Intrinsic::find("llvm.x86.sse2.pause").and_then(|pause| pause.get_declaration(module, &[]));
+    let pause = pause.unwrap_or_else(|| unreachable!("LLVM for x86 has a pause"));
+    built(builder.build_call(pause, &[], ""));
+    let one = number.const_int(1, false);
+    let next = built(builder.build_int_add(spins.as_basic_value().into_int_value(), one, ""));
+    built(builder.build_unconditional_branch(look));
+
+    builder.position_at_end(sleep);
+    let layout = host_layout(context);
+    let wait = field(&builder, layout, host, HostField::Wait);
+    let argument = field(&builder, layout, host, HostField::Context);
+    let wait_type = context.void_type().fn_type(&[pointer.into(), pointer.into(), number.into()], false);
+    built(builder.build_indirect_call(wait_type, wait, &[argument.into(), word.into(), seen.into()], ""));
+    built(builder.build_unconditional_branch(look));
+
+    // Once asleep, it does not spin again.
+    let still = spins.as_basic_value();
+    spins.add_incoming(&[(&zero, entry), (&next, spin), (&still, sleep)]);
+
+    builder.position_at_end(done);
+    built(builder.build_return(None));
+    function
+}
+
+fn host_layout(context: ContextRef<'_>) -> StructType<'_> {
+    let (word, pointer) = (context.i32_type(), context.ptr_type(AddressSpace::default()));
+    context
+        .struct_type(&[word.into(), word.into(), pointer.into(), pointer.into(), pointer.into(), pointer.into()], false)
+}
+
+fn field<'ctx>(
+    builder: &Builder<'ctx>,
+    layout: StructType<'ctx>,
+    host: PointerValue<'ctx>,
+    field: HostField,
+) -> PointerValue<'ctx> {
+    let address = built(builder.build_struct_gep(layout, host, field as u32, ""));
+    let pointer = layout.get_context().ptr_type(AddressSpace::default());
+    built(builder.build_load(pointer, address, "")).into_pointer_value()
+}
+
+/// The address of a thread's word.
+fn word<'ctx>(
+    context: ContextRef<'ctx>,
+    builder: &Builder<'ctx>,
+    words: PointerValue<'ctx>,
+    thread: usize,
+) -> PointerValue<'ctx> {
+    let distance = context.i64_type().const_int(WORDS * thread as u64, false);
+    // SAFETY: the host has a line of words for each thread.
+    built(unsafe { builder.build_gep(context.i32_type(), words, &[distance], "word") })
+}

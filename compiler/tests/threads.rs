@@ -1,0 +1,136 @@
+//! Models on several threads: run after run, sessions that come and go, and C programs that bring their own threads.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use eightfold::artifact::Artifact;
+use eightfold_codegen::compile::{Listings, compile};
+use eightfold_codegen::header::c_header;
+use eightfold_codegen::interface::{Interface, Variant};
+use eightfold_codegen::lower::lower_for_threads;
+use eightfold_codegen::memory;
+use eightfold_codegen::object::Linker;
+use eightfold_codegen::share::Threads;
+use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_ir::op::conv::{Conv, canonical};
+use eightfold_ir::{DType, Epilogue, Function, Graph, Layout, Origin, Shape, Step, Tensor, TensorType};
+use tempfile::TempDir;
+
+const CHANNELS: usize = 24;
+const SIZE: usize = 9;
+
+fn target() -> &'static Target {
+    TARGETS.iter().rfind(|target| target.runs_here()).expect("a target that runs here")
+}
+
+/// Three padded convolutions one after the other: each needs rows that other threads have written.
+fn graph() -> Graph {
+    let mut graph = Graph::new("rows");
+    let dims = [1, CHANNELS, SIZE, SIZE];
+    let mut value = graph.add_input("x", TensorType::new(DType::F32, Shape::new(&dims)));
+    for layer in 0..3 {
+        let count = CHANNELS * CHANNELS * 9;
+        let numbers: Vec<f32> = (0..count).map(|i| ((i * 7 + layer) % 23) as f32 / 100.0 - 0.11).collect();
+        let weights = graph.add_const("", Tensor::f32(&[CHANNELS, CHANNELS, 3, 3], &numbers), None);
+        let conv = Conv {
+            pads: canonical(&[1; 4], 0),
+            strides: canonical(&[1; 2], 1),
+            dilations: canonical(&[1; 2], 1),
+            group: 1,
+        };
+        let steps = Epilogue::new(vec![Step::unary(Function::Relu)]);
+        let operands = [Some(value), Some(weights)];
+        value = graph.add_node("", conv, &operands, steps, None, Origin::of("case")).expect("a well-formed case");
+        graph.set_layout(value, Layout::Nhwc);
+    }
+    graph.add_output("y", value);
+    graph
+}
+
+/// The graph compiled into a folder, as `rows.so`, `rows.o` and `rows.h`.
+fn compiled(threads: usize) -> TempDir {
+    let graph = graph();
+    let program = lower_for_threads(&graph, target(), Threads::eager(threads)).expect("lowers");
+    memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    assert_eq!(program.workers(), threads - 1, "{program}");
+    let interface = Interface {
+        name: "rows".to_owned(),
+        symbol_prefix: "rows".to_owned(),
+        provenance: String::new(),
+        variants: vec![Variant::of(&graph, &program)],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
+    let library = folder.path().join("rows.so");
+    Linker::from_env().link_shared(&compiled.object, &interface.query_symbol(), &library).expect("links");
+    fs::write(folder.path().join("rows.o"), &compiled.object).unwrap();
+    fs::write(folder.path().join("rows.h"), c_header(&interface).unwrap()).unwrap();
+    folder
+}
+
+fn input(seed: usize) -> Vec<u8> {
+    let numbers = (0..CHANNELS * SIZE * SIZE).map(|i| ((i * 31 + seed * 17) % 101) as f32 / 50.0 - 1.0);
+    numbers.flat_map(f32::to_le_bytes).collect()
+}
+
+#[test]
+fn runs_and_sessions_come_and_go() {
+    let artifacts = [1, 2, 3, 5].map(|threads| {
+        let folder = compiled(threads);
+        Artifact::load(&folder.path().join("rows.so")).unwrap()
+    });
+    let mut one = artifacts[0].session().unwrap();
+    let inputs: Vec<Vec<u8>> = (0..7).map(input).collect();
+    let expected: Vec<Vec<Vec<u8>>> = inputs
+        .iter()
+        .map(|input| {
+            let mut outputs = one.output_buffers();
+            one.run(&[input], &mut outputs).unwrap();
+            outputs
+        })
+        .collect();
+    for artifact in &artifacts[1..] {
+        for round in 0..20 {
+            // Sessions at once, each with its own workers, more of them than cores.
+            let mut sessions = [artifact.session().unwrap(), artifact.session().unwrap()];
+            std::thread::scope(|scope| {
+                for session in &mut sessions {
+                    let (inputs, expected) = (&inputs, &expected);
+                    scope.spawn(move || {
+                        let mut outputs = session.output_buffers();
+                        for run in 0..30 {
+                            let index = (run + round) % inputs.len();
+                            session.run(&[&inputs[index]], &mut outputs).unwrap();
+                            assert!(outputs == expected[index], "{} threads", session.variant().threads);
+                        }
+                    });
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn c_programs_run_it_in_sessions_and_by_threads_of_their_own() {
+    let folder = compiled(2);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/threads/program.c");
+    fs::copy(source, folder.path().join("program.c")).unwrap();
+    let flags =
+        ["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "program.c", "./rows.so", "-o", "program"];
+    match Command::new("cc").args(flags).current_dir(folder.path()).output() {
+        Err(error) => return eprintln!("skipped: no C compiler: {error}"),
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+    }
+    let ran = Command::new("./program").current_dir(folder.path()).output().unwrap();
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{}: {printed}{}", ran.status, String::from_utf8_lossy(&ran.stderr));
+    let expected = "\
+threads 2 workers 1
+without a host 4
+no room for a stack 7: the threads that the variant needs could not be created
+sessions 0 differ 0
+own threads 0 differ 0
+";
+    assert_eq!(printed, expected);
+}

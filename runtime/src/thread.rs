@@ -1,0 +1,159 @@
+//! What the workers of a session need of the system: to begin, to end, to sleep on a word and to be woken.
+//!
+//! Threads are the C library's, so that the host's debuggers, limits and signals know them; it is there in any process
+//! that loads a shared library. Its two functions are looked up weakly: a library with the runtime in it loads where
+//! they are missing, and sessions of one thread run there. Words are waited on by Linux's futex, without the C library.
+//! On other systems no thread can be had.
+
+use core::ffi::c_void;
+use core::sync::atomic::AtomicU32;
+
+/// A thread, as the C library names it: `pthread_t`.
+pub(crate) type Handle = usize;
+
+/// What a thread runs.
+pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// Begins a thread that runs `main` on `argument`; `None` if the system has none to give.
+///
+/// # Safety
+/// `main` may run on `argument` until [`join`] has returned.
+pub(crate) unsafe fn spawn(main: Main, argument: *mut c_void) -> Option<Handle> {
+    type Create = unsafe extern "C" fn(*mut Handle, *const c_void, Main, *mut c_void) -> i32;
+    let create = system::pthread_create();
+    if create == 0 || system::pthread_join() == 0 {
+        return None;
+    }
+    // SAFETY: it is the address of the C library's `pthread_create`, which has this type.
+    let create = unsafe { core::mem::transmute::<usize, Create>(create) };
+    let mut handle = 0;
+    // SAFETY: the handle can be written; null attributes are the default ones; the rest is the caller's promise.
+    let failed = unsafe { create(&mut handle, core::ptr::null(), main, argument) };
+    if failed == 0 { Some(handle) } else { None }
+}
+
+/// Waits until a thread has ended.
+///
+/// # Safety
+/// [`spawn`] returned the handle, and nobody has joined it.
+pub(crate) unsafe fn join(handle: Handle) {
+    type Join = unsafe extern "C" fn(Handle, *mut *mut c_void) -> i32;
+    let join = system::pthread_join();
+    if join == 0 {
+        return;
+    }
+    // SAFETY: it is the address of the C library's `pthread_join`, which has this type; the rest is the caller's promise.
+    unsafe { core::mem::transmute::<usize, Join>(join)(handle, core::ptr::null_mut()) };
+}
+
+/// Sleeps while `*word` is `expected`; may return early.
+pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
+    system::futex(word, system::WAIT, expected);
+}
+
+/// Wakes all that sleep on `word`.
+pub(crate) fn wake(word: &AtomicU32) {
+    system::futex(word, system::WAKE, i32::MAX as u32);
+}
+
+/// Keeps signals away from the calling thread, which is none of the host's; but not those of its own mistakes, nor
+/// those by which the C library changes all threads at once.
+pub(crate) fn leave_signals_to_the_host() {
+    system::block_signals();
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod system {
+    use core::arch::asm;
+    use core::sync::atomic::AtomicU32;
+
+    /// `FUTEX_WAIT_PRIVATE`.
+    pub(super) const WAIT: usize = 128;
+    /// `FUTEX_WAKE_PRIVATE`.
+    pub(super) const WAKE: usize = 129;
+
+    const SYS_RT_SIGPROCMASK: usize = 14;
+    const SYS_FUTEX: usize = 202;
+
+    /// The address of a function of the C library, 0 where there is none.
+    macro_rules! weak {
+        ($name:ident) => {
+            pub(super) fn $name() -> usize {
+                let address;
+                // SAFETY: reads an entry of the global offset table. By assembly, because the language has no symbols
+                // that may be missing.
+                unsafe {
+                    asm!(
+                        concat!(".weak ", stringify!($name)),
+                        concat!("mov {}, qword ptr [rip + ", stringify!($name), "@GOTPCREL]"),
+                        out(reg) address,
+                        options(pure, readonly, nostack, preserves_flags)
+                    );
+                }
+                address
+            }
+        };
+    }
+    weak!(pthread_create);
+    weak!(pthread_join);
+
+    pub(super) fn futex(word: &AtomicU32, operation: usize, value: u32) {
+        // SAFETY: the word can be read; there is no timeout.
+        unsafe { call(SYS_FUTEX, [word.as_ptr().addr(), operation, value as usize, 0]) };
+    }
+
+    pub(super) fn block_signals() {
+        const BLOCK: usize = 0;
+        // Signal n is bit n - 1. SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV; the C library's own 32 and 33.
+        const OPEN: [u32; 7] = [4, 5, 7, 8, 11, 32, 33];
+        let mut mask = u64::MAX;
+        for signal in OPEN {
+            mask &= !(1 << (signal - 1));
+        }
+        // SAFETY: the mask has 8 bytes; the old one is not wanted.
+        unsafe { call(SYS_RT_SIGPROCMASK, [BLOCK, (&raw const mask).addr(), 0, size_of::<u64>()]) };
+    }
+
+    /// A system call; what it returns does not matter here.
+    ///
+    /// # Safety
+    /// As the call wants its arguments; addresses among them are of memory that outlives it.
+    unsafe fn call(number: usize, [a, b, c, d]: [usize; 4]) {
+        // SAFETY: the caller's promise; the kernel overwrites rax, rcx and r11.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number => _,
+                in("rdi") a,
+                in("rsi") b,
+                in("rdx") c,
+                in("r10") d,
+                lateout("rcx") _,
+                lateout("r11") _,
+                options(nostack)
+            );
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod system {
+    use core::sync::atomic::AtomicU32;
+
+    pub(super) const WAIT: usize = 0;
+    pub(super) const WAKE: usize = 1;
+
+    pub(super) fn pthread_create() -> usize {
+        0
+    }
+
+    pub(super) fn pthread_join() -> usize {
+        0
+    }
+
+    pub(super) fn futex(_word: &AtomicU32, _operation: usize, _value: u32) {
+        core::hint::spin_loop();
+    }
+
+    pub(super) fn block_signals() {}
+}
