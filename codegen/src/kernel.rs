@@ -34,9 +34,9 @@ pub struct Family {
 pub const KERNELS: &[Family] = &[
     Family {
         name: "gemm",
-        summary: "products with constant matrices, convolutions as implicit products; int8 and f32",
+        summary: "products with constant matrices, convolutions as implicit products; int8, bf16 and f32",
     },
-    Family { name: "depthwise", summary: "convolutions channel by channel; int8 and f32" },
+    Family { name: "depthwise", summary: "convolutions channel by channel; int8, bf16 and f32" },
     Family { name: "pointwise", summary: "elementwise chains, copies, layout changes, broadcasts" },
     Family { name: "pool", summary: "sums, means and extremes of windows" },
     Family { name: "reduce", summary: "sums, means, extremes and products along axes" },

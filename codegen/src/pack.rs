@@ -4,7 +4,7 @@
 //! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
 //! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
 
-use eightfold_ir::DType;
+use eightfold_ir::{DType, Data, Tensor};
 
 use crate::program::{Run, Tile};
 use crate::target::{Dot, Target};
@@ -119,6 +119,30 @@ pub fn gemm_f32(
     packed
 }
 
+/// Packs weights as pairs of bf16, an odd last one of a run with zero; sums are f32.
+#[must_use]
+pub fn gemm_bf16(
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> f32,
+    sums: &[f32],
+) -> Packed {
+    let mut weights = Vec::new();
+    for block in 0..n.div_ceil(tile.nr) {
+        let groups = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).step_by(tile.kr).map(move |e| (r, e)));
+        for (r, first) in groups {
+            for channel in block * tile.nr..(block + 1) * tile.nr {
+                let held = |element: &usize| channel < n && *element < runs[r].length;
+                let at = |element| if held(&element) { weight(channel, r, element) } else { 0.0 };
+                weights.extend((first..first + tile.kr).map(at));
+            }
+        }
+    }
+    let weights = Tensor::from_array(DType::Bf16, [weights.len()].into_iter().collect(), &Data::Float(weights));
+    Packed { weights: weights.bytes().to_vec(), ..gemm_f32(tile, n, &[], weight, sums) }
+}
+
 /// Packs float weights of a depthwise convolution, given as `[channel][row][column]` of a window of `window` rows and
 /// columns: `[column][row][channel rounded up to vectors]`. Returns weights and initial sums.
 #[must_use]
@@ -166,12 +190,16 @@ pub fn depthwise_int(
 #[must_use]
 pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
     let lanes = target.lanes();
-    let kr = if input == DType::F32 { 1 } else { GROUP };
+    // As many elements as a lane of 32 bits holds.
+    let kr = GROUP / input.byte_size();
     // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
     let (mr, vectors) = match (target.vector_registers, target.dot, input) {
         // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
         _ if cols == 1 => (1, 8),
+        // Without products of bf16, weights are taken apart into twice as many registers.
+        (32, _, DType::Bf16) if !target.bf16 => (12, 2),
         (32, ..) => (14, 2),
+        (_, _, DType::Bf16) => (4, 2),
         (_, _, DType::F32) | (_, Dot::Vpdpbusd, _) => (6, 2),
         _ => (4, 2),
     };

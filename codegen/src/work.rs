@@ -4,6 +4,8 @@
 //! that caches lose within a call are not in it, and products with padding stand apart: they are what a kernel is to be
 //! measured by.
 
+use eightfold_ir::DType;
+
 use crate::program::{Call, Depthwise, Gemm, Producer, Storage, View};
 use crate::target::Target;
 
@@ -14,6 +16,8 @@ pub(crate) mod operations;
 pub enum Arithmetic {
     /// 8-bit integers, summed in 32 bits.
     Int8,
+    /// bf16 numbers, summed in single precision.
+    Bf16,
     /// Single-precision floats.
     F32,
 }
@@ -24,6 +28,7 @@ impl Arithmetic {
     pub fn name(self) -> &'static str {
         match self {
             Arithmetic::Int8 => "int8",
+            Arithmetic::Bf16 => "bf16",
             Arithmetic::F32 => "f32",
         }
     }
@@ -73,11 +78,16 @@ impl Call {
             let operands = self.operands.iter().enumerate().filter(|(_, view)| is_wanted(view));
             operands.map(|(index, _)| self.operand_bytes(index)).sum()
         };
-        let is_float = self.operands.first().is_none_or(|view| view.dtype.is_float());
+        let arithmetic = match (&self.producer, self.operands.first().map(|view| view.dtype)) {
+            // The other families take numbers of bf16 as f32.
+            (Producer::Gemm(_), Some(DType::Bf16)) => Arithmetic::Bf16,
+            (_, Some(dtype)) if !dtype.is_float() => Arithmetic::Int8,
+            _ => Arithmetic::F32,
+        };
         Work {
             macs: self.macs(),
             executed_macs: self.executed_macs(target),
-            arithmetic: if is_float { Arithmetic::F32 } else { Arithmetic::Int8 },
+            arithmetic,
             operations: operations::call_operations(self, target),
             input_bytes: bytes_in(false),
             weight_bytes: bytes_in(true),

@@ -1,4 +1,4 @@
-//! How much of a graph is computed in 8-bit integers, and why the rest is not.
+//! How much of a graph is computed in 8-bit integers or in bf16, and why the rest is not.
 
 use eightfold_ir::op::InferOperand;
 use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, Step, ValueId};
@@ -12,6 +12,9 @@ pub struct Coverage {
     pub macs: u64,
     /// Those of them with 8-bit integers.
     pub int8_macs: u64,
+    /// Those of them with bf16 numbers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bf16_macs: u64,
     /// The nodes that compute in floating point, in order.
     pub float_nodes: Vec<FloatNode>,
 }
@@ -25,7 +28,7 @@ pub struct FloatNode {
     pub op: String,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
-    /// Why it is not computed in integers.
+    /// Why it is not computed in what was asked for.
     pub reason: String,
 }
 
@@ -39,6 +42,8 @@ impl Coverage {
             coverage.macs += macs;
             if is_int8(graph, node) {
                 coverage.int8_macs += macs;
+            } else if is_bf16(graph, node) {
+                coverage.bf16_macs += macs;
             } else if computes_in_float(graph, node) {
                 let names: Vec<&str> = node.origin.names().collect();
                 coverage.float_nodes.push(FloatNode {
@@ -73,11 +78,23 @@ fn is_int8(graph: &Graph, node: &Node) -> bool {
     node.operand(0).is_some_and(is_byte) && !matches!(node.op, Op::DequantizeLinear(_))
 }
 
-/// The arithmetic of a node: `int8`, `f32`, or `-` for one that computes nothing.
+/// Whether the node's operator sums products of bf16.
+fn is_bf16(graph: &Graph, node: &Node) -> bool {
+    let is_bf16 = |id| graph.ty(id).dtype == DType::Bf16;
+    node.operand(0).is_some_and(is_bf16) && matches!(node.op.quant_rule(), QuantRule::Affine { .. })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(macs: &u64) -> bool {
+    *macs == 0
+}
+
+/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for one that computes nothing.
 #[must_use]
 pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
     match (is_int8(graph, node), computes_in_float(graph, node)) {
         (true, _) => "int8",
+        _ if is_bf16(graph, node) => "bf16",
         (false, true) => "f32",
         (false, false) => "-",
     }

@@ -19,7 +19,7 @@ use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
-    F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
+    BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 
@@ -83,6 +83,8 @@ pub enum PrecisionRequest {
     Auto,
     /// Single-precision floats.
     F32,
+    /// Products of bf16 numbers, summed in single precision.
+    Bf16,
     /// 8-bit integers.
     Int8,
 }
@@ -178,6 +180,7 @@ impl OptimizeOptions {
         for (name, value) in &provenance.options {
             match (name.as_str(), value.as_str()) {
                 ("precision", "f32") => options.precision = PrecisionRequest::F32,
+                ("precision", "bf16") => options.precision = PrecisionRequest::Bf16,
                 ("precision", "int8") => options.precision = PrecisionRequest::Int8,
                 ("weights", "per-channel") => options.weight_scales = WeightScales::PerChannel,
                 ("weights", "per-tensor") => options.weight_scales = WeightScales::PerTensor,
@@ -271,6 +274,7 @@ pub fn optimize(
     };
     let passes = match precision {
         Precision::F32 => F32,
+        Precision::Bf16 => BF16,
         Precision::Int8 => INT8,
     };
     let mut graph = model.graph.clone();
@@ -312,7 +316,9 @@ fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Resu
     let can_int8 = has_ranges || model.is_quantized();
     match request {
         PrecisionRequest::Int8 if !can_int8 => Err(Error::NoRanges),
-        PrecisionRequest::F32 if has_ranges => Err(Error::UnusedCalibration),
+        PrecisionRequest::F32 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::F32 }),
+        PrecisionRequest::Bf16 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::Bf16 }),
+        PrecisionRequest::Bf16 => Ok(Precision::Bf16),
         PrecisionRequest::Auto if can_int8 => Ok(Precision::Int8),
         PrecisionRequest::Int8 => Ok(Precision::Int8),
         PrecisionRequest::Auto | PrecisionRequest::F32 => Ok(Precision::F32),

@@ -9,8 +9,8 @@ use eightfold_codegen::object::ObjectError;
 use eightfold_ir::EvalError;
 use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
-use eightfold_passes::PassError;
 use eightfold_passes::calibrate::{CalibrateError, TableError};
+use eightfold_passes::{PassError, Precision};
 
 use crate::artifact::{ArtifactError, RunError};
 use crate::coverage::FloatNode;
@@ -104,8 +104,11 @@ pub enum Error {
     #[error("cannot write the graph as an ONNX model")]
     Export(#[source] OnnxError),
     /// Usage: ranges were given for a precision that has no use for them.
-    #[error("calibration is for int8, the precision is f32")]
-    UnusedCalibration,
+    #[error("calibration is for int8, the precision is {precision}")]
+    UnusedCalibration {
+        /// The precision asked for.
+        precision: Precision,
+    },
     /// Usage: no tensor of the model wants a range.
     #[error("nothing to calibrate: no tensor of the model would be quantized that is not quantized already")]
     NothingToCalibrate,
@@ -270,7 +273,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
-            Error::UnusedCalibration => "leave --precision out, or the calibration".to_owned(),
+            Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
             Error::Object(ObjectError::LinkerNotFound { .. }) => {
                 "install a C compiler, name one by the environment variable CC, or write --emit=object,header"
                     .to_owned()

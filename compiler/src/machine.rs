@@ -11,6 +11,7 @@ use eightfold_codegen::work::Arithmetic;
 use eightfold_ir::DType;
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Coverage;
 use crate::error::Error;
 
 /// Bytes that are read to measure memory: several times what caches of today hold for one core.
@@ -83,7 +84,8 @@ impl Machine {
             serde_json::from_str(&text).map_err(|source| Error::Peaks { path: path.to_owned(), source })?;
         let rates = [machine.int8_macs_per_second, machine.f32_macs_per_second, machine.operations_per_second];
         let bandwidths = machine.levels.iter().map(|level| level.read_bytes_per_second);
-        let positive = rates.into_iter().chain(bandwidths).all(|rate| rate.is_finite() && rate > 0.0);
+        let rates = rates.into_iter().chain(machine.bf16_macs_per_second);
+        let positive = rates.chain(bandwidths).all(|rate| rate.is_finite() && rate > 0.0);
         match positive && machine.levels.last().is_some_and(|last| last.bytes.is_none()) {
             true => Ok(machine),
             false => Err(Error::ImpossiblePeaks { path: path.to_owned() }),
@@ -95,6 +97,7 @@ impl Machine {
     pub fn macs_per_second(&self, arithmetic: Arithmetic) -> f64 {
         match arithmetic {
             Arithmetic::Int8 => self.int8_macs_per_second,
+            Arithmetic::Bf16 => self.bf16_macs_per_second.unwrap_or(self.f32_macs_per_second),
             Arithmetic::F32 => self.f32_macs_per_second,
         }
     }
@@ -110,15 +113,18 @@ impl Machine {
     }
 }
 
-/// What share of one core's peak so many products in so many seconds are: those with 8-bit integers of theirs, the others
-/// of that of floats. Only the peaks that count are measured.
+/// What share of one core's peak the products that `coverage` counts are in so many seconds, each kind of its own peak;
+/// bf16 is f32 where the target has no products of it. Only the peaks that count are measured.
 ///
 /// # Errors
 /// [`Error::TargetNotHere`], or LLVM refuses.
-pub fn share_of_peak(target: &'static Target, int8_macs: u64, f32_macs: u64, seconds: f64) -> Result<f64, Error> {
+pub fn share_of_peak(target: &'static Target, coverage: &Coverage, seconds: f64) -> Result<f64, Error> {
     runs_here(target)?;
     let mut at_peak = 0.0;
-    for (macs, input) in [(int8_macs, DType::U8), (f32_macs, DType::F32)] {
+    let Coverage { macs, int8_macs, bf16_macs, .. } = *coverage;
+    let bf16_macs = if target.bf16 { bf16_macs } else { 0 };
+    let f32_macs = macs.saturating_sub(int8_macs + bf16_macs);
+    for (macs, input) in [(int8_macs, DType::U8), (bf16_macs, DType::Bf16), (f32_macs, DType::F32)] {
         if macs > 0 {
             let peak = peaks::products(target, input).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
             at_peak += macs as f64 / peak;

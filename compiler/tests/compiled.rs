@@ -26,8 +26,8 @@ use eightfold_ir::op::slice::Slice;
 use eightfold_ir::op::softmax::Softmax;
 use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{
-    Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor, TensorType,
-    ValueId,
+    Arg, DType, Data, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor,
+    TensorType, ValueId,
 };
 use object::{Object as _, ObjectSymbol as _};
 
@@ -45,7 +45,7 @@ impl Stream {
         match dtype.integer_range() {
             None => {
                 let values: Vec<f32> = (0..n).map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0).collect();
-                Tensor::f32(dims, &values)
+                Tensor::from_array(dtype, Shape::new(dims), &Data::Float(values))
             }
             Some((min, max)) => {
                 let span = (max - min + 1) as u64;
@@ -110,6 +110,12 @@ impl Case {
             Step::binary(Function::Mul, Arg::Value(m)),
             Step::Quantize { dtype, scale: 1.0, zero_point, min, max },
         ]
+    }
+
+    /// A constant of bf16, of the shape of `value`.
+    fn bf16(&mut self, value: ValueId) -> ValueId {
+        let shape = self.graph.ty(value).shape.to_vec();
+        self.random(DType::Bf16, &shape, None)
     }
 
     fn output(&mut self, value: ValueId) {
@@ -258,6 +264,24 @@ fn float_convolutions_are_close_to_the_evaluator() {
         let bias = case.random(DType::F32, &[o], None);
         let y = case.nhwc(conv_op(shape), &[x, weight, bias], vec![Step::unary(Function::Relu)], None);
         case.output(y);
+        case.check(1e-5);
+    }
+}
+
+#[test]
+fn convolutions_of_bf16_are_close_to_the_evaluator() {
+    for (index, &shape) in CONVS.iter().enumerate() {
+        let (c, o, group, h, w, k, ..) = shape;
+        let mut case = Case::new(&format!("bf16_conv_{index}"));
+        let x = case.input_nhwc("x", DType::Bf16, &[1, c, h, w], None);
+        let weight = case.random(DType::Bf16, &[o, c / group, k, k], None);
+        let bias = case.random(DType::F32, &[o], None);
+        let y = case.nhwc(conv_op(shape), &[x, weight, bias], vec![Step::unary(Function::Relu)], None);
+        // A tensor of bf16 among steps on f32.
+        let again = vec![Step::binary(Function::Add, Arg::Value(case.bf16(y)))];
+        let sum = case.nhwc(conv_op(shape), &[x, weight, bias], again, None);
+        case.output(y);
+        case.output(sum);
         case.check(1e-5);
     }
 }

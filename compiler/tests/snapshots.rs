@@ -33,7 +33,7 @@ use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, pri
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::fuse::FUSIONS;
 use eightfold_passes::{
-    F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales,
+    BF16, F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales,
 };
 
 /// A file that says what to run on its graph.
@@ -95,8 +95,13 @@ fn case(text: &str) -> Result<Case, String> {
         match (key, words.as_slice()) {
             ("run", _) => case.passes = pipelines(value),
             ("precision", ["int8"]) => case.options.precision = Precision::Int8,
+            ("precision", ["bf16"]) => case.options.precision = Precision::Bf16,
             ("precision", ["f32"]) => case.options.precision = Precision::F32,
-            ("target", [name]) => case.target = Some(TARGETS.iter().find(|t| t.name == *name).ok_or(line)?),
+            ("target", [name]) => {
+                let target = TARGETS.iter().find(|t| t.name == *name).ok_or(line)?;
+                case.options.target_features = target.features.iter().map(|&feature| feature.to_owned()).collect();
+                case.target = Some(target);
+            }
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
@@ -128,6 +133,7 @@ fn pipelines(names: &str) -> Vec<String> {
     for name in names.split(',').map(str::trim) {
         match name {
             "simplify" => passes.extend(SIMPLIFY.iter().map(|p| (*p).to_owned())),
+            "bf16" => passes.extend(BF16.iter().map(|p| (*p).to_owned())),
             "f32" => passes.extend(F32.iter().map(|p| (*p).to_owned())),
             "int8" => passes.extend(INT8.iter().map(|p| (*p).to_owned())),
             _ => passes.push(name.to_owned()),

@@ -1,12 +1,14 @@
-//! Decides for each node on floats whether it becomes one on 8-bit integers, and says why where it does not.
+//! Decides for each node on floats whether it becomes one on 8-bit integers, or one that reads bf16, and says why where it
+//! does not.
 //!
-//! A node does if int8 is asked for, its rule has an integer form, and what it reads carries quantization: comes from
+//! Where bf16 is asked for, sums of products with constant weights get it. Else a node becomes one on integers if int8 is
+//! asked for, its rule has an integer form, and what it reads carries quantization: comes from
 //! `dequantize_linear`, or from an operator that moved such numbers. The decision stands in the context, for
-//! `lower_qdq`; the graph does not change.
+//! `lower_qdq` and `lower_bf16`; the graph does not change.
 
 use std::collections::BTreeSet;
 
-use eightfold_ir::{DType, Graph, Node, Op, QuantParams, QuantRule, ValueId};
+use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantParams, QuantRule, ValueId};
 
 use crate::insert_qdq::{dequantized, tensor_name};
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
@@ -20,11 +22,15 @@ impl Pass for AssignPrecision {
     }
 
     fn summary(&self) -> &'static str {
-        "decide for each node between f32 and int8, with reasons"
+        "decide for each node between f32, bf16 and int8, with reasons"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         cx.precision.clear();
+        if cx.options.precision == Precision::Bf16 {
+            assign_bf16(graph, cx);
+            return Ok(());
+        }
         // Values that are quantized numbers, moved but not yet quantized again.
         let mut moved = BTreeSet::new();
         for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
@@ -48,6 +54,39 @@ impl Pass for AssignPrecision {
         }
         Ok(())
     }
+}
+
+/// The target's feature that sums products of bf16.
+const BF16_FEATURE: &str = "avx512bf16";
+
+/// Gives bf16 to all nodes that can read it.
+fn assign_bf16(graph: &Graph, cx: &mut PassContext<'_>) {
+    for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
+        let obstacle = bf16_obstacle(graph, node);
+        cx.precision.insert(node.id, if obstacle.is_none() { Precision::Bf16 } else { Precision::F32 });
+        if let Some(reason) = obstacle.filter(|_| node.op.quant_rule() != QuantRule::SameScale) {
+            cx.remark(RemarkKind::Float, &node.origin, reason);
+        }
+    }
+    let some = cx.precision.values().any(|precision| *precision == Precision::Bf16);
+    if some && !cx.options.target_features.iter().any(|feature| feature == BF16_FEATURE) {
+        let message =
+            "the target has no products of bf16: f32 instructions compute them, to the same meaning but not faster";
+        cx.remark(RemarkKind::Missed, &Origin::default(), message);
+    }
+}
+
+/// Why the node cannot read bf16.
+fn bf16_obstacle(graph: &Graph, node: &Node) -> Option<String> {
+    let QuantRule::Affine { weight, .. } = node.op.quant_rule() else {
+        return Some(format!("{} is no sum of products, which alone read bf16", node.op.name()));
+    };
+    let (x, w) = (node.operand(0)?, node.operand(weight)?);
+    if graph.constant(w).is_none() {
+        return Some(format!("its weights {} are not constant", tensor_name(graph, w)));
+    }
+    let other = [x, w].into_iter().find(|id| graph.ty(*id).dtype != DType::F32)?;
+    Some(format!("its operand {} is {}, expected f32", tensor_name(graph, other), graph.ty(other).dtype))
 }
 
 /// Whether the node computes on floats, quantization and dequantization themselves aside.

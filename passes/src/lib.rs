@@ -1,7 +1,7 @@
 //! Graph passes: what happens between the imported model and lowering to kernels.
 //!
-//! A [`Pass`] changes a graph and leaves remarks about it; [`PASSES`] lists those that exist, and [`F32`] and [`INT8`]
-//! say which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
+//! A [`Pass`] changes a graph and leaves remarks about it; [`PASSES`] lists those that exist, and [`F32`], [`BF16`] and
+//! [`INT8`] say which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
 //! with, stands beside them in [`calibrate`].
 //!
 //! Invariants: a pass changes a graph through [`Rewrite`](eightfold_ir::Rewrite) alone; its output verifies; it keeps
@@ -17,6 +17,7 @@ mod eliminate_dead;
 mod fold_constants;
 pub mod fuse;
 mod insert_qdq;
+mod lower_bf16;
 mod lower_qdq;
 mod pass;
 mod separate_activations;
@@ -37,6 +38,7 @@ pub const PASSES: &[&dyn Pass] = &[
     &fold_constants::FoldConstants,
     &fuse::Fuse,
     &insert_qdq::InsertQdq,
+    &lower_bf16::LowerBf16,
     &lower_qdq::LowerQdq,
     &separate_activations::SeparateActivations,
 ];
@@ -68,6 +70,22 @@ pub const F32: &[&str] = &[
     "eliminate_dead",
 ];
 
+/// The passes that make a float graph ready whose sums of products read bf16.
+pub const BF16: &[&str] = &[
+    "fold_constants",
+    "canonicalize",
+    "common_subexpressions",
+    "fuse",
+    "canonicalize",
+    "eliminate_dead",
+    "assign_precision",
+    "lower_qdq",
+    "lower_bf16",
+    "fuse",
+    "choose_layout",
+    "eliminate_dead",
+];
+
 /// The passes that make an 8-bit graph ready for code generation, from a calibration table or from the `quantize_linear`
 /// and `dequantize_linear` that the model brings along.
 pub const INT8: &[&str] = &[
@@ -89,14 +107,16 @@ pub const INT8: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{F32, INT8, SIMPLIFY};
+    use super::{BF16, F32, INT8, SIMPLIFY};
 
     /// Calibration observes tensors of the graph as [`SIMPLIFY`] leaves it, and `insert_qdq` looks them up by name. Floats
     /// need no tensor before an activation.
     #[test]
-    fn both_precisions_start_from_the_graph_that_is_calibrated() {
+    fn all_precisions_start_from_the_graph_that_is_calibrated() {
         let floats: Vec<_> = SIMPLIFY.iter().copied().filter(|pass| *pass != "separate_activations").collect();
         assert!(F32.starts_with(&floats), "{F32:?}");
+        let wide: Vec<_> = BF16.iter().copied().filter(|pass| *pass != "lower_bf16").collect();
+        assert_eq!(wide, F32);
         assert!(INT8.starts_with(SIMPLIFY), "{INT8:?}");
         assert_eq!(INT8[SIMPLIFY.len()], "insert_qdq");
     }

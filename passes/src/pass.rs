@@ -29,6 +29,8 @@ pub trait Pass: Sync {
 pub enum Precision {
     /// Single-precision floats.
     F32,
+    /// Products of bf16 numbers, summed in f32.
+    Bf16,
     /// 8-bit integers with exact sums.
     Int8,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
             Precision::Int8 => "int8",
         })
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use eightfold_ir::DType;
 
 use crate::kernel::pixels::{Pixels, Place};
+use crate::llvm::steps;
 use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
 use crate::program::{Call, Depthwise};
 
@@ -69,7 +70,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn tile(&self, width: usize, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>, count: usize) {
         let e = self.e;
         let Depthwise { taps, columns, .. } = self.depthwise;
-        let float = self.depthwise.input == DType::F32;
+        let float = self.depthwise.input.is_float();
         let kind = if float { Kind::F32 } else { Kind::I32 };
         let element = self.depthwise.input.byte_size() as isize;
         // For each column of the input, by its distance, the pixels that it is under and its position in their windows.
@@ -105,7 +106,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
 
     /// The rows of a column: as for [`Kernel::pairs`], lanes beyond the channels hold whatever lies behind them.
     fn floats(&self, rows: &[Ptr<'ctx>]) -> Vec<Vector<'ctx>> {
-        rows.iter().map(|row| self.e.load(*row, Kind::F32, self.e.lanes())).collect()
+        let (e, dtype) = (self.e, self.depthwise.input);
+        rows.iter().map(|row| steps::worked(e, e.load(*row, steps::kind(dtype), e.lanes()), dtype)).collect()
     }
 
     /// The rows of a column two by two as I16, those of a channel side by side; the last one of an odd number twice,

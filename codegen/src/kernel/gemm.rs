@@ -195,7 +195,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let e = self.e;
         let lanes = e.lanes();
         let registers = block.channels.div_ceil(lanes);
-        let kind = if self.gemm.input == DType::F32 { Kind::F32 } else { Kind::I32 };
+        let kind = if self.gemm.input.is_float() { Kind::F32 } else { Kind::I32 };
         let sums: Vec<_> = (0..registers).map(|v| e.load(at(e, block.sums, v * lanes * 4), kind, lanes)).collect();
         let vectors = (0..mr).flat_map(|_| sums.clone()).collect();
         let mut state = State { pointers: vec![place.input, block.weights], vectors, ..State::default() };
@@ -221,7 +221,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let one = e.carry(count, one, |i, state| {
             let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
             let weights = state.pointers[0];
-            self.group(mr, e.offset_by(input, offset), weights, &mut state.vectors);
+            let elements = self.gemm.tile.kr;
+            self.group(mr, elements, e.offset_by(input, offset), weights, &mut state.vectors);
             state.pointers = vec![e.offset(weights, self.extra_bytes())];
         });
         state.pointers[1] = one.pointers[0];
@@ -232,7 +233,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn segment(&self, mr: usize, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let element = self.gemm.input.byte_size() as isize;
-        let groups = segment.length.div_ceil(self.gemm.tile.kr);
+        // What lies behind a run may be no number, which zero weights do not silence: its last float is read alone.
+        let (groups, rest) = match self.gemm.input {
+            DType::Bf16 => (segment.length / self.gemm.tile.kr, segment.length % self.gemm.tile.kr),
+            _ => (segment.length.div_ceil(self.gemm.tile.kr), 0),
+        };
         let first = e.offset(input, segment.first * element);
         let run = |index: Int<'ctx>, state: &mut State<'ctx>| {
             state.pointers[0] = e.offset_by(first, e.scale(index, segment.step * element));
@@ -243,8 +248,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 *state = e.carry(turns, std::mem::take(state), |_, state| self.groups(mr, UNROLL, state));
                 self.groups(mr, groups % UNROLL, state);
             }
+            if rest > 0 {
+                let [input, weights] = [state.pointers[0], state.pointers[1]];
+                self.group(mr, rest, input, weights, &mut state.vectors);
+                state.pointers[1] = at(e, weights, self.group_bytes);
+            }
         };
-        if segment.count * groups <= STRAIGHT {
+        if segment.count * (groups + rest) <= STRAIGHT {
             (0..segment.count).for_each(|index| run(e.int(index), state));
         } else {
             *state = e.carry(e.int(segment.count), std::mem::take(state), run);
@@ -258,29 +268,43 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         for group in 0..count {
             let weights = at(e, weights, group * self.group_bytes);
             let input = at(e, input, group * 4);
-            self.group(mr, input, weights, &mut state.vectors);
+            self.group(mr, self.gemm.tile.kr, input, weights, &mut state.vectors);
         }
         state.pointers = vec![at(e, input, count * 4), at(e, weights, count * self.group_bytes)];
     }
 
-    /// Adds one group's products to the sums of `mr` pixels.
-    fn group(&self, mr: usize, input: Ptr<'ctx>, weights: Ptr<'ctx>, sums: &mut [Vector<'ctx>]) {
+    /// Adds one group's products to the sums of `mr` pixels; of the inputs, `elements` are read.
+    fn group(&self, mr: usize, elements: usize, input: Ptr<'ctx>, weights: Ptr<'ctx>, sums: &mut [Vector<'ctx>]) {
         let e = self.e;
         let (lanes, registers) = (e.lanes(), sums.len() / mr);
-        let float = self.gemm.input == DType::F32;
-        let (kind, width) = if float { (Kind::F32, lanes) } else { (Kind::I8, 4 * lanes) };
+        let (kind, width) = match self.gemm.input {
+            DType::F32 => (Kind::F32, lanes),
+            DType::Bf16 => (Kind::I32, lanes),
+            _ => (Kind::I8, 4 * lanes),
+        };
         let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, width)).collect();
         for (pixel, sums) in sums.chunks_mut(registers).enumerate() {
             let input = e.offset(input, pixel as isize * self.pixels.input[2]);
-            if float {
-                let x = e.broadcast(input, Kind::F32, lanes);
-                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
-            } else {
-                let mut x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
-                if self.gemm.input == DType::I8 {
-                    x = e.xor(x, e.splat_int(-128, Kind::I8, width));
+            let sums = sums.iter_mut().zip(&weights);
+            match self.gemm.input {
+                DType::F32 => {
+                    let x = e.broadcast(input, Kind::F32, lanes);
+                    sums.for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
                 }
-                sums.iter_mut().zip(&weights).for_each(|(sum, w)| *sum = e.dot_accumulate(*sum, x, *w));
+                DType::Bf16 => {
+                    let x = match elements {
+                        1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
+                        _ => e.broadcast(input, Kind::I32, lanes),
+                    };
+                    sums.for_each(|(sum, w)| *sum = e.dot_accumulate_bf16(*sum, x, *w));
+                }
+                input_type => {
+                    let mut x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
+                    if input_type == DType::I8 {
+                        x = e.xor(x, e.splat_int(-128, Kind::I8, width));
+                    }
+                    sums.for_each(|(sum, w)| *sum = e.dot_accumulate(*sum, x, *w));
+                }
             }
         }
     }

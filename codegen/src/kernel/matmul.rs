@@ -51,7 +51,7 @@ struct Product<'k, 'm, 'ctx> {
 
 impl<'ctx> Product<'_, '_, 'ctx> {
     fn is_float(&self) -> bool {
-        self.call.operands[0].dtype == DType::F32
+        self.call.operands[0].dtype.is_float()
     }
 
     /// One pair of matrices.
@@ -99,9 +99,10 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         let [x, w] = [state.pointers[0], state.pointers[1]];
         let row = |index: usize| e.offset(x, index as isize * self.rows[0]);
         if self.is_float() {
-            let w = read(e, w, self.columns[1], Kind::F32, stretch);
+            let worked = |factor: usize, stored| steps::worked(e, stored, self.call.operands[factor].dtype);
+            let w = worked(1, read(e, w, self.columns[1], kind(1), stretch));
             for (index, sum) in state.vectors.iter_mut().enumerate() {
-                *sum = e.accumulate(e.broadcast(row(index), Kind::F32, stretch.lanes), w, *sum);
+                *sum = e.accumulate(worked(0, e.broadcast(row(index), kind(0), stretch.lanes)), w, *sum);
             }
             return;
         }

@@ -135,7 +135,12 @@ fn applied<'ctx>(
     // A literal takes the type of the number it meets; where only literals are chosen among, their own.
     let numbers = if function == Function::Select { &args[1..] } else { args };
     let literal = || if matches!(numbers[0], Arg::Float(_)) { DType::F32 } else { dtype };
-    let common = numbers.iter().find_map(own_type).unwrap_or_else(literal);
+    let mut types = numbers.iter().filter_map(own_type);
+    let common = match types.next() {
+        // bf16 among f32 is read as f32.
+        Some(DType::Bf16) if types.any(|other| other == DType::F32) => DType::F32,
+        first => first.unwrap_or_else(literal),
+    };
     let mut value = |arg: &Arg| match *arg {
         Arg::Current => worked(e, current, dtype),
         Arg::Operand(operand) => worked(e, operands.load(operand), call.operands[operand].dtype),

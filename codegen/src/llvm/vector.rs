@@ -250,64 +250,6 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 mod tests {
     use super::*;
     use crate::llvm::jit::Jit;
-    use crate::target::{Dot, TARGETS};
-
-    #[test]
-    fn a_dot_product_is_exact_on_every_target() {
-        for target in TARGETS {
-            let bytes = target.vector_bits / 8;
-            let x: Vec<u8> = (0..bytes).map(|i| (i * 37 % 256) as u8).collect();
-            let w: Vec<i8> = (0..bytes).map(|i| ((i * 29 % 129) as i32 - 64) as i8).collect();
-            let expected: Vec<i32> = (0..bytes / 4)
-                .map(|lane| 7 + (4 * lane..4 * lane + 4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>())
-                .collect();
-            for portable in [false, true] {
-                let jit = Jit::default();
-                let compiled = jit.compile_with(target, portable, false, |e| {
-                    let p = e.function("dot", 3, 0);
-                    let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
-                    let sum = e.splat_int(7, Kind::I32, e.lanes());
-                    e.store(p[2], e.dot_accumulate(sum, x, w));
-                    e.end();
-                    Ok(())
-                });
-                let compiled = compiled.expect("compiles");
-                if portable || target.runs_here() {
-                    let mut y = vec![0i32; bytes / 4];
-                    let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
-                    // SAFETY: the function reads and writes one register of each.
-                    unsafe { compiled.run_named("dot", &pointers) };
-                    assert_eq!(y, expected, "{} portable={portable}", target.name);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn each_target_sums_products_by_its_own_instructions() {
-        for target in TARGETS {
-            let jit = Jit::default();
-            let compiled = jit.compile_with(target, false, true, |e| {
-                let p = e.function("dot", 3, 0);
-                let bytes = 4 * e.lanes();
-                let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
-                e.store(p[2], e.dot_accumulate(e.load(p[2], Kind::I32, e.lanes()), x, w));
-                e.end();
-                Ok(())
-            });
-            let assembly = compiled.expect("compiles").assembly;
-            let register = ["%xmm", "%ymm", "%zmm"][target.vector_bits.ilog2() as usize - 7];
-            let instruction = match (target.vector_bits, target.dot) {
-                (128, _) => "\tpmaddubsw",
-                (_, Dot::Maddubs) => "vpmaddubsw",
-                // Without the prefix that only 512 bits have.
-                (256, Dot::Vpdpbusd) => "{vex}\tvpdpbusd",
-                (_, Dot::Vpdpbusd) => "vpdpbusd",
-            };
-            let found = assembly.lines().any(|line| line.contains(instruction) && line.contains(register));
-            assert!(found, "{}:\n{assembly}", target.name);
-        }
-    }
 
     #[test]
     fn quantize_clamps_before_it_rounds_and_sends_nan_to_the_least() {

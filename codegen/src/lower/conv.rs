@@ -36,7 +36,7 @@ impl Lowering<'_> {
     pub(super) fn sums(&mut self, node: &Node, group: usize) -> Result<Sums, LowerError> {
         let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
         let ty = self.graph.ty(x).clone();
-        if !matches!(ty.dtype, DType::F32 | DType::U8 | DType::I8) {
+        if !matches!(ty.dtype, DType::F32 | DType::Bf16 | DType::U8 | DType::I8) {
             return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype: ty.dtype });
         }
         let spatial = ty.shape.rank() - 2;
@@ -165,7 +165,7 @@ impl Lowering<'_> {
             channels,
         };
         let name = origin(&window.node.origin);
-        let accumulator = if input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
+        let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
         let mut operands = vec![input.clone(), self.bytes(&format!("{name} weights"), DType::I8, packed)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, sums));
         let steps = self.planar_steps(window, &mut operands);
@@ -216,7 +216,8 @@ impl Lowering<'_> {
         let packed = match weights {
             Data::Float(w) => {
                 let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
-                pack::gemm_f32(tile, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
+                let pack = if input.dtype == DType::Bf16 { pack::gemm_bf16 } else { pack::gemm_f32 };
+                pack(tile, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
             }
             Data::Int(w) => {
                 let shift = input_shift(input.dtype, zero);
@@ -229,8 +230,8 @@ impl Lowering<'_> {
             }
         };
         let name = origin(&window.node.origin);
-        let accumulator = if input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
-        let weights_type = if input.dtype == DType::F32 { DType::F32 } else { DType::I8 };
+        let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
+        let weights_type = if input.dtype.is_float() { input.dtype } else { DType::I8 };
         let row_block = pack::row_block(&window.pixels, &window.input_strides, n, input.dtype);
         let gemm = Gemm {
             input: input.dtype,

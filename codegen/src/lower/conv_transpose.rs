@@ -101,7 +101,7 @@ impl Lowering<'_> {
     fn bare_bias(&mut self, window: &Window<'_>, sums: &Sums) {
         let output = window.part.of(&sums.output, window.pixels);
         let channels = output.grid.dims[1];
-        let dtype = if sums.input.dtype == DType::F32 { DType::F32 } else { DType::I32 };
+        let dtype = if sums.input.dtype.is_float() { DType::F32 } else { DType::I32 };
         let zeros = match dtype {
             DType::F32 => Data::Float(vec![0.0; channels]),
             _ => Data::Int(vec![0; channels]),

@@ -11,7 +11,7 @@ impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &Node, _op: &MatMul) -> Result<(), LowerError> {
         let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
         let dtype = self.graph.ty(x).dtype;
-        if !matches!(dtype, DType::F32 | DType::U8 | DType::I8) {
+        if !matches!(dtype, DType::F32 | DType::Bf16 | DType::U8 | DType::I8) {
             return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype });
         }
         let ws = self.graph.ty(w).shape.clone();

@@ -20,7 +20,8 @@ pub(crate) fn nanoseconds(call: &Call, target: &Target) -> f64 {
     // Two fused multiplications and additions a cycle at 4 GHz; bytes four a lane, in one instruction or in three.
     let floats = 8.0 * lanes;
     let rate = match (work.arithmetic, target.dot) {
-        (Arithmetic::F32, _) => floats,
+        (Arithmetic::Bf16, _) if target.bf16 => 2.0 * floats,
+        (Arithmetic::Bf16 | Arithmetic::F32, _) => floats,
         (Arithmetic::Int8, Dot::Vpdpbusd) => 4.0 * floats,
         (Arithmetic::Int8, Dot::Maddubs) => 4.0 / 3.0 * floats,
     };

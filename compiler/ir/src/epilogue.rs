@@ -19,7 +19,8 @@ use crate::types::{DType, Shape};
 pub enum Arg {
     /// The current number.
     Current,
-    /// The element of a tensor at the same coordinates (NumPy broadcasting).
+    /// The element of a tensor at the same coordinates (NumPy broadcasting); bf16 is read as f32 where the current number
+    /// is f32.
     Value(ValueId),
     /// The element of an integer tensor at the same coordinates, read as `f32(element - zero_point) * scale`.
     Dequantized {
@@ -261,7 +262,8 @@ pub fn infer(
                     Arg::Current => (dtype, None),
                     Arg::Value(value) => {
                         let (d, s) = operand(*value);
-                        (d, Some(s))
+                        let widened = d == DType::Bf16 && dtype == DType::F32;
+                        (if widened { DType::F32 } else { d }, Some(s))
                     }
                     Arg::Dequantized { value, scale, .. } => {
                         let (d, s) = operand(*value);

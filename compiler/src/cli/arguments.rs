@@ -283,10 +283,14 @@ impl CalibrationArguments {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Option<CalibrationTable>, Error> {
-        if options.precision == PrecisionRequest::F32
-            && (self.calibration_data.is_some() || self.calibration_table.is_some())
+        let unused = match options.precision {
+            PrecisionRequest::F32 => Some(eightfold_passes::Precision::F32),
+            PrecisionRequest::Bf16 => Some(eightfold_passes::Precision::Bf16),
+            PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
+        };
+        if let Some(precision) = unused.filter(|_| self.calibration_data.is_some() || self.calibration_table.is_some())
         {
-            return Err(Error::UnusedCalibration);
+            return Err(Error::UnusedCalibration { precision });
         }
         if let Some(path) = &self.calibration_table {
             return read_table(path, model).map(Some);
@@ -365,6 +369,8 @@ pub(crate) enum Precision {
     Auto,
     /// Single-precision floats.
     F32,
+    /// Weights and inputs of sums of products rounded to bf16, summed in f32; fast where the target has AVX512_BF16.
+    Bf16,
     /// 8-bit integers.
     Int8,
 }
@@ -374,6 +380,7 @@ impl From<Precision> for PrecisionRequest {
         match precision {
             Precision::Auto => PrecisionRequest::Auto,
             Precision::F32 => PrecisionRequest::F32,
+            Precision::Bf16 => PrecisionRequest::Bf16,
             Precision::Int8 => PrecisionRequest::Int8,
         }
     }

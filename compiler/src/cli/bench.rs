@@ -13,7 +13,7 @@ use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
 use eightfold::machine::{Machine, share_of_peak};
 use eightfold::profile::profile;
-use eightfold::{Coverage, Error, Executable, Provenance};
+use eightfold::{Error, Executable, Provenance};
 use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     /// A compiled model (.so); for --profile a model (.onnx, .ir).
     #[arg(required_unless_present = "machine", conflicts_with = "machine")]
     model: Option<PathBuf>,
-    /// Measure what one core does at most: products of int8 and f32, epilogues, reading from each level of memory.
+    /// Measure what one core does at most: products of int8, bf16 and f32, epilogues, reading from each level of memory.
     #[arg(long, group = "measured")]
     machine: bool,
     /// Time each kernel call of a model.
@@ -160,8 +160,7 @@ impl Arguments {
         let peak = memory("VmHWM:");
         // Measured last: what measures takes memory, too.
         let share_of_peak = coverage.zip(Target::find(&variant.target)).map(|(coverage, target)| {
-            let Coverage { macs, int8_macs, .. } = coverage;
-            let share = share_of_peak(target, int8_macs, macs.saturating_sub(int8_macs), seconds)?;
+            let share = share_of_peak(target, &coverage, seconds)?;
             Ok::<_, Error>(share / f64::from(variant.threads))
         });
         let report = Report {

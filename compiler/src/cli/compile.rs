@@ -11,6 +11,7 @@ use eightfold::{
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
+use eightfold_passes::Precision;
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
@@ -101,6 +102,10 @@ impl Arguments {
         progress.stage(Stage::Link);
         let outputs = self.write(&optimized, &compiled)?;
         progress.finish(&optimized.reports)?;
+        if optimized.precision == Precision::Bf16 && !optimized.target.bf16 {
+            let target = optimized.target.name;
+            anstream::eprintln!("{target} has no products of bf16: f32 instructions compute them, no faster than f32");
+        }
         let report = Report::new(outputs, &optimized, &compiled, progress);
         format.print(&report, || report.text())
     }
@@ -206,7 +211,7 @@ impl Report {
             line("threads", self.threads_text.clone());
         }
         line("precision", self.precision.clone());
-        line("int8", self.coverage.share_text());
+        line(self.coverage.share_name(), self.coverage.share_text());
         if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {
             line("calibration", format!("{calibrator} on {samples} samples"));
         }
@@ -215,7 +220,7 @@ impl Report {
         line("weights", bytes(self.weight_bytes));
         let stages: Vec<String> = self.stage_seconds.iter().map(|(stage, s)| format!("{stage} {s:.2}")).collect();
         line("time", format!("{:.2} s ({})", self.compile_seconds, stages.join(", ")));
-        if self.precision == "int8" {
+        if self.precision != "f32" {
             lines.extend(self.coverage.float_lines());
         }
         lines.join("\n")

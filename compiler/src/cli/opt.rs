@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use eightfold::driver::{run_passes, target};
 use eightfold::{Error, OptimizeOptions, write_bytes};
-use eightfold_passes::{F32, INT8, Precision, SIMPLIFY};
+use eightfold_passes::{BF16, F32, INT8, Precision, SIMPLIFY};
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments, read_table};
@@ -13,7 +13,7 @@ use super::output::Format;
 use super::progress::{PassArguments, Terminal};
 
 /// Pipelines that `--passes` may name.
-const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("int8", INT8)];
+const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8)];
 
 /// See the verb's help.
 #[derive(Args, Debug)]
@@ -27,7 +27,7 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
-    /// Passes to run, in this order, or the pipelines simplify, f32 and int8; none if left out.
+    /// Passes to run, in this order, or the pipelines simplify, f32, bf16 and int8; none if left out.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     passes: Vec<String>,
     /// The ranges that insert_qdq goes by.
@@ -82,7 +82,9 @@ impl Arguments {
             }
         }
         // What int8 needs and f32 leaves alone is asked for by the passes' names.
-        let outcome = run_passes(&passes, &mut model.graph, &options.for_passes(Precision::Int8, table), progress)?;
+        // Int8 lets each pass do what its name says, but for those of another pipeline.
+        let precision = if passes.contains(&"lower_bf16") { Precision::Bf16 } else { Precision::Int8 };
+        let outcome = run_passes(&passes, &mut model.graph, &options.for_passes(precision, table), progress)?;
         progress.finish(&outcome.reports)?;
         let text = if self.full { eightfold_ir::print_full(&model.graph) } else { model.graph.to_string() };
         if format == Format::Human {

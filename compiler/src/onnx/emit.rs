@@ -13,7 +13,7 @@ use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::slice::Slice;
 use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{
-    Arg, Array, DType, Epilogue, Function, Op, QuantId, QuantParams, Shape, Step, Tensor, ValueId, epilogue,
+    Arg, Array, DType, Epilogue, Function, Op, QuantId, QuantParams, QuantRule, Shape, Step, Tensor, ValueId, epilogue,
 };
 use smallvec::SmallVec;
 
@@ -42,9 +42,12 @@ impl Adapt<'_, '_> {
         &mut self,
         op: Op,
         operands: &[Option<ValueId>],
-        steps: Vec<Step>,
+        mut steps: Vec<Step>,
         quant: Option<QuantId>,
     ) -> Result<Operand, Fault> {
+        let mut operands: SmallVec<[Option<ValueId>; 4]> = SmallVec::from_slice(operands);
+        self.sum_to_bf16(&op, &mut operands, &mut steps)?;
+        let operands = operands.as_slice();
         let epilogue = Epilogue::new(steps);
         let graph = &mut self.importer.graph;
         let types = graph.infer(&op, operands, &epilogue)?;
@@ -81,6 +84,21 @@ impl Adapt<'_, '_> {
         let value = graph.add_node("", op, operands, epilogue, quant, self.origin.clone())?;
         self.added.push(value);
         Ok(Operand::Value(value))
+    }
+
+    /// Makes of a sum of products of bf16, which is f32 in the graph, what it is in ONNX: bf16.
+    fn sum_to_bf16(&mut self, op: &Op, operands: &mut [Option<ValueId>], steps: &mut Vec<Step>) -> Result<(), Fault> {
+        let QuantRule::Affine { bias, .. } = op.quant_rule() else { return Ok(()) };
+        let x = operands.first().copied().flatten();
+        if x.is_none_or(|x| self.importer.graph.ty(x).dtype != DType::Bf16) {
+            return Ok(());
+        }
+        if let Some(Some(bias)) = operands.get_mut(bias) {
+            let wide = self.map(&Operand::Value(*bias), vec![Step::Cast(DType::F32)])?;
+            *bias = self.place(&wide);
+        }
+        steps.insert(0, Step::Cast(DType::Bf16));
+        Ok(())
     }
 
     /// Names the values that the adapter has added: outputs as the model does, others after output 0.

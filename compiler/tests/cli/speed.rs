@@ -12,7 +12,7 @@ fn peaks(target: &str) -> Vec<u8> {
     let level = |name: &str, bytes: Value| json!({"name": name, "bytes": bytes, "read_bytes_per_second": 1e6});
     let machine = json!({
         "cpu": "slow", "target": target,
-        "int8_macs_per_second": 1e9, "f32_macs_per_second": 1e8, "operations_per_second": 1e9,
+        "int8_macs_per_second": 1e9, "bf16_macs_per_second": 2e8, "f32_macs_per_second": 1e8, "operations_per_second": 1e9,
         "levels": [level("L1", json!(32768)), level("memory", Value::Null)],
     });
     machine.to_string().into_bytes()

@@ -43,6 +43,29 @@ fn compile_in_int8() {
 }
 
 #[test]
+fn compile_in_bf16() {
+    let sandbox = Sandbox::new();
+    let arguments = format!("compile digits.onnx {TARGET} --precision bf16 --emit shared,program -o out");
+    let report = sandbox.json(&arguments);
+    assert_eq!((&report["precision"], &report["bf16_mac_share"]), (&"bf16".into(), &1.0.into()));
+    let program = fs::read_to_string(sandbox.path("out.program")).unwrap();
+    assert!(program.contains("gemm_bf16_"), "{program}");
+    let described = sandbox.json("inspect out.so");
+    let text = described.to_string();
+    assert!(text.contains("\"precision\":\"bf16\"") && text.contains("\"bf16_mac_share\":1.0"), "{text}");
+    let top1 = sandbox.json("eval out.so --data digits_test.npz")["top1"].as_f64().expect("a number");
+    assert!(top1 >= 0.995, "{top1}");
+
+    let ended = sandbox.run(&arguments);
+    let note = "x86-64-v3 has no products of bf16: f32 instructions compute them, no faster than f32";
+    assert!(ended.stderr.contains(note), "{ended:?}");
+    let error = "calibration is for int8, the precision is bf16
+  hint: leave --precision out, or the calibration";
+    let arguments = "compile digits.onnx --precision bf16 --calibration-data digits_calibration.npz -o x.so";
+    sandbox.fails(&format!("{arguments} {TARGET}"), 2, error);
+}
+
+#[test]
 fn equal_inputs_give_equal_bytes() {
     let sandbox = compiled();
     let first = fs::read(sandbox.path("digits.so")).unwrap();

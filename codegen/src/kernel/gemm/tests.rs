@@ -1,6 +1,6 @@
 //! Every edge of a tile, against plain loops.
 
-use eightfold_ir::{DType, Function};
+use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::pack;
@@ -52,11 +52,23 @@ impl Case {
         let result_strides = [(rows * cols * n) as isize, 1, (cols * n) as isize, n as isize];
         let output = |dtype| view(dtype, 0, &result, &result_strides);
         let name = format!("{self:?}");
-        if input == DType::F32 {
-            let x: Vec<f32> = (0..elements).map(|_| numbers.between(-1000, 1000) as f32 / 500.0).collect();
-            let w: Vec<f32> = (0..n * k).map(|_| numbers.between(-1000, 1000) as f32 / 700.0).collect();
+        if input.is_float() {
+            // Sums of so short bf16 numbers are exact: the order in which an instruction adds them does not show.
+            let (most, x_unit, w_unit) = if input == DType::F32 { (1000, 500.0, 700.0) } else { (8, 4.0, 8.0) };
+            let mut one = |unit: f32| match numbers.between(-most, most - 1) {
+                // Not zero, which times infinity is no number.
+                number if number >= 0 => (number + 1) as f32 / unit,
+                number => number as f32 / unit,
+            };
+            let mut x: Vec<f32> = (0..elements).map(|_| one(x_unit)).collect();
+            let w: Vec<f32> = (0..n * k).map(|_| one(w_unit)).collect();
+            if input == DType::Bf16 {
+                // What a lone last element would be read together with.
+                x[elements / depth / 2 * depth] = f32::INFINITY;
+            }
             let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
-            let packed = pack::gemm_f32(tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+            let pack = if input == DType::F32 { pack::gemm_f32 } else { pack::gemm_bf16 };
+            let packed = pack(tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
             let mut expected = Vec::new();
             for pixel in pixels {
                 for o in 0..n {
@@ -71,8 +83,8 @@ impl Case {
                 }
             }
             let operands = vec![
-                view(DType::F32, 0, &[elements], &[1]),
-                view(DType::F32, 0, &[packed.weights.len() / 4], &[1]),
+                view(input, 0, &[elements], &[1]),
+                view(input, 0, &[packed.weights.len() / input.byte_size()], &[1]),
                 view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
             ];
             let call = Call {
@@ -82,7 +94,7 @@ impl Case {
                 output: output(DType::F32),
                 origin: String::new(),
             };
-            let x = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let x = Tensor::from_array(input, Shape::new(&[elements]), &Data::Float(x)).bytes().to_vec();
             return Trial { call, operands: vec![x, packed.weights, packed.sums], expected, name };
         }
         let (low, high_end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
@@ -150,7 +162,7 @@ fn around(tile: usize) -> [usize; 5] {
 
 fn base(target: &Target, input: DType) -> Case {
     let tile = pack::choose_tile(target, input, 1000, 1000);
-    let (depth, weights) = if input == DType::F32 { (5, 0) } else { (20, 127) };
+    let (depth, weights) = if input.is_float() { (5, 0) } else { (20, 127) };
     let (size, residual) = ([1, tile.mr], false);
     Case { input, batch: 1, size, depth, kernel: 1, stride: 1, n: tile.nr, tile, row_block: 1, weights, residual }
 }
@@ -207,6 +219,23 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
         cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
         cases.push(Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn tile_edges_and_odd_runs_of_bf16() {
+    for (target, portable) in trial::targets() {
+        let base = base(target, DType::Bf16);
+        let mut cases = Vec::new();
+        cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
+        cases.extend([base.tile.nr - 1, base.tile.nr + 1].map(|n| Case { n, ..base }));
+        cases.extend([1, 2, 8, 33, 40].map(|depth| Case { depth, ..base }));
+        cases.push(Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base });
+        cases.push(Case { kernel: 3, depth: 3, stride: 2, size: [4, 9], ..base });
+        let lone = pack::choose_tile(target, DType::Bf16, 1, 1000);
+        cases.push(Case { size: [1, 1], tile: lone, n: lone.nr + 3, depth: 37, ..base });
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);
     }

@@ -1,4 +1,4 @@
-//! Sums of products of bytes.
+//! Sums of products of bytes and of bf16.
 
 use super::{Emitter, Kind, Vector};
 use crate::llvm::built;
@@ -28,19 +28,25 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// Adds to each F32 lane of `sum` the two products of the bf16 numbers, as they lie in I16 lanes, of `x` and `w` that
-    /// lie in that lane (`vdpbf16ps`). Lanes are those of one register; only for targets that have it.
-    pub(crate) fn dot_bf16(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
-        debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::F32, Kind::I16, Kind::I16));
-        debug_assert!(self.isa.bf16 && sum.lanes == self.lanes() && x.lanes == 2 * sum.lanes);
-        let numbers = |v: Vector<'ctx>| {
-            let bf16 = self.context.bf16_type().vec_type(v.lanes as u32);
-            built(self.builder.build_bit_cast(v.value, bf16, "")).into()
-        };
-        let function = self.declared(&format!("llvm.x86.avx512bf16.dpbf16ps.{}", self.isa.vector_bits), &[]);
-        let args = [sum.value.into(), numbers(x), numbers(w)];
-        let value = built(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic();
-        self.vector(value, Kind::F32, sum.lanes)
+    /// Adds to each F32 lane of `sum` the two products of the bf16 numbers in that lane of `x` and of `w`, given as lanes
+    /// of I32: the upper one first, each sum rounded.
+    ///
+    /// Products of bf16 are exact in f32, so a fused multiply-add does the same as two operations. `vdpbf16ps` takes
+    /// numbers below 2^-126 for zero, and the order of the two sums is the CPU's own.
+    pub(crate) fn dot_accumulate_bf16(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
+        debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::F32, Kind::I32, Kind::I32));
+        if self.isa.bf16 {
+            let pairs = self.context.bf16_type().vec_type(2 * sum.lanes as u32);
+            let [x, w] = [x, w].map(|v| built(self.builder.build_bit_cast(v.value, pairs, "")));
+            let function = self.declared("llvm.x86.avx512bf16.dpbf16ps.512", &[]);
+            let call = built(self.builder.build_call(function, &[sum.value.into(), x.into(), w.into()], ""));
+            return self.vector(call.try_as_basic_value().unwrap_basic(), Kind::F32, sum.lanes);
+        }
+        let int = |number| self.splat_int(number, Kind::I32, sum.lanes);
+        let upper = |v| self.bits_as(self.and(v, int(-0x1_0000)), Kind::F32);
+        let lower = |v| self.bits_as(self.shift_left(v, int(16)), Kind::F32);
+        let sum = self.accumulate(upper(x), upper(w), sum);
+        self.accumulate(lower(x), lower(w), sum)
     }
 
     /// `pmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
@@ -84,5 +90,99 @@ impl<'ctx> Emitter<'_, 'ctx> {
     fn even_and_odd(&self, v: Vector<'ctx>) -> (Vector<'ctx>, Vector<'ctx>) {
         let every_second = |first| self.shuffle(v, v, &(first..v.lanes).step_by(2).collect::<Vec<_>>());
         (every_second(0), every_second(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llvm::jit::Jit;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn a_dot_product_is_exact_on_every_target() {
+        for target in TARGETS {
+            let bytes = target.vector_bits / 8;
+            let x: Vec<u8> = (0..bytes).map(|i| (i * 37 % 256) as u8).collect();
+            let w: Vec<i8> = (0..bytes).map(|i| ((i * 29 % 129) as i32 - 64) as i8).collect();
+            let expected: Vec<i32> = (0..bytes / 4)
+                .map(|lane| 7 + (4 * lane..4 * lane + 4).map(|i| i32::from(x[i]) * i32::from(w[i])).sum::<i32>())
+                .collect();
+            for portable in [false, true] {
+                let jit = Jit::default();
+                let compiled = jit.compile_with(target, portable, false, |e| {
+                    let p = e.function("dot", 3, 0);
+                    let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
+                    let sum = e.splat_int(7, Kind::I32, e.lanes());
+                    e.store(p[2], e.dot_accumulate(sum, x, w));
+                    e.end();
+                    Ok(())
+                });
+                let compiled = compiled.expect("compiles");
+                if portable || target.runs_here() {
+                    let mut y = vec![0i32; bytes / 4];
+                    let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
+                    // SAFETY: the function reads and writes one register of each.
+                    unsafe { compiled.run_named("dot", &pointers) };
+                    assert_eq!(y, expected, "{} portable={portable}", target.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_target_sums_products_by_its_own_instructions() {
+        for target in TARGETS {
+            let jit = Jit::default();
+            let compiled = jit.compile_with(target, false, true, |e| {
+                let p = e.function("dot", 3, 0);
+                let bytes = 4 * e.lanes();
+                let (x, w) = (e.load(p[0], Kind::I8, bytes), e.load(p[1], Kind::I8, bytes));
+                e.store(p[2], e.dot_accumulate(e.load(p[2], Kind::I32, e.lanes()), x, w));
+                e.end();
+                Ok(())
+            });
+            let assembly = compiled.expect("compiles").assembly;
+            let register = ["%xmm", "%ymm", "%zmm"][target.vector_bits.ilog2() as usize - 7];
+            let instruction = match (target.vector_bits, target.dot) {
+                (128, _) => "\tpmaddubsw",
+                (_, Dot::Maddubs) => "vpmaddubsw",
+                // Without the prefix that only 512 bits have.
+                (256, Dot::Vpdpbusd) => "{vex}\tvpdpbusd",
+                (_, Dot::Vpdpbusd) => "vpdpbusd",
+            };
+            let found = assembly.lines().any(|line| line.contains(instruction) && line.contains(register));
+            assert!(found, "{}:\n{assembly}", target.name);
+        }
+    }
+
+    #[test]
+    fn bf16_products_are_one_instruction_where_there_is_one() {
+        for target in TARGETS {
+            for portable in [false, true] {
+                let jit = Jit::default();
+                let compiled = jit.compile_with(target, portable, true, |e| {
+                    let p = e.function("dot", 3, 0);
+                    let [x, w] = [p[0], p[1]].map(|pointer| e.load(pointer, Kind::I32, e.lanes()));
+                    e.store(p[2], e.dot_accumulate_bf16(e.load(p[2], Kind::F32, e.lanes()), x, w));
+                    e.end();
+                    Ok(())
+                });
+                let compiled = compiled.expect("compiles");
+                let found = compiled.assembly.lines().any(|line| line.contains("vdpbf16ps") && line.contains("%zmm"));
+                assert_eq!(found, target.bf16 && !portable, "{}:\n{}", target.name, compiled.assembly);
+                if !portable && !target.runs_here() {
+                    continue;
+                }
+                // 1 + 2 * 5 + 3 * -7
+                let pairs = |low: f32, high: f32| [low, high].map(|x| half::bf16::from_f32(x)).repeat(target.lanes());
+                let (x, w) = (pairs(2.0, 3.0), pairs(5.0, -7.0));
+                let mut sums = vec![1.0_f32; target.lanes()];
+                let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, sums.as_mut_ptr().cast()];
+                // SAFETY: the function reads one register of each, and writes the last.
+                unsafe { compiled.run_named("dot", &pointers) };
+                assert_eq!(sums, vec![-10.0; target.lanes()], "{} portable={portable}", target.name);
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ op! {
     /// `y[n, o, p] = b[o] + sum over i, k of x[n, i, p * stride + k * dilation - pad] * w[o, i, k]`.
     ///
     /// Operands: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., and optionally a bias of shape O.
-    /// All floats of one type; or 8-bit integers with quantization, then numbers are read less their zero points,
+    /// All floats of one type, but that of bf16 the bias and the result are f32; or 8-bit integers with quantization, then numbers are read less their zero points,
     /// padding is the real zero, the bias is i32 and so is the result, exactly.
     pub struct Conv = "conv" {
         /// Padding before each spatial axis, then after each; all zero if empty.
@@ -220,7 +220,8 @@ pub(super) fn check(
     Ok(result)
 }
 
-/// The result type of a sum of products of operand 0 with weights 1: their float type, or i32 for 8-bit integers.
+/// The result type of a sum of products of operand 0 with weights 1: their float type, which for bf16 is f32, or i32 for
+/// 8-bit integers.
 ///
 /// The zero points must leave the sum: those of operand 0 per tensor, those of the weights also per output channel,
 /// which is axis `channel` of the weights.
@@ -237,6 +238,7 @@ pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DTyp
             }
             Ok(DType::I32)
         }
+        (DType::Bf16, DType::Bf16) => Ok(DType::F32),
         (x, w) if x == w && x.is_float() => Ok(x),
         (x, w) if x.is_float() => Err(operands.dtype_error(1, x, w)),
         (x, _) if x.bits() != 8 => Err(operands.dtype_error(0, "a float, i8 or u8", x)),
@@ -265,6 +267,7 @@ pub(super) fn widened(array: &Array) -> Vec<f64> {
 /// Sums back in the result type for operands of type `dtype`: floats rounded once, integers exact i32.
 pub(super) fn narrowed(sums: Vec<f64>, shape: Shape, dtype: DType) -> Array {
     if dtype.is_float() {
+        let dtype = if dtype == DType::Bf16 { DType::F32 } else { dtype };
         let data = Data::Float(sums.into_iter().map(|x| x as f32).collect());
         return Array { dtype, shape, data }.rounded();
     }

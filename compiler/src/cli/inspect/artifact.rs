@@ -138,7 +138,7 @@ impl Report {
             None => line("provenance", self.provenance.to_string()),
         }
         if let Some(coverage) = &self.coverage {
-            line("int8", coverage.share_text());
+            line(coverage.share_name(), coverage.share_text());
             lines.extend(coverage.float_lines());
         }
         for (index, variant) in self.variants.iter().enumerate() {

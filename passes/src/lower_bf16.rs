@@ -1,0 +1,142 @@
+//! Lets sums of products read bf16: weights are rounded once and for all, inputs where they are made.
+//!
+//! Before: `%y = conv(%x, %w, %b) |> relu`. After: `%y = conv(%r, %v, %b) |> relu` with `%r = map(%x) |> cast bf16` and
+//! `%v` the rounded weights; the products are summed in f32, and the steps run on f32 as before. Each tensor is rounded
+//! once for all its readers, before operators that only move it; `fuse` puts the rounding into the steps of whoever makes
+//! the numbers, so that what lies in memory between two such nodes is bf16. Where all that is left of a tensor's other
+//! readers are steps, such as residual additions, these read the rounded numbers as well.
+//!
+//! Exact: no. Inputs and weights are rounded to eight bits of precision.
+
+use std::collections::BTreeMap;
+
+use eightfold_ir::op::map::Map;
+use eightfold_ir::{DType, Epilogue, Graph, InferError, Node, NodeId, Op, QuantRule, Rewrite, Step, Tensor, ValueId};
+
+use crate::pass::{Pass, PassContext, PassError, Precision};
+
+/// See the module's documentation.
+pub(crate) struct LowerBf16;
+
+const NAME: &str = "lower_bf16";
+
+impl Pass for LowerBf16 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "let sums of products read bf16"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        let mut rounded = BTreeMap::new();
+        let wanted: Vec<NodeId> =
+            graph.topo().into_iter().filter(|id| cx.precision.get(id) == Some(&Precision::Bf16)).collect();
+        for id in wanted {
+            let Some(node) = graph.get(id) else { continue };
+            let rewrite = narrow(graph, node, &mut rounded).map_err(|source| failed(graph, id, source))?;
+            if cx.apply(graph, rewrite).is_none() {
+                return Ok(());
+            }
+        }
+        for (wide, narrow) in rounded {
+            for id in steps_that_read(graph, wide) {
+                let node = graph.node(id);
+                // Steps that are not on f32 when they read the tensor keep it.
+                let Ok(rewrite) = read_rounded(graph, node, wide, narrow) else { continue };
+                if cx.apply(graph, rewrite).is_none() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(graph: &Graph, id: NodeId, source: InferError) -> PassError {
+    PassError::Infer { pass: NAME, origin: graph.node(id).origin.to_string(), source: source.into() }
+}
+
+/// The node on rounded inputs and weights; `rounded` holds the tensors that have been rounded already.
+fn narrow(graph: &Graph, node: &Node, rounded: &mut BTreeMap<ValueId, ValueId>) -> Result<Rewrite, InferError> {
+    let QuantRule::Affine { weight, .. } = node.op.quant_rule() else {
+        unreachable!("{} was given bf16", node.op.name())
+    };
+    let mut rewrite = Rewrite::new(graph, NAME);
+    let mut operands = node.operands.clone();
+    for index in [0, weight] {
+        let wide = node.operand(index).unwrap_or_else(|| unreachable!("a sum has factors"));
+        operands[index] = Some(round(graph, &mut rewrite, wide, rounded)?);
+    }
+    let quant = graph.ty(node.output()).quant;
+    let y = rewrite.node(graph, &[node.id], node.op.clone(), &operands, node.epilogue.clone(), quant)?;
+    rewrite.replace(node.output(), y);
+    Ok(rewrite)
+}
+
+/// The value in bf16.
+fn round(
+    graph: &Graph,
+    rewrite: &mut Rewrite,
+    wide: ValueId,
+    rounded: &mut BTreeMap<ValueId, ValueId>,
+) -> Result<ValueId, InferError> {
+    if let Some(narrow) = rounded.get(&wide) {
+        return Ok(*narrow);
+    }
+    if let Some(tensor) = graph.constant(wide) {
+        let tensor = Tensor::from_array(DType::Bf16, tensor.shape().clone(), &tensor.data());
+        let narrow = rewrite.constant("", tensor, None);
+        rounded.insert(wide, narrow);
+        return Ok(narrow);
+    }
+    let producer = graph.producer(wide);
+    let narrow = match producer.filter(|producer| moves(producer) && graph.use_count(wide) == 1) {
+        Some(producer) => {
+            let mut operands = producer.operands.clone();
+            for operand in operands.iter_mut().flatten().filter(|id| graph.ty(**id).dtype == DType::F32) {
+                *operand = round(graph, rewrite, *operand, rounded)?;
+            }
+            rewrite.node(graph, &[producer.id], producer.op.clone(), &operands, Epilogue::none(), None)?
+        }
+        None => {
+            let from: Vec<NodeId> = producer.map(|producer| producer.id).into_iter().collect();
+            let cast = Epilogue::new(vec![Step::Cast(DType::Bf16)]);
+            rewrite.node(graph, &from, Map {}, &[Some(wide)], cast, None)?
+        }
+    };
+    rounded.insert(wide, narrow);
+    Ok(narrow)
+}
+
+/// Whether the node only moves numbers, so that it may as well move rounded ones.
+fn moves(node: &Node) -> bool {
+    let folds = matches!(node.op, Op::Pool(_) | Op::Reduce(_));
+    node.op.quant_rule() == QuantRule::SameScale && node.epilogue.is_empty() && !folds
+}
+
+/// The nodes whose steps read the tensor, if besides the rounding nothing else does.
+fn steps_that_read(graph: &Graph, wide: ValueId) -> Vec<NodeId> {
+    if graph.constant(wide).is_some() || graph.outputs().iter().any(|output| output.value == wide) {
+        return Vec::new();
+    }
+    let rounds = |node: &Node| matches!(&*node.epilogue.steps, [Step::Cast(DType::Bf16)]);
+    let others = graph.users(wide).into_iter().filter(|id| !rounds(graph.node(*id)));
+    let others: Vec<NodeId> = others.collect();
+    let in_steps = |id: &NodeId| !graph.node(*id).operands.contains(&Some(wide));
+    if others.iter().all(in_steps) { others } else { Vec::new() }
+}
+
+/// The node with steps that read `narrow` in the place of `wide`.
+fn read_rounded(graph: &Graph, node: &Node, wide: ValueId, narrow: ValueId) -> Result<Rewrite, InferError> {
+    let mut rewrite = Rewrite::new(graph, NAME);
+    let mut epilogue = node.epilogue.clone();
+    for step in &mut epilogue.steps {
+        step.map_values(|id| if id == wide { narrow } else { id });
+    }
+    let quant = graph.ty(node.output()).quant;
+    let y = rewrite.node(graph, &[node.id], node.op.clone(), &node.operands, epilogue, quant)?;
+    rewrite.replace(node.output(), y);
+    Ok(rewrite)
+}
