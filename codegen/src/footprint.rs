@@ -4,6 +4,8 @@
 //! are too many pieces to tell apart. Bytes that kernels read without using them, behind the ends of operands and runs,
 //! are not counted: it does not matter who writes there meanwhile.
 
+#![expect(clippy::single_range_in_vec_init, reason = "lists of ranges, some of one")]
+
 use std::ops::Range;
 
 use crate::program::{BufferId, Call, Depthwise, Gemm, Grid, Producer, Storage, View};

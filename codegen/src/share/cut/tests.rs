@@ -1,5 +1,7 @@
 //! Parts of calls against whole calls, byte for byte: every kernel family, every way to cut it.
 
+#![expect(clippy::single_range_in_vec_init, reason = "lists of ranges, some of one")]
+
 use eightfold_ir::{DType, Function};
 
 use super::*;
