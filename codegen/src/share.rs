@@ -15,8 +15,8 @@ use crate::footprint::{Footprint, reads, writes};
 use crate::program::{BufferId, Call, Phase};
 use crate::target::Target;
 
-/// Nanoseconds of one thread from which a call is shared: some times what the barrier costs (0.2 microseconds between
-/// two cores of a Zen 3) and what threads lose by not arriving at the same time.
+/// Nanoseconds of one thread from which a call is shared: many times what the barrier itself costs (58 between two cores
+/// of a Zen 3), as threads do not arrive at the same time and each has to fetch what the other wrote.
 const WORTH_SHARING: f64 = 3000.0;
 
 /// Bytes of a cache line, which threads should not write to at the same time.
