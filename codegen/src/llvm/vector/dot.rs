@@ -175,7 +175,7 @@ mod tests {
                     continue;
                 }
                 // 1 + 2 * 5 + 3 * -7
-                let pairs = |low: f32, high: f32| [low, high].map(|x| half::bf16::from_f32(x)).repeat(target.lanes());
+                let pairs = |low: f32, high: f32| [low, high].map(half::bf16::from_f32).repeat(target.lanes());
                 let (x, w) = (pairs(2.0, 3.0), pairs(5.0, -7.0));
                 let mut sums = vec![1.0_f32; target.lanes()];
                 let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, sums.as_mut_ptr().cast()];
