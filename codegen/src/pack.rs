@@ -92,55 +92,32 @@ fn representable(dot: Dot, weights: [i32; GROUP]) -> [i32; GROUP] {
     held
 }
 
-/// Packs float weights.
+/// Packs float weights of this type, `tile.kr` of a run together, the last ones of a run with zeros; sums are f32.
 #[must_use]
-pub fn gemm_f32(
+pub fn gemm_float(
+    dtype: DType,
     tile: Tile,
     n: usize,
     runs: &[Run],
     weight: &dyn Fn(usize, usize, usize) -> f32,
     sums: &[f32],
 ) -> Packed {
-    let blocks = n.div_ceil(tile.nr);
-    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra: Vec::new() };
-    for block in 0..blocks {
-        for (r, run) in runs.iter().enumerate() {
-            for element in 0..run.length {
-                for channel in block * tile.nr..(block + 1) * tile.nr {
-                    let w = if channel < n { weight(channel, r, element) } else { 0.0 };
-                    packed.weights.extend(w.to_le_bytes());
-                }
-            }
-        }
-    }
-    for channel in 0..blocks * tile.nr {
-        packed.sums.extend(sums.get(channel).copied().unwrap_or(0.0).to_le_bytes());
-    }
-    packed
-}
-
-/// Packs weights as pairs of bf16, an odd last one of a run with zero; sums are f32.
-#[must_use]
-pub fn gemm_bf16(
-    tile: Tile,
-    n: usize,
-    runs: &[Run],
-    weight: &dyn Fn(usize, usize, usize) -> f32,
-    sums: &[f32],
-) -> Packed {
+    let channels = n.next_multiple_of(tile.nr);
     let mut weights = Vec::new();
-    for block in 0..n.div_ceil(tile.nr) {
+    for block in (0..channels).step_by(tile.nr) {
         let groups = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).step_by(tile.kr).map(move |e| (r, e)));
         for (r, first) in groups {
-            for channel in block * tile.nr..(block + 1) * tile.nr {
-                let held = |element: &usize| channel < n && *element < runs[r].length;
-                let at = |element| if held(&element) { weight(channel, r, element) } else { 0.0 };
+            for channel in block..block + tile.nr {
+                let held = |element| channel < n && element < runs[r].length;
+                let at = |element| if held(element) { weight(channel, r, element) } else { 0.0 };
                 weights.extend((first..first + tile.kr).map(at));
             }
         }
     }
-    let weights = Tensor::from_array(DType::Bf16, [weights.len()].into_iter().collect(), &Data::Float(weights));
-    Packed { weights: weights.bytes().to_vec(), ..gemm_f32(tile, n, &[], weight, sums) }
+    let weights = Tensor::from_array(dtype, [weights.len()].into_iter().collect(), &Data::Float(weights));
+    let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
+    let sums = (0..channels).flat_map(|channel| sum(channel).to_le_bytes()).collect();
+    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new() }
 }
 
 /// Packs float weights of a depthwise convolution, given as `[channel][row][column]` of a window of `window` rows and

@@ -124,10 +124,10 @@ impl<'ctx> CallFields<'ctx> {
 /// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
 ///
 /// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there, workers without a
-/// host), runs `inner`
-/// with the floating-point mode that the compiler counts on, restores the caller's mode, exception flags included, and
-/// writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal and is never inlined: LLVM is free to
-/// move plain float operations over the instructions that change the mode, but not over a call.
+/// host), runs `inner` with the floating-point mode that the compiler counts on, restores the caller's mode, exception
+/// flags included, and writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal
+/// and is never inlined: LLVM is free to move plain float operations over the instructions that change the mode, but not
+/// over a call.
 pub fn emit_run<'ctx>(
     module: &Module<'ctx>,
     name: &str,

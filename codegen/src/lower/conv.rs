@@ -216,8 +216,7 @@ impl Lowering<'_> {
         let packed = match weights {
             Data::Float(w) => {
                 let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
-                let pack = if input.dtype == DType::Bf16 { pack::gemm_bf16 } else { pack::gemm_f32 };
-                pack(tile, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
+                pack::gemm_float(input.dtype, tile, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
             }
             Data::Int(w) => {
                 let shift = input_shift(input.dtype, zero);

@@ -67,8 +67,7 @@ impl Case {
                 x[elements / depth / 2 * depth] = f32::INFINITY;
             }
             let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
-            let pack = if input == DType::F32 { pack::gemm_f32 } else { pack::gemm_bf16 };
-            let packed = pack(tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+            let packed = pack::gemm_float(input, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
             let mut expected = Vec::new();
             for pixel in pixels {
                 for o in 0..n {

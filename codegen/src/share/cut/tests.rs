@@ -86,9 +86,14 @@ fn convolution(
     let row = ((cols + 2) * depth) as isize;
     let runs: Vec<Run> = (0..3).map(|y| Run { offset: y * row, length: 3 * depth }).collect();
     let packed = match input {
-        DType::F32 => {
-            pack::gemm_f32(tile, n, &runs, &|o, r, e| ((o * 7 + r * 5 + e * 3) % 19) as f32 - 9.3, &vec![0.5; n])
-        }
+        DType::F32 => pack::gemm_float(
+            DType::F32,
+            tile,
+            n,
+            &runs,
+            &|o, r, e| ((o * 7 + r * 5 + e * 3) % 19) as f32 - 9.3,
+            &vec![0.5; n],
+        ),
         // Large, so that there are extra groups.
         _ => pack::gemm_int(
             target,

@@ -96,42 +96,52 @@ impl OpDef for Conv {
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
-        let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
-        let (xs, ws) = (&x.array.shape, &w.array.shape);
-        let spatial = xs.rank() - 2;
+        let [xs, ws] = [0, 1].map(|at: usize| &operands[at].expect("inferred").array.shape);
         let extent = |a: usize| self.output_extent(a, xs[a + 2], ws[a + 2]).expect("inferred");
-        let out: Vec<usize> = (0..spatial).map(extent).collect();
-        let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
-        let (x_plane, w_plane, y_plane): (usize, usize, usize) =
-            (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
-        let (xv, wv) = (centered(&x), centered(&w));
-        let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
-        let mut y = vec![0.0_f64; batch * filters * y_plane];
-        // For each tap, the rows of the output and where their elements come from, shared by all channels.
-        let taps: Vec<Vec<Run>> = (0..w_plane).map(|tap| self.runs(tap, &xs[2..], &ws[2..], &out)).collect();
-        for (plane, y) in y.chunks_exact_mut(y_plane.max(1)).enumerate() {
-            let (n, o) = (plane / filters, plane % filters);
-            y.fill(bias.as_ref().map_or(0.0, |b| b[o]));
-            let first = o / (filters / self.group) * ws[1];
-            for i in 0..ws[1] {
-                let x = &xv[(n * channels + first + i) * x_plane..][..x_plane];
-                for (tap, runs) in taps.iter().enumerate() {
-                    let w = wv[(o * ws[1] + i) * w_plane + tap];
-                    for run in runs {
-                        let y = &mut y[run.to..][..run.count];
-                        if run.step == 1 {
-                            y.iter_mut().zip(&x[run.from..]).for_each(|(y, x)| *y += w * x);
-                        } else {
-                            y.iter_mut().zip(x[run.from..].iter().step_by(run.step)).for_each(|(y, x)| *y += w * x);
-                        }
-                    }
-                }
+        let out: Vec<usize> = (0..xs.rank() - 2).map(extent).collect();
+        sums(operands, &out, self.group, &|tap| self.runs(tap, &xs[2..], &ws[2..], &out), &|run, w, x, y| {
+            let y = &mut y[run.to..][..run.count];
+            if run.step == 1 {
+                y.iter_mut().zip(&x[run.from..]).for_each(|(y, x)| *y += w * x);
+            } else {
+                y.iter_mut().zip(x[run.from..].iter().step_by(run.step)).for_each(|(y, x)| *y += w * x);
+            }
+        })
+    }
+}
+
+/// What a convolution and its transpose compute: output planes of extents `out`, each the bias and what `add` adds to it
+/// for the weight of each tap and the runs of that tap, which all channels share.
+pub(super) fn sums(
+    operands: &[Option<EvalOperand<'_>>],
+    out: &[usize],
+    group: usize,
+    runs: &dyn Fn(usize) -> Vec<Run>,
+    add: &dyn Fn(&Run, f64, &[f64], &mut [f64]),
+) -> SmallVec<[Array; 1]> {
+    let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
+    let (xs, ws) = (&x.array.shape, &w.array.shape);
+    let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
+    let (x_plane, w_plane, y_plane): (usize, usize, usize) =
+        (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
+    let (xv, wv) = (centered(&x), centered(&w));
+    let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
+    let mut y = vec![0.0_f64; batch * filters * y_plane];
+    let taps: Vec<Vec<Run>> = (0..w_plane).map(runs).collect();
+    for (plane, y) in y.chunks_exact_mut(y_plane.max(1)).enumerate() {
+        let (n, o) = (plane / filters, plane % filters);
+        y.fill(bias.as_ref().map_or(0.0, |b| b[o]));
+        let first = o / (filters / group) * ws[1];
+        for i in 0..ws[1] {
+            let x = &xv[(n * channels + first + i) * x_plane..][..x_plane];
+            for (tap, runs) in taps.iter().enumerate() {
+                let w = wv[(o * ws[1] + i) * w_plane + tap];
+                runs.iter().for_each(|run| add(run, w, x, y));
             }
         }
-        let mut shape = vec![batch, filters];
-        shape.extend(out);
-        smallvec![narrowed(y, Shape::new(&shape), x.array.dtype)]
     }
+    let shape = [&[batch, filters], out].concat();
+    smallvec![narrowed(y, Shape::new(&shape), x.array.dtype)]
 }
 
 /// Consecutive outputs of one row that one tap feeds from inside the input.

@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::array::Array;
 use crate::attr::Sizes;
-use crate::op::conv::{Conv, centered, check, narrowed, widened};
+use crate::op::conv::{Conv, check, sums};
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
@@ -87,35 +87,14 @@ impl OpDef for ConvTranspose {
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
-        let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
-        let (xs, ws) = (&x.array.shape, &w.array.shape);
+        let [xs, ws] = [0, 1].map(|at: usize| &operands[at].expect("inferred").array.shape);
         let extent = |a: usize| self.output_extent(a, xs[a + 2], ws[a + 2]).expect("inferred");
         let out: Vec<usize> = (0..xs.rank() - 2).map(extent).collect();
-        let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
-        let (x_plane, w_plane, y_plane): (usize, usize, usize) =
-            (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
-        let (xv, wv) = (centered(&x), centered(&w));
-        let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
-        let mut y = vec![0.0_f64; batch * filters * y_plane];
         // What the convolution reads from our output for each of its results is where that input of ours is added.
         let conv = self.transposed();
-        let taps: Vec<_> = (0..w_plane).map(|tap| conv.runs(tap, &out, &ws[2..], &xs[2..])).collect();
-        for (plane, y) in y.chunks_exact_mut(y_plane.max(1)).enumerate() {
-            let (n, o) = (plane / filters, plane % filters);
-            y.fill(bias.as_ref().map_or(0.0, |b| b[o]));
-            let first = o / (filters / self.group) * ws[1];
-            for i in 0..ws[1] {
-                let x = &xv[(n * channels + first + i) * x_plane..][..x_plane];
-                for (tap, runs) in taps.iter().enumerate() {
-                    let w = wv[(o * ws[1] + i) * w_plane + tap];
-                    for run in runs {
-                        let y = y[run.from..].iter_mut().step_by(run.step);
-                        y.zip(&x[run.to..][..run.count]).for_each(|(y, x)| *y += w * x);
-                    }
-                }
-            }
-        }
-        let shape = [&[batch, filters], out.as_slice()].concat();
-        smallvec![narrowed(y, Shape::new(&shape), x.array.dtype)]
+        sums(operands, &out, self.group, &|tap| conv.runs(tap, &out, &ws[2..], &xs[2..]), &|run, w, x, y| {
+            let y = y[run.from..].iter_mut().step_by(run.step);
+            y.zip(&x[run.to..][..run.count]).for_each(|(y, x)| *y += w * x);
+        })
     }
 }

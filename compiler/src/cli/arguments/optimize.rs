@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::Args;
 use eightfold::dataset::Sample;
 use eightfold::{CalibrateOptions, Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+use eightfold_passes::calibrate::CalibrationTable;
 
 use super::{CalibrationArguments, ImportArguments, Precision, SchemeArguments, TargetArguments};
 
@@ -39,8 +40,7 @@ impl OptimizeArguments {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
-        let model = self.import.load(path, progress)?;
-        let table = self.calibration.table(&model, options, progress)?;
+        let (model, table) = self.calibrated(path, options, progress)?;
         eightfold::optimize(&model, table, options, progress)
     }
 
@@ -51,13 +51,24 @@ impl OptimizeArguments {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
-        let model = self.import.load(path, progress)?;
-        let mut table = self.calibration.table(&model, options, progress)?;
+        let (model, mut table) = self.calibrated(path, options, progress)?;
         if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
             anstream::eprintln!("calibration: on noise, as only time is looked at");
             table = Some(noise_table(&model, options, progress)?);
         }
         eightfold::optimize(&model, table, options, progress)
+    }
+
+    /// The model, and the ranges that were asked for.
+    fn calibrated(
+        &self,
+        path: &Path,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<(Model, Option<CalibrationTable>), Error> {
+        let model = self.import.load(path, progress)?;
+        let table = self.calibration.table(&model, options, progress)?;
+        Ok((model, table))
     }
 }
 
@@ -66,7 +77,7 @@ fn noise_table(
     model: &Model,
     options: &OptimizeOptions,
     progress: &mut dyn Progress,
-) -> Result<eightfold_passes::calibrate::CalibrationTable, Error> {
+) -> Result<CalibrationTable, Error> {
     let samples = [Ok(Sample::noise(&model.inputs()))].into_iter();
     eightfold::calibrate(model, samples, &CalibrateOptions::new(options.clone()), progress)
 }
