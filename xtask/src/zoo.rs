@@ -1,16 +1,18 @@
-//! `zoo`: the virtual environment with ONNX Runtime, and the benchmark networks rebuilt from their skeletons.
+//! `zoo`: the virtual environment with ONNX Runtime, and the benchmark networks.
 //!
-//! The skeletons lie in the shared folder beside the workspace (`EIGHTFOLD_SHARED`), which a plain clone does not
-//! have. Networks are written to `zoo/` in the build folder; those that are there already are kept.
+//! They are rebuilt from the skeletons of exported models in the shared folder beside the workspace
+//! (`EIGHTFOLD_SHARED`). A plain clone does not have these: there `benches/networks.py` builds the same layers from
+//! scratch. Networks are written to `zoo/` in the build folder; those that are there already are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{self, Failure};
 use crate::{python, workspace};
 
-/// The networks built when none is named: the classifiers that the tests and the benchmark use.
-const CLASSIFIERS: &[&str] = &[
+/// The convolutional networks, which `benches/networks.py` knows as well. All but the one that is no classifier are built
+/// when none is named.
+const CONVOLUTIONAL: &[&str] = &[
     "densenet121",
     "efficientnet_b0",
     "inception_v3",
@@ -21,7 +23,10 @@ const CLASSIFIERS: &[&str] = &[
     "resnet50",
     "shufflenet_v2_x1_0",
     "squeezenet1_1",
+    NO_CLASSIFIER,
 ];
+
+const NO_CLASSIFIER: &str = "unet_256";
 
 /// The task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -39,18 +44,18 @@ pub(crate) fn folder() -> PathBuf {
     workspace::target().join("zoo")
 }
 
-/// Builds the named networks (none: the classifiers; `all`: every skeleton) that are not there yet.
+/// Builds the named networks (none: the classifiers; `all`: all that there are) that are not there yet.
 pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
-    let script = workspace::shared().join("zoo/make_zoo.py");
-    if !script.is_file() {
-        return Err(Failure::Missing {
-            what: script.display().to_string(),
-            remedy: "EIGHTFOLD_SHARED names the folder that holds zoo/, models/ and data/".to_owned(),
-        });
-    }
+    let skeletons = workspace::shared().join("zoo/make_zoo.py");
+    let (script, all) = if skeletons.is_file() {
+        let all = skeletons_beside(&skeletons)?;
+        (skeletons, all)
+    } else {
+        (workspace::root().join("benches/networks.py"), CONVOLUTIONAL.iter().map(ToString::to_string).collect())
+    };
     let names = match names {
-        [] => CLASSIFIERS.iter().map(|&name| name.to_owned()).collect(),
-        [all] if all == "all" => skeletons(&script)?,
+        [] => CONVOLUTIONAL.iter().filter(|name| **name != NO_CLASSIFIER).map(ToString::to_string).collect(),
+        [word] if word == "all" => all,
         named => named.to_vec(),
     };
     let file = |name: &String| folder().join(format!("{name}.onnx"));
@@ -68,7 +73,7 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The names of all skeletons beside the script, sorted.
-fn skeletons(script: &std::path::Path) -> Result<Vec<String>, Failure> {
+fn skeletons_beside(script: &Path) -> Result<Vec<String>, Failure> {
     let folder = script.with_file_name("");
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::File { path: folder, error })?;
     let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
