@@ -5,14 +5,14 @@
 //! registers and the result is stored, once.
 //!
 //! Order of loops, outermost first: batch, bands of pixels (so many that their inputs stay in the second-level cache),
-//! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tile of a row
-//! has fewer pixels, the last block fewer registers and a shorter store.
+//! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tiles of a row
+//! have a pixel less, the last block fewer registers and a shorter store.
 
 use eightfold_ir::DType;
 
 use crate::kernel::pixels::{Pixels, Place};
 use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State, Vector};
-use crate::program::{Call, Gemm, Run, Tile};
+use crate::program::{Call, Gemm, Run};
 
 /// Groups in a turn of the innermost loop.
 const UNROLL: usize = 2;
@@ -72,6 +72,31 @@ struct Kernel<'k, 'm, 'ctx> {
     block_bytes: usize,
 }
 
+/// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cut {
+    /// Pixels of the first tiles.
+    size: usize,
+    /// How many have as many.
+    large: usize,
+    /// How many, after those, have one pixel less.
+    small: usize,
+}
+
+impl Cut {
+    /// Tiles of at most `mr` pixels for a row of `cols`.
+    fn of(cols: usize, mr: usize) -> Cut {
+        let tiles = cols.div_ceil(mr);
+        let size = cols.div_ceil(tiles.max(1));
+        let small = tiles * size - cols;
+        Cut { size, large: tiles - small, small }
+    }
+
+    fn tiles(self) -> usize {
+        self.large + self.small
+    }
+}
+
 /// A block of channels: its weights and sums, and how many channels it has.
 #[derive(Clone, Copy)]
 struct Block<'ctx> {
@@ -101,40 +126,29 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn emit(&self, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>) {
         let e = self.e;
         let [batch, rows, cols] = self.pixels.extents;
-        let Tile { mr, nr, .. } = self.gemm.tile;
+        let nr = self.gemm.tile.nr;
         let tables = self.extra_tables();
         // A band is rows, or, where pixels are one long row, tiles of it.
+        let cut = Cut::of(cols, self.gemm.tile.mr);
         let original_cols = self.gemm.pixels[2].max(1);
         let (units, band) = match rows {
-            1 => (cols / mr, (self.gemm.row_block * original_cols / mr).max(1)),
+            1 => (cut.tiles(), (self.gemm.row_block * original_cols / self.gemm.tile.mr).max(1)),
             _ => (rows, self.gemm.row_block.max(1)),
         };
         e.repeat(e.int(batch), |b| {
             let place = self.pixels.step(e, place, 0, b, 1);
-            e.repeat(e.int(units.div_ceil(band).max(1)), |turn| {
+            e.repeat(e.int(units.div_ceil(band)), |turn| {
                 let first = e.scale(turn, band as isize);
                 let count = match units % band {
                     0 => e.int(band.min(units)),
                     _ if units < band => e.int(units),
                     _ => e.lesser(e.int(band), e.minus(e.int(units), first)),
                 };
-                let last = e.holds(Compare::Equal, e.plus(first, count), e.int(units));
                 let work = |block: Block<'ctx>, place: &Place<'ctx>| match rows {
-                    1 => {
-                        let tiles = self.pixels.step(e, place, 2, first, mr);
-                        self.tiles(count, &tiles, block);
-                        let tail = self.pixels.step(e, place, 2, e.int(units), mr);
-                        if cols % mr > 0 {
-                            e.when(last, || self.tile(cols % mr, &tail, block));
-                        }
-                    }
+                    1 => self.tiles(cut, first, count, place, block),
                     _ => e.repeat(count, |row| {
                         let row = self.pixels.step(e, place, 1, e.plus(first, row), 1);
-                        self.tiles(e.int(cols / mr), &row, block);
-                        if cols % mr > 0 {
-                            let tail = self.pixels.step(e, &row, 2, e.int(cols / mr), mr);
-                            self.tile(cols % mr, &tail, block);
-                        }
+                        self.tiles(cut, e.int(0), e.int(cut.tiles()), &row, block);
                     }),
                 };
                 let block = |index: Int<'ctx>, channels: usize| {
@@ -184,10 +198,19 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         (self.e.lanes() * self.gemm.tile.kr) as isize
     }
 
-    /// `count` whole tiles of a row, from `place` on.
-    fn tiles(&self, count: Int<'ctx>, place: &Place<'ctx>, block: Block<'ctx>) {
-        let mr = self.gemm.tile.mr;
-        self.e.repeat(count, |tile| self.tile(mr, &self.pixels.step(self.e, place, 2, tile, mr), block));
+    /// `count` tiles of a row that begins at `row`, from the tile `first` on.
+    fn tiles(&self, cut: Cut, first: Int<'ctx>, count: Int<'ctx>, row: &Place<'ctx>, block: Block<'ctx>) {
+        let e = self.e;
+        let large = e.greater(e.int(0), e.lesser(count, e.minus(e.int(cut.large), first)));
+        let start = self.pixels.step(e, row, 2, first, cut.size);
+        e.repeat(large, |tile| self.tile(cut.size, &self.pixels.step(e, &start, 2, tile, cut.size), block));
+        if cut.small > 0 {
+            let start = self.pixels.step(e, row, 2, e.int(cut.large), cut.size);
+            let before = e.greater(e.int(0), e.minus(first, e.int(cut.large)));
+            let start = self.pixels.step(e, &start, 2, before, cut.size - 1);
+            let one = |tile| self.tile(cut.size - 1, &self.pixels.step(e, &start, 2, tile, cut.size - 1), block);
+            e.repeat(e.minus(count, large), one);
+        }
     }
 
     /// One tile of `mr` pixels.

@@ -1,4 +1,4 @@
-//! Loops and conditions.
+//! Loops.
 
 use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, IntValue};
@@ -108,18 +108,6 @@ impl<'ctx> Emitter<'_, 'ctx> {
         });
         let left: Vec<_> = left.collect();
         state.with(&left)
-    }
-
-    /// Runs `body` if the condition holds.
-    pub(crate) fn when(&self, condition: Condition<'ctx>, body: impl FnOnce()) {
-        let function = self.current();
-        let then = self.context.append_basic_block(function, "then");
-        let after = self.context.append_basic_block(function, "after");
-        built(self.builder.build_conditional_branch(condition.0, then, after));
-        self.builder.position_at_end(then);
-        body();
-        built(self.builder.build_unconditional_branch(after));
-        self.builder.position_at_end(after);
     }
 
     fn block(&self) -> inkwell::basic_block::BasicBlock<'ctx> {
