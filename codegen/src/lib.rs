@@ -4,6 +4,7 @@
 //! artifact: [`interface`] says what that offers, [`llvm`] puts it into a module, [`object`] links it, [`header`] writes
 //! its C declaration.
 
+pub mod choice;
 pub mod compile;
 mod footprint;
 mod grid;
@@ -19,6 +20,7 @@ pub mod program;
 pub mod share;
 pub mod target;
 pub mod traffic;
+pub mod tuning;
 pub mod work;
 
 /// The target triple of the runtime that this compiler links into shared libraries.

@@ -14,6 +14,7 @@ pub mod run;
 pub(crate) mod steps;
 #[cfg(test)]
 pub(crate) mod trial;
+pub mod tune;
 pub mod vector;
 
 use inkwell::builder::BuilderError;

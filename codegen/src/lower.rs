@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use eightfold_ir::graph::Origin;
 use eightfold_ir::{Arg as IrArg, DType, Def, Graph, Layout, Node, Op, Step as IrStep, Tensor, ValueId};
 
+use crate::choice::Choices;
 use crate::memory::{find_live, plan};
 use crate::program::{
     Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Step, Storage, View,
@@ -65,7 +66,20 @@ pub fn lower(graph: &Graph, target: &'static Target) -> Result<Program, LowerErr
 /// # Errors
 /// When an operator has no kernel for its types or operands.
 pub fn lower_for_threads(graph: &Graph, target: &'static Target, threads: Threads) -> Result<Program, LowerError> {
-    let mut lowering = Lowering::new(graph, target);
+    lower_with(graph, target, threads, &Choices::default())
+}
+
+/// The program of a graph whose kernels are those of `choices`; it computes the same bytes whatever they are.
+///
+/// # Errors
+/// When an operator has no kernel for its types or operands.
+pub fn lower_with(
+    graph: &Graph,
+    target: &'static Target,
+    threads: Threads,
+    choices: &Choices,
+) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(graph, target, choices);
     for node in graph.nodes() {
         lowering.node(node)?;
     }
@@ -77,6 +91,7 @@ pub fn lower_for_threads(graph: &Graph, target: &'static Target, threads: Thread
 struct Lowering<'g> {
     graph: &'g Graph,
     target: &'static Target,
+    choices: &'g Choices,
     placement: Placement,
     /// Where each value that has been reached lies.
     views: Vec<Option<View>>,
@@ -91,11 +106,12 @@ struct Lowering<'g> {
 }
 
 impl<'g> Lowering<'g> {
-    fn new(graph: &'g Graph, target: &'static Target) -> Self {
+    fn new(graph: &'g Graph, target: &'static Target, choices: &'g Choices) -> Self {
         let count = graph.value_count();
         let mut lowering = Lowering {
             graph,
             target,
+            choices,
             placement: Placement::of(graph),
             views: vec![None; count],
             borders: vec![[0; 4]; count],

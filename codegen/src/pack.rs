@@ -1,4 +1,4 @@
-//! Packing: constant weights in the order and form in which kernels read them, and the tiles that decide the order.
+//! Packing: constant weights in the order and form in which kernels read them.
 //!
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
 //! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
@@ -20,6 +20,55 @@ pub struct Packed {
     /// For each vector of channels, the input element that each of its extra groups starts at, counted from the pixel's
     /// first. A vector has them to itself: those of a whole block would mostly multiply zeros.
     pub extra: Vec<Vec<isize>>,
+}
+
+impl Packed {
+    /// The same for blocks of `to` channels instead of `from`; `n` channels there are, `groups` in all runs of one.
+    #[must_use]
+    pub fn regrouped(&self, target: &Target, n: usize, groups: usize, from: usize, to: usize) -> Packed {
+        let lanes = target.lanes();
+        // Each lane has four bytes of a group, whatever the type.
+        let piece = 4 * lanes;
+        let (from, to) = (from / lanes, to / lanes);
+        let extras = |vector: usize| self.extra.get(vector).map_or(0, Vec::len);
+        let starts: Vec<usize> = (0..n.div_ceil(from * lanes))
+            .scan(0, |start, block| {
+                let extra: usize = (block * from..(block + 1) * from).map(extras).sum();
+                Some(std::mem::replace(start, *start + (from * groups + extra) * piece))
+            })
+            .collect();
+        let vectors = n.div_ceil(lanes);
+        let mut regrouped =
+            Packed { weights: Vec::with_capacity(self.weights.len()), sums: self.sums.clone(), extra: Vec::new() };
+        let take =
+            |weights: &mut Vec<u8>, at: usize, count: usize| weights.extend(&self.weights[at..][..count * piece]);
+        for block in 0..vectors.div_ceil(to) {
+            let members = block * to..(block + 1) * to;
+            for group in 0..groups {
+                for vector in members.clone() {
+                    match vector < vectors {
+                        true => take(
+                            &mut regrouped.weights,
+                            starts[vector / from] + (group * from + vector % from) * piece,
+                            1,
+                        ),
+                        false => regrouped.weights.resize(regrouped.weights.len() + piece, 0),
+                    }
+                }
+            }
+            for vector in members.take_while(|vector| *vector < vectors) {
+                let before: usize = (vector - vector % from..vector).map(extras).sum();
+                take(&mut regrouped.weights, starts[vector / from] + (from * groups + before) * piece, extras(vector));
+            }
+        }
+        let padded = vectors.next_multiple_of(to);
+        regrouped.sums.resize(padded * piece, 0);
+        if !self.extra.is_empty() {
+            regrouped.extra.clone_from(&self.extra);
+            regrouped.extra.resize(padded, Vec::new());
+        }
+        regrouped
+    }
 }
 
 /// Elements that one 32-bit lane of an integer product takes.
@@ -183,18 +232,37 @@ pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile
     Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }
 }
 
-/// How many rows of pixels are done with one block of weights before the next: as many as keep their inputs and results
-/// in half of the second-level cache. A result's cache line takes several blocks, one after the other.
-#[must_use]
-pub fn row_block(pixels: &[usize; 3], input_strides: &[isize; 3], n: usize, input: DType) -> usize {
-    const HALF_L2: usize = 256 * 1024;
-    let row = (input_strides[1].unsigned_abs() + pixels[2] * n) * input.byte_size();
-    (HALF_L2 / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Blocks of any width hold the same, and whatever way they were reached.
+    #[test]
+    fn regrouped_is_packed_that_way() {
+        let runs = [Run { offset: 0, length: 6 }, Run { offset: 100, length: 5 }];
+        let weight = |o: usize, r: usize, e: usize| ((o * 131 + r * 57 + e * 83) % 511) as i32 - 255;
+        for target in crate::target::TARGETS {
+            let lanes = target.lanes();
+            for n in [1, lanes, 2 * lanes + 1, 5 * lanes] {
+                let sums = vec![7; n];
+                let wide = |vectors: usize| lanes * vectors;
+                let int =
+                    |vectors| gemm_int(target, Tile { mr: 4, nr: wide(vectors), kr: 4 }, n, &runs, &weight, &sums);
+                let float = |vectors| {
+                    let weight = |o: usize, r: usize, e: usize| weight(o, r, e) as f32;
+                    gemm_float(DType::F32, Tile { mr: 4, nr: wide(vectors), kr: 1 }, n, &runs, &weight, &vec![7.0; n])
+                };
+                for (from, to) in [(1, 1), (1, 3), (3, 1), (2, 4), (4, 3), (8, 2)] {
+                    assert_eq!(int(from).regrouped(target, n, 4, wide(from), wide(to)), int(to), "{n} {from} {to}");
+                    assert_eq!(
+                        float(from).regrouped(target, n, 11, wide(from), wide(to)),
+                        float(to),
+                        "{n} {from} {to}"
+                    );
+                }
+            }
+        }
+    }
 
     /// Sums of products over the packed form equal those over the weights, for inputs of 255, and no pair saturates.
     #[test]

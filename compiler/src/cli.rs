@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod quantize;
 mod run;
+mod tuning;
 
 use clap::{Parser, Subcommand};
 use eightfold::Error;

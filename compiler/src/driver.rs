@@ -3,19 +3,21 @@
 //! ```text
 //! load -> calibrate -> optimize (passes, verify) -> compile (lower, LLVM) -> link
 //! ```
-//! Invariant: what comes out depends on the model's bytes, the calibration table and the options alone, and all of them
-//! are in the artifact's provenance. Nothing here prints; a [`Progress`] hears what goes on.
+//! Invariant: what comes out depends on the model's bytes, the calibration table, the tuning file and the options alone,
+//! and all of them are in the artifact's provenance. Nothing here prints; a [`Progress`] hears what goes on.
 
 use std::path::Path;
 
+use eightfold_codegen::choice::Choices;
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower_for_threads;
+use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::program::Program;
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
@@ -27,7 +29,7 @@ use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::model::Model;
 use crate::output_file::make_file;
-use crate::provenance::{Calibration, Provenance};
+use crate::provenance::{self, Calibration, Provenance};
 
 /// A stage of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Stage {
     Calibrate,
     /// Passes.
     Optimize,
+    /// Timing kernels.
+    Tune,
     /// From the graph to machine code.
     Compile,
     /// From the object file to the shared library.
@@ -54,6 +58,7 @@ impl Stage {
             Stage::Import => "importing",
             Stage::Calibrate => "calibrating",
             Stage::Optimize => "optimizing",
+            Stage::Tune => "tuning",
             Stage::Compile => "compiling",
             Stage::Link => "linking",
             Stage::Evaluate => "running",
@@ -69,7 +74,7 @@ pub trait Progress {
     /// A pass has run and left this graph.
     fn pass(&mut self, _report: &PassReport, _graph: &Graph) {}
 
-    /// Samples are being run, and so many are done.
+    /// Samples are being run or products timed, and so many are done.
     fn samples(&mut self, _done: usize, _of: usize) {}
 }
 
@@ -247,7 +252,28 @@ pub struct Optimized {
     pub reports: Vec<PassReport>,
     /// What is computed in integers.
     pub coverage: Coverage,
+    choices: Choices,
     provenance: Provenance,
+}
+
+impl Optimized {
+    /// Has the kernels be those that were measured to be the best; the provenance tells.
+    ///
+    /// # Errors
+    /// [`Error::TuningTarget`]: other instructions were measured.
+    pub fn tune_by(&mut self, tuning: &Tuning) -> Result<(), Error> {
+        if tuning.target != self.target {
+            return Err(Error::TuningTarget { expected: self.target.name, got: tuning.target.name });
+        }
+        self.choices = tuning.choices();
+        self.provenance.tuning = Some(provenance::Tuning::of(tuning));
+        Ok(())
+    }
+
+    /// The program, for `threads` threads.
+    pub(crate) fn program(&self, threads: usize) -> Result<Program, Error> {
+        Ok(lower_with(&self.graph, self.target, Threads::new(threads), &self.choices)?)
+    }
 }
 
 /// Brings a model into the precision asked for; `calibration` holds the ranges of the tensors that it quantizes.
@@ -269,6 +295,7 @@ pub fn optimize(
         opset: model.opset,
         options: options.named(precision).collect(),
         calibration: calibration.as_ref().map(Calibration::of),
+        tuning: None,
         coverage: Coverage::default(),
         weight_bytes: 0,
     };
@@ -282,7 +309,8 @@ pub fn optimize(
     let coverage = Coverage::of(&graph, &outcome.remarks);
     let Outcome { remarks, reports } = outcome;
     let (name, target, threads) = (model.name.clone(), options.target, options.threads);
-    Ok(Optimized { graph, name, target, threads, precision, remarks, reports, coverage, provenance })
+    let choices = Choices::default();
+    Ok(Optimized { graph, name, target, threads, precision, remarks, reports, coverage, choices, provenance })
 }
 
 /// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
@@ -364,7 +392,7 @@ pub struct Compiled {
 /// # Errors
 /// An operator has no kernel, or `symbol` is no C identifier.
 pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Result<Compiled, Error> {
-    let program = lower_for_threads(&optimized.graph, optimized.target, Threads::new(optimized.threads))?;
+    let program = optimized.program(optimized.threads)?;
     let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
     let coverage = optimized.coverage.clone();
     let provenance = Provenance { coverage, weight_bytes, ..optimized.provenance.clone() };

@@ -6,6 +6,7 @@ use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::InterfaceError;
 use eightfold_codegen::lower::LowerError;
 use eightfold_codegen::object::ObjectError;
+use eightfold_codegen::tuning::TuningError;
 use eightfold_ir::EvalError;
 use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
@@ -122,6 +123,30 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: TableError,
+    },
+    /// Broken: a tuning file that does not parse.
+    #[error("cannot parse {}", path.display())]
+    Tuning {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TuningError,
+    },
+    /// Usage: kernels of another target were measured.
+    #[error("the tuning is of {got}, the target is {expected}")]
+    TuningTarget {
+        /// The target.
+        expected: &'static str,
+        /// The target that was measured.
+        got: &'static str,
+    },
+    /// Usage: what is added to a tuning file must be measured on the same CPU.
+    #[error("the tuning file holds measurements of {got:?}, this cpu is {expected:?}")]
+    TuningCpu {
+        /// This machine's CPU.
+        expected: String,
+        /// The CPU that was measured.
+        got: String,
     },
     /// Unsupported: an operator without a kernel.
     #[error(transparent)]
@@ -261,7 +286,8 @@ impl Error {
             Error::Calibrate(CalibrateError::Observe { .. }) => Fault::Broken,
             Error::Artifact(error) => artifact_fault(error),
             Error::Dataset(error) => dataset_fault(error),
-            Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::NoLabels { .. } => Fault::Broken,
+            Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::Tuning { .. } => Fault::Broken,
+            Error::NoLabels { .. } => Fault::Broken,
             Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
             Error::Run(RunError::Status(_)) => Fault::Unsupported,
             _ => Fault::Usage,
@@ -294,6 +320,10 @@ impl Error {
                  --peaks FILE"
                     .to_owned()
             }
+            Error::TuningCpu { .. } => {
+                "take it as it is without --tune, or name another file by --tuning-file".to_owned()
+            }
+            Error::TuningTarget { .. } => "give --target, or another --tuning-file".to_owned(),
             Error::PeaksTarget { .. } => "give --target, or peaks that were measured with it".to_owned(),
             Error::Verify { ours: true, .. } => "this is a fault of eightfold: please report it".to_owned(),
             Error::Lower(_) => "eightfold list ops shows what is supported".to_owned(),

@@ -5,9 +5,7 @@ use std::path::Path;
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::lower_for_threads;
 use eightfold_codegen::program::Program;
-use eightfold_codegen::share::Threads;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
@@ -96,7 +94,7 @@ impl Executable {
 
     /// An optimized graph, compiled into this process.
     pub(crate) fn of(optimized: &Optimized) -> Result<Executable, Error> {
-        let program = lower_for_threads(&optimized.graph, optimized.target, Threads::new(optimized.threads))?;
+        let program = optimized.program(optimized.threads)?;
         let variant = Variant::of(&optimized.graph, &program);
         let code = Box::new(Resident::new(&program, &variant).map_err(CompileError::Machine)?);
         let size = |output: &TensorDescription| output.byte_size().unwrap_or_default();

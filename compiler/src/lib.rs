@@ -43,6 +43,7 @@ pub mod profile;
 pub mod provenance;
 pub mod roofline;
 pub mod similarity;
+pub mod tune;
 
 pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate};
 pub use coverage::{Coverage, FloatNode, node_macs, node_precision};

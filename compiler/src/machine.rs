@@ -167,7 +167,8 @@ fn kibibytes(text: &str) -> Option<u64> {
     text.strip_suffix('K')?.parse().ok().map(|number: u64| number << 10)
 }
 
-fn cpu() -> Option<String> {
+/// The CPU's name, as the system has it.
+pub(crate) fn cpu() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())

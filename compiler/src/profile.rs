@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::profile as timing;
-use eightfold_codegen::lower::lower;
 use serde::Serialize;
 
 use crate::driver::Optimized;
@@ -77,7 +76,7 @@ impl Profile {
 /// An operator has no kernel, the target does not run here, or the machine's peaks are those of another target.
 pub fn profile(optimized: &Optimized, machine: &Machine, duration: Duration) -> Result<Profile, Error> {
     runs_here(optimized.target)?;
-    let program = lower(&optimized.graph, optimized.target)?;
+    let program = optimized.program(1)?;
     let bounds = bounds(&program, machine)?;
     let times = timing::profile(&program, duration).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
     let ms = |time: Duration| 1e3 * time.as_secs_f64();

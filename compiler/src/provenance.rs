@@ -1,7 +1,7 @@
 //! What an artifact was made from, and what came of it: one line of JSON in every artifact.
 //!
-//! Invariant: it is a function of the compiler's version, the model's bytes, the options and the ranges; no clock, path
-//! or host name gets in. With the model's file it is enough to make the artifact again.
+//! Invariant: it is a function of the compiler's version, the model's bytes, the options, the ranges and the tuning; no clock,
+//! path or host name gets in. With the model's file it is enough to make the artifact again.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,9 @@ pub struct Provenance {
     /// Where the ranges come from; absent if the model brings its own, or is not quantized.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calibration: Option<Calibration>,
+    /// What was measured of kernels; absent if nothing was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tuning: Option<Tuning>,
     /// What is computed in integers.
     pub coverage: Coverage,
     /// Bytes of weights and other constants.
@@ -59,6 +62,27 @@ impl Calibration {
     }
 }
 
+/// The measured choices that kernels were made by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// The CPU that was measured, for people.
+    pub cpu: String,
+    /// SHA-256 of the tuning file's text, in hexadecimal.
+    pub sha256: String,
+    /// The tuning file; left out in C headers.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub file: String,
+}
+
+impl Tuning {
+    /// The provenance of a tuning file.
+    #[must_use]
+    pub fn of(tuning: &eightfold_codegen::tuning::Tuning) -> Self {
+        let file = tuning.to_string();
+        Tuning { cpu: tuning.cpu.clone(), sha256: hex(&Sha256::digest(file.as_bytes())), file }
+    }
+}
+
 impl Provenance {
     /// The provenance that this text holds; `None` if it was written by another version, or by something else.
     #[must_use]
@@ -66,9 +90,12 @@ impl Provenance {
         serde_json::from_str(text).ok()
     }
 
-    /// The same without the calibration table, for people.
+    /// The same without the calibration table and the tuning file, for people.
     #[must_use]
     pub fn brief(mut self) -> Self {
+        if let Some(tuning) = &mut self.tuning {
+            tuning.file.clear();
+        }
         if let Some(calibration) = &mut self.calibration {
             calibration.table.clear();
         }

@@ -4,7 +4,6 @@
 //! the same units as products do. Each roof stands for itself: a call takes at least as long as the longest of the three,
 //! and a program as long as its calls together.
 
-use eightfold_codegen::lower::lower;
 use eightfold_codegen::program::{Call, Program};
 use eightfold_codegen::traffic::Reach;
 use eightfold_codegen::work::Work;
@@ -144,7 +143,7 @@ impl Bound {
 /// # Errors
 /// An operator has no kernel, or the machine's peaks are those of another target.
 pub fn roofline(optimized: &Optimized, machine: &Machine) -> Result<Vec<Bound>, Error> {
-    bounds(&lower(&optimized.graph, optimized.target)?, machine)
+    bounds(&optimized.program(1)?, machine)
 }
 
 /// The bounds of a program's calls, in order.

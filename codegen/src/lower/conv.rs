@@ -6,6 +6,7 @@ use eightfold_ir::{DType, Data, Layout, Node, Op, ValueId};
 use super::matmul::pixels;
 use super::placement::wanted_border;
 use super::{LowerError, Lowering, origin};
+use crate::choice::{Choice, Geometry};
 use crate::pack;
 use crate::program::{Depthwise, Gemm, Grid, Producer, Run, Storage, View};
 
@@ -212,11 +213,12 @@ impl Lowering<'_> {
     ) {
         let Product { n, runs, first, zero } = product;
         let lengths: Vec<usize> = runs.iter().map(|r| r.length).collect();
-        let tile = pack::choose_tile(self.target, input.dtype, window.pixels[2], n);
+        // Packed in single vectors, and joined to blocks once it is known how many extra groups there are.
+        let vector = Choice { mr: 1, nr: self.target.lanes(), rows: 1 }.tile(input.dtype);
         let packed = match weights {
             Data::Float(w) => {
                 let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
-                pack::gemm_float(input.dtype, tile, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
+                pack::gemm_float(input.dtype, vector, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
             }
             Data::Int(w) => {
                 let shift = input_shift(input.dtype, zero);
@@ -225,23 +227,37 @@ impl Lowering<'_> {
                     all.map(|(r, e)| w[weight(o, r, e)]).sum()
                 };
                 let sums: Vec<i64> = (0..n).map(|o| int(bias, bias_of(o)) - shift * sum(o)).collect();
-                pack::gemm_int(self.target, tile, n, &runs, &|o, r, e| w[weight(o, r, e)] as i32, &sums)
+                pack::gemm_int(self.target, vector, n, &runs, &|o, r, e| w[weight(o, r, e)] as i32, &sums)
             }
         };
         let name = origin(&window.node.origin);
         let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
         let weights_type = if input.dtype.is_float() { input.dtype } else { DType::I8 };
-        let row_block = pack::row_block(&window.pixels, &window.input_strides, n, input.dtype);
+        let output_strides = window.output_strides(&output);
+        let geometry = Geometry {
+            input: input.dtype,
+            output: output.dtype,
+            pixels: window.pixels,
+            input_strides: window.input_strides,
+            output_strides,
+            runs: &runs,
+            n,
+            extra: packed.extra.iter().map(Vec::len).sum(),
+        };
+        let choice = self.choices.choice(&geometry, self.target);
+        let tile = choice.tile(input.dtype);
+        let groups = runs.iter().map(|run| run.length.div_ceil(tile.kr)).sum();
+        let packed = packed.regrouped(self.target, n, groups, vector.nr, tile.nr);
         let gemm = Gemm {
             input: input.dtype,
             pixels: window.pixels,
             input_strides: window.input_strides,
-            output_strides: window.output_strides(&output),
+            output_strides,
             runs,
             n,
             tile,
             extra: packed.extra,
-            row_block,
+            row_block: choice.rows,
         };
         let mut operands = vec![input, self.bytes(&format!("{name} weights"), weights_type, packed.weights)];
         operands.push(self.bytes(&format!("{name} sums"), accumulator, packed.sums));

@@ -3,6 +3,7 @@
 
 mod machine;
 mod profile;
+mod tune;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,10 +35,14 @@ calls is timed in its place. `bound` is the least time it could take: the longes
 core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains
 less than half. int8 without ranges takes them from noise.
 
+With --tune, the kernels that there are for each product of a model are timed by themselves: `loss` is how much longer the
+choice of the cost model takes than the best. compile --tune keeps such results.
+
 Example:
   eightfold bench model.so --duration 3
   eightfold bench --machine
-  eightfold bench model.onnx --profile --precision int8"
+  eightfold bench model.onnx --profile --precision int8
+  eightfold bench model.onnx --tune --precision int8"
 )]
 pub(crate) struct Arguments {
     /// A compiled model (.so); for --profile a model (.onnx, .ir).
@@ -49,6 +54,12 @@ pub(crate) struct Arguments {
     /// Time each kernel call of a model.
     #[arg(long, group = "measured")]
     profile: bool,
+    /// Time the kernels that there are for each product of a model, and compare the best with what the cost model chooses.
+    #[arg(long, group = "measured")]
+    tune: bool,
+    /// For --profile: choose kernels by the measurements in this file, which compile --tune has written.
+    #[arg(long, value_name = "FILE", requires = "profile")]
+    tuning_file: Option<PathBuf>,
     /// Seconds to measure; one inference is run in any case.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     duration: Duration,
@@ -62,9 +73,9 @@ pub(crate) struct Arguments {
 /// What says how to compile is for --profile.
 fn compiling(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
-        "model" | "machine" | "profile" | "duration" | "warmup" => arg,
+        "model" | "machine" | "profile" | "tune" | "tuning_file" | "duration" | "warmup" => arg,
         "target" => arg.requires("measured"),
-        _ => arg.requires("profile").conflicts_with("machine"),
+        _ => arg.requires("measured").conflicts_with("machine"),
     }
 }
 
@@ -125,6 +136,7 @@ impl Arguments {
                 format.print(&machine, || machine::text(&machine))
             }
             Some(model) if self.profile => self.profile(model, format),
+            Some(model) if self.tune => self.tune(model, format),
             Some(model) => self.latency(model, format),
         }
     }
@@ -136,10 +148,26 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
         let machine = Machine::measure(options.target)?;
-        let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        if let Some(file) = &self.tuning_file {
+            optimized.tune_by(&eightfold::tune::read(file)?)?;
+        }
         progress.finish(&[])?;
         let profile = profile(&optimized, &machine, self.duration)?;
         let report = profile::Report::of(&optimized, &machine, &profile);
+        format.print(&report, || report.text())
+    }
+
+    fn tune(&self, model: &Path, format: Format) -> Result<(), Error> {
+        if is_artifact(model)? {
+            return Err(Error::NoCalls { path: model.to_owned() });
+        }
+        let progress = &mut Terminal::plain();
+        let options = self.optimize.options(None)?;
+        let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        let (_, products) = eightfold::tune::tune(&optimized, None, progress)?;
+        progress.finish(&[])?;
+        let report = tune::Report::of(&optimized, &products);
         format.print(&report, || report.text())
     }
 

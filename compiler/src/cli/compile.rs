@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
 use super::output::{Format, bytes};
 use super::progress::{PassArguments, Terminal};
+use super::tuning::{TuningArguments, TuningReport};
 
 /// See the verb's help.
 #[derive(Args, Debug)]
@@ -26,7 +27,9 @@ With one form to emit, -o names its file; with several, each file takes its own 
 Example:
   eightfold compile model.onnx -o model.so --calibration-data images.npz --require-int8 95%
   eightfold compile model.onnx -o model.so --emit=shared,header --target x86-64-v4-vnni --dim batch=4
-  eightfold compile model.onnx -o model.so --threads 2")]
+  eightfold compile model.onnx -o model.so --threads 2
+  eightfold compile model.onnx -o model.so --tune
+  eightfold compile model.onnx -o model.so --tuning-file model.tuning")]
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
@@ -40,6 +43,8 @@ pub(crate) struct Arguments {
     optimize: OptimizeArguments,
     #[command(flatten)]
     threads: ThreadArguments,
+    #[command(flatten)]
+    tuning: TuningArguments,
     /// The C identifier that the exported symbol starts with; by default made of the model's file name.
     #[arg(long, value_name = "SYMBOL")]
     name: Option<String>,
@@ -90,8 +95,9 @@ impl Arguments {
         check_writable(&self.output)?;
         let options = self.optimize.options(self.passes.pass_limit)?;
         let options = OptimizeOptions { threads: self.threads.count(), ..options };
-        let optimized = self.optimize.optimize(&self.model, &options, progress)?;
+        let mut optimized = self.optimize.optimize(&self.model, &options, progress)?;
         self.check_int8(&optimized.coverage)?;
+        let tuning = self.tuning.apply(&mut optimized, &self.output, progress)?;
 
         progress.stage(Stage::Compile);
         let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&optimized.name));
@@ -106,7 +112,7 @@ impl Arguments {
             let target = optimized.target.name;
             anstream::eprintln!("{target} has no products of bf16: f32 instructions compute them, no faster than f32");
         }
-        let report = Report::new(outputs, &optimized, &compiled, progress);
+        let report = Report { tuning, ..Report::new(outputs, &optimized, &compiled, progress) };
         format.print(&report, || report.text())
     }
 
@@ -174,6 +180,8 @@ struct Report {
     threads_text: String,
     precision: String,
     calibration: Option<Calibration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tuning: Option<TuningReport>,
     #[serde(flatten)]
     coverage: super::inspect::CoverageReport,
     arena_bytes: u64,
@@ -194,6 +202,7 @@ impl Report {
             threads_text: threads_text(&compiled.interface.variants[0]),
             precision: optimized.precision.to_string(),
             calibration: compiled.provenance.clone().brief().calibration,
+            tuning: None,
             coverage: (&optimized.coverage).into(),
             arena_bytes: compiled.program.arena_size as u64,
             code_bytes: compiled.code_bytes(),
@@ -214,6 +223,9 @@ impl Report {
         line(self.coverage.share_name(), self.coverage.share_text());
         if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {
             line("calibration", format!("{calibrator} on {samples} samples"));
+        }
+        if let Some(tuning) = &self.tuning {
+            line("tuning", tuning.text());
         }
         line("arena", bytes(self.arena_bytes));
         line("code", bytes(self.code_bytes));
