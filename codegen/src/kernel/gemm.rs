@@ -11,8 +11,12 @@
 use eightfold_ir::DType;
 
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State, Vector};
+use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 use crate::program::{Call, Gemm, Run};
+
+mod walk;
+
+use walk::{Cut, Walk};
 
 /// Groups in a turn of the innermost loop.
 const UNROLL: usize = 2;
@@ -26,7 +30,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointe
     let element = gemm.input.byte_size();
     let group_bytes = gemm.tile.nr * gemm.tile.kr * element;
     let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
-    let kernel = Kernel { e, gemm, segments: segments(gemm), group_bytes, block_bytes: groups * group_bytes, pixels };
+    let kernel =
+        Kernel { e, gemm, segments: segments(gemm), group_bytes, groups, block_bytes: groups * group_bytes, pixels };
     let place = kernel.pixels.place(pointers);
     kernel.emit(&place, pointers[1], pointers[2]);
 }
@@ -68,42 +73,29 @@ struct Kernel<'k, 'm, 'ctx> {
     segments: Vec<Segment>,
     /// Bytes of weights that one group of a block takes.
     group_bytes: usize,
+    /// Groups of all runs.
+    groups: usize,
     /// Bytes of a block's weights without its extra groups.
     block_bytes: usize,
-}
-
-/// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cut {
-    /// Pixels of the first tiles.
-    size: usize,
-    /// How many have as many.
-    large: usize,
-    /// How many, after those, have one pixel less.
-    small: usize,
-}
-
-impl Cut {
-    /// Tiles of at most `mr` pixels for a row of `cols`.
-    fn of(cols: usize, mr: usize) -> Cut {
-        let tiles = cols.div_ceil(mr);
-        let size = cols.div_ceil(tiles.max(1));
-        let small = tiles * size - cols;
-        Cut { size, large: tiles - small, small }
-    }
-
-    fn tiles(self) -> usize {
-        self.large + self.small
-    }
 }
 
 /// A block of channels: its weights and sums, and how many channels it has.
 #[derive(Clone, Copy)]
 struct Block<'ctx> {
     weights: Ptr<'ctx>,
+    /// The weights of the block after this one.
+    next: Ptr<'ctx>,
     sums: Ptr<'ctx>,
     extra: Option<Extra<'ctx>>,
     channels: usize,
+}
+
+/// The pixels of a tile.
+struct Spots<'ctx> {
+    /// How far each one's inputs are from the place of the tile.
+    pixels: Vec<Int<'ctx>>,
+    /// How far what is fetched ahead goes on in a turn.
+    ahead: isize,
 }
 
 /// The extra groups of a block.
@@ -125,16 +117,12 @@ impl<'ctx> Extra<'ctx> {
 impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn emit(&self, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>) {
         let e = self.e;
-        let [batch, rows, cols] = self.pixels.extents;
+        let [batch, rows, _] = self.pixels.extents;
         let nr = self.gemm.tile.nr;
         let tables = self.extra_tables();
-        // A band is rows, or, where pixels are one long row, tiles of it.
-        let cut = Cut::of(cols, self.gemm.tile.mr);
-        let original_cols = self.gemm.pixels[2].max(1);
-        let (units, band) = match rows {
-            1 => (cut.tiles(), (self.gemm.row_block * original_cols / self.gemm.tile.mr).max(1)),
-            _ => (rows, self.gemm.row_block.max(1)),
-        };
+        let walk @ Walk { cut, long, band, .. } =
+            Walk::of(self.gemm, self.pixels.extents, self.groups, self.block_bytes);
+        let units = if long { cut.tiles() } else { rows };
         e.repeat(e.int(batch), |b| {
             let place = self.pixels.step(e, place, 0, b, 1);
             e.repeat(e.int(units.div_ceil(band)), |turn| {
@@ -144,11 +132,12 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                     _ if units < band => e.int(units),
                     _ => e.lesser(e.int(band), e.minus(e.int(units), first)),
                 };
-                let work = |block: Block<'ctx>, place: &Place<'ctx>| match rows {
-                    1 => self.tiles(cut, first, count, place, block),
-                    _ => e.repeat(count, |row| {
+                let work = |block: Block<'ctx>, place: &Place<'ctx>| match long {
+                    true => self.tiles(walk, [first, count, e.int(0)], place, block),
+                    false => e.repeat(count, |row| {
+                        let before = e.scale(row, cut.tiles() as isize);
                         let row = self.pixels.step(e, place, 1, e.plus(first, row), 1);
-                        self.tiles(cut, e.int(0), e.int(cut.tiles()), &row, block);
+                        self.tiles(walk, [e.int(0), e.int(cut.tiles()), before], &row, block);
                     }),
                 };
                 let block = |index: Int<'ctx>, channels: usize| {
@@ -162,7 +151,12 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                         block_weights = e.offset_by(block_weights, e.scale(before, self.extra_bytes()));
                     }
                     let sums = e.offset_by(sums, e.scale(index, 4 * nr as isize));
-                    let block = Block { weights: block_weights, sums, extra, channels };
+                    let mut next = e.offset(block_weights, self.block_bytes as isize);
+                    if let Some(extra) = extra {
+                        let own = e.minus(extra.start(e, nr / e.lanes()), extra.start(e, 0));
+                        next = e.offset_by(next, e.scale(own, self.extra_bytes()));
+                    }
+                    let block = Block { weights: block_weights, next, sums, extra, channels };
                     work(block, &self.pixels.channels(e, &place, index, nr));
                 };
                 let n = self.gemm.n;
@@ -198,54 +192,69 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         (self.e.lanes() * self.gemm.tile.kr) as isize
     }
 
-    /// `count` tiles of a row that begins at `row`, from the tile `first` on.
-    fn tiles(&self, cut: Cut, first: Int<'ctx>, count: Int<'ctx>, row: &Place<'ctx>, block: Block<'ctx>) {
+    /// `count` tiles of a row that begins at `row`, or of all rows, from the tile `first` on; `before` were done in the
+    /// band.
+    fn tiles(&self, walk: Walk, [first, count, before]: [Int<'ctx>; 3], row: &Place<'ctx>, block: Block<'ctx>) {
         let e = self.e;
-        let large = e.greater(e.int(0), e.lesser(count, e.minus(e.int(cut.large), first)));
-        let start = self.pixels.step(e, row, 2, first, cut.size);
-        e.repeat(large, |tile| self.tile(cut.size, &self.pixels.step(e, &start, 2, tile, cut.size), block));
-        if cut.small > 0 {
-            let start = self.pixels.step(e, row, 2, e.int(cut.large), cut.size);
-            let before = e.greater(e.int(0), e.minus(first, e.int(cut.large)));
-            let start = self.pixels.step(e, &start, 2, before, cut.size - 1);
-            let one = |tile| self.tile(cut.size - 1, &self.pixels.step(e, &start, 2, tile, cut.size - 1), block);
-            e.repeat(e.minus(count, large), one);
+        let Cut { size, large, small } = walk.cut;
+        let some = |size: usize, first: Int<'ctx>, count: Int<'ctx>, before: Int<'ctx>| {
+            e.repeat(count, |tile| {
+                let pixel = e.plus(first, e.scale(tile, size as isize));
+                let place = match walk.wrapped {
+                    true => self.pixels.spots(e, row, pixel, size),
+                    false => self.pixels.step(e, row, 2, pixel, 1),
+                };
+                let done = e.plus(before, tile);
+                let ahead = walk.slice.map(|slice| e.offset_by(block.next, e.scale(done, slice as isize)));
+                let ahead = ahead.zip(walk.slice.map(|slice| (slice * UNROLL).div_ceil(self.groups) as isize));
+                self.tile(size, &place, block, ahead);
+            });
+        };
+        let of_large = e.greater(e.int(0), e.lesser(count, e.minus(e.int(large), first)));
+        some(size, e.scale(first, size as isize), of_large, before);
+        if small > 0 {
+            let skipped = e.scale(e.greater(e.int(0), e.minus(first, e.int(large))), size as isize - 1);
+            let first = e.plus(e.int(large * size), skipped);
+            some(size - 1, first, e.minus(count, of_large), e.plus(before, of_large));
         }
     }
 
-    /// One tile of `mr` pixels.
-    fn tile(&self, mr: usize, place: &Place<'ctx>, block: Block<'ctx>) {
+    /// One tile of `mr` pixels; where to fetch ahead, and how far that goes on each turn.
+    fn tile(&self, mr: usize, place: &Place<'ctx>, block: Block<'ctx>, ahead: Option<(Ptr<'ctx>, isize)>) {
         let e = self.e;
         let lanes = e.lanes();
         let registers = block.channels.div_ceil(lanes);
         let kind = if self.gemm.input.is_float() { Kind::F32 } else { Kind::I32 };
         let sums: Vec<_> = (0..registers).map(|v| e.load(at(e, block.sums, v * lanes * 4), kind, lanes)).collect();
         let vectors = (0..mr).flat_map(|_| sums.clone()).collect();
+        let pixels: Vec<_> = (0..mr).map(|pixel| Pixels::distance(e, place, pixel, &self.pixels.input)).collect();
+        let tile = Spots { pixels, ahead: ahead.map_or(0, |(_, step)| step) };
         let mut state = State { pointers: vec![place.input, block.weights], vectors, ..State::default() };
+        state.pointers.extend(ahead.map(|(pointer, _)| pointer));
         for segment in &self.segments {
-            self.segment(mr, *segment, place.input, &mut state);
+            self.segment(&tile, *segment, place.input, &mut state);
         }
         if let Some(extra) = block.extra {
-            (0..registers).for_each(|vector| self.extra(mr, vector, extra, place.input, &mut state));
+            (0..registers).for_each(|vector| self.extra(&tile, vector, extra, place.input, &mut state));
         }
         let sums: Vec<_> = state.vectors.chunks(registers).map(|sums| e.concat(sums)).collect();
         self.pixels.finish(e, place, &sums, block.channels);
     }
 
     /// Sums up the extra groups of one vector of channels, whose weights are next.
-    fn extra(&self, mr: usize, vector: usize, extra: Extra<'ctx>, input: Ptr<'ctx>, state: &mut State<'ctx>) {
+    fn extra(&self, tile: &Spots<'ctx>, vector: usize, extra: Extra<'ctx>, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let first = extra.start(e, vector);
         let offsets = e.offset_by(extra.offsets, e.scale(first, 4));
         let count = e.minus(extra.start(e, vector + 1), first);
-        let registers = state.vectors.len() / mr;
+        let registers = state.vectors.len() / tile.pixels.len();
         let sums = state.vectors.iter().skip(vector).step_by(registers).copied().collect();
         let one = State { pointers: vec![state.pointers[1]], vectors: sums, ..State::default() };
         let one = e.carry(count, one, |i, state| {
             let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
             let weights = state.pointers[0];
             let elements = self.gemm.tile.kr;
-            self.group(mr, elements, e.offset_by(input, offset), weights, &mut state.vectors);
+            self.group(tile, elements, e.offset_by(input, offset), weights, &mut state.vectors);
             state.pointers = vec![e.offset(weights, self.extra_bytes())];
         });
         state.pointers[1] = one.pointers[0];
@@ -253,7 +262,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     }
 
     /// Sums up all runs of a segment.
-    fn segment(&self, mr: usize, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
+    fn segment(&self, tile: &Spots<'ctx>, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let element = self.gemm.input.byte_size() as isize;
         // What lies behind a run may be no number, which zero weights do not silence: its last float is read alone.
@@ -265,15 +274,21 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let run = |index: Int<'ctx>, state: &mut State<'ctx>| {
             state.pointers[0] = e.offset_by(first, e.scale(index, segment.step * element));
             if groups <= STRAIGHT {
-                self.groups(mr, groups, state);
+                self.groups(tile, groups, state);
             } else {
                 let turns = e.int(groups / UNROLL);
-                *state = e.carry(turns, std::mem::take(state), |_, state| self.groups(mr, UNROLL, state));
-                self.groups(mr, groups % UNROLL, state);
+                *state = e.carry(turns, std::mem::take(state), |_, state| {
+                    if let Some(ahead) = state.pointers.get(2).copied() {
+                        e.prefetch(ahead);
+                        state.pointers[2] = e.offset(ahead, tile.ahead);
+                    }
+                    self.groups(tile, UNROLL, state);
+                });
+                self.groups(tile, groups % UNROLL, state);
             }
             if rest > 0 {
                 let [input, weights] = [state.pointers[0], state.pointers[1]];
-                self.group(mr, rest, input, weights, &mut state.vectors);
+                self.group(tile, rest, input, weights, &mut state.vectors);
                 state.pointers[1] = at(e, weights, self.group_bytes);
             }
         };
@@ -285,29 +300,37 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     }
 
     /// Sums up `count` groups, the input and the weights of which begin at the state's pointers, and moves them on.
-    fn groups(&self, mr: usize, count: usize, state: &mut State<'ctx>) {
+    fn groups(&self, tile: &Spots<'ctx>, count: usize, state: &mut State<'ctx>) {
         let e = self.e;
         let [input, weights] = [state.pointers[0], state.pointers[1]];
         for group in 0..count {
             let weights = at(e, weights, group * self.group_bytes);
             let input = at(e, input, group * 4);
-            self.group(mr, self.gemm.tile.kr, input, weights, &mut state.vectors);
+            self.group(tile, self.gemm.tile.kr, input, weights, &mut state.vectors);
         }
-        state.pointers = vec![at(e, input, count * 4), at(e, weights, count * self.group_bytes)];
+        state.pointers[0] = at(e, input, count * 4);
+        state.pointers[1] = at(e, weights, count * self.group_bytes);
     }
 
-    /// Adds one group's products to the sums of `mr` pixels; of the inputs, `elements` are read.
-    fn group(&self, mr: usize, elements: usize, input: Ptr<'ctx>, weights: Ptr<'ctx>, sums: &mut [Vector<'ctx>]) {
+    /// Adds one group's products to the sums of a tile's pixels; of the inputs, `elements` are read.
+    fn group(
+        &self,
+        tile: &Spots<'ctx>,
+        elements: usize,
+        input: Ptr<'ctx>,
+        weights: Ptr<'ctx>,
+        sums: &mut [Vector<'ctx>],
+    ) {
         let e = self.e;
-        let (lanes, registers) = (e.lanes(), sums.len() / mr);
+        let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
         let (kind, width) = match self.gemm.input {
             DType::F32 => (Kind::F32, lanes),
             DType::Bf16 => (Kind::I32, lanes),
             _ => (Kind::I8, 4 * lanes),
         };
         let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, width)).collect();
-        for (pixel, sums) in sums.chunks_mut(registers).enumerate() {
-            let input = e.offset(input, pixel as isize * self.pixels.input[2]);
+        for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
+            let input = e.offset_by(input, *pixel);
             let sums = sums.iter_mut().zip(&weights);
             match self.gemm.input {
                 DType::F32 => {

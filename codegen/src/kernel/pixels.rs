@@ -35,6 +35,8 @@ pub(crate) struct Place<'ctx> {
     operands: Vec<Ptr<'ctx>>,
     /// Pointers to all operands of the call.
     all: Vec<Ptr<'ctx>>,
+    /// Row and column of each pixel of a tile that goes on behind the end of a row; else pixels are those of one row.
+    spots: Vec<[Int<'ctx>; 2]>,
     /// Operands that are the same for all pixels, as loaded for this place.
     loaded: RefCell<BTreeMap<usize, Vector<'ctx>>>,
 }
@@ -91,6 +93,7 @@ impl<'c> Pixels<'c> {
             output: pointers[self.call.operands.len()],
             operands: self.operands.iter().map(|(index, _)| pointers[*index]).collect(),
             all: pointers.to_vec(),
+            spots: Vec::new(),
             loaded: RefCell::default(),
         }
     }
@@ -131,6 +134,34 @@ impl<'c> Pixels<'c> {
         }
     }
 
+    /// The place seen from the pixels `first` and after, counted through all rows: `count` of them.
+    pub(crate) fn spots<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        place: &Place<'ctx>,
+        first: Int<'ctx>,
+        count: usize,
+    ) -> Place<'ctx> {
+        let spot = |pixel| {
+            let (row, column) = e.quotient(e.plus(first, e.int(pixel)), self.extents[2]);
+            [row, column]
+        };
+        Place { spots: (0..count).map(spot).collect(), ..place.afresh() }
+    }
+
+    /// How far from `place` a pixel of its tile lies in a tensor of these distances.
+    pub(crate) fn distance<'ctx>(
+        e: &Emitter<'_, 'ctx>,
+        place: &Place<'ctx>,
+        pixel: usize,
+        strides: &[isize; 3],
+    ) -> Int<'ctx> {
+        match place.spots.get(pixel) {
+            Some([row, column]) => e.plus(e.scale(*row, strides[1]), e.scale(*column, strides[2])),
+            None => e.signed(pixel as isize * strides[2]),
+        }
+    }
+
     /// Bytes between neighbouring channels of an operand.
     fn channel_stride(&self, index: usize) -> isize {
         let view = &self.call.operands[index];
@@ -156,7 +187,7 @@ impl<'c> Pixels<'c> {
             let mut operands = PixelOperands { e, pixels: self, place, at: pixels.clone(), channels, lanes };
             let results = steps::apply(e, self.call, e.concat(sums), dtype, &mut operands);
             for (pixel, result) in pixels.zip(e.split(results, lanes)) {
-                let output = e.offset(place.output, pixel as isize * self.output[2]);
+                let output = e.offset_by(place.output, Self::distance(e, place, pixel, &self.output));
                 e.store_first(output, result, channels);
             }
         }
@@ -211,7 +242,7 @@ impl<'ctx> Operands<'ctx> for PixelOperands<'_, '_, 'ctx> {
             let vector = *loaded.entry(index).or_insert_with(|| self.channels(index, *pointer));
             self.at.clone().map(|_| vector).collect()
         } else {
-            let pixel = |pixel| self.e.offset(*pointer, pixel as isize * strides[2]);
+            let pixel = |pixel| self.e.offset_by(*pointer, Pixels::distance(self.e, self.place, pixel, strides));
             self.at.clone().map(|at| self.channels(index, pixel(at))).collect()
         };
         self.e.concat(&vectors)

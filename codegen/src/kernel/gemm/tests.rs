@@ -223,6 +223,24 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
     }
 }
 
+/// Long sums, whose tiles go on behind the ends of rows, and weights that are fetched ahead.
+#[test]
+fn tiles_across_rows() {
+    for (target, portable) in trial::targets() {
+        let int = base(target, DType::U8);
+        let float = base(target, DType::F32);
+        let mut cases = Vec::new();
+        for base in [Case { residual: true, ..int }, float, base(target, DType::Bf16)] {
+            let base = Case { kernel: 3, depth: 30, size: [5, base.tile.mr + 1], row_block: 2, n: 10, ..base };
+            cases.extend([base, Case { row_block: 5, batch: 2, stride: 2, ..base }, Case { size: [7, 7], ..base }]);
+        }
+        cases.push(Case { kernel: 3, depth: 116, n: 128, size: [3, int.tile.mr + 1], row_block: 2, ..int });
+        cases.push(Case { kernel: 3, depth: 116, n: 40, size: [3, float.tile.mr + 1], row_block: 3, ..float });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        trial::equal(target, portable, &trials);
+    }
+}
+
 #[test]
 fn tile_edges_and_odd_runs_of_bf16() {
     for (target, portable) in trial::targets() {

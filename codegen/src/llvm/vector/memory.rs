@@ -44,6 +44,13 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.shuffle(one, one, &vec![0; lanes])
     }
 
+    /// Brings the cache line at an address, which need not be readable, into the second-level cache.
+    pub(crate) fn prefetch(&self, pointer: Ptr<'ctx>) {
+        let function = self.declared("llvm.prefetch", &[pointer.0.get_type().into()]);
+        let [read, second_level, data] = [0, 2, 1].map(|flag| self.context.i32_type().const_int(flag, false).into());
+        built(self.builder.build_call(function, &[pointer.0.into(), read, second_level, data], ""));
+    }
+
     /// Writes the vector's numbers one after the other.
     pub(crate) fn store(&self, pointer: Ptr<'ctx>, vector: Vector<'ctx>) {
         unaligned(Some(built(self.builder.build_store(pointer.0, vector.value))));

@@ -1,0 +1,95 @@
+//! How the pixels of a product are cut into tiles and bands.
+//!
+//! Invariant: each pixel is in one tile, and each tile in one band; tiles take the pixels in order. What is done with them
+//! is not known here.
+
+use crate::program::{Gemm, Tile};
+
+/// Groups of a sum that takes so long that it costs nothing to find each pixel of its tile on its own.
+const LONG: usize = 64;
+
+/// Bytes of a call's weights from which on they come from beyond the second-level cache.
+const FAR: usize = 1 << 17;
+
+/// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Pixels of the first tiles.
+    pub(super) size: usize,
+    /// How many have as many.
+    pub(super) large: usize,
+    /// How many, after those, have one pixel less.
+    pub(super) small: usize,
+}
+
+impl Cut {
+    /// Tiles of at most `mr` pixels for a row of `cols`.
+    fn of(cols: usize, mr: usize) -> Cut {
+        let tiles = cols.div_ceil(mr);
+        let size = cols.div_ceil(tiles.max(1));
+        let small = tiles * size - cols;
+        Cut { size, large: tiles - small, small }
+    }
+
+    pub(super) fn tiles(self) -> usize {
+        self.large + self.small
+    }
+}
+
+/// How all pixels are walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// Tiles of a row, or of all pixels where these are cut as one row.
+    pub(super) cut: Cut,
+    /// Whether all pixels are cut as one row.
+    pub(super) long: bool,
+    /// Whether they are several rows nonetheless, so that tiles go on behind the ends of rows.
+    pub(super) wrapped: bool,
+    /// Rows of a band, or tiles where all pixels are cut as one row.
+    pub(super) band: usize,
+    /// Bytes of the next block's weights that are fetched while a tile is summed up. The first tile of a block would read
+    /// weights faster than memory yields them: so all tiles of the block before it fetch their share.
+    pub(super) slice: Option<usize>,
+}
+
+impl Walk {
+    /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and bytes.
+    pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, block_bytes: usize) -> Walk {
+        let Tile { mr, nr, .. } = gemm.tile;
+        let row = Cut::of(cols, mr);
+        let all = Cut::of(rows * cols, mr);
+        let wrapped = rows > 1 && groups >= LONG && 16 * all.tiles() <= 15 * rows * row.tiles();
+        let cut = if wrapped { all } else { row };
+        let long = rows == 1 || wrapped;
+        let (band, tiles) = if long {
+            let band = (gemm.row_block * gemm.pixels[2].max(1) / mr).max(1);
+            (band, band.min(cut.tiles()))
+        } else {
+            let band = gemm.row_block.max(1);
+            (band, band.min(rows) * cut.tiles())
+        };
+        let far = block_bytes * gemm.n.div_ceil(nr) >= FAR;
+        let slice = (far && tiles > 1).then(|| block_bytes.div_ceil(tiles));
+        Walk { cut, long, wrapped, band, slice }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cut;
+
+    #[test]
+    fn tiles_are_few_and_of_nearly_one_size() {
+        let sizes = |cols, mr| {
+            let Cut { size, large, small } = Cut::of(cols, mr);
+            [vec![size; large], vec![size.saturating_sub(1); small]].concat()
+        };
+        assert_eq!(sizes(7, 6), [4, 3]);
+        assert_eq!(sizes(14, 6), [5, 5, 4]);
+        assert_eq!(sizes(28, 6), [6, 6, 6, 5, 5]);
+        assert_eq!(sizes(28, 14), [14, 14]);
+        assert_eq!(sizes(5, 4), [3, 2]);
+        assert_eq!(sizes(3, 1), [1, 1, 1]);
+        assert!(sizes(0, 4).is_empty());
+    }
+}
