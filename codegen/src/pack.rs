@@ -188,9 +188,21 @@ pub fn depthwise_f32(
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
+/// Registers of channels that a depthwise convolution of bytes does together: as many as one register of bytes is widened
+/// to.
+pub const WIDE: usize = 4;
+
+/// Which channel each lane of [`WIDE`] registers of `lanes` is of, as instructions that interleave within 128 bits widen
+/// them.
+#[must_use]
+pub fn wide_order(lanes: usize) -> Vec<usize> {
+    let channel = |at: usize| at % lanes / 4 * 16 + at / lanes * 4 + at % 4;
+    (0..WIDE * lanes).map(channel).collect()
+}
+
 /// Packs integer weights of a depthwise convolution, less zero points, given as `[channel][row][column]`: i16
-/// `[column][pair of rows][channel rounded up to vectors][2]`, an odd last row paired with zero. Returns weights and
-/// initial sums.
+/// `[pair of taps][channel rounded up to vectors][2]`, a lone tap paired with zero. Channels are in order, but where
+/// [`WIDE`] registers are whole in that of [`wide_order`]. Returns weights and initial sums.
 #[must_use]
 pub fn depthwise_int(
     target: &Target,
@@ -200,16 +212,17 @@ pub fn depthwise_int(
     sums: &[i64],
 ) -> (Vec<u8>, Vec<u8>) {
     let [rows, columns] = window;
-    let padded = channels.next_multiple_of(target.lanes());
-    let at = |c: usize, y: usize, x: usize| match c < channels && y < rows {
-        true => weights[(c * rows + y) * columns + x] as i16,
-        false => 0,
-    };
-    let pairs = (0..columns).flat_map(|x| (0..rows).step_by(2).map(move |y| (y, x)));
-    let pair = |c, y, x| [at(c, y, x), at(c, y + 1, x)].into_iter().flat_map(i16::to_le_bytes);
-    let packed = pairs.flat_map(|(y, x)| (0..padded).flat_map(move |c| pair(c, y, x))).collect();
-    let sum = |c: usize| sums.get(c).copied().unwrap_or(0) as i32;
-    (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
+    let lanes = target.lanes();
+    let order = wide_order(lanes);
+    let wide = channels / order.len() * order.len();
+    let ordered = |at: usize| if at < wide { at / order.len() * order.len() + order[at % order.len()] } else { at };
+    let padded: Vec<usize> = (0..channels.next_multiple_of(lanes)).map(ordered).collect();
+    let at = |c: usize, [y, x]: [usize; 2]| if c < channels { weights[(c * rows + y) * columns + x] as i16 } else { 0 };
+    let both = |c, [a, b]: [[usize; 2]; 2]| [at(c, a), if a == b { 0 } else { at(c, b) }];
+    let pairs = crate::program::pairs(window);
+    let packed = pairs.iter().flat_map(|pair| padded.iter().flat_map(|c| both(*c, *pair))).flat_map(i16::to_le_bytes);
+    let sum = |c: &usize| sums.get(*c).copied().unwrap_or(0) as i32;
+    (packed.collect(), padded.iter().flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
 /// The tile for rows of `cols` pixels and `n` channels.

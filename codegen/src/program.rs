@@ -240,7 +240,7 @@ pub struct Tile {
 /// A sum of products channel by channel.
 ///
 /// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
-/// whole vectors behind its last channel; the packed weights, columns x rows x channels rounded up to whole vectors;
+/// whole vectors behind its last channel; the packed weights, taps or pairs of them x channels rounded up to whole vectors;
 /// the initial sums likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
@@ -258,6 +258,29 @@ pub struct Depthwise {
     pub columns: usize,
     /// Channels.
     pub channels: usize,
+}
+
+impl Depthwise {
+    /// Rows and columns of the window.
+    #[must_use]
+    pub fn window(&self) -> [usize; 2] {
+        [self.taps.len() / self.columns.max(1), self.columns]
+    }
+
+    /// The taps, as row and column, that integers are multiplied by two at a time: see [`pairs`].
+    #[must_use]
+    pub fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
+        pairs(self.window())
+    }
+}
+
+/// The rows of each column of a window two by two, and in an odd last row the columns two by two. A tap that is left alone
+/// stands twice.
+#[must_use]
+pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
+    let down = (0..columns).flat_map(|x| (1..rows).step_by(2).map(move |y| [[y - 1, x], [y, x]]));
+    let last = (0..columns).step_by(2).map(|x| [[rows - 1, x], [rows - 1, (x + 1).min(columns - 1)]]);
+    down.chain(last.filter(|_| rows % 2 == 1)).collect()
 }
 
 /// What becomes of the numbers that a pool or reduction folds.

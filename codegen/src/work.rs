@@ -118,10 +118,10 @@ impl Call {
                 let extra: usize = gemm.extra.iter().take(vectors).map(Vec::len).sum();
                 gemm.pixels.iter().product::<usize>() * (vectors * groups + extra) * gemm.tile.kr * lanes
             }
-            Producer::Depthwise(Depthwise { input, pixels, taps, columns, channels, .. }) => {
-                let rows = taps.len() / (*columns).max(1);
-                let rows = if input.is_float() { rows } else { rows.next_multiple_of(2) };
-                pixels.iter().product::<usize>() * rows * columns * channels.next_multiple_of(lanes)
+            Producer::Depthwise(depthwise) => {
+                let Depthwise { input, pixels, taps, channels, .. } = depthwise;
+                let products = if input.is_float() { taps.len() } else { 2 * depthwise.pairs().len() };
+                pixels.iter().product::<usize>() * products * channels.next_multiple_of(lanes)
             }
             _ => return self.macs(),
         };

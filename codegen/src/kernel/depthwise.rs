@@ -1,9 +1,10 @@
 //! Convolutions channel by channel, over inputs whose channels are adjacent.
 //!
-//! A tile is a few neighbouring pixels of a row by one register of channels. The columns of the input under them are
-//! taken one after the other; a column serves every pixel whose window it lies in, so at stride 1 each input is loaded,
-//! and each pair of its rows interleaved, once. Integers are exact without conditions: two rows of a column are
-//! interleaved to 16 bits and multiplied by `vpmaddwd`, so any weights within 16 bits do.
+//! A tile is a few neighbouring pixels of a row by one register of channels, or of bytes by one register of bytes. The
+//! columns of the input under them are taken one after the other; a column serves every pixel whose window it lies in, so
+//! at stride 1 each input is loaded, and each pair interleaved, once. Integers are exact without conditions: two rows of a
+//! column, and in an odd last row two columns, are interleaved to 16 bits and multiplied by `vpmaddwd`, so any weights
+//! within 16 bits do.
 //!
 //! Channels are innermost among the loops, as they are in memory.
 
@@ -13,7 +14,8 @@ use eightfold_ir::DType;
 
 use crate::kernel::pixels::{Pixels, Place};
 use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
+use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::pack;
 use crate::program::{Call, Depthwise};
 
 /// Emits the body of the kernel.
@@ -46,83 +48,134 @@ struct Kernel<'k, 'm, 'ctx> {
     pixels: Pixels<'k>,
 }
 
+/// Channels that are done together: so many registers of them.
+#[derive(Clone, Copy)]
+struct Block<'ctx> {
+    registers: usize,
+    channels: usize,
+    weights: Ptr<'ctx>,
+    sums: Ptr<'ctx>,
+}
+
 impl<'ctx> Kernel<'_, '_, 'ctx> {
     /// `width` pixels, all channels.
     fn channels(&self, width: usize, place: &Place<'ctx>, pointers: &[Ptr<'ctx>]) {
         let e = self.e;
         let (lanes, channels) = (e.lanes(), self.depthwise.channels);
-        let element = self.depthwise.input.byte_size();
-        let block = |index, count| {
-            let input = e.offset_by(place.input, e.scale(index, (lanes * element) as isize));
-            let place = self.pixels.channels(e, place, index, lanes).with_input(input);
+        let float = self.depthwise.input.is_float();
+        let wide = if float { 0 } else { channels / (pack::WIDE * lanes) };
+        let register = |registers: usize, channels: usize, index: Int<'ctx>, before: usize| {
+            let at = e.plus(e.scale(index, (registers * lanes) as isize), e.int(before));
+            let input = e.offset_by(place.input, e.scale(at, self.depthwise.input.byte_size() as isize));
+            let place = self.pixels.channels(e, place, at, 1).with_input(input);
             // A lane of weights and of sums has four bytes, whatever the type.
-            let [weights, sums] =
-                [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(index, 4 * lanes as isize)));
-            self.tile(width, &place, weights, sums, count);
+            let [weights, sums] = [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(at, 4)));
+            self.tile(width, &place, Block { registers, channels, weights, sums });
         };
-        e.repeat(e.int(channels / lanes), |index| block(index, lanes));
-        if channels % lanes > 0 {
-            block(e.int(channels / lanes), channels % lanes);
+        e.repeat(e.int(wide), |index| register(pack::WIDE, pack::WIDE * lanes, index, 0));
+        let before = wide * pack::WIDE * lanes;
+        let rest = channels - before;
+        e.repeat(e.int(rest / lanes), |index| register(1, lanes, index, before));
+        if rest % lanes > 0 {
+            register(1, rest % lanes, e.int(rest / lanes), before);
         }
     }
 
-    /// `width` pixels, `count` channels.
-    fn tile(&self, width: usize, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>, count: usize) {
+    /// `width` pixels of a block.
+    fn tile(&self, width: usize, place: &Place<'ctx>, block: Block<'ctx>) {
         let e = self.e;
+        let lanes = e.lanes();
         let Depthwise { taps, columns, .. } = self.depthwise;
         let float = self.depthwise.input.is_float();
-        let kind = if float { Kind::F32 } else { Kind::I32 };
         let element = self.depthwise.input.byte_size() as isize;
-        // For each column of the input, by its distance, the pixels that it is under and its position in their windows.
-        let mut under: BTreeMap<isize, Vec<(usize, usize)>> = BTreeMap::new();
-        for (pixel, column) in (0..width).flat_map(|pixel| (0..*columns).map(move |column| (pixel, column))) {
-            let distance = pixel as isize * self.pixels.input[2] + taps[column] * element;
-            under.entry(distance).or_default().push((pixel, column));
+        let pairs = self.pairs();
+        // For each input, by its column's distance and its row, the pixels and the pairs of their windows that begin there.
+        let mut under: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
+        for (pixel, (pair, [[y, x], _])) in (0..width).flat_map(|p| pairs.iter().enumerate().map(move |pair| (p, pair)))
+        {
+            let distance = pixel as isize * self.pixels.input[2] + taps[*x] * element;
+            under.entry((distance, *y)).or_default().push((pixel, pair));
         }
-        let height = taps.len() / columns;
-        let layers = if float { height } else { height.div_ceil(2) };
-        let layer_bytes = 4 * self.depthwise.channels.next_multiple_of(e.lanes());
-        let mut totals = vec![e.load(sums, kind, e.lanes()); width];
-        for (distance, pixels) in under {
-            let rows: Vec<_> = (0..height)
-                .map(|row| e.offset(place.input, distance + (taps[row * columns] - taps[0]) * element))
-                .collect();
-            let column_layers = if float { self.floats(&rows) } else { self.pairs(&rows) };
-            for (pixel, column) in pixels {
-                for (layer, x) in column_layers.iter().enumerate() {
-                    let at = (column * layers + layer) * layer_bytes;
-                    let weights = e.offset(weights, at as isize);
-                    let total = totals[pixel];
-                    totals[pixel] = if float {
-                        e.accumulate(*x, e.load(weights, Kind::F32, e.lanes()), total)
-                    } else {
-                        e.add(total, e.multiply_pairs(*x, e.load(weights, Kind::I16, 2 * e.lanes())))
+        let register = |pointer, index: usize| e.offset(pointer, (4 * lanes * index) as isize);
+        let pair_bytes = 4 * self.depthwise.channels.next_multiple_of(lanes);
+        let kind = if float { Kind::F32 } else { Kind::I32 };
+        let sums: Vec<_> = (0..block.registers).map(|r| e.load(register(block.sums, r), kind, lanes)).collect();
+        let mut totals = vec![sums; width];
+        let mut left = vec![pairs.len(); width];
+        let order = (block.registers > 1).then(|| pack::wide_order(lanes));
+        for ((distance, y), uses) in under {
+            let first = e.offset(place.input, distance + (taps[y * columns] - taps[0]) * element);
+            // The same for all pixels, but for pairs that have no second.
+            let tap = |[y, x]: [usize; 2]| taps[y * columns + x];
+            let step = uses.iter().map(|(_, pair)| tap(pairs[*pair][1]) - tap(pairs[*pair][0])).max().unwrap_or(0);
+            let inputs = match float {
+                true => self.float(first),
+                false => self.pair(first, e.offset(first, step * element), block.registers),
+            };
+            for (pixel, pair) in uses {
+                let weights = e.offset(block.weights, (pair * pair_bytes) as isize);
+                for (r, (x, total)) in inputs.iter().zip(&mut totals[pixel]).enumerate() {
+                    *total = match float {
+                        true => e.accumulate(*x, e.load(register(weights, r), Kind::F32, lanes), *total),
+                        false => {
+                            e.add(*total, e.multiply_pairs(*x, e.load(register(weights, r), Kind::I16, 2 * lanes)))
+                        }
                     };
+                }
+                left[pixel] -= 1;
+                // What is done gives its registers to the pixels to come.
+                if let (0, Some(order)) = (left[pixel], &order) {
+                    let sums = e.concat(&totals[pixel]);
+                    self.pixels.finish(e, place, pixel, &[sums], block.channels, Some(order));
                 }
             }
         }
-        self.pixels.finish(e, place, &totals, count);
+        if order.is_none() {
+            self.pixels.finish(e, place, 0, &totals.concat(), block.channels, None);
+        }
     }
 
-    /// The rows of a column: as for [`Kernel::pairs`], lanes beyond the channels hold whatever lies behind them.
-    fn floats(&self, rows: &[Ptr<'ctx>]) -> Vec<Vector<'ctx>> {
+    /// The taps in the order in which weights are packed: floats one by one, which stand for pairs of two alike.
+    fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
+        let window = self.depthwise.window();
+        match self.depthwise.input.is_float() {
+            true => (0..window[1]).flat_map(|x| (0..window[0]).map(move |y| [[y, x]; 2])).collect(),
+            false => self.depthwise.pairs(),
+        }
+    }
+
+    /// A register of floats; lanes beyond the channels hold whatever lies behind them, as for [`Kernel::pair`].
+    fn float(&self, first: Ptr<'ctx>) -> Vec<Vector<'ctx>> {
         let (e, dtype) = (self.e, self.depthwise.input);
-        rows.iter().map(|row| steps::worked(e, e.load(*row, steps::kind(dtype), e.lanes()), dtype)).collect()
+        vec![steps::worked(e, e.load(first, steps::kind(dtype), e.lanes()), dtype)]
     }
 
-    /// The rows of a column two by two as I16, those of a channel side by side; the last one of an odd number twice,
-    /// its second weight being zero.
-    fn pairs(&self, rows: &[Ptr<'ctx>]) -> Vec<Vector<'ctx>> {
+    /// Two inputs as I16, those of a channel side by side; several registers of channels in the order
+    /// [`pack::wide_order`], which takes one instruction for each.
+    fn pair(&self, first: Ptr<'ctx>, second: Ptr<'ctx>, registers: usize) -> Vec<Vector<'ctx>> {
         let e = self.e;
-        let lanes = e.lanes();
-        let sides: Vec<usize> = (0..2 * lanes).map(|lane| lane / 2 + lane % 2 * lanes).collect();
-        let bytes: Vec<_> = rows.iter().map(|row| e.load(*row, Kind::I8, lanes)).collect();
+        let lanes = registers * e.lanes();
         let signed = self.depthwise.input == DType::I8;
-        let pair = |pair: &[Vector<'ctx>]| {
-            let bytes = e.shuffle(pair[0], pair[pair.len() - 1], &sides);
-            e.widen(bytes, Kind::I16, signed)
+        let [a, b] = [first, second].map(|pointer| e.load(pointer, Kind::I8, lanes));
+        if registers == 1 {
+            let sides: Vec<usize> = (0..2 * lanes).map(|lane| lane / 2 + lane % 2 * lanes).collect();
+            return vec![e.widen(e.shuffle(a, b, &sides), Kind::I16, signed)];
+        }
+        let zero = e.zero(Kind::I8, lanes);
+        let widened = |bytes: Vector<'ctx>, upper: bool| match signed {
+            false => e.bits_as(e.interleave(bytes, zero, upper), Kind::I16),
+            true => {
+                let high = e.bits_as(e.interleave(zero, bytes, upper), Kind::I16);
+                e.shift_right(high, e.splat_int(8, Kind::I16, high.lanes), true)
+            }
         };
-        bytes.chunks(2).map(pair).collect()
+        [false, true]
+            .iter()
+            .flat_map(|upper| {
+                let bytes = e.interleave(a, b, *upper);
+                [widened(bytes, false), widened(bytes, true)]
+            })
+            .collect()
     }
 }
 

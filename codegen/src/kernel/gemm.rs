@@ -238,7 +238,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             (0..registers).for_each(|vector| self.extra(&tile, vector, extra, place.input, &mut state));
         }
         let sums: Vec<_> = state.vectors.chunks(registers).map(|sums| e.concat(sums)).collect();
-        self.pixels.finish(e, place, &sums, block.channels);
+        self.pixels.finish(e, place, 0, &sums, block.channels, None);
     }
 
     /// Sums up the extra groups of one vector of channels, whose weights are next.

@@ -168,25 +168,35 @@ impl<'c> Pixels<'c> {
         view.grid.strides[1] * view.dtype.byte_size() as isize
     }
 
-    /// Runs the steps on the sums of the pixels at and after `place`, one vector each, and stores the first `channels`
-    /// of each.
+    /// Runs the steps on the sums of the pixels of `place` from `first` on, one vector each, and stores the first
+    /// `channels` of each. Lane by lane, `order` says which channels they are of, if it is not as they are stored.
     pub(crate) fn finish<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
         place: &Place<'ctx>,
+        first: usize,
         sums: &[Vector<'ctx>],
         channels: usize,
+        order: Option<&[usize]>,
     ) {
         let Vector { kind, lanes, .. } = sums[0];
         let dtype = if kind == Kind::F32 { DType::F32 } else { DType::I32 };
         // Four registers of numbers make one of bytes.
         let together = if self.call.output.dtype.bits() == 8 { (4 * e.lanes() / lanes).max(1) } else { 1 };
         for (chunk, sums) in sums.chunks(together).enumerate() {
-            let first = chunk * together;
+            let first = first + chunk * together;
             let pixels = first..first + sums.len();
-            let mut operands = PixelOperands { e, pixels: self, place, at: pixels.clone(), channels, lanes };
+            let mut operands = PixelOperands { e, pixels: self, place, at: pixels.clone(), channels, lanes, order };
             let results = steps::apply(e, self.call, e.concat(sums), dtype, &mut operands);
             for (pixel, result) in pixels.zip(e.split(results, lanes)) {
+                let lane_of = |order: &[usize], channel| order.iter().position(|c| *c == channel).unwrap_or(channel);
+                let result = match order {
+                    Some(order) => {
+                        let lanes: Vec<_> = (0..lanes).map(|channel| lane_of(order, channel)).collect();
+                        e.shuffle(result, result, &lanes)
+                    }
+                    None => result,
+                };
                 let output = e.offset_by(place.output, Self::distance(e, place, pixel, &self.output));
                 e.store_first(output, result, channels);
             }
@@ -214,9 +224,17 @@ struct PixelOperands<'p, 'm, 'ctx> {
     channels: usize,
     /// Lanes for each pixel.
     lanes: usize,
+    /// The channels of the lanes, where they are not in order.
+    order: Option<&'p [usize]>,
 }
 
 impl<'ctx> PixelOperands<'_, '_, 'ctx> {
+    /// Operand `index`, the channels of which begin at `pointer`, in the order of the lanes.
+    fn ordered(&self, index: usize, pointer: Ptr<'ctx>) -> Vector<'ctx> {
+        let channels = self.channels(index, pointer);
+        self.order.map_or(channels, |order| self.e.shuffle(channels, channels, order))
+    }
+
     /// Operand `index`, the channels of which begin at `pointer`.
     fn channels(&self, index: usize, pointer: Ptr<'ctx>) -> Vector<'ctx> {
         let e = self.e;
@@ -239,11 +257,11 @@ impl<'ctx> Operands<'ctx> for PixelOperands<'_, '_, 'ctx> {
         let Some(((_, strides), pointer)) = known else { unreachable!("operand {index} belongs to a step") };
         let vectors: Vec<_> = if *strides == [0; 3] {
             let mut loaded = self.place.loaded.borrow_mut();
-            let vector = *loaded.entry(index).or_insert_with(|| self.channels(index, *pointer));
+            let vector = *loaded.entry(index).or_insert_with(|| self.ordered(index, *pointer));
             self.at.clone().map(|_| vector).collect()
         } else {
             let pixel = |pixel| self.e.offset_by(*pointer, Pixels::distance(self.e, self.place, pixel, strides));
-            self.at.clone().map(|at| self.channels(index, pixel(at))).collect()
+            self.at.clone().map(|at| self.ordered(index, pixel(at))).collect()
         };
         self.e.concat(&vectors)
     }

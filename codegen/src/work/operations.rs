@@ -76,14 +76,14 @@ fn depthwise_operations(depthwise: &Depthwise) -> f64 {
         return 0.0;
     }
     let columns = depthwise.columns.max(1);
-    let pairs = (depthwise.taps.len() / columns).div_ceil(2);
+    let rows = (depthwise.taps.len() / columns).div_ceil(2);
     // A column serves all pixels whose windows it lies in.
     let step = match depthwise.taps.get(1) {
         Some(tap) if columns > 1 => (depthwise.input_strides[2] / (tap - depthwise.taps[0]).max(1)).unsigned_abs(),
         _ => 1,
     };
-    // Each pair of rows is interleaved and widened, then multiplied and added.
-    (pairs * (2 * step.clamp(1, columns) + 2 * columns)) as f64
+    // Each pair is interleaved and widened, then multiplied and added.
+    (rows * 2 * step.clamp(1, columns) + 2 * depthwise.pairs().len()) as f64
 }
 
 /// The type of what is folded, as [`crate::kernel::fold`] has it.

@@ -90,15 +90,15 @@ fn a_depthwise_convolution() {
              }}"
         )
     };
-    // Two pairs of rows: a new column is interleaved and widened for each step, three are multiplied and added.
-    for (strides, side, own) in [(1, 9, 2.0 * (2.0 + 6.0)), (2, 5, 2.0 * (4.0 + 6.0))] {
+    // A new column of two pairs is interleaved and widened for each step; five pairs are multiplied and added.
+    for (strides, side, own) in [(1, 9, 4.0 + 10.0), (2, 5, 8.0 + 10.0)] {
         let program = program(&text(strides, side));
         let call = only(&program, "depthwise");
         let (work, results) = (call.work(target()), 12 * side * side);
         assert_eq!(call.shape(), format!("{side}x{side}x12 3x3"));
         assert_eq!(work.macs, 9 * results as u64);
-        // Three rows as four, 12 channels as 16.
-        assert_eq!(work.executed_macs, (side * side * 4 * 3 * 16) as u64);
+        // Nine taps as five pairs, 12 channels as 16.
+        assert_eq!(work.executed_macs, (side * side * 5 * 2 * 16) as u64);
         assert_eq!(work.operations, results as f64 * (own + 1.0 + 3.0 + 0.25));
     }
 }

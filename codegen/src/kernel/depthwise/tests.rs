@@ -120,6 +120,8 @@ fn windows_strides_and_edges() {
                 Case { window: [1, 3], ..base },
                 Case { window: [5, 2], stride: 3, ..base },
                 Case { dilation: 2, channels: 1, ..base },
+                Case { channels: 9 * lanes + 3, ..base },
+                Case { channels: 4 * lanes, window: [5, 5], stride: 2, ..base },
             ];
             if !portable {
                 cases.extend((1..20).map(|cols| Case { size: [1, cols], ..base }));

@@ -41,6 +41,14 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(built(self.builder.build_shuffle_vector(a.value, b.value, mask, "")), a.kind, picks.len())
     }
 
+    /// Within each 128 bits, the lower or the upper half of the lanes of `a` and of `b` in turn: one instruction.
+    pub(crate) fn interleave(&self, a: Vector<'ctx>, b: Vector<'ctx>, upper: bool) -> Vector<'ctx> {
+        let block = 128 / a.kind.bits();
+        let half = if upper { block / 2 } else { 0 };
+        let pick = |lane: usize| lane / block * block + half + lane % block / 2 + lane % 2 * a.lanes;
+        self.shuffle(a, b, &(0..a.lanes).map(pick).collect::<Vec<_>>())
+    }
+
     /// `lanes` lanes from `start` on.
     pub(crate) fn slice(&self, v: Vector<'ctx>, start: usize, lanes: usize) -> Vector<'ctx> {
         if lanes == v.lanes {
