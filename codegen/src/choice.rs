@@ -9,6 +9,7 @@ use std::fmt::{self, Display, Formatter};
 
 use eightfold_ir::DType;
 
+use crate::kernel::gemm::walk::Cut;
 use crate::program::{Call, Grid, Producer, Run, Tile};
 use crate::target::Target;
 
@@ -132,6 +133,21 @@ impl<'g> Geometry<'g> {
             (true, false) => rows * cols,
             _ => cols,
         }
+    }
+
+    /// How tiles of at most `mr` pixels cut the pixels, and how often.
+    pub(crate) fn cut(&self, mr: usize) -> (Cut, usize) {
+        let row = self.row();
+        let rows = if row == self.pixels[2] { self.pixels[1] } else { 1 };
+        let (cut, wrapped) = Cut::of_rows(rows, row, mr, self.groups());
+        let units = self.pixels.iter().product::<usize>() / row.max(1);
+        (cut, if wrapped { units / rows } else { units })
+    }
+
+    /// Groups of elements under a pixel.
+    pub(crate) fn groups(&self) -> usize {
+        let kr = 4 / self.input.byte_size();
+        self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
     }
 
     /// The choice without a measurement.

@@ -225,7 +225,7 @@ pub fn depthwise_int(
     (packed.collect(), padded.iter().flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// The tile for rows of `cols` pixels and `n` channels.
+/// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
 #[must_use]
 pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
     let lanes = target.lanes();

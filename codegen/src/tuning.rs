@@ -155,7 +155,8 @@ impl FromStr for Tuning {
         let lines = (1..).zip(text.lines()).map(|(number, text)| Line { number, text: uncommented(text) });
         let mut lines = lines.filter(|line| !line.text.is_empty());
         lines.next().ok_or(TuningError::Missing { keyword: TITLE })?.title()?;
-        let (mut target, mut cpu): (Option<(usize, &'static Target)>, Option<(usize, String)>) = (None, None);
+        let mut target: Option<(usize, &'static Target)> = None;
+        let mut cpu: Option<(usize, String)> = None;
         let mut products: BTreeMap<String, (usize, Tuned)> = BTreeMap::new();
         for line in lines {
             let number = line.number;

@@ -140,6 +140,12 @@ pub enum Error {
         /// The target that was measured.
         got: &'static str,
     },
+    /// Usage: kernels that are to be timed do not run here.
+    #[error("this cpu does not run {target}, so its kernels cannot be timed here")]
+    TuneElsewhere {
+        /// The target's name.
+        target: &'static str,
+    },
     /// Usage: what is added to a tuning file must be measured on the same CPU.
     #[error("the tuning file holds measurements of {got:?}, this cpu is {expected:?}")]
     TuningCpu {
@@ -319,6 +325,9 @@ impl Error {
                 "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by \
                  --peaks FILE"
                     .to_owned()
+            }
+            Error::TuneElsewhere { .. } => {
+                "tune on a machine that runs it, and compile with --tuning-file here".to_owned()
             }
             Error::TuningCpu { .. } => {
                 "take it as it is without --tune, or name another file by --tuning-file".to_owned()

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::driver::{Optimized, Progress, Stage};
 use crate::error::Error;
-use crate::machine::{cpu, runs_here};
+use crate::machine::cpu;
 
 /// A product of a model, all calls of one geometry.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,7 +87,9 @@ pub fn tune(
     known: Option<Tuning>,
     progress: &mut dyn Progress,
 ) -> Result<(Tuning, Vec<Product>), Error> {
-    runs_here(optimized.target)?;
+    if !optimized.target.runs_here() {
+        return Err(Error::TuneElsewhere { target: optimized.target.name });
+    }
     let cpu = cpu().unwrap_or_default();
     let mut tuning = Tuning::new(optimized.target, &cpu);
     if let Some(known) = known {

@@ -4,9 +4,10 @@
 //! compile it, and all must agree.
 
 use eightfold::artifact::Artifact;
+use eightfold_codegen::choice::Choices;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower_for_threads;
+use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::share::Threads;
@@ -30,6 +31,11 @@ use eightfold_ir::{
     TensorType, ValueId,
 };
 use object::{Object as _, ObjectSymbol as _};
+
+#[path = "compiled/odd_choices.rs"]
+mod odd_choices;
+
+use odd_choices::odd_choices;
 
 /// A stream of numbers that is the same on every run.
 struct Stream(u64);
@@ -137,11 +143,13 @@ impl Case {
             .collect();
         let expected = eightfold_ir::eval(&self.graph, &inputs).expect("evaluates");
         for target in TARGETS.iter().filter(|t| t.runs_here()) {
-            let got = run(&self.graph, target, Threads::new(1), &inputs);
-            for threads in [2, 3] {
-                let shared = run(&self.graph, target, Threads::eager(threads), &inputs);
+            let usual = Choices::default();
+            let got = run(&self.graph, target, Threads::new(1), &usual, &inputs);
+            for (threads, choices) in [(2, usual), (3, odd_choices(&self.graph, target))] {
+                let shared = run(&self.graph, target, Threads::eager(threads), &choices, &inputs);
                 let same = got.iter().zip(&shared).all(|(a, b)| a.bytes() == b.bytes());
-                assert!(same, "{} on {}: {threads} threads compute other bytes", self.graph.name, target.name);
+                let name = &self.graph.name;
+                assert!(same, "{name} on {}: {threads} threads by {choices:?} compute other bytes", target.name);
             }
             for (position, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 compare(&format!("{} output {position} on {}", self.graph.name, target.name), got, expected, relative);
@@ -150,8 +158,8 @@ impl Case {
     }
 }
 
-fn run(graph: &Graph, target: &'static Target, threads: Threads, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = lower_for_threads(graph, target, threads).expect("lowers");
+fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choices, inputs: &[Tensor]) -> Vec<Tensor> {
+    let program = lower_with(graph, target, threads, choices).expect("lowers");
     memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let interface = Interface {
         name: graph.name.clone(),

@@ -11,12 +11,14 @@ const BANDS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, usize::MAX];
 /// Tiles that fit the registers and the channels, with the rows that the model chooses: the `most` best by the model.
 pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Vec<Choice> {
     let lanes = target.lanes();
-    let rows = geometry.choice(target).rows;
+    let rows = cost::usual(geometry, target).rows;
     let widest = geometry.n.div_ceil(lanes).max(1);
     let pixels = geometry.row();
     let mut tiles = Vec::new();
     for vectors in 1..=widest.min(target.vector_registers) {
-        let fitting = (1..=pixels.min(target.vector_registers)).filter(|mr| fits(*mr, vectors, geometry.input, target));
+        // Rows that are cut alike are one candidate.
+        let fitting = (1..=pixels.min(target.vector_registers))
+            .filter(|mr| geometry.cut(*mr).0.size == *mr && fits(*mr, vectors, geometry.input, target));
         tiles.extend(fitting.map(|mr| Choice { mr, nr: lanes * vectors, rows }));
     }
     tiles.sort_by(|a, b| cost::cycles(geometry, *a, target).total_cmp(&cost::cycles(geometry, *b, target)));
@@ -24,22 +26,20 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Ve
     tiles
 }
 
-/// Whether sums, weights or broadcasts, and what the product needs besides fit the registers.
+/// Whether sums, weights, a broadcast and what the product needs besides fit the registers.
 fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
-    let besides = match (input, target.dot) {
-        (DType::F32, _) => 0,
-        (DType::Bf16, _) => {
-            if target.bf16 {
-                0
-            } else {
-                2
-            }
-        }
-        (_, Dot::Vpdpbusd) => 0,
-        // A vector of ones and a product on its way.
-        (_, Dot::Maddubs) => 2,
+    let besides = match input {
+        DType::F32 => 0,
+        DType::Bf16 if target.bf16 => 0,
+        // The halves of weights and of inputs.
+        DType::Bf16 => 2,
+        _ if target.dot == Dot::Vpdpbusd => 0,
+        // A vector of ones, and a product on its way.
+        _ => 2,
     };
-    mr * vectors + mr.min(vectors) + 1 + besides <= target.vector_registers
+    // Weights of a lone pixel are read where they are multiplied.
+    let weights = if mr == 1 { 1 } else { vectors };
+    mr * vectors + weights + 1 + besides <= target.vector_registers
 }
 
 /// The same tile with other bands.
@@ -49,4 +49,39 @@ pub(crate) fn bands(choice: Choice, geometry: &Geometry<'_>) -> Vec<Choice> {
     bands.dedup();
     bands.retain(|band| *band != choice);
     bands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Run;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn candidates_fit_and_differ() {
+        let runs = [Run { offset: 0, length: 48 }];
+        for (target, input) in TARGETS.iter().flat_map(|t| [(t, DType::U8), (t, DType::F32), (t, DType::Bf16)]) {
+            let geometry = Geometry {
+                input,
+                output: input,
+                pixels: [1, 7, 7],
+                input_strides: [0, 700, 64],
+                output_strides: [0, 448, 64],
+                runs: &runs,
+                n: 3 * target.lanes() - 1,
+                extra: 0,
+            };
+            let tiles = tiles(&geometry, target, 100);
+            assert!(tiles.len() >= 5, "{} {input}: {tiles:?}", target.name);
+            for Choice { mr, nr, rows } in &tiles {
+                assert!(nr % target.lanes() == 0 && *nr <= 3 * target.lanes() && *rows > 0);
+                assert!(mr * nr / target.lanes() < target.vector_registers);
+                // Rows of 7 in tiles of 5 and 6 are cut into 4 and 3.
+                assert!([1, 2, 3, 4, 7].contains(mr), "{mr}");
+            }
+            let all = bands(tiles[0], &geometry);
+            assert!(all.iter().all(|band| (band.mr, band.nr) == (tiles[0].mr, tiles[0].nr)));
+            assert!(tiles[0].rows == 7 || all.iter().any(|band| band.rows == 7), "{all:?}");
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! The choice for a product that nobody has measured: a model of its time, in cycles of one core.
 //!
 //! A tile takes, group by group, as long as the busiest of what it needs: units that multiply, loads, the chain of
-//! additions to a sum, instructions. To that come the start and end of a tile, and weights and inputs that are not in the
-//! first-level cache. Proportions matter, not cycles: constants that are no facts of instruction sets were fitted to what
-//! `eightfold bench --tune` measured on a Zen 3; benches/README.md says how far off the choices are.
+//! additions to a sum, instructions. To that come the start and end of a tile, and weights that are not in the first-level
+//! cache. Proportions matter, not cycles: constants are those that fitted best what `eightfold bench --tune` measured of
+//! three networks on a Zen 3, rounded; benches/README.md says how far off the choices are.
 
 use eightfold_ir::DType;
 
-use super::{Choice, Geometry};
+use super::{Choice, Geometry, candidates};
 use crate::pack::choose_tile;
 use crate::program::Tile;
 use crate::target::{Dot, Target};
@@ -16,33 +16,64 @@ use crate::target::{Dot, Target};
 const LOADS: f64 = 2.0;
 
 /// Instructions that a core takes in a cycle, some of them for loops.
-const ISSUE: f64 = 5.0;
+const ISSUE: f64 = 6.0;
 
 /// Cycles to begin and end a tile: pointers, loops, a branch that was not foreseen.
 const TILE: f64 = 20.0;
 
-/// Cycles to begin a run that is not written out.
-const RUN: f64 = 6.0;
+/// Cycles to begin a run.
+const RUN: f64 = 10.0;
 
-/// Cycles for each register of sums: to set it up and to run the usual steps on it.
-const REGISTER: f64 = 1.5;
+/// Cycles for each register of sums, to set it up and to run the usual steps on it.
+const REGISTER: f64 = 1.0;
 
 /// Cycles for each store.
 const STORE: f64 = 2.0;
 
+/// Cycles to begin the extra groups of a vector.
+const EXTRA: f64 = 6.0;
+
+/// Cycles to look up the place of an extra group.
+const EXTRA_GROUP: f64 = 0.5;
+
+/// Cycles from one sum of floats to the next in the same register.
+const FLOAT_CHAIN: f64 = 4.5;
+
+/// With 16 registers, tiles of floats with one vector and at least so many pixels took twice the time that all else
+/// explains.
+const TALL: f64 = 8.0;
+
 /// Half of the first-level cache: what of it a block's weights may take without losing the inputs.
 const HALF_L1: f64 = 16.0 * 1024.0;
 
-/// Bytes a cycle from the second-level cache, and from beyond.
-const L2: f64 = 24.0;
-const FAR: f64 = 8.0;
+/// Bytes a cycle from the second-level cache.
+const L2: f64 = 26.0;
+
+/// Bytes a cycle from beyond it.
+const FAR: f64 = 20.0;
 
 /// Bytes of inputs and results of a band: half of a second-level cache.
 const HALF_L2: usize = 256 * 1024;
 
-/// The choice.
+/// What a tile must take of the usual one's time to be chosen instead: the model is no better than that.
+const CLEARLY_LESS: f64 = 0.92;
+
+/// The choice: the usual tile, unless another is clearly better.
 pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Choice {
-    let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.pixels[2], geometry.n);
+    let usual = usual(geometry, target);
+    // Of a lone pixel, time is where the weights come from.
+    if geometry.row() <= 1 {
+        return usual;
+    }
+    match candidates::tiles(geometry, target, 1).first() {
+        Some(best) if cycles(geometry, *best, target) < CLEARLY_LESS * cycles(geometry, usual, target) => *best,
+        _ => usual,
+    }
+}
+
+/// The usual tile, in bands that stay in the second-level cache.
+pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Choice {
+    let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.row(), geometry.n);
     Choice { mr, nr, rows: rows(geometry, HALF_L2) }
 }
 
@@ -57,22 +88,20 @@ pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
 /// Cycles of a whole product.
 pub(super) fn cycles(geometry: &Geometry<'_>, choice: Choice, target: &Target) -> f64 {
     let lanes = target.lanes();
-    let row = geometry.row();
-    let rows = geometry.pixels.iter().product::<usize>() / row.max(1);
     let blocks = [
         (geometry.n / choice.nr, choice.nr / lanes),
         (usize::from(!geometry.n.is_multiple_of(choice.nr)), (geometry.n % choice.nr).div_ceil(lanes)),
     ];
-    let tiles = [(row / choice.mr, choice.mr), (usize::from(!row.is_multiple_of(choice.mr)), row % choice.mr)];
+    let (cut, rows) = geometry.cut(choice.mr);
     let bands = (geometry.pixels[0] * geometry.pixels[1]).div_ceil(choice.rows) as f64;
     let mut cycles = 0.0;
     for (blocks, vectors) in blocks {
-        let product = Block::of(geometry, vectors, target);
-        for (tiles, pixels) in tiles {
-            cycles += (blocks * rows * tiles) as f64 * product.tile(pixels);
+        let block = Block::of(geometry, vectors, target);
+        for (tiles, pixels) in [(cut.large, cut.size), (cut.small, cut.size.saturating_sub(1))] {
+            cycles += (blocks * rows * tiles) as f64 * block.tile(pixels);
         }
-        let first = product.tile(choice.mr.min(row));
-        cycles += blocks as f64 * bands * (product.weights / FAR - first).max(0.0);
+        // The first tile of a band waits for the weights.
+        cycles += blocks as f64 * bands * (block.weights / FAR - block.tile(cut.size)).max(0.0);
     }
     cycles
 }
@@ -86,16 +115,17 @@ struct Block {
     extra: f64,
     /// Bytes of weights.
     weights: f64,
-    /// Results of one register in those of a store.
+    /// Whether results are bytes.
     narrow: bool,
     input: DType,
-    target_dot: Dot,
+    dot: Dot,
+    /// Whether the target has no more than 16 registers.
+    few_registers: bool,
 }
 
 impl Block {
     fn of(geometry: &Geometry<'_>, vectors: usize, target: &Target) -> Block {
-        let kr = 4 / geometry.input.byte_size();
-        let groups: usize = geometry.runs.iter().map(|run| run.length.div_ceil(kr)).sum();
+        let groups = geometry.groups();
         let extra = geometry.extra as f64 / geometry.n.div_ceil(target.lanes()).max(1) as f64;
         Block {
             vectors: vectors as f64,
@@ -105,15 +135,19 @@ impl Block {
             weights: (groups as f64 + extra) * (vectors * 4 * target.lanes()) as f64,
             narrow: geometry.output.bits() == 8,
             input: geometry.input,
-            target_dot: target.dot,
+            dot: target.dot,
+            few_registers: target.vector_registers <= 16,
         }
     }
 
     /// Cycles of a tile of so many pixels.
     fn tile(&self, pixels: usize) -> f64 {
         let pixels = pixels as f64;
-        let products =
-            self.groups * self.group(pixels, self.vectors) + self.extra * self.vectors * self.group(pixels, 1.0);
+        let extra = match self.extra {
+            0.0 => 0.0,
+            extra => EXTRA + extra * (self.group(pixels, 1.0) + EXTRA_GROUP),
+        };
+        let products = self.groups * self.group(pixels, self.vectors) + self.vectors * extra;
         let nearest = if self.weights > HALF_L1 { self.weights / L2 } else { 0.0 };
         // Four registers of results become one of bytes; those of a pixel stay together.
         let stores = match self.narrow {
@@ -127,14 +161,57 @@ impl Block {
     fn group(&self, pixels: f64, vectors: f64) -> f64 {
         let sums = pixels * vectors;
         // Cycles of the multipliers, of the chain to a sum, and instructions of a product.
-        let (multiply, chain, instructions) = match (self.input, self.target_dot) {
-            (DType::F32, _) => (0.5, 4.0, 1.0),
-            (DType::Bf16, _) => (1.0, 8.0, 2.0),
+        let (multiply, chain, instructions) = match (self.input, self.dot) {
+            (DType::F32, _) => (0.5, FLOAT_CHAIN, 1.0),
+            (DType::Bf16, _) => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
             (_, Dot::Vpdpbusd) => (0.5, 4.0, 1.0),
             (_, Dot::Maddubs) => (1.0, 1.0, 3.0),
         };
         let loads = (pixels + vectors) / LOADS;
         let issued = (sums * instructions + pixels + vectors + 1.0) / ISSUE;
-        (sums * multiply).max(loads).max(chain).max(issued)
+        let busiest = (sums * multiply).max(loads).max(chain).max(issued);
+        let is_slow = self.few_registers && self.input == DType::F32 && vectors == 1.0 && pixels >= TALL;
+        if is_slow { 2.0 * busiest } else { busiest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Run;
+
+    /// The tile for an image of `size` rows and columns, which do not join, with `k` elements a pixel and `n` channels.
+    fn chosen(target: &str, input: DType, size: usize, k: usize, n: usize) -> [usize; 2] {
+        let runs = [Run { offset: 0, length: k }];
+        let geometry = Geometry {
+            input,
+            output: input,
+            pixels: [1, size, size],
+            input_strides: [0, ((size + 2) * k) as isize, k as isize],
+            output_strides: [0, (size * n) as isize, n as isize],
+            runs: &runs,
+            n,
+            extra: 0,
+        };
+        let Choice { mr, nr, .. } = choose(&geometry, Target::find(target).expect("listed"));
+        [mr, nr]
+    }
+
+    #[test]
+    fn most_products_have_the_usual_tile() {
+        assert_eq!(chosen("x86-64-v3", DType::U8, 28, 1152, 128), [4, 16]);
+        assert_eq!(chosen("x86-64-v3", DType::F32, 56, 576, 64), [6, 16]);
+        assert_eq!(chosen("x86-64-v4-vnni", DType::U8, 14, 2304, 256), [14, 32]);
+    }
+
+    /// Tiles of four and three pixels by two vectors would wait for their sums.
+    #[test]
+    fn short_rows_of_floats_have_wider_tiles() {
+        assert_eq!(chosen("x86-64-v3", DType::F32, 7, 48, 512), [4, 24]);
+    }
+
+    #[test]
+    fn a_lone_pixel_has_as_many_channels_as_can_be() {
+        assert_eq!(chosen("x86-64-v3", DType::U8, 1, 2048, 1000), [1, 64]);
     }
 }

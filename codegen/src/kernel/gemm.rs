@@ -14,7 +14,7 @@ use crate::kernel::pixels::{Pixels, Place};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 use crate::program::{Call, Gemm, Run};
 
-mod walk;
+pub(crate) mod walk;
 
 use walk::{Cut, Walk};
 

@@ -19,7 +19,7 @@ const TILES: usize = 16;
 const FINALISTS: usize = 2;
 
 /// Rounds until the slower half drops out.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 
 /// Rounds of those that are left at the end.
 const LAST_ROUNDS: usize = 24;
@@ -83,6 +83,7 @@ pub fn tune(program: &Program, call: &Call) -> Result<Option<Trials>, MachineErr
 /// Times choices in rounds; all keep their best turn, the faster ones have more of them. The first never drops out.
 fn heat(program: &Program, call: &Call, choices: &[Choice], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
     let calls: Vec<Call> = choices.iter().map(|choice| choice.applied(call, program.target)).collect();
+    memory.make_room(&calls);
     let jit = Jit::default();
     let compiled = jit.compile(&calls, program.target, false, false)?;
     let mut timed: Vec<Timed> = choices.iter().map(|choice| Timed { choice: *choice, time: Duration::MAX }).collect();
@@ -134,11 +135,18 @@ impl Memory {
         Memory {
             operands: call.operands.iter().map(room).collect(),
             output: room(&call.output),
-            // Written, or the system would show the same page everywhere.
-            weights: vec![1; constants + 2 * call.operands[1].grid.elements() + (1 << 20)],
+            weights: Vec::new(),
             constants,
             next: 0,
         }
+    }
+
+    /// Makes room for the weights of all these calls.
+    fn make_room(&mut self, calls: &[Call]) {
+        let largest = calls.iter().map(weight_bytes).max().unwrap_or(0);
+        let room = self.constants + largest + Program::SLACK + Program::ARENA_ALIGN;
+        // Written, or the system would show the same page everywhere.
+        self.weights.resize(room.max(self.weights.len()), 1);
     }
 
     /// Runs call `index` for a turn; the time of one run.
@@ -152,7 +160,7 @@ impl Memory {
         let operands = self.operands.iter_mut().zip(&call.operands);
         let mut pointers: Vec<*mut u8> = operands.map(|(bytes, view)| start(bytes, view)).collect();
         pointers.push(start(&mut self.output, &call.output));
-        let size = (call.operands[1].grid.elements() * call.operands[1].dtype.byte_size()).next_multiple_of(64);
+        let size = weight_bytes(call);
         let first = self.weights.as_ptr().align_offset(Program::ARENA_ALIGN);
         let begin = Instant::now();
         let mut runs = 0;
@@ -172,4 +180,10 @@ impl Memory {
             }
         }
     }
+}
+
+/// Bytes of a call's weights, up to the next cache line.
+fn weight_bytes(call: &Call) -> usize {
+    let view = &call.operands[1];
+    (view.grid.elements() * view.dtype.byte_size()).next_multiple_of(Program::ARENA_ALIGN)
 }

@@ -246,8 +246,7 @@ impl Lowering<'_> {
         };
         let choice = self.choices.choice(&geometry, self.target);
         let tile = choice.tile(input.dtype);
-        let groups = runs.iter().map(|run| run.length.div_ceil(tile.kr)).sum();
-        let packed = packed.regrouped(self.target, n, groups, vector.nr, tile.nr);
+        let packed = packed.regrouped(self.target, n, geometry.groups(), vector.nr, tile.nr);
         let gemm = Gemm {
             input: input.dtype,
             pixels: window.pixels,

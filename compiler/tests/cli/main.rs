@@ -7,4 +7,5 @@ mod protobuf;
 mod readme;
 mod sandbox;
 mod speed;
+mod tuning;
 mod verbs;

@@ -13,13 +13,13 @@ const FAR: usize = 1 << 17;
 
 /// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// Pixels of the first tiles.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// How many have as many.
-    pub(super) large: usize,
+    pub(crate) large: usize,
     /// How many, after those, have one pixel less.
-    pub(super) small: usize,
+    pub(crate) small: usize,
 }
 
 impl Cut {
@@ -29,6 +29,14 @@ impl Cut {
         let size = cols.div_ceil(tiles.max(1));
         let small = tiles * size - cols;
         Cut { size, large: tiles - small, small }
+    }
+
+    /// Tiles of `rows` rows of `cols` pixels, for sums of so many groups: of each row, or, which the second says, of all
+    /// pixels as one row.
+    pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize) -> (Cut, bool) {
+        let (row, all) = (Cut::of(cols, mr), Cut::of(rows * cols, mr));
+        let wrapped = rows > 1 && groups >= LONG && 16 * all.tiles() <= 15 * rows * row.tiles();
+        (if wrapped { all } else { row }, wrapped)
     }
 
     pub(super) fn tiles(self) -> usize {
@@ -56,10 +64,7 @@ impl Walk {
     /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and bytes.
     pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, block_bytes: usize) -> Walk {
         let Tile { mr, nr, .. } = gemm.tile;
-        let row = Cut::of(cols, mr);
-        let all = Cut::of(rows * cols, mr);
-        let wrapped = rows > 1 && groups >= LONG && 16 * all.tiles() <= 15 * rows * row.tiles();
-        let cut = if wrapped { all } else { row };
+        let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups);
         let long = rows == 1 || wrapped;
         let (band, tiles) = if long {
             let band = (gemm.row_block * gemm.pixels[2].max(1) / mr).max(1);

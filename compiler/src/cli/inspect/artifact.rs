@@ -129,6 +129,9 @@ impl Report {
                 for (name, value) in &provenance.options {
                     line(name, value.clone());
                 }
+                if let Some(tuning) = &provenance.tuning {
+                    line("tuning", format!("measured on {}, sha256 {}", tuning.cpu, tuning.sha256));
+                }
                 if let Some(calibration) = &provenance.calibration {
                     let (calibrator, samples) = (&calibration.calibrator, calibration.samples);
                     line("calibration", format!("{calibrator} on {samples} samples, sha256 {}", calibration.sha256));

@@ -1,0 +1,95 @@
+//! Measured choices of kernels: timed, kept, taken up again, and written by hand.
+
+use std::fs;
+
+use eightfold_codegen::target::TARGETS;
+
+use crate::sandbox::Sandbox;
+
+/// A tuning file by hand, for a target of 8 lanes.
+const BY_HAND: &str = "\
+eightfold tuning 1
+target x86-64-v3
+cpu \"none\"  # by hand
+
+gemm f32 f32 pixels=1x8x8 from=0,10,1 to=0,320,32 runs=3x3+10 n=32 : tile=3x8 rows=2
+gemm f32 f32 pixels=1x4x4 from=0,128,32 to=0,256,64 runs=1x32 n=64 : tile=2x40 rows=1  # the pointwise one
+gemm f32 f32 pixels=1x4x4 from=0,128,32 to=0,256,64 runs=1x32 n=65 : tile=2x40 rows=1
+";
+
+#[test]
+fn what_was_timed_is_taken_up_again() {
+    let sandbox = Sandbox::new();
+    let report = sandbox.json("compile digits.onnx --tune -o net.so");
+    let tuning = &report["tuning"];
+    assert_eq!((&tuning["products"], &tuning["known"], &tuning["timed"]), (&5.into(), &5.into(), &5.into()));
+    assert!(tuning["best_us"].as_f64() <= tuning["model_us"].as_f64(), "{tuning}");
+    assert_eq!(sandbox.new_files(), ["net.so", "net.tuning"]);
+    let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
+    assert!(file.starts_with("eightfold tuning 1\ntarget x86-64-v"), "{file}");
+    assert_eq!(file.lines().filter(|line| line.starts_with("gemm f32 f32 ") && line.contains(" us=")).count(), 5);
+
+    // The same file, the same bytes; nothing is timed that is known.
+    let again = sandbox.json("compile digits.onnx --tuning-file net.tuning -o again.so");
+    assert_eq!((&again["tuning"]["known"], &again["tuning"]["timed"]), (&5.into(), &0.into()));
+    assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
+    let again = sandbox.json("compile digits.onnx --tune -o net.so");
+    assert_eq!((&again["tuning"]["timed"], &again["tuning"]["file"]), (&0.into(), &"net.tuning".into()));
+    assert_eq!(fs::read_to_string(sandbox.path("net.tuning")).unwrap(), file);
+    assert!(sandbox.stdout("inspect net.so").contains("tuning      measured on "));
+
+    // The results are those of any other choice, to the bit.
+    sandbox.stdout("compile digits.onnx -o usual.so");
+    let measures = |file: &str| {
+        let mut report = sandbox.json(&format!("compare digits.onnx {file} --data digits_test.npz"));
+        report["outputs"].take()
+    };
+    assert!(measures("net.so").is_array());
+    assert_eq!(measures("net.so"), measures("usual.so"));
+
+    let report = sandbox.json("bench digits.onnx --tune");
+    assert_eq!(report["products"].as_array().map(Vec::len), Some(5));
+    assert!(report["products"][0]["tried"].as_array().is_some_and(|tried| tried.len() > 5), "{report}");
+}
+
+#[test]
+fn choices_by_hand_are_obeyed() {
+    let sandbox = Sandbox::new();
+    sandbox.write("net.tuning", BY_HAND.as_bytes());
+    let arguments = "compile digits.onnx --target x86-64-v3 --tuning-file net.tuning --emit program -o net.program";
+    let text = sandbox.stdout(arguments);
+    assert!(text.contains("tuning      2 of 5 products by net.tuning"), "{text}");
+    let program = fs::read_to_string(sandbox.path("net.program")).unwrap();
+    assert!(program.contains("gemm_f32_3x8c1 {pixels=1x8x8, k=9/3, n=32, row_block=2}"), "{program}");
+    assert!(program.contains("gemm_f32_2x40c1 {pixels=1x4x4, k=32/1, n=64, row_block=1}"), "{program}");
+}
+
+#[test]
+fn files_that_do_not_fit_are_errors() {
+    let sandbox = Sandbox::new();
+    sandbox.write("net.tuning", BY_HAND.as_bytes());
+    let arguments = "compile digits.onnx -o net.so --tuning-file net.tuning --target";
+    let error = "the tuning is of x86-64-v3, the target is x86-64-v2\n  hint: give --target, or another --tuning-file";
+    sandbox.fails(&format!("{arguments} x86-64-v2"), 2, error);
+    sandbox.write("net.tuning", BY_HAND.replace("3x8 rows=2", "3x9 rows=2").as_bytes());
+    let error = "cannot parse net.tuning
+  caused by: line 5: expected a tile whose channels are a multiple of 8, and of at most 16 vectors of sums, got 3x9";
+    sandbox.fails(&format!("{arguments} x86-64-v3"), 4, error);
+    let arguments = "compile digits.onnx -o net.so --tune --target";
+    if let Some(elsewhere) = TARGETS.iter().find(|target| !target.runs_here()) {
+        let error = format!(
+            "this cpu does not run {}, so its kernels cannot be timed here
+  hint: tune on a machine that runs it, and compile with --tuning-file here",
+            elsewhere.name
+        );
+        fs::remove_file(sandbox.path("net.tuning")).unwrap();
+        sandbox.fails(&format!("{arguments} {}", elsewhere.name), 2, &error);
+        assert_eq!(sandbox.new_files(), [""; 0]);
+    }
+    if TARGETS.iter().any(|target| target.name == "x86-64-v3" && target.runs_here()) {
+        sandbox.write("net.tuning", BY_HAND.as_bytes());
+        let ended = sandbox.run(&format!("{arguments} x86-64-v3"));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains("the tuning file holds measurements of \"none\", this cpu is "), "{ended:?}");
+    }
+}
