@@ -188,21 +188,27 @@ pub fn depthwise_f32(
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// Registers of channels that a depthwise convolution of bytes does together: as many as one register of bytes is widened
-/// to.
-pub const WIDE: usize = 4;
-
-/// Which channel each lane of [`WIDE`] registers of `lanes` is of, as instructions that interleave within 128 bits widen
-/// them.
+/// How many registers of channels a depthwise convolution of bytes does together, and how often, from the first channel
+/// on; what remains is less than one register. Four is what a register of bytes is widened to; wide windows keep so many
+/// pixels under way that two must do.
 #[must_use]
-pub fn wide_order(lanes: usize) -> Vec<usize> {
-    let channel = |at: usize| at % lanes / 4 * 16 + at / lanes * 4 + at % 4;
-    (0..WIDE * lanes).map(channel).collect()
+pub fn depthwise_blocks(target: &Target, channels: usize, columns: usize) -> [(usize, usize); 2] {
+    let registers = if columns > 3 && target.vector_registers <= 16 { 2 } else { 4 };
+    let all = channels / target.lanes();
+    [(registers, all / registers), (1, all % registers)]
+}
+
+/// Which channel each lane of so many registers of `lanes` is of, as instructions that interleave within 128 bits widen
+/// bytes.
+#[must_use]
+pub fn interleaved(lanes: usize, registers: usize) -> Vec<usize> {
+    let channel = |at: usize| at % lanes / 4 * 4 * registers + at / lanes * 4 + at % 4;
+    (0..registers * lanes).map(channel).collect()
 }
 
 /// Packs integer weights of a depthwise convolution, less zero points, given as `[channel][row][column]`: i16
-/// `[pair of taps][channel rounded up to vectors][2]`, a lone tap paired with zero. Channels are in order, but where
-/// [`WIDE`] registers are whole in that of [`wide_order`]. Returns weights and initial sums.
+/// `[pair of taps][channel rounded up to vectors][2]`, a lone tap paired with zero; channels block by block in the order
+/// of [`interleaved`]. Returns weights and initial sums.
 #[must_use]
 pub fn depthwise_int(
     target: &Target,
@@ -213,10 +219,12 @@ pub fn depthwise_int(
 ) -> (Vec<u8>, Vec<u8>) {
     let [rows, columns] = window;
     let lanes = target.lanes();
-    let order = wide_order(lanes);
-    let wide = channels / order.len() * order.len();
-    let ordered = |at: usize| if at < wide { at / order.len() * order.len() + order[at % order.len()] } else { at };
-    let padded: Vec<usize> = (0..channels.next_multiple_of(lanes)).map(ordered).collect();
+    let mut padded = Vec::new();
+    for (registers, count) in depthwise_blocks(target, channels, columns) {
+        let order = interleaved(lanes, registers);
+        (0..count).for_each(|_| padded.extend(order.iter().map(|c| c + padded.len()).collect::<Vec<_>>()));
+    }
+    padded.extend(padded.len()..channels.next_multiple_of(lanes));
     let at = |c: usize, [y, x]: [usize; 2]| if c < channels { weights[(c * rows + y) * columns + x] as i16 } else { 0 };
     let both = |c, [a, b]: [[usize; 2]; 2]| [at(c, a), if a == b { 0 } else { at(c, b) }];
     let pairs = crate::program::pairs(window);

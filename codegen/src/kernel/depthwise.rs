@@ -1,6 +1,6 @@
 //! Convolutions channel by channel, over inputs whose channels are adjacent.
 //!
-//! A tile is a few neighbouring pixels of a row by one register of channels, or of bytes by one register of bytes. The
+//! A tile is a few neighbouring pixels of a row by one register of channels, of bytes by up to four. The
 //! columns of the input under them are taken one after the other; a column serves every pixel whose window it lies in, so
 //! at stride 1 each input is loaded, and each pair interleaved, once. Integers are exact without conditions: two rows of a
 //! column, and in an odd last row two columns, are interleaved to 16 bits and multiplied by `vpmaddwd`, so any weights
@@ -62,9 +62,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn channels(&self, width: usize, place: &Place<'ctx>, pointers: &[Ptr<'ctx>]) {
         let e = self.e;
         let (lanes, channels) = (e.lanes(), self.depthwise.channels);
-        let float = self.depthwise.input.is_float();
-        let wide = if float { 0 } else { channels / (pack::WIDE * lanes) };
-        let register = |registers: usize, channels: usize, index: Int<'ctx>, before: usize| {
+        let block = |registers: usize, channels: usize, index: Int<'ctx>, before: usize| {
             let at = e.plus(e.scale(index, (registers * lanes) as isize), e.int(before));
             let input = e.offset_by(place.input, e.scale(at, self.depthwise.input.byte_size() as isize));
             let place = self.pixels.channels(e, place, at, 1).with_input(input);
@@ -72,12 +70,17 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let [weights, sums] = [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(at, 4)));
             self.tile(width, &place, Block { registers, channels, weights, sums });
         };
-        e.repeat(e.int(wide), |index| register(pack::WIDE, pack::WIDE * lanes, index, 0));
-        let before = wide * pack::WIDE * lanes;
-        let rest = channels - before;
-        e.repeat(e.int(rest / lanes), |index| register(1, lanes, index, before));
-        if rest % lanes > 0 {
-            register(1, rest % lanes, e.int(rest / lanes), before);
+        let mut before = 0;
+        let registers = match self.depthwise.input.is_float() {
+            true => [(1, channels / lanes), (1, 0)],
+            false => pack::depthwise_blocks(e.target(), channels, self.depthwise.columns),
+        };
+        for (registers, count) in registers {
+            e.repeat(e.int(count), |index| block(registers, registers * lanes, index, before));
+            before += count * registers * lanes;
+        }
+        if before < channels {
+            block(1, channels - before, e.int(0), before);
         }
     }
 
@@ -102,7 +105,9 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let sums: Vec<_> = (0..block.registers).map(|r| e.load(register(block.sums, r), kind, lanes)).collect();
         let mut totals = vec![sums; width];
         let mut left = vec![pairs.len(); width];
-        let order = (block.registers > 1).then(|| pack::wide_order(lanes));
+        let order = (block.registers > 1).then(|| pack::interleaved(lanes, block.registers));
+        // Pixels whose results are bytes of one register.
+        let together = (4 / block.registers).max(1);
         for ((distance, y), uses) in under {
             let first = e.offset(place.input, distance + (taps[y * columns] - taps[0]) * element);
             // The same for all pixels, but for pairs that have no second.
@@ -124,14 +129,12 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 }
                 left[pixel] -= 1;
                 // What is done gives its registers to the pixels to come.
-                if let (0, Some(order)) = (left[pixel], &order) {
-                    let sums = e.concat(&totals[pixel]);
-                    self.pixels.finish(e, place, pixel, &[sums], block.channels, Some(order));
+                if left[pixel] == 0 && (pixel + 1 == width || (pixel + 1) % together == 0) {
+                    let first = pixel / together * together;
+                    let sums: Vec<_> = totals[first..=pixel].iter().map(|total| e.concat(total)).collect();
+                    self.pixels.finish(e, place, first, &sums, block.channels, order.as_deref());
                 }
             }
-        }
-        if order.is_none() {
-            self.pixels.finish(e, place, 0, &totals.concat(), block.channels, None);
         }
     }
 
@@ -150,32 +153,35 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         vec![steps::worked(e, e.load(first, steps::kind(dtype), e.lanes()), dtype)]
     }
 
-    /// Two inputs as I16, those of a channel side by side; several registers of channels in the order
-    /// [`pack::wide_order`], which takes one instruction for each.
+    /// Two inputs as I16, those of a channel side by side; several registers of channels in the order of
+    /// [`pack::interleaved`], which takes the fewest instructions.
     fn pair(&self, first: Ptr<'ctx>, second: Ptr<'ctx>, registers: usize) -> Vec<Vector<'ctx>> {
         let e = self.e;
         let lanes = registers * e.lanes();
         let signed = self.depthwise.input == DType::I8;
         let [a, b] = [first, second].map(|pointer| e.load(pointer, Kind::I8, lanes));
-        if registers == 1 {
-            let sides: Vec<usize> = (0..2 * lanes).map(|lane| lane / 2 + lane % 2 * lanes).collect();
-            return vec![e.widen(e.shuffle(a, b, &sides), Kind::I16, signed)];
-        }
-        let zero = e.zero(Kind::I8, lanes);
-        let widened = |bytes: Vector<'ctx>, upper: bool| match signed {
-            false => e.bits_as(e.interleave(bytes, zero, upper), Kind::I16),
-            true => {
-                let high = e.bits_as(e.interleave(zero, bytes, upper), Kind::I16);
-                e.shift_right(high, e.splat_int(8, Kind::I16, high.lanes), true)
+        match registers {
+            1 => {
+                let sides: Vec<usize> = (0..2 * lanes).map(|lane| lane / 2 + lane % 2 * lanes).collect();
+                vec![e.widen(e.shuffle(a, b, &sides), Kind::I16, signed)]
             }
-        };
-        [false, true]
-            .iter()
-            .flat_map(|upper| {
-                let bytes = e.interleave(a, b, *upper);
-                [widened(bytes, false), widened(bytes, true)]
-            })
-            .collect()
+            2 => {
+                let [a, b] = [a, b].map(|bytes| e.widen(bytes, Kind::I16, signed));
+                [false, true].map(|upper| e.interleave(a, b, upper)).to_vec()
+            }
+            _ => {
+                let zero = e.zero(Kind::I8, lanes);
+                let widened = |bytes: Vector<'ctx>, upper: bool| match signed {
+                    false => e.bits_as(e.interleave(bytes, zero, upper), Kind::I16),
+                    true => {
+                        let high = e.bits_as(e.interleave(zero, bytes, upper), Kind::I16);
+                        e.shift_right(high, e.splat_int(8, Kind::I16, high.lanes), true)
+                    }
+                };
+                let bytes = [false, true].map(|upper| e.interleave(a, b, upper));
+                bytes.iter().flat_map(|bytes| [false, true].map(|upper| widened(*bytes, upper))).collect()
+            }
+        }
     }
 }
 
