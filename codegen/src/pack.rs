@@ -128,11 +128,10 @@ fn hold(dot: Dot, rest: &mut [[i32; GROUP]]) -> Vec<u8> {
 /// The part of a group's weights that one product of the target takes exactly.
 fn representable(dot: Dot, weights: [i32; GROUP]) -> [i32; GROUP] {
     let mut held = weights.map(|w| w.clamp(-128, 127));
-    if dot == Dot::Maddubs {
+    if let Some(limit) = dot.pair_limit() {
         for pair in held.chunks_exact_mut(2) {
-            // 255 * 128 is the greatest sum that 16 bits hold.
             let excess =
-                |a: i32, b: i32| if a.signum() * b.signum() > 0 { (a.abs() + b.abs() - 128).max(0) } else { 0 };
+                |a: i32, b: i32| if a.signum() * b.signum() > 0 { (a.abs() + b.abs() - limit).max(0) } else { 0 };
             let over = excess(pair[0], pair[1]);
             let larger = usize::from(pair[1].abs() > pair[0].abs());
             pair[larger] -= pair[larger].signum() * over;

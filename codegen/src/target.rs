@@ -11,6 +11,15 @@ pub enum Dot {
     Vpdpbusd,
 }
 
+impl Dot {
+    /// The greatest sum of the magnitudes of two neighbouring weights of one sign whose products are exact, if there is one:
+    /// 255 * 128 is the greatest sum that 16 bits hold.
+    #[must_use]
+    pub fn pair_limit(self) -> Option<i32> {
+        (self == Dot::Maddubs).then_some(128)
+    }
+}
+
 /// A set of CPU features with the choices that follow from it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {

@@ -21,7 +21,7 @@ use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
-    BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
+    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 
@@ -111,6 +111,9 @@ pub struct OptimizeOptions {
     pub bias_correction: bool,
     /// Whether weights are small enough for two products to fit 16 bits.
     pub reduce_range: bool,
+    /// Whether channels are put in the order that the target's sums of products want, which changes no result; tensors
+    /// inside the graph are in the model's order otherwise.
+    pub order_channels: bool,
     /// Threads that one inference runs on, at least one.
     pub threads: usize,
     /// The number of rewrites after which all passes stop.
@@ -130,6 +133,7 @@ impl OptimizeOptions {
             activation_symmetry: defaults.activation_symmetry,
             bias_correction: defaults.bias_correction,
             reduce_range: defaults.reduce_range,
+            order_channels: true,
             threads: 1,
             pass_limit: None,
         }
@@ -146,10 +150,17 @@ impl OptimizeOptions {
             activation_symmetry: self.activation_symmetry,
             bias_correction: self.bias_correction,
             reduce_range: self.reduce_range,
+            pair_sums: pair_sums(self.target).filter(|_| self.order_channels),
             target_features: self.target.features.iter().map(|&feature| feature.to_owned()).collect(),
             limit: self.pass_limit,
         }
     }
+}
+
+/// How the target adds products in 16 bits, for the pass that orders channels for it; `None` if it does not.
+#[must_use]
+pub fn pair_sums(target: &Target) -> Option<PairSums> {
+    target.dot.pair_limit().map(|limit| PairSums { limit, lanes: target.lanes() })
 }
 
 /// Options as the provenance names them, and back.

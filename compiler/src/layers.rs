@@ -43,7 +43,9 @@ where
 {
     let mut float = model.clone();
     run_passes(SIMPLIFY, &mut float.graph, &options.for_passes(Precision::F32, None), &mut ())?;
-    let mut quantized = optimize(model, calibration, options, progress)?;
+    // Tensors are compared position by position.
+    let in_order = OptimizeOptions { order_channels: false, ..options.clone() };
+    let mut quantized = optimize(model, calibration, &in_order, progress)?;
 
     let mut layers = Vec::new();
     let (mut float_values, mut quantized_values) = (Vec::new(), Vec::new());

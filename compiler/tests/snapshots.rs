@@ -100,6 +100,7 @@ fn case(text: &str) -> Result<Case, String> {
             ("target", [name]) => {
                 let target = TARGETS.iter().find(|t| t.name == *name).ok_or(line)?;
                 case.options.target_features = target.features.iter().map(|&feature| feature.to_owned()).collect();
+                case.options.pair_sums = eightfold::driver::pair_sums(target);
                 case.target = Some(target);
             }
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,

@@ -19,12 +19,13 @@ pub mod fuse;
 mod insert_qdq;
 mod lower_bf16;
 mod lower_qdq;
+mod pair_channels;
 mod pass;
 mod separate_activations;
 
 pub use insert_qdq::{channel_axes, quantized_tensors, tensor_name};
 pub use pass::{
-    Outcome, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
+    Outcome, PairSums, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
     WeightScales,
 };
 
@@ -40,6 +41,7 @@ pub const PASSES: &[&dyn Pass] = &[
     &insert_qdq::InsertQdq,
     &lower_bf16::LowerBf16,
     &lower_qdq::LowerQdq,
+    &pair_channels::PairChannels,
     &separate_activations::SeparateActivations,
 ];
 
@@ -101,6 +103,7 @@ pub const INT8: &[&str] = &[
     "lower_qdq",
     "fuse",
     "canonicalize",
+    "pair_channels",
     "choose_layout",
     "eliminate_dead",
 ];

@@ -54,6 +54,16 @@ pub enum WeightScales {
     PerTensor,
 }
 
+/// Products of bytes that a target adds two by two in 16 bits, where it multiplies a group of inputs once more if 16 bits do
+/// not hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairSums {
+    /// The greatest sum of the magnitudes of two weights of one sign whose products fit.
+    pub limit: i32,
+    /// Output channels that share a vector, and so its extra groups; a power of two.
+    pub lanes: usize,
+}
+
 /// What the user asks of the passes.
 #[derive(Clone, Debug)]
 pub struct PassOptions {
@@ -73,6 +83,8 @@ pub struct PassOptions {
     /// Whether the weights of neighbouring inputs become small enough for two products to fit 16 bits, which saves CPUs
     /// without VNNI the extra products that keep their sums exact. The same on every target.
     pub reduce_range: bool,
+    /// For which sums of products channels are ordered, if the target has such sums.
+    pub pair_sums: Option<PairSums>,
     /// Names of the target's features, for passes whose result depends on what is cheap there.
     pub target_features: Vec<String>,
     /// The number of rewrites after which all passes stop: bisects a wrong result down to one rewrite.
@@ -90,6 +102,7 @@ impl Default for PassOptions {
             activation_symmetry: Symmetry::Affine,
             bias_correction: true,
             reduce_range: false,
+            pair_sums: None,
             target_features: Vec::new(),
             limit: None,
         }

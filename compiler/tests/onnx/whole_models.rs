@@ -12,7 +12,7 @@ use eightfold::artifact::{Artifact, Session};
 use eightfold::dataset::{Dataset, DatasetOptions, Sample};
 use eightfold::{CalibrateOptions, ImportOptions, Model, OptimizeOptions, Optimized, PrecisionRequest};
 use eightfold_codegen::object::Linker;
-use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_codegen::target::TARGETS;
 use eightfold_ir::eval::eval_node;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Array, Data, Def, Graph, Layout, Node, Origin, Step, Tensor, TensorType, ValueId};
@@ -154,13 +154,15 @@ fn equals_the_evaluator(path: &Path, data: Samples) {
     let mut expected: Option<Vec<Vec<Tensor>>> = None;
     for target in TARGETS.iter().filter(|target| target.runs_here()) {
         let what = format!("{} on {}", model.name, target.name);
-        let optimized = in_int8(&model, &samples, target);
+        let optimized = in_int8(&model, &samples, OptimizeOptions::new(target));
         if !is_exact(&optimized) {
             each_node_is_right(&what, &optimized, &samples[0].inputs);
             continue;
         }
         let expected = expected.get_or_insert_with(|| {
-            let eval = |sample: &Sample| eightfold_ir::eval(&optimized.graph, &sample.inputs).expect("evaluates");
+            let in_order =
+                in_int8(&model, &samples, OptimizeOptions { order_channels: false, ..OptimizeOptions::new(target) });
+            let eval = |sample: &Sample| eightfold_ir::eval(&in_order.graph, &sample.inputs).expect("evaluates");
             samples.iter().map(eval).collect()
         });
         let mut compiled = Compiled::of(&optimized);
@@ -180,8 +182,8 @@ fn equals_the_evaluator(path: &Path, data: Samples) {
 }
 
 /// The model as its own Q/DQ, or ranges of these samples, make it.
-fn in_int8(model: &Model, samples: &[Sample], target: &'static Target) -> Optimized {
-    let options = OptimizeOptions { precision: PrecisionRequest::Int8, ..OptimizeOptions::new(target) };
+fn in_int8(model: &Model, samples: &[Sample], options: OptimizeOptions) -> Optimized {
+    let options = OptimizeOptions { precision: PrecisionRequest::Int8, ..options };
     let table = (!model.is_quantized()).then(|| {
         let seen = samples.iter().cloned().map(Ok);
         eightfold::calibrate(model, seen, &CalibrateOptions::new(options.clone()), &mut ()).expect("calibrates")

@@ -1,0 +1,206 @@
+//! Orders channels so that the products of neighbouring inputs fit 16 bits.
+//!
+//! What it does: a target that adds the products of two neighbouring inputs in 16 bits multiplies a group of inputs once
+//! more for a vector of outputs where the weights of a pair are too large for that. The order of most channels inside a
+//! graph is free: permuted where they are made and wherever they are read, they carry the same numbers. So channels whose
+//! weights are seldom large together become neighbours, and those whose extra groups coincide share a group or a vector.
+//!
+//! Before, after: the same nodes; constants with their elements in another order.
+//!
+//! Exact: yes, bit for bit. Channels are permuted alike on all axes that they lie on ([`channels`]), which nodes tie to
+//! each other ([`ties`]); integer sums are the same in any order, and float sums keep theirs. Inputs and outputs of the
+//! graph keep their order, and so does what an operator gives a meaning by position.
+//!
+//! Known problems: a channel of a grouped convolution, of a shuffle or of a reshape that merges axes stays where it is.
+
+mod arrange;
+mod channels;
+mod matching;
+mod places;
+mod products;
+mod ties;
+
+use eightfold_ir::array::strided;
+use eightfold_ir::{Def, Granularity, Graph, QuantParams, Rewrite, Tensor, ValueId};
+
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+use channels::Channels;
+use products::Product;
+
+/// See the module's documentation.
+pub(crate) struct PairChannels;
+
+impl Pass for PairChannels {
+    fn name(&self) -> &'static str {
+        "pair_channels"
+    }
+
+    fn summary(&self) -> &'static str {
+        "order channels so that the products of neighbouring inputs fit 16 bits, for targets that add them there"
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+        let Some(sums) = cx.options.pair_sums else { return Ok(()) };
+        let products = Product::all(graph, sums);
+        if products.is_empty() {
+            return Ok(());
+        }
+        let mut channels = Channels::of(graph);
+        ties::tie(graph, &mut channels);
+        let groups: Vec<_> = channels.groups().into_iter().filter(|_| cx.spend()).collect();
+        let before: Vec<_> = products.iter().map(|product| product.extra_groups(&channels)).collect();
+        for group in &groups {
+            arrange::arrange(group, &products, &mut channels);
+        }
+        for (product, before) in products.iter().zip(before) {
+            tell(graph, cx, product, &channels, before);
+        }
+        permute_constants(graph, &channels);
+        Ok(())
+    }
+}
+
+/// What became of the extra groups of a product, or why they stay.
+fn tell(graph: &Graph, cx: &mut PassContext<'_>, product: &Product, channels: &Channels, before: usize) {
+    let (after, all) = (product.extra_groups(channels), product.groups());
+    let pinned = channels.pinned(product.weights, product.input_axis);
+    let origin = &graph.node(product.node).origin;
+    match pinned {
+        _ if after < before => {
+            let message = format!("extra groups beside {all}: {after} instead of {before}");
+            cx.remark(RemarkKind::Fired, origin, message);
+        }
+        Some(reason) if after > 0 => {
+            let message = format!("extra groups beside {all}: {after}, as {reason} keeps the order of its inputs");
+            cx.remark(RemarkKind::Missed, origin, message);
+        }
+        _ => {}
+    }
+}
+
+/// Gives the constants the order that the channels are in.
+fn permute_constants(graph: &mut Graph, channels: &Channels) {
+    let constants: Vec<ValueId> = graph.values().filter(|(_, v)| matches!(v.def, Def::Const(_))).map(|c| c.0).collect();
+    let mut permuted = Vec::new();
+    for id in constants {
+        let rank = graph.ty(id).shape.rank();
+        let orders: Vec<_> = (0..rank).map(|axis| channels.order(id, axis)).collect();
+        if orders.iter().all(|order| order.iter().copied().eq(0..order.len())) {
+            continue;
+        }
+        let tensor = permute(graph.constant(id).unwrap_or_else(|| unreachable!("it is a constant")), &orders);
+        let quant = graph.quant(id).map(|params| permute_params(params, &orders));
+        permuted.push((id, tensor, quant.map(|params| graph.add_qparams(params))));
+    }
+    let mut rewrite = Rewrite::new(graph, "pair_channels");
+    for (old, tensor, quant) in permuted {
+        let new = rewrite.constant("", tensor, quant);
+        rewrite.replace(old, new);
+    }
+    graph.apply(rewrite);
+}
+
+/// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
+fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
+    let (shape, size) = (tensor.shape(), tensor.dtype().byte_size());
+    let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
+    let strides = shape.strides();
+    let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
+    let mut bytes = Vec::with_capacity(tensor.bytes().len());
+    let index_strides = rows.strides();
+    for row in strided(&rows, 0, index_strides.to_vec()) {
+        let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
+        for &at in last {
+            bytes.extend_from_slice(&tensor.bytes()[(from + at) * size..][..size]);
+        }
+    }
+    Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))
+}
+
+/// The parameters of a tensor permuted like that.
+fn permute_params(params: &QuantParams, orders: &[Vec<usize>]) -> QuantParams {
+    let mut permuted = params.clone();
+    if let Granularity::PerChannel { axis } = params.granularity {
+        permuted.scale = orders[axis].iter().map(|at| params.scale[*at]).collect();
+        permuted.zero_point = orders[axis].iter().map(|at| params.zero_point[*at]).collect();
+    }
+    permuted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use eightfold_ir::{Graph, eval, parse};
+
+    use super::products::Product;
+    use super::{Channels, PairChannels};
+    use crate::pass::{PairSums, Pass, PassContext, PassOptions};
+
+    const SUMS: PairSums = PairSums { limit: 128, lanes: 8 };
+
+    /// Weights as networks have them: sums of several numbers, so that one in some is large.
+    fn weights(count: usize, seed: u64) -> String {
+        let mut state = seed;
+        let mut draw = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as i64 % 64 - 32
+        };
+        let mut number = |text: &mut String| write!(text, "{}, ", (0..4).map(|_| draw()).sum::<i64>().clamp(-127, 127));
+        let mut text = String::new();
+        (0..count).for_each(|_| number(&mut text).expect("a string takes all"));
+        text.trim_end_matches(", ").to_owned()
+    }
+
+    /// Two layers that expand and project, with a residual sum between them.
+    fn network() -> Graph {
+        let [a, b, c, d] =
+            [(32 * 16, 1), (16 * 32 * 9, 2), (64 * 16, 3), (8 * 64, 4)].map(|(n, seed)| weights(n, seed));
+        let text = format!(
+            "graph @network {{
+              qparams #x = u8 per_tensor scale=0.02 zero_point=128
+              qparams #w = i8 per_tensor scale=0.001 zero_point=0
+              input %x: 1x16x3x3xu8 #x
+              const %a: 32x16x1x1xi8 #w = [{a}]
+              const %b: 16x32x3x3xi8 #w = [{b}]
+              const %c: 64x16x1x1xi8 #w = [{c}]
+              const %d: 8x64x1x1xi8 #w = [{d}]
+              const %m: 16x1x1xf32 = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16]
+              %h = conv(%x, %a) |> cast f32 |> mul 0.02 |> quantize u8 {{zero_point=128}} : 1x32x3x3xu8 #x
+              %s = conv(%h, %b) {{pads=[1, 1, 1, 1]}} |> cast f32 |> mul %m |> add %x{{scale=0.5, zero_point=128}} |> quantize u8 {{zero_point=128}} : 1x16x3x3xu8 #x
+              %t = conv(%h, %b) {{pads=[1, 1, 1, 1]}} |> cast f32 |> mul %m |> quantize u8 {{zero_point=128}} : 1x16x3x3xu8 #x
+              %e = conv(%t, %c) |> cast f32 |> mul 0.02 |> quantize u8 {{zero_point=128}} : 1x64x3x3xu8 #x
+              %y = conv(%e, %d) |> cast f32 |> mul 0.1 : 1x8x3x3xf32
+              output %s
+              output %y
+            }}"
+        );
+        parse(&text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn extra_groups(graph: &Graph) -> Vec<usize> {
+        let channels = Channels::of(graph);
+        Product::all(graph, SUMS).iter().map(|product| product.extra_groups(&channels)).collect()
+    }
+
+    #[test]
+    fn extra_groups_fall_and_results_stay() {
+        let mut graph = network();
+        let x = eightfold_ir::Tensor::int(
+            eightfold_ir::DType::U8,
+            &[1, 16, 3, 3],
+            &(0..144).map(|i| i * 37 % 256).collect::<Vec<i64>>(),
+        );
+        let expected = eval(&graph, std::slice::from_ref(&x)).expect("evaluates");
+        let before = extra_groups(&graph);
+        let options = PassOptions { pair_sums: Some(SUMS), ..PassOptions::default() };
+        PairChannels.run(&mut graph, &mut PassContext::new(&options)).expect("runs");
+        let after = extra_groups(&graph);
+        assert_eq!(eval(&graph, &[x]).expect("evaluates"), expected);
+        // The weights of the two sums are one constant, pinned by the input that is added: only their inputs move.
+        assert_eq!((before.len(), after.len()), (5, 5));
+        let total = |extra: &[usize]| extra.iter().sum::<usize>();
+        assert!(total(&after) * 10 < total(&before) * 7, "{before:?} -> {after:?}");
+        assert!(after[4] * 2 < before[4], "{before:?} -> {after:?}");
+    }
+}

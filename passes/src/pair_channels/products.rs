@@ -1,0 +1,116 @@
+//! Sums of products of bytes with constant weights, and which of their groups take extra products.
+
+use eightfold_ir::{Graph, NodeId, QuantRule, ValueId};
+
+use super::channels::Channels;
+use crate::channel::weight_axis;
+use crate::pass::PairSums;
+
+/// Inputs that one product of a target takes for each output: two pairs.
+pub(crate) const GROUP: usize = 4;
+
+/// A node that sums products of bytes with constant weights.
+pub(crate) struct Product {
+    pub(crate) node: NodeId,
+    pub(crate) weights: ValueId,
+    /// The axis of the weights that is summed over.
+    pub(crate) input_axis: usize,
+    pub(crate) output_axis: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Positions of the window.
+    pub(crate) taps: usize,
+    /// Rows of the window: what kernels read without a break, all its columns and inputs.
+    pub(crate) runs: usize,
+    /// How often the weights are multiplied: positions of the result.
+    pub(crate) pixels: u64,
+    pub(crate) sums: PairSums,
+    /// `[output][tap][input]`, less zero points.
+    numbers: Vec<i16>,
+}
+
+impl Product {
+    /// Those of a graph, in order.
+    pub(crate) fn all(graph: &Graph, sums: PairSums) -> Vec<Product> {
+        graph.nodes().filter_map(|node| Product::of(graph, node, sums)).collect()
+    }
+
+    fn of(graph: &Graph, node: &eightfold_ir::Node, sums: PairSums) -> Option<Product> {
+        let rule = node.op.quant_rule();
+        let QuantRule::Affine { weight, .. } = rule else { return None };
+        let bytes = |id: &ValueId| graph.ty(*id).dtype.is_integer() && graph.ty(*id).dtype.bits() == 8;
+        node.operand(0).filter(bytes)?;
+        let weights = node.operand(weight).filter(bytes)?;
+        let tensor = graph.constant(weights)?;
+        let shape = tensor.shape();
+        let output_axis = weight_axis(rule, shape)?;
+        // The two kinds of weights: outputs, inputs, window; inputs, outputs.
+        let input_axis = if output_axis == 0 { 1 } else { output_axis - 1 };
+        let (inputs, outputs) = (shape[input_axis], shape[output_axis]);
+        if inputs < 2 || shape.elements() == 0 {
+            return None;
+        }
+        let zero_points = graph.quant(weights).map_or(&[0][..], |params| &params.zero_point);
+        let strides = shape.strides();
+        let taps = shape.elements() / inputs / outputs;
+        let stored = tensor.to_ints()?;
+        let mut numbers = Vec::with_capacity(stored.len());
+        for output in 0..outputs {
+            let zero = i64::from(if zero_points.len() == 1 { zero_points[0] } else { zero_points[output] });
+            for tap in 0..taps {
+                let at = |input| output * strides[output_axis] + input * strides[input_axis] + tap;
+                numbers.extend((0..inputs).map(|input| (stored[at(input)] - zero) as i16));
+            }
+        }
+        let runs = if output_axis == 0 { shape[2] } else { 1 };
+        let pixels = (graph.ty(node.output()).shape.elements() / outputs) as u64;
+        let node = node.id;
+        Some(Product { node, weights, input_axis, output_axis, inputs, outputs, taps, runs, pixels, sums, numbers })
+    }
+
+    /// The weights of an output at a position of the window, an entry an input.
+    pub(crate) fn row(&self, output: usize, tap: usize) -> &[i16] {
+        &self.numbers[(output * self.taps + tap) * self.inputs..][..self.inputs]
+    }
+
+    /// The weights of an output in a row of the window: an entry an input, column after column.
+    pub(crate) fn run(&self, output: usize, run: usize) -> &[i16] {
+        let length = self.taps / self.runs * self.inputs;
+        &self.numbers[(output * self.runs + run) * length..][..length]
+    }
+
+    /// The order in which the weights of a row are multiplied.
+    pub(crate) fn run_order(&self, channels: &Channels) -> Vec<usize> {
+        let inputs = channels.order(self.weights, self.input_axis);
+        let column = |column| inputs.iter().map(move |input| column * self.inputs + input);
+        (0..self.taps / self.runs).flat_map(column).collect()
+    }
+
+    /// Whether 16 bits do not hold the greatest sum of two products with these weights.
+    pub(crate) fn overflows(&self, a: i16, b: i16) -> bool {
+        (a < 0) == (b < 0) && a != 0 && b != 0 && i32::from(a).abs() + i32::from(b).abs() > self.sums.limit
+    }
+
+    /// Whether a pair of these inputs does.
+    pub(crate) fn group_overflows(&self, row: &[i16], inputs: &[usize]) -> bool {
+        inputs.chunks_exact(2).any(|pair| self.overflows(row[pair[0]], row[pair[1]]))
+    }
+
+    /// Groups of inputs for a vector of outputs: the products wanted.
+    pub(crate) fn groups(&self) -> usize {
+        let run = self.taps / self.runs * self.inputs;
+        self.outputs.div_ceil(self.sums.lanes) * self.runs * run.div_ceil(GROUP)
+    }
+
+    /// How many of them are multiplied once more.
+    pub(crate) fn extra_groups(&self, channels: &Channels) -> usize {
+        let order = self.run_order(channels);
+        let outputs = channels.order(self.weights, self.output_axis);
+        let of_vector = |vector: &[usize], run: usize| {
+            let rows: Vec<&[i16]> = vector.iter().map(|output| self.run(*output, run)).collect();
+            order.chunks(GROUP).filter(|group| rows.iter().any(|row| self.group_overflows(row, group))).count()
+        };
+        let vectors = outputs.chunks(self.sums.lanes);
+        vectors.map(|vector| (0..self.runs).map(|run| of_vector(vector, run)).sum::<usize>()).sum()
+    }
+}

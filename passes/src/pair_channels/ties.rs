@@ -1,0 +1,245 @@
+//! Which positions of its operands' axes a node carries to which positions of its result, operator by operator.
+//!
+//! What is not said here stays where it is: an axis that a node reads or writes and does not tie is pinned.
+
+use std::collections::BTreeSet;
+
+use eightfold_ir::op::conv::Conv;
+use eightfold_ir::{Graph, Node, Op, Shape, Step, ValueId};
+
+use super::channels::Channels;
+
+/// Ties what each node ties, and pins what it pins.
+pub(crate) fn tie(graph: &Graph, channels: &mut Channels) {
+    for node in graph.nodes() {
+        let mut ties = Ties { graph, channels: &mut *channels, node, tied: BTreeSet::new() };
+        ties.operator();
+        ties.steps();
+        ties.pin_rest();
+    }
+}
+
+/// A tensor in the place where a node uses it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Operand(usize),
+    /// Of those that the steps read, in order.
+    Step(usize),
+    Result,
+}
+
+struct Ties<'a> {
+    graph: &'a Graph,
+    channels: &'a mut Channels,
+    node: &'a Node,
+    tied: BTreeSet<(Use, usize)>,
+}
+
+impl Ties<'_> {
+    fn value(&self, of: Use) -> Option<ValueId> {
+        match of {
+            Use::Operand(index) => self.node.operand(index),
+            Use::Step(index) => self.node.epilogue.values().nth(index),
+            Use::Result => Some(self.node.output()),
+        }
+    }
+
+    fn shape(&self, of: Use) -> Option<&Shape> {
+        self.value(of).map(|id| &self.graph.ty(id).shape)
+    }
+
+    /// One axis is the other, or one of them is a single element for all of the other's.
+    fn same(&mut self, a: (Use, usize), b: (Use, usize)) {
+        let extent = |(of, axis): (Use, usize)| self.shape(of).map(|shape| shape[axis]);
+        match (extent(a), extent(b)) {
+            (Some(1), Some(_)) | (Some(_), Some(1)) => self.tied.extend([a, b]),
+            (Some(m), Some(n)) if m == n => self.at(a, b, (0..n).map(|i| (i, i))),
+            _ => {}
+        }
+    }
+
+    /// Positions of one axis are positions of the other.
+    fn at(&mut self, a: (Use, usize), b: (Use, usize), positions: impl Iterator<Item = (usize, usize)>) {
+        let (Some(value), Some(other)) = (self.value(a.0), self.value(b.0)) else { return };
+        for (i, j) in positions {
+            self.channels.tie((value, a.1), i, (other, b.1), j);
+        }
+        self.tied.extend([a, b]);
+    }
+
+    /// The axis of the result that axis `axis` of what the operator yields becomes: steps may broadcast that.
+    fn result(&self, axis: usize) -> (Use, usize) {
+        let ids = &self.node.operands;
+        let types = self.graph.infer(&self.node.op, ids, &eightfold_ir::Epilogue::none());
+        let rank = types.map_or(0, |types| types[0].shape.rank());
+        (Use::Result, axis + self.graph.ty(self.node.output()).shape.rank() - rank)
+    }
+
+    /// The axes of a use are the last ones of the result.
+    fn aligned(&mut self, of: Use) {
+        let rank = self.shape(of).map_or(0, Shape::rank);
+        let missing = self.graph.ty(self.node.output()).shape.rank() - rank;
+        (0..rank).for_each(|axis| self.same((of, axis), (Use::Result, axis + missing)));
+    }
+
+    fn steps(&mut self) {
+        let mut index = 0;
+        let node = self.node;
+        for step in &node.epilogue.steps {
+            for _ in step.values() {
+                if !matches!(step, Step::Table(_)) {
+                    self.aligned(Use::Step(index));
+                }
+                index += 1;
+            }
+        }
+    }
+
+    fn pin_rest(&mut self) {
+        let uses = (0..self.node.operands.len()).map(Use::Operand);
+        let uses = uses.chain((0..self.node.epilogue.values().count()).map(Use::Step)).chain([Use::Result]);
+        let reason = format!("{} at {}", self.node.op.name(), self.node.origin);
+        for of in uses {
+            let Some(value) = self.value(of) else { continue };
+            for axis in 0..self.graph.ty(value).shape.rank() {
+                if !self.tied.contains(&(of, axis)) {
+                    self.channels.pin(value, axis, &reason);
+                }
+            }
+        }
+        for other in &self.node.outputs[1..] {
+            (0..self.graph.ty(*other).shape.rank()).for_each(|axis| self.channels.pin(*other, axis, &reason));
+        }
+    }
+
+    /// Axes of operand 0 that keep their place in the result.
+    fn kept(&mut self, keeps: impl Fn(usize) -> bool) {
+        let rank = self.shape(Use::Operand(0)).map_or(0, Shape::rank);
+        for axis in (0..rank).filter(|axis| keeps(*axis)) {
+            let result = self.result(axis);
+            self.same((Use::Operand(0), axis), result);
+        }
+    }
+
+    fn operator(&mut self) {
+        const X: Use = Use::Operand(0);
+        let (graph, node) = (self.graph, self.node);
+        let Some(x) = node.operand(0).map(|id| &graph.ty(id).shape) else { return };
+        match &node.op {
+            Op::Map(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) | Op::Relayout(_) => self.kept(|_| true),
+            Op::Expand(_) => self.aligned(X),
+            Op::Pool(_) => self.kept(|axis| axis < 2),
+            Op::Conv(Conv { group, .. }) => self.convolution(*group),
+            Op::ConvTranspose(op) => self.convolution(op.group),
+            Op::MatMul(_) => self.matrix_product(),
+            Op::Softmax(op) => self.kept(|axis| axis != op.axis),
+            Op::Pad(op) => self.kept(|axis| op.before[axis] == 0 && op.after[axis] == 0),
+            Op::Resize(op) => self.kept(|axis| op.sizes[axis] == x[axis]),
+            Op::Reduce(op) => {
+                let mut to = 0;
+                for axis in 0..x.rank() {
+                    let folded = op.axes.contains(&axis);
+                    if !folded {
+                        let result = self.result(to);
+                        self.same((X, axis), result);
+                    }
+                    to += usize::from(!folded || op.keepdims);
+                }
+            }
+            Op::Transpose(op) => {
+                for (to, from) in op.perm.iter().enumerate() {
+                    let result = self.result(to);
+                    self.same((X, *from), result);
+                }
+            }
+            Op::Concat(op) => {
+                let mut start = 0;
+                for index in 0..self.node.operands.len() {
+                    let of = Use::Operand(index);
+                    let extent = self.shape(of).map_or(0, |shape| shape[op.axis]);
+                    for axis in 0..x.rank() {
+                        let result = self.result(axis);
+                        match axis == op.axis {
+                            true => self.at((of, axis), result, (0..extent).map(|i| (i, start + i))),
+                            false => self.same((of, axis), result),
+                        }
+                    }
+                    start += extent;
+                }
+            }
+            Op::Slice(op) => {
+                for axis in 0..x.rank() {
+                    let (start, step) = (op.starts[axis] as i64, op.step(axis));
+                    let taken = (0..op.sizes[axis]).map(|i| ((start + i as i64 * step) as usize, i));
+                    let result = self.result(axis);
+                    self.at((X, axis), result, taken);
+                }
+            }
+            Op::Gather(op) => {
+                let indices = self.node.operand(1).and_then(|id| self.graph.constant(id)).and_then(|t| t.to_ints());
+                let (Some(indices), Some(1)) = (indices, self.shape(Use::Operand(1)).map(Shape::rank)) else { return };
+                let last = x[op.axis] as i64 - 1;
+                let taken = indices.iter().map(|i| if *i < 0 { i + last + 1 } else { *i }.clamp(0, last) as usize);
+                let result = self.result(op.axis);
+                self.at((X, op.axis), result, taken.enumerate().map(|(to, from)| (from, to)));
+                self.kept(|axis| axis != op.axis);
+            }
+            Op::Reshape(op) => {
+                let to = Shape::new(&op.shape);
+                // An axis that has as many elements before it and behind it as before is the same axis.
+                let place = |shape: &Shape, axis: usize| (shape[..axis].iter().product::<usize>(), shape[axis]);
+                for axis in 0..x.rank() {
+                    if let Some(same) = (0..to.rank()).find(|a| place(&to, *a) == place(x, axis) && x[axis] > 1) {
+                        let result = self.result(same);
+                        self.same((X, axis), result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn convolution(&mut self, group: usize) {
+        let [x, w, bias] = [0, 1, 2].map(Use::Operand);
+        let (batch, result) = (self.result(0), self.result(1));
+        self.same((x, 0), batch);
+        let (inputs, outputs) = (self.shape(x).map_or(0, |x| x[1]), self.shape(w).map_or(0, |w| w[0]));
+        if group == 1 {
+            self.sum((x, 1), (w, 1));
+        } else if group == inputs && group == outputs {
+            self.same((x, 1), result);
+        } else {
+            return;
+        }
+        self.same((w, 0), result);
+        if self.shape(bias).is_some() {
+            self.same((bias, 0), result);
+        }
+    }
+
+    fn matrix_product(&mut self) {
+        let [x, w, bias] = [0, 1, 2].map(Use::Operand);
+        let rank = |of| self.shape(of).map_or(0, Shape::rank);
+        let (of_x, of_w) = (rank(x), rank(w));
+        let all = of_x.max(of_w);
+        let (rows, columns) = (self.result(all - 2), self.result(all - 1));
+        self.sum((x, of_x - 1), (w, of_w - 2));
+        self.same((x, of_x - 2), rows);
+        self.same((w, of_w - 1), columns);
+        if self.shape(bias).is_some() {
+            self.same((bias, 0), columns);
+        }
+        for (of, rank) in [(x, of_x), (w, of_w)] {
+            for axis in 0..rank - 2 {
+                let batch = self.result(axis + all - rank);
+                self.same((of, axis), batch);
+            }
+        }
+    }
+
+    /// Axes that are summed over, in any order if the sum is one of integers.
+    fn sum(&mut self, a: (Use, usize), b: (Use, usize)) {
+        if self.value(a.0).is_some_and(|id| self.graph.ty(id).dtype.is_integer()) {
+            self.same(a, b);
+        }
+    }
+}
