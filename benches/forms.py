@@ -93,7 +93,7 @@ class Forms:
         def make():
             report, _ = compiled(eightfold, arguments, output)
             seconds = seconds_to_compile(report)
-            wanted = ("macs", "target", "int8_mac_share", "code_bytes", "weight_bytes", "arena_bytes")
+            wanted = ("macs", "target", "int8_mac_share", "code_bytes", "weight_bytes", "arena_bytes", "arena_bound_bytes")
             return {"compile_seconds": seconds, **{name: report[name] for name in wanted}}
 
         return output, self.kept(output, key, make)

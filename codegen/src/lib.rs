@@ -4,6 +4,7 @@
 //! artifact: [`interface`] says what that offers, [`llvm`] puts it into a module, [`object`] links it, [`header`] writes
 //! its C declaration.
 
+pub mod bands;
 pub mod choice;
 pub mod compile;
 mod footprint;

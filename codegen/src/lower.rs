@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use eightfold_ir::graph::Origin;
 use eightfold_ir::{Arg as IrArg, DType, Def, Graph, Layout, Node, Op, Step as IrStep, Tensor, ValueId};
 
+use crate::bands::{Bands, in_bands};
 use crate::choice::Choices;
-use crate::memory::{find_live, plan};
+use crate::memory::{bound, find_live, plan};
 use crate::program::{
     Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Step, Storage, View,
 };
@@ -66,10 +67,11 @@ pub fn lower(graph: &Graph, target: &'static Target) -> Result<Program, LowerErr
 /// # Errors
 /// When an operator has no kernel for its types or operands.
 pub fn lower_for_threads(graph: &Graph, target: &'static Target, threads: Threads) -> Result<Program, LowerError> {
-    lower_with(graph, target, threads, &Choices::default())
+    lower_with(graph, target, threads, &Choices::default(), Bands::Never)
 }
 
-/// The program of a graph whose kernels are those of `choices`; it computes the same bytes whatever they are.
+/// The program of a graph whose kernels are those of `choices`, and of which some chains of calls may run in `bands`; it
+/// computes the same bytes whatever they are.
 ///
 /// # Errors
 /// When an operator has no kernel for its types or operands.
@@ -78,13 +80,14 @@ pub fn lower_with(
     target: &'static Target,
     threads: Threads,
     choices: &Choices,
+    bands: Bands,
 ) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(graph, target, choices);
     for node in graph.nodes() {
         lowering.node(node)?;
     }
     lowering.copy_outputs();
-    Ok(lowering.finish(threads))
+    Ok(lowering.finish(threads, bands))
 }
 
 /// A program in the making.
@@ -389,10 +392,14 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    fn finish(mut self, threads: Threads) -> Program {
-        find_live(&mut self.buffers, &self.calls);
-        let Shared { calls, phases, moments } = share(self.calls, &self.in_place, self.target, threads);
+    fn finish(mut self, threads: Threads, bands: Bands) -> Program {
+        // Threads share whole calls.
+        let bands = if threads.count > 1 { Bands::Never } else { bands };
+        let (calls, bands) = in_bands(self.calls, &mut self.buffers, &mut self.in_place, bands);
+        find_live(&mut self.buffers, &calls);
+        let Shared { calls, phases, moments } = share(calls, &self.in_place, self.target, threads);
         let arena_size = plan(&mut self.buffers, &self.in_place, &moments);
+        let arena_bound = bound(&self.buffers, &self.in_place, &moments);
         find_live(&mut self.buffers, &calls);
         Program {
             name: self.graph.name.clone(),
@@ -402,6 +409,8 @@ impl<'g> Lowering<'g> {
             calls,
             phases,
             arena_size,
+            arena_bound,
+            bands,
         }
     }
 }

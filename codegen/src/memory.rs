@@ -29,23 +29,9 @@ pub(crate) fn find_live(buffers: &mut [Buffer], calls: &[Call]) {
 /// `in_place` lists pairs `(from, to)` of equal size of which `to` may take the bytes of `from` if that dies where `to`
 /// is made. `moments` says for each call when it runs: at one moment, several may.
 pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)], moments: &[usize]) -> usize {
-    let mut leader: Vec<usize> = (0..buffers.len()).collect();
-    let mut live: Vec<(usize, usize)> = buffers.iter().map(|b| b.live).collect();
-    for (BufferId(from), BufferId(to)) in in_place.iter().copied() {
-        let first = leader[from];
-        // The chain grows at its end only: its last buffer dies where the next is made.
-        if live[first].1 == live[to].0 && leader[to] == to {
-            live[first].1 = live[to].1;
-            leader[to] = first;
-        }
-    }
-    let aligned = |bytes: usize| (bytes + Program::SLACK).next_multiple_of(Program::ARENA_ALIGN);
-    let arena = |b: &Buffer| matches!(b.kind, BufferKind::Arena { .. }) && b.live.0 != usize::MAX;
+    let Lives { leader, live } = Lives::of(buffers, in_place, moments);
     let mut order: Vec<usize> = (0..buffers.len()).filter(|b| leader[*b] == *b && arena(&buffers[*b])).collect();
     order.sort_by_key(|b| (std::cmp::Reverse(buffers[*b].byte_size), live[*b].0, *b));
-    for (first, last) in live.iter_mut().filter(|live| live.0 != usize::MAX) {
-        (*first, *last) = (moments[*first], moments[*last]);
-    }
     let mut placed: Vec<(usize, usize, (usize, usize))> = Vec::new();
     let mut offsets: BTreeMap<usize, usize> = BTreeMap::new();
     for b in order {
@@ -69,6 +55,56 @@ pub(crate) fn plan(buffers: &mut [Buffer], in_place: &[(BufferId, BufferId)], mo
         }
     }
     placed.iter().map(|p| p.1).max().unwrap_or(0)
+}
+
+/// The most bytes of arena buffers that are alive at one moment, each with its slack and aligned: no plan of these lives
+/// takes fewer.
+pub(crate) fn bound(buffers: &[Buffer], in_place: &[(BufferId, BufferId)], moments: &[usize]) -> usize {
+    let Lives { leader, live } = Lives::of(buffers, in_place, moments);
+    let leaders: Vec<usize> = (0..buffers.len()).filter(|b| leader[*b] == *b && arena(&buffers[*b])).collect();
+    let taken_at = |moment: usize| -> usize {
+        let alive = leaders.iter().filter(|b| live[**b].0 <= moment && moment <= live[**b].1);
+        alive.map(|b| aligned(buffers[*b].byte_size)).sum()
+    };
+    // The sum is greatest where some life begins.
+    leaders.iter().map(|b| taken_at(live[*b].0)).max().unwrap_or(0)
+}
+
+/// From when to when bytes are taken.
+struct Lives {
+    /// The first of the buffers that one takes its bytes from in place.
+    leader: Vec<usize>,
+    /// The first and the last moment, of leaders those of all that follow them.
+    live: Vec<(usize, usize)>,
+}
+
+impl Lives {
+    fn of(buffers: &[Buffer], in_place: &[(BufferId, BufferId)], moments: &[usize]) -> Lives {
+        let mut leader: Vec<usize> = (0..buffers.len()).collect();
+        let mut live: Vec<(usize, usize)> = buffers.iter().map(|b| b.live).collect();
+        for (BufferId(from), BufferId(to)) in in_place.iter().copied() {
+            let first = leader[from];
+            // The chain grows at its end only: its last buffer dies where the next is made.
+            if live[first].1 == live[to].0 && leader[to] == to {
+                live[first].1 = live[to].1;
+                leader[to] = first;
+            }
+        }
+        for (first, last) in live.iter_mut().filter(|live| live.0 != usize::MAX) {
+            (*first, *last) = (moments[*first], moments[*last]);
+        }
+        Lives { leader, live }
+    }
+}
+
+/// Bytes of the arena that a buffer of so many takes.
+fn aligned(bytes: usize) -> usize {
+    (bytes + Program::SLACK).next_multiple_of(Program::ARENA_ALIGN)
+}
+
+/// Whether the buffer lies in the arena, and anything touches it.
+fn arena(buffer: &Buffer) -> bool {
+    matches!(buffer.kind, BufferKind::Arena { .. }) && buffer.live.0 != usize::MAX
 }
 
 /// A program that loses data: our own mistake, never the user's.

@@ -391,6 +391,23 @@ pub struct Phase {
     pub threads: Vec<Range<usize>>,
 }
 
+/// A chain of calls, and whether it runs depth first, some rows at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// The ONNX nodes of each of its calls.
+    pub chain: Vec<String>,
+    /// Rows of its last result in a band.
+    pub height: usize,
+    /// Bands.
+    pub count: usize,
+    /// Whether it does run so.
+    pub is_used: bool,
+    /// Nanoseconds that bands save, for bytes that stay near.
+    pub saved: f64,
+    /// Nanoseconds that they cost.
+    pub spent: f64,
+}
+
 /// Kernel calls over buffers and constants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
@@ -408,6 +425,10 @@ pub struct Program {
     pub phases: Vec<Phase>,
     /// Bytes of the arena.
     pub arena_size: usize,
+    /// Bytes of all arena buffers that are alive at once, at most: no plan takes fewer.
+    pub arena_bound: usize,
+    /// Chains that run in bands, and neighbours that could.
+    pub bands: Vec<Band>,
 }
 
 impl Program {

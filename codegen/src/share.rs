@@ -9,7 +9,7 @@
 //! [`crate::memory::check`] proves that of finished programs.
 
 mod cost;
-mod cut;
+pub(crate) mod cut;
 
 use crate::footprint::{Footprint, reads, writes};
 use crate::program::{BufferId, Call, Phase};

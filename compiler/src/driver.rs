@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
@@ -116,6 +117,8 @@ pub struct OptimizeOptions {
     pub order_channels: bool,
     /// Threads that one inference runs on, at least one.
     pub threads: usize,
+    /// Whether chains of calls run band by band where that saves traffic.
+    pub bands: bool,
     /// The number of rewrites after which all passes stop.
     pub pass_limit: Option<usize>,
 }
@@ -135,6 +138,7 @@ impl OptimizeOptions {
             reduce_range: defaults.reduce_range,
             order_channels: true,
             threads: 1,
+            bands: true,
             pass_limit: None,
         }
     }
@@ -185,6 +189,9 @@ impl OptimizeOptions {
         if self.threads != 1 {
             options.push(("threads", self.threads.to_string()));
         }
+        if !self.bands {
+            options.push(("bands", self.bands.to_string()));
+        }
         options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
         options.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
@@ -212,6 +219,7 @@ impl OptimizeOptions {
                 ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
                 ("reduce_range", on) => options.reduce_range = on.parse().ok()?,
                 ("threads", count) => options.threads = count.parse().ok().filter(|count| *count > 0)?,
+                ("bands", on) => options.bands = on.parse().ok()?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
                 _ => return None,
             }
@@ -255,6 +263,8 @@ pub struct Optimized {
     pub target: &'static Target,
     /// Threads that one inference is to run on, at least one.
     pub threads: usize,
+    /// Which chains of calls run band by band.
+    pub bands: Bands,
     /// The precision that the request came down to.
     pub precision: Precision,
     /// What the passes did, and what they declined to do and why.
@@ -281,9 +291,14 @@ impl Optimized {
         Ok(())
     }
 
+    /// The program for one thread without bands, as kernels are chosen for whole calls.
+    pub(crate) fn whole_program(&self) -> Result<Program, Error> {
+        Ok(lower_with(&self.graph, self.target, Threads::new(1), &self.choices, Bands::Never)?)
+    }
+
     /// The program, for `threads` threads.
     pub(crate) fn program(&self, threads: usize) -> Result<Program, Error> {
-        Ok(lower_with(&self.graph, self.target, Threads::new(threads), &self.choices)?)
+        Ok(lower_with(&self.graph, self.target, Threads::new(threads), &self.choices, self.bands)?)
     }
 }
 
@@ -309,6 +324,7 @@ pub fn optimize(
         tuning: None,
         coverage: Coverage::default(),
         weight_bytes: 0,
+        arena_bound_bytes: 0,
     };
     let passes = match precision {
         Precision::F32 => F32,
@@ -320,8 +336,9 @@ pub fn optimize(
     let coverage = Coverage::of(&graph, &outcome.remarks);
     let Outcome { remarks, reports } = outcome;
     let (name, target, threads) = (model.name.clone(), options.target, options.threads);
+    let bands = if options.bands { Bands::WherePaid } else { Bands::Never };
     let choices = Choices::default();
-    Ok(Optimized { graph, name, target, threads, precision, remarks, reports, coverage, choices, provenance })
+    Ok(Optimized { graph, name, target, threads, bands, precision, remarks, reports, coverage, choices, provenance })
 }
 
 /// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
@@ -406,7 +423,8 @@ pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Resul
     let program = optimized.program(optimized.threads)?;
     let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
     let coverage = optimized.coverage.clone();
-    let provenance = Provenance { coverage, weight_bytes, ..optimized.provenance.clone() };
+    let arena_bound_bytes = program.arena_bound as u64;
+    let provenance = Provenance { coverage, weight_bytes, arena_bound_bytes, ..optimized.provenance.clone() };
     let interface = Interface {
         name: optimized.name.clone(),
         symbol_prefix: symbol.to_owned(),

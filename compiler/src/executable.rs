@@ -79,6 +79,8 @@ impl Executable {
             calls: Vec::new(),
             phases: Vec::new(),
             arena_size: 0,
+            arena_bound: 0,
+            bands: Vec::new(),
         };
         let variant = Variant { target: "reference".to_owned(), ..Variant::of(&model.graph, &program) };
         Executable { code: Code::Reference(model.graph.clone()), variant }

@@ -36,6 +36,8 @@ pub struct Provenance {
     pub coverage: Coverage,
     /// Bytes of weights and other constants.
     pub weight_bytes: u64,
+    /// Bytes of the arena that no plan goes below: of all that is alive at once, at most.
+    pub arena_bound_bytes: u64,
 }
 
 /// The ranges that the tensors were quantized with.

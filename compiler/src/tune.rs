@@ -102,7 +102,7 @@ pub fn tune(
         tuning = known;
     }
     progress.stage(Stage::Tune);
-    let program = optimized.program(1)?;
+    let program = optimized.whole_program()?;
     let mut products: Vec<(String, usize, usize)> = Vec::new();
     for (index, call) in program.calls.iter().enumerate() {
         let Some(key) = Geometry::of(call).map(|geometry| geometry.key()) else { continue };
@@ -142,7 +142,7 @@ pub fn tune(
 /// # Errors
 /// An operator has no kernel.
 pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[usize; 2], Error> {
-    let program = optimized.program(1)?;
+    let program = optimized.whole_program()?;
     let keys = program.calls.iter().filter_map(|call| Some(Geometry::of(call)?.key()));
     let keys: std::collections::BTreeSet<String> = keys.collect();
     Ok([keys.iter().filter(|key| tuning.products.contains_key(*key)).count(), keys.len()])

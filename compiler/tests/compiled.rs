@@ -4,6 +4,7 @@
 //! compile it, and all must agree.
 
 use eightfold::artifact::Artifact;
+use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
@@ -159,7 +160,7 @@ impl Case {
 }
 
 fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choices, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = lower_with(graph, target, threads, choices).expect("lowers");
+    let program = lower_with(graph, target, threads, choices, Bands::Never).expect("lowers");
     memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let interface = Interface {
         name: graph.name.clone(),

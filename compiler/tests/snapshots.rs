@@ -23,9 +23,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use eightfold_codegen::bands::Bands;
+use eightfold_codegen::choice::Choices;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::{lower, lower_for_threads};
+use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
@@ -212,7 +214,7 @@ fn snapshot(case: &Case, ran: &Ran) -> String {
     writeln!(text, "outputs: {}", difference(&case.graph, &ran.graph)).unwrap();
     ran.remarks.iter().for_each(|remark| writeln!(text, "{remark}").unwrap());
     if let Some(target) = case.target {
-        let program = lower(&ran.graph, target).unwrap();
+        let program = lower_with(&ran.graph, target, Threads::new(1), &Choices::default(), Bands::default()).unwrap();
         memory::check(&program).unwrap();
         write!(text, "{program}").unwrap();
     }
@@ -245,8 +247,11 @@ fn graphs_become_what_their_snapshots_say() {
 }
 
 #[test]
-fn programs_compute_the_same_bytes_on_any_number_of_threads() {
-    let mut shared = 0;
+fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
+    let (mut shared, mut banded) = (0, 0);
+    let threads = (1..=3).map(|count| (Threads::eager(count), Bands::Never));
+    let bands = [1, 2, 3, 5].map(|height| (Threads::new(1), Bands::Always(height)));
+    let ways: Vec<(Threads, Bands)> = threads.chain(bands).chain([(Threads::eager(2), Bands::default())]).collect();
     for (path, text) in files(&testdata()) {
         let case = case(&text).unwrap();
         let Some(target) = case.target else { continue };
@@ -254,11 +259,13 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads() {
         let inputs = inputs(&graph, 7);
         let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
         let mut expected: Option<Vec<Vec<u8>>> = None;
-        for threads in 1..=3 {
-            let program = lower_for_threads(&graph, target, Threads::eager(threads)).unwrap();
+        for (threads, bands) in ways.iter().copied() {
+            let program = lower_with(&graph, target, threads, &Choices::default(), bands).unwrap();
             memory::check(&program).unwrap_or_else(|error| panic!("{}: {error}\n{program}", path.display()));
-            assert_eq!(program.threads(), threads);
+            assert!(threads == Threads::new(program.threads()) || threads == Threads::eager(program.threads()));
+            assert!(program.arena_bound <= program.arena_size && program.arena_size <= 2 * program.arena_bound);
             shared += program.workers();
+            banded += program.bands.iter().filter(|band| band.is_used).count();
             if !target.runs_here() {
                 continue;
             }
@@ -270,12 +277,13 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads() {
                 outputs.iter_mut().for_each(|output| output.fill(0xa5));
                 assert_eq!(resident.run(&bytes, &mut outputs), eightfold_runtime::status::Status::OK);
                 let expected = expected.get_or_insert_with(|| outputs.clone());
-                assert!(*expected == outputs, "{}: {threads} threads compute other bytes", path.display());
+                assert!(*expected == outputs, "{}: {threads:?} in {bands:?} compute other bytes", path.display());
             }
         }
     }
     // One worker of two threads and two of three, for nearly each program.
     assert!(shared >= 3 * 8, "{shared}");
+    assert!(banded >= 4 * 4, "{banded}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Arg, Buffer, BufferId, BufferKind, Call, ConstId, Depthwise, Fold, Gemm, Grid, Producer, Program, Step, Storage,
-    View,
+    Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Depthwise, Fold, Gemm, Grid, Producer, Program, Step,
+    Storage, View,
 };
 
 impl Display for Program {
@@ -34,7 +34,17 @@ impl Display for Program {
                 }
             }
         }
+        self.bands.iter().try_for_each(|band| writeln!(f, "  ; {band}"))?;
         writeln!(f, "}}")
+    }
+}
+
+impl Display for Band {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Band { chain, height, count, saved, spent, .. } = self;
+        let used = if self.is_used { "in" } else { "not in" };
+        write!(f, "{used} {count} bands of {height} rows, {:.1} us less, {:.1} us more: ", saved / 1e3, spent / 1e3)?;
+        write!(f, "{}", chain.iter().map(|names| format!("[{names}]")).collect::<Vec<_>>().join(" "))
     }
 }
 

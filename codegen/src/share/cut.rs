@@ -68,7 +68,7 @@ fn multiple(a: usize, b: usize) -> usize {
 }
 
 /// The call on `range` of its result's `axis`.
-fn part(call: &Call, axis: usize, range: Range<usize>) -> Call {
+pub(crate) fn part(call: &Call, axis: usize, range: Range<usize>) -> Call {
     let mut part = call.clone();
     for index in elementwise(&call.steps) {
         narrow(&mut part.operands[index], axis, &range);

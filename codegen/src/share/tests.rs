@@ -82,6 +82,8 @@ fn the_checker_sees_threads_that_touch_the_same_bytes() {
         calls,
         phases,
         arena_size: 8 * LARGE,
+        arena_bound: 0,
+        bands: vec![],
     };
     assert_eq!(check(&program), Ok(()));
     assert!(program.to_string().contains("threads=2 {\n") && program.to_string().contains("  barrier\n  2 thread 0: "));

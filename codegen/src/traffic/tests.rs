@@ -40,6 +40,8 @@ fn chain() -> Program {
         calls: vec![call(vec![input], a.clone()), call(vec![a, weights], b.clone()), call(vec![b], output)],
         phases: vec![Phase::alone(0..3, 1)],
         arena_size: 2 * BUFFER,
+        arena_bound: 0,
+        bands: vec![],
     }
 }
 

@@ -185,6 +185,7 @@ struct Report {
     #[serde(flatten)]
     coverage: super::inspect::CoverageReport,
     arena_bytes: u64,
+    arena_bound_bytes: u64,
     code_bytes: u64,
     weight_bytes: u64,
     stage_seconds: Vec<(&'static str, f64)>,
@@ -205,6 +206,7 @@ impl Report {
             tuning: None,
             coverage: (&optimized.coverage).into(),
             arena_bytes: compiled.program.arena_size as u64,
+            arena_bound_bytes: compiled.provenance.arena_bound_bytes,
             code_bytes: compiled.code_bytes(),
             weight_bytes: compiled.provenance.weight_bytes,
             stage_seconds: stages.iter().map(|(stage, time)| (*stage, time.as_secs_f64())).collect(),
@@ -227,7 +229,8 @@ impl Report {
         if let Some(tuning) = &self.tuning {
             line("tuning", tuning.text());
         }
-        line("arena", bytes(self.arena_bytes));
+        let (arena, bound) = (bytes(self.arena_bytes), bytes(self.arena_bound_bytes));
+        line("arena", format!("{arena}, of which {bound} are needed at once"));
         line("code", bytes(self.code_bytes));
         line("weights", bytes(self.weight_bytes));
         let stages: Vec<String> = self.stage_seconds.iter().map(|(stage, s)| format!("{stage} {s:.2}")).collect();

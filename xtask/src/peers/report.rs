@@ -271,6 +271,7 @@ mod tests {
             model_bytes: 9 << 20,
             weight_bytes: 3 << 20,
             arena_bytes: 1 << 20,
+            arena_bound_bytes: 1 << 20,
             target: "x86-64-v3".to_owned(),
             ..Program::default()
         }

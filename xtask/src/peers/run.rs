@@ -78,6 +78,8 @@ pub(crate) struct Program {
     pub(crate) code_bytes: u64,
     pub(crate) weight_bytes: u64,
     pub(crate) arena_bytes: u64,
+    /// What no plan of the arena goes below.
+    pub(crate) arena_bound_bytes: u64,
     /// Calibration apart.
     pub(crate) compile_seconds: f64,
 }

@@ -20,6 +20,9 @@ pub(crate) struct OptimizeArguments {
     calibration: CalibrationArguments,
     #[command(flatten)]
     scheme: SchemeArguments,
+    /// Run each call on all its rows before the next, also where bands of rows would keep the numbers in the cache.
+    #[arg(long)]
+    no_bands: bool,
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
@@ -30,7 +33,7 @@ impl OptimizeArguments {
     /// The options asked for.
     pub(crate) fn options(&self, pass_limit: Option<usize>) -> Result<OptimizeOptions, Error> {
         let options = self.scheme.apply(self.target.options()?);
-        Ok(OptimizeOptions { precision: self.precision.into(), pass_limit, ..options })
+        Ok(OptimizeOptions { precision: self.precision.into(), bands: !self.no_bands, pass_limit, ..options })
     }
 
     /// Imports a model, calibrates it where that is asked for, and optimizes it.

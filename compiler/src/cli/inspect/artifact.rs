@@ -137,6 +137,7 @@ impl Report {
                     line("calibration", format!("{calibrator} on {samples} samples, sha256 {}", calibration.sha256));
                 }
                 line("weights", bytes(provenance.weight_bytes));
+                line("arena bound", bytes(provenance.arena_bound_bytes));
             }
             None => line("provenance", self.provenance.to_string()),
         }

@@ -1,0 +1,258 @@
+//! Bands: chains of calls that run depth first, some rows at a time, so that what they hand on stays in the cache.
+//!
+//! The first rows of the first call, the rows that the second can make of them, and so on to the last call; then the next
+//! rows. A band of a call is a part of it as threads have one, so there is no kernel and no loop of its own for bands; bands
+//! of one height share their functions. Buffers that only the chain touches shrink to [rings](schedule) of some rows.
+//!
+//! Invariant: each element is computed by the same operations in the same order as without bands. Which chains run in
+//! bands, and how high those are, is decided by what they [cost](cost). Programs of several threads cut calls among
+//! these instead.
+
+mod cost;
+mod plane;
+mod schedule;
+
+use std::collections::BTreeMap;
+
+use cost::{Worth, worth};
+use plane::{Plane, Users};
+use schedule::{Chain, Link, Schedule, rows};
+
+use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Producer, Storage};
+
+/// Which chains run in bands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Bands {
+    /// None.
+    Never,
+    /// Those that gain by it.
+    #[default]
+    WherePaid,
+    /// All that can, in bands of so many rows: for tests.
+    Always(usize),
+}
+
+/// Calls of a chain at most.
+const LONGEST: usize = 6;
+
+/// Bands of a chain at most, so that programs stay short.
+const MOST: usize = 32;
+
+/// Lets chains among `calls` run in bands; shrinks the buffers that become rings.
+///
+/// `in_place` lists pairs of buffers of which the second may take the bytes of the first; rings take part in none.
+pub(crate) fn in_bands(
+    calls: Vec<Call>,
+    buffers: &mut [Buffer],
+    in_place: &mut Vec<(BufferId, BufferId)>,
+    bands: Bands,
+) -> (Vec<Call>, Vec<Band>) {
+    if bands == Bands::Never {
+        return (calls, Vec::new());
+    }
+    let users = Users::of_each(buffers, &calls);
+    let is_main = |at: &usize| !matches!(calls[*at].producer, Producer::Fill { .. });
+    let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
+    let planes = (0..buffers.len()).map(|id| Plane::of(BufferId(id), &buffers[id], &calls, &users[id]));
+    let taken = |at: usize| -> usize {
+        let alive = buffers.iter().zip(&users).filter(|(buffer, users)| is_alive(buffer, users, at, at));
+        alive.map(|(buffer, _)| buffer.byte_size).sum()
+    };
+    let peak = mains.iter().map(|at| taken(*at)).max().unwrap_or(0);
+    let program = Given { calls: &calls, planes: planes.collect(), users: &users, buffers, mains, peak };
+    let plans = program.choose(bands);
+    let notes = plans.iter().map(|plan| program.note(plan)).collect();
+    let (calls, rings) = program.emit(&plans);
+    in_place.retain(|(from, to)| !rings.contains_key(from) && !rings.contains_key(to));
+    for (BufferId(id), bytes) in rings {
+        buffers[id].byte_size = bytes;
+    }
+    (calls, notes)
+}
+
+/// A program whose chains are looked at.
+struct Given<'p> {
+    calls: &'p [Call],
+    /// Of each buffer.
+    planes: Vec<Option<Plane>>,
+    users: &'p [Users],
+    buffers: &'p [Buffer],
+    /// Positions of the calls that do not fill borders.
+    mains: Vec<usize>,
+    /// Bytes of the arena that are taken at once without bands, at most: bands do not need more.
+    peak: usize,
+}
+
+/// A chain, and in bands of how many rows it runs best; `None` where it had better not.
+struct Plan<'p> {
+    chain: Chain<'p>,
+    height: usize,
+    schedule: Option<Schedule>,
+    worth: Worth,
+}
+
+/// Whether the buffer takes bytes of the arena during any of these calls.
+fn is_alive(buffer: &Buffer, users: &Users, first: usize, last: usize) -> bool {
+    let all = || users.writers.iter().chain(&users.readers).chain(&users.fills);
+    let arena = matches!(buffer.kind, BufferKind::Arena { .. });
+    arena && all().any(|user| *user <= last) && all().any(|user| *user >= first)
+}
+
+impl Given<'_> {
+    /// The chains that win most together.
+    fn choose(&self, bands: Bands) -> Vec<Plan<'_>> {
+        // For each end, what the best way up to there wins, and where its last chain begins.
+        let mut best: Vec<(f64, usize)> = vec![(0.0, 0)];
+        for end in 1..=self.mains.len() {
+            let mut here = (best[end - 1].0, end - 1);
+            for start in (end.saturating_sub(LONGEST)..end - 1).rev() {
+                let Some(chain) = self.chain(start, end) else { continue };
+                let Some(plan) = self.plan(chain, bands) else { continue };
+                let won = match (bands, &plan.schedule) {
+                    (Bands::Always(_), Some(_)) => best[start].0 + (end - start) as f64,
+                    (_, Some(_)) => best[start].0 + plan.worth.won(),
+                    _ => continue,
+                };
+                if won > here.0 {
+                    here = (won, start);
+                }
+            }
+            best.push(here);
+        }
+        let mut plans = Vec::new();
+        let mut end = self.mains.len();
+        while end > 0 {
+            let start = best[end].1;
+            // Two neighbours that are a chain and do not run in bands are told of.
+            let chain = self.chain(if end - start > 1 { start } else { end.saturating_sub(2) }, end);
+            let plan = chain.and_then(|chain| self.plan(chain, bands));
+            // Of neighbours that stay near anyway there is nothing to tell.
+            let told = |plan: &Plan<'_>| match end - start {
+                1 => plan.schedule.is_none() && plan.worth.saved > 0.0,
+                _ => true,
+            };
+            plans.extend(plan.filter(told));
+            end = start;
+        }
+        plans.reverse();
+        plans
+    }
+
+    /// The calls from `start` to `end` as a chain, each but the last handing its result on to one of the others.
+    fn chain(&self, start: usize, end: usize) -> Option<Chain<'_>> {
+        let members = self.mains[start..end].to_vec();
+        let written = |at: usize| match self.calls[at].output.storage {
+            Storage::Buffer(BufferId(id)) => Some(id),
+            Storage::Const(_) => None,
+        };
+        let cuts = |at: &usize| {
+            let call = &self.calls[*at];
+            let kind = matches!(
+                call.producer,
+                Producer::Gemm(_) | Producer::Depthwise(_) | Producer::Pool { .. } | Producer::Pointwise
+            );
+            kind && call.output.grid.dims.len() == 4 && call.output.grid.elements() > 0
+        };
+        if members.len() < 2 || !members.iter().all(cuts) {
+            return None;
+        }
+        let last = members[members.len() - 1];
+        let mut links: Vec<Link<'_>> = Vec::new();
+        for (at, member) in members.iter().enumerate() {
+            let id = written(*member)?;
+            let is_read = members[at + 1..].iter().any(|later| self.users[id].readers.contains(later));
+            if !is_read && written(last) != Some(id) {
+                return None;
+            }
+            let is_read_at_all = members.iter().any(|other| self.users[id].readers.contains(other));
+            if is_read_at_all && links.iter().all(|link| link.plane.buffer != BufferId(id)) {
+                let users = &self.users[id];
+                let plane = self.planes[id].as_ref()?;
+                let ours = |calls: &[usize]| calls.iter().all(|call| members.contains(call));
+                let arena = matches!(self.buffers[id].kind, BufferKind::Arena { .. });
+                let is_inside = arena && ours(&users.writers) && ours(&users.readers);
+                links.push(Link { plane, users, is_inside });
+            }
+        }
+        Some(Chain { calls: self.calls, members, links })
+    }
+
+    /// The best height of bands; `None` if there can be none.
+    fn plan<'c>(&self, chain: Chain<'c>, bands: Bands) -> Option<Plan<'c>> {
+        let rows = chain.height();
+        let heights: Vec<usize> = match bands {
+            Bands::Always(height) => vec![height],
+            _ => {
+                let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| rows.div_ceil(count)).collect();
+                heights.dedup();
+                heights
+            }
+        };
+        let of_height = |height: usize| {
+            let schedule = (height < rows).then(|| chain.schedule(height))??;
+            Some((height, worth(&chain, &schedule), schedule))
+        };
+        // Heights that divide the rows need fewer functions.
+        let better = |a: &(usize, Worth, Schedule), b: &(usize, Worth, Schedule)| {
+            let even = |height: usize| rows.is_multiple_of(height);
+            a.1.won().total_cmp(&b.1.won()).then(even(a.0).cmp(&even(b.0)))
+        };
+        let (height, worth, schedule) = heights.into_iter().filter_map(of_height).max_by(better)?;
+        let wanted = worth.pays() && self.alive(&chain, &schedule) <= self.peak || matches!(bands, Bands::Always(_));
+        Some(Plan { chain, height, schedule: wanted.then_some(schedule), worth })
+    }
+
+    /// Bytes of the arena that are taken while the chain runs in bands.
+    fn alive(&self, chain: &Chain<'_>, schedule: &Schedule) -> usize {
+        let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
+        let ring = |id: usize| {
+            let ring = chain.rings(schedule).find(|(link, _)| link.plane.buffer == BufferId(id));
+            ring.map(|(link, ring)| link.plane.row * ring.rows * link.plane.batch * link.size())
+        };
+        let alive = (0..self.buffers.len()).filter(|id| is_alive(&self.buffers[*id], &self.users[*id], first, last));
+        alive.map(|id| ring(id).unwrap_or(self.buffers[id].byte_size)).sum()
+    }
+
+    /// All calls, those of the chains in bands, and the new sizes of what became rings.
+    fn emit(&self, plans: &[Plan<'_>]) -> (Vec<Call>, BTreeMap<BufferId, usize>) {
+        let mut rings = BTreeMap::new();
+        let mut starts: BTreeMap<usize, (&Plan<'_>, &Schedule)> = BTreeMap::new();
+        for plan in plans {
+            let Some(schedule) = &plan.schedule else { continue };
+            starts.insert(plan.chain.members[0], (plan, schedule));
+            for (link, ring) in plan.chain.rings(schedule) {
+                rings.insert(link.plane.buffer, link.plane.row * ring.rows * link.plane.batch * link.size());
+            }
+        }
+        let is_ring_border = |call: &Call| match (&call.producer, call.output.storage) {
+            (Producer::Fill { .. }, Storage::Buffer(id)) => rings.contains_key(&id),
+            _ => false,
+        };
+        let mut calls = Vec::new();
+        let mut at = 0;
+        while at < self.calls.len() {
+            match starts.get(&at) {
+                Some((plan, schedule)) => {
+                    let end = plan.chain.members[plan.chain.members.len() - 1] + 1;
+                    let fills = (at..end).filter(|at| !plan.chain.members.contains(at)).map(|at| &self.calls[at]);
+                    let fills = fills.filter(|call| !is_ring_border(call)).cloned();
+                    calls.extend(plan.chain.emit(schedule, fills));
+                    at = end;
+                }
+                None => {
+                    calls.extend(Some(&self.calls[at]).filter(|call| !is_ring_border(call)).cloned());
+                    at += 1;
+                }
+            }
+        }
+        (calls, rings)
+    }
+
+    /// What is said of a chain.
+    fn note(&self, plan: &Plan<'_>) -> Band {
+        let names = plan.chain.members.iter().map(|member| self.calls[*member].origin.clone());
+        let Worth { saved, spent } = plan.worth;
+        let count = rows(&self.calls[plan.chain.members[plan.chain.members.len() - 1]]).div_ceil(plan.height);
+        Band { chain: names.collect(), height: plan.height, count, is_used: plan.schedule.is_some(), saved, spent }
+    }
+}

@@ -1,0 +1,199 @@
+//! Buffers as planes of rows: which rows of a buffer a call touches to make which rows of its result.
+//!
+//! A buffer is a plane where, but for the batch, rows are its outermost axis, and nothing that is read or written of it
+//! reaches from one row into the next. Rows of a plane are counted from its first byte on, those of its border among them.
+
+use std::ops::Range;
+
+use crate::footprint::writes;
+use crate::program::{Buffer, BufferId, Call, Depthwise, Gemm, Producer, Storage, View};
+
+/// A buffer's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plane {
+    pub(super) buffer: BufferId,
+    /// Bytes of an element.
+    pub(super) size: usize,
+    /// Elements from one row to the next.
+    pub(super) row: usize,
+    /// Planes in the buffer.
+    pub(super) batch: usize,
+    /// Rows of one plane.
+    pub(super) rows: usize,
+    /// The rows that calls make; those before and after are border.
+    pub(super) made: Range<usize>,
+    /// The border's elements of each row that calls make.
+    pub(super) sides: Vec<Range<usize>>,
+    /// What stands in the border; `None` without one.
+    pub(super) element: Option<[u8; 8]>,
+}
+
+impl Plane {
+    /// The buffer as a plane, if all of `writers`, `readers` and `fills` take it for one.
+    pub(super) fn of(id: BufferId, buffer: &Buffer, calls: &[Call], users: &Users) -> Option<Plane> {
+        let first = &calls[*users.writers.first()?].output;
+        let (batch, row) = (*first.grid.dims.first()?, usize::try_from(*first.grid.strides.get(2)?).ok()?);
+        let elements = buffer.byte_size / buffer.dtype.byte_size();
+        if first.grid.elements() == 0 || row == 0 || !elements.is_multiple_of(row * batch) {
+            return None;
+        }
+        let top = first.offset / row;
+        let made = top..top + first.grid.dims[2];
+        if made.end > elements / row / batch {
+            return None;
+        }
+        let (size, rows) = (buffer.dtype.byte_size(), elements / row / batch);
+        let mut plane = Plane { buffer: id, size, row, batch, rows, made, sides: vec![], element: None };
+        let writes_rows = |call: &usize| {
+            let view = &calls[*call].output;
+            let start = view.offset / row;
+            plane.walks(view)
+                && view.grid.strides[2] == row as isize
+                && plane.made == (start..start + view.grid.dims[2])
+        };
+        let reads_rows = |call: &usize| {
+            let call = &calls[*call];
+            let mut read = (0..call.operands.len()).filter(|index| plane.is_in(&call.operands[*index]));
+            read.all(|index| plane.walked(call, index))
+        };
+        if !users.writers.iter().all(writes_rows) || !users.readers.iter().all(reads_rows) {
+            return None;
+        }
+        plane.border(users.fills.iter().map(|fill| &calls[*fill]))?;
+        Some(plane)
+    }
+
+    /// Whether the view is one of this buffer.
+    pub(super) fn is_in(&self, view: &View) -> bool {
+        view.storage == Storage::Buffer(self.buffer)
+    }
+
+    /// Whether a view of rank 4 goes through rows along axis 2, and stays inside each along the others.
+    fn walks(&self, view: &View) -> bool {
+        let (&[n, c, h, w], &[batch, channel, row, column]) = (&view.grid.dims[..], &view.grid.strides[..]) else {
+            return false;
+        };
+        let inside = (view.offset % self.row) as isize + (c as isize - 1) * channel + (w as isize - 1) * column;
+        let forward = channel >= 0 && column >= 0 && row >= 0;
+        let rows = h == 1 || row % self.row as isize == 0;
+        forward && rows && inside < self.row as isize && (n == 1 || batch == (self.rows * self.row) as isize)
+    }
+
+    /// Whether the call goes through rows of this operand.
+    fn walked(&self, call: &Call, index: usize) -> bool {
+        let view = &call.operands[index];
+        let Some((pixels, strides, runs)) = window(call, index) else {
+            // Of windows, neighbouring rows are counted.
+            let dense = !matches!(call.producer, Producer::Pool { .. }) || view.grid.strides[2] == self.row as isize;
+            return self.walks(view) && dense;
+        };
+        let row = self.row as isize;
+        let last_column = (view.offset % self.row) as isize + (pixels[2] as isize - 1) * strides[2];
+        let inside =
+            |(offset, length): &(isize, usize)| *offset >= 0 && offset % row + last_column + *length as isize <= row;
+        let batch = pixels[0] == 1 || strides[0] == (self.rows * self.row) as isize;
+        strides[1] >= 0 && strides[2] >= 0 && strides[1] % row == 0 && batch && runs.iter().all(inside)
+    }
+
+    /// Takes over what `fills` say of the border; `None` if there is more to it than rows and sides.
+    fn border<'c>(&mut self, fills: impl Iterator<Item = &'c Call>) -> Option<()> {
+        let mut filled = vec![Vec::new(); self.rows];
+        for fill in fills {
+            let Producer::Fill { element } = fill.producer else { return None };
+            if self.element.is_some_and(|other| other != element) {
+                return None;
+            }
+            self.element = Some(element);
+            let size = fill.output.dtype.byte_size();
+            for Range { mut start, end } in writes(fill)?.bytes {
+                while start < end.min(self.rows * self.row * size) {
+                    let row = start / size / self.row;
+                    let stop = end.min((row + 1) * self.row * size);
+                    filled[row].push(start / size % self.row..(stop / size - 1) % self.row + 1);
+                    start = stop;
+                }
+            }
+        }
+        for ranges in &mut filled {
+            ranges.sort_by_key(|range| range.start);
+            ranges.dedup();
+        }
+        let whole = [0..self.row];
+        let (made, rows) = (self.made.clone(), 0..self.rows);
+        self.sides.clone_from(&filled[made.start]);
+        let sides = filled[made.clone()].iter().all(|row| *row == self.sides);
+        let ends = rows.filter(|row| !made.contains(row)).all(|row| filled[row] == whole);
+        (sides && ends).then_some(())
+    }
+
+    /// The rows that the call reads of its operand `index`, which lies here, to make these rows of its result.
+    pub(super) fn read(&self, call: &Call, index: usize, rows: Range<usize>) -> Range<usize> {
+        let view = &call.operands[index];
+        let (first, last) = (rows.start, rows.end - 1);
+        let start = view.offset / self.row;
+        if let Some((_, strides, runs)) = window(call, index) {
+            let step = strides[1] as usize / self.row;
+            let reach = runs.iter().map(|(offset, _)| *offset as usize / self.row).max().unwrap_or(0);
+            return start + step * first..start + step * last + reach + 1;
+        }
+        match &call.producer {
+            Producer::Pool { kernel, strides, dilations, pads, .. } if index == 0 => {
+                let height = view.grid.dims[2];
+                let begin = (first * strides[0]).saturating_sub(pads[0]).min(height);
+                let end = (last * strides[0] + (kernel[0] - 1) * dilations[0] + 1).saturating_sub(pads[0]);
+                start + begin..start + end.clamp(begin, height)
+            }
+            _ => {
+                let step = view.grid.strides[2] as usize / self.row;
+                start + step * first..start + step * last + 1
+            }
+        }
+    }
+}
+
+/// The calls that touch a buffer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Users {
+    pub(super) writers: Vec<usize>,
+    pub(super) readers: Vec<usize>,
+    /// Those that fill borders.
+    pub(super) fills: Vec<usize>,
+}
+
+impl Users {
+    /// The users of each buffer, in order.
+    pub(super) fn of_each(buffers: &[Buffer], calls: &[Call]) -> Vec<Users> {
+        let mut users = vec![Users::default(); buffers.len()];
+        for (at, call) in calls.iter().enumerate() {
+            if let Storage::Buffer(BufferId(id)) = call.output.storage {
+                match call.producer {
+                    Producer::Fill { .. } => users[id].fills.push(at),
+                    _ => users[id].writers.push(at),
+                }
+            }
+            for view in &call.operands {
+                let Storage::Buffer(BufferId(id)) = view.storage else { continue };
+                if users[id].readers.last() != Some(&at) {
+                    users[id].readers.push(at);
+                }
+            }
+        }
+        users
+    }
+}
+
+/// Pixels, their distances, and what lies under one: distance and length of each run.
+type Window = ([usize; 3], [isize; 3], Vec<(isize, usize)>);
+
+/// The windows through which a sum of products reads its input.
+fn window(call: &Call, index: usize) -> Option<Window> {
+    match &call.producer {
+        Producer::Gemm(Gemm { pixels, input_strides, runs, .. }) if index == 0 => {
+            Some((*pixels, *input_strides, runs.iter().map(|run| (run.offset, run.length)).collect()))
+        }
+        Producer::Depthwise(Depthwise { pixels, input_strides, taps, channels, .. }) if index == 0 => {
+            Some((*pixels, *input_strides, taps.iter().map(|tap| (*tap, *channels)).collect()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,285 @@
+//! A chain in bands: which rows each call makes in each band, and where rows then lie.
+//!
+//! Bands are ranges of rows of the chain's last result, of one height but for the last. In each band every call makes as
+//! many rows as the calls behind it want next, none of them twice. A buffer that only the chain touches is a ring: it
+//! holds the rows that are still wanted, from its start on. Where the next ones have no room behind them, the calls
+//! behind are done with the first, and the rest is copied to the start.
+//!
+//! Invariant: what a call reads of a ring was made, or is border, and has not been moved over since.
+
+use std::ops::Range;
+
+use super::plane::{Plane, Users};
+use crate::program::{BufferId, Call, Grid, Producer, Storage, View};
+use crate::share::cut::part;
+
+/// Consecutive calls that can run band by band.
+pub(super) struct Chain<'p> {
+    pub(super) calls: &'p [Call],
+    /// Positions of its calls, those that fill borders left out.
+    pub(super) members: Vec<usize>,
+    /// What its calls hand on to each other.
+    pub(super) links: Vec<Link<'p>>,
+}
+
+/// A buffer that calls of a chain write and later ones read.
+pub(super) struct Link<'p> {
+    pub(super) plane: &'p Plane,
+    pub(super) users: &'p Users,
+    /// Whether no other call touches it.
+    pub(super) is_inside: bool,
+}
+
+/// Which rows each call makes up to the end of each band.
+pub(super) struct Schedule {
+    /// By band, then by member of the chain.
+    pub(super) made: Vec<Vec<usize>>,
+    /// What becomes of each link that only the chain touches.
+    pub(super) rings: Vec<Option<Ring>>,
+}
+
+/// A buffer of some rows at a time.
+pub(super) struct Ring {
+    /// Rows that it holds.
+    pub(super) rows: usize,
+    /// In each band, the row at its start, the rows of the plane wanted up to then, and the first that is wanted still.
+    turns: Vec<Turn>,
+}
+
+struct Turn {
+    base: usize,
+    first: usize,
+    end: usize,
+}
+
+impl Ring {
+    /// Rows that are copied to the start, all bands together.
+    pub(super) fn copied(&self) -> usize {
+        let kept = |pair: &[Turn]| if pair[1].base == pair[0].base { 0 } else { kept(&pair[0], &pair[1]).len() };
+        self.turns.windows(2).map(kept).sum()
+    }
+}
+
+/// The rows that are there already when a band begins, and wanted still.
+fn kept(before: &Turn, turn: &Turn) -> Range<usize> {
+    turn.first..before.end.max(turn.first)
+}
+
+impl Chain<'_> {
+    /// Rows of the last result.
+    pub(super) fn height(&self) -> usize {
+        rows(&self.calls[self.members[self.members.len() - 1]])
+    }
+
+    /// The calls in bands of `height` rows; `None` if a ring would have to be copied over itself.
+    pub(super) fn schedule(&self, height: usize) -> Option<Schedule> {
+        let bands = self.height().div_ceil(height);
+        let made: Vec<Vec<usize>> = (1..=bands).map(|band| self.made(band, bands, height)).collect();
+        let rings = self.links.iter().map(|link| match link.is_inside {
+            true => self.ring(link, &made).map(Some),
+            false => Some(None),
+        });
+        Some(Schedule { rings: rings.collect::<Option<_>>()?, made })
+    }
+
+    /// The rows that each member has made when so many bands are done.
+    fn made(&self, band: usize, bands: usize, height: usize) -> Vec<usize> {
+        let mut made = vec![0; self.members.len()];
+        for at in (0..self.members.len()).rev() {
+            let call = &self.calls[self.members[at]];
+            let all = rows(call);
+            let link = self.links.iter().find(|link| link.plane.is_in(&call.output));
+            made[at] = match link {
+                Some(link) => {
+                    let (_, end) = self.wanted(link, at + 1, &made);
+                    let wanted = end.clamp(link.plane.made.start, link.plane.made.end) - link.plane.made.start;
+                    // Others may want rows that the chain does not.
+                    if band == bands && !link.is_inside { all } else { wanted }
+                }
+                // As far as the last call.
+                None => (band * height * all).div_ceil(self.height()).min(all),
+            };
+        }
+        made
+    }
+
+    /// The first row of the link that members from `first` on read when they have made so many rows and go on, and the
+    /// end of those that they have read.
+    fn wanted(&self, link: &Link<'_>, first: usize, made: &[usize]) -> (usize, usize) {
+        let (mut start, mut end) = (usize::MAX, 0);
+        for (at, made) in made.iter().copied().enumerate().skip(first) {
+            let call = &self.calls[self.members[at]];
+            for index in (0..call.operands.len()).filter(|index| link.plane.is_in(&call.operands[*index])) {
+                if made > 0 {
+                    end = end.max(link.plane.read(call, index, 0..made).end);
+                }
+                if made < rows(call) {
+                    start = start.min(link.plane.read(call, index, made..made + 1).start);
+                }
+            }
+        }
+        (start, end)
+    }
+
+    /// The link as a ring.
+    fn ring(&self, link: &Link<'_>, made: &[Vec<usize>]) -> Option<Ring> {
+        let nothing = vec![0; self.members.len()];
+        let before = std::iter::once(&nothing).chain(made);
+        let mut turns: Vec<Turn> = Vec::with_capacity(made.len());
+        for (before, made) in before.zip(made) {
+            let end = self.wanted(link, 0, made).1;
+            // Rows that nobody wants are made too.
+            let first = self.wanted(link, 0, before).0.min(turns.last().map_or(0, |turn| turn.end));
+            turns.push(Turn { base: first, first, end });
+        }
+        let rows = turns.iter().map(|turn| turn.end - turn.first).max()?;
+        for at in 1..turns.len() {
+            let base = turns[at - 1].base;
+            if turns[at].end - base <= rows {
+                turns[at].base = base;
+                continue;
+            }
+            let copied = kept(&turns[at - 1], &turns[at]).len();
+            if turns[at].first - base < copied {
+                return None;
+            }
+        }
+        Some(Ring { rows, turns })
+    }
+
+    /// The calls band by band; `fills` those that fill borders of what is not a ring.
+    pub(super) fn emit(&self, schedule: &Schedule, fills: impl Iterator<Item = Call>) -> Vec<Call> {
+        let mut calls: Vec<Call> = fills.collect();
+        for (link, ring) in self.rings(schedule) {
+            self.fill_ring(link, ring, &mut calls);
+        }
+        let nothing = vec![0; self.members.len()];
+        for (band, made) in schedule.made.iter().enumerate() {
+            let before = if band == 0 { &nothing } else { &schedule.made[band - 1] };
+            let mut ready: Vec<BufferId> = Vec::new();
+            for (at, member) in self.members.iter().enumerate() {
+                let call = &self.calls[*member];
+                let written = self.rings(schedule).find(|(link, _)| link.plane.is_in(&call.output));
+                if let Some((link, ring)) = written.filter(|(link, _)| !ready.contains(&link.plane.buffer)) {
+                    self.turn(link, ring, band, &mut calls);
+                    ready.push(link.plane.buffer);
+                }
+                if before[at] < made[at] {
+                    let mut part = part(call, 2, before[at]..made[at]);
+                    for (link, ring) in self.rings(schedule) {
+                        link.plane.move_to_ring(&mut part, ring.turns[band].base, ring.rows);
+                    }
+                    calls.push(part);
+                }
+            }
+        }
+        calls
+    }
+
+    /// The links that are rings.
+    pub(super) fn rings<'s>(&'s self, schedule: &'s Schedule) -> impl Iterator<Item = (&'s Link<'s>, &'s Ring)> {
+        self.links.iter().zip(&schedule.rings).filter_map(|(link, ring)| Some((link, ring.as_ref()?)))
+    }
+
+    /// Fills the sides of all rows, and the border before them.
+    fn fill_ring(&self, link: &Link<'_>, ring: &Ring, calls: &mut Vec<Call>) {
+        let Plane { row, sides, made, .. } = link.plane;
+        for side in sides {
+            calls.push(self.fill(link, ring, side.start, [ring.rows, side.len()]));
+        }
+        let above = ring.turns[0].base..made.start.min(ring.turns[0].end);
+        if !above.is_empty() {
+            calls.push(self.fill(link, ring, 0, [1, above.len() * row]));
+        }
+    }
+
+    /// Makes room for what a band wants: moves the rows that are wanted still, and fills the border after them.
+    fn turn(&self, link: &Link<'_>, ring: &Ring, band: usize, calls: &mut Vec<Call>) {
+        let (plane, turn) = (link.plane, &ring.turns[band]);
+        let mut end = 0;
+        if let Some(before) = band.checked_sub(1).map(|before| &ring.turns[before]) {
+            end = before.end;
+            let kept = kept(before, turn);
+            if before.base != turn.base && !kept.is_empty() {
+                let view = |first: usize| View {
+                    offset: first * plane.row,
+                    ..self.run(link, ring, 0, [1, kept.len() * plane.row])
+                };
+                let (from, to) = (view(kept.start - before.base), view(0));
+                let origin = "band".to_owned();
+                let copy =
+                    Call { producer: Producer::Pointwise, operands: vec![from], steps: vec![], output: to, origin };
+                calls.push(copy);
+            }
+        }
+        let below = plane.made.end.max(end)..turn.end;
+        if !below.is_empty() {
+            let first = (below.start - turn.base) * plane.row;
+            calls.push(self.fill(link, ring, first, [1, below.len() * plane.row]));
+        }
+    }
+
+    fn fill(&self, link: &Link<'_>, ring: &Ring, offset: usize, extents: [usize; 2]) -> Call {
+        let element = link.plane.element.unwrap_or_else(|| unreachable!("borders are filled with something"));
+        let output = self.run(link, ring, offset, extents);
+        Call {
+            producer: Producer::Fill { element },
+            operands: vec![],
+            steps: vec![],
+            output,
+            origin: "border".to_owned(),
+        }
+    }
+
+    /// So many rows of so many elements of each plane of a ring.
+    fn run(&self, link: &Link<'_>, ring: &Ring, offset: usize, [rows, length]: [usize; 2]) -> View {
+        let Plane { buffer, row, batch, .. } = *link.plane;
+        let dtype = self.calls[link.users.writers[0]].output.dtype;
+        let strides = vec![(ring.rows * row) as isize, row as isize, 1];
+        let grid = Grid { dims: vec![batch, rows, length], strides };
+        View { storage: Storage::Buffer(buffer), dtype, offset, grid }
+    }
+}
+
+impl Plane {
+    /// Moves what a part of a call touches of the plane to a ring of `rows` rows that begins with row `base`.
+    fn move_to_ring(&self, call: &mut Call, base: usize, rows: usize) {
+        let batch = (rows * self.row) as isize;
+        if let Some(input) = call.operands.first().filter(|input| self.is_in(input)) {
+            debug_assert!(input.offset >= base * self.row, "rows that are gone");
+            match &mut call.producer {
+                Producer::Gemm(gemm) => gemm.input_strides[0] = batch,
+                Producer::Depthwise(depthwise) => depthwise.input_strides[0] = batch,
+                _ => {}
+            }
+        }
+        if self.is_in(&call.output) {
+            match &mut call.producer {
+                Producer::Gemm(gemm) => gemm.output_strides[0] = batch,
+                Producer::Depthwise(depthwise) => depthwise.output_strides[0] = batch,
+                _ => {}
+            }
+        }
+        for view in call.operands.iter_mut().chain([&mut call.output]).filter(|view| self.is_in(view)) {
+            view.offset -= base * self.row;
+            view.grid.strides[0] = batch;
+        }
+    }
+}
+
+/// Rows of the result.
+pub(super) fn rows(call: &Call) -> usize {
+    call.output.grid.dims[2]
+}
+
+impl Link<'_> {
+    /// Bytes of an element.
+    pub(super) fn size(&self) -> usize {
+        self.plane.size
+    }
+
+    /// Bytes of the whole buffer.
+    pub(super) fn bytes(&self) -> f64 {
+        (self.plane.row * self.plane.rows * self.plane.batch * self.plane.size) as f64
+    }
+}
