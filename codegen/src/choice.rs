@@ -84,6 +84,8 @@ pub struct Geometry<'g> {
     pub n: usize,
     /// Extra groups of all vectors of channels together.
     pub extra: usize,
+    /// Whether the products of neighbouring groups are added in 16 bits.
+    pub joined: bool,
 }
 
 impl<'g> Geometry<'g> {
@@ -100,13 +102,15 @@ impl<'g> Geometry<'g> {
             runs: &gemm.runs,
             n: gemm.n,
             extra: gemm.extra.iter().map(Vec::len).sum(),
+            joined: gemm.joined,
         })
     }
 
     /// The geometry as text: equal texts, equal choices, whatever the layers are called.
     ///
     /// `gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256 extra` are 3 runs of 192 elements at
-    /// a distance of 3712 under each pixel; `extra` says that some weights need extra groups, however many.
+    /// a distance of 3712 under each pixel; `extra` says that some weights need extra groups, however many, and `joined`
+    /// that the products of neighbouring groups are added in 16 bits.
     #[must_use]
     pub fn key(&self) -> String {
         let [b, r, c] = self.pixels;
@@ -117,8 +121,10 @@ impl<'g> Geometry<'g> {
         };
         let (from, to) = (strides(self.input_strides), strides(self.output_strides));
         let extra = if self.extra > 0 { " extra" } else { "" };
+        let joined = if self.joined { " joined" } else { "" };
         let Geometry { input, output, n, .. } = self;
-        format!("gemm {input} {output} pixels={b}x{r}x{c} from={from} to={to} runs={} n={n}{extra}", runs(self.runs))
+        let runs = runs(self.runs);
+        format!("gemm {input} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
     }
 
     /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
@@ -211,6 +217,7 @@ mod tests {
             runs,
             n: 256,
             extra: 12,
+            joined: false,
         }
     }
 

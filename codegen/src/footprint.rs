@@ -158,6 +158,7 @@ mod tests {
             n: 1,
             tile: Tile { mr: 1, nr: 8, kr: 1 },
             extra: vec![],
+            joined: false,
             row_block: 1,
         };
         let call = Call {

@@ -3,6 +3,12 @@
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
 //! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
 //! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
+//!
+//! Where `vpmaddubsw` does the products, two neighbouring groups can be *joined*: their 16-bit sums are added before they
+//! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
+//! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
+
+use std::ops::Range;
 
 use eightfold_ir::{DType, Data, Tensor};
 
@@ -20,6 +26,8 @@ pub struct Packed {
     /// For each vector of channels, the input element that each of its extra groups starts at, counted from the pixel's
     /// first. A vector has them to itself: those of a whole block would mostly multiply zeros.
     pub extra: Vec<Vec<isize>>,
+    /// Whether neighbouring groups are joined.
+    pub joined: bool,
 }
 
 impl Packed {
@@ -38,8 +46,12 @@ impl Packed {
             })
             .collect();
         let vectors = n.div_ceil(lanes);
-        let mut regrouped =
-            Packed { weights: Vec::with_capacity(self.weights.len()), sums: self.sums.clone(), extra: Vec::new() };
+        let mut regrouped = Packed {
+            weights: Vec::with_capacity(self.weights.len()),
+            sums: self.sums.clone(),
+            extra: Vec::new(),
+            joined: self.joined,
+        };
         let take =
             |weights: &mut Vec<u8>, at: usize, count: usize| weights.extend(&self.weights[at..][..count * piece]);
         for block in 0..vectors.div_ceil(to) {
@@ -84,60 +96,124 @@ pub fn gemm_int(
     weight: &dyn Fn(usize, usize, usize) -> i32,
     sums: &[i64],
 ) -> Packed {
-    let blocks = n.div_ceil(tile.nr);
-    let lanes = target.lanes();
-    let mut packed =
-        Packed { weights: Vec::new(), sums: Vec::new(), extra: vec![Vec::new(); blocks * tile.nr / lanes] };
-    for block in 0..blocks {
-        let first_vector = block * tile.nr / lanes;
-        let mut extra_bytes = vec![Vec::new(); tile.nr / lanes];
-        for (r, run) in runs.iter().enumerate() {
-            for first in (0..run.length).step_by(GROUP) {
-                for (vector, extra_bytes) in extra_bytes.iter_mut().enumerate() {
-                    let channel = block * tile.nr + vector * lanes;
-                    let at = |o: usize, e: usize| if o < n && e < run.length { weight(o, r, e) } else { 0 };
-                    let mut rest: Vec<[i32; GROUP]> =
-                        (channel..channel + lanes).map(|o| std::array::from_fn(|e| at(o, first + e))).collect();
-                    packed.weights.extend(hold(target.dot, &mut rest));
-                    while rest.iter().flatten().any(|w| *w != 0) {
-                        packed.extra[first_vector + vector].push(run.offset + first as isize);
-                        extra_bytes.extend(hold(target.dot, &mut rest));
-                    }
-                }
-            }
+    let (mut weights, extra) = groups_int(target, tile, n, runs, weight, 1);
+    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra, joined: false };
+    if target.dot == Dot::Maddubs && !packed.extra.is_empty() {
+        let (joined_weights, joined_extra) = groups_int(target, tile, n, runs, weight, 2);
+        let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
+            let groups = run.length.div_ceil(GROUP);
+            [pairs + groups / 2, singles + groups % 2]
+        });
+        let vectors = packed.extra.len();
+        // Instructions; an extra group is of one vector, which makes a third more of loads and loops.
+        let instructions = |pair: usize, extra: &[Vec<isize>]| {
+            let extra: usize = extra.iter().map(Vec::len).sum();
+            vectors * (pair * pairs + 3 * singles) + 4 * extra
+        };
+        if instructions(5, &joined_extra) < instructions(6, &packed.extra) {
+            (weights, packed.extra, packed.joined) = (joined_weights, joined_extra, true);
         }
-        packed.weights.extend(extra_bytes.into_iter().flatten());
     }
-    for channel in 0..blocks * tile.nr {
+    packed.weights = weights;
+    for channel in 0..n.next_multiple_of(tile.nr) {
         let sum = sums.get(channel).copied().unwrap_or(0) as i32;
         packed.sums.extend(sum.to_le_bytes());
     }
     packed
 }
 
-/// Takes from a group of each channel what one product of the target holds, as bytes.
-fn hold(dot: Dot, rest: &mut [[i32; GROUP]]) -> Vec<u8> {
-    let take = |weights: &mut [i32; GROUP]| {
-        let held = representable(dot, *weights);
-        weights.iter_mut().zip(held).for_each(|(rest, held)| *rest -= held);
-        held.map(|w| w as i8 as u8)
-    };
-    rest.iter_mut().flat_map(take).collect()
+/// The groups of all blocks, and the extra groups that each vector of channels has, with `joined` groups of a run, 1 or 2,
+/// added in 16 bits.
+fn groups_int(
+    target: &Target,
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+    joined: usize,
+) -> (Vec<u8>, Vec<Vec<isize>>) {
+    let blocks = n.div_ceil(tile.nr);
+    let lanes = target.lanes();
+    let mut weights = Vec::new();
+    let mut extra = vec![Vec::new(); blocks * tile.nr / lanes];
+    for block in 0..blocks {
+        let first_vector = block * tile.nr / lanes;
+        let mut extra_bytes = vec![Vec::new(); tile.nr / lanes];
+        for (r, run) in runs.iter().enumerate() {
+            for first in (0..run.length).step_by(GROUP * joined) {
+                let starts: Vec<usize> = (first..run.length).step_by(GROUP).take(joined).collect();
+                let mut bytes = vec![Vec::new(); starts.len()];
+                for (vector, extra_bytes) in extra_bytes.iter_mut().enumerate() {
+                    let channel = block * tile.nr + vector * lanes;
+                    let at = |o: usize, e: usize| if o < n && e < run.length { weight(o, r, e) } else { 0 };
+                    let group = |first: &usize| {
+                        (channel..channel + lanes).map(|o| std::array::from_fn(|e| at(o, first + e))).collect()
+                    };
+                    let mut rest: Vec<Group> = starts.iter().map(group).collect();
+                    let held = hold(target.dot, &mut rest);
+                    bytes.iter_mut().zip(held).for_each(|(bytes, held)| bytes.extend(held));
+                    for (first, mut rest) in starts.iter().zip(rest) {
+                        while rest.iter().flatten().any(|w| *w != 0) {
+                            extra[first_vector + vector].push(run.offset + *first as isize);
+                            extra_bytes.extend(hold(target.dot, std::slice::from_mut(&mut rest)).concat());
+                        }
+                    }
+                }
+                weights.extend(bytes.into_iter().flatten());
+            }
+        }
+        weights.extend(extra_bytes.into_iter().flatten());
+    }
+    (weights, extra)
 }
 
-/// The part of a group's weights that one product of the target takes exactly.
-fn representable(dot: Dot, weights: [i32; GROUP]) -> [i32; GROUP] {
-    let mut held = weights.map(|w| w.clamp(-128, 127));
-    if let Some(limit) = dot.pair_limit() {
-        for pair in held.chunks_exact_mut(2) {
-            let excess =
-                |a: i32, b: i32| if a.signum() * b.signum() > 0 { (a.abs() + b.abs() - limit).max(0) } else { 0 };
-            let over = excess(pair[0], pair[1]);
-            let larger = usize::from(pair[1].abs() > pair[0].abs());
-            pair[larger] -= pair[larger].signum() * over;
+/// The weights of one group for each lane of a vector.
+type Group = Vec<[i32; GROUP]>;
+
+/// Takes from joined groups what one product of the target for each holds, as bytes.
+fn hold(dot: Dot, rest: &mut [Group]) -> Vec<Vec<u8>> {
+    let eight_bits = |group: &Group| group.iter().map(|lane| lane.map(|w| w.clamp(-128, 127))).collect();
+    let mut held: Vec<Group> = rest.iter().map(eight_bits).collect();
+    let limit = dot.pair_limit().unwrap_or(i32::MAX);
+    if (0..held[0].len()).any(|lane| excess(&held, lane, limit).is_some()) {
+        // If one group can give up all that is too much, the others need no extra group.
+        let giver = (0..held.len()).find_map(|giver| {
+            let mut held = held.clone();
+            (0..held[0].len()).all(|lane| fit(&mut held, lane, limit, giver..giver + 1)).then_some(held)
+        });
+        held = giver.unwrap_or_else(|| {
+            (0..held[0].len())
+                .for_each(|lane| assert!(fit(&mut held, lane, limit, 0..rest.len()), "all can be given up"));
+            held
+        });
+    }
+    for (rest, held) in rest.iter_mut().flatten().flatten().zip(held.iter().flatten().flatten()) {
+        *rest -= held;
+    }
+    held.iter().map(|group| group.iter().flatten().map(|w| *w as i8 as u8).collect()).collect()
+}
+
+/// By how much a lane's weights of one sign exceed the limit: which half of its elements, which sign, and how much.
+fn excess(groups: &[Group], lane: usize, limit: i32) -> Option<(Range<usize>, i32, i32)> {
+    let sums = [0..2, 2..4].into_iter().flat_map(|half| [(half.clone(), 1), (half, -1)]);
+    let mut over = sums.map(|(half, sign)| {
+        let weights = groups.iter().flat_map(|group| &group[lane][half.clone()]);
+        let sum: i32 = weights.map(|w| (sign * w).max(0)).sum();
+        (half, sign, sum - limit)
+    });
+    over.find(|(.., over)| *over > 0)
+}
+
+/// Takes from a lane's weights in these groups, the greatest first, until the limit holds; whether it does.
+fn fit(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> bool {
+    while let Some((half, sign, over)) = excess(groups, lane, limit) {
+        let weights = groups[givers.clone()].iter_mut().flat_map(|group| &mut group[lane][half.clone()]);
+        match weights.max_by_key(|w| sign * **w) {
+            Some(greatest) if sign * *greatest > 0 => *greatest -= sign * over.min(sign * *greatest),
+            _ => return false,
         }
     }
-    held
+    true
 }
 
 /// Packs float weights of this type, `tile.kr` of a run together, the last ones of a run with zeros; sums are f32.
@@ -165,7 +241,7 @@ pub fn gemm_float(
     let weights = Tensor::from_array(dtype, [weights.len()].into_iter().collect(), &Data::Float(weights));
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
     let sums = (0..channels).flat_map(|channel| sum(channel).to_le_bytes()).collect();
-    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new() }
+    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new(), joined: false }
 }
 
 /// Packs float weights of a depthwise convolution, given as `[channel][row][column]` of a window of `window` rows and
@@ -289,25 +365,24 @@ mod tests {
     fn extra_groups_hold_what_eight_bits_cannot() {
         let runs = [Run { offset: 0, length: 6 }, Run { offset: 100, length: 5 }];
         let weight = |o: usize, r: usize, e: usize| ((o * 131 + r * 57 + e * 83) % 511) as i32 - 255;
-        for target in crate::target::TARGETS {
+        for (target, joined) in crate::target::TARGETS.iter().flat_map(|target| [(target, 1), (target, 2)]) {
             let tile = Tile { mr: 4, nr: 16, kr: 4 };
-            let packed = gemm_int(target, tile, 20, &runs, &weight, &[7; 20]);
+            let (weights, extra) = groups_int(target, tile, 20, &runs, &weight, joined);
             let (lanes, vectors) = (target.lanes(), 16 / target.lanes());
-            assert_eq!(packed.extra.len(), 2 * vectors);
-            let extra: usize = packed.extra.iter().map(Vec::len).sum();
-            assert_eq!(packed.weights.len(), 2 * 4 * 16 * 4 + extra * lanes * 4);
+            assert_eq!(extra.len(), 2 * vectors);
+            let groups: usize = extra.iter().map(Vec::len).sum();
+            assert_eq!(weights.len(), 2 * 4 * 16 * 4 + groups * lanes * 4);
             for (o, r) in (0..20).flat_map(|o| [(o, 0), (o, 1)]) {
                 // Bytes before the block, before the extra groups of the block and before those of the vector.
                 let (block, vector) = (o / 16, o / lanes);
-                let extras = |vectors: std::ops::Range<usize>| {
-                    packed.extra[vectors].iter().map(|e| e.len() * lanes * 4).sum::<usize>()
-                };
+                let extras =
+                    |vectors: std::ops::Range<usize>| extra[vectors].iter().map(|e| e.len() * lanes * 4).sum::<usize>();
                 let start = block * 4 * 16 * 4 + extras(0..block * vectors);
                 let first_extra = start + 4 * 16 * 4 + extras(block * vectors..vector);
-                let at = |at: usize| i32::from(packed.weights[at] as i8);
+                let at = |at: usize| i32::from(weights[at] as i8);
                 for e in 0..runs[r].length {
                     let mut sum = at(start + ((r * 2 + e / 4) * 16 + o % 16) * 4 + e % 4);
-                    for (x, offset) in packed.extra[vector].iter().enumerate() {
+                    for (x, offset) in extra[vector].iter().enumerate() {
                         if *offset == runs[r].offset + (e / 4 * 4) as isize {
                             sum += at(first_extra + (x * lanes + o % lanes) * 4 + e % 4);
                         }
@@ -316,12 +391,21 @@ mod tests {
                 }
             }
             if target.dot == Dot::Maddubs {
-                for pair in packed.weights.chunks_exact(2) {
+                for pair in weights.chunks_exact(2) {
                     let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
                     assert!((255 * (a + b)).abs() <= 32767, "{a} {b}");
                 }
             }
-            assert_eq!(packed.sums.len(), 32 * 4);
+            if target.dot == Dot::Maddubs && joined == 2 {
+                // Both groups of each run in the first block.
+                for (run, lane, half, sign) in
+                    (0..2 * 16 * 4).map(|i| (i / 64, i / 4 % 16, i / 2 % 2, if i % 2 == 0 { 1 } else { -1 }))
+                {
+                    let four = [0, 1].map(|group| &weights[((run * 2 + group) * 16 + lane) * 4 + 2 * half..][..2]);
+                    let sum: i32 = four.concat().iter().map(|w| (sign * i32::from(*w as i8)).max(0)).sum();
+                    assert!(255 * sum <= 32767, "run {run} lane {lane} half {half}: {sum}");
+                }
+            }
         }
     }
 }

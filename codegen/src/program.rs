@@ -199,6 +199,9 @@ pub struct Gemm {
     /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
     /// channels; empty for floats.
     pub extra: Vec<Vec<isize>>,
+    /// Whether the products of two neighbouring groups of a run are added in 16 bits, which the weights allow for
+    /// ([`crate::pack`]).
+    pub joined: bool,
     /// Rows of pixels that are done with one block of weights before the next block.
     pub row_block: usize,
 }

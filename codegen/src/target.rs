@@ -12,7 +12,7 @@ pub enum Dot {
 }
 
 impl Dot {
-    /// The greatest sum of the magnitudes of two neighbouring weights of one sign whose products are exact, if there is one:
+    /// The greatest sum of the magnitudes of weights of one sign whose products are added exactly, if there is one:
     /// 255 * 128 is the greatest sum that 16 bits hold.
     #[must_use]
     pub fn pair_limit(self) -> Option<i32> {

@@ -44,6 +44,9 @@ pub struct Work {
     pub executed_macs: u64,
     /// What they are products of.
     pub arithmetic: Arithmetic,
+    /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
+    /// of six where groups are joined ([`crate::pack`]).
+    pub instructions: f64,
     /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the
     /// way that is no product of the target's dot sequence. Those that do several bytes at once count in parts.
     pub operations: f64,
@@ -88,6 +91,10 @@ impl Call {
             macs: self.macs(),
             executed_macs: self.executed_macs(target),
             arithmetic,
+            instructions: match &self.producer {
+                Producer::Gemm(gemm) if gemm.joined => 5.0 / 6.0,
+                _ => 1.0,
+            },
             operations: operations::call_operations(self, target),
             input_bytes: bytes_in(false),
             weight_bytes: bytes_in(true),

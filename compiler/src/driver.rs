@@ -110,7 +110,7 @@ pub struct OptimizeOptions {
     pub activation_symmetry: Symmetry,
     /// Whether biases take up what rounding the weights shifts.
     pub bias_correction: bool,
-    /// Whether weights are small enough for two products to fit 16 bits.
+    /// Whether weights are small enough for four products to fit 16 bits.
     pub reduce_range: bool,
     /// Whether channels are put in the order that the target's sums of products want, which changes no result; tensors
     /// inside the graph are in the model's order otherwise.

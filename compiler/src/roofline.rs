@@ -92,7 +92,7 @@ impl Bound {
             weight_bytes: work.weight_bytes,
             output_bytes: work.output_bytes,
             macs_per_byte: work.intensity(),
-            compute_ms: 1e3 * work.macs as f64 / machine.macs_per_second(work.arithmetic),
+            compute_ms: 1e3 * work.instructions * work.macs as f64 / machine.macs_per_second(work.arithmetic),
             epilogue_ms: 1e3 * work.operations / machine.operations_per_second,
             memory_ms: 1e3 * machine.read_seconds(traffic),
         }

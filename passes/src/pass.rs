@@ -80,7 +80,7 @@ pub struct PassOptions {
     pub activation_symmetry: Symmetry,
     /// Whether biases take up what rounding the weights shifts, where the table has the means of channels.
     pub bias_correction: bool,
-    /// Whether the weights of neighbouring inputs become small enough for two products to fit 16 bits, which saves CPUs
+    /// Whether the weights of neighbouring inputs become small enough for four products to fit 16 bits, which saves CPUs
     /// without VNNI the extra products that keep their sums exact. The same on every target.
     pub reduce_range: bool,
     /// For which sums of products channels are ordered, if the target has such sums.

@@ -70,6 +70,7 @@ mod tests {
                 runs: &runs,
                 n: 3 * target.lanes() - 1,
                 extra: 0,
+                joined: false,
             };
             let tiles = tiles(&geometry, target, 100);
             assert!(tiles.len() >= 5, "{} {input}: {tiles:?}", target.name);

@@ -113,6 +113,8 @@ struct Block {
     runs: f64,
     /// Extra groups of a vector.
     extra: f64,
+    /// Groups whose products are added before they are as wide as the sum.
+    joined: f64,
     /// Bytes of weights.
     weights: f64,
     /// Whether results are bytes.
@@ -132,6 +134,7 @@ impl Block {
             groups: groups as f64,
             runs: geometry.runs.len() as f64,
             extra,
+            joined: if geometry.joined { 2.0 } else { 1.0 },
             weights: (groups as f64 + extra) * (vectors * 4 * target.lanes()) as f64,
             narrow: geometry.output.bits() == 8,
             input: geometry.input,
@@ -145,9 +148,9 @@ impl Block {
         let pixels = pixels as f64;
         let extra = match self.extra {
             0.0 => 0.0,
-            extra => EXTRA + extra * (self.group(pixels, 1.0) + EXTRA_GROUP),
+            extra => EXTRA + extra * (self.group(pixels, 1.0, 1.0) + EXTRA_GROUP),
         };
-        let products = self.groups * self.group(pixels, self.vectors) + self.vectors * extra;
+        let products = self.groups * self.group(pixels, self.vectors, self.joined) + self.vectors * extra;
         let nearest = if self.weights > HALF_L1 { self.weights / L2 } else { 0.0 };
         // Four registers of results become one of bytes; those of a pixel stay together.
         let stores = match self.narrow {
@@ -158,14 +161,15 @@ impl Block {
     }
 
     /// Cycles of one group of weights for `vectors` vectors and `pixels` pixels.
-    fn group(&self, pixels: f64, vectors: f64) -> f64 {
+    fn group(&self, pixels: f64, vectors: f64, joined: f64) -> f64 {
         let sums = pixels * vectors;
         // Cycles of the multipliers, of the chain to a sum, and instructions of a product.
         let (multiply, chain, instructions) = match (self.input, self.dot) {
             (DType::F32, _) => (0.5, FLOAT_CHAIN, 1.0),
             (DType::Bf16, _) => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
             (_, Dot::Vpdpbusd) => (0.5, 4.0, 1.0),
-            (_, Dot::Maddubs) => (1.0, 1.0, 3.0),
+            // Widening and adding to the sum are once for joined groups, adding these in 16 bits comes on top.
+            (_, Dot::Maddubs) => ((2.0 + 1.0 / joined) / 3.0, 1.0, 2.0 + 1.0 / joined),
         };
         let loads = (pixels + vectors) / LOADS;
         let issued = (sums * instructions + pixels + vectors + 1.0) / ISSUE;
@@ -192,6 +196,7 @@ mod tests {
             runs: &runs,
             n,
             extra: 0,
+            joined: false,
         };
         let Choice { mr, nr, .. } = choose(&geometry, Target::find(target).expect("listed"));
         [mr, nr]

@@ -47,11 +47,13 @@ struct Segment {
 
 /// Joins runs of equal lengths and distances, so that they become a loop, and runs that follow one another in memory.
 fn segments(gemm: &Gemm) -> Vec<Segment> {
+    // Joined groups are of one run.
+    let whole = if gemm.joined { 2 * gemm.tile.kr } else { gemm.tile.kr };
     let mut segments: Vec<Segment> = Vec::new();
     for &Run { offset, length } in &gemm.runs {
         if let Some(last) = segments.last_mut() {
             let step = offset - (last.first + last.step * (last.count as isize - 1));
-            let adjacent = last.count == 1 && step == last.length as isize && last.length % gemm.tile.kr == 0;
+            let adjacent = last.count == 1 && step == last.length as isize && last.length % whole == 0;
             if adjacent {
                 last.length += length;
                 continue;
@@ -303,13 +305,51 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn groups(&self, tile: &Spots<'ctx>, count: usize, state: &mut State<'ctx>) {
         let e = self.e;
         let [input, weights] = [state.pointers[0], state.pointers[1]];
-        for group in 0..count {
+        let joined = if self.gemm.joined { 2 } else { 1 };
+        for group in (0..count).step_by(joined) {
             let weights = at(e, weights, group * self.group_bytes);
             let input = at(e, input, group * 4);
-            self.group(tile, self.gemm.tile.kr, input, weights, &mut state.vectors);
+            match joined.min(count - group) {
+                1 => self.group(tile, self.gemm.tile.kr, input, weights, &mut state.vectors),
+                joined => self.joined_bytes(tile, joined, input, weights, &mut state.vectors),
+            }
         }
         state.pointers[0] = at(e, input, count * 4);
         state.pointers[1] = at(e, weights, count * self.group_bytes);
+    }
+
+    /// Adds the products of `joined` groups of bytes to the sums of a tile's pixels.
+    fn joined_bytes(
+        &self,
+        tile: &Spots<'ctx>,
+        joined: usize,
+        input: Ptr<'ctx>,
+        weights: Ptr<'ctx>,
+        sums: &mut [Vector<'ctx>],
+    ) {
+        let e = self.e;
+        let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
+        let bytes = 4 * lanes;
+        let weights = |vector: usize| {
+            let at = |group| at(e, weights, group * self.group_bytes + vector * bytes);
+            (0..joined).map(|group| e.load(at(group), Kind::I8, bytes)).collect::<Vec<_>>()
+        };
+        let weights: Vec<_> = (0..registers).map(weights).collect();
+        for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
+            let input = e.offset_by(input, *pixel);
+            let broadcast = |group: usize| {
+                let x = e.bits_as(e.broadcast(at(e, input, 4 * group), Kind::I32, lanes), Kind::I8);
+                match self.gemm.input {
+                    DType::I8 => e.xor(x, e.splat_int(-128, Kind::I8, bytes)),
+                    _ => x,
+                }
+            };
+            let inputs: Vec<_> = (0..joined).map(broadcast).collect();
+            for (sum, weights) in sums.iter_mut().zip(&weights) {
+                let products: Vec<_> = inputs.iter().zip(weights).map(|(x, w)| [*x, *w]).collect();
+                *sum = e.dot_accumulate_joined(*sum, &products);
+            }
+        }
     }
 
     /// Adds one group's products to the sums of a tile's pixels; of the inputs, `elements` are read.
@@ -323,34 +363,24 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     ) {
         let e = self.e;
         let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
-        let (kind, width) = match self.gemm.input {
-            DType::F32 => (Kind::F32, lanes),
-            DType::Bf16 => (Kind::I32, lanes),
-            _ => (Kind::I8, 4 * lanes),
+        let kind = match self.gemm.input {
+            DType::F32 => Kind::F32,
+            DType::Bf16 => Kind::I32,
+            _ => return self.joined_bytes(tile, 1, input, weights, sums),
         };
-        let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, width)).collect();
+        let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, lanes)).collect();
         for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
             let input = e.offset_by(input, *pixel);
             let sums = sums.iter_mut().zip(&weights);
-            match self.gemm.input {
-                DType::F32 => {
-                    let x = e.broadcast(input, Kind::F32, lanes);
-                    sums.for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
-                }
-                DType::Bf16 => {
-                    let x = match elements {
-                        1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
-                        _ => e.broadcast(input, Kind::I32, lanes),
-                    };
-                    sums.for_each(|(sum, w)| *sum = e.dot_accumulate_bf16(*sum, x, *w));
-                }
-                input_type => {
-                    let mut x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
-                    if input_type == DType::I8 {
-                        x = e.xor(x, e.splat_int(-128, Kind::I8, width));
-                    }
-                    sums.for_each(|(sum, w)| *sum = e.dot_accumulate(*sum, x, *w));
-                }
+            if kind == Kind::F32 {
+                let x = e.broadcast(input, Kind::F32, lanes);
+                sums.for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
+            } else {
+                let x = match elements {
+                    1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
+                    _ => e.broadcast(input, Kind::I32, lanes),
+                };
+                sums.for_each(|(sum, w)| *sum = e.dot_accumulate_bf16(*sum, x, *w));
             }
         }
     }

@@ -243,6 +243,7 @@ impl Lowering<'_> {
             runs: &runs,
             n,
             extra: packed.extra.iter().map(Vec::len).sum(),
+            joined: packed.joined,
         };
         let choice = self.choices.choice(&geometry, self.target);
         let tile = choice.tile(input.dtype);
@@ -256,6 +257,7 @@ impl Lowering<'_> {
             n,
             tile,
             extra: packed.extra,
+            joined: packed.joined,
             row_block: choice.rows,
         };
         let mut operands = vec![input, self.bytes(&format!("{name} weights"), weights_type, packed.weights)];

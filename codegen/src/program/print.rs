@@ -125,7 +125,7 @@ impl Display for Fold {
 impl Display for Producer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Producer::Gemm(Gemm { input, pixels: [b, r, c], runs, n, tile, extra, row_block, .. }) => {
+            Producer::Gemm(Gemm { input, pixels: [b, r, c], runs, n, tile, extra, joined, row_block, .. }) => {
                 let k: usize = runs.iter().map(|r| r.length).sum();
                 let extra: usize = extra.iter().map(Vec::len).sum();
                 write!(
@@ -139,6 +139,9 @@ impl Display for Producer {
                 write!(f, ", n={n}, row_block={row_block}")?;
                 if extra > 0 {
                     write!(f, ", extra={extra}")?;
+                }
+                if *joined {
+                    write!(f, ", joined")?;
                 }
                 write!(f, "}}")
             }

@@ -41,14 +41,16 @@ fn a_convolution() {
     );
     let gemm = only(&program, "gemm");
     let work = gemm.work(target());
-    assert_eq!((gemm.kernel().as_str(), gemm.shape().as_str()), ("gemm_u8_4x16c4", "64x27x20"));
+    assert_eq!((gemm.kernel().as_str(), gemm.shape().as_str()), ("gemm_u8_3x24c4", "64x27x20"));
     assert_eq!((work.macs, work.arithmetic), (64 * 27 * 20, Arithmetic::Int8));
     // Rows of 9 as 12, and 20 channels as 16 and 8.
     assert_eq!(work.executed_macs, 64 * 36 * 24);
-    // Weights as they are packed, for 32 channels, and their sums.
-    assert_eq!((work.input_bytes, work.weight_bytes, work.output_bytes), (192, 9 * 4 * 32 + 4 * 32, 1280));
-    assert_eq!(work.bytes(), 192 + 1280 + 1280);
-    assert_eq!(work.intensity(), 34560.0 / 2752.0);
+    // Weights as they are packed, for 24 channels, and their sums.
+    assert_eq!((work.input_bytes, work.weight_bytes, work.output_bytes), (192, 9 * 4 * 24 + 4 * 24, 1280));
+    assert_eq!(work.bytes(), 192 + 960 + 1280);
+    assert_eq!(work.intensity(), 34560.0 / 2432.0);
+    // Weights of 3 leave room for the products of two groups in 16 bits.
+    assert_eq!(work.instructions, 5.0 / 6.0);
     // Conversion, scale, bound, rounding; two packs, two shifts, a pack and a shuffle for four; a store for four.
     assert_eq!(work.operations, 1280.0 * (1.0 + 1.0 + 2.0 + 6.0 / 4.0 + 0.25));
 }

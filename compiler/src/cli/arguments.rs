@@ -189,8 +189,8 @@ pub(crate) struct SchemeArguments {
     /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
     #[arg(long)]
     no_bias_correction: bool,
-    /// Keep weights so small that two of their products fit 16 bits: faster on CPUs without VNNI, a little less accurate.
-    /// Without it channels are ordered so that few pairs do not fit, which loses nothing.
+    /// Keep weights so small that four of their products fit 16 bits: faster on CPUs without VNNI, a little less accurate.
+    /// Without it channels are ordered so that few do not fit, which loses nothing.
     #[arg(long)]
     reduce_range: bool,
 }

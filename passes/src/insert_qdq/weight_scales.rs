@@ -1,13 +1,22 @@
 //! The scales of weights: symmetric i8 without -128, per channel or per tensor, by the greatest magnitude.
 //!
-//! With a reduced range, the scale also holds the sum of two neighbouring inputs' weights to 128 where both have one sign.
-//! `vpmaddubsw` (x86 without VNNI) adds the products of two neighbouring u8 with i8 in 16 bits; 255 * 128 is the most that
-//! fits. Code generation keeps its sums exact in any case, by extra products for pairs that do not fit, of which this
-//! leaves next to none: only where neighbours in memory are not neighbouring input channels, as under 3 channels.
+//! With a reduced range, the scale also holds certain sums of four inputs' weights of one sign to 128. `vpmaddubsw` (x86
+//! without VNNI) adds the products of two neighbouring u8 with i8 in 16 bits; 255 * 128 is the most that fits, and code
+//! generation adds two such sums, of inputs four apart, before it widens them. It keeps its sums exact in any case, by
+//! extra products for what does not fit, of which this leaves next to none: only where neighbours in memory are not
+//! neighbouring input channels, as under 3 channels.
 
 use eightfold_ir::{DType, Granularity, QuantParams, Symmetry, Tensor};
 
 use super::{BIAS_LIMIT, entries};
+
+/// What a vector takes of the inputs at once, and the first and all of those whose products meet in 16 bits.
+const TAKEN: usize = 8;
+const FIRST: [usize; 2] = [0, 2];
+const SUMMED: [usize; 4] = [0, 1, 4, 5];
+
+/// Four weights that 126 steps hold round up by two at most.
+const MOST: f32 = 126.0;
 
 /// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
 /// says on which axis the input channels lie.
@@ -34,13 +43,12 @@ pub(super) fn weight_params(
     if let Some(inputs) = inputs.filter(|axis| *axis < tensor.shape().rank()) {
         let (stride, extent) = (tensor.shape().strides()[inputs], tensor.shape()[inputs]);
         let input = |i: usize| i / stride % extent;
-        let even = |i: usize| input(i).is_multiple_of(2) && input(i) + 1 < extent;
-        for i in (0..numbers.len()).filter(|i| even(*i)) {
-            let [a, b] = [numbers[i], numbers[i + stride]];
-            // Each rounds up by half a step at most, so 127 steps hold to 128.
-            if a * b > 0.0 {
-                greatest[channel(i)] = greatest[channel(i)].max((a + b).abs());
-            }
+        for first in (0..numbers.len()).filter(|i| FIRST.contains(&(input(*i) % TAKEN))) {
+            let summed = SUMMED.into_iter().filter(|step| input(first) + step < extent);
+            let summed = || summed.clone().map(|step| numbers[first + step * stride]);
+            let above: f32 = summed().map(|w| w.max(0.0)).sum();
+            let below: f32 = summed().map(|w| w.min(0.0)).sum();
+            greatest[channel(first)] = greatest[channel(first)].max(above.max(-below) * 127.0 / MOST);
         }
     }
     let scale = |(channel, greatest): (usize, &f32)| {
@@ -63,15 +71,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reduced_range_holds_pairs_of_one_sign() {
-        // Two channels of four inputs: pairs (3, 4), (1, -1) and (4, -3), (2, 1), then a fifth without a partner.
-        let weights = Tensor::f32(&[2, 5, 1, 1], &[3.0, 4.0, 1.0, -1.0, 5.0, 4.0, -3.0, 2.0, 1.0, 0.5]);
-        let scales = |inputs| weight_params(&weights, Some(0), inputs, &[], 1.0).scale.to_vec();
-        assert_eq!(scales(None), [5.0 / 127.0, 4.0 / 127.0]);
-        assert_eq!(scales(Some(1)), [7.0 / 127.0, 4.0 / 127.0]);
+    fn a_reduced_range_holds_sums_of_one_sign() {
+        let scales =
+            |weights: &Tensor, axis, inputs| weight_params(weights, Some(axis), inputs, &[], 1.0).scale.to_vec();
+        // Inputs 0, 1, 4 and 5 meet, and 2, 3, 6 and 7; the ninth has no partner.
+        let weights =
+            [[3.0, 4.0, 1.0, -1.0, 5.0, -2.0, 1.0, -1.0, 9.0], [4.0, -3.0, 2.0, 1.0, -0.5, -3.0, 1.0, 0.5, 4.0]];
+        let weights = Tensor::f32(&[2, 9, 1, 1], weights.as_flattened());
+        assert_eq!(scales(&weights, 0, None), [9.0 / 127.0, 4.0 / 127.0]);
+        assert_near(&scales(&weights, 0, Some(1)), [12.0 / 126.0, 6.5 / 126.0]);
         // A matrix product: inputs are rows.
         let weights = Tensor::f32(&[2, 2], &[3.0, 1.0, 4.0, -1.0]);
-        let scales = weight_params(&weights, Some(1), Some(0), &[], 1.0).scale;
-        assert_eq!(scales.to_vec(), [7.0 / 127.0, 1.0 / 127.0]);
+        assert_near(&scales(&weights, 1, Some(0)), [7.0 / 126.0, 1.0 / 126.0]);
+    }
+
+    fn assert_near(scales: &[f32], expected: [f32; 2]) {
+        assert_eq!(scales.len(), 2);
+        let near = |(a, b): (&f32, f32)| (a - b).abs() <= 2.0 * f32::EPSILON * b;
+        assert!(scales.iter().zip(expected).all(near), "{scales:?} for {expected:?}");
     }
 }

@@ -34,7 +34,7 @@ impl Case {
         let runs: Vec<Run> = (0..kernel).map(|y| Run { offset: y as isize * row, length: kernel * depth }).collect();
         let k = kernel * kernel * depth;
         let elements = batch * high * wide * depth;
-        let gemm = |extra| Gemm {
+        let gemm = |extra, joined| Gemm {
             input,
             pixels: [batch, rows, cols],
             input_strides: [(high * wide * depth) as isize, row * stride as isize, (depth * stride) as isize],
@@ -43,6 +43,7 @@ impl Case {
             n,
             tile,
             extra,
+            joined,
             row_block: self.row_block,
         };
         let pixels: Vec<[usize; 3]> =
@@ -87,7 +88,7 @@ impl Case {
                 view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
             ];
             let call = Call {
-                producer: Producer::Gemm(gemm(Vec::new())),
+                producer: Producer::Gemm(gemm(Vec::new(), false)),
                 operands,
                 steps: vec![Step::Apply(Function::Relu, vec![Arg::Current])],
                 output: output(DType::F32),
@@ -144,7 +145,7 @@ impl Case {
         }
         steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 3, min: 0, max: 255 });
         let call = Call {
-            producer: Producer::Gemm(gemm(packed.extra)),
+            producer: Producer::Gemm(gemm(packed.extra, packed.joined)),
             operands,
             steps,
             output: output(DType::U8),
@@ -205,6 +206,23 @@ fn windows_strides_batches_and_bands_of_integers() {
         if target.dot == Dot::Maddubs {
             let Producer::Gemm(gemm) = &trials[0].call.producer else { unreachable!("made above") };
             assert!(!gemm.extra[0].is_empty(), "weights that the target cannot hold are tried");
+        }
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn joined_groups_of_small_weights() {
+    for (target, portable) in trial::targets() {
+        let base = Case { weights: 30, n: base(target, DType::U8).tile.nr + 3, ..base(target, DType::U8) };
+        // Runs of as many groups as are written out and of more, even and odd, and short ones in a loop of rows.
+        let mut cases: Vec<_> = [8, 9, 12, 30, 36, 41, 96, 101].map(|depth| Case { depth, ..base }).to_vec();
+        cases.extend([4, 7, 8].map(|depth| Case { depth, kernel: 3, size: [3, base.tile.mr + 1], ..base }));
+        cases.push(Case { depth: 16, kernel: 3, stride: 2, size: [3, 5], input: DType::I8, ..base });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        for trial in &trials {
+            let Producer::Gemm(gemm) = &trial.call.producer else { unreachable!("made above") };
+            assert_eq!(gemm.joined, target.dot == Dot::Maddubs, "{}", trial.name);
         }
         trial::equal(target, portable, &trials);
     }

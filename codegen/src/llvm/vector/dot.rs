@@ -8,22 +8,34 @@ impl<'ctx> Emitter<'_, 'ctx> {
     /// Adds to each I32 lane of `sum` the four products of the bytes of `x` without sign and of `w` with sign that lie
     /// in that lane. Lanes are those of one register. For [`Dot::Maddubs`] the pairs of `w` must be within 128.
     pub(crate) fn dot_accumulate(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
-        debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::I32, Kind::I8, Kind::I8));
-        debug_assert_eq!((sum.lanes, 4 * sum.lanes), (self.lanes(), w.lanes));
+        self.dot_accumulate_joined(sum, &[[x, w]])
+    }
+
+    /// The same of several `[x, w]`, whose products are added before they are as wide as the sum: for [`Dot::Maddubs`] all
+    /// weights of one sign in a half of a lane must be within 128 together.
+    pub(crate) fn dot_accumulate_joined(&self, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
+        let each = |add: &dyn Fn(Vector<'ctx>, [Vector<'ctx>; 2]) -> Vector<'ctx>| {
+            products.iter().fold(sum, |sum, [x, w]| {
+                debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::I32, Kind::I8, Kind::I8));
+                debug_assert_eq!((sum.lanes, 4 * sum.lanes), (self.lanes(), w.lanes));
+                add(sum, [*x, *w])
+            })
+        };
         match (self.target.dot, self.isa.dot) {
             // Weights that only `vpdpbusd` takes.
-            (Dot::Vpdpbusd, Dot::Maddubs) => {
+            (Dot::Vpdpbusd, Dot::Maddubs) => each(&|sum, [x, w]| {
                 let (x, w) = (self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
                 self.add(sum, self.sum_of_pairs(self.multiply_pairs(x, w)))
-            }
-            (_, Dot::Vpdpbusd) => {
+            }),
+            (_, Dot::Vpdpbusd) => each(&|sum, [x, w]| {
                 let (x, w) = (self.bits_as(x, Kind::I32), self.bits_as(w, Kind::I32));
                 let name = format!("llvm.x86.avx512.vpdpbusd.{}", self.isa.vector_bits);
                 self.vector(self.intrinsic(&name, &[], &[sum, x, w]), Kind::I32, sum.lanes)
-            }
+            }),
             (Dot::Maddubs, Dot::Maddubs) => {
-                let ones = self.splat_int(1, Kind::I16, 2 * sum.lanes);
-                self.add(sum, self.multiply_pairs(self.multiply_byte_pairs(x, w), ones))
+                let pairs = products.iter().map(|[x, w]| self.multiply_byte_pairs(*x, *w));
+                let pairs = pairs.reduce(|a, b| self.add(a, b)).expect("at least one product");
+                self.add(sum, self.multiply_pairs(pairs, self.splat_int(1, Kind::I16, 2 * sum.lanes)))
             }
         }
     }

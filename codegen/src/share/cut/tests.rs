@@ -113,6 +113,7 @@ fn convolution(
         n,
         tile,
         extra: packed.extra,
+        joined: packed.joined,
         row_block: 2,
     };
     let x = view(input, 0, &[1, depth, rows + 2, cols + 2], &[0, 1, row, depth as isize]);
