@@ -4,6 +4,7 @@
 //! reaches from one row into the next. Rows of a plane are counted from its first byte on, those of its border among them.
 
 use std::ops::Range;
+use std::slice;
 
 use crate::footprint::writes;
 use crate::program::{Buffer, BufferId, Call, Depthwise, Gemm, Producer, Storage, View};
@@ -118,11 +119,11 @@ impl Plane {
             ranges.sort_by_key(|range| range.start);
             ranges.dedup();
         }
-        let whole = [0..self.row];
+        let whole = 0..self.row;
         let (made, rows) = (self.made.clone(), 0..self.rows);
         self.sides.clone_from(&filled[made.start]);
         let sides = filled[made.clone()].iter().all(|row| *row == self.sides);
-        let ends = rows.filter(|row| !made.contains(row)).all(|row| filled[row] == whole);
+        let ends = rows.filter(|row| !made.contains(row)).all(|row| filled[row].as_slice() == slice::from_ref(&whole));
         (sides && ends).then_some(())
     }
 

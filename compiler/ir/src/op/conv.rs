@@ -110,6 +110,9 @@ impl OpDef for Conv {
     }
 }
 
+/// Adds a run of one tap: the run, the tap's weight, the input plane, the output plane.
+type AddRun<'a> = dyn Fn(&Run, f64, &[f64], &mut [f64]) + 'a;
+
 /// What a convolution and its transpose compute: output planes of extents `out`, each the bias and what `add` adds to it
 /// for the weight of each tap and the runs of that tap, which all channels share.
 pub(super) fn sums(
@@ -117,7 +120,7 @@ pub(super) fn sums(
     out: &[usize],
     group: usize,
     runs: &dyn Fn(usize) -> Vec<Run>,
-    add: &dyn Fn(&Run, f64, &[f64], &mut [f64]),
+    add: &AddRun<'_>,
 ) -> SmallVec<[Array; 1]> {
     let (x, w) = (operands[0].expect("inferred"), operands[1].expect("inferred"));
     let (xs, ws) = (&x.array.shape, &w.array.shape);
