@@ -74,6 +74,11 @@ class Worker:
         loaded = self.answer()
         if loaded:
             self.record.update(loaded)
+        self.halt()
+
+    def halt(self):
+        """Stops the process until its next turn: threads that spin for work would take the CPU from the next."""
+        self.process.send_signal(signal.SIGSTOP)
 
     def answer(self):
         """What the process answers; None when it is no more, which the record then says."""
@@ -96,12 +101,14 @@ class Worker:
         """Runs for so long; the milliseconds of the longest run."""
         if self.record["status"] != "ok":
             return 0.0
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(f"{seconds}\n".encode())
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # The answer that does not come says so.
         answer = self.answer()
+        self.halt()
         if answer and counts:
             for clock, times in self.times.items():
                 times += answer[clock]
@@ -110,6 +117,7 @@ class Worker:
     def end(self):
         """Ends the process and completes the record."""
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
             self.process.stdin.close()
             self.process.wait()
         if self.record["status"] != "ok":
