@@ -256,7 +256,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
             let weights = state.pointers[0];
             let elements = self.gemm.tile.kr;
-            self.group(tile, elements, e.offset_by(input, offset), weights, &mut state.vectors);
+            self.group(tile, 1, elements, e.offset_by(input, offset), weights, &mut state.vectors);
             state.pointers = vec![e.offset(weights, self.extra_bytes())];
         });
         state.pointers[1] = one.pointers[0];
@@ -290,7 +290,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             }
             if rest > 0 {
                 let [input, weights] = [state.pointers[0], state.pointers[1]];
-                self.group(tile, rest, input, weights, &mut state.vectors);
+                self.group(tile, 1, rest, input, weights, &mut state.vectors);
                 state.pointers[1] = at(e, weights, self.group_bytes);
             }
         };
@@ -309,53 +309,18 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         for group in (0..count).step_by(joined) {
             let weights = at(e, weights, group * self.group_bytes);
             let input = at(e, input, group * 4);
-            match joined.min(count - group) {
-                1 => self.group(tile, self.gemm.tile.kr, input, weights, &mut state.vectors),
-                joined => self.joined_bytes(tile, joined, input, weights, &mut state.vectors),
-            }
+            let together = joined.min(count - group);
+            self.group(tile, together, self.gemm.tile.kr, input, weights, &mut state.vectors);
         }
         state.pointers[0] = at(e, input, count * 4);
         state.pointers[1] = at(e, weights, count * self.group_bytes);
     }
 
-    /// Adds the products of `joined` groups of bytes to the sums of a tile's pixels.
-    fn joined_bytes(
-        &self,
-        tile: &Spots<'ctx>,
-        joined: usize,
-        input: Ptr<'ctx>,
-        weights: Ptr<'ctx>,
-        sums: &mut [Vector<'ctx>],
-    ) {
-        let e = self.e;
-        let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
-        let bytes = 4 * lanes;
-        let weights = |vector: usize| {
-            let at = |group| at(e, weights, group * self.group_bytes + vector * bytes);
-            (0..joined).map(|group| e.load(at(group), Kind::I8, bytes)).collect::<Vec<_>>()
-        };
-        let weights: Vec<_> = (0..registers).map(weights).collect();
-        for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
-            let input = e.offset_by(input, *pixel);
-            let broadcast = |group: usize| {
-                let x = e.bits_as(e.broadcast(at(e, input, 4 * group), Kind::I32, lanes), Kind::I8);
-                match self.gemm.input {
-                    DType::I8 => e.xor(x, e.splat_int(-128, Kind::I8, bytes)),
-                    _ => x,
-                }
-            };
-            let inputs: Vec<_> = (0..joined).map(broadcast).collect();
-            for (sum, weights) in sums.iter_mut().zip(&weights) {
-                let products: Vec<_> = inputs.iter().zip(weights).map(|(x, w)| [*x, *w]).collect();
-                *sum = e.dot_accumulate_joined(*sum, &products);
-            }
-        }
-    }
-
-    /// Adds one group's products to the sums of a tile's pixels; of the inputs, `elements` are read.
+    /// Adds the products of `joined` groups to the sums of a tile's pixels; of each one's inputs, `elements` are read.
     fn group(
         &self,
         tile: &Spots<'ctx>,
+        joined: usize,
         elements: usize,
         input: Ptr<'ctx>,
         weights: Ptr<'ctx>,
@@ -363,24 +328,41 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     ) {
         let e = self.e;
         let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
-        let kind = match self.gemm.input {
-            DType::F32 => Kind::F32,
-            DType::Bf16 => Kind::I32,
-            _ => return self.joined_bytes(tile, 1, input, weights, sums),
+        let (kind, width) = match self.gemm.input {
+            DType::F32 => (Kind::F32, lanes),
+            DType::Bf16 => (Kind::I32, lanes),
+            _ => (Kind::I8, 4 * lanes),
         };
-        let weights: Vec<_> = (0..registers).map(|v| e.load(at(e, weights, v * lanes * 4), kind, lanes)).collect();
+        let load = |vector: usize| {
+            let at = |group| at(e, weights, group * self.group_bytes + vector * lanes * 4);
+            (0..joined).map(|group| e.load(at(group), kind, width)).collect::<Vec<_>>()
+        };
+        let weights: Vec<_> = (0..registers).map(load).collect();
         for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
             let input = e.offset_by(input, *pixel);
-            let sums = sums.iter_mut().zip(&weights);
-            if kind == Kind::F32 {
-                let x = e.broadcast(input, Kind::F32, lanes);
-                sums.for_each(|(sum, w)| *sum = e.accumulate(x, *w, *sum));
-            } else {
-                let x = match elements {
-                    1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
-                    _ => e.broadcast(input, Kind::I32, lanes),
+            let inputs: Vec<_> = (0..joined).map(|group| self.broadcast(at(e, input, 4 * group), elements)).collect();
+            for (sum, weights) in sums.iter_mut().zip(&weights) {
+                let products: Vec<_> = inputs.iter().zip(weights).map(|(x, w)| [*x, *w]).collect();
+                *sum = match self.gemm.input {
+                    DType::F32 => products.iter().fold(*sum, |sum, [x, w]| e.accumulate(*x, *w, sum)),
+                    DType::Bf16 => products.iter().fold(*sum, |sum, [x, w]| e.dot_accumulate_bf16(sum, *x, *w)),
+                    _ => e.dot_accumulate_joined(*sum, &products),
                 };
-                sums.for_each(|(sum, w)| *sum = e.dot_accumulate_bf16(*sum, x, *w));
+            }
+        }
+    }
+
+    /// One group of a pixel's inputs, `elements` of which are read, in every lane.
+    fn broadcast(&self, input: Ptr<'ctx>, elements: usize) -> Vector<'ctx> {
+        let e = self.e;
+        let lanes = e.lanes();
+        match self.gemm.input {
+            DType::F32 => e.broadcast(input, Kind::F32, lanes),
+            DType::Bf16 if elements == 1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
+            DType::Bf16 => e.broadcast(input, Kind::I32, lanes),
+            dtype => {
+                let x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
+                if dtype == DType::I8 { e.xor(x, e.splat_int(-128, Kind::I8, 4 * lanes)) } else { x }
             }
         }
     }
