@@ -6,6 +6,7 @@ use std::path::Path;
 use eightfold_codegen::choice::{Choice, Geometry};
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::tune::{self as timing, Trials};
+use eightfold_codegen::program::Program;
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
@@ -103,15 +104,8 @@ pub fn tune(
     }
     progress.stage(Stage::Tune);
     let program = optimized.whole_program()?;
-    let mut products: Vec<(String, usize, usize)> = Vec::new();
-    for (index, call) in program.calls.iter().enumerate() {
-        let Some(key) = Geometry::of(call).map(|geometry| geometry.key()) else { continue };
-        match products.iter_mut().find(|(known, ..)| *known == key) {
-            Some((.., calls)) => *calls += 1,
-            None if tuning.products.contains_key(&key) => {}
-            None => products.push((key, index, 1)),
-        }
-    }
+    let mut products = distinct(&program);
+    products.retain(|(key, ..)| !tuning.products.contains_key(key));
     let mut timed = Vec::new();
     let count = products.len();
     for (done, (geometry, index, calls)) in products.into_iter().enumerate() {
@@ -142,8 +136,20 @@ pub fn tune(
 /// # Errors
 /// An operator has no kernel.
 pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[usize; 2], Error> {
-    let program = optimized.whole_program()?;
-    let keys = program.calls.iter().filter_map(|call| Some(Geometry::of(call)?.key()));
-    let keys: std::collections::BTreeSet<String> = keys.collect();
-    Ok([keys.iter().filter(|key| tuning.products.contains_key(*key)).count(), keys.len()])
+    let products = distinct(&optimized.whole_program()?);
+    let known = products.iter().filter(|(key, ..)| tuning.products.contains_key(key)).count();
+    Ok([known, products.len()])
+}
+
+/// The distinct products of a program in the order of its calls: the geometry as text, the first call, how many calls.
+fn distinct(program: &Program) -> Vec<(String, usize, usize)> {
+    let mut products: Vec<(String, usize, usize)> = Vec::new();
+    for (index, call) in program.calls.iter().enumerate() {
+        let Some(key) = Geometry::of(call).map(|geometry| geometry.key()) else { continue };
+        match products.iter_mut().find(|(known, ..)| *known == key) {
+            Some((.., calls)) => *calls += 1,
+            None => products.push((key, index, 1)),
+        }
+    }
+    products
 }
