@@ -18,9 +18,13 @@ use crate::abi::{Call, Host, RunFn};
 use crate::status::Status;
 use crate::thread::{self, Handle};
 
-/// How often a worker looks for the next run before it sleeps: some 50 microseconds, for callers that run one inference
-/// after another.
+/// How often a thread looks at a word before it gives way to others: some 50 microseconds.
 const SPINS: u32 = 2000;
+
+/// How often it then gives way and looks again before it sleeps: about a millisecond on a CPU that nobody else wants.
+/// Whoever sleeps is woken late, above all under a hypervisor, which has lent the CPU to others by then: by ten sleeps a
+/// run, two threads were no faster than one.
+const YIELDS: u32 = 4000;
 
 /// A run of this number is the end.
 const CLOSED: u32 = 0;
@@ -180,7 +184,14 @@ impl Team {
         self.sleep(word, seen);
     }
 
+    /// As [`Self::wait_while`], for who has looked for a while.
     fn sleep(&self, word: &AtomicU32, seen: u32) {
+        for _ in 0..YIELDS {
+            if word.load(Ordering::Acquire) != seen {
+                return;
+            }
+            thread::give_way();
+        }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         thread::sleep(word, seen);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);

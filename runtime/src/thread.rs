@@ -46,6 +46,11 @@ pub(crate) unsafe fn join(handle: Handle) {
     unsafe { core::mem::transmute::<usize, Join>(join)(handle, core::ptr::null_mut()) };
 }
 
+/// Lets another thread have this CPU, if one waits for it.
+pub(crate) fn give_way() {
+    system::yield_now();
+}
+
 /// Sleeps while `*word` is `expected`; may return early.
 pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
     system::futex(word, system::WAIT, expected);
@@ -73,6 +78,7 @@ mod system {
     pub(super) const WAKE: usize = 129;
 
     const SYS_RT_SIGPROCMASK: usize = 14;
+    const SYS_SCHED_YIELD: usize = 24;
     const SYS_FUTEX: usize = 202;
 
     /// The address of a function of the C library, 0 where there is none.
@@ -100,6 +106,11 @@ mod system {
     pub(super) fn futex(word: &AtomicU32, operation: usize, value: u32) {
         // SAFETY: the word can be read; there is no timeout.
         unsafe { call(SYS_FUTEX, [word.as_ptr().addr(), operation, value as usize, 0]) };
+    }
+
+    pub(super) fn yield_now() {
+        // SAFETY: it has no arguments.
+        unsafe { call(SYS_SCHED_YIELD, [0; 4]) };
     }
 
     pub(super) fn block_signals() {
@@ -152,6 +163,10 @@ mod system {
     }
 
     pub(super) fn futex(_word: &AtomicU32, _operation: usize, _value: u32) {
+        core::hint::spin_loop();
+    }
+
+    pub(super) fn yield_now() {
         core::hint::spin_loop();
     }
 

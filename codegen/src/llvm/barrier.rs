@@ -17,8 +17,8 @@ use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
 
 use super::built;
 
-/// How often a thread looks before it sleeps: some 50 microseconds, which is longer than balanced threads differ by and
-/// shorter than anyone minds who shares the machine.
+/// How often a thread looks before it asks the host, which lets others have the CPU first, then sleeps: some 50
+/// microseconds, which is longer than balanced threads differ by and shorter than anyone minds who shares the machine.
 const SPINS: u64 = 2000;
 
 /// 32-bit words from one thread's to the next one's.
