@@ -231,6 +231,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let vectors = (0..mr).flat_map(|_| sums.clone()).collect();
         let pixels: Vec<_> = (0..mr).map(|pixel| Pixels::distance(e, place, pixel, &self.pixels.input)).collect();
         let tile = Spots { pixels, ahead: ahead.map_or(0, |(_, step)| step) };
+        self.pixels.fetch(e, place, mr, block.channels);
         let mut state = State { pointers: vec![place.input, block.weights], vectors, ..State::default() };
         state.pointers.extend(ahead.map(|(pointer, _)| pointer));
         for segment in &self.segments {
@@ -281,7 +282,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 let turns = e.int(groups / UNROLL);
                 *state = e.carry(turns, std::mem::take(state), |_, state| {
                     if let Some(ahead) = state.pointers.get(2).copied() {
-                        e.prefetch(ahead);
+                        e.prefetch(ahead, 2);
                         state.pointers[2] = e.offset(ahead, tile.ahead);
                     }
                     self.groups(tile, UNROLL, state);

@@ -14,6 +14,9 @@ use crate::llvm::steps::{self, Operands};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
 use crate::program::{Call, Step};
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// The grid of pixels, distances in bytes.
 pub(crate) struct Pixels<'c> {
     call: &'c Call,
@@ -159,6 +162,25 @@ impl<'c> Pixels<'c> {
         match place.spots.get(pixel) {
             Some([row, column]) => e.plus(e.scale(*row, strides[1]), e.scale(*column, strides[2])),
             None => e.signed(pixel as isize * strides[2]),
+        }
+    }
+
+    /// Fetches into the first-level cache what [`Pixels::finish`] will read and write of `channels` channels of the
+    /// first `count` pixels: one cache line in each tensor of 32-bit numbers is what a pixel has in a block, too far from
+    /// the next for the CPU to foresee.
+    pub(crate) fn fetch<'ctx>(&self, e: &Emitter<'_, 'ctx>, place: &Place<'ctx>, count: usize, channels: usize) {
+        let operands = place.operands.iter().zip(&self.operands).filter(|(_, (index, strides))| {
+            let numbers = self.call.operands[*index].dtype.byte_size() == 4;
+            numbers && *strides != [0; 3] && self.channel_stride(*index) == 4
+        });
+        let result = (self.call.output.dtype.byte_size() == 4).then_some((place.output, &self.output));
+        for (pointer, strides) in operands.map(|(pointer, (_, strides))| (*pointer, strides)).chain(result) {
+            for pixel in 0..count {
+                let first = e.offset_by(pointer, Self::distance(e, place, pixel, strides));
+                (0..channels)
+                    .step_by(LINE / 4)
+                    .for_each(|channel| e.prefetch(e.offset(first, 4 * channel as isize), 1));
+            }
         }
     }
 

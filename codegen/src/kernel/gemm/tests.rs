@@ -2,6 +2,7 @@
 
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
+use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::pack;
 use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
@@ -67,10 +68,11 @@ impl Case {
                 // What a lone last element would be read together with.
                 x[elements / depth / 2 * depth] = f32::INFINITY;
             }
+            let residual: Vec<f32> = (0..pixels.len() * n).map(|_| one(x_unit)).collect();
             let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
             let packed = pack::gemm_float(input, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
             let mut expected = Vec::new();
-            for pixel in pixels {
+            for (place, pixel) in pixels.into_iter().enumerate() {
                 for o in 0..n {
                     let mut sum = sums[o];
                     for (r, run) in runs.iter().enumerate() {
@@ -79,23 +81,33 @@ impl Case {
                             sum = trial::accumulated(target, x[at], w[o * k + r * run.length + e], sum);
                         }
                     }
+                    if self.residual {
+                        sum += residual[place * n + o];
+                    }
                     expected.extend(sum.max(0.0).to_le_bytes());
                 }
             }
-            let operands = vec![
+            let mut operands = vec![
                 view(input, 0, &[elements], &[1]),
                 view(input, 0, &[packed.weights.len() / input.byte_size()], &[1]),
                 view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
             ];
+            let mut steps = vec![Step::Apply(Function::Relu, vec![Arg::Current])];
+            let x = Tensor::from_array(input, Shape::new(&[elements]), &Data::Float(x)).bytes().to_vec();
+            let mut bytes = vec![x, packed.weights, packed.sums];
+            if self.residual {
+                steps.insert(0, Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(3)]));
+                operands.push(view(DType::F32, 0, &result, &result_strides));
+                bytes.push(residual.iter().flat_map(|number| number.to_le_bytes()).collect());
+            }
             let call = Call {
                 producer: Producer::Gemm(gemm(Vec::new(), false)),
                 operands,
-                steps: vec![Step::Apply(Function::Relu, vec![Arg::Current])],
+                steps,
                 output: output(DType::F32),
                 origin: String::new(),
             };
-            let x = Tensor::from_array(input, Shape::new(&[elements]), &Data::Float(x)).bytes().to_vec();
-            return Trial { call, operands: vec![x, packed.weights, packed.sums], expected, name };
+            return Trial { call, operands: bytes, expected, name };
         }
         let (low, high_end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
         let x: Vec<i32> = (0..elements).map(|_| numbers.between(low, high_end)).collect();
@@ -235,9 +247,28 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
         let mut cases = Vec::new();
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
         cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
-        cases.push(Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base });
+        let windows = Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base };
+        cases.extend([windows, Case { residual: true, ..windows }]);
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);
+    }
+}
+
+/// One cache line of the result and of a residual for every 16 channels of a pixel; bytes of a pixel are not worth it.
+#[test]
+fn lines_of_floats_are_fetched_before_they_are_written() {
+    for (target, portable) in trial::targets() {
+        let fetched = |case: Case| {
+            let calls = [case.trial(target).call];
+            let jit = Jit::default();
+            let compiled = jit.compile(&calls, target, portable, true).expect("compiles");
+            compiled.assembly.matches("prefetcht0").count()
+        };
+        let float = base(target, DType::F32);
+        let lines = float.tile.mr * float.tile.nr.div_ceil(16);
+        assert_eq!(fetched(float), lines, "{}", target.name);
+        assert_eq!(fetched(Case { residual: true, ..float }), 2 * lines, "{}", target.name);
+        assert_eq!(fetched(Case { residual: true, ..base(target, DType::U8) }), 0, "{}", target.name);
     }
 }
 

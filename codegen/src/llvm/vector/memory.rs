@@ -44,11 +44,11 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.shuffle(one, one, &vec![0; lanes])
     }
 
-    /// Brings the cache line at an address, which need not be readable, into the second-level cache.
-    pub(crate) fn prefetch(&self, pointer: Ptr<'ctx>) {
+    /// Brings the cache line at an address, which need not be readable, into the cache of level 1 or 2.
+    pub(crate) fn prefetch(&self, pointer: Ptr<'ctx>, level: u64) {
         let function = self.declared("llvm.prefetch", &[pointer.0.get_type().into()]);
-        let [read, second_level, data] = [0, 2, 1].map(|flag| self.context.i32_type().const_int(flag, false).into());
-        built(self.builder.build_call(function, &[pointer.0.into(), read, second_level, data], ""));
+        let [read, near, data] = [0, 4 - level, 1].map(|flag| self.context.i32_type().const_int(flag, false).into());
+        built(self.builder.build_call(function, &[pointer.0.into(), read, near, data], ""));
     }
 
     /// Writes the vector's numbers one after the other.
