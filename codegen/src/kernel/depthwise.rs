@@ -21,6 +21,8 @@ use crate::program::{Call, Depthwise};
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {
     let pixels = Pixels::of(call, depthwise.pixels, depthwise.input_strides, depthwise.output_strides);
+    // Pixels are finished while the sums of others are in registers, which a table of 16 rows would drive out.
+    let pixels = if e.target().byte_permute { pixels } else { pixels.with_table_later() };
     let kernel = Kernel { e, depthwise, pixels };
     let [batch, rows, cols] = kernel.pixels.extents;
     let widest = if e.target().vector_registers > 16 { 14 } else { 8 };
@@ -136,6 +138,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 }
             }
         }
+        self.pixels.look_up(e, place, width, block.channels, block.registers * lanes);
     }
 
     /// The taps in the order in which weights are packed: floats one by one, which stand for pairs of two alike.

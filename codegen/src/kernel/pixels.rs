@@ -27,6 +27,8 @@ pub(crate) struct Pixels<'c> {
     output: [isize; 3],
     /// Positions in [`Call::operands`] of what steps read element by element, and their distances.
     operands: Vec<(usize, [isize; 3])>,
+    /// The table that [`Pixels::look_up`] is left to read, by its position.
+    later: Option<usize>,
 }
 
 /// Where the input, the result and the step operands of one pixel lie.
@@ -62,12 +64,29 @@ impl<'c> Pixels<'c> {
             input: bytes(input, call.operands[0].dtype),
             output: bytes(output, call.output.dtype),
             operands: operands.collect(),
+            later: None,
         };
         pixels.join(1);
         pixels.join(0);
         // A batch over joined rows has become the rows.
         pixels.join(1);
         pixels
+    }
+
+    /// The same, but if the last step is a table from bytes to bytes, [`Pixels::finish`] stores its indices, and
+    /// [`Pixels::look_up`] has to put the entries in their place.
+    pub(crate) fn with_table_later(self) -> Self {
+        let call = self.call;
+        let byte = |dtype: DType| steps::kind(dtype) == Kind::I8;
+        let later = match call.steps.as_slice() {
+            [.., Step::Quantize { dtype, .. }, Step::Table { operand, dtype: to }]
+                if byte(*dtype) && byte(*to) && *to == call.output.dtype =>
+            {
+                Some(*operand)
+            }
+            _ => None,
+        };
+        Pixels { later, ..self }
     }
 
     fn walks(&mut self) -> impl Iterator<Item = &mut [isize; 3]> {
@@ -209,7 +228,13 @@ impl<'c> Pixels<'c> {
             let first = first + chunk * together;
             let pixels = first..first + sums.len();
             let mut operands = PixelOperands { e, pixels: self, place, at: pixels.clone(), channels, lanes, order };
-            let results = steps::apply(e, self.call, e.concat(sums), dtype, &mut operands);
+            let results = match self.later {
+                None => steps::apply(e, self.call, e.concat(sums), dtype, &mut operands),
+                Some(_) => {
+                    let before = &self.call.steps[..self.call.steps.len() - 1];
+                    steps::through(e, self.call, before, (e.concat(sums), dtype), &mut operands).0
+                }
+            };
             for (pixel, result) in pixels.zip(e.split(results, lanes)) {
                 let lane_of = |order: &[usize], channel| order.iter().position(|c| *c == channel).unwrap_or(channel);
                 let result = match order {
@@ -222,6 +247,34 @@ impl<'c> Pixels<'c> {
                 let output = e.offset_by(place.output, Self::distance(e, place, pixel, &self.output));
                 e.store_first(output, result, channels);
             }
+        }
+    }
+
+    /// Replaces what [`Pixels::finish`] has stored for the first `count` pixels of `place`, `channels` of `lanes` each, by
+    /// the entries of the table that was left for later, if there is one.
+    pub(crate) fn look_up<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        place: &Place<'ctx>,
+        count: usize,
+        channels: usize,
+        lanes: usize,
+    ) {
+        let Some(table) = self.later else { return };
+        // As many pixels at once as a register has bytes for.
+        let together = (4 * e.lanes() / lanes).max(1);
+        let some = |first: Int<'ctx>, count: usize| {
+            let first = e.offset_by(place.output, e.scale(first, self.output[2]));
+            let pointers: Vec<_> = (0..count).map(|pixel| e.offset(first, pixel as isize * self.output[2])).collect();
+            let indices: Vec<_> = pointers.iter().map(|at| e.load_first(*at, Kind::I8, channels, lanes)).collect();
+            let entries = e.lookup(place.all[table], Kind::I8, e.concat(&indices));
+            for (at, entries) in pointers.iter().zip(e.split(entries, lanes)) {
+                e.store_first(*at, entries, channels);
+            }
+        };
+        e.repeat(e.int(count / together), |index| some(e.scale(index, together as isize), together));
+        if !count.is_multiple_of(together) {
+            some(e.int(count / together * together), count % together);
         }
     }
 }

@@ -63,7 +63,19 @@ pub(crate) fn apply<'ctx>(
     dtype: DType,
     operands: &mut dyn Operands<'ctx>,
 ) -> Vector<'ctx> {
-    let (current, dtype) = call.steps.iter().fold((current, dtype), |(current, dtype), step| {
+    let (current, dtype) = through(e, call, &call.steps, (current, dtype), operands);
+    cast(e, current, dtype, call.output.dtype)
+}
+
+/// What some of `call`'s steps make of the current numbers, and its type.
+pub(crate) fn through<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    call: &Call,
+    steps: &[Step],
+    current: (Vector<'ctx>, DType),
+    operands: &mut dyn Operands<'ctx>,
+) -> (Vector<'ctx>, DType) {
+    steps.iter().fold(current, |(current, dtype), step| {
         debug_assert_eq!(current.kind, kind(dtype));
         match step {
             Step::Apply(function, args) => applied(e, call, current, dtype, (*function, args), operands),
@@ -82,8 +94,7 @@ pub(crate) fn apply<'ctx>(
             }
             Step::Table { operand, dtype: to } => (e.lookup(operands.table(*operand), kind(*to), current), *to),
         }
-    });
-    cast(e, current, dtype, call.output.dtype)
+    })
 }
 
 /// `f32(x - zero_point) * scale`

@@ -18,11 +18,13 @@ struct Case {
     window: [usize; 2],
     stride: usize,
     dilation: usize,
+    /// Whether integers are looked up in a table in the end.
+    table: bool,
 }
 
 impl Case {
     fn trial(self, target: &Target) -> Trial {
-        let Case { input, batch, size: [rows, cols], channels, window, stride, dilation } = self;
+        let Case { input, batch, size: [rows, cols], channels, window, stride, dilation, table } = self;
         let mut numbers = Numbers(channels as u64 * 7 + cols as u64);
         let extent = |size: usize, window: usize| (size - 1) * stride + (window - 1) * dilation + 1;
         let (high, wide) = (extent(rows, window[0]), extent(cols, window[1]));
@@ -83,11 +85,12 @@ impl Case {
         let scale = |c: usize| (1.0 + c as f32 / 100.0) / 300.0;
         let expected = outputs.iter().map(|(first, c)| {
             let sum: i64 = (0..taps).map(|t| x[tap(*first, t)] * w[c * taps + t]).sum();
-            quantize((sum + sums[*c]) as f32 * scale(*c), 1.0, -3, -100, 127) as u8
+            let stored = quantize((sum + sums[*c]) as f32 * scale(*c), 1.0, -3, -100, 127) as u8;
+            if table { entry(stored) } else { stored }
         });
         let expected = expected.collect();
         let scales = (0..channels).flat_map(|c| scale(c).to_le_bytes()).collect();
-        let call = Call {
+        let mut call = Call {
             producer: Producer::Depthwise(depthwise.clone()),
             operands: vec![
                 view(input, 0, &[elements], &[1]),
@@ -104,8 +107,19 @@ impl Case {
             origin: String::new(),
         };
         let x = x.iter().map(|x| *x as u8).collect();
-        Trial { call, operands: vec![x, packed, packed_sums, scales], expected, name }
+        let mut operands = vec![x, packed, packed_sums, scales];
+        if table {
+            call.operands.push(view(DType::I8, 0, &[256], &[1]));
+            call.steps.push(Step::Table { operand: 4, dtype: DType::I8 });
+            operands.push((0..=255).map(entry).collect());
+        }
+        Trial { call, operands, expected, name }
     }
+}
+
+/// An entry of the table, which differs from its index everywhere.
+fn entry(index: u8) -> u8 {
+    index.wrapping_mul(167) ^ 0x5a
 }
 
 #[test]
@@ -113,7 +127,16 @@ fn windows_strides_and_edges() {
     for (target, portable) in trial::targets() {
         let lanes = target.lanes();
         for input in [DType::U8, DType::I8, DType::F32] {
-            let base = Case { input, batch: 1, size: [2, 5], channels: lanes, window: [3, 3], stride: 1, dilation: 1 };
+            let base = Case {
+                input,
+                batch: 1,
+                size: [2, 5],
+                channels: lanes,
+                window: [3, 3],
+                stride: 1,
+                dilation: 1,
+                table: false,
+            };
             let mut cases = vec![
                 Case { batch: 2, size: [3, 17], channels: 2 * lanes + 3, ..base },
                 Case { stride: 2, channels: lanes - 1, ..base },
@@ -123,6 +146,15 @@ fn windows_strides_and_edges() {
                 Case { channels: 7 * lanes + 3, ..base },
                 Case { channels: 3 * lanes, window: [5, 5], stride: 2, ..base },
             ];
+            if input != DType::F32 {
+                let tabled = Case { table: true, ..base };
+                cases.extend([
+                    Case { batch: 2, size: [3, 17], channels: 7 * lanes + 3, ..tabled },
+                    Case { size: [2, 9], channels: 4 * lanes, ..tabled },
+                    Case { size: [1, 7], channels: lanes - 1, stride: 2, ..tabled },
+                    Case { size: [2, 7], channels: 3 * lanes, window: [5, 5], ..tabled },
+                ]);
+            }
             if !portable {
                 cases.extend((1..20).map(|cols| Case { size: [1, cols], ..base }));
                 cases.push(Case { window: [5, 5], channels: 5 * lanes + 3, ..base });
