@@ -51,11 +51,38 @@ impl Placement {
                 let free = self.homes[operand.index()].is_none() && materializes(graph, operand);
                 let once = node.operands.iter().flatten().filter(|o| **o == operand).count() == 1;
                 let same_layout = graph.ty(operand).layout == graph.ty(node.output()).layout;
-                let shown = graph.outputs().iter().any(|o| o.value == operand);
-                if free && once && same_layout && !shown {
+                if free && once && same_layout && !shown(graph, operand) {
                     self.homes[operand.index()] = Some((node.output(), concat.axis, start));
                 }
                 start += graph.ty(operand).shape[concat.axis];
+            }
+            self.find_part_joins(graph, node, concat.axis);
+        }
+    }
+
+    /// Joins of some of what `node` joins, one after the other, are parts of it: so are those of a block of densely
+    /// connected layers, each of which joins all that the one before it did, and one more.
+    fn find_part_joins(&mut self, graph: &Graph, node: &Node, axis: usize) {
+        let whole = node.output();
+        let extent = |id: ValueId| graph.ty(id).shape[axis];
+        // An output is not read.
+        if shown(graph, whole) {
+            return;
+        }
+        for id in node.operands.iter().flatten().flat_map(|operand| graph.users(*operand)) {
+            let other = graph.node(id);
+            let part = other.output();
+            let joins = matches!(&other.op, Op::Concat(concat) if concat.axis == axis) && other.epilogue.is_empty();
+            let same_layout = graph.ty(part).layout == graph.ty(whole).layout;
+            let free = self.homes[part.index()].is_none() && !shown(graph, part);
+            // The part is smaller, so that none lies in itself.
+            if !(joins && same_layout && free && extent(part) < extent(whole)) {
+                continue;
+            }
+            let count = other.operands.len();
+            if let Some(first) = node.operands.windows(count).position(|some| some == &other.operands[..]) {
+                let start = node.operands[..first].iter().flatten().map(|operand| extent(*operand)).sum();
+                self.homes[part.index()] = Some((whole, axis, start));
             }
         }
     }
@@ -89,6 +116,11 @@ impl Placement {
             }
         }
     }
+}
+
+/// Whether the value is an output of the model.
+fn shown(graph: &Graph, id: ValueId) -> bool {
+    graph.outputs().iter().any(|output| output.value == id)
 }
 
 /// Whether the value is written by a call of its own, in an order of its own choice.
