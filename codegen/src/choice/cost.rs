@@ -78,10 +78,14 @@ pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Choice {
 }
 
 /// As many rows as keep their inputs and results in so many bytes. A result's cache line takes several blocks, one after
-/// the other.
+/// the other. Of the rows and columns that strides skip, nothing comes into a cache; bytes, of which a
+/// band holds four times as many, gain nothing by that.
 pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
-    let Geometry { pixels, input_strides, n, input, .. } = geometry;
-    let row = (input_strides[1].unsigned_abs() + pixels[2] * n) * input.byte_size();
+    let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
+    let under: usize = runs.iter().map(|run| run.length).sum();
+    let skipping = if *input == DType::F32 { pixels[2] * under } else { usize::MAX };
+    let read = input_strides[1].unsigned_abs().min(skipping);
+    let row = (read + pixels[2] * n) * input.byte_size();
     (bytes / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
 }
 
@@ -213,6 +217,29 @@ mod tests {
     #[test]
     fn short_rows_of_floats_have_wider_tiles() {
         assert_eq!(chosen("x86-64-v3", DType::F32, 7, 48, 512), [4, 24]);
+    }
+
+    /// A row of 7 pixels, every other one of every other row: 28 of 112 KiB are read, 56 written.
+    #[test]
+    fn bands_count_what_strides_do_not_skip() {
+        let runs = [Run { offset: 0, length: 1024 }];
+        let strided = Geometry {
+            input: DType::F32,
+            output: DType::F32,
+            pixels: [1, 7, 7],
+            input_strides: [0, 28 * 1024, 2048],
+            output_strides: [0, 7 * 2048, 2048],
+            runs: &runs,
+            n: 2048,
+            extra: 0,
+            joined: false,
+        };
+        assert_eq!(rows(&strided, HALF_L2), 3);
+        assert_eq!(rows(&Geometry { input: DType::U8, output: DType::U8, ..strided }, HALF_L2), 6);
+        // Windows overlap: a further row reads one more row of the input.
+        let windows = [0, 1, 2].map(|row| Run { offset: row * 9 * 512, length: 3 * 512 });
+        let dense = Geometry { input_strides: [0, 9 * 512, 512], runs: &windows, n: 1024, ..strided };
+        assert_eq!(rows(&dense, HALF_L2), 65536 / (9 * 512 + 7 * 1024));
     }
 
     #[test]
