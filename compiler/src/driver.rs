@@ -95,6 +95,19 @@ pub enum PrecisionRequest {
     Int8,
 }
 
+/// Whether weights become so small that four of their products fit 16 bits, in which a target without products of four
+/// bytes adds them: what does not fit takes extra products there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReduceRange {
+    /// For such a target.
+    #[default]
+    Auto,
+    /// For any target.
+    Always,
+    /// For none.
+    Never,
+}
+
 /// Whatever decides about the code, the model and its ranges apart.
 #[derive(Clone, Debug)]
 pub struct OptimizeOptions {
@@ -110,8 +123,8 @@ pub struct OptimizeOptions {
     pub activation_symmetry: Symmetry,
     /// Whether biases take up what rounding the weights shifts.
     pub bias_correction: bool,
-    /// Whether weights are small enough for four products to fit 16 bits.
-    pub reduce_range: bool,
+    /// Whether weights become small enough for four products to fit 16 bits.
+    pub reduce_range: ReduceRange,
     /// Whether channels are put in the order that the target's sums of products want, which changes no result; tensors
     /// inside the graph are in the model's order otherwise.
     pub order_channels: bool,
@@ -135,11 +148,21 @@ impl OptimizeOptions {
             activation_storage: defaults.activation_storage,
             activation_symmetry: defaults.activation_symmetry,
             bias_correction: defaults.bias_correction,
-            reduce_range: defaults.reduce_range,
+            reduce_range: ReduceRange::default(),
             order_channels: true,
             threads: 1,
             bands: true,
             pass_limit: None,
+        }
+    }
+
+    /// Whether weights become small enough for four products to fit 16 bits, on this target.
+    #[must_use]
+    pub fn reduces_range(&self) -> bool {
+        match self.reduce_range {
+            ReduceRange::Auto => pair_sums(self.target).is_some(),
+            ReduceRange::Always => true,
+            ReduceRange::Never => false,
         }
     }
 
@@ -153,7 +176,7 @@ impl OptimizeOptions {
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
             bias_correction: self.bias_correction,
-            reduce_range: self.reduce_range,
+            reduce_range: self.reduces_range(),
             pair_sums: pair_sums(self.target).filter(|_| self.order_channels),
             target_features: self.target.features.iter().map(|&feature| feature.to_owned()).collect(),
             limit: self.pass_limit,
@@ -184,7 +207,7 @@ impl OptimizeOptions {
             options.push(("weights", weights.to_owned()));
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
             options.push(("bias_correction", self.bias_correction.to_string()));
-            options.push(("reduce_range", self.reduce_range.to_string()));
+            options.push(("reduce_range", self.reduces_range().to_string()));
         }
         if self.threads != 1 {
             options.push(("threads", self.threads.to_string()));
@@ -217,7 +240,8 @@ impl OptimizeOptions {
                     options.activation_storage = DType::from_name(storage)?;
                 }
                 ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
-                ("reduce_range", on) => options.reduce_range = on.parse().ok()?,
+                ("reduce_range", "true") => options.reduce_range = ReduceRange::Always,
+                ("reduce_range", "false") => options.reduce_range = ReduceRange::Never,
                 ("threads", count) => options.threads = count.parse().ok().filter(|count| *count > 0)?,
                 ("bands", on) => options.bands = on.parse().ok()?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
@@ -353,7 +377,8 @@ pub fn quantize(
     progress: &mut dyn Progress,
 ) -> Result<(Graph, Outcome), Error> {
     progress.stage(Stage::Optimize);
-    let passes: Vec<&str> = SIMPLIFY.iter().copied().chain(["insert_qdq", "eliminate_dead"]).collect();
+    let passes: Vec<&str> =
+        SIMPLIFY.iter().copied().chain(["spread_channels", "insert_qdq", "eliminate_dead"]).collect();
     let mut graph = model.graph.clone();
     let outcome = run_passes(&passes, &mut graph, &options.for_passes(Precision::Int8, Some(calibration)), progress)?;
     Ok((graph, outcome))

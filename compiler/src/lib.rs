@@ -48,7 +48,8 @@ pub mod tune;
 pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate};
 pub use coverage::{Coverage, FloatNode, node_macs, node_precision};
 pub use driver::{
-    Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, Stage, compile, export, optimize, quantize,
+    Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, ReduceRange, Stage, compile, export, optimize,
+    quantize,
 };
 pub use error::{Error, Fault};
 pub use executable::Executable;

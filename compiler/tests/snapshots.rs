@@ -12,7 +12,7 @@
 //! | `weights` | `per_channel` or `per_tensor` |
 //! | `limit` | the number of rewrites after which all stops |
 //! | `target` | for which to lower the graph |
-//! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq` |
+//! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq`; or `reduced`, that of weights |
 //!
 //! Other lines that begin with `;` are for people. `INSTA_UPDATE=always cargo test -p eightfold-compiler --test
 //! snapshots` accepts what came out; the change to the `.snap` files is then read like any other.
@@ -107,6 +107,7 @@ fn case(text: &str) -> Result<Case, String> {
             }
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
+            ("range", ["reduced"]) => case.options.reduce_range = true,
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
             ("activations", [symmetry, storage]) => {
                 case.options.activation_symmetry = match *symmetry {

@@ -15,7 +15,7 @@
 mod bias_correction;
 mod plan;
 mod told_apart;
-mod weight_scales;
+pub(crate) mod weight_scales;
 
 use std::collections::BTreeMap;
 
@@ -32,6 +32,7 @@ use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightSc
 pub use bias_correction::channel_axes;
 use plan::Plan;
 pub(crate) use plan::dequantized;
+pub(crate) use plan::quantized_nodes;
 pub use plan::{quantized_tensors, tensor_name};
 use weight_scales::weight_params;
 
@@ -61,12 +62,12 @@ impl Pass for InsertQdq {
         if !matches!(options.activation_storage, DType::I8 | DType::U8) {
             return Err(PassError::Storage { got: options.activation_storage });
         }
-        let plan = Plan::new(graph, options, &|name| table.ranges.get(name).copied());
+        let plan = Plan::of_table(graph, options, table);
         let params: BTreeMap<ValueId, QuantId> =
             plan.params.iter().map(|(value, params)| (*value, graph.add_qparams(params.clone()))).collect();
         cx.float_reasons = plan.float;
         let means = match options.bias_correction {
-            true => bias_correction::means(graph, table),
+            true => bias_correction::means(graph, table, &cx.channel_orders),
             false => BTreeMap::new(),
         };
         let PassOptions { weight_scales, reduce_range, .. } = *options;

@@ -19,9 +19,11 @@ pub mod fuse;
 mod insert_qdq;
 mod lower_bf16;
 mod lower_qdq;
+mod order;
 mod pair_channels;
 mod pass;
 mod separate_activations;
+mod spread_channels;
 
 pub use insert_qdq::{channel_axes, quantized_tensors, tensor_name};
 pub use pass::{
@@ -43,6 +45,7 @@ pub const PASSES: &[&dyn Pass] = &[
     &lower_qdq::LowerQdq,
     &pair_channels::PairChannels,
     &separate_activations::SeparateActivations,
+    &spread_channels::SpreadChannels,
 ];
 
 /// What happens to a graph before its tensors are observed on calibration data: the float graph that quantization
@@ -98,6 +101,7 @@ pub const INT8: &[&str] = &[
     "canonicalize",
     "separate_activations",
     "eliminate_dead",
+    "spread_channels",
     "insert_qdq",
     "assign_precision",
     "lower_qdq",
@@ -121,6 +125,6 @@ mod tests {
         let wide: Vec<_> = BF16.iter().copied().filter(|pass| *pass != "lower_bf16").collect();
         assert_eq!(wide, F32);
         assert!(INT8.starts_with(SIMPLIFY), "{INT8:?}");
-        assert_eq!(INT8[SIMPLIFY.len()], "insert_qdq");
+        assert_eq!(INT8[SIMPLIFY.len()..][..2], ["spread_channels", "insert_qdq"]);
     }
 }

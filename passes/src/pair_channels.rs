@@ -7,24 +7,18 @@
 //!
 //! Before, after: the same nodes; constants with their elements in another order.
 //!
-//! Exact: yes, bit for bit. Channels are permuted alike on all axes that they lie on ([`channels`]), which nodes tie to
-//! each other ([`ties`]); integer sums are the same in any order, and float sums keep theirs. Inputs and outputs of the
-//! graph keep their order, and so does what an operator gives a meaning by position.
-//!
-//! Known problems: a channel of a grouped convolution, of a shuffle or of a reshape that merges axes stays where it is.
+//! Exact: yes, bit for bit. Channels are permuted alike on all axes that they lie on ([`order`]); integer sums are the
+//! same in any order, and float sums keep theirs.
 
 mod arrange;
-mod channels;
 mod matching;
 mod places;
 mod products;
-mod ties;
 
-use eightfold_ir::array::strided;
-use eightfold_ir::{Def, Granularity, Graph, QuantParams, Rewrite, Tensor, ValueId};
+use eightfold_ir::{Graph, Node};
 
+use crate::order::{self, Channels};
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
-use channels::Channels;
 use products::Product;
 
 /// See the module's documentation.
@@ -41,12 +35,16 @@ impl Pass for PairChannels {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let Some(sums) = cx.options.pair_sums else { return Ok(()) };
+        if !cx.channel_orders.is_empty() {
+            // The scales of a reduced range hold for the order that `spread_channels` chose, which leaves next to no pair.
+            return Ok(());
+        }
         let products = Product::all(graph, sums);
         if products.is_empty() {
             return Ok(());
         }
-        let mut channels = Channels::of(graph);
-        ties::tie(graph, &mut channels);
+        let exact = |node: &Node| node.operand(0).is_some_and(|x| graph.ty(x).dtype.is_integer());
+        let mut channels = order::channels(graph, &exact);
         let groups: Vec<_> = channels.groups().into_iter().filter(|_| cx.spend()).collect();
         let before: Vec<_> = products.iter().map(|product| product.extra_groups(&channels)).collect();
         for group in &groups {
@@ -55,7 +53,7 @@ impl Pass for PairChannels {
         for (product, before) in products.iter().zip(before) {
             tell(graph, cx, product, &channels, before);
         }
-        permute_constants(graph, &channels);
+        order::permute_constants(graph, &channels, self.name());
         Ok(())
     }
 }
@@ -78,63 +76,15 @@ fn tell(graph: &Graph, cx: &mut PassContext<'_>, product: &Product, channels: &C
     }
 }
 
-/// Gives the constants the order that the channels are in.
-fn permute_constants(graph: &mut Graph, channels: &Channels) {
-    let constants: Vec<ValueId> = graph.values().filter(|(_, v)| matches!(v.def, Def::Const(_))).map(|c| c.0).collect();
-    let mut permuted = Vec::new();
-    for id in constants {
-        let rank = graph.ty(id).shape.rank();
-        let orders: Vec<_> = (0..rank).map(|axis| channels.order(id, axis)).collect();
-        if orders.iter().all(|order| order.iter().copied().eq(0..order.len())) {
-            continue;
-        }
-        let tensor = permute(graph.constant(id).unwrap_or_else(|| unreachable!("it is a constant")), &orders);
-        let quant = graph.quant(id).map(|params| permute_params(params, &orders));
-        permuted.push((id, tensor, quant.map(|params| graph.add_qparams(params))));
-    }
-    let mut rewrite = Rewrite::new(graph, "pair_channels");
-    for (old, tensor, quant) in permuted {
-        let new = rewrite.constant("", tensor, quant);
-        rewrite.replace(old, new);
-    }
-    graph.apply(rewrite);
-}
-
-/// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
-fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
-    let (shape, size) = (tensor.shape(), tensor.dtype().byte_size());
-    let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
-    let strides = shape.strides();
-    let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
-    let mut bytes = Vec::with_capacity(tensor.bytes().len());
-    let index_strides = rows.strides();
-    for row in strided(&rows, 0, index_strides.to_vec()) {
-        let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
-        for &at in last {
-            bytes.extend_from_slice(&tensor.bytes()[(from + at) * size..][..size]);
-        }
-    }
-    Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))
-}
-
-/// The parameters of a tensor permuted like that.
-fn permute_params(params: &QuantParams, orders: &[Vec<usize>]) -> QuantParams {
-    let mut permuted = params.clone();
-    if let Granularity::PerChannel { axis } = params.granularity {
-        permuted.scale = orders[axis].iter().map(|at| params.scale[*at]).collect();
-        permuted.zero_point = orders[axis].iter().map(|at| params.zero_point[*at]).collect();
-    }
-    permuted
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
 
     use eightfold_ir::{Graph, eval, parse};
 
+    use super::PairChannels;
     use super::products::Product;
-    use super::{Channels, PairChannels};
+    use crate::order::Channels;
     use crate::pass::{PairSums, Pass, PassContext, PassOptions};
 
     const SUMS: PairSums = PairSums { limit: 128, lanes: 8 };

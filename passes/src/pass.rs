@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use eightfold_ir::epilogue::StepError;
-use eightfold_ir::{DType, EvalError, Graph, InferError, NodeId, Origin, Rewrite, Symmetry, VerifyErrors, verify};
+use eightfold_ir::{
+    DType, EvalError, Graph, InferError, NodeId, Origin, Rewrite, Symmetry, ValueId, VerifyErrors, verify,
+};
 
 use crate::calibrate::CalibrationTable;
 
@@ -218,6 +220,8 @@ pub struct PassContext<'a> {
     pub options: &'a PassOptions,
     /// What `assign_precision` decided, for `lower_qdq`.
     pub(crate) precision: BTreeMap<NodeId, Precision>,
+    /// For tensors whose channels `spread_channels` moved, where each came from, for `insert_qdq`.
+    pub(crate) channel_orders: BTreeMap<ValueId, Vec<usize>>,
     /// Why `insert_qdq` left nodes in floats, for `assign_precision`.
     pub(crate) float_reasons: BTreeMap<NodeId, String>,
     remarks: Vec<Remark>,
@@ -229,8 +233,8 @@ impl<'a> PassContext<'a> {
     /// A context without remarks.
     #[must_use]
     pub fn new(options: &'a PassOptions) -> Self {
-        let (precision, float_reasons) = (BTreeMap::new(), BTreeMap::new());
-        PassContext { options, precision, float_reasons, remarks: Vec::new(), rewrites: 0, pass: "" }
+        let (precision, channel_orders, float_reasons) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        PassContext { options, precision, channel_orders, float_reasons, remarks: Vec::new(), rewrites: 0, pass: "" }
     }
 
     /// The remarks so far.

@@ -180,6 +180,8 @@ struct Report {
     threads_text: String,
     precision: String,
     calibration: Option<Calibration>,
+    /// Whether the weights that were quantized here are small enough for four products to fit 16 bits.
+    reduced_range: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tuning: Option<TuningReport>,
     #[serde(flatten)]
@@ -203,6 +205,8 @@ impl Report {
             threads_text: threads_text(&compiled.interface.variants[0]),
             precision: optimized.precision.to_string(),
             calibration: compiled.provenance.clone().brief().calibration,
+            reduced_range: compiled.provenance.calibration.is_some()
+                && compiled.provenance.options.get("reduce_range").is_some_and(|on| on == "true"),
             tuning: None,
             coverage: (&optimized.coverage).into(),
             arena_bytes: compiled.program.arena_size as u64,
@@ -225,6 +229,9 @@ impl Report {
         line(self.coverage.share_name(), self.coverage.share_text());
         if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {
             line("calibration", format!("{calibrator} on {samples} samples"));
+        }
+        if self.reduced_range {
+            line("range", "of weights reduced: four products fit 16 bits (--reduce-range=never: whole)".to_owned());
         }
         if let Some(tuning) = &self.tuning {
             line("tuning", tuning.text());

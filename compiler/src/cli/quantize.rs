@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::{Error, OptimizeOptions, check_writable, write_bytes};
+use eightfold::{Error, OptimizeOptions, ReduceRange, check_writable, write_bytes};
 use eightfold_ir::Op;
 use serde::Serialize;
 
@@ -53,9 +53,13 @@ impl Arguments {
         let progress = &mut Terminal::new(&self.passes)?;
         check_writable(&self.output)?;
         let model = self.import.load(&self.model, progress)?;
-        // Where Q/DQ stand does not depend on the target.
+        // Neither where Q/DQ stand nor what they round to depends on the machine: nobody knows yet where the model will run.
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
-        let options = OptimizeOptions { pass_limit: self.passes.pass_limit, ..options };
+        let reduce_range = match options.reduce_range {
+            ReduceRange::Auto => ReduceRange::Never,
+            asked => asked,
+        };
+        let options = OptimizeOptions { reduce_range, pass_limit: self.passes.pass_limit, ..options };
         let table = self.calibration.table(&model, &options, progress)?.ok_or(Error::NothingToQuantizeBy)?;
         let (calibrator, samples) = (table.calibrator.clone(), table.samples);
         let (graph, outcome) = eightfold::quantize(&model, table, &options, progress)?;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use eightfold::artifact::{Artifact, Session};
 use eightfold::dataset::{Dataset, DatasetOptions, Sample};
-use eightfold::{CalibrateOptions, ImportOptions, Model, OptimizeOptions, Optimized, PrecisionRequest};
+use eightfold::{CalibrateOptions, ImportOptions, Model, OptimizeOptions, Optimized, PrecisionRequest, ReduceRange};
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::eval::eval_node;
@@ -151,17 +151,24 @@ fn drawn(model: &Model, below: f32, seed: u64) -> Sample {
 fn equals_the_evaluator(path: &Path, data: Samples) {
     let model = eightfold::load(path, &ImportOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     let Some(samples) = samples(&model, data) else { return };
+    in_range(&model, &samples, ReduceRange::Never);
+    if !model.is_quantized() {
+        in_range(&model, &samples, ReduceRange::Always);
+    }
+}
+
+fn in_range(model: &Model, samples: &[Sample], reduce_range: ReduceRange) {
     let mut expected: Option<Vec<Vec<Tensor>>> = None;
     for target in TARGETS.iter().filter(|target| target.runs_here()) {
-        let what = format!("{} on {}", model.name, target.name);
-        let optimized = in_int8(&model, &samples, OptimizeOptions::new(target));
+        let what = format!("{} on {}, reduced range {reduce_range:?}", model.name, target.name);
+        let options = OptimizeOptions { reduce_range, ..OptimizeOptions::new(target) };
+        let optimized = in_int8(model, samples, options.clone());
         if !is_exact(&optimized) {
             each_node_is_right(&what, &optimized, &samples[0].inputs);
             continue;
         }
         let expected = expected.get_or_insert_with(|| {
-            let in_order =
-                in_int8(&model, &samples, OptimizeOptions { order_channels: false, ..OptimizeOptions::new(target) });
+            let in_order = in_int8(model, samples, OptimizeOptions { order_channels: false, ..options });
             let eval = |sample: &Sample| eightfold_ir::eval(&in_order.graph, &sample.inputs).expect("evaluates");
             samples.iter().map(eval).collect()
         });

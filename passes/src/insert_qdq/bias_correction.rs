@@ -47,13 +47,22 @@ pub fn channel_axes(graph: &Graph) -> BTreeMap<ValueId, usize> {
     axes
 }
 
-/// The means of the input channels of each node whose bias the table corrects.
-pub(super) fn means(graph: &Graph, table: &CalibrationTable) -> BTreeMap<NodeId, Vec<f32>> {
+/// The means of the input channels of each node whose bias the table corrects; `orders` says of tensors whose channels have
+/// moved where each came from.
+pub(super) fn means(
+    graph: &Graph,
+    table: &CalibrationTable,
+    orders: &BTreeMap<ValueId, Vec<usize>>,
+) -> BTreeMap<NodeId, Vec<f32>> {
     let axes = channel_axes(graph);
     let means = |id: NodeId| {
         let (x, axis) = corrected_by(graph, graph.node(id)).filter(|(x, axis)| axes.get(x) == Some(axis))?;
         let means = table.means.get(&tensor_name(graph, x))?;
-        (means.len() == graph.ty(x).shape[axis]).then(|| (id, means.clone()))
+        let moved = || match orders.get(&x) {
+            Some(order) => order.iter().map(|from| means[*from]).collect(),
+            None => means.clone(),
+        };
+        (means.len() == graph.ty(x).shape[axis]).then(|| (id, moved()))
     };
     graph.topo().into_iter().filter_map(means).collect()
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eightfold_ir::{DType, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
 use super::told_apart::told_apart;
-use crate::calibrate::Range;
+use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::f32_constant;
 use crate::pass::PassOptions;
 use crate::separate_activations::is_tabular;
@@ -44,6 +44,11 @@ pub fn quantized_tensors(graph: &Graph) -> Vec<ValueId> {
     plan.params.into_keys().filter(|id| graph.constant(*id).is_none()).collect()
 }
 
+/// The nodes that a table has compute on integers, in topological order.
+pub(crate) fn quantized_nodes(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Vec<NodeId> {
+    Plan::of_table(graph, options, table).int8
+}
+
 /// The name under which a calibration table keeps a tensor: its own, or one made of its producer's.
 #[must_use]
 pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
@@ -59,7 +64,11 @@ pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
 type Ranges<'a> = &'a dyn Fn(&str) -> Option<Range>;
 
 impl Plan {
-    pub(super) fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>) -> Self {
+    pub(super) fn of_table(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Self {
+        Plan::new(graph, options, &|name| table.ranges.get(name).copied())
+    }
+
+    fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>) -> Self {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
         for id in &order {

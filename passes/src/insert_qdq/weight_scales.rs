@@ -3,20 +3,27 @@
 //! With a reduced range, the scale also holds certain sums of four inputs' weights of one sign to 128. `vpmaddubsw` (x86
 //! without VNNI) adds the products of two neighbouring u8 with i8 in 16 bits; 255 * 128 is the most that fits, and code
 //! generation adds two such sums, of inputs four apart, before it widens them. It keeps its sums exact in any case, by
-//! extra products for what does not fit, of which this leaves next to none: only where neighbours in memory are not
-//! neighbouring input channels, as under 3 channels.
+//! extra products for what does not fit, of which this leaves next to none.
+//!
+//! Weights of fewer than eight input channels keep the whole range: neighbours in memory are not neighbouring channels
+//! there, so little would be saved, and the first layer of a network, which has three, makes noise that all others pass on.
 
 use eightfold_ir::{DType, Granularity, QuantParams, Symmetry, Tensor};
 
 use super::{BIAS_LIMIT, entries};
 
 /// What a vector takes of the inputs at once, and the first and all of those whose products meet in 16 bits.
-const TAKEN: usize = 8;
+pub(crate) const TAKEN: usize = 8;
 const FIRST: [usize; 2] = [0, 2];
-const SUMMED: [usize; 4] = [0, 1, 4, 5];
+pub(crate) const SUMMED: [usize; 4] = [0, 1, 4, 5];
 
 /// Four weights that 126 steps hold round up by two at most.
-const MOST: f32 = 126.0;
+pub(crate) const MOST: f32 = 126.0;
+
+/// The sum that an input at this place is part of.
+pub(crate) fn sum_of(place: usize) -> usize {
+    place / TAKEN * 2 + place / 2 % 2
+}
 
 /// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
 /// says on which axis the input channels lie.
@@ -40,7 +47,7 @@ pub(super) fn weight_params(
     for (i, w) in numbers.iter().enumerate() {
         greatest[channel(i)] = greatest[channel(i)].max(w.abs());
     }
-    if let Some(inputs) = inputs.filter(|axis| *axis < tensor.shape().rank()) {
+    if let Some(inputs) = inputs.filter(|axis| tensor.shape().get(*axis).is_some_and(|extent| *extent >= TAKEN)) {
         let (stride, extent) = (tensor.shape().strides()[inputs], tensor.shape()[inputs]);
         let input = |i: usize| i / stride % extent;
         for first in (0..numbers.len()).filter(|i| FIRST.contains(&(input(*i) % TAKEN))) {
@@ -81,8 +88,12 @@ mod tests {
         assert_eq!(scales(&weights, 0, None), [9.0 / 127.0, 4.0 / 127.0]);
         assert_near(&scales(&weights, 0, Some(1)), [12.0 / 126.0, 6.5 / 126.0]);
         // A matrix product: inputs are rows.
-        let weights = Tensor::f32(&[2, 2], &[3.0, 1.0, 4.0, -1.0]);
+        let weights = [[3.0, 1.0], [4.0, -1.0], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]];
+        let weights = Tensor::f32(&[8, 2], weights.as_flattened());
         assert_near(&scales(&weights, 1, Some(0)), [7.0 / 126.0, 1.0 / 126.0]);
+        // Too few inputs.
+        let weights = Tensor::f32(&[2, 2], &[3.0, 1.0, 4.0, -1.0]);
+        assert_eq!(scales(&weights, 1, Some(0)), [4.0 / 127.0, 1.0 / 127.0]);
     }
 
     fn assert_near(scales: &[f32], expected: [f32; 2]) {

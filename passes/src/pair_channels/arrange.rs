@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::channels::Channels;
 use super::matching::{Costs, pairs};
 use super::places::Places;
 use super::products::{GROUP, Product};
+use crate::order::Channels;
 
 /// More channels are not worth the time and the memory: there is a cost for each two.
 const MOST: usize = 4096;

@@ -2,8 +2,8 @@
 
 use eightfold_ir::{Graph, NodeId, QuantRule, ValueId};
 
-use super::channels::Channels;
 use crate::channel::weight_axis;
+use crate::order::Channels;
 use crate::pass::PairSums;
 
 /// Inputs that one product of a target takes for each output: two pairs.

@@ -9,10 +9,10 @@ use eightfold_ir::{Graph, Node, Op, Shape, Step, ValueId};
 
 use super::channels::Channels;
 
-/// Ties what each node ties, and pins what it pins.
-pub(crate) fn tie(graph: &Graph, channels: &mut Channels) {
+/// Ties what each node ties, and pins what it pins; `free` as for [`channels`](super::channels()).
+pub(super) fn tie(graph: &Graph, channels: &mut Channels, free: &dyn Fn(&Node) -> bool) {
     for node in graph.nodes() {
-        let mut ties = Ties { graph, channels: &mut *channels, node, tied: BTreeSet::new() };
+        let mut ties = Ties { graph, channels: &mut *channels, node, free: free(node), tied: BTreeSet::new() };
         ties.operator();
         ties.steps();
         ties.pin_rest();
@@ -32,6 +32,8 @@ struct Ties<'a> {
     graph: &'a Graph,
     channels: &'a mut Channels,
     node: &'a Node,
+    /// Whether its sums may be taken in any order.
+    free: bool,
     tied: BTreeSet<(Use, usize)>,
 }
 
@@ -236,9 +238,9 @@ impl Ties<'_> {
         }
     }
 
-    /// Axes that are summed over, in any order if the sum is one of integers.
+    /// Axes that are summed over.
     fn sum(&mut self, a: (Use, usize), b: (Use, usize)) {
-        if self.value(a.0).is_some_and(|id| self.graph.ty(id).dtype.is_integer()) {
+        if self.free {
             self.same(a, b);
         }
     }

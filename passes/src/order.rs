@@ -1,0 +1,72 @@
+//! The order of channels inside a graph, which is free where nothing gives a position a meaning.
+//!
+//! Permuted where they are made and wherever they are read, channels carry the same numbers. [`channels()`] says which
+//! positions are one channel, as nodes tie them to each other ([`ties`]), and which may change places;
+//! [`permute_constants`] puts a graph into the order that was found.
+//!
+//! Inputs and outputs of the graph keep their order, and so does what an operator gives a meaning by position. A channel of
+//! a grouped convolution, of a shuffle or of a reshape that merges axes stays where it is.
+
+mod channels;
+mod ties;
+
+use eightfold_ir::array::strided;
+use eightfold_ir::{Def, Granularity, Graph, Node, QuantParams, Rewrite, Tensor, ValueId};
+
+pub(crate) use channels::Channels;
+
+/// The channels of a graph; `free` says of a sum of products whether its terms may be added in any order.
+pub(crate) fn channels(graph: &Graph, free: &dyn Fn(&Node) -> bool) -> Channels {
+    let mut channels = Channels::of(graph);
+    ties::tie(graph, &mut channels, free);
+    channels
+}
+
+/// Gives the constants the order that the channels are in; `label` names the pass.
+pub(crate) fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str) {
+    let constants: Vec<ValueId> = graph.values().filter(|(_, v)| matches!(v.def, Def::Const(_))).map(|c| c.0).collect();
+    let mut permuted = Vec::new();
+    for id in constants {
+        let rank = graph.ty(id).shape.rank();
+        let orders: Vec<_> = (0..rank).map(|axis| channels.order(id, axis)).collect();
+        if orders.iter().all(|order| order.iter().copied().eq(0..order.len())) {
+            continue;
+        }
+        let tensor = permute(graph.constant(id).unwrap_or_else(|| unreachable!("it is a constant")), &orders);
+        let quant = graph.quant(id).map(|params| permute_params(params, &orders));
+        permuted.push((id, tensor, quant.map(|params| graph.add_qparams(params))));
+    }
+    let mut rewrite = Rewrite::new(graph, label);
+    for (old, tensor, quant) in permuted {
+        let new = rewrite.constant("", tensor, quant);
+        rewrite.replace(old, new);
+    }
+    graph.apply(rewrite);
+}
+
+/// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
+fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
+    let (shape, size) = (tensor.shape(), tensor.dtype().byte_size());
+    let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
+    let strides = shape.strides();
+    let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
+    let mut bytes = Vec::with_capacity(tensor.bytes().len());
+    let index_strides = rows.strides();
+    for row in strided(&rows, 0, index_strides.to_vec()) {
+        let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
+        for &at in last {
+            bytes.extend_from_slice(&tensor.bytes()[(from + at) * size..][..size]);
+        }
+    }
+    Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))
+}
+
+/// The parameters of a tensor permuted like that.
+fn permute_params(params: &QuantParams, orders: &[Vec<usize>]) -> QuantParams {
+    let mut permuted = params.clone();
+    if let Granularity::PerChannel { axis } = params.granularity {
+        permuted.scale = orders[axis].iter().map(|at| params.scale[*at]).collect();
+        permuted.zero_point = orders[axis].iter().map(|at| params.zero_point[*at]).collect();
+    }
+    permuted
+}

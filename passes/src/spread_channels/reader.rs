@@ -1,0 +1,210 @@
+//! A sum of products that reads channels, and how much larger than the full range's its scales are.
+
+use std::collections::BTreeMap;
+
+use eightfold_ir::{Graph, Node, NodeId, ValueId};
+
+use crate::channel::{f32_constant, weight_axis};
+use crate::insert_qdq::weight_scales::{MOST, SUMMED, TAKEN, sum_of};
+use crate::order::Channels;
+
+/// See the module's documentation.
+pub(super) struct Reader {
+    pub(super) node: NodeId,
+    pub(super) weights: ValueId,
+    /// The axis of the weights that is summed over.
+    pub(super) axis: usize,
+    outputs: usize,
+    taps: usize,
+    /// Where on the axis the graph had each channel.
+    places: BTreeMap<u32, usize>,
+    /// For each place on the axis, where the graph had the input that is there now.
+    order: Vec<usize>,
+    /// `[input][tap][output]`: weights, each over the greatest of its output.
+    columns: Vec<f32>,
+    /// `[output][sum]`: how many times as large a scale has to be as the full range's to hold this sum.
+    growth: Vec<f32>,
+    /// For each output the sum that wants the largest scale.
+    worst: Vec<usize>,
+}
+
+impl Reader {
+    /// The node as one, if it sums products with constant weights over channels.
+    pub(super) fn of(graph: &Graph, node: &Node, channels: &Channels) -> Option<Self> {
+        let rule = node.op.quant_rule();
+        let eightfold_ir::QuantRule::Affine { weight, .. } = rule else { return None };
+        let weights = node.operand(weight)?;
+        let tensor = f32_constant(graph, weights)?;
+        let shape = tensor.shape();
+        let output_axis = weight_axis(rule, shape)?;
+        let axis = if output_axis == 0 { 1 } else { output_axis - 1 };
+        let (inputs, outputs) = (*shape.get(axis)?, shape[output_axis]);
+        if inputs < TAKEN || shape.elements() == 0 {
+            return None;
+        }
+        let numbers = tensor.to_f32s()?;
+        let (taps, strides) = (shape.elements() / inputs / outputs, shape.strides());
+        let at = |input, tap, output| input * strides[axis] + output * strides[output_axis] + tap;
+        let mut greatest = vec![f32::MIN_POSITIVE; outputs];
+        let mut columns = Vec::with_capacity(numbers.len());
+        for (input, tap) in (0..inputs).flat_map(|input| (0..taps).map(move |tap| (input, tap))) {
+            columns.extend((0..outputs).map(|output| numbers[at(input, tap, output)]));
+            for (output, greatest) in greatest.iter_mut().enumerate() {
+                *greatest = greatest.max(numbers[at(input, tap, output)].abs());
+            }
+        }
+        columns.chunks_exact_mut(outputs).flat_map(|row| row.iter_mut().zip(&greatest)).for_each(|(w, g)| *w /= g);
+        let mut reader = Reader {
+            node: node.id,
+            weights,
+            axis,
+            outputs,
+            taps,
+            places: channels.on(weights, axis).into_iter().zip(0..).collect(),
+            order: channels.order(weights, axis),
+            columns,
+            growth: vec![0.0; outputs * sums(inputs)],
+            worst: vec![0; outputs],
+        };
+        (0..sums(inputs)).for_each(|sum| reader.measure(sum));
+        (0..outputs).for_each(|output| reader.find_worst(output));
+        Some(reader)
+    }
+
+    /// Whether a channel is among its inputs.
+    pub(super) fn reads(&self, channel: u32) -> bool {
+        self.places.contains_key(&channel)
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Numbers that an exchange looks at.
+    pub(super) fn work(&self) -> usize {
+        2 * SUMMED.len() * self.taps * self.outputs
+    }
+
+    /// The place of a channel of the graph's order.
+    pub(super) fn place(&self, channel: u32) -> usize {
+        self.places[&channel]
+    }
+
+    /// The mean over the outputs of how many times their scale is the full range's.
+    pub(super) fn growth(&self) -> f32 {
+        let growth = |output| self.scale(output);
+        (0..self.outputs).map(growth).sum::<f32>() / self.outputs as f32
+    }
+
+    /// How many times the full range's the scale of an output is.
+    pub(super) fn scale(&self, output: usize) -> f32 {
+        self.growth[output * sums(self.order.len()) + self.worst[output]].max(1.0)
+    }
+
+    /// The sum that makes it so.
+    pub(super) fn worst(&self, output: usize) -> usize {
+        self.worst[output]
+    }
+
+    /// By how much the mean square of the scales rises if the inputs at two places are exchanged: the noise of rounding is
+    /// in proportion to it.
+    pub(super) fn change(&self, a: usize, b: usize, room: &mut [Vec<f32>; 2]) -> f32 {
+        let changed = [sum_of(a), sum_of(b)];
+        if changed[0] == changed[1] {
+            return 0.0;
+        }
+        let order = |place: usize| {
+            self.order[if place == a {
+                b
+            } else if place == b {
+                a
+            } else {
+                place
+            }]
+        };
+        for (sum, room) in changed.iter().zip(&mut *room) {
+            room.clear();
+            room.resize(self.outputs, 0.0);
+            self.sums(*sum, order, room);
+        }
+        let count = sums(self.order.len());
+        let mut change = 0.0;
+        for (output, (x, y)) in room[0].iter().zip(&room[1]).enumerate() {
+            let growth = &self.growth[output * count..][..count];
+            let worst = self.worst[output];
+            let before = growth[worst].max(1.0);
+            let others = if changed.contains(&worst) {
+                let kept = growth.iter().enumerate().filter(|(sum, _)| !changed.contains(sum));
+                kept.fold(1.0, |a, (_, b)| b.max(a))
+            } else {
+                before
+            };
+            let after = others.max(*x).max(*y);
+            change += after * after - before * before;
+        }
+        change / self.outputs as f32
+    }
+
+    /// Exchanges the inputs at two places.
+    pub(super) fn exchange(&mut self, a: usize, b: usize) {
+        self.order.swap(a, b);
+        self.measure(sum_of(a));
+        self.measure(sum_of(b));
+        (0..self.outputs).for_each(|output| self.find_worst(output));
+    }
+
+    fn measure(&mut self, sum: usize) {
+        let mut room = vec![0.0; self.outputs];
+        self.sums(sum, |place| self.order[place], &mut room);
+        let count = sums(self.order.len());
+        room.iter().enumerate().for_each(|(output, growth)| self.growth[output * count + sum] = *growth);
+    }
+
+    fn find_worst(&mut self, output: usize) {
+        let count = sums(self.order.len());
+        let growth = &self.growth[output * count..][..count];
+        let worst = (0..count).max_by(|a, b| growth[*a].total_cmp(&growth[*b]));
+        self.worst[output] = worst.unwrap_or(0);
+    }
+
+    /// What a sum asks of the scale of each output, with the inputs in this order.
+    fn sums(&self, sum: usize, order: impl Fn(usize) -> usize, growth: &mut [f32]) {
+        let column = |place| &self.columns[order(place) * self.taps * self.outputs..][..self.taps * self.outputs];
+        let columns: Vec<&[f32]> = places(sum, self.order.len()).map(column).collect();
+        for tap in 0..self.taps {
+            let row =
+                |at: usize| columns.get(at).map_or(&[][..], |column| &column[tap * self.outputs..][..self.outputs]);
+            let rows = [0, 1, 2, 3].map(row);
+            if rows.iter().all(|row| row.len() == self.outputs) {
+                let [a, b, c, d] = rows;
+                for (at, growth) in growth.iter_mut().enumerate() {
+                    *growth = growth.max(of_one_sign([a[at], b[at], c[at], d[at]]));
+                }
+            } else {
+                for (at, growth) in growth.iter_mut().enumerate() {
+                    *growth = growth.max(of_one_sign(rows.map(|row| row.get(at).copied().unwrap_or(0.0))));
+                }
+            }
+        }
+        growth.iter_mut().for_each(|growth| *growth *= 127.0 / MOST);
+    }
+}
+
+/// The greater of the sum of the positive ones and that of the negative ones, in magnitude.
+#[inline(always)]
+fn of_one_sign(weights: [f32; 4]) -> f32 {
+    let above: f32 = weights.iter().map(|w| w.max(0.0)).sum();
+    let below: f32 = weights.iter().map(|w| (-w).max(0.0)).sum();
+    above.max(below)
+}
+
+/// The sums that so many inputs have.
+fn sums(inputs: usize) -> usize {
+    inputs.div_ceil(TAKEN) * 2
+}
+
+/// The places on the axis that meet in a sum.
+fn places(sum: usize, inputs: usize) -> impl Iterator<Item = usize> {
+    let first = sum / 2 * TAKEN + sum % 2 * 2;
+    SUMMED.into_iter().map(move |step| first + step).filter(move |place| *place < inputs)
+}
