@@ -101,7 +101,8 @@ fn a_roofline_counts_before_anything_runs() {
     let conv = named(calls, "gemm_u8_4x16c4", "block1/conv1");
     let number = |field: &str| conv[field].as_f64().unwrap();
     let close = |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 1e-9, "{got} {expected}");
-    close(number("compute_ms"), 0.589_824);
+    // Weights of a reduced range have their products added by five instructions instead of six.
+    close(number("compute_ms"), 0.589_824 * 5.0 / 6.0);
     close(number("epilogue_ms"), 1e-6 * number("operations"));
     let bytes = number("input_bytes") + number("weight_bytes") + number("output_bytes");
     close(number("memory_ms"), 1e-3 * bytes);
