@@ -290,7 +290,7 @@ mod tests {
             },
             program("Eightfold f32", "eightfold", 15.0, 15.0),
             program("Eightfold int8", "eightfold", 9.0, 9.0),
-            program("Eightfold int8 reduced range", "eightfold", 8.0, 8.0),
+            program("Eightfold int8 full range", "eightfold", 8.0, 8.0),
         ];
         let groups = [1, 2].map(|threads| Group { threads, programs: programs.clone() }).to_vec();
         let peak_gmacs = BTreeMap::from([("int8".to_owned(), 100.0)]);
