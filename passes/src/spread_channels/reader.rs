@@ -18,9 +18,10 @@ pub(super) struct Reader {
     taps: usize,
     /// Where on the axis the graph had each channel.
     places: BTreeMap<u32, usize>,
-    /// For each place on the axis, where the graph had the input that is there now.
+    /// For each place on the axis, where the graph had the input that is there now; the places behind, which fill the last
+    /// sums, have an input of zeros.
     order: Vec<usize>,
-    /// `[input][tap][output]`: weights, each over the greatest of its output.
+    /// `[input][tap][output]`: weights, each over the greatest of its output; then zeros.
     columns: Vec<f32>,
     /// `[output][sum]`: how many times as large a scale has to be as the full range's to hold this sum.
     growth: Vec<f32>,
@@ -54,6 +55,10 @@ impl Reader {
             }
         }
         columns.chunks_exact_mut(outputs).flat_map(|row| row.iter_mut().zip(&greatest)).for_each(|(w, g)| *w /= g);
+        columns.resize(columns.len() + taps * outputs, 0.0);
+        let mut order = channels.order(weights, axis);
+        order.resize(inputs.next_multiple_of(TAKEN), inputs);
+        let sums = order.len() / SUMMED.len();
         let mut reader = Reader {
             node: node.id,
             weights,
@@ -61,12 +66,12 @@ impl Reader {
             outputs,
             taps,
             places: channels.on(weights, axis).into_iter().zip(0..).collect(),
-            order: channels.order(weights, axis),
+            order,
             columns,
-            growth: vec![0.0; outputs * sums(inputs)],
+            growth: vec![0.0; outputs * sums],
             worst: vec![0; outputs],
         };
-        (0..sums(inputs)).for_each(|sum| reader.measure(sum));
+        (0..sums).for_each(|sum| reader.measure(sum));
         (0..outputs).for_each(|output| reader.find_worst(output));
         Some(reader)
     }
@@ -98,7 +103,7 @@ impl Reader {
 
     /// How many times the full range's the scale of an output is.
     pub(super) fn scale(&self, output: usize) -> f32 {
-        self.growth[output * sums(self.order.len()) + self.worst[output]].max(1.0)
+        self.growth_of(output)[self.worst[output]].max(1.0)
     }
 
     /// The sum that makes it so.
@@ -127,10 +132,9 @@ impl Reader {
             room.resize(self.outputs, 0.0);
             self.sums(*sum, order, room);
         }
-        let count = sums(self.order.len());
         let mut change = 0.0;
         for (output, (x, y)) in room[0].iter().zip(&room[1]).enumerate() {
-            let growth = &self.growth[output * count..][..count];
+            let growth = self.growth_of(output);
             let worst = self.worst[output];
             let before = growth[worst].max(1.0);
             let others = if changed.contains(&worst) {
@@ -153,37 +157,34 @@ impl Reader {
         (0..self.outputs).for_each(|output| self.find_worst(output));
     }
 
+    /// What each sum asks of the scale of an output.
+    fn growth_of(&self, output: usize) -> &[f32] {
+        let sums = self.order.len() / SUMMED.len();
+        &self.growth[output * sums..][..sums]
+    }
+
     fn measure(&mut self, sum: usize) {
         let mut room = vec![0.0; self.outputs];
         self.sums(sum, |place| self.order[place], &mut room);
-        let count = sums(self.order.len());
-        room.iter().enumerate().for_each(|(output, growth)| self.growth[output * count + sum] = *growth);
+        let sums = self.order.len() / SUMMED.len();
+        self.growth.chunks_exact_mut(sums).zip(room).for_each(|(of_output, growth)| of_output[sum] = growth);
     }
 
     fn find_worst(&mut self, output: usize) {
-        let count = sums(self.order.len());
-        let growth = &self.growth[output * count..][..count];
-        let worst = (0..count).max_by(|a, b| growth[*a].total_cmp(&growth[*b]));
+        let growth = self.growth_of(output);
+        let worst = (0..growth.len()).max_by(|a, b| growth[*a].total_cmp(&growth[*b]));
         self.worst[output] = worst.unwrap_or(0);
     }
 
     /// What a sum asks of the scale of each output, with the inputs in this order.
     fn sums(&self, sum: usize, order: impl Fn(usize) -> usize, growth: &mut [f32]) {
-        let column = |place| &self.columns[order(place) * self.taps * self.outputs..][..self.taps * self.outputs];
-        let columns: Vec<&[f32]> = places(sum, self.order.len()).map(column).collect();
+        let first = sum / 2 * TAKEN + sum % 2 * 2;
+        let column = |step| order(first + step) * self.taps * self.outputs;
+        let columns = SUMMED.map(|step| &self.columns[column(step)..][..self.taps * self.outputs]);
         for tap in 0..self.taps {
-            let row =
-                |at: usize| columns.get(at).map_or(&[][..], |column| &column[tap * self.outputs..][..self.outputs]);
-            let rows = [0, 1, 2, 3].map(row);
-            if rows.iter().all(|row| row.len() == self.outputs) {
-                let [a, b, c, d] = rows;
-                for (at, growth) in growth.iter_mut().enumerate() {
-                    *growth = growth.max(of_one_sign([a[at], b[at], c[at], d[at]]));
-                }
-            } else {
-                for (at, growth) in growth.iter_mut().enumerate() {
-                    *growth = growth.max(of_one_sign(rows.map(|row| row.get(at).copied().unwrap_or(0.0))));
-                }
+            let [a, b, c, d] = columns.map(|column| &column[tap * self.outputs..][..self.outputs]);
+            for (at, growth) in growth.iter_mut().enumerate() {
+                *growth = growth.max(of_one_sign([a[at], b[at], c[at], d[at]]));
             }
         }
         growth.iter_mut().for_each(|growth| *growth *= 127.0 / MOST);
@@ -191,20 +192,9 @@ impl Reader {
 }
 
 /// The greater of the sum of the positive ones and that of the negative ones, in magnitude.
-#[inline(always)]
+#[inline]
 fn of_one_sign(weights: [f32; 4]) -> f32 {
     let above: f32 = weights.iter().map(|w| w.max(0.0)).sum();
     let below: f32 = weights.iter().map(|w| (-w).max(0.0)).sum();
     above.max(below)
-}
-
-/// The sums that so many inputs have.
-fn sums(inputs: usize) -> usize {
-    inputs.div_ceil(TAKEN) * 2
-}
-
-/// The places on the axis that meet in a sum.
-fn places(sum: usize, inputs: usize) -> impl Iterator<Item = usize> {
-    let first = sum / 2 * TAKEN + sum % 2 * 2;
-    SUMMED.into_iter().map(move |step| first + step).filter(move |place| *place < inputs)
 }
