@@ -78,8 +78,8 @@ pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Choice {
 }
 
 /// As many rows as keep their inputs and results in so many bytes. A result's cache line takes several blocks, one after
-/// the other. Of the rows and columns that strides skip, nothing comes into a cache; bytes, of which a
-/// band holds four times as many, gain nothing by that.
+/// the other. Of the rows and columns that strides skip, nothing comes into a cache; bytes, of which a band holds four
+/// times as many, gain nothing by that.
 pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
     let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
     let under: usize = runs.iter().map(|run| run.length).sum();
