@@ -138,6 +138,12 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         for name in ["nounwind", "noinline"] {
             self.attribute(function, AttributeLoc::Function, name);
         }
+        // LLVM does not align the stack for what it spills: every other register would lie in two cache lines.
+        let register = self.isa.vector_bits as u64 / 8;
+        if register > 16 {
+            let aligned = Attribute::get_named_enum_kind_id("alignstack");
+            function.add_attribute(AttributeLoc::Function, self.context.create_enum_attribute(aligned, register));
+        }
         for index in 0..unaliased {
             self.attribute(function, AttributeLoc::Param(index as u32), "noalias");
         }
@@ -320,6 +326,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_spilled_lies_in_one_cache_line() {
+        let jit = Jit::default();
+        let target = crate::target::TARGETS.iter().find(|target| target.name == "x86-64-v3").expect("a target");
+        let compiled = jit.compile_with(target, false, true, |e| {
+            e.function("spills", 1, 0);
+            e.end();
+            Ok(())
+        });
+        let assembly = compiled.expect("compiles").assembly;
+        assert!(assembly.contains("andq\t$-32, %rsp"), "{assembly}");
     }
 
     #[test]
