@@ -185,6 +185,8 @@ impl Team {
     }
 
     /// As [`Self::wait_while`], for who has looked for a while.
+    #[cold]
+    #[inline(never)]
     fn sleep(&self, word: &AtomicU32, seen: u32) {
         for _ in 0..YIELDS {
             if word.load(Ordering::Acquire) != seen {
