@@ -22,7 +22,7 @@ use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
-    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, SIMPLIFY, WeightScales,
+    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales,
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 
@@ -377,8 +377,8 @@ pub fn quantize(
     progress: &mut dyn Progress,
 ) -> Result<(Graph, Outcome), Error> {
     progress.stage(Stage::Optimize);
-    let passes: Vec<&str> =
-        SIMPLIFY.iter().copied().chain(["spread_channels", "insert_qdq", "eliminate_dead"]).collect();
+    let quantizing = INT8.iter().copied().take_while(|pass| *pass != "assign_precision");
+    let passes: Vec<&str> = quantizing.chain(["eliminate_dead"]).collect();
     let mut graph = model.graph.clone();
     let outcome = run_passes(&passes, &mut graph, &options.for_passes(Precision::Int8, Some(calibration)), progress)?;
     Ok((graph, outcome))

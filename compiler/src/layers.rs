@@ -43,9 +43,9 @@ where
 {
     let mut float = model.clone();
     run_passes(SIMPLIFY, &mut float.graph, &options.for_passes(Precision::F32, None), &mut ())?;
+    // Tensors are compared position by position: what is quantized in another order is read in that order too.
     let for_passes = options.for_passes(Precision::Int8, calibration.clone());
     run_passes(&["spread_channels"], &mut float.graph, &for_passes, &mut ())?;
-    // Tensors are compared position by position.
     let in_order = OptimizeOptions { order_channels: false, ..options.clone() };
     let mut quantized = optimize(model, calibration, &in_order, progress)?;
 

@@ -11,6 +11,11 @@ pub(crate) fn output_axis(weight_axis: usize, rank: usize) -> usize {
     if weight_axis == 0 { 1 } else { rank - 1 }
 }
 
+/// The axis of the weights that is summed over, for an operator whose weights have their output channels on `weight_axis`.
+pub(crate) fn summed_axis(weight_axis: usize) -> usize {
+    if weight_axis == 0 { 1 } else { weight_axis - 1 }
+}
+
 /// The axis of the weights' output channels under a rule for sums of products, if the weights' rank is one it knows.
 pub(crate) fn weight_axis(rule: QuantRule, weights: &Shape) -> Option<usize> {
     match rule {

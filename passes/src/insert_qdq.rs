@@ -27,7 +27,7 @@ use eightfold_ir::{
     Shape, Tensor, ValueId,
 };
 
-use crate::channel::{f32_constant, weight_axis};
+use crate::channel::{f32_constant, summed_axis, weight_axis};
 use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales};
 pub use bias_correction::channel_axes;
 use plan::Plan;
@@ -178,7 +178,7 @@ impl Insertion {
         let QuantRule::Affine { axis: outputs, .. } = node.op.quant_rule() else {
             unreachable!("only sums of products have weights")
         };
-        let inputs = self.reduce_range.then(|| if outputs == 0 { 1 } else { outputs - 1 });
+        let inputs = self.reduce_range.then(|| summed_axis(outputs));
         let params = weight_params(&tensor, axis, inputs, &biases.unwrap_or_default(), x_scale);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
         let stored = integers(&tensor, &params, WEIGHTS);

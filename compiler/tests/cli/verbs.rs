@@ -42,6 +42,22 @@ fn compile_in_int8() {
     assert_eq!(graph.nodes().filter(|node| node.op.name() == "conv").count(), 5);
 }
 
+/// By default the target decides whether weights keep their whole range: what adds products in 16 bits pays for it.
+#[test]
+fn the_range_of_weights_is_the_targets_unless_it_is_given() {
+    let sandbox = Sandbox::new();
+    let calibration = "--calibration-data digits_calibration.npz --calibration-samples 0..8";
+    for (options, reduced) in [
+        ("--target x86-64-v3", true),
+        ("--target x86-64-v3 --reduce-range=never", false),
+        ("--target x86-64-v4-vnni", false),
+        ("--target x86-64-v4-vnni --reduce-range", true),
+    ] {
+        let report = sandbox.json(&format!("compile digits.onnx {options} {calibration} --emit ir -o out.ir"));
+        assert_eq!(report["reduced_range"], reduced, "{options}");
+    }
+}
+
 #[test]
 fn compile_in_bf16() {
     let sandbox = Sandbox::new();

@@ -12,17 +12,33 @@ use eightfold_ir::{DType, Granularity, QuantParams, Symmetry, Tensor};
 
 use super::{BIAS_LIMIT, entries};
 
-/// What a vector takes of the inputs at once, and the first and all of those whose products meet in 16 bits.
+/// What a vector takes of the inputs at once.
 pub(crate) const TAKEN: usize = 8;
-const FIRST: [usize; 2] = [0, 2];
-pub(crate) const SUMMED: [usize; 4] = [0, 1, 4, 5];
 
 /// Four weights that 126 steps hold round up by two at most.
 pub(crate) const MOST: f32 = 126.0;
 
+/// Sums of weights whose products meet in 16 bits, of so many inputs: the last may lack some.
+pub(crate) fn sums(inputs: usize) -> usize {
+    inputs.div_ceil(TAKEN) * 2
+}
+
 /// The sum that an input at this place is part of.
 pub(crate) fn sum_of(place: usize) -> usize {
     place / TAKEN * 2 + place / 2 % 2
+}
+
+/// The places of a sum's inputs.
+pub(crate) fn places(sum: usize) -> [usize; 4] {
+    [0, 1, 4, 5].map(|step| sum / 2 * TAKEN + sum % 2 * 2 + step)
+}
+
+/// The greatest that a sum's inputs make of these weights, in magnitude: those of one sign.
+#[inline]
+pub(crate) fn of_one_sign(weights: [f32; 4]) -> f32 {
+    let above: f32 = weights.iter().map(|w| w.max(0.0)).sum();
+    let below: f32 = weights.iter().map(|w| (-w).max(0.0)).sum();
+    above.max(below)
 }
 
 /// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
@@ -50,12 +66,12 @@ pub(super) fn weight_params(
     if let Some(inputs) = inputs.filter(|axis| tensor.shape().get(*axis).is_some_and(|extent| *extent >= TAKEN)) {
         let (stride, extent) = (tensor.shape().strides()[inputs], tensor.shape()[inputs]);
         let input = |i: usize| i / stride % extent;
-        for first in (0..numbers.len()).filter(|i| FIRST.contains(&(input(*i) % TAKEN))) {
-            let summed = SUMMED.into_iter().filter(|step| input(first) + step < extent);
-            let summed = || summed.clone().map(|step| numbers[first + step * stride]);
-            let above: f32 = summed().map(|w| w.max(0.0)).sum();
-            let below: f32 = summed().map(|w| w.min(0.0)).sum();
-            greatest[channel(first)] = greatest[channel(first)].max(above.max(-below) * 127.0 / MOST);
+        for column in (0..numbers.len()).filter(|i| input(*i) == 0) {
+            for sum in 0..sums(extent) {
+                let at = |place: usize| if place < extent { numbers[column + place * stride] } else { 0.0 };
+                let summed = of_one_sign(places(sum).map(at)) * 127.0 / MOST;
+                greatest[channel(column)] = greatest[channel(column)].max(summed);
+            }
         }
     }
     let scale = |(channel, greatest): (usize, &f32)| {

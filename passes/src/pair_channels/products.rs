@@ -2,7 +2,7 @@
 
 use eightfold_ir::{Graph, NodeId, QuantRule, ValueId};
 
-use crate::channel::weight_axis;
+use crate::channel::{summed_axis, weight_axis};
 use crate::order::Channels;
 use crate::pass::PairSums;
 
@@ -44,8 +44,7 @@ impl Product {
         let tensor = graph.constant(weights)?;
         let shape = tensor.shape();
         let output_axis = weight_axis(rule, shape)?;
-        // The two kinds of weights: outputs, inputs, window; inputs, outputs.
-        let input_axis = if output_axis == 0 { 1 } else { output_axis - 1 };
+        let input_axis = summed_axis(output_axis);
         let (inputs, outputs) = (shape[input_axis], shape[output_axis]);
         if inputs < 2 || shape.elements() == 0 {
             return None;

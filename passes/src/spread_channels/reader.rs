@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use eightfold_ir::{Graph, Node, NodeId, ValueId};
+use eightfold_ir::{Graph, Node, NodeId, QuantRule, ValueId};
 
-use crate::channel::{f32_constant, weight_axis};
-use crate::insert_qdq::weight_scales::{MOST, SUMMED, TAKEN, sum_of};
+use crate::channel::{f32_constant, summed_axis, weight_axis};
+use crate::insert_qdq::weight_scales::{MOST, TAKEN, of_one_sign, places, sum_of, sums};
 use crate::order::Channels;
 
 /// See the module's documentation.
@@ -33,12 +33,12 @@ impl Reader {
     /// The node as one, if it sums products with constant weights over channels.
     pub(super) fn of(graph: &Graph, node: &Node, channels: &Channels) -> Option<Self> {
         let rule = node.op.quant_rule();
-        let eightfold_ir::QuantRule::Affine { weight, .. } = rule else { return None };
+        let QuantRule::Affine { weight, .. } = rule else { return None };
         let weights = node.operand(weight)?;
         let tensor = f32_constant(graph, weights)?;
         let shape = tensor.shape();
         let output_axis = weight_axis(rule, shape)?;
-        let axis = if output_axis == 0 { 1 } else { output_axis - 1 };
+        let axis = summed_axis(output_axis);
         let (inputs, outputs) = (*shape.get(axis)?, shape[output_axis]);
         if inputs < TAKEN || shape.elements() == 0 {
             return None;
@@ -58,7 +58,7 @@ impl Reader {
         columns.resize(columns.len() + taps * outputs, 0.0);
         let mut order = channels.order(weights, axis);
         order.resize(inputs.next_multiple_of(TAKEN), inputs);
-        let sums = order.len() / SUMMED.len();
+        let sums = sums(inputs);
         let mut reader = Reader {
             node: node.id,
             weights,
@@ -87,7 +87,7 @@ impl Reader {
 
     /// Numbers that an exchange looks at.
     pub(super) fn work(&self) -> usize {
-        2 * SUMMED.len() * self.taps * self.outputs
+        2 * places(0).len() * self.taps * self.outputs
     }
 
     /// The place of a channel of the graph's order.
@@ -118,14 +118,10 @@ impl Reader {
         if changed[0] == changed[1] {
             return 0.0;
         }
-        let order = |place: usize| {
-            self.order[if place == a {
-                b
-            } else if place == b {
-                a
-            } else {
-                place
-            }]
+        let order = |place: usize| match place {
+            _ if place == a => self.order[b],
+            _ if place == b => self.order[a],
+            _ => self.order[place],
         };
         for (sum, room) in changed.iter().zip(&mut *room) {
             room.clear();
@@ -159,14 +155,14 @@ impl Reader {
 
     /// What each sum asks of the scale of an output.
     fn growth_of(&self, output: usize) -> &[f32] {
-        let sums = self.order.len() / SUMMED.len();
+        let sums = sums(self.order.len());
         &self.growth[output * sums..][..sums]
     }
 
     fn measure(&mut self, sum: usize) {
         let mut room = vec![0.0; self.outputs];
         self.sums(sum, |place| self.order[place], &mut room);
-        let sums = self.order.len() / SUMMED.len();
+        let sums = sums(self.order.len());
         self.growth.chunks_exact_mut(sums).zip(room).for_each(|(of_output, growth)| of_output[sum] = growth);
     }
 
@@ -178,9 +174,8 @@ impl Reader {
 
     /// What a sum asks of the scale of each output, with the inputs in this order.
     fn sums(&self, sum: usize, order: impl Fn(usize) -> usize, growth: &mut [f32]) {
-        let first = sum / 2 * TAKEN + sum % 2 * 2;
-        let column = |step| order(first + step) * self.taps * self.outputs;
-        let columns = SUMMED.map(|step| &self.columns[column(step)..][..self.taps * self.outputs]);
+        let column = |place| &self.columns[order(place) * self.taps * self.outputs..][..self.taps * self.outputs];
+        let columns = places(sum).map(column);
         for tap in 0..self.taps {
             let [a, b, c, d] = columns.map(|column| &column[tap * self.outputs..][..self.outputs]);
             for (at, growth) in growth.iter_mut().enumerate() {
@@ -189,12 +184,4 @@ impl Reader {
         }
         growth.iter_mut().for_each(|growth| *growth *= 127.0 / MOST);
     }
-}
-
-/// The greater of the sum of the positive ones and that of the negative ones, in magnitude.
-#[inline]
-fn of_one_sign(weights: [f32; 4]) -> f32 {
-    let above: f32 = weights.iter().map(|w| w.max(0.0)).sum();
-    let below: f32 = weights.iter().map(|w| (-w).max(0.0)).sum();
-    above.max(below)
 }
