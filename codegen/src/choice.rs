@@ -1,199 +1,102 @@
-//! Choices: how the code of a product goes about it, apart from what it computes.
+//! Choices: how code goes about what it does, apart from what it computes.
 //!
-//! A product of one [`Geometry`] can be done in tiles of several shapes and in bands of several sizes. Whoever measured says
-//! which is best, in [`Choices`]; for what was not measured the model of [`cost`] chooses. Invariant: no choice changes a
-//! result, not even of floats: whatever the tile, an output is summed in one register, in the order of the runs.
+//! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, the [`Split`] of a call among
+//! threads. What is to be decided has a text, its key, which says all that decides about the time: equal keys, equal choices,
+//! whatever the layers are called. Whoever measured says which choice is best, in [`Choices`]; what was not measured, the
+//! cost model of that kind decides ([`cost`], `bands/cost.rs`, `share/cost.rs`). A [`Decision`] lists what there is to
+//! choose from, for those who measure.
+//!
+//! Invariant: no choice changes a result, not even of floats: whatever the tile, an output is summed in one register, in
+//! the order of the runs, and parts of calls compute each element as the whole call does.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use eightfold_ir::DType;
-
-use crate::kernel::gemm::walk::Cut;
-use crate::program::{Call, Grid, Producer, Run, Tile};
 use crate::target::Target;
 
 pub(crate) mod candidates;
 pub(crate) mod cost;
+mod decision;
+mod product;
 
-/// What a product's kernel is told besides its geometry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Choice {
-    /// Pixels of a tile.
-    pub mr: usize,
-    /// Channels of a tile, a multiple of the target's lanes.
-    pub nr: usize,
-    /// Rows of pixels that are done with one block of weights before the next.
-    pub rows: usize,
+pub(crate) use decision::Way;
+pub use decision::{Decision, products};
+pub use product::{Blocking, Geometry};
+
+/// What was chosen, of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// How a product is cut into tiles.
+    Blocking(Blocking),
+    /// How a chain of calls runs.
+    Fusion(Fusion),
+    /// How a call is shared among threads.
+    Split(Split),
+}
+
+/// How a chain of calls runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fusion {
+    /// One whole call after the other.
+    Whole,
+    /// Depth first, in bands.
+    Bands {
+        /// Rows of the last result in a band.
+        height: usize,
+        /// Nanoseconds that this takes less than whole calls, by which chains that have calls in common are compared.
+        gain: u32,
+    },
+}
+
+/// How a call is shared among threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The first thread runs all of it.
+    Whole,
+    /// Each thread has a part of the result along this axis.
+    Axis(usize),
 }
 
 impl Choice {
-    /// The tile for inputs of this type.
+    /// Whether both are the same way to go; what it gains does not matter.
     #[must_use]
-    pub fn tile(self, input: DType) -> Tile {
-        // As many elements as a lane of 32 bits holds.
-        Tile { mr: self.mr, nr: self.nr, kr: 4 / input.byte_size() }
-    }
-
-    /// The same product done this way; its constant operands are then those of other tiles.
-    ///
-    /// # Panics
-    /// If the call is no product with constant weights.
-    pub(crate) fn applied(self, call: &Call, target: &Target) -> Call {
-        let mut call = call.clone();
-        let Producer::Gemm(gemm) = &mut call.producer else { unreachable!("only products have choices") };
-        (gemm.tile, gemm.row_block) = (self.tile(gemm.input), self.rows);
-        let blocks = gemm.n.div_ceil(self.nr);
-        if !gemm.extra.is_empty() {
-            gemm.extra.resize(blocks * self.nr / target.lanes(), Vec::new());
-        }
-        let weights = gemm.weight_bytes(0..blocks);
-        for (index, bytes) in [(1, weights), (2, 4 * blocks * self.nr)] {
-            let view = &mut call.operands[index];
-            (view.offset, view.grid) = (0, Grid::dense(&[bytes / view.dtype.byte_size()]));
-        }
-        call
+    pub fn is_like(self, other: Choice) -> bool {
+        let way = |choice| match choice {
+            Choice::Fusion(Fusion::Bands { height, .. }) => Choice::Fusion(Fusion::Bands { height, gain: 0 }),
+            other => other,
+        };
+        way(self) == way(other)
     }
 }
 
 impl Display for Choice {
-    /// `tile=4x16 rows=9`
+    /// `tile=4x16 rows=9`, `height=8 gain_us=5.3` or `height=whole`, `axis=2` or `axis=none`
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "tile={}x{} rows={}", self.mr, self.nr, self.rows)
-    }
-}
-
-/// What decides about the time of a product: what is multiplied, and how it lies in memory.
-///
-/// The steps are not part of it: they take nearly the same time in any tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry<'g> {
-    /// Type of the input's elements.
-    pub input: DType,
-    /// Type of the result's elements.
-    pub output: DType,
-    /// Output pixels: batch, rows, columns.
-    pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring pixels.
-    pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring pixels.
-    pub output_strides: [isize; 3],
-    /// What lies under a pixel.
-    pub runs: &'g [Run],
-    /// Output channels.
-    pub n: usize,
-    /// Extra groups of all vectors of channels together.
-    pub extra: usize,
-    /// Whether the products of neighbouring groups are added in 16 bits.
-    pub joined: bool,
-}
-
-impl<'g> Geometry<'g> {
-    /// The geometry of a call; `None` if it is no product with constant weights.
-    #[must_use]
-    pub fn of(call: &'g Call) -> Option<Self> {
-        let Producer::Gemm(gemm) = &call.producer else { return None };
-        Some(Geometry {
-            input: gemm.input,
-            output: call.output.dtype,
-            pixels: gemm.pixels,
-            input_strides: gemm.input_strides,
-            output_strides: gemm.output_strides,
-            runs: &gemm.runs,
-            n: gemm.n,
-            extra: gemm.extra.iter().map(Vec::len).sum(),
-            joined: gemm.joined,
-        })
-    }
-
-    /// The geometry as text: equal texts, equal choices, whatever the layers are called.
-    ///
-    /// `gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256 extra` are 3 runs of 192 elements at
-    /// a distance of 3712 under each pixel; `extra` says that some weights need extra groups, however many, and `joined`
-    /// that the products of neighbouring groups are added in 16 bits.
-    #[must_use]
-    pub fn key(&self) -> String {
-        let [b, r, c] = self.pixels;
-        // Along an axis of one pixel there is no distance.
-        let strides = |strides: [isize; 3]| {
-            let stride = |axis: usize| if self.pixels[axis] > 1 { strides[axis] } else { 0 };
-            format!("{},{},{}", stride(0), stride(1), stride(2))
-        };
-        let (from, to) = (strides(self.input_strides), strides(self.output_strides));
-        let extra = if self.extra > 0 { " extra" } else { "" };
-        let joined = if self.joined { " joined" } else { "" };
-        let Geometry { input, output, n, .. } = self;
-        let runs = runs(self.runs);
-        format!("gemm {input} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
-    }
-
-    /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
-    #[must_use]
-    pub fn row(&self) -> usize {
-        let [batch, rows, cols] = self.pixels;
-        let joined = |axis: usize, inner: usize| {
-            [self.input_strides, self.output_strides].iter().all(|s| s[axis] == s[2] * inner as isize)
-        };
-        match (rows == 1 || joined(1, cols), batch == 1 || joined(0, rows * cols)) {
-            (true, true) => batch * rows * cols,
-            (true, false) => rows * cols,
-            _ => cols,
+        match self {
+            Choice::Blocking(blocking) => blocking.fmt(f),
+            Choice::Fusion(Fusion::Whole) => write!(f, "height=whole"),
+            Choice::Fusion(Fusion::Bands { height, gain: u32::MAX }) => write!(f, "height={height}"),
+            Choice::Fusion(Fusion::Bands { height, gain }) => {
+                write!(f, "height={height} gain_us={}", f64::from(*gain) / 1e3)
+            }
+            Choice::Split(Split::Whole) => write!(f, "axis=none"),
+            Choice::Split(Split::Axis(axis)) => write!(f, "axis={axis}"),
         }
     }
-
-    /// How tiles of at most `mr` pixels cut the pixels, and how often.
-    pub(crate) fn cut(&self, mr: usize) -> (Cut, usize) {
-        let row = self.row();
-        let rows = if row == self.pixels[2] { self.pixels[1] } else { 1 };
-        let (cut, wrapped) = Cut::of_rows(rows, row, mr, self.groups());
-        let units = self.pixels.iter().product::<usize>() / row.max(1);
-        (cut, if wrapped { units / rows } else { units })
-    }
-
-    /// Groups of elements under a pixel.
-    pub(crate) fn groups(&self) -> usize {
-        let kr = 4 / self.input.byte_size();
-        self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
-    }
-
-    /// The choice without a measurement.
-    #[must_use]
-    pub fn choice(&self, target: &Target) -> Choice {
-        cost::choose(self, target)
-    }
 }
 
-/// Runs of one length at one distance as `COUNTxLENGTH+DISTANCE`, each list after the distance from the one before.
-fn runs(runs: &[Run]) -> String {
-    let (mut text, mut rest, mut before) = (String::new(), runs, 0);
-    while let [first, more @ ..] = rest {
-        let step = more.first().map_or(0, |next| next.offset - first.offset);
-        let regular = rest
-            .windows(2)
-            .take_while(|pair| pair[1].length == first.length && pair[1].offset - pair[0].offset == step);
-        let count = 1 + regular.count();
-        if !text.is_empty() {
-            text += &format!(",{}:", first.offset - before);
-        }
-        before = first.offset;
-        text += &match count {
-            1 => format!("1x{}", first.length),
-            _ => format!("{count}x{}{step:+}", first.length),
-        };
-        rest = &rest[count..];
-    }
-    text
-}
-
-/// Measured choices, by the text of the geometry.
+/// Measured choices, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choices(BTreeMap<String, Choice>);
 
 impl Choices {
     /// The choice for a product: the measured one, or else the model's.
     #[must_use]
-    pub fn choice(&self, geometry: &Geometry<'_>, target: &Target) -> Choice {
-        self.0.get(&geometry.key()).copied().unwrap_or_else(|| geometry.choice(target))
+    pub fn product(&self, geometry: &Geometry<'_>, target: &Target) -> Blocking {
+        match self.0.get(&geometry.key()) {
+            Some(Choice::Blocking(blocking)) => *blocking,
+            _ => geometry.blocking(target),
+        }
     }
 }
 
@@ -205,21 +108,9 @@ impl FromIterator<(String, Choice)> for Choices {
 
 #[cfg(test)]
 mod tests {
+    use super::product::tests::geometry;
     use super::*;
-
-    fn geometry(runs: &[Run]) -> Geometry<'_> {
-        Geometry {
-            input: DType::U8,
-            output: DType::U8,
-            pixels: [1, 56, 56],
-            input_strides: [7, 3712, 64],
-            output_strides: [7, 14336, 256],
-            runs,
-            n: 256,
-            extra: 12,
-            joined: false,
-        }
-    }
+    use crate::program::Run;
 
     #[test]
     fn keys_hold_what_decides_about_the_time() {
@@ -238,9 +129,9 @@ mod tests {
         let target = Target::find("x86-64-v3").expect("listed");
         let runs = [Run { offset: 0, length: 64 }];
         let (measured, other) = (geometry(&runs), Geometry { n: 255, ..geometry(&runs) });
-        let odd = Choice { mr: 3, nr: 24, rows: 5 };
-        let choices: Choices = [(measured.key(), odd)].into_iter().collect();
-        assert_eq!(choices.choice(&measured, target), odd);
-        assert_eq!(choices.choice(&other, target), other.choice(target));
+        let odd = Blocking { mr: 3, nr: 24, rows: 5 };
+        let choices: Choices = [(measured.key(), Choice::Blocking(odd))].into_iter().collect();
+        assert_eq!(choices.product(&measured, target), odd);
+        assert_eq!(choices.product(&other, target), other.blocking(target));
     }
 }

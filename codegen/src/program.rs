@@ -21,7 +21,7 @@ pub struct BufferId(pub usize);
 pub struct ConstId(pub usize);
 
 /// Bytes that a view is a view of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
     /// A buffer.
     Buffer(BufferId),

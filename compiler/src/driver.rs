@@ -75,7 +75,7 @@ pub trait Progress {
     /// A pass has run and left this graph.
     fn pass(&mut self, _report: &PassReport, _graph: &Graph) {}
 
-    /// Samples are being run or products timed, and so many are done.
+    /// Samples are being run or choices timed, and so many are done.
     fn samples(&mut self, _done: usize, _of: usize) {}
 }
 
@@ -315,9 +315,9 @@ impl Optimized {
         Ok(())
     }
 
-    /// The program for one thread without bands, as kernels are chosen for whole calls.
-    pub(crate) fn whole_program(&self) -> Result<Program, Error> {
-        Ok(lower_with(&self.graph, self.target, Threads::new(1), &self.choices, Bands::Never)?)
+    /// The program by these choices for one thread without bands, as kernels are chosen for whole calls.
+    pub(crate) fn whole_program(&self, choices: &Choices) -> Result<Program, Error> {
+        Ok(lower_with(&self.graph, self.target, Threads::new(1), choices, Bands::Never)?)
     }
 
     /// The program, for `threads` threads.

@@ -1,9 +1,9 @@
-//! Measured choices: which kernels are the fastest on this machine, and how far off the cost model is.
+//! Measured choices: what is the fastest way on this machine, and how far off the cost models are.
 
 use std::fs;
 use std::path::Path;
 
-use eightfold_codegen::choice::{Choice, Geometry};
+use eightfold_codegen::choice::{Choice, Decision, products};
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
@@ -14,16 +14,39 @@ use crate::driver::{Optimized, Progress, Stage};
 use crate::error::Error;
 use crate::machine::cpu;
 
-/// A product of a model, all calls of one geometry.
+/// What is decided by measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Tile and order of loops of a product.
+    Product,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they are decided.
+    pub const ALL: [Kind; 1] = [Kind::Product];
+
+    /// What there is of the kind, for people.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Product => "products",
+        }
+    }
+}
+
+/// A decision about a model, all pieces of one key, and what was timed for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Product {
-    /// The geometry as text, by which tuning files know it.
+pub struct Measured {
+    /// Of which kind it is.
+    #[serde(skip)]
+    pub kind: Kind,
+    /// The key, by which tuning files know it.
     pub geometry: String,
-    /// The ONNX nodes of the first call, joined by commas.
+    /// The ONNX nodes of the first such piece, joined by commas.
     pub layer: String,
-    /// The first call's extents, `M x K x N`.
+    /// The extents of its calls, of products `M x K x N`.
     pub shape: String,
-    /// How often it is called in one inference.
+    /// How many such pieces there are in one inference.
     pub calls: usize,
     /// What the cost model chooses.
     pub model: Timed,
@@ -54,19 +77,27 @@ impl From<timing::Timed> for Timed {
     }
 }
 
-impl Product {
+impl Measured {
     /// How much longer the model's choice takes than the best, as a part of the latter.
     #[must_use]
     pub fn loss(&self) -> f64 {
         self.model.us / self.best.us.max(f64::MIN_POSITIVE) - 1.0
     }
+
+    /// Whether the best is another way than the model's.
+    #[must_use]
+    pub fn is_other(&self) -> bool {
+        !self.best.choice.is_like(self.model.choice)
+    }
 }
 
-/// Microseconds of one inference in all `products`: of the best choices, and of the model's.
+/// Microseconds of one inference in all that was measured: of the best choices, and of the models'.
 #[must_use]
-pub fn totals(products: &[Product]) -> [f64; 2] {
-    let sum = |us: fn(&Product) -> f64| products.iter().map(|product| product.calls as f64 * us(product)).sum();
-    [sum(|product| product.best.us), sum(|product| product.model.us)]
+pub fn totals<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> [f64; 2] {
+    measured.into_iter().fold([0.0; 2], |[best, model], one| {
+        let calls = one.calls as f64;
+        [best + calls * one.best.us, model + calls * one.model.us]
+    })
 }
 
 /// A tuning file.
@@ -78,7 +109,7 @@ pub fn read(path: &Path) -> Result<Tuning, Error> {
     text.parse().map_err(|source| Error::Tuning { path: path.to_owned(), source })
 }
 
-/// Times the choices for each distinct product of a graph that `known` has no choice for, and returns both together, and
+/// Times the choices for each distinct decision about a graph that `known` has none for, and returns both together, and
 /// what was timed.
 ///
 /// # Errors
@@ -87,7 +118,7 @@ pub fn tune(
     optimized: &Optimized,
     known: Option<Tuning>,
     progress: &mut dyn Progress,
-) -> Result<(Tuning, Vec<Product>), Error> {
+) -> Result<(Tuning, Vec<Measured>), Error> {
     if !optimized.target.runs_here() {
         return Err(Error::TuneElsewhere { target: optimized.target.name });
     }
@@ -103,23 +134,39 @@ pub fn tune(
         tuning = known;
     }
     progress.stage(Stage::Tune);
-    let program = optimized.whole_program()?;
-    let mut products = distinct(&program);
-    products.retain(|(key, ..)| !tuning.products.contains_key(key));
-    let mut timed = Vec::new();
-    let count = products.len();
-    for (done, (geometry, index, calls)) in products.into_iter().enumerate() {
+    let mut measured = Vec::new();
+    for kind in Kind::ALL {
+        let program = optimized.whole_program(&tuning.choices())?;
+        let decisions = decisions(kind, &program);
+        measured.extend(time(kind, &program, decisions, &mut tuning, progress)?);
+    }
+    Ok((tuning, measured))
+}
+
+/// Times those of the decisions that the tuning has no choice for, and adds their choices to it.
+fn time(
+    kind: Kind,
+    program: &Program,
+    mut decisions: Vec<Decision>,
+    tuning: &mut Tuning,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Measured>, Error> {
+    decisions.retain(|decision| !tuning.choices.contains_key(&decision.key));
+    let mut measured = Vec::with_capacity(decisions.len());
+    let count = decisions.len();
+    for (done, decision) in decisions.into_iter().enumerate() {
         progress.samples(done, count);
-        let call = &program.calls[index];
-        let trials = timing::tune(&program, call).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
-        let Some(Trials { model, best, tried }) = trials else { continue };
+        let trials = timing::tune(program, &decision).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
+        let Trials { model, best, tried } = trials;
         let (model, best): (Timed, Timed) = (model.into(), best.into());
-        tuning.products.insert(geometry.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
-        timed.push(Product {
-            geometry,
-            layer: call.origin.clone(),
-            shape: call.shape(),
-            calls,
+        tuning.choices.insert(decision.key.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
+        let calls = || decision.calls.iter().map(|at| &program.calls[*at]);
+        measured.push(Measured {
+            kind,
+            layer: calls().map(|call| call.origin.clone()).collect::<Vec<_>>().join("; "),
+            shape: calls().map(|call| call.shape()).collect::<Vec<_>>().join("; "),
+            geometry: decision.key,
+            calls: decision.count,
             model,
             best,
             tried: tried.into_iter().map(Timed::from).collect(),
@@ -128,28 +175,22 @@ pub fn tune(
     if count > 0 {
         progress.samples(count, count);
     }
-    Ok((tuning, timed))
+    Ok(measured)
 }
 
-/// How many of a graph's distinct products a tuning has a choice for, and how many there are.
+/// How many distinct decisions of a kind there are about a graph, and how many of them a tuning has a choice for.
 ///
 /// # Errors
 /// An operator has no kernel.
-pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[usize; 2], Error> {
-    let products = distinct(&optimized.whole_program()?);
-    let known = products.iter().filter(|(key, ..)| tuning.products.contains_key(key)).count();
-    Ok([known, products.len()])
+pub fn known(kind: Kind, optimized: &Optimized, tuning: &Tuning) -> Result<[usize; 2], Error> {
+    let decisions = decisions(kind, &optimized.whole_program(&tuning.choices())?);
+    let known = decisions.iter().filter(|decision| tuning.choices.contains_key(&decision.key)).count();
+    Ok([decisions.len(), known])
 }
 
-/// The distinct products of a program in the order of its calls: the geometry as text, the first call, how many calls.
-fn distinct(program: &Program) -> Vec<(String, usize, usize)> {
-    let mut products: Vec<(String, usize, usize)> = Vec::new();
-    for (index, call) in program.calls.iter().enumerate() {
-        let Some(key) = Geometry::of(call).map(|geometry| geometry.key()) else { continue };
-        match products.iter_mut().find(|(known, ..)| *known == key) {
-            Some((.., calls)) => *calls += 1,
-            None => products.push((key, index, 1)),
-        }
+/// The distinct decisions of a kind about a program.
+fn decisions(kind: Kind, program: &Program) -> Vec<Decision> {
+    match kind {
+        Kind::Product => products(program),
     }
-    products
 }

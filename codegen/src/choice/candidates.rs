@@ -2,14 +2,14 @@
 
 use eightfold_ir::DType;
 
-use super::{Choice, Geometry, cost};
+use super::{Blocking, Geometry, cost};
 use crate::target::{Dot, Target};
 
 /// Bytes of inputs and results that a band may have: about what two levels of cache hold, and parts of it.
 const BANDS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, usize::MAX];
 
 /// Tiles that fit the registers and the channels, with the rows that the model chooses: the `most` best by the model.
-pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Vec<Choice> {
+pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Vec<Blocking> {
     let lanes = target.lanes();
     let rows = cost::usual(geometry, target).rows;
     let widest = geometry.n.div_ceil(lanes).max(1);
@@ -19,7 +19,7 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Ve
         // Rows that are cut alike are one candidate.
         let fitting = (1..=pixels.min(target.vector_registers))
             .filter(|mr| geometry.cut(*mr).0.size == *mr && fits(*mr, vectors, geometry.input, target));
-        tiles.extend(fitting.map(|mr| Choice { mr, nr: lanes * vectors, rows }));
+        tiles.extend(fitting.map(|mr| Blocking { mr, nr: lanes * vectors, rows }));
     }
     tiles.sort_by(|a, b| cost::cycles(geometry, *a, target).total_cmp(&cost::cycles(geometry, *b, target)));
     tiles.truncate(most);
@@ -43,9 +43,9 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
 }
 
 /// The same tile with other bands.
-pub(crate) fn bands(choice: Choice, geometry: &Geometry<'_>) -> Vec<Choice> {
-    let mut bands: Vec<Choice> =
-        BANDS.iter().map(|bytes| Choice { rows: cost::rows(geometry, *bytes), ..choice }).collect();
+pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>) -> Vec<Blocking> {
+    let mut bands: Vec<Blocking> =
+        BANDS.iter().map(|bytes| Blocking { rows: cost::rows(geometry, *bytes), ..choice }).collect();
     bands.dedup();
     bands.retain(|band| *band != choice);
     bands
@@ -74,7 +74,7 @@ mod tests {
             };
             let tiles = tiles(&geometry, target, 100);
             assert!(tiles.len() >= 5, "{} {input}: {tiles:?}", target.name);
-            for Choice { mr, nr, rows } in &tiles {
+            for Blocking { mr, nr, rows } in &tiles {
                 assert!(nr % target.lanes() == 0 && *nr <= 3 * target.lanes() && *rows > 0);
                 assert!(mr * nr / target.lanes() < target.vector_registers);
                 // Rows of 7 in tiles of 5 and 6 are cut into 4 and 3.

@@ -7,7 +7,7 @@
 
 use eightfold_ir::DType;
 
-use super::{Choice, Geometry, candidates};
+use super::{Blocking, Geometry, candidates};
 use crate::pack::choose_tile;
 use crate::program::Tile;
 use crate::target::{Dot, Target};
@@ -59,7 +59,7 @@ const HALF_L2: usize = 256 * 1024;
 const CLEARLY_LESS: f64 = 0.92;
 
 /// The choice: the usual tile, unless another is clearly better.
-pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Choice {
+pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     let usual = usual(geometry, target);
     // Of a lone pixel, time is where the weights come from.
     if geometry.row() <= 1 {
@@ -72,9 +72,9 @@ pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Choice {
 }
 
 /// The usual tile, in bands that stay in the second-level cache.
-pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Choice {
+pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.row(), geometry.n);
-    Choice { mr, nr, rows: rows(geometry, HALF_L2) }
+    Blocking { mr, nr, rows: rows(geometry, HALF_L2) }
 }
 
 /// As many rows as keep their inputs and results in so many bytes. A result's cache line takes several blocks, one after
@@ -90,7 +90,7 @@ pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
 }
 
 /// Cycles of a whole product.
-pub(super) fn cycles(geometry: &Geometry<'_>, choice: Choice, target: &Target) -> f64 {
+pub(super) fn cycles(geometry: &Geometry<'_>, choice: Blocking, target: &Target) -> f64 {
     let lanes = target.lanes();
     let blocks = [
         (geometry.n / choice.nr, choice.nr / lanes),
@@ -202,7 +202,7 @@ mod tests {
             extra: 0,
             joined: false,
         };
-        let Choice { mr, nr, .. } = choose(&geometry, Target::find(target).expect("listed"));
+        let Blocking { mr, nr, .. } = choose(&geometry, Target::find(target).expect("listed"));
         [mr, nr]
     }
 

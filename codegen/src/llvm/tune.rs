@@ -1,21 +1,21 @@
-//! Times the choices that there are for a product, each compiled into this process.
+//! Times the ways that there are to do a piece of a program, each compiled into this process.
 //!
-//! Choices take turns in short rounds, and each has its best turn, so that what else the machine does counts little; after
-//! some rounds the slower half drops out. Inputs and results lie where they did the time before, as what the layer before
-//! has just written does. Weights come from as far away as in the network: each run reads others, until as many bytes as
-//! all constants of the program have gone by. Numbers are zeros: what a kernel does depends on shapes.
+//! Ways take turns in short rounds, and each has its best turn, so that what else the machine does counts little; after
+//! some rounds the slower half drops out. Those that are near the fastest are then timed with them once more.
 
-use std::time::{Duration, Instant};
+mod memory;
+mod script;
 
-use super::jit::{Compiled, Jit};
+use std::time::Duration;
+
+use super::jit::Jit;
 use super::machine::MachineError;
-use crate::choice::{Choice, Geometry, candidates};
-use crate::program::{Call, Program, Storage, View};
+use crate::choice::{Choice, Decision, Way};
+use crate::program::Program;
+use memory::Memory;
+use script::{Functions, Script, Weights};
 
-/// Tiles that are tried: the best ones by the cost model.
-const TILES: usize = 16;
-
-/// Tiles that are tried with other bands.
+/// Ways whose neighbours are tried, too.
 const FINALISTS: usize = 2;
 
 /// Rounds until the slower half drops out.
@@ -24,13 +24,10 @@ const ROUNDS: usize = 8;
 /// Rounds of those that are left at the end.
 const LAST_ROUNDS: usize = 24;
 
-/// How long a turn is, at least.
-const TURN: Duration = Duration::from_micros(400);
-
 /// A choice must be faster than the model's by this part to be preferred: less is noise.
 const GAIN: f64 = 0.01;
 
-/// The times of a product's choices.
+/// The times of a decision's ways.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trials {
     /// The cost model's choice.
@@ -50,50 +47,55 @@ pub struct Timed {
     pub time: Duration,
 }
 
-/// Times the choices for a call of `program`, whose target must run here; `None` if there is nothing to choose.
+/// Times the ways of a decision about `program`, whose target must run here.
 ///
 /// # Errors
 /// Of LLVM.
-pub fn tune(program: &Program, call: &Call) -> Result<Option<Trials>, MachineError> {
-    let Some(geometry) = Geometry::of(call) else { return Ok(None) };
-    let model = geometry.choice(program.target);
-    let mut tiles = candidates::tiles(&geometry, program.target, TILES);
-    tiles.retain(|choice| *choice != model);
-    tiles.insert(0, model);
-    let mut memory = Memory::of(program, call);
-    let mut tried = heat(program, call, &tiles, &mut memory)?;
-    let best = |tried: &[Timed]| {
-        let mut ranked = tried.to_vec();
-        ranked.sort_by_key(|timed| timed.time);
-        ranked
-    };
-    let finalists = best(&tried);
-    let mut last = vec![model];
-    for Timed { choice, .. } in finalists.into_iter().take(FINALISTS) {
-        last.extend([choice].into_iter().chain(candidates::bands(choice, &geometry)).filter(|choice| *choice != model));
+pub fn tune(program: &Program, decision: &Decision) -> Result<Trials, MachineError> {
+    let mut memory = Memory::of(program);
+    let mut tried = heat(program, &decision.ways, &mut memory)?;
+    let ranked = by_time(&tried);
+    let mut last: Vec<Way> = vec![decision.ways[0].clone()];
+    let mut near = false;
+    for Timed { choice, .. } in ranked.iter().take(FINALISTS) {
+        let neighbours = decision.near(*choice, program);
+        near |= !neighbours.is_empty();
+        let finalist = decision.ways.iter().filter(|way| way.choice == *choice).cloned();
+        let others = finalist.chain(neighbours).filter(|way| way.choice != decision.model());
+        last.extend(others.collect::<Vec<_>>());
     }
-    let finals = heat(program, call, &last, &mut memory)?;
-    let (model, best) = (finals[0], best(&finals)[0]);
+    let mut finals = tried.clone();
+    if near {
+        finals = heat(program, &last, &mut memory)?;
+        tried.retain(|timed| last.iter().all(|way| way.choice != timed.choice));
+        tried.extend(finals.iter().copied());
+    }
+    let (model, best) = (finals[0], by_time(&finals)[0]);
     let worth_it = best.time.as_secs_f64() < (1.0 - GAIN) * model.time.as_secs_f64();
-    tried.retain(|timed| !last.contains(&timed.choice));
-    tried.extend(finals);
-    Ok(Some(Trials { model, best: if worth_it { best } else { model }, tried }))
+    Ok(Trials { model, best: if worth_it { best } else { model }, tried })
 }
 
-/// Times choices in rounds; all keep their best turn, the faster ones have more of them. The first never drops out.
-fn heat(program: &Program, call: &Call, choices: &[Choice], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
-    let calls: Vec<Call> = choices.iter().map(|choice| choice.applied(call, program.target)).collect();
-    memory.make_room(&calls);
+fn by_time(timed: &[Timed]) -> Vec<Timed> {
+    let mut ranked = timed.to_vec();
+    ranked.sort_by_key(|timed| timed.time);
+    ranked
+}
+
+/// Times ways in rounds; all keep their best turn, the faster ones have more of them. The first never drops out.
+fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
+    let weights = ways.iter().map(|way| Weights::of(way).bytes).max().unwrap_or(0);
+    memory.make_room(program, ways.iter().flat_map(Way::calls), weights);
+    let functions = Functions::of(ways);
     let jit = Jit::default();
-    let compiled = jit.compile(&calls, program.target, false, false)?;
-    let mut timed: Vec<Timed> = choices.iter().map(|choice| Timed { choice: *choice, time: Duration::MAX }).collect();
-    let mut running: Vec<usize> = (0..choices.len()).collect();
+    let compiled = jit.compile(&functions.calls, program.target, false, false)?;
+    let scripts: Vec<Script<'_>> = ways.iter().map(|way| Script::of(way, &functions, &compiled, memory)).collect();
+    let mut timed: Vec<Timed> = ways.iter().map(|way| Timed { choice: way.choice, time: Duration::MAX }).collect();
+    let mut running: Vec<usize> = (0..ways.len()).collect();
     loop {
         let last = running.len() <= 4;
         for _ in 0..if last { LAST_ROUNDS } else { ROUNDS } {
             for &index in &running {
-                let time = memory.turn(&compiled, index, &calls[index]);
-                timed[index].time = timed[index].time.min(time);
+                timed[index].time = timed[index].time.min(scripts[index].turn(memory));
             }
         }
         if last {
@@ -103,87 +105,4 @@ fn heat(program: &Program, call: &Call, choices: &[Choice], memory: &mut Memory)
         let half = running.split_off(running.len().div_ceil(2));
         running.extend(half.into_iter().filter(|index| *index == 0));
     }
-}
-
-/// What a call works on.
-struct Memory {
-    /// The operands, those of steps too, but for the weights.
-    operands: Vec<Vec<u8>>,
-    output: Vec<u8>,
-    /// Weights of many runs, one after the other.
-    weights: Vec<u8>,
-    /// Bytes of all constants of the program.
-    constants: usize,
-    /// Where the next run's weights begin.
-    next: usize,
-}
-
-/// More bytes of constants than caches of today hold.
-const FAR: usize = 128 << 20;
-
-impl Memory {
-    fn of(program: &Program, call: &Call) -> Memory {
-        let room = |view: &View| {
-            let size = match view.storage {
-                Storage::Buffer(id) => program.buffers[id.0].byte_size,
-                Storage::Const(id) => program.consts[id.0].bytes.len(),
-            };
-            // Initial sums may be rounded up to wider tiles.
-            vec![0; size + 4 * Program::SLACK + program.target.vector_bits]
-        };
-        let constants = program.consts.iter().map(|constant| constant.bytes.len()).sum::<usize>().min(FAR);
-        Memory {
-            operands: call.operands.iter().map(room).collect(),
-            output: room(&call.output),
-            weights: Vec::new(),
-            constants,
-            next: 0,
-        }
-    }
-
-    /// Makes room for the weights of all these calls.
-    fn make_room(&mut self, calls: &[Call]) {
-        let largest = calls.iter().map(weight_bytes).max().unwrap_or(0);
-        let room = self.constants + largest + Program::SLACK + Program::ARENA_ALIGN;
-        // Written, or the system would show the same page everywhere.
-        self.weights.resize(room.max(self.weights.len()), 1);
-    }
-
-    /// Runs call `index` for a turn; the time of one run.
-    fn turn(&mut self, compiled: &Compiled<'_>, index: usize, call: &Call) -> Duration {
-        let entry = compiled.entry(index);
-        let start = |bytes: &mut Vec<u8>, view: &View| {
-            let aligned = bytes.as_ptr().align_offset(Program::ARENA_ALIGN);
-            let offset = if matches!(view.storage, Storage::Buffer(_)) { view.offset } else { 0 };
-            bytes[aligned + offset * view.dtype.byte_size()..].as_mut_ptr()
-        };
-        let operands = self.operands.iter_mut().zip(&call.operands);
-        let mut pointers: Vec<*mut u8> = operands.map(|(bytes, view)| start(bytes, view)).collect();
-        pointers.push(start(&mut self.output, &call.output));
-        let size = weight_bytes(call);
-        let first = self.weights.as_ptr().align_offset(Program::ARENA_ALIGN);
-        let begin = Instant::now();
-        let mut runs = 0;
-        loop {
-            if self.next >= self.constants {
-                self.next = 0;
-            }
-            pointers[1] = self.weights[first + self.next..][..size + Program::SLACK].as_mut_ptr();
-            self.next += size;
-            // SAFETY: each pointer is the first element of its view in a buffer as large as the program has it, with slack
-            // behind; the weights have just been seen to be there, the sums are rounded up to whole tiles.
-            unsafe { entry.run(&pointers) };
-            runs += 1;
-            let time = begin.elapsed();
-            if time >= TURN {
-                return time / runs;
-            }
-        }
-    }
-}
-
-/// Bytes of a call's weights, up to the next cache line.
-fn weight_bytes(call: &Call) -> usize {
-    let view = &call.operands[1];
-    (view.grid.elements() * view.dtype.byte_size()).next_multiple_of(Program::ARENA_ALIGN)
 }

@@ -6,7 +6,7 @@ use eightfold_ir::{DType, Data, Layout, Node, Op, ValueId};
 use super::matmul::pixels;
 use super::placement::wanted_border;
 use super::{LowerError, Lowering, origin};
-use crate::choice::{Choice, Geometry};
+use crate::choice::{Blocking, Geometry};
 use crate::pack;
 use crate::program::{Depthwise, Gemm, Grid, Producer, Run, Storage, View};
 
@@ -214,7 +214,7 @@ impl Lowering<'_> {
         let Product { n, runs, first, zero } = product;
         let lengths: Vec<usize> = runs.iter().map(|r| r.length).collect();
         // Packed in single vectors, and joined to blocks once it is known how many extra groups there are.
-        let vector = Choice { mr: 1, nr: self.target.lanes(), rows: 1 }.tile(input.dtype);
+        let vector = Blocking { mr: 1, nr: self.target.lanes(), rows: 1 }.tile(input.dtype);
         let packed = match weights {
             Data::Float(w) => {
                 let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
@@ -245,7 +245,7 @@ impl Lowering<'_> {
             extra: packed.extra.iter().map(Vec::len).sum(),
             joined: packed.joined,
         };
-        let choice = self.choices.choice(&geometry, self.target);
+        let choice = self.choices.product(&geometry, self.target);
         let tile = choice.tile(input.dtype);
         let packed = packed.regrouped(self.target, n, geometry.groups(), vector.nr, tile.nr);
         let gemm = Gemm {

@@ -165,9 +165,9 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
         let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
-        let (_, products) = eightfold::tune::tune(&optimized, None, progress)?;
+        let (_, measured) = eightfold::tune::tune(&optimized, None, progress)?;
         progress.finish(&[])?;
-        let report = tune::Report::of(&optimized, &products);
+        let report = tune::Report::of(&optimized, &measured);
         format.print(&report, || report.text())
     }
 

@@ -234,7 +234,10 @@ impl Report {
             line("range", "of weights reduced: four products fit 16 bits (--reduce-range=never: whole)".to_owned());
         }
         if let Some(tuning) = &self.tuning {
-            line("tuning", tuning.text());
+            let mut name = "tuning";
+            for text in tuning.text() {
+                line(std::mem::take(&mut name), text);
+            }
         }
         let (arena, bound) = (bytes(self.arena_bytes), bytes(self.arena_bound_bytes));
         line("arena", format!("{arena}, of which {bound} are needed at once"));

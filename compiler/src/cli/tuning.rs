@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use eightfold::tune::{self, totals};
+use eightfold::tune::{self, Kind, Measured, totals};
 use eightfold::{Error, Optimized, Progress, check_writable, write_bytes};
+use eightfold_codegen::tuning::Tuning;
 use serde::Serialize;
 
 use super::output::percent;
@@ -30,17 +31,29 @@ pub(crate) struct TuningReport {
     file: String,
     /// Distinct products of the model.
     products: usize,
+    #[serde(flatten)]
+    of_products: Summary,
+    seconds: f64,
+}
+
+/// What became of the decisions of one kind.
+#[derive(Serialize)]
+struct Summary {
+    #[serde(skip)]
+    kind: Kind,
+    /// Distinct decisions about the model.
+    #[serde(skip)]
+    distinct: usize,
     /// Those of them that the file has.
     known: usize,
     /// Those that were timed now.
     timed: usize,
     /// Those of them for which the cost model would not have chosen the best.
     other_choices: usize,
-    /// Microseconds in the products that were timed, in one inference, of the best choices.
+    /// Microseconds in what was timed, in one inference, of the best choices.
     best_us: f64,
     /// The same of those of the cost model.
     model_us: f64,
-    seconds: f64,
 }
 
 impl TuningArguments {
@@ -68,34 +81,52 @@ impl TuningArguments {
             }
         };
         optimized.tune_by(&tuning)?;
-        let [known, products] = tune::known(optimized, &tuning)?;
-        let [best_us, model_us] = totals(&timed);
+        let of_products = Summary::of(Kind::Product, optimized, &tuning, &timed)?;
         Ok(Some(TuningReport {
             file: path.display().to_string(),
-            products,
-            known,
-            timed: timed.len(),
-            other_choices: timed.iter().filter(|product| product.best.choice != product.model.choice).count(),
-            best_us,
-            model_us,
+            products: of_products.distinct,
+            of_products,
             seconds: begin.elapsed().as_secs_f64(),
         }))
     }
 }
 
-impl TuningReport {
-    /// One line.
-    pub(crate) fn text(&self) -> String {
-        let TuningReport { file, products, known, timed, other_choices, best_us, model_us, seconds } = self;
-        if *timed == 0 {
-            return format!("{known} of {products} products by {file}");
-        }
+impl Summary {
+    fn of(kind: Kind, optimized: &Optimized, tuning: &Tuning, measured: &[Measured]) -> Result<Summary, Error> {
+        let [distinct, known] = tune::known(kind, optimized, tuning)?;
+        let timed = || measured.iter().filter(|one| one.kind == kind);
+        let [best_us, model_us] = totals(timed());
+        let other_choices = timed().filter(|one| one.is_other()).count();
+        Ok(Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us })
+    }
+
+    /// What was timed of the kind; nothing if nothing was.
+    fn text(&self) -> Option<String> {
+        let Summary { kind, distinct, timed, other_choices, best_us, model_us, .. } = self;
         let gain = percent(1.0 - best_us / model_us.max(f64::MIN_POSITIVE));
-        format!(
-            "{timed} of {products} products timed in {seconds:.1} s, {other_choices} done otherwise than the cost model says: \
-             {:.3} ms instead of {:.3} ms, {gain} less; kept in {file}",
-            best_us / 1e3,
-            model_us / 1e3
-        )
+        (*timed > 0).then(|| {
+            format!(
+                "{timed} of {distinct} {}, {other_choices} done otherwise than the cost model says: {:.3} ms instead of \
+                 {:.3} ms, {gain} less",
+                kind.plural(),
+                best_us / 1e3,
+                model_us / 1e3
+            )
+        })
+    }
+}
+
+impl TuningReport {
+    /// One line, or more where something was timed.
+    pub(crate) fn text(&self) -> Vec<String> {
+        let TuningReport { file, of_products, seconds, .. } = self;
+        let kinds = [of_products];
+        let timed: Vec<String> = kinds.iter().filter_map(|kind| kind.text()).collect();
+        if timed.is_empty() {
+            let known = |kind: &&Summary| format!("{} of {} {}", kind.known, kind.distinct, kind.kind.plural());
+            let known: Vec<String> = kinds.iter().filter(|kind| kind.distinct > 0).map(known).collect();
+            return vec![format!("{} by {file}", known.join(", "))];
+        }
+        [format!("timed in {seconds:.1} s, kept in {file}")].into_iter().chain(timed).collect()
     }
 }

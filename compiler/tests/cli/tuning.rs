@@ -26,7 +26,7 @@ fn what_was_timed_is_taken_up_again() {
     assert!(tuning["best_us"].as_f64() <= tuning["model_us"].as_f64(), "{tuning}");
     assert_eq!(sandbox.new_files(), ["net.so", "net.tuning"]);
     let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
-    assert!(file.starts_with("eightfold tuning 1\ntarget x86-64-v"), "{file}");
+    assert!(file.starts_with("eightfold tuning 2\ntarget x86-64-v"), "{file}");
     assert_eq!(file.lines().filter(|line| line.starts_with("gemm f32 f32 ") && line.contains(" us=")).count(), 5);
 
     // The same file, the same bytes; nothing is timed that is known.

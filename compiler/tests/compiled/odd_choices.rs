@@ -1,6 +1,6 @@
 //! Tiles and bands that nobody would choose, which must compute what all others do.
 
-use eightfold_codegen::choice::{Choice, Choices, Geometry};
+use eightfold_codegen::choice::{Blocking, Choice, Choices, Geometry};
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::target::Target;
 use eightfold_ir::Graph;
@@ -10,6 +10,6 @@ pub(crate) fn odd_choices(graph: &Graph, target: &'static Target) -> Choices {
     let program = lower(graph, target).expect("lowers");
     let odd = [(1, 3, 1), (3, 1, 2), (5, 2, 3), (2, 4, 1), (7, 1, 9)].into_iter().cycle();
     let products = program.calls.iter().filter_map(Geometry::of).zip(odd);
-    let choice = |(mr, vectors, rows)| Choice { mr, nr: vectors * target.lanes(), rows };
+    let choice = |(mr, vectors, rows)| Choice::Blocking(Blocking { mr, nr: vectors * target.lanes(), rows });
     products.map(|(geometry, odd)| (geometry.key(), choice(odd))).collect()
 }

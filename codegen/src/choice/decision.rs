@@ -1,0 +1,85 @@
+//! Decisions: what of a program can be done in several ways, and which ways there are.
+
+use super::{Blocking, Choice, Geometry, candidates};
+use crate::program::{Call, Program};
+
+/// Tiles that are tried: the best ones by the cost model.
+const TILES: usize = 16;
+
+/// A piece of a program that can be done in several ways.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What it is as text, by which tuning files know it.
+    pub key: String,
+    /// The positions of its calls in the program; of several such pieces, those of the first.
+    pub calls: Vec<usize>,
+    /// How many such pieces the program has.
+    pub count: usize,
+    /// The ways, the cost model's first.
+    pub(crate) ways: Vec<Way>,
+}
+
+/// A way to do a piece of a program.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) choice: Choice,
+    /// The calls of each thread, which run at the same time.
+    pub(crate) threads: Vec<Vec<Call>>,
+}
+
+impl Decision {
+    /// What the cost model chooses.
+    #[must_use]
+    pub fn model(&self) -> Choice {
+        self.ways[0].choice
+    }
+
+    /// The ways that are near one that has turned out well, itself left out.
+    pub(crate) fn near(&self, choice: Choice, program: &Program) -> Vec<Way> {
+        let call = &program.calls[self.calls[0]];
+        match (choice, Geometry::of(call)) {
+            (Choice::Blocking(blocking), Some(geometry)) => {
+                let bands = candidates::bands(blocking, &geometry).into_iter();
+                bands.map(|blocking| Way::product(blocking, call, program)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Way {
+    /// The calls of all threads.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.threads.iter().flatten()
+    }
+
+    fn product(blocking: Blocking, call: &Call, program: &Program) -> Way {
+        Way { choice: Choice::Blocking(blocking), threads: vec![vec![blocking.applied(call, program.target)]] }
+    }
+}
+
+/// The distinct products of a program, in the order of its calls: each with the tiles that the cost model holds best, in
+/// the order of loops that it chooses.
+#[must_use]
+pub fn products(program: &Program) -> Vec<Decision> {
+    let key = |at: usize| Geometry::of(&program.calls[at]).map(|geometry| (geometry.key(), vec![at]));
+    distinct((0..program.calls.len()).filter_map(key), |calls| {
+        let call = &program.calls[calls[0]];
+        let geometry = Geometry::of(call).unwrap_or_else(|| unreachable!("only products have such a key"));
+        let model = geometry.blocking(program.target);
+        let others = candidates::tiles(&geometry, program.target, TILES).into_iter().filter(|tile| *tile != model);
+        [model].into_iter().chain(others).map(|blocking| Way::product(blocking, call, program)).collect()
+    })
+}
+
+/// Pieces by their keys, each once and in order, with the `ways` to do it.
+fn distinct(pieces: impl Iterator<Item = (String, Vec<usize>)>, ways: impl Fn(&[usize]) -> Vec<Way>) -> Vec<Decision> {
+    let mut decisions: Vec<Decision> = Vec::new();
+    for (key, calls) in pieces {
+        match decisions.iter_mut().find(|decision| decision.key == key) {
+            Some(decision) => decision.count += 1,
+            None => decisions.push(Decision { ways: ways(&calls), key, calls, count: 1 }),
+        }
+    }
+    decisions
+}

@@ -1,0 +1,210 @@
+//! How a product of matrices with constant weights is cut: its tile, and the order of its loops.
+
+use std::fmt::{self, Display, Formatter};
+
+use eightfold_ir::DType;
+
+use super::cost;
+use crate::kernel::gemm::walk::Cut;
+use crate::program::{Call, Grid, Producer, Run, Tile};
+use crate::target::Target;
+
+/// What a product's kernel is told besides its geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blocking {
+    /// Pixels of a tile.
+    pub mr: usize,
+    /// Channels of a tile, a multiple of the target's lanes.
+    pub nr: usize,
+    /// Rows of pixels that are done with one block of weights before the next.
+    pub rows: usize,
+}
+
+impl Blocking {
+    /// The tile for inputs of this type.
+    #[must_use]
+    pub fn tile(self, input: DType) -> Tile {
+        // As many elements as a lane of 32 bits holds.
+        Tile { mr: self.mr, nr: self.nr, kr: 4 / input.byte_size() }
+    }
+
+    /// The same product done this way; its constant operands are then those of other tiles.
+    ///
+    /// # Panics
+    /// If the call is no product with constant weights.
+    pub(crate) fn applied(self, call: &Call, target: &Target) -> Call {
+        let mut call = call.clone();
+        let Producer::Gemm(gemm) = &mut call.producer else { unreachable!("only products have choices") };
+        (gemm.tile, gemm.row_block) = (self.tile(gemm.input), self.rows);
+        let blocks = gemm.n.div_ceil(self.nr);
+        if !gemm.extra.is_empty() {
+            gemm.extra.resize(blocks * self.nr / target.lanes(), Vec::new());
+        }
+        let weights = gemm.weight_bytes(0..blocks);
+        for (index, bytes) in [(1, weights), (2, 4 * blocks * self.nr)] {
+            let view = &mut call.operands[index];
+            (view.offset, view.grid) = (0, Grid::dense(&[bytes / view.dtype.byte_size()]));
+        }
+        call
+    }
+}
+
+impl Display for Blocking {
+    /// `tile=4x16 rows=9`
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "tile={}x{} rows={}", self.mr, self.nr, self.rows)
+    }
+}
+
+/// What decides about the time of a product: what is multiplied, and how it lies in memory.
+///
+/// The steps are not part of it: they take nearly the same time in any tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry<'g> {
+    /// Type of the input's elements.
+    pub input: DType,
+    /// Type of the result's elements.
+    pub output: DType,
+    /// Output pixels: batch, rows, columns.
+    pub pixels: [usize; 3],
+    /// Distance in input elements of neighbouring pixels.
+    pub input_strides: [isize; 3],
+    /// Distance in output elements of neighbouring pixels.
+    pub output_strides: [isize; 3],
+    /// What lies under a pixel.
+    pub runs: &'g [Run],
+    /// Output channels.
+    pub n: usize,
+    /// Extra groups of all vectors of channels together.
+    pub extra: usize,
+    /// Whether the products of neighbouring groups are added in 16 bits.
+    pub joined: bool,
+}
+
+impl<'g> Geometry<'g> {
+    /// The geometry of a call; `None` if it is no product with constant weights.
+    #[must_use]
+    pub fn of(call: &'g Call) -> Option<Self> {
+        let Producer::Gemm(gemm) = &call.producer else { return None };
+        Some(Geometry {
+            input: gemm.input,
+            output: call.output.dtype,
+            pixels: gemm.pixels,
+            input_strides: gemm.input_strides,
+            output_strides: gemm.output_strides,
+            runs: &gemm.runs,
+            n: gemm.n,
+            extra: gemm.extra.iter().map(Vec::len).sum(),
+            joined: gemm.joined,
+        })
+    }
+
+    /// The geometry as text: equal texts, equal choices, whatever the layers are called.
+    ///
+    /// `gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256 extra` are 3 runs of 192 elements at
+    /// a distance of 3712 under each pixel; `extra` says that some weights need extra groups, however many, and `joined`
+    /// that the products of neighbouring groups are added in 16 bits.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let [b, r, c] = self.pixels;
+        // Along an axis of one pixel there is no distance.
+        let strides = |strides: [isize; 3]| {
+            let stride = |axis: usize| if self.pixels[axis] > 1 { strides[axis] } else { 0 };
+            format!("{},{},{}", stride(0), stride(1), stride(2))
+        };
+        let (from, to) = (strides(self.input_strides), strides(self.output_strides));
+        let extra = if self.extra > 0 { " extra" } else { "" };
+        let joined = if self.joined { " joined" } else { "" };
+        let Geometry { input, output, n, .. } = self;
+        let runs = runs(self.runs);
+        format!("gemm {input} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
+    }
+
+    /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        let [batch, rows, cols] = self.pixels;
+        let joined = |axis: usize, inner: usize| {
+            [self.input_strides, self.output_strides].iter().all(|s| s[axis] == s[2] * inner as isize)
+        };
+        match (rows == 1 || joined(1, cols), batch == 1 || joined(0, rows * cols)) {
+            (true, true) => batch * rows * cols,
+            (true, false) => rows * cols,
+            _ => cols,
+        }
+    }
+
+    /// How tiles of at most `mr` pixels cut the pixels, and how often.
+    pub(crate) fn cut(&self, mr: usize) -> (Cut, usize) {
+        let row = self.row();
+        let rows = if row == self.pixels[2] { self.pixels[1] } else { 1 };
+        let (cut, wrapped) = Cut::of_rows(rows, row, mr, self.groups());
+        let units = self.pixels.iter().product::<usize>() / row.max(1);
+        (cut, if wrapped { units / rows } else { units })
+    }
+
+    /// Groups of elements under a pixel.
+    pub(crate) fn groups(&self) -> usize {
+        let kr = 4 / self.input.byte_size();
+        self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
+    }
+
+    /// The cost model's choice.
+    #[must_use]
+    pub fn blocking(&self, target: &Target) -> Blocking {
+        cost::choose(self, target)
+    }
+}
+
+/// Runs of one length at one distance as `COUNTxLENGTH+DISTANCE`, each list after the distance from the one before.
+fn runs(runs: &[Run]) -> String {
+    let (mut text, mut rest, mut before) = (String::new(), runs, 0);
+    while let [first, more @ ..] = rest {
+        let step = more.first().map_or(0, |next| next.offset - first.offset);
+        let regular = rest
+            .windows(2)
+            .take_while(|pair| pair[1].length == first.length && pair[1].offset - pair[0].offset == step);
+        let count = 1 + regular.count();
+        if !text.is_empty() {
+            text += &format!(",{}:", first.offset - before);
+        }
+        before = first.offset;
+        text += &match count {
+            1 => format!("1x{}", first.length),
+            _ => format!("{count}x{}{step:+}", first.length),
+        };
+        rest = &rest[count..];
+    }
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn geometry(runs: &[Run]) -> Geometry<'_> {
+        Geometry {
+            input: DType::U8,
+            output: DType::U8,
+            pixels: [1, 56, 56],
+            input_strides: [7, 3712, 64],
+            output_strides: [7, 14336, 256],
+            runs,
+            n: 256,
+            extra: 12,
+            joined: false,
+        }
+    }
+
+    #[test]
+    fn keys_hold_what_decides_about_the_time() {
+        let rows: Vec<Run> = (0..3).map(|y| Run { offset: y * 3712, length: 192 }).collect();
+        let key = "gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256";
+        assert_eq!(geometry(&rows).key(), format!("{key} extra"));
+        assert_eq!(Geometry { extra: 0, ..geometry(&rows) }.key(), key);
+        let taps: Vec<Run> =
+            [0, 64, 128, 3712, 3776, 3840, 9000].map(|offset| Run { offset, length: 60 }).into_iter().collect();
+        assert!(geometry(&taps).key().contains("runs=3x60+64,3712:3x60+64,5288:1x60 n"), "{}", geometry(&taps).key());
+        assert!(geometry(&taps[..1]).key().contains("runs=1x60 n"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Scripts: ways as functions and addresses, ready to run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::memory::{Memory, weights};
+use crate::choice::Way;
+use crate::llvm::jit::{Compiled, Entry};
+use crate::program::{Call, Program, Storage, View};
+
+/// How long a turn is, at least.
+const TURN: Duration = Duration::from_micros(400);
+
+/// The distinct functions of several ways.
+#[derive(Default)]
+pub(super) struct Functions {
+    /// A call of each.
+    pub(super) calls: Vec<Call>,
+    /// The text of a geometry is its key: floats have no order.
+    by_geometry: BTreeMap<String, usize>,
+}
+
+impl Functions {
+    pub(super) fn of(ways: &[Way]) -> Functions {
+        let mut functions = Functions::default();
+        for call in ways.iter().flat_map(Way::calls) {
+            let geometry = call.geometry();
+            let next = functions.calls.len();
+            let index = *functions.by_geometry.entry(format!("{geometry:?}")).or_insert(next);
+            if index == next {
+                functions.calls.push(geometry);
+            }
+        }
+        functions
+    }
+
+    fn entry<'c>(&self, call: &Call, compiled: &'c Compiled<'_>) -> Entry<'c> {
+        compiled.entry(self.by_geometry[&format!("{:?}", call.geometry())])
+    }
+}
+
+/// A way, ready to run.
+pub(super) struct Script<'c> {
+    steps: Vec<Step<'c>>,
+    /// Bytes of weights that one run reads.
+    weights: usize,
+}
+
+/// One call.
+struct Step<'c> {
+    entry: Entry<'c>,
+    places: Vec<Place>,
+}
+
+/// Where an operand or the result lies.
+#[derive(Clone, Copy)]
+enum Place {
+    At(usize),
+    /// So many bytes behind the first of the run's weights.
+    Weights(usize),
+}
+
+impl<'c> Script<'c> {
+    /// The script of a way whose `functions` have been compiled; `memory` has room for it.
+    pub(super) fn of(way: &Way, functions: &Functions, compiled: &'c Compiled<'_>, memory: &mut Memory) -> Script<'c> {
+        let layout = Weights::of(way);
+        let mut step = |call: &Call| {
+            let own = weights(call);
+            let place = |view: &View| match own.is_some_and(|own| std::ptr::eq(own, view)) {
+                true => Place::Weights(layout.offset(view)),
+                false => Place::At(memory.address(view)),
+            };
+            let places = call.operands.iter().chain([&call.output]).map(place).collect();
+            Step { entry: functions.entry(call, compiled), places }
+        };
+        Script { steps: way.calls().map(&mut step).collect(), weights: layout.bytes }
+    }
+
+    /// Runs for a turn; the time of one run.
+    pub(super) fn turn(&self, memory: &mut Memory) -> Duration {
+        let begin = Instant::now();
+        let mut runs = 0;
+        loop {
+            let weights = memory.next_weights(self.weights);
+            self.steps.iter().for_each(|step| step.run(weights));
+            runs += 1;
+            let time = begin.elapsed();
+            if time >= TURN {
+                return time / runs;
+            }
+        }
+    }
+}
+
+impl Step<'_> {
+    fn run(&self, weights: usize) {
+        let mut pointers = [std::ptr::null_mut(); 16];
+        for (pointer, place) in pointers.iter_mut().zip(&self.places) {
+            *pointer = match place {
+                Place::At(address) => *address as *mut u8,
+                Place::Weights(offset) => (weights + offset) as *mut u8,
+            };
+        }
+        // SAFETY: each pointer is the first element of its view in a block as large as the program has it, with slack
+        // behind; sums are rounded up to whole tiles, and there are as many bytes of weights as the run reads.
+        unsafe { self.entry.run(&pointers[..self.places.len()]) };
+    }
+}
+
+/// Where the weights of a way's products lie in those of one run.
+pub(super) struct Weights {
+    /// First byte of each constant.
+    first: BTreeMap<Storage, usize>,
+    /// Bytes of all of them.
+    pub(super) bytes: usize,
+}
+
+impl Weights {
+    pub(super) fn of(way: &Way) -> Weights {
+        let mut ends: BTreeMap<Storage, usize> = BTreeMap::new();
+        for view in way.calls().filter_map(weights) {
+            // Parts of a call read parts of its weights.
+            let end = (view.offset + view.grid.elements()) * view.dtype.byte_size();
+            let known = ends.entry(view.storage).or_default();
+            *known = end.max(*known);
+        }
+        let mut bytes = 0;
+        let mut place = |(storage, end): (Storage, usize)| {
+            let first = bytes;
+            bytes += end.next_multiple_of(Program::ARENA_ALIGN);
+            (storage, first)
+        };
+        let first = ends.into_iter().map(&mut place).collect();
+        Weights { first, bytes }
+    }
+
+    fn offset(&self, view: &View) -> usize {
+        self.first[&view.storage] + view.offset * view.dtype.byte_size()
+    }
+}
