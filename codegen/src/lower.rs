@@ -25,6 +25,7 @@ mod movement;
 mod placement;
 mod reduce;
 mod softmax;
+mod words;
 
 use placement::Placement;
 
@@ -115,7 +116,7 @@ impl<'g> Lowering<'g> {
             graph,
             target,
             choices,
-            placement: Placement::of(graph),
+            placement: Placement::of(graph, target),
             views: vec![None; count],
             borders: vec![[0; 4]; count],
             buffers: Vec::new(),
@@ -277,7 +278,8 @@ impl<'g> Lowering<'g> {
         } else {
             let border = self.placement.border(id);
             self.borders[id.index()] = border;
-            let view = self.arena(&self.name(id), ty.dtype, &ty.shape, ty.layout, border);
+            let dtype = if self.placement.in_words(id) { DType::I16 } else { ty.dtype };
+            let view = self.arena(&self.name(id), dtype, &ty.shape, ty.layout, border);
             self.fill_border(&view, border, self.stored_zero(id));
             view
         };

@@ -7,6 +7,9 @@
 //! Where `vpmaddubsw` does the products, two neighbouring groups can be *joined*: their 16-bit sums are added before they
 //! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
 //! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
+//!
+//! Inputs may be bytes that lie in *words* of 16 bits. These need no extra groups, but a vector holds half as many: see
+//! [`words_pay`].
 
 use std::ops::Range;
 
@@ -22,7 +25,7 @@ use crate::target::{Dot, Target};
 /// Packed weights and initial sums of a product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
-    /// `[block of nr channels][group of kr elements, runs one after the other][nr][kr]`, i8 or f32; behind each block its
+    /// `[block of nr channels][group of kr elements, runs one after the other][nr][kr]`, of the input's type, signed; behind each block its
     /// extra groups, `[vector of channels][extra group][lanes][kr]`.
     pub weights: Vec<u8>,
     /// `[channels rounded up to whole blocks]`, i32 or f32.
@@ -90,7 +93,7 @@ impl Packed {
 /// Elements that one 32-bit lane of an integer product takes.
 const GROUP: usize = 4;
 
-/// Packs integer weights; `weight(channel, run, element)` is one number, `sums` the initial sums.
+/// Packs integer weights for inputs of bytes; `weight(channel, run, element)` is one number, `sums` the initial sums.
 #[must_use]
 pub fn gemm_int(
     target: &Target,
@@ -100,30 +103,73 @@ pub fn gemm_int(
     weight: &dyn Fn(usize, usize, usize) -> i32,
     sums: &[i64],
 ) -> Packed {
-    let (mut weights, extra) = groups_int(target, tile, n, runs, weight, 1);
-    let mut packed = Packed { weights: Vec::new(), sums: Vec::new(), extra, joined: false };
-    if target.dot == Dot::Maddubs && !packed.extra.is_empty() {
-        let (joined_weights, joined_extra) = groups_int(target, tile, n, runs, weight, 2);
-        let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
-            let groups = run.length.div_ceil(GROUP);
-            [pairs + groups / 2, singles + groups % 2]
-        });
-        let vectors = packed.extra.len();
-        // Instructions; an extra group is of one vector, which makes a third more of loads and loops.
-        let instructions = |pair: usize, extra: &[Vec<isize>]| {
-            let extra: usize = extra.iter().map(Vec::len).sum();
-            vectors * (pair * pairs + 3 * singles) + 4 * extra
-        };
-        if instructions(5, &joined_extra) < instructions(6, &packed.extra) {
-            (weights, packed.extra, packed.joined) = (joined_weights, joined_extra, true);
+    let Bytes { weights, extra, joined, .. } = bytes(target, tile, n, runs, weight);
+    Packed { weights, sums: int_sums(tile, n, sums), extra, joined }
+}
+
+/// Packs integer weights for inputs of words, two of a run together: 16 bits hold all of them.
+#[must_use]
+pub fn gemm_words(
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+    sums: &[i64],
+) -> Packed {
+    let words = in_groups(tile, n, runs, &|o, r, e| weight(o, r, e) as i16);
+    let weights = words.into_iter().flat_map(i16::to_le_bytes).collect();
+    Packed { weights, sums: int_sums(tile, n, sums), extra: Vec::new(), joined: false }
+}
+
+/// Whether a product takes fewer instructions with inputs of words than with inputs of bytes, which have twice the room in
+/// a vector, but may want [extra](Packed::extra) groups.
+#[must_use]
+pub fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
+    if target.dot != Dot::Maddubs {
+        return false;
+    }
+    let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
+    // A product and a sum.
+    let words: usize = runs.iter().map(|run| 2 * run.length.div_ceil(GROUP / 2)).sum();
+    words * n.div_ceil(tile.nr) < bytes(target, tile, n, runs, weight).instructions
+}
+
+/// The initial sums of whole blocks.
+fn int_sums(tile: Tile, n: usize, sums: &[i64]) -> Vec<u8> {
+    let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0) as i32;
+    (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect()
+}
+
+/// Weights for inputs of bytes, in the way that takes the fewest instructions.
+struct Bytes {
+    weights: Vec<u8>,
+    extra: Vec<Vec<isize>>,
+    joined: bool,
+    /// Instructions for all channels of a pixel.
+    instructions: usize,
+}
+
+fn bytes(target: &Target, tile: Tile, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> Bytes {
+    let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
+        let groups = run.length.div_ceil(GROUP);
+        [pairs + groups / 2, singles + groups % 2]
+    });
+    let way = |joined: bool| {
+        let (weights, extra) = groups_int(target, tile, n, runs, weight, if joined { 2 } else { 1 });
+        let pair = if joined { 5 } else { 6 };
+        // An extra group is of one vector, which makes a third more of loads and loops.
+        let extra_groups: usize = extra.iter().map(Vec::len).sum();
+        let instructions = extra.len() * (pair * pairs + 3 * singles) + 4 * extra_groups;
+        Bytes { weights, extra, joined, instructions }
+    };
+    let apart = way(false);
+    if target.dot == Dot::Maddubs && !apart.extra.is_empty() {
+        let joined = way(true);
+        if joined.instructions < apart.instructions {
+            return joined;
         }
     }
-    packed.weights = weights;
-    for channel in 0..n.next_multiple_of(tile.nr) {
-        let sum = sums.get(channel).copied().unwrap_or(0) as i32;
-        packed.sums.extend(sum.to_le_bytes());
-    }
-    packed
+    apart
 }
 
 /// The groups of all blocks, and the extra groups that each vector of channels has, with `joined` groups of a run, 1 or 2,
@@ -220,7 +266,7 @@ fn fit(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> b
     true
 }
 
-/// Packs float weights of this type, `tile.kr` of a run together, the last ones of a run with zeros; sums are f32.
+/// Packs float weights of this type; sums are f32.
 #[must_use]
 pub fn gemm_float(
     dtype: DType,
@@ -230,22 +276,27 @@ pub fn gemm_float(
     weight: &dyn Fn(usize, usize, usize) -> f32,
     sums: &[f32],
 ) -> Packed {
-    let channels = n.next_multiple_of(tile.nr);
+    let weights = in_groups(tile, n, runs, weight);
+    let weights = Tensor::from_array(dtype, [weights.len()].into_iter().collect(), &Data::Float(weights));
+    let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
+    let sums = (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect();
+    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new(), joined: false }
+}
+
+/// Weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.
+fn in_groups<T: Default>(tile: Tile, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> T) -> Vec<T> {
     let mut weights = Vec::new();
-    for block in (0..channels).step_by(tile.nr) {
+    for block in (0..n).step_by(tile.nr) {
         let groups = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).step_by(tile.kr).map(move |e| (r, e)));
         for (r, first) in groups {
             for channel in block..block + tile.nr {
                 let held = |element| channel < n && element < runs[r].length;
-                let at = |element| if held(element) { weight(channel, r, element) } else { 0.0 };
+                let at = |element| if held(element) { weight(channel, r, element) } else { T::default() };
                 weights.extend((first..first + tile.kr).map(at));
             }
         }
     }
-    let weights = Tensor::from_array(dtype, [weights.len()].into_iter().collect(), &Data::Float(weights));
-    let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
-    let sums = (0..channels).flat_map(|channel| sum(channel).to_le_bytes()).collect();
-    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new(), joined: false }
+    weights
 }
 
 /// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
@@ -262,7 +313,7 @@ pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile
         (32, _, DType::Bf16) if !target.bf16 => (12, 2),
         (32, ..) => (14, 2),
         (_, _, DType::Bf16) => (4, 2),
-        (_, _, DType::F32) | (_, Dot::Vpdpbusd, _) => (6, 2),
+        (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
         _ => (4, 2),
     };
     Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }
@@ -297,6 +348,18 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    /// Words pay for weights of the whole range, where these take extra groups.
+    #[test]
+    fn words_are_for_weights_that_bytes_cannot_multiply_at_once() {
+        let runs = vec![Run { offset: 0, length: 21 }; 7];
+        let below =
+            |most: i32| move |o: usize, r: usize, e: usize| (o * 131 + r * 57 + e * 83) as i32 % (2 * most) - most;
+        for target in crate::target::TARGETS {
+            let pay = |most| words_pay(target, 64, &runs, &below(most));
+            assert_eq!([pay(128), pay(30)], [target.dot == Dot::Maddubs, false], "{}", target.name);
         }
     }
 

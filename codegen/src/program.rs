@@ -182,7 +182,7 @@ pub struct Run {
 /// The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
-    /// Type of the input's elements: u8, i8 or f32.
+    /// Type of the input's elements: u8, i8, i16 that are bytes ([`crate::pack`]), bf16 or f32.
     pub input: DType,
     /// Output pixels.
     pub pixels: [usize; 3],
@@ -194,7 +194,7 @@ pub struct Gemm {
     pub runs: Vec<Run>,
     /// Output channels.
     pub n: usize,
-    /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4, or 1 for floats).
+    /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4 bytes, 2 words or bf16, 1 float).
     pub tile: Tile,
     /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
     /// channels; empty for floats.

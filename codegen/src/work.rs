@@ -7,7 +7,7 @@
 use eightfold_ir::DType;
 
 use crate::program::{Call, Depthwise, Gemm, Producer, Storage, View};
-use crate::target::Target;
+use crate::target::{Dot, Target};
 
 pub(crate) mod operations;
 
@@ -45,7 +45,7 @@ pub struct Work {
     /// What they are products of.
     pub arithmetic: Arithmetic,
     /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
-    /// of six where groups are joined ([`crate::pack`]).
+    /// of six where groups are joined, four for three where inputs are words ([`crate::pack`]).
     pub instructions: f64,
     /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the
     /// way that is no product of the target's dot sequence. Those that do several bytes at once count in parts.
@@ -93,6 +93,10 @@ impl Call {
             arithmetic,
             instructions: match &self.producer {
                 Producer::Gemm(gemm) if gemm.joined => 5.0 / 6.0,
+                Producer::Gemm(gemm) if gemm.input == DType::I16 => match target.dot {
+                    Dot::Maddubs => 4.0 / 3.0,
+                    Dot::Vpdpbusd => 4.0,
+                },
                 _ => 1.0,
             },
             operations: operations::call_operations(self, target),

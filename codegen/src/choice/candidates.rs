@@ -33,6 +33,8 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
         DType::Bf16 if target.bf16 => 0,
         // The halves of weights and of inputs.
         DType::Bf16 => 2,
+        // A product on its way.
+        DType::I16 => 1,
         _ if target.dot == Dot::Vpdpbusd => 0,
         // A vector of ones, and a product on its way.
         _ => 2,
@@ -60,7 +62,9 @@ mod tests {
     #[test]
     fn candidates_fit_and_differ() {
         let runs = [Run { offset: 0, length: 48 }];
-        for (target, input) in TARGETS.iter().flat_map(|t| [(t, DType::U8), (t, DType::F32), (t, DType::Bf16)]) {
+        for (target, input) in
+            TARGETS.iter().flat_map(|t| [(t, DType::U8), (t, DType::I16), (t, DType::F32), (t, DType::Bf16)])
+        {
             let geometry = Geometry {
                 input,
                 output: input,

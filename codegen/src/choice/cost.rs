@@ -171,6 +171,7 @@ impl Block {
         let (multiply, chain, instructions) = match (self.input, self.dot) {
             (DType::F32, _) => (0.5, FLOAT_CHAIN, 1.0),
             (DType::Bf16, _) => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
+            (DType::I16, _) => (0.5, 1.0, 2.0),
             (_, Dot::Vpdpbusd) => (0.5, 4.0, 1.0),
             // Widening and adding to the sum are once for joined groups, adding these in 16 bits comes on top.
             (_, Dot::Maddubs) => ((2.0 + 1.0 / joined) / 3.0, 1.0, 2.0 + 1.0 / joined),

@@ -332,6 +332,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let (kind, width) = match self.gemm.input {
             DType::F32 => (Kind::F32, lanes),
             DType::Bf16 => (Kind::I32, lanes),
+            DType::I16 => (Kind::I16, 2 * lanes),
             _ => (Kind::I8, 4 * lanes),
         };
         let load = |vector: usize| {
@@ -347,6 +348,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 *sum = match self.gemm.input {
                     DType::F32 => products.iter().fold(*sum, |sum, [x, w]| e.accumulate(*x, *w, sum)),
                     DType::Bf16 => products.iter().fold(*sum, |sum, [x, w]| e.dot_accumulate_bf16(sum, *x, *w)),
+                    DType::I16 => products.iter().fold(*sum, |sum, [x, w]| e.add(sum, e.multiply_pairs(*x, *w))),
                     _ => e.dot_accumulate_joined(*sum, &products),
                 };
             }
@@ -361,6 +363,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             DType::F32 => e.broadcast(input, Kind::F32, lanes),
             DType::Bf16 if elements == 1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
             DType::Bf16 => e.broadcast(input, Kind::I32, lanes),
+            DType::I16 => e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I16),
             dtype => {
                 let x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
                 if dtype == DType::I8 { e.xor(x, e.splat_int(-128, Kind::I8, 4 * lanes)) } else { x }

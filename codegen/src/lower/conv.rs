@@ -1,7 +1,7 @@
 //! Convolutions: implicit products of matrices, or channel by channel where each channel is its own group.
 
 use eightfold_ir::op::conv::Conv;
-use eightfold_ir::{DType, Data, Layout, Node, Op, ValueId};
+use eightfold_ir::{DType, Data, Graph, Layout, Node, Op, ValueId};
 
 use super::matmul::pixels;
 use super::placement::wanted_border;
@@ -44,7 +44,7 @@ impl Lowering<'_> {
         let Some((_, border)) = wanted_border(self.graph, node) else {
             return Err(self.unsupported(node, format!("{spatial} spatial axes; 1 and 2 have kernels")));
         };
-        let Some(weights) = self.centered_weights(w) else {
+        let Some(weights) = centered_weights(self.graph, w) else {
             return Err(self.unsupported(node, "weights that are not constant have no kernel"));
         };
         let bias = self.constant_bias(node)?;
@@ -78,19 +78,6 @@ impl Lowering<'_> {
             let grid = Grid { dims: place.grid.dims.clone(), strides: drop_row(&sums.output.grid, &place.grid) };
             self.copy(View { grid, ..sums.output }, place, &origin(&node.origin));
         }
-    }
-
-    /// Constant weights as numbers less their zero points; floats as they are.
-    pub(super) fn centered_weights(&self, w: ValueId) -> Option<Data> {
-        let tensor = self.graph.constant(w)?;
-        Some(match tensor.data() {
-            Data::Float(v) => Data::Float(v),
-            Data::Int(v) => {
-                let Some(q) = self.graph.quant(w) else { return Some(Data::Int(v)) };
-                let entry = eightfold_ir::op::quantize_linear::entries(tensor.shape(), q);
-                Data::Int(v.iter().enumerate().map(|(i, x)| x - i64::from(q.zero_point[entry(i)])).collect())
-            }
-        })
     }
 
     /// The numbers of operand 2, if it is there.
@@ -227,12 +214,16 @@ impl Lowering<'_> {
                     all.map(|(r, e)| w[weight(o, r, e)]).sum()
                 };
                 let sums: Vec<i64> = (0..n).map(|o| int(bias, bias_of(o)) - shift * sum(o)).collect();
-                pack::gemm_int(self.target, vector, n, &runs, &|o, r, e| w[weight(o, r, e)] as i32, &sums)
+                let weight = |o: usize, r: usize, e: usize| w[weight(o, r, e)] as i32;
+                match input.dtype {
+                    DType::I16 => pack::gemm_words(vector, n, &runs, &weight, &sums),
+                    _ => pack::gemm_int(self.target, vector, n, &runs, &weight, &sums),
+                }
             }
         };
         let name = origin(&window.node.origin);
         let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
-        let weights_type = if input.dtype.is_float() { input.dtype } else { DType::I8 };
+        let weights_type = if input.dtype == DType::U8 { DType::I8 } else { input.dtype };
         let output_strides = window.output_strides(&output);
         let geometry = Geometry {
             input: input.dtype,
@@ -400,6 +391,19 @@ impl Window<'_> {
                 .collect(),
         }
     }
+}
+
+/// Constant weights as numbers less their zero points; floats as they are.
+pub(super) fn centered_weights(graph: &Graph, w: ValueId) -> Option<Data> {
+    let tensor = graph.constant(w)?;
+    Some(match tensor.data() {
+        Data::Float(v) => Data::Float(v),
+        Data::Int(v) => {
+            let Some(q) = graph.quant(w) else { return Some(Data::Int(v)) };
+            let entry = eightfold_ir::op::quantize_linear::entries(tensor.shape(), q);
+            Data::Int(v.iter().enumerate().map(|(i, x)| x - i64::from(q.zero_point[entry(i)])).collect())
+        }
+    })
 }
 
 /// What each weight's sum is multiplied by and taken from the bias: kernels see signed inputs with 128 added.

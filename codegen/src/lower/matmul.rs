@@ -3,7 +3,7 @@
 use eightfold_ir::op::matmul::MatMul;
 use eightfold_ir::{DType, Layout, Node};
 
-use super::conv::{Part, Product, Window};
+use super::conv::{Part, Product, Window, centered_weights};
 use super::{LowerError, Lowering, origin};
 use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
 
@@ -16,7 +16,7 @@ impl Lowering<'_> {
         }
         let ws = self.graph.ty(w).shape.clone();
         let flat = ws[..ws.rank() - 2].iter().all(|d| *d == 1);
-        match self.centered_weights(w).filter(|_| flat) {
+        match centered_weights(self.graph, w).filter(|_| flat) {
             Some(weights) => self.product(node, &weights),
             None => self.general(node),
         }

@@ -109,14 +109,22 @@ impl Case {
             };
             return Trial { call, operands: bytes, expected, name };
         }
-        let (low, high_end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
+        let (low, high_end) = match input {
+            DType::I8 => (-128, 127),
+            DType::I16 => (-128, 255),
+            _ => (0, 255),
+        };
         let x: Vec<i32> = (0..elements).map(|_| numbers.between(low, high_end)).collect();
         let w: Vec<i32> = (0..n * k).map(|_| numbers.between(-self.weights, self.weights)).collect();
         let bias: Vec<i64> = (0..n).map(|o| o as i64 * 100 - 500).collect();
         let shift = if input == DType::I8 { 128 } else { 0 };
         let sums: Vec<i64> =
             (0..n).map(|o| bias[o] - shift * w[o * k..][..k].iter().map(|w| i64::from(*w)).sum::<i64>()).collect();
-        let packed = pack::gemm_int(target, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+        let weight = |o: usize, r: usize, e: usize| w[o * k + r * kernel * depth + e];
+        let packed = match input {
+            DType::I16 => pack::gemm_words(tile, n, &runs, &weight, &sums),
+            _ => pack::gemm_int(target, tile, n, &runs, &weight, &sums),
+        };
         let scale = |o: usize| (1.0 + o as f32 / 100.0) / (k as f32).sqrt() / self.weights as f32;
         let residual: Vec<u8> = (0..pixels.len() * n).map(|_| numbers.between(0, 255) as u8).collect();
         let mut expected = Vec::new();
@@ -139,12 +147,17 @@ impl Case {
         let mut steps = vec![Step::Cast(DType::F32), Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)])];
         let mut operands = vec![
             view(input, 0, &[elements], &[1]),
-            view(DType::I8, 0, &[packed.weights.len()], &[1]),
+            view(
+                if input == DType::I16 { input } else { DType::I8 },
+                0,
+                &[packed.weights.len() / input.byte_size()],
+                &[1],
+            ),
             view(DType::I32, 0, &[packed.sums.len() / 4], &[1]),
             view(DType::F32, 0, &result, &[0, 1, 0, 0]),
         ];
         let mut bytes = vec![
-            x.iter().map(|x| *x as u8).collect(),
+            x.iter().flat_map(|x| x.to_le_bytes()[..input.byte_size()].to_vec()).collect(),
             packed.weights,
             packed.sums,
             (0..n).flat_map(|o| scale(o).to_le_bytes()).collect(),
@@ -236,6 +249,21 @@ fn joined_groups_of_small_weights() {
             let Producer::Gemm(gemm) = &trial.call.producer else { unreachable!("made above") };
             assert_eq!(gemm.joined, target.dot == Dot::Maddubs, "{}", trial.name);
         }
+        trial::equal(target, portable, &trials);
+    }
+}
+
+#[test]
+fn bytes_in_words_take_weights_of_any_size() {
+    for (target, portable) in trial::targets() {
+        let base = Case { weights: 255, ..base(target, DType::I16) };
+        let mut cases = Vec::new();
+        cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
+        cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
+        cases.extend([1, 2, 3, 8, 33].map(|depth| Case { depth, ..base }));
+        cases.push(Case { kernel: 3, depth: 3, stride: 2, size: [4, 9], residual: true, row_block: 2, ..base });
+        cases.push(Case { kernel: 7, depth: 3, stride: 2, size: [3, base.tile.mr + 1], batch: 2, n: 5, ..base });
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);
     }
 }
