@@ -4,7 +4,8 @@
     accuracy.py MODEL.onnx DATA.npz [--calibration 128]
 
 DATA holds the model's input by name, samples along the first axis, and `labels`. The first samples calibrate, the others
-test. Ours by the same split: `eightfold calibrate`, `compile`, `eval` and `compare`.
+test. Peers quantize as in the benchmark of their times. Ours by the same split: `eightfold calibrate`, `compile`, `eval`
+and `compare`.
 """
 
 import argparse
@@ -12,37 +13,33 @@ import pathlib
 import tempfile
 
 import numpy as np
-import onnxruntime
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from forms import with_axes, with_constants
-
-
-class Samples(CalibrationDataReader):
-    """Samples one by one, for ONNX Runtime's calibration."""
-
-    def __init__(self, name, samples):
-        self.feeds = ({name: sample[None]} for sample in samples)
-
-    def get_next(self):
-        return next(self.feeds, None)
+from forms import quantize_nncf, with_axes, with_constants
+from open_vino import OpenVino
+from reference import load_inputs, quantize_static, run, session
 
 
-def onnx_runtime(path):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda sample: session.run(None, {name: sample})[0]
+def onnx_runtime(path, inputs):
+    """The first output of each sample, as rows."""
+    outputs = run(session(str(path), "all", 1), inputs, 1)
+    return rows(next(iter(outputs.values())))
 
 
-def openvino(model):
-    import openvino as ov
+def open_vino(path, inputs):
+    """The same by OpenVINO."""
+    shown = {name: array[:1].copy() for name, array in inputs.items()}
+    program = OpenVino(path, shown, 1)
+    outputs = []
+    for sample in range(len(next(iter(inputs.values())))):
+        for name, array in inputs.items():
+            shown[name][:] = array[sample : sample + 1]
+        program.run()
+        outputs.append(program.outputs[0].copy())
+    return rows(np.concatenate(outputs))
 
-    compiled = ov.Core().compile_model(model, "CPU")
-    return lambda sample: compiled(sample)[0]
 
-
-def logits(program, samples):
-    return np.concatenate([program(sample[None]).reshape(1, -1) for sample in samples])
+def rows(array):
+    return array.reshape(len(array), -1)
 
 
 def main():
@@ -52,45 +49,34 @@ def main():
     parser.add_argument("--calibration", type=int, default=128, metavar="SAMPLES")
     options = parser.parse_args()
 
-    import nncf
-    import openvino as ov
-
-    data = np.load(options.data)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        float_model = with_axes(with_constants(options.model, folder), folder)
-        name = onnxruntime.InferenceSession(str(float_model)).get_inputs()[0].name
-        seen, tested = np.split(data[name], [options.calibration])
+        model = with_axes(with_constants(options.model, folder), folder)
+        data = np.load(options.data)
+        inputs = load_inputs(options.data, session(str(model), "all", 1))
+        tested = {name: array[options.calibration :] for name, array in inputs.items()}
         labels = data["labels"][options.calibration :]
-        expected = logits(onnx_runtime(float_model), tested)
+        calibration = folder / "calibration.npz"
+        np.savez(calibration, **{name: array[: options.calibration] for name, array in inputs.items()})
+        expected = onnx_runtime(model, tested)
 
-        def tell(what, program):
-            got = logits(program, tested)
-            noise = 10 * np.log10((expected**2).sum(1) / ((expected - got) ** 2).sum(1))
+        def tell(what, got):
+            with np.errstate(divide="ignore"):  # None of f32 itself.
+                noise = 10 * np.log10((expected**2).sum(1) / ((expected - got) ** 2).sum(1))
             top1 = 100 * np.mean(got.argmax(1) == labels)
             same = 100 * np.mean(got.argmax(1) == expected.argmax(1))
             print(f"{what:40} top-1 {top1:6.2f}%  same winner {same:5.1f}%  SQNR {np.mean(noise):5.1f} dB", flush=True)
 
-        tell("ONNX Runtime f32", onnx_runtime(float_model))
-        for reduced in (False, True):
-            quantized = folder / f"reduced_{reduced}.onnx"
-            quantize_static(
-                str(float_model),
-                str(quantized),
-                Samples(name, seen),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=reduced,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-            )
-            of = "reduced" if reduced else "whole"
-            tell(f"ONNX Runtime QDQ, {of} range", onnx_runtime(quantized))
-            tell(f"OpenVINO on that, {of} range", openvino(ov.Core().read_model(quantized)))
-        model = ov.Core().read_model(float_model)
-        model.reshape([1, *seen.shape[1:]])
-        batches = nncf.Dataset([sample[None] for sample in seen])
-        tell("OpenVINO by NNCF", openvino(nncf.quantize(model, batches, subset_size=len(seen))))
+        tell("ONNX Runtime f32", expected)
+        for reduce_range in (False, True):
+            of = "reduced" if reduce_range else "whole"
+            quantized = folder / f"{of}.onnx"
+            quantize_static(model, calibration, "MinMax", quantized, 1, reduce_range=reduce_range)
+            tell(f"ONNX Runtime QDQ, {of} range", onnx_runtime(quantized, tested))
+            tell(f"OpenVINO on that, {of} range", open_vino(quantized, tested))
+        quantized = folder / "nncf.xml"
+        quantize_nncf(model, calibration, quantized)
+        tell("OpenVINO by NNCF", open_vino(quantized, tested))
 
 
 if __name__ == "__main__":

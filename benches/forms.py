@@ -140,8 +140,9 @@ def quantize_nncf(path, calibration, output):
     samples = load_inputs(calibration, session(str(path), "all", 1))
     model = openvino.Core().read_model(str(path))
     model.reshape({name: [1, *array.shape[1:]] for name, array in samples.items()})
-    batches = [{name: array[i : i + 1] for name, array in samples.items()} for i in range(CALIBRATION_SAMPLES)]
-    quantized = nncf.quantize(model, nncf.Dataset(batches), subset_size=CALIBRATION_SAMPLES)
+    count = min(len(array) for array in samples.values())
+    batches = [{name: array[i : i + 1] for name, array in samples.items()} for i in range(count)]
+    quantized = nncf.quantize(model, nncf.Dataset(batches), subset_size=count)
     openvino.save_model(quantized, str(output), compress_to_fp16=False)
 
 

@@ -149,8 +149,11 @@ class OnnxRuntime:
         self.session.run_with_iobinding(self.binding)
 
 
-def quantize_static(path, calibration, method, output, batch, form="QDQ"):
-    """Writes ONNX Runtime's own static quantization: per-channel s8 weights, u8 activations; Q/DQ or QOperator."""
+def quantize_static(path, calibration, method, output, batch, form="QDQ", reduce_range=False):
+    """Writes ONNX Runtime's own static quantization: per-channel s8 weights, u8 activations; Q/DQ or QOperator.
+
+    With `reduce_range` weights take seven bits, so that no sum of two products saturates at 16.
+    """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -176,6 +179,7 @@ def quantize_static(path, calibration, method, output, batch, form="QDQ"):
             Samples(),
             quant_format=QuantFormat[form],
             per_channel=True,
+            reduce_range=reduce_range,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
             calibrate_method=CalibrationMethod[method],
