@@ -5,19 +5,22 @@
 //! of one height share their functions. Buffers that only the chain touches shrink to [rings](schedule) of some rows.
 //!
 //! Invariant: each element is computed by the same operations in the same order as without bands. Which chains run in
-//! bands, and how high those are, is decided by what they [cost](cost). Programs of several threads cut calls among
-//! these instead.
+//! bands, and how high those are, is decided by what was [measured](decisions) of a chain, or else by what it [costs](cost).
+//! Programs of several threads cut calls among these instead.
 
 mod cost;
+mod decisions;
 mod plane;
 mod schedule;
 
 use std::collections::BTreeMap;
 
 use cost::{Worth, worth};
+pub use decisions::chains;
 use plane::{Plane, Users};
 use schedule::{Chain, Link, Schedule, rows};
 
+use crate::choice::{Choices, Fusion, key};
 use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Producer, Storage};
 
 /// Which chains run in bands.
@@ -35,6 +38,9 @@ pub enum Bands {
 /// Calls of a chain at most.
 const LONGEST: usize = 6;
 
+/// What chains that were measured to run best in bands are worth more, for each call: more than any others.
+const MEASURED: f64 = 1e9;
+
 /// Bands of a chain at most, so that programs stay short.
 const MOST: usize = 32;
 
@@ -46,20 +52,12 @@ pub(crate) fn in_bands(
     buffers: &mut [Buffer],
     in_place: &mut Vec<(BufferId, BufferId)>,
     bands: Bands,
+    choices: &Choices,
 ) -> (Vec<Call>, Vec<Band>) {
     if bands == Bands::Never {
         return (calls, Vec::new());
     }
-    let users = Users::of_each(buffers, &calls);
-    let is_main = |at: &usize| !matches!(calls[*at].producer, Producer::Fill { .. });
-    let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
-    let planes = (0..buffers.len()).map(|id| Plane::of(BufferId(id), &buffers[id], &calls, &users[id]));
-    let taken = |at: usize| -> usize {
-        let alive = buffers.iter().zip(&users).filter(|(buffer, users)| is_alive(buffer, users, at, at));
-        alive.map(|(buffer, _)| buffer.byte_size).sum()
-    };
-    let peak = mains.iter().map(|at| taken(*at)).max().unwrap_or(0);
-    let program = Given { calls: &calls, planes: planes.collect(), users: &users, buffers, mains, peak };
+    let program = Given::of(&calls, buffers, choices);
     let plans = program.choose(bands);
     let notes = plans.iter().map(|plan| program.note(plan)).collect();
     let (calls, rings) = program.emit(&plans);
@@ -75,8 +73,10 @@ struct Given<'p> {
     calls: &'p [Call],
     /// Of each buffer.
     planes: Vec<Option<Plane>>,
-    users: &'p [Users],
+    /// Of each buffer.
+    users: Vec<Users>,
     buffers: &'p [Buffer],
+    choices: &'p Choices,
     /// Positions of the calls that do not fill borders.
     mains: Vec<usize>,
     /// Bytes of the arena that are taken at once without bands, at most: bands do not need more.
@@ -89,6 +89,9 @@ struct Plan<'p> {
     height: usize,
     schedule: Option<Schedule>,
     worth: Worth,
+    /// Nanoseconds that it wins by the model, and [`MEASURED`] for each call.
+    won: f64,
+    is_measured: bool,
 }
 
 /// Whether the buffer takes bytes of the arena during any of these calls.
@@ -96,6 +99,21 @@ fn is_alive(buffer: &Buffer, users: &Users, first: usize, last: usize) -> bool {
     let all = || users.writers.iter().chain(&users.readers).chain(&users.fills);
     let arena = matches!(buffer.kind, BufferKind::Arena { .. });
     arena && all().any(|user| *user <= last) && all().any(|user| *user >= first)
+}
+
+impl<'p> Given<'p> {
+    fn of(calls: &'p [Call], buffers: &'p [Buffer], choices: &'p Choices) -> Given<'p> {
+        let users = Users::of_each(buffers, calls);
+        let is_main = |at: &usize| !matches!(calls[*at].producer, Producer::Fill { .. });
+        let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
+        let planes = (0..buffers.len()).map(|id| Plane::of(BufferId(id), &buffers[id], calls, &users[id])).collect();
+        let taken = |at: usize| -> usize {
+            let alive = buffers.iter().zip(&users).filter(|(buffer, users)| is_alive(buffer, users, at, at));
+            alive.map(|(buffer, _)| buffer.byte_size).sum()
+        };
+        let peak = mains.iter().map(|at| taken(*at)).max().unwrap_or(0);
+        Given { calls, planes, users, buffers, choices, mains, peak }
+    }
 }
 
 impl Given<'_> {
@@ -110,7 +128,7 @@ impl Given<'_> {
                 let Some(plan) = self.plan(chain, bands) else { continue };
                 let won = match (bands, &plan.schedule) {
                     (Bands::Always(_), Some(_)) => best[start].0 + (end - start) as f64,
-                    (_, Some(_)) => best[start].0 + plan.worth.won(),
+                    (_, Some(_)) => best[start].0 + plan.won,
                     _ => continue,
                 };
                 if won > here.0 {
@@ -177,17 +195,30 @@ impl Given<'_> {
         Some(Chain { calls: self.calls, members, links })
     }
 
-    /// The best height of bands; `None` if there can be none.
+    /// How the chain runs best; `None` if it cannot run in bands.
     fn plan<'c>(&self, chain: Chain<'c>, bands: Bands) -> Option<Plan<'c>> {
+        if let Bands::Always(height) = bands {
+            return self.modelled(chain, &[height]).map(|(plan, schedule)| Plan { schedule: Some(schedule), ..plan });
+        }
+        let measured = self.choices.fusion(|| self.key(&chain));
+        if let Some(Fusion::Bands { height }) = measured
+            && let Some((worth, schedule)) = self.in_bands(&chain, height)
+        {
+            let (schedule, won) = (Some(schedule), MEASURED * chain.members.len() as f64 + worth.won());
+            return Some(Plan { chain, height, schedule, worth, won, is_measured: true });
+        }
         let rows = chain.height();
-        let heights: Vec<usize> = match bands {
-            Bands::Always(height) => vec![height],
-            _ => {
-                let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| rows.div_ceil(count)).collect();
-                heights.dedup();
-                heights
-            }
-        };
+        let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| rows.div_ceil(count)).collect();
+        heights.dedup();
+        let (plan, schedule) = self.modelled(chain, &heights)?;
+        let is_measured = measured == Some(Fusion::Whole);
+        let wanted = !is_measured && plan.worth.pays() && self.alive(&plan.chain, &schedule) <= self.peak;
+        Some(Plan { schedule: wanted.then_some(schedule), is_measured, ..plan })
+    }
+
+    /// The plan of that of the `heights` which wins most by the model, and its schedule.
+    fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Schedule)> {
+        let rows = chain.height();
         let of_height = |height: usize| {
             let schedule = (height < rows).then(|| chain.schedule(height))??;
             Some((height, worth(&chain, &schedule), schedule))
@@ -197,9 +228,22 @@ impl Given<'_> {
             let even = |height: usize| rows.is_multiple_of(height);
             a.1.won().total_cmp(&b.1.won()).then(even(a.0).cmp(&even(b.0)))
         };
-        let (height, worth, schedule) = heights.into_iter().filter_map(of_height).max_by(better)?;
-        let wanted = worth.pays() && self.alive(&chain, &schedule) <= self.peak || matches!(bands, Bands::Always(_));
-        Some(Plan { chain, height, schedule: wanted.then_some(schedule), worth })
+        let (height, worth, schedule) = heights.iter().copied().filter_map(of_height).max_by(better)?;
+        let won = worth.won();
+        Some((Plan { chain, height, schedule: None, worth, won, is_measured: false }, schedule))
+    }
+
+    /// The chain in bands of this height, if it can run so and does not take more of the arena than there is.
+    fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Schedule)> {
+        let schedule = (height < chain.height()).then(|| chain.schedule(height))??;
+        (self.alive(chain, &schedule) <= self.peak).then(|| (worth(chain, &schedule), schedule))
+    }
+
+    /// The chain as text, by which tuning files know it.
+    fn key(&self, chain: &Chain<'_>) -> String {
+        let calls: Vec<&Call> = chain.members.iter().map(|member| &self.calls[*member]).collect();
+        let is_kept = |call: &Call| chain.links.iter().any(|link| !link.is_inside && link.plane.is_in(&call.output));
+        key::of_chain(&calls, is_kept)
     }
 
     /// Bytes of the arena that are taken while the chain runs in bands.
@@ -233,11 +277,9 @@ impl Given<'_> {
         while at < self.calls.len() {
             match starts.get(&at) {
                 Some((plan, schedule)) => {
-                    let end = plan.chain.members[plan.chain.members.len() - 1] + 1;
-                    let fills = (at..end).filter(|at| !plan.chain.members.contains(at)).map(|at| &self.calls[at]);
-                    let fills = fills.filter(|call| !is_ring_border(call)).cloned();
+                    let fills = self.fills(&plan.chain).filter(|call| !is_ring_border(call)).cloned();
                     calls.extend(plan.chain.emit(schedule, fills));
-                    at = end;
+                    at = plan.chain.members[plan.chain.members.len() - 1] + 1;
                 }
                 None => {
                     calls.extend(Some(&self.calls[at]).filter(|call| !is_ring_border(call)).cloned());
@@ -248,11 +290,18 @@ impl Given<'_> {
         (calls, rings)
     }
 
+    /// Calls between those of the chain, which fill borders.
+    fn fills<'g>(&'g self, chain: &'g Chain<'_>) -> impl Iterator<Item = &'g Call> {
+        let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
+        (first..last).filter(|at| !chain.members.contains(at)).map(|at| &self.calls[at])
+    }
+
     /// What is said of a chain.
     fn note(&self, plan: &Plan<'_>) -> Band {
         let names = plan.chain.members.iter().map(|member| self.calls[*member].origin.clone());
         let Worth { saved, spent } = plan.worth;
         let count = rows(&self.calls[plan.chain.members[plan.chain.members.len() - 1]]).div_ceil(plan.height);
-        Band { chain: names.collect(), height: plan.height, count, is_used: plan.schedule.is_some(), saved, spent }
+        let (height, is_used, is_measured) = (plan.height, plan.schedule.is_some(), plan.is_measured);
+        Band { chain: names.collect(), height, count, is_used, is_measured, saved, spent }
     }
 }

@@ -17,10 +17,11 @@ use crate::target::Target;
 pub(crate) mod candidates;
 pub(crate) mod cost;
 mod decision;
+pub(crate) mod key;
 mod product;
 
-pub(crate) use decision::Way;
 pub use decision::{Decision, products};
+pub(crate) use decision::{Way, distinct};
 pub use product::{Blocking, Geometry};
 
 /// What was chosen, of any kind.
@@ -43,8 +44,6 @@ pub enum Fusion {
     Bands {
         /// Rows of the last result in a band.
         height: usize,
-        /// Nanoseconds that this takes less than whole calls, by which chains that have calls in common are compared.
-        gain: u32,
     },
 }
 
@@ -57,28 +56,13 @@ pub enum Split {
     Axis(usize),
 }
 
-impl Choice {
-    /// Whether both are the same way to go; what it gains does not matter.
-    #[must_use]
-    pub fn is_like(self, other: Choice) -> bool {
-        let way = |choice| match choice {
-            Choice::Fusion(Fusion::Bands { height, .. }) => Choice::Fusion(Fusion::Bands { height, gain: 0 }),
-            other => other,
-        };
-        way(self) == way(other)
-    }
-}
-
 impl Display for Choice {
-    /// `tile=4x16 rows=9`, `height=8 gain_us=5.3` or `height=whole`, `axis=2` or `axis=none`
+    /// `tile=4x16 rows=9`, `height=8` or `height=whole`, `axis=2` or `axis=none`
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Choice::Blocking(blocking) => blocking.fmt(f),
             Choice::Fusion(Fusion::Whole) => write!(f, "height=whole"),
-            Choice::Fusion(Fusion::Bands { height, gain: u32::MAX }) => write!(f, "height={height}"),
-            Choice::Fusion(Fusion::Bands { height, gain }) => {
-                write!(f, "height={height} gain_us={}", f64::from(*gain) / 1e3)
-            }
+            Choice::Fusion(Fusion::Bands { height }) => write!(f, "height={height}"),
             Choice::Split(Split::Whole) => write!(f, "axis=none"),
             Choice::Split(Split::Axis(axis)) => write!(f, "axis={axis}"),
         }
@@ -93,10 +77,31 @@ impl Choices {
     /// The choice for a product: the measured one, or else the model's.
     #[must_use]
     pub fn product(&self, geometry: &Geometry<'_>, target: &Target) -> Blocking {
-        match self.0.get(&geometry.key()) {
-            Some(Choice::Blocking(blocking)) => *blocking,
+        match self.get(|| geometry.key()) {
+            Some(Choice::Blocking(blocking)) => blocking,
             _ => geometry.blocking(target),
         }
+    }
+
+    /// The measured choice for a chain of calls.
+    pub(crate) fn fusion(&self, key: impl FnOnce() -> String) -> Option<Fusion> {
+        match self.get(key)? {
+            Choice::Fusion(fusion) => Some(fusion),
+            _ => None,
+        }
+    }
+
+    /// The measured choice for a call on several threads.
+    pub(crate) fn split(&self, key: impl FnOnce() -> String) -> Option<Split> {
+        match self.get(key)? {
+            Choice::Split(split) => Some(split),
+            _ => None,
+        }
+    }
+
+    /// Without choices, keys need not be made.
+    fn get(&self, key: impl FnOnce() -> String) -> Option<Choice> {
+        if self.0.is_empty() { None } else { self.0.get(&key()).copied() }
     }
 }
 
@@ -111,18 +116,6 @@ mod tests {
     use super::product::tests::geometry;
     use super::*;
     use crate::program::Run;
-
-    #[test]
-    fn keys_hold_what_decides_about_the_time() {
-        let rows: Vec<Run> = (0..3).map(|y| Run { offset: y * 3712, length: 192 }).collect();
-        let key = "gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256";
-        assert_eq!(geometry(&rows).key(), format!("{key} extra"));
-        assert_eq!(Geometry { extra: 0, ..geometry(&rows) }.key(), key);
-        let taps: Vec<Run> =
-            [0, 64, 128, 3712, 3776, 3840, 9000].map(|offset| Run { offset, length: 60 }).into_iter().collect();
-        assert!(geometry(&taps).key().contains("runs=3x60+64,3712:3x60+64,5288:1x60 n"), "{}", geometry(&taps).key());
-        assert!(geometry(&taps[..1]).key().contains("runs=1x60 n"));
-    }
 
     #[test]
     fn what_was_measured_is_chosen_and_nothing_else() {

@@ -397,9 +397,9 @@ impl<'g> Lowering<'g> {
     fn finish(mut self, threads: Threads, bands: Bands) -> Program {
         // Threads share whole calls.
         let bands = if threads.count > 1 { Bands::Never } else { bands };
-        let (calls, bands) = in_bands(self.calls, &mut self.buffers, &mut self.in_place, bands);
+        let (calls, bands) = in_bands(self.calls, &mut self.buffers, &mut self.in_place, bands, self.choices);
         find_live(&mut self.buffers, &calls);
-        let Shared { calls, phases, moments } = share(calls, &self.in_place, self.target, threads);
+        let Shared { calls, phases, moments } = share(calls, &self.in_place, self.target, threads, self.choices);
         let arena_size = plan(&mut self.buffers, &self.in_place, &moments);
         let arena_bound = bound(&self.buffers, &self.in_place, &moments);
         find_live(&mut self.buffers, &calls);

@@ -405,6 +405,8 @@ pub struct Band {
     pub count: usize,
     /// Whether it does run so.
     pub is_used: bool,
+    /// Whether that was measured, and not left to the model.
+    pub is_measured: bool,
     /// Nanoseconds that bands save, for bytes that stay near.
     pub saved: f64,
     /// Nanoseconds that they cost.

@@ -1,6 +1,8 @@
 //! Sharing: which thread runs which calls, and where threads wait for each other.
 //!
 //! A call that is worth it is cut into one part a thread ([`cut`]); calls that are not stay whole, on the first thread.
+//! What was [measured](decisions) of a call decides, or else what it [costs](cost); whether anything is shared at all, the
+//! costs of all calls together.
 //! Between two shared calls all threads wait for each other. Whole calls run before the first thread's part of the next
 //! shared call, without a barrier of their own where nothing that the other threads do there needs them.
 //!
@@ -10,7 +12,11 @@
 
 mod cost;
 pub(crate) mod cut;
+mod decisions;
 
+pub use decisions::splits;
+
+use crate::choice::{Choices, Split, key};
 use crate::footprint::{Footprint, reads, writes};
 use crate::program::{BufferId, Call, Phase};
 use crate::target::Target;
@@ -63,8 +69,14 @@ pub(crate) struct Shared {
 
 /// Shares `calls` among threads. `in_place` lists pairs of buffers of which the second may take the bytes of the
 /// first.
-pub(crate) fn share(calls: Vec<Call>, in_place: &[(BufferId, BufferId)], target: &Target, threads: Threads) -> Shared {
-    let parts: Vec<Option<Vec<Call>>> = calls.iter().map(|call| parts(call, target, threads)).collect();
+pub(crate) fn share(
+    calls: Vec<Call>,
+    in_place: &[(BufferId, BufferId)],
+    target: &Target,
+    threads: Threads,
+    choices: &Choices,
+) -> Shared {
+    let parts: Vec<Option<Vec<Call>>> = calls.iter().map(|call| parts(call, target, threads, choices)).collect();
     let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
     let won = calls.iter().zip(&parts).filter_map(|(call, parts)| {
         let parts = parts.as_ref()?;
@@ -89,17 +101,34 @@ pub(crate) fn share(calls: Vec<Call>, in_place: &[(BufferId, BufferId)], target:
     Shared { calls, phases, moments }
 }
 
-/// The parts of a call that is worth sharing.
-fn parts(call: &Call, target: &Target, threads: Threads) -> Option<Vec<Call>> {
-    let alone = cost::nanoseconds(call, target);
-    if threads.count < 2 || (alone < WORTH_SHARING && !threads.eager) {
+/// The parts of a call that is worth sharing, as measured or by the model.
+fn parts(call: &Call, target: &Target, threads: Threads, choices: &Choices) -> Option<Vec<Call>> {
+    if threads.count < 2 {
         return None;
     }
-    let longest = |parts: &Vec<Call>| parts.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
+    let ways = cut::ways(call, threads.count, if threads.eager { 1 } else { LINE });
+    match choices.split(|| key::of_split(call, threads.count)) {
+        Some(Split::Whole) => return None,
+        Some(Split::Axis(axis)) => {
+            if let Some((_, parts)) = ways.iter().find(|(own, _)| *own == axis) {
+                return Some(parts.clone());
+            }
+        }
+        None => {}
+    }
+    modelled(call, &ways, target, threads.eager).map(|best| ways[best].1.clone())
+}
+
+/// The way that the model holds best, if it is worth sharing the call.
+fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], target: &Target, eager: bool) -> Option<usize> {
+    let alone = cost::nanoseconds(call, target);
+    if alone < WORTH_SHARING && !eager {
+        return None;
+    }
+    let longest = |way: &usize| ways[*way].1.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
     // The first of equally good ways: the outermost dimension.
-    let line = if threads.eager { 1 } else { LINE };
-    let best = cut::ways(call, threads.count, line).into_iter().min_by(|a, b| longest(a).total_cmp(&longest(b)))?;
-    (threads.eager || alone - longest(&best) >= WORTH_SHARING / 3.0).then_some(best)
+    let best = (0..ways.len()).min_by(|a, b| longest(a).total_cmp(&longest(b)))?;
+    (eager || alone - longest(&best) >= WORTH_SHARING / 3.0).then_some(best)
 }
 
 /// A program that is being shared.

@@ -146,6 +146,14 @@ pub enum Error {
         /// The target's name.
         target: &'static str,
     },
+    /// Usage: threads that are to be timed have no CPUs of their own here.
+    #[error("there are {cpus} cpus for {threads} threads, so they cannot be timed here")]
+    TuneThreads {
+        /// Threads of one inference.
+        threads: usize,
+        /// CPUs that this process may use.
+        cpus: usize,
+    },
     /// Usage: what is added to a tuning file must be measured on the same CPU.
     #[error("the tuning file holds measurements of {got:?}, this cpu is {expected:?}")]
     TuningCpu {
@@ -328,6 +336,9 @@ impl Error {
             }
             Error::TuneElsewhere { .. } => {
                 "tune on a machine that runs it, and compile with --tuning-file here".to_owned()
+            }
+            Error::TuneThreads { .. } => {
+                "tune for fewer threads, or on a machine of more cpus, and compile with --tuning-file here".to_owned()
             }
             Error::TuningCpu { .. } => {
                 "take it as it is without --tune, or name another file by --tuning-file".to_owned()

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
-use eightfold_codegen::choice::{Choice, Decision, products};
+use eightfold_codegen::bands::{Bands, chains};
+use eightfold_codegen::choice::{Choice, Choices, Decision, products};
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
+use eightfold_codegen::share::splits;
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
@@ -14,22 +17,31 @@ use crate::driver::{Optimized, Progress, Stage};
 use crate::error::Error;
 use crate::machine::cpu;
 
+/// How often chains are asked for, at most: the last ones are hardly worth their time.
+const ROUNDS: usize = 8;
+
 /// What is decided by measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Tile and order of loops of a product.
     Product,
+    /// Whether a chain of calls runs depth first, and in bands of how many rows.
+    Chain,
+    /// How a call is shared among threads.
+    Split,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are decided.
-    pub const ALL: [Kind; 1] = [Kind::Product];
+    pub const ALL: [Kind; 3] = [Kind::Product, Kind::Chain, Kind::Split];
 
     /// What there is of the kind, for people.
     #[must_use]
     pub fn plural(self) -> &'static str {
         match self {
             Kind::Product => "products",
+            Kind::Chain => "chains",
+            Kind::Split => "splits",
         }
     }
 }
@@ -62,7 +74,7 @@ pub struct Timed {
     /// The choice.
     #[serde(serialize_with = "text")]
     pub choice: Choice,
-    /// The least microseconds of one run.
+    /// Microseconds of one run.
     pub us: f64,
 }
 
@@ -87,7 +99,7 @@ impl Measured {
     /// Whether the best is another way than the model's.
     #[must_use]
     pub fn is_other(&self) -> bool {
-        !self.best.choice.is_like(self.model.choice)
+        self.best.choice != self.model.choice
     }
 }
 
@@ -113,7 +125,7 @@ pub fn read(path: &Path) -> Result<Tuning, Error> {
 /// what was timed.
 ///
 /// # Errors
-/// The target does not run here, an operator has no kernel, or `known` is of another target or CPU.
+/// The target or so many threads do not run here, an operator has no kernel, or `known` is of another target or CPU.
 pub fn tune(
     optimized: &Optimized,
     known: Option<Tuning>,
@@ -121,6 +133,10 @@ pub fn tune(
 ) -> Result<(Tuning, Vec<Measured>), Error> {
     if !optimized.target.runs_here() {
         return Err(Error::TuneElsewhere { target: optimized.target.name });
+    }
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    if optimized.threads > cpus {
+        return Err(Error::TuneThreads { threads: optimized.threads, cpus });
     }
     let cpu = cpu().unwrap_or_default();
     let mut tuning = Tuning::new(optimized.target, &cpu);
@@ -136,9 +152,16 @@ pub fn tune(
     progress.stage(Stage::Tune);
     let mut measured = Vec::new();
     for kind in Kind::ALL {
-        let program = optimized.whole_program(&tuning.choices())?;
-        let decisions = decisions(kind, &program);
-        measured.extend(time(kind, &program, decisions, &mut tuning, progress)?);
+        // What was measured of chains may bring up others.
+        for _ in 0..if kind == Kind::Chain { ROUNDS } else { 1 } {
+            let choices = tuning.choices();
+            let program = optimized.whole_program(&choices)?;
+            let timed = time(kind, &program, decisions(kind, optimized, &program, &choices), &mut tuning, progress)?;
+            if timed.is_empty() {
+                break;
+            }
+            measured.extend(timed);
+        }
     }
     Ok((tuning, measured))
 }
@@ -178,19 +201,26 @@ fn time(
     Ok(measured)
 }
 
-/// How many distinct decisions of a kind there are about a graph, and how many of them a tuning has a choice for.
+/// How many distinct decisions of each kind there are about a graph, and how many of them a tuning has a choice for.
 ///
 /// # Errors
 /// An operator has no kernel.
-pub fn known(kind: Kind, optimized: &Optimized, tuning: &Tuning) -> Result<[usize; 2], Error> {
-    let decisions = decisions(kind, &optimized.whole_program(&tuning.choices())?);
-    let known = decisions.iter().filter(|decision| tuning.choices.contains_key(&decision.key)).count();
-    Ok([decisions.len(), known])
+pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind::ALL.len()], Error> {
+    let choices = tuning.choices();
+    let program = optimized.whole_program(&choices)?;
+    Ok(Kind::ALL.map(|kind| {
+        let decisions = decisions(kind, optimized, &program, &choices);
+        let known = decisions.iter().filter(|decision| tuning.choices.contains_key(&decision.key)).count();
+        [decisions.len(), known]
+    }))
 }
 
-/// The distinct decisions of a kind about a program.
-fn decisions(kind: Kind, program: &Program) -> Vec<Decision> {
-    match kind {
-        Kind::Product => products(program),
+/// The distinct decisions of a kind about the whole program of a graph, given what is known.
+fn decisions(kind: Kind, optimized: &Optimized, program: &Program, choices: &Choices) -> Vec<Decision> {
+    match (kind, optimized.threads) {
+        (Kind::Product, _) => products(program),
+        (Kind::Chain, 1) if optimized.bands != Bands::Never => chains(program, choices),
+        (Kind::Split, 2..) => splits(program, optimized.threads),
+        (Kind::Chain | Kind::Split, _) => Vec::new(),
     }
 }

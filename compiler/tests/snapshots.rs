@@ -23,13 +23,13 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use eightfold_codegen::bands::Bands;
-use eightfold_codegen::choice::Choices;
+use eightfold_codegen::bands::{Bands, chains};
+use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::share::{Threads, splits};
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
@@ -253,6 +253,7 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
     let threads = (1..=3).map(|count| (Threads::eager(count), Bands::Never));
     let bands = [1, 2, 3, 5].map(|height| (Threads::new(1), Bands::Always(height)));
     let ways: Vec<(Threads, Bands)> = threads.chain(bands).chain([(Threads::eager(2), Bands::default())]).collect();
+    let mut measured = 0;
     for (path, text) in files(&testdata()) {
         let case = case(&text).unwrap();
         let Some(target) = case.target else { continue };
@@ -260,13 +261,16 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
         let inputs = inputs(&graph, 7);
         let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
         let mut expected: Option<Vec<Vec<u8>>> = None;
-        for (threads, bands) in ways.iter().copied() {
-            let program = lower_with(&graph, target, threads, &Choices::default(), bands).unwrap();
+        let usual = ways.iter().map(|(threads, bands)| (*threads, *bands, Choices::default()));
+        let odd = (0..3).flat_map(|seed| odd_choices(&graph, target, seed));
+        for (threads, bands, choices) in usual.chain(odd) {
+            let program = lower_with(&graph, target, threads, &choices, bands).unwrap();
             memory::check(&program).unwrap_or_else(|error| panic!("{}: {error}\n{program}", path.display()));
             assert!(threads == Threads::new(program.threads()) || threads == Threads::eager(program.threads()));
             assert!(program.arena_bound <= program.arena_size && program.arena_size <= 2 * program.arena_bound);
             shared += program.workers();
             banded += program.bands.iter().filter(|band| band.is_used).count();
+            measured += program.bands.iter().filter(|band| band.is_used && band.is_measured).count();
             if !target.runs_here() {
                 continue;
             }
@@ -278,13 +282,36 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
                 outputs.iter_mut().for_each(|output| output.fill(0xa5));
                 assert_eq!(resident.run(&bytes, &mut outputs), eightfold_runtime::status::Status::OK);
                 let expected = expected.get_or_insert_with(|| outputs.clone());
-                assert!(*expected == outputs, "{}: {threads:?} in {bands:?} compute other bytes", path.display());
+                assert!(
+                    *expected == outputs,
+                    "{}: {threads:?} in {bands:?} by {choices:?} compute other bytes",
+                    path.display()
+                );
             }
         }
     }
     // One worker of two threads and two of three, for nearly each program.
     assert!(shared >= 3 * 8, "{shared}");
     assert!(banded >= 4 * 4, "{banded}");
+    assert!(measured >= 4, "{measured}");
+}
+
+/// Chains in bands, and calls on several threads, as no model would choose: others for each seed.
+fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads, Bands, Choices); 2] {
+    let lower = |choices: &Choices| lower_with(graph, target, Threads::new(1), choices, Bands::Never).unwrap();
+    let odd = [Fusion::Bands { height: 1 }, Fusion::Whole, Fusion::Bands { height: 3 }];
+    let mut fusions: Vec<(String, Choice)> = Vec::new();
+    for _ in 0..4 {
+        let choices: Choices = fusions.iter().cloned().collect();
+        let keys = chains(&lower(&choices), &choices).into_iter().map(|chain| chain.key);
+        let new: Vec<String> = keys.filter(|key| fusions.iter().all(|(known, _)| known != key)).collect();
+        let odd = odd.iter().cycle().skip(seed).map(|fusion| Choice::Fusion(*fusion));
+        fusions.extend(new.into_iter().zip(odd));
+    }
+    let splits = splits(&lower(&Choices::default()), 3).into_iter().map(|call| call.key);
+    let odd = [Split::Axis(1), Split::Axis(3), Split::Whole, Split::Axis(2)].into_iter().cycle().skip(seed);
+    let splits = splits.zip(odd.map(Choice::Split)).collect();
+    [(Threads::new(1), Bands::default(), fusions.into_iter().collect()), (Threads::new(3), Bands::default(), splits)]
 }
 
 #[test]

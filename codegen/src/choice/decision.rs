@@ -23,6 +23,8 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     pub(crate) choice: Choice,
+    /// Calls of each thread that come before and are not timed.
+    pub(crate) before: Vec<Vec<Call>>,
     /// The calls of each thread, which run at the same time.
     pub(crate) threads: Vec<Vec<Call>>,
 }
@@ -48,13 +50,17 @@ impl Decision {
 }
 
 impl Way {
-    /// The calls of all threads.
+    pub(crate) fn of(choice: Choice, threads: Vec<Vec<Call>>) -> Way {
+        Way { choice, before: Vec::new(), threads }
+    }
+
+    /// All calls of all threads.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.threads.iter().flatten()
+        self.before.iter().chain(&self.threads).flatten()
     }
 
     fn product(blocking: Blocking, call: &Call, program: &Program) -> Way {
-        Way { choice: Choice::Blocking(blocking), threads: vec![vec![blocking.applied(call, program.target)]] }
+        Way::of(Choice::Blocking(blocking), vec![vec![blocking.applied(call, program.target)]])
     }
 }
 
@@ -62,24 +68,26 @@ impl Way {
 /// the order of loops that it chooses.
 #[must_use]
 pub fn products(program: &Program) -> Vec<Decision> {
-    let key = |at: usize| Geometry::of(&program.calls[at]).map(|geometry| (geometry.key(), vec![at]));
-    distinct((0..program.calls.len()).filter_map(key), |calls| {
-        let call = &program.calls[calls[0]];
-        let geometry = Geometry::of(call).unwrap_or_else(|| unreachable!("only products have such a key"));
+    let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
+    distinct(program.calls.iter().enumerate().filter_map(product), |(geometry, call)| {
         let model = geometry.blocking(program.target);
         let others = candidates::tiles(&geometry, program.target, TILES).into_iter().filter(|tile| *tile != model);
         [model].into_iter().chain(others).map(|blocking| Way::product(blocking, call, program)).collect()
     })
 }
 
-/// Pieces by their keys, each once and in order, with the `ways` to do it.
-fn distinct(pieces: impl Iterator<Item = (String, Vec<usize>)>, ways: impl Fn(&[usize]) -> Vec<Way>) -> Vec<Decision> {
+/// Pieces with their keys and calls, each key once, in order, with the `ways` to do it; none where there is but one way.
+pub(crate) fn distinct<P>(
+    pieces: impl Iterator<Item = (String, Vec<usize>, P)>,
+    ways: impl Fn(P) -> Vec<Way>,
+) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
-    for (key, calls) in pieces {
+    for (key, calls, piece) in pieces {
         match decisions.iter_mut().find(|decision| decision.key == key) {
             Some(decision) => decision.count += 1,
-            None => decisions.push(Decision { ways: ways(&calls), key, calls, count: 1 }),
+            None => decisions.push(Decision { ways: ways(piece), key, calls, count: 1 }),
         }
     }
+    decisions.retain(|decision| decision.ways.len() > 1);
     decisions
 }

@@ -1,11 +1,15 @@
 //! Times the ways that there are to do a piece of a program, each compiled into this process.
 //!
-//! Ways take turns in short rounds, and each has its best turn, so that what else the machine does counts little; after
-//! some rounds the slower half drops out. Those that are near the fastest are then timed with them once more.
+//! Ways take turns in short rounds. Of each its turns are compared with those of the cost model's way in the same rounds,
+//! and of the quieter half of the rounds the middle one of these parts counts, so that what else the machine does meanwhile
+//! counts little; after some rounds the slower half drops out. Those that are near the fastest are then timed with them once
+//! more.
 
 mod memory;
 mod script;
+mod team;
 
+use std::thread;
 use std::time::Duration;
 
 use super::jit::Jit;
@@ -14,15 +18,19 @@ use crate::choice::{Choice, Decision, Way};
 use crate::program::Program;
 use memory::Memory;
 use script::{Functions, Script, Weights};
+use team::{Board, Team};
 
 /// Ways whose neighbours are tried, too.
 const FINALISTS: usize = 2;
 
+/// So many are left at the end.
+const FEW: usize = 4;
+
 /// Rounds until the slower half drops out.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 9;
 
 /// Rounds of those that are left at the end.
-const LAST_ROUNDS: usize = 24;
+const LAST_ROUNDS: usize = 40;
 
 /// A choice must be faster than the model's by this part to be preferred: less is noise.
 const GAIN: f64 = 0.01;
@@ -38,12 +46,12 @@ pub struct Trials {
     pub tried: Vec<Timed>,
 }
 
-/// A choice with the least time that one run took.
+/// A choice with the time of one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timed {
     /// The choice.
     pub choice: Choice,
-    /// Its least time.
+    /// Of the cost model's choice the least time of a turn's runs, of others the same part of it as of their turns.
     pub time: Duration,
 }
 
@@ -81,7 +89,7 @@ fn by_time(timed: &[Timed]) -> Vec<Timed> {
     ranked
 }
 
-/// Times ways in rounds; all keep their best turn, the faster ones have more of them. The first never drops out.
+/// Times ways in rounds; the faster ones have more of them. The first, with which all are compared, never drops out.
 fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
     let weights = ways.iter().map(|way| Weights::of(way).bytes).max().unwrap_or(0);
     memory.make_room(program, ways.iter().flat_map(Way::calls), weights);
@@ -89,20 +97,58 @@ fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Time
     let jit = Jit::default();
     let compiled = jit.compile(&functions.calls, program.target, false, false)?;
     let scripts: Vec<Script<'_>> = ways.iter().map(|way| Script::of(way, &functions, &compiled, memory)).collect();
-    let mut timed: Vec<Timed> = ways.iter().map(|way| Timed { choice: way.choice, time: Duration::MAX }).collect();
+    let threads = ways.iter().map(|way| way.threads.len().max(way.before.len())).max().unwrap_or(1);
+    let board = Board::default();
+    Ok(thread::scope(|scope| rounds(ways, &Team::new(scope, &scripts, &board, threads), memory)))
+}
+
+/// The rounds themselves.
+fn rounds(ways: &[Way], team: &Team<'_, '_>, memory: &mut Memory) -> Vec<Timed> {
+    let mut least = Duration::MAX;
+    // Seconds of each turn, with those of the first way in the same round.
+    let mut turns: Vec<Vec<[f64; 2]>> = vec![Vec::new(); ways.len()];
     let mut running: Vec<usize> = (0..ways.len()).collect();
     loop {
-        let last = running.len() <= 4;
+        let last = running.len() <= FEW;
         for _ in 0..if last { LAST_ROUNDS } else { ROUNDS } {
-            for &index in &running {
-                timed[index].time = timed[index].time.min(scripts[index].turn(memory));
+            let first = team.turn(0, memory);
+            least = least.min(first);
+            let first = first.as_secs_f64();
+            turns[0].push([first, first]);
+            for &index in running.iter().filter(|index| **index > 0) {
+                turns[index].push([first, team.turn(index, memory).as_secs_f64()]);
             }
         }
+        let parts: Vec<f64> = turns.iter().map(|turns| part(turns)).collect();
         if last {
-            return Ok(timed);
+            let timed = |(way, part): (&Way, f64)| Timed { choice: way.choice, time: least.mul_f64(part) };
+            return ways.iter().zip(parts).map(timed).collect();
         }
-        running.sort_by_key(|index| timed[*index].time);
+        running.sort_by(|a, b| parts[*a].total_cmp(&parts[*b]));
         let half = running.split_off(running.len().div_ceil(2));
         running.extend(half.into_iter().filter(|index| *index == 0));
+    }
+}
+
+/// Which part of the first way's time a way takes: the middle one of the quieter half of the rounds.
+fn part(turns: &[[f64; 2]]) -> f64 {
+    let mut rounds = turns.to_vec();
+    rounds.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    rounds.truncate(turns.len().div_ceil(2));
+    let mut parts: Vec<f64> = rounds.into_iter().map(|[first, own]| own / first).collect();
+    parts.sort_by(f64::total_cmp);
+    parts[parts.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disturbed_rounds_do_not_count() {
+        // In three of seven rounds the first way was disturbed, in one of the others the second.
+        let turns = [[10.0, 9.0], [10.2, 9.1], [70.0, 8.0], [10.1, 30.0], [90.0, 9.0], [10.0, 9.0], [80.0, 9.0]];
+        assert_eq!(part(&turns), 0.9);
+        assert_eq!(part(&turns[..1]), 0.9);
     }
 }

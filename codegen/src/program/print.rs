@@ -41,9 +41,11 @@ impl Display for Program {
 
 impl Display for Band {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Band { chain, height, count, saved, spent, .. } = self;
-        let used = if self.is_used { "in" } else { "not in" };
-        write!(f, "{used} {count} bands of {height} rows, {:.1} us less, {:.1} us more: ", saved / 1e3, spent / 1e3)?;
+        let Band { chain, height, count, is_used, is_measured, saved, spent } = self;
+        let used = if *is_used { "in" } else { "not in" };
+        let measured = if *is_measured { "as measured, " } else { "" };
+        write!(f, "{measured}{used} {count} bands of {height} rows")?;
+        write!(f, ", {:.1} us less, {:.1} us more: ", saved / 1e3, spent / 1e3)?;
         write!(f, "{}", chain.iter().map(|names| format!("[{names}]")).collect::<Vec<_>>().join(" "))
     }
 }

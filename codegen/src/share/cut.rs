@@ -9,9 +9,9 @@ use std::ops::Range;
 use crate::llvm::steps::elementwise;
 use crate::program::{Call, Depthwise, Gemm, Grid, Producer, View};
 
-/// All ways to cut `call` into `count` parts or, where there is less to cut, fewer, but at least two. Parts do not begin
-/// inside a run of `line` bytes of the result.
-pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<Vec<Call>> {
+/// All ways to cut `call` into `count` parts or, where there is less to cut, fewer, but at least two: each with the axis
+/// of the result. Parts do not begin inside a run of `line` bytes of the result.
+pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<(usize, Vec<Call>)> {
     let mut axes: Vec<usize> = (0..call.output.grid.dims.len()).collect();
     // Outermost first.
     axes.sort_by_key(|axis| std::cmp::Reverse(call.output.grid.strides[*axis].unsigned_abs()));
@@ -24,7 +24,7 @@ pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<Vec<Call>> {
             _ => 1,
         };
         let enough = ranges.len() > 1 && ranges.iter().all(|range| range.len() >= least);
-        enough.then(|| ranges.into_iter().map(|range| part(call, axis, range)).collect())
+        enough.then(|| (axis, ranges.into_iter().map(|range| part(call, axis, range)).collect()))
     };
     axes.into_iter().filter_map(cut).collect()
 }

@@ -3,6 +3,7 @@
 use eightfold_ir::DType;
 
 use super::*;
+use crate::choice::Choice;
 use crate::memory::{PlanError, check, find_live};
 use crate::program::{Buffer, BufferKind, Grid, Producer, Program, Storage, View};
 use crate::target::TARGETS;
@@ -37,7 +38,7 @@ fn small_calls_stay_whole_and_go_before_the_next_shared_one() {
         copy(5, 6, LARGE),
         copy(6, 7, SMALL),
     ];
-    let shared = share(calls, &[], &TARGETS[0], Threads::new(2));
+    let shared = share(calls, &[], &TARGETS[0], Threads::new(2), &Choices::default());
     // The copy from 5 reads what the small one wrote in the other thread's half, so the threads wait in between.
     assert_eq!(ranges(&shared), [[0..1, 1..2], [2..4, 4..5], [5..6, 6..6], [6..7, 7..8], [8..9, 9..9]]);
     assert_eq!(shared.moments, [0, 1, 1, 2, 3, 4]);
@@ -47,9 +48,9 @@ fn small_calls_stay_whole_and_go_before_the_next_shared_one() {
 #[test]
 fn buffers_that_may_share_their_bytes_are_touched_one_after_the_other() {
     let calls = || vec![copy(1, 2, SMALL), copy(1, 3, LARGE)];
-    let shared = share(calls(), &[], &TARGETS[0], Threads::new(3));
+    let shared = share(calls(), &[], &TARGETS[0], Threads::new(3), &Choices::default());
     assert_eq!(ranges(&shared), [[0..2, 2..3, 3..4]]);
-    let shared = share(calls(), &[(BufferId(1), BufferId(3))], &TARGETS[0], Threads::new(3));
+    let shared = share(calls(), &[(BufferId(1), BufferId(3))], &TARGETS[0], Threads::new(3), &Choices::default());
     assert_eq!(ranges(&shared), [[0..1, 1..1, 1..1], [1..2, 2..3, 3..4]]);
 }
 
@@ -57,13 +58,51 @@ fn buffers_that_may_share_their_bytes_are_touched_one_after_the_other() {
 fn programs_too_small_to_wake_a_thread_for_are_left_to_the_first() {
     let calls = |elements| vec![copy(0, 1, elements); 3];
     for (elements, threads, workers) in [(1 << 14, 2, false), (LARGE, 1, false), (LARGE, 2, true)] {
-        let shared = share(calls(elements), &[], &TARGETS[0], Threads::new(threads));
+        let shared = share(calls(elements), &[], &TARGETS[0], Threads::new(threads), &Choices::default());
         assert_eq!(shared.phases.iter().any(Phase::is_shared), workers, "{elements} on {threads}");
         assert_eq!(shared.phases[0].threads.len(), threads);
     }
-    assert!(share(calls(32), &[], &TARGETS[0], Threads::eager(2)).phases[0].is_shared());
-    let nothing = share(vec![], &[], &TARGETS[0], Threads::new(2));
+    assert!(share(calls(32), &[], &TARGETS[0], Threads::eager(2), &Choices::default()).phases[0].is_shared());
+    let nothing = share(vec![], &[], &TARGETS[0], Threads::new(2), &Choices::default());
     assert_eq!(ranges(&nothing), [[0..0, 0..0]]);
+}
+
+#[test]
+fn what_was_measured_decides_about_a_call() {
+    let calls = || vec![copy(0, 1, LARGE), copy(1, 2, LARGE / 2), copy(2, 3, LARGE / 4)];
+    let program = |calls: Vec<Call>| {
+        let buffer = |n: usize| Buffer {
+            name: String::new(),
+            kind: BufferKind::Arena { offset: 0 },
+            dtype: DType::F32,
+            byte_size: n,
+            live: (0, 0),
+        };
+        let buffers = [LARGE, LARGE, LARGE / 2, LARGE / 4].map(|elements| buffer(4 * elements)).to_vec();
+        let phases = vec![Phase::alone(0..calls.len(), 1)];
+        let (name, target) = (String::new(), &TARGETS[0]);
+        Program { name, target, buffers, consts: vec![], calls, phases, arena_size: 0, arena_bound: 0, bands: vec![] }
+    };
+    let decisions = splits(&program(calls()), 2);
+    let found: Vec<(&str, Choice)> = decisions.iter().map(|d| (d.key.as_str(), d.model())).collect();
+    let key = |rows: usize| {
+        let view = format!("f32[{rows}x16:16,1]");
+        format!("split threads=2 pointwise {view} = {view}")
+    };
+    let rows = Choice::Split(Split::Axis(0));
+    assert_eq!(found, [(&*key(LARGE / 16), rows), (&*key(LARGE / 32), rows), (&*key(LARGE / 64), rows)]);
+    // The whole call, and both axes: of the second, both halves of a line.
+    assert_eq!(decisions[0].ways.len(), 2);
+    let choices: Choices = [
+        (key(LARGE / 32), Choice::Split(Split::Whole)),
+        // There is no such axis: the model decides.
+        (key(LARGE / 64), Choice::Split(Split::Axis(7))),
+    ]
+    .into_iter()
+    .collect();
+    let shared = share(calls(), &[], &TARGETS[0], Threads::new(2), &choices);
+    // The second stays whole, and runs before the first thread's part of the third.
+    assert_eq!(ranges(&shared), [[0..1, 1..2], [2..3, 3..3], [3..4, 4..5]]);
 }
 
 #[test]
@@ -72,7 +111,7 @@ fn the_checker_sees_threads_that_touch_the_same_bytes() {
     let arena = |offset| buffer(BufferKind::Arena { offset });
     let mut buffers = vec![buffer(BufferKind::Input(0)), arena(0), arena(4 * LARGE), buffer(BufferKind::Output(0))];
     let calls = vec![copy(0, 1, LARGE), copy(1, 2, LARGE), copy(2, 3, LARGE)];
-    let Shared { calls, phases, .. } = share(calls, &[], &TARGETS[0], Threads::new(2));
+    let Shared { calls, phases, .. } = share(calls, &[], &TARGETS[0], Threads::new(2), &Choices::default());
     find_live(&mut buffers, &calls);
     let program = Program {
         name: "p".to_owned(),

@@ -101,8 +101,8 @@ impl Line<'_> {
         if words.clone().next().is_none() {
             return Ok(Tuned { choice, times: None });
         }
-        let us = self.microseconds(words, "us", "us=MICROSECONDS", |us| us > 0.0)?;
-        let times = [us, self.microseconds(words, "model_us", "model_us=MICROSECONDS", |us| us > 0.0)?];
+        let us = self.microseconds(words, "us", "us=MICROSECONDS")?;
+        let times = [us, self.microseconds(words, "model_us", "model_us=MICROSECONDS")?];
         match words.next() {
             None => Ok(Tuned { choice, times: Some(times) }),
             Some(more) => Err(self.syntax("end of line", more)),
@@ -123,7 +123,7 @@ impl Line<'_> {
         Ok(Blocking { mr, nr, rows })
     }
 
-    /// `height=8 gain_us=5.3`, `height=whole`
+    /// `height=8`, `height=whole`
     fn fusion(&self, words: &mut SplitWhitespace<'_>) -> Result<Fusion, TuningError> {
         let height = self.value(words, "height", "height=N or height=whole")?;
         if height == "whole" {
@@ -131,14 +131,7 @@ impl Line<'_> {
         }
         let expected = "`whole` or a number of rows above zero";
         let height = positive(height).ok_or_else(|| self.syntax(expected, height))?;
-        let gain = match words.clone().next().is_some_and(|word| word.starts_with("gain_us=")) {
-            true => {
-                let us = self.microseconds(words, "gain_us", "gain_us=MICROSECONDS", |us| us >= 0.0)?;
-                (1e3 * us).round() as u32
-            }
-            false => u32::MAX,
-        };
-        Ok(Fusion::Bands { height, gain })
+        Ok(Fusion::Bands { height })
     }
 
     /// `axis=2`, `axis=none`
@@ -163,17 +156,16 @@ impl Line<'_> {
         word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).ok_or_else(|| self.syntax(expected, word))
     }
 
-    /// A time that fits behind `name=` in the next word.
+    /// A time above zero behind `name=` in the next word.
     fn microseconds(
         &self,
         words: &mut SplitWhitespace<'_>,
         name: &str,
         expected: &'static str,
-        fits: fn(f64) -> bool,
     ) -> Result<f64, TuningError> {
         let word = words.next().unwrap_or("");
         let time = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
-        let time = time.and_then(|time| time.parse::<f64>().ok()).filter(|time| time.is_finite() && fits(*time));
+        let time = time.and_then(|time| time.parse::<f64>().ok()).filter(|time| time.is_finite() && *time > 0.0);
         time.ok_or_else(|| self.syntax(expected, word))
     }
 }

@@ -14,12 +14,12 @@ use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
 use eightfold::machine::{Machine, share_of_peak};
 use eightfold::profile::profile;
-use eightfold::{Error, Executable, Provenance};
+use eightfold::{Error, Executable, OptimizeOptions, Provenance};
 use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
 
-use super::arguments::{OptimizeArguments, is_artifact, threads_text};
+use super::arguments::{OptimizeArguments, ThreadArguments, is_artifact, threads_text};
 use super::output::{Format, bytes, count, percent};
 use super::progress::Terminal;
 
@@ -35,14 +35,16 @@ calls is timed in its place. `bound` is the least time it could take: the longes
 core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains
 less than half. int8 without ranges takes them from noise.
 
-With --tune, the kernels that there are for each product of a model are timed by themselves: `loss` is how much longer the
+With --tune, what there is to choose from is timed by itself: tiles and order of loops of each product of a model, heights of
+bands of each chain of calls, and with --threads the ways in which threads can share a call. `loss` is how much longer the
 choice of the cost model takes than the best. compile --tune keeps such results.
 
 Example:
   eightfold bench model.so --duration 3
   eightfold bench --machine
   eightfold bench model.onnx --profile --precision int8
-  eightfold bench model.onnx --tune --precision int8"
+  eightfold bench model.onnx --tune --precision int8
+  eightfold bench model.onnx --tune --precision int8 --threads 2"
 )]
 pub(crate) struct Arguments {
     /// A compiled model (.so); for --profile a model (.onnx, .ir).
@@ -54,10 +56,11 @@ pub(crate) struct Arguments {
     /// Time each kernel call of a model.
     #[arg(long, group = "measured")]
     profile: bool,
-    /// Time the kernels that there are for each product of a model, and compare the best with what the cost model chooses.
+    /// Time what there is to choose from for each product of a model, each chain of calls that could run depth first, and
+    /// with --threads each call that threads could share, and compare the best with what the cost models choose.
     #[arg(long, group = "measured")]
     tune: bool,
-    /// For --profile: choose kernels by the measurements in this file, which compile --tune has written.
+    /// For --profile: choose by the measurements in this file, which compile --tune has written.
     #[arg(long, value_name = "FILE", requires = "profile")]
     tuning_file: Option<PathBuf>,
     /// Seconds to measure; one inference is run in any case.
@@ -68,6 +71,8 @@ pub(crate) struct Arguments {
     warmup: Duration,
     #[command(flatten)]
     optimize: OptimizeArguments,
+    #[command(flatten)]
+    threads: ThreadArguments,
 }
 
 /// What says how to compile is for --profile.
@@ -75,6 +80,7 @@ fn compiling(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "model" | "machine" | "profile" | "tune" | "tuning_file" | "duration" | "warmup" => arg,
         "target" => arg.requires("measured"),
+        "threads" => arg.requires("tune"),
         _ => arg.requires("measured").conflicts_with("machine"),
     }
 }
@@ -163,7 +169,7 @@ impl Arguments {
             return Err(Error::NoCalls { path: model.to_owned() });
         }
         let progress = &mut Terminal::plain();
-        let options = self.optimize.options(None)?;
+        let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
         let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
         let (_, measured) = eightfold::tune::tune(&optimized, None, progress)?;
         progress.finish(&[])?;

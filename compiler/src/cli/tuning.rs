@@ -1,4 +1,4 @@
-//! The arguments that say by which measurements kernels are chosen.
+//! The arguments that say by which measurements is chosen how a model runs.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -6,7 +6,6 @@ use std::time::Instant;
 use clap::Args;
 use eightfold::tune::{self, Kind, Measured, totals};
 use eightfold::{Error, Optimized, Progress, check_writable, write_bytes};
-use eightfold_codegen::tuning::Tuning;
 use serde::Serialize;
 
 use super::output::percent;
@@ -14,13 +13,15 @@ use super::output::percent;
 /// Which measurements.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TuningArguments {
-    /// Time the kernels that there are for each product of the model, and take the fastest; this machine must run the
-    /// target. Results are kept in the tuning file, and those that it has are not timed again. The outputs of the model
-    /// are the same bytes whatever is chosen.
+    /// Time what there is to choose from, and take the fastest: tiles and order of loops of each product, which chains of
+    /// calls run depth first and in bands of how many rows (with one thread), along which axis threads share a call (with
+    /// several, which should have CPUs with nothing else to do). This machine must run the target, and as many threads.
+    /// Results are kept in the tuning file, and those that it has are not timed again. The outputs of the model are the
+    /// same bytes whatever is chosen.
     #[arg(long)]
     tune: bool,
-    /// Choose kernels by the measurements in this file; a cost model chooses for products that it does not know.
-    /// With --tune the file to keep them in, by default the output's name with the extension .tuning.
+    /// Choose by the measurements in this file; cost models choose where it does not say. With --tune the file to keep
+    /// them in, by default the output's name with the extension .tuning.
     #[arg(long, value_name = "FILE")]
     tuning_file: Option<PathBuf>,
 }
@@ -33,7 +34,17 @@ pub(crate) struct TuningReport {
     products: usize,
     #[serde(flatten)]
     of_products: Summary,
+    chains: OfKind,
+    splits: OfKind,
     seconds: f64,
+}
+
+/// What became of the decisions of a kind other than products.
+#[derive(Serialize)]
+struct OfKind {
+    distinct: usize,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
 /// What became of the decisions of one kind.
@@ -81,32 +92,35 @@ impl TuningArguments {
             }
         };
         optimized.tune_by(&tuning)?;
-        let of_products = Summary::of(Kind::Product, optimized, &tuning, &timed)?;
+        let known = tune::known(optimized, &tuning)?;
+        let [of_products, chains, splits] = std::array::from_fn(|at| Summary::of(Kind::ALL[at], known[at], &timed));
+        let of_kind = |summary: Summary| OfKind { distinct: summary.distinct, summary };
         Ok(Some(TuningReport {
             file: path.display().to_string(),
             products: of_products.distinct,
             of_products,
+            chains: of_kind(chains),
+            splits: of_kind(splits),
             seconds: begin.elapsed().as_secs_f64(),
         }))
     }
 }
 
 impl Summary {
-    fn of(kind: Kind, optimized: &Optimized, tuning: &Tuning, measured: &[Measured]) -> Result<Summary, Error> {
-        let [distinct, known] = tune::known(kind, optimized, tuning)?;
+    fn of(kind: Kind, [distinct, known]: [usize; 2], measured: &[Measured]) -> Summary {
         let timed = || measured.iter().filter(|one| one.kind == kind);
         let [best_us, model_us] = totals(timed());
         let other_choices = timed().filter(|one| one.is_other()).count();
-        Ok(Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us })
+        Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us }
     }
 
     /// What was timed of the kind; nothing if nothing was.
     fn text(&self) -> Option<String> {
-        let Summary { kind, distinct, timed, other_choices, best_us, model_us, .. } = self;
+        let Summary { kind, timed, other_choices, best_us, model_us, .. } = self;
         let gain = percent(1.0 - best_us / model_us.max(f64::MIN_POSITIVE));
         (*timed > 0).then(|| {
             format!(
-                "{timed} of {distinct} {}, {other_choices} done otherwise than the cost model says: {:.3} ms instead of \
+                "{timed} {}, {other_choices} done otherwise than the cost model says: {:.3} ms instead of \
                  {:.3} ms, {gain} less",
                 kind.plural(),
                 best_us / 1e3,
@@ -119,8 +133,8 @@ impl Summary {
 impl TuningReport {
     /// One line, or more where something was timed.
     pub(crate) fn text(&self) -> Vec<String> {
-        let TuningReport { file, of_products, seconds, .. } = self;
-        let kinds = [of_products];
+        let TuningReport { file, of_products, chains, splits, seconds, .. } = self;
+        let kinds = [of_products, &chains.summary, &splits.summary];
         let timed: Vec<String> = kinds.iter().filter_map(|kind| kind.text()).collect();
         if timed.is_empty() {
             let known = |kind: &&Summary| format!("{} of {} {}", kind.known, kind.distinct, kind.kind.plural());

@@ -52,6 +52,89 @@ fn what_was_timed_is_taken_up_again() {
     assert!(report["products"][0]["tried"].as_array().is_some_and(|tried| tried.len() > 5), "{report}");
 }
 
+/// An inverted residual, of which each layer is larger than the nearest cache.
+const CHAIN: &str = include_str!("../../../testdata/programs/bands.ir");
+
+#[test]
+fn chains_are_timed_and_taken_up_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write("net.ir", CHAIN.as_bytes());
+    let tuning = sandbox.json("compile net.ir --tune -o net.so")["tuning"].take();
+    let chains = &tuning["chains"];
+    assert!(chains["timed"].as_u64() >= Some(1) && chains["timed"].as_u64() >= chains["distinct"].as_u64(), "{tuning}");
+    assert_eq!(chains["known"], chains["distinct"]);
+    assert_eq!(tuning["splits"]["distinct"], 0);
+    let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
+    let is_chain = |line: &&str| line.starts_with("chain gemm f32 f32 ") && line.contains(" : height=");
+    assert!(file.lines().filter(is_chain).all(|line| line.contains(" us=") && line.contains(" model_us=")), "{file}");
+    let text = sandbox.stdout("compile net.ir --tuning-file net.tuning -o again.so");
+    assert!(text.contains(" chains by net.tuning"), "{text}");
+    assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
+
+    // Heights by hand; the first four layers are the chain that the model proposes.
+    let by_hand = |choice: &str| {
+        let line = |line: &str| match line.split_once(" : ") {
+            Some((key, _)) if key.starts_with("chain") && key.matches(" ; ").count() == 3 => {
+                format!("{key} : {choice}")
+            }
+            _ if line.starts_with("chain") => String::new(),
+            _ => line.to_owned(),
+        };
+        sandbox.write("hand.tuning", file.lines().map(line).collect::<Vec<_>>().join("\n").as_bytes());
+        sandbox.stdout("compile net.ir --tuning-file hand.tuning --emit program -o net.program");
+        fs::read_to_string(sandbox.path("net.program")).unwrap()
+    };
+    let program = by_hand("height=7");
+    assert!(program.contains("  ; as measured, in 7 bands of 7 rows, "), "{program}");
+    let program = by_hand("height=whole");
+    assert!(!program.contains("  ; as measured, in "), "{program}");
+
+    let report = sandbox.json("bench net.ir --tune");
+    let tried = &report["chains"]["decisions"][0]["tried"];
+    assert!(tried.as_array().is_some_and(|tried| tried.iter().any(|one| one["choice"] == "height=whole")), "{report}");
+    assert!(report["chains"]["loss"].is_number() && report["splits"]["decisions"] == serde_json::json!([]));
+}
+
+#[test]
+fn splits_are_timed_and_taken_up_again() {
+    let sandbox = Sandbox::new();
+    sandbox.write("net.ir", CHAIN.as_bytes());
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let error = format!(
+        "there are {cpus} cpus for 200 threads, so they cannot be timed here
+  hint: tune for fewer threads, or on a machine of more cpus, and compile with --tuning-file here"
+    );
+    if cpus < 200 {
+        sandbox.fails("compile net.ir -o net.so --tune --threads 200", 2, &error);
+    }
+    if cpus < 2 {
+        return;
+    }
+    let tuning = sandbox.json("compile net.ir --tune --threads 2 -o net.so")["tuning"].take();
+    let splits = &tuning["splits"];
+    assert!(splits["timed"].as_u64() >= Some(4) && splits["known"] == splits["distinct"], "{tuning}");
+    assert_eq!(tuning["chains"]["distinct"], 0);
+    let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
+    assert!(file.contains("\nsplit threads=2 gemm f32 f32 ") && file.contains("\nsplit threads=2 depthwise f32 f32 "));
+    let again = sandbox.json("compile net.ir --tuning-file net.tuning --threads 2 -o again.so");
+    assert_eq!(again["tuning"]["splits"]["timed"], 0);
+    assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
+
+    let by_hand = |choice: &str| {
+        let line = |line: &str| match line.split_once(" : ") {
+            Some((key, _)) if key.starts_with("split") => format!("{key} : {choice}"),
+            _ => line.to_owned(),
+        };
+        sandbox.write("hand.tuning", file.lines().map(line).collect::<Vec<_>>().join("\n").as_bytes());
+        sandbox.stdout("compile net.ir --tuning-file hand.tuning --threads 2 --emit program -o net.program");
+        fs::read_to_string(sandbox.path("net.program")).unwrap().matches(" thread 1: ").count()
+    };
+    assert_eq!(by_hand("axis=none"), 0);
+    assert!(by_hand("axis=2") >= 4);
+    let report = sandbox.json("bench net.ir --tune --threads 2");
+    assert!(report["splits"]["decisions"].as_array().is_some_and(|splits| splits.len() >= 4), "{report}");
+}
+
 #[test]
 fn choices_by_hand_are_obeyed() {
     let sandbox = Sandbox::new();

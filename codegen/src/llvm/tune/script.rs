@@ -1,15 +1,11 @@
 //! Scripts: ways as functions and addresses, ready to run.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use super::memory::{Memory, weights};
 use crate::choice::Way;
 use crate::llvm::jit::{Compiled, Entry};
 use crate::program::{Call, Program, Storage, View};
-
-/// How long a turn is, at least.
-const TURN: Duration = Duration::from_micros(400);
 
 /// The distinct functions of several ways.
 #[derive(Default)]
@@ -41,9 +37,19 @@ impl Functions {
 
 /// A way, ready to run.
 pub(super) struct Script<'c> {
-    steps: Vec<Step<'c>>,
+    /// What each thread does before, which is not timed.
+    before: Vec<Vec<Step<'c>>>,
+    /// What each thread does.
+    threads: Vec<Vec<Step<'c>>>,
     /// Bytes of weights that one run reads.
-    weights: usize,
+    pub(super) weights: usize,
+}
+
+/// A part of a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Before,
+    Timed,
 }
 
 /// One call.
@@ -73,22 +79,28 @@ impl<'c> Script<'c> {
             let places = call.operands.iter().chain([&call.output]).map(place).collect();
             Step { entry: functions.entry(call, compiled), places }
         };
-        Script { steps: way.calls().map(&mut step).collect(), weights: layout.bytes }
+        let mut steps = |threads: &[Vec<Call>]| -> Vec<Vec<Step<'c>>> {
+            threads.iter().map(|calls| calls.iter().map(&mut step).collect()).collect()
+        };
+        Script { before: steps(&way.before), threads: steps(&way.threads), weights: layout.bytes }
     }
 
-    /// Runs for a turn; the time of one run.
-    pub(super) fn turn(&self, memory: &mut Memory) -> Duration {
-        let begin = Instant::now();
-        let mut runs = 0;
-        loop {
-            let weights = memory.next_weights(self.weights);
-            self.steps.iter().for_each(|step| step.run(weights));
-            runs += 1;
-            let time = begin.elapsed();
-            if time >= TURN {
-                return time / runs;
-            }
+    /// The steps of each thread in a part.
+    fn steps(&self, part: Part) -> &[Vec<Step<'c>>] {
+        match part {
+            Part::Before => &self.before,
+            Part::Timed => &self.threads,
         }
+    }
+
+    /// Threads that have work in a part.
+    pub(super) fn threads(&self, part: Part) -> usize {
+        self.steps(part).len()
+    }
+
+    /// Runs what a thread does in a part, with weights from this address on.
+    pub(super) fn run(&self, part: Part, thread: usize, weights: usize) {
+        self.steps(part).get(thread).into_iter().flatten().for_each(|step| step.run(weights));
     }
 }
 

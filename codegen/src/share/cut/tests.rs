@@ -34,7 +34,8 @@ fn check(target: &'static Target, call: &Call, operands: &[Vec<u8>]) -> usize {
     let strides = call.output.grid.dims.iter().zip(&call.output.grid.strides);
     let last: usize = strides.map(|(dim, stride)| (dim - 1) * stride.unsigned_abs()).sum();
     let size = (call.output.offset + last + 1) * size;
-    let ways: Vec<Vec<Call>> = [2, 3].into_iter().flat_map(|count| ways(call, count, 1)).collect();
+    let ways: Vec<Vec<Call>> =
+        [2, 3].into_iter().flat_map(|count| ways(call, count, 1)).map(|(_, parts)| parts).collect();
     let all: Vec<Call> = [vec![call.clone()], ways.concat()].concat();
     let jit = Jit::default();
     let compiled = jit.compile(&all, target, false, false).expect("compiles");
@@ -300,7 +301,7 @@ fn equal_parts_share_their_code_and_do_not_write_to_one_line() {
     if let Producer::Gemm(gemm) = &mut call.producer {
         gemm.extra = vec![vec![]; gemm.extra.len()];
     }
-    for parts in ways(&call, 2, 64) {
+    for (_, parts) in ways(&call, 2, 64) {
         assert_eq!(parts[0].geometry(), parts[1].geometry(), "{} and {}", parts[0], parts[1]);
         assert!(parts.iter().all(|part| part.output.offset % 64 == 0));
     }

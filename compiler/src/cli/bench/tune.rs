@@ -15,6 +15,16 @@ pub(super) struct Report<'a> {
     #[serde(flatten)]
     totals: Totals,
     products: Vec<&'a Measured>,
+    chains: OfKind<'a>,
+    splits: OfKind<'a>,
+}
+
+/// The decisions of a kind other than products.
+#[derive(Serialize)]
+struct OfKind<'a> {
+    #[serde(flatten)]
+    totals: Totals,
+    decisions: Vec<&'a Measured>,
 }
 
 /// Of all decisions of one kind.
@@ -38,6 +48,10 @@ impl Totals {
 impl<'a> Report<'a> {
     pub(super) fn of(optimized: &'a Optimized, measured: &'a [Measured]) -> Report<'a> {
         let of_kind = |kind| measured.iter().filter(|one| one.kind == kind).collect::<Vec<_>>();
+        let section = |kind| {
+            let decisions = of_kind(kind);
+            OfKind { totals: Totals::of(&decisions), decisions }
+        };
         let products = of_kind(Kind::Product);
         Report {
             model: &optimized.name,
@@ -45,17 +59,25 @@ impl<'a> Report<'a> {
             precision: optimized.precision.to_string(),
             totals: Totals::of(&products),
             products,
+            chains: section(Kind::Chain),
+            splits: section(Kind::Split),
         }
     }
 
     pub(super) fn text(&self) -> String {
-        let tables = [(&self.totals, &self.products)].map(|(totals, measured)| text(totals, measured));
-        format!("{}, {}, {}\n\n{}", self.model, self.precision, self.target, tables.join("\n"))
+        let kinds = [
+            (Kind::Product, &self.totals, &self.products),
+            (Kind::Chain, &self.chains.totals, &self.chains.decisions),
+            (Kind::Split, &self.splits.totals, &self.splits.decisions),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, _, measured)| !measured.is_empty());
+        let tables: Vec<String> = kinds.map(|(kind, totals, measured)| text(kind, totals, measured)).collect();
+        format!("{}, {}, {}\n\n{}", self.model, self.precision, self.target, tables.join("\n\n"))
     }
 }
 
 /// One kind's decisions as a table.
-fn text(totals: &Totals, measured: &[&Measured]) -> String {
+fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
     let us = |us: f64| format!("{us:.1}");
     let row = |one: &&Measured| {
         let best = if one.is_other() { one.best.choice.to_string() } else { String::new() };
@@ -73,6 +95,6 @@ fn text(totals: &Totals, measured: &[&Measured]) -> String {
     let mut rows: Vec<[String; 8]> = measured.iter().map(row).collect();
     let nothing = String::new;
     let [model_us, gap, best_us, loss] = [us(totals.model_us), nothing(), us(totals.best_us), percent(totals.loss)];
-    rows.push(["all calls".to_owned(), nothing(), nothing(), model_us, gap, best_us, loss, nothing()]);
+    rows.push([format!("all {}", kind.plural()), nothing(), nothing(), model_us, gap, best_us, loss, nothing()]);
     table(["shape", "calls", "model chooses", "us", "best", "us", "loss", "layer"], rows, &[1, 3, 5, 6])
 }

@@ -1,0 +1,147 @@
+//! Keys: what decides about the time of calls, as text, whatever they are called and wherever their bytes lie.
+//!
+//! Products are keyed by their geometry, so how they are cut into tiles is no part of it; of steps, what they read counts.
+
+use super::Geometry;
+use crate::kernel::family;
+use crate::llvm::steps::elementwise;
+use crate::program::{Call, Depthwise, Fold, Producer, Step, Storage, View};
+
+/// A call: `gemm …` as [`Geometry::key`] writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
+/// taps=3x3+3712+64 channels=64`, or of other families what is written and all that is read, `pool max … u8[1x64x28x28:…]
+/// = u8[…] …`. Behind that stands what the steps read: `reads=1` tensor element by element, a `table`.
+pub(crate) fn of_call(call: &Call) -> String {
+    let mut key = match (&call.producer, Geometry::of(call)) {
+        (_, Some(geometry)) => geometry.key(),
+        (Producer::Depthwise(depthwise), _) => of_depthwise(depthwise, call),
+        _ => of_views(call),
+    };
+    let is_read = |index: &usize| matches!(call.operands[*index].storage, Storage::Buffer(_));
+    match elementwise(&call.steps).iter().filter(|index| is_read(index)).count() {
+        0 => {}
+        reads => key += &format!(" reads={reads}"),
+    }
+    if call.steps.iter().any(|step| matches!(step, Step::Table { .. })) {
+        key += " table";
+    }
+    key
+}
+
+/// Calls that hand on to each other: `chain CALL ; CALL of=0,1 kept ; …`. What a call reads of the ones before it is told
+/// where that is not just the result of the last; `kept` are results that others read too.
+pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> String {
+    let text = |at: usize| {
+        let call = calls[at];
+        let reads = |writer: &usize| call.operands.iter().any(|view| view.storage == calls[*writer].output.storage);
+        let writers: Vec<usize> = (0..at).filter(reads).collect();
+        let mut key = of_call(call);
+        if !writers.iter().copied().eq(at.checked_sub(1)) {
+            key += &format!(" of={}", list(&writers, ","));
+        }
+        if at + 1 < calls.len() && is_kept(call) {
+            key += " kept";
+        }
+        key
+    };
+    format!("chain {}", (0..calls.len()).map(text).collect::<Vec<_>>().join(" ; "))
+}
+
+/// A call on several threads: `split threads=2 CALL`.
+pub(crate) fn of_split(call: &Call, threads: usize) -> String {
+    format!("split threads={threads} {}", of_call(call))
+}
+
+fn of_depthwise(depthwise: &Depthwise, call: &Call) -> String {
+    let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } = depthwise;
+    let [rows, _] = depthwise.window();
+    let output = call.output.dtype;
+    let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
+    let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
+    let (pixels, from, to) = (list(pixels, "x"), list(input_strides, ","), list(output_strides, ","));
+    let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
+    format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}")
+}
+
+/// What is written and read, and what the producer has besides.
+fn of_views(call: &Call) -> String {
+    let reads = call.operands.iter().map(|operand| format!(" {}", of_view(operand))).collect::<String>();
+    let besides = match &call.producer {
+        Producer::Pool { fold, kernel, strides, dilations, pads, .. } => {
+            let [kernel, strides, dilations, pads] =
+                [kernel, strides, dilations, pads].map(|extents| list(extents, "x"));
+            format!(" {} window={kernel} strides={strides} dilations={dilations} pads={pads}", name(*fold))
+        }
+        Producer::Reduce { fold } => format!(" {}", name(*fold)),
+        Producer::Softmax { axis } | Producer::Gather { axis } | Producer::Interpolate { axis } => {
+            format!(" axis={axis}")
+        }
+        _ => String::new(),
+    };
+    format!("{}{besides} {} ={reads}", family(&call.producer), of_view(&call.output))
+}
+
+/// What becomes of numbers, without the numbers that say how.
+fn name(fold: Fold) -> String {
+    fold.to_string().split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// `u8[1x64x28x28:50176,1,1792,64]`
+fn of_view(view: &View) -> String {
+    format!("{}[{}:{}]", view.dtype, list(&view.grid.dims, "x"), list(&view.grid.strides, ","))
+}
+
+fn list<T: ToString>(numbers: &[T], between: &str) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use eightfold_ir::DType;
+
+    use super::*;
+    use crate::program::{Arg, BufferId, Grid};
+
+    fn view(buffer: usize, dims: &[usize]) -> View {
+        View {
+            storage: Storage::Buffer(BufferId(buffer)),
+            dtype: DType::U8,
+            offset: 7,
+            grid: Grid::channels_last(dims),
+        }
+    }
+
+    fn call(producer: Producer, from: usize, to: usize) -> Call {
+        let (operands, output) = (vec![view(from, &[1, 8, 9, 9])], view(to, &[1, 8, 4, 4]));
+        Call { producer, operands, steps: vec![], output, origin: "layer".to_owned() }
+    }
+
+    #[test]
+    fn keys_say_what_is_read_and_written() {
+        let (kernel, strides, dilations, pads) = ([3, 2], [2, 2], [1, 1], [0, 1]);
+        let pool = Producer::Pool { fold: Fold::Max, kernel, strides, dilations, pads, include_pad: None };
+        let views = "u8[1x8x4x4:128,1,32,8] = u8[1x8x9x9:648,1,72,8]";
+        let key = format!("pool max window=3x2 strides=2x2 dilations=1x1 pads=0x1 {views}");
+        assert_eq!(of_call(&call(pool.clone(), 0, 1)), key);
+        assert_eq!(of_split(&call(pool.clone(), 2, 3), 4), format!("split threads=4 {key}"));
+        let depthwise = Producer::Depthwise(Depthwise {
+            input: DType::U8,
+            pixels: [1, 4, 4],
+            input_strides: [648, 144, 16],
+            output_strides: [128, 32, 8],
+            taps: vec![0, 8, 72, 80, 144, 152],
+            columns: 2,
+            channels: 8,
+        });
+        let window = "depthwise u8 u8 pixels=1x4x4 from=648,144,16 to=128,32,8 taps=3x2+72+8 channels=8";
+        assert_eq!(of_call(&call(depthwise.clone(), 0, 1)), window);
+
+        // Each reads what the one before it wrote, then the last one what the first wrote.
+        let mut calls = [call(pool, 0, 1), call(depthwise.clone(), 1, 2), call(depthwise, 2, 3)];
+        let chain = |calls: &[Call], kept: bool| of_chain(&calls.iter().collect::<Vec<_>>(), |_| kept);
+        assert_eq!(chain(&calls, false), format!("chain {key} ; {window} ; {window}"));
+        assert_eq!(chain(&calls, true), format!("chain {key} kept ; {window} kept ; {window}"));
+        calls[2].operands.push(view(1, &[1, 8, 4, 4]));
+        calls[2].steps = vec![Step::Apply(eightfold_ir::Function::Add, vec![Arg::Current, Arg::Operand(1)])];
+        assert_eq!(chain(&calls, false), format!("chain {key} ; {window} ; {window} reads=1 of=0,1"));
+    }
+}
