@@ -30,6 +30,8 @@ class Runtime(ctypes.Structure):
             ),
         ),
         ("session_run", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)),
+        ("status_message", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int)),
+        ("session_destroy", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
     ]
 
 
@@ -69,6 +71,11 @@ class Artifact:
 
     def run(self):
         checked(self.runtime.session_run(self.session, *self.arguments))
+
+    def __del__(self):
+        # Its threads look at the memory, which goes now.
+        if getattr(self, "session", None):
+            self.runtime.session_destroy(self.session)
 
 
 def checked(status):

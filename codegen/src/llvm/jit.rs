@@ -2,14 +2,15 @@
 
 use std::marker::PhantomData;
 
-use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
-use inkwell::module::{Linkage, Module};
+use inkwell::module::Module;
+use inkwell::values::FunctionValue;
+use inkwell::{AddressSpace, OptimizationLevel};
 
-use super::kernel;
 use super::machine::{Machine, MachineError};
 use super::vector::Emitter;
+use super::{built, kernel};
 use crate::program::Call;
 use crate::target::Target;
 
@@ -62,9 +63,8 @@ impl Jit {
         let machine = Machine::new()?;
         machine.prepare(&module);
         emit(&Emitter::new(&module, target, portable))?;
-        for function in module.get_functions().filter(|f| f.count_basic_blocks() > 0) {
-            function.set_linkage(Linkage::External);
-        }
+        let functions: Vec<_> = module.get_functions().filter(|f| f.count_basic_blocks() > 0).collect();
+        functions.into_iter().for_each(|function| add_entry(&module, function));
         machine.optimize(&module)?;
         let assembly = if assembly { machine.assembly(&module)? } else { String::new() };
         let engine = module.create_jit_execution_engine(OptimizationLevel::Aggressive);
@@ -97,7 +97,7 @@ impl Compiled<'_> {
     /// If there is no such function.
     #[must_use]
     pub fn named(&self, name: &str) -> Entry<'_> {
-        let address = self.engine.get_function_address(name).expect("a compiled function");
+        let address = self.engine.get_function_address(&entry_name(name)).expect("a compiled function");
         Entry { address, code: PhantomData }
     }
 
@@ -129,43 +129,67 @@ impl Compiled<'_> {
 impl Entry<'_> {
     /// Calls the function with these addresses: of a call the operands, then the output.
     ///
-    /// # Panics
-    /// If there are more than 16.
-    ///
     /// # Safety
     /// Each address must be that of the first element of its view, with room for all that the function reads and writes.
     pub unsafe fn run(self, pointers: &[*mut u8]) {
-        type Kernel = unsafe extern "C" fn(
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-            *mut u8,
-        );
-        let mut p = [std::ptr::null_mut(); 16];
-        p[..pointers.len()].copy_from_slice(pointers);
-        // SAFETY: the address is that of a function which takes pointers and returns nothing; in the C calling
-        // convention it does not see arguments beyond those that it takes.
+        // SAFETY: the address is that of an entry, which takes as many pointers as the function behind it.
         unsafe {
-            let kernel: Kernel = std::mem::transmute(self.address);
-            kernel(
-                p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15],
-            );
+            let entry: unsafe extern "C" fn(*const *mut u8) = std::mem::transmute(self.address);
+            entry(pointers.as_ptr());
         }
     }
 }
 
+/// Adds a function that calls `function` with pointers from a list: Rust knows no calls of as many arguments as there are.
+fn add_entry<'ctx>(module: &Module<'ctx>, function: FunctionValue<'ctx>) {
+    let context = module.get_context();
+    let pointer = context.ptr_type(AddressSpace::default());
+    let name = entry_name(&function.get_name().to_string_lossy());
+    let entry = module.add_function(&name, context.void_type().fn_type(&[pointer.into()], false), None);
+    let builder = context.create_builder();
+    builder.position_at_end(context.append_basic_block(entry, "entry"));
+    let list = entry.get_first_param().unwrap_or_else(|| unreachable!("it has one")).into_pointer_value();
+    let arguments = (0..function.count_params()).map(|index| {
+        let index = context.i64_type().const_int(index.into(), false);
+        // SAFETY: the list is as long as the function has parameters.
+        let at = built(unsafe { builder.build_gep(pointer, list, &[index], "") });
+        built(builder.build_load(pointer, at, "")).into()
+    });
+    let arguments: Vec<_> = arguments.collect();
+    built(builder.build_call(function, &arguments, ""));
+    built(builder.build_return(None));
+}
+
+fn entry_name(function: &str) -> String {
+    format!("{function}.entry")
+}
+
 fn symbol(index: usize) -> String {
     format!("call{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llvm::vector::Kind;
+
+    /// Steps may read many tensors.
+    #[test]
+    fn functions_take_any_number_of_pointers() {
+        const COUNT: usize = 40;
+        let jit = Jit::default();
+        let compiled = jit.compile_with(Target::stand_in(), false, false, |e| {
+            let p = e.function("sum", COUNT + 1, 0);
+            let ones = p[..COUNT].iter().map(|at| e.load(*at, Kind::I32, 1));
+            let sum = ones.reduce(|a, b| e.add(a, b)).expect("some");
+            e.store(p[COUNT], sum);
+            e.end();
+            Ok(())
+        });
+        let mut numbers: Vec<i32> = (0..=COUNT as i32).collect();
+        let pointers: Vec<*mut u8> = numbers.iter_mut().map(|number| std::ptr::from_mut(number).cast()).collect();
+        // SAFETY: one number is read or written of each.
+        unsafe { compiled.expect("compiles").run_named("sum", &pointers) };
+        assert_eq!(numbers[COUNT], (0..COUNT as i32).sum());
+    }
 }

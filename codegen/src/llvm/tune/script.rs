@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::memory::{Memory, weights};
 use crate::choice::Way;
 use crate::llvm::jit::{Compiled, Entry};
@@ -106,16 +108,14 @@ impl<'c> Script<'c> {
 
 impl Step<'_> {
     fn run(&self, weights: usize) {
-        let mut pointers = [std::ptr::null_mut(); 16];
-        for (pointer, place) in pointers.iter_mut().zip(&self.places) {
-            *pointer = match place {
-                Place::At(address) => *address as *mut u8,
-                Place::Weights(offset) => (weights + offset) as *mut u8,
-            };
-        }
+        let address = |place: &Place| match place {
+            Place::At(address) => *address as *mut u8,
+            Place::Weights(offset) => (weights + offset) as *mut u8,
+        };
+        let pointers: SmallVec<[*mut u8; 16]> = self.places.iter().map(address).collect();
         // SAFETY: each pointer is the first element of its view in a block as large as the program has it, with slack
         // behind; sums are rounded up to whole tiles, and there are as many bytes of weights as the run reads.
-        unsafe { self.entry.run(&pointers[..self.places.len()]) };
+        unsafe { self.entry.run(&pointers) };
     }
 }
 
