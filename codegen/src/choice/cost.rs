@@ -30,6 +30,10 @@ const REGISTER: f64 = 1.0;
 /// Cycles for each store.
 const STORE: f64 = 2.0;
 
+/// Stores whose time it takes to put a pixel's bytes in a place of their own: tiles of several pixels were slower than tiles
+/// of one in short products (benches/README.md).
+const PLACES: f64 = 6.0;
+
 /// Cycles to begin the extra groups of a vector.
 const EXTRA: f64 = 6.0;
 
@@ -158,7 +162,7 @@ impl Block {
         let nearest = if self.weights > HALF_L1 { self.weights / L2 } else { 0.0 };
         // Four registers of results become one of bytes; those of a pixel stay together.
         let stores = match self.narrow {
-            true => (pixels / (4.0 / self.vectors).floor().max(1.0)).ceil() * 2.0 + pixels,
+            true => (pixels / (4.0 / self.vectors).floor().max(1.0)).ceil() * 2.0 + PLACES * pixels,
             false => pixels * self.vectors,
         };
         TILE + self.runs * RUN + products.max(nearest) + pixels * self.vectors * REGISTER + stores * STORE
