@@ -55,25 +55,43 @@ fn a_convolution() {
     assert_eq!(work.operations, 1280.0 * (1.0 + 1.0 + 2.0 + 6.0 / 4.0 + 0.25));
 }
 
+/// A convolution whose weights of 100 meet in pairs, over an image of this type.
+fn of_large_weights(image: &str, made: &str) -> String {
+    format!(
+        "graph @conv {{
+           qparams #0 = i8 per_tensor scale=0.005 zero_point=0
+           qparams #1 = u8 per_tensor scale=0.01 zero_point=0
+           input %x: 1x3x8x8x{image}
+           const %w: 20x3x3x3xi8 #0 = splat(100)
+           %q = map(%x){made} : 1x3x8x8xu8 nhwc #1
+           %y = conv(%q, %w) {{pads=[1, 1, 1, 1]}} |> cast f32 : 1x20x8x8xf32 nhwc
+           %z = map(%y) : 1x20x8x8xf32 nhwc
+           output %z
+         }}"
+    )
+}
+
 #[test]
 fn weights_that_a_product_cannot_hold_are_padding() {
-    let text = "graph @conv {
-        qparams #0 = i8 per_tensor scale=0.005 zero_point=0
-        qparams #1 = u8 per_tensor scale=0.01 zero_point=0
-        input %x: 1x3x8x8xf32
-        const %w: 20x3x3x3xi8 #0 = splat(100)
-        %q = map(%x) |> quantize u8 {scale=0.01} : 1x3x8x8xu8 nhwc #1
-        %y = conv(%q, %w) {pads=[1, 1, 1, 1]} |> cast f32 : 1x20x8x8xf32 nhwc
-        %z = map(%y) : 1x20x8x8xf32 nhwc
-        output %z
-      }";
+    let text = of_large_weights("u8 #1", "");
     // 64 pixels; three rows of three groups for each vector of channels. Two of the three pair 100 with 100.
     for (name, vectors, extra, lanes) in [("x86-64-v3", 3, 6, 8), ("x86-64-v4-vnni", 2, 0, 16)] {
         let target = Target::find(name).expect("listed");
-        let program = lower(&eightfold_ir::parse(text).expect("parses"), target).expect("lowers");
+        let program = lower(&eightfold_ir::parse(&text).expect("parses"), target).expect("lowers");
         let work = only(&program, "gemm").work(target);
         assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * vectors * (9 + extra) * 4 * lanes), "{name}");
     }
+}
+
+#[test]
+fn an_image_in_words_has_no_padding_but_odd_ends() {
+    let target = Target::find("x86-64-v3").expect("listed");
+    let text = of_large_weights("f32", " |> quantize u8 {scale=0.01}");
+    let program = lower(&eightfold_ir::parse(&text).expect("parses"), target).expect("lowers");
+    let work = only(&program, "gemm").work(target);
+    // Three rows of nine numbers, in pairs; a product and a sum for each instead of two and one for four.
+    assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * 3 * (3 * 5) * 2 * 8));
+    assert_eq!((work.instructions, work.arithmetic), (4.0 / 3.0, Arithmetic::Int8));
 }
 
 #[test]
