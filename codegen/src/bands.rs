@@ -94,6 +94,12 @@ struct Plan<'p> {
     is_measured: bool,
 }
 
+/// The chain in bands of this height, and what that is worth by the model; `None` if it cannot run so.
+fn scheduled(chain: &Chain<'_>, height: usize) -> Option<(usize, Worth, Schedule)> {
+    let schedule = (height < chain.height()).then(|| chain.schedule(height))??;
+    Some((height, worth(chain, &schedule), schedule))
+}
+
 /// Whether the buffer takes bytes of the arena during any of these calls.
 fn is_alive(buffer: &Buffer, users: &Users, first: usize, last: usize) -> bool {
     let all = || users.writers.iter().chain(&users.readers).chain(&users.fills);
@@ -219,24 +225,21 @@ impl Given<'_> {
     /// The plan of that of the `heights` which wins most by the model, and its schedule.
     fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Schedule)> {
         let rows = chain.height();
-        let of_height = |height: usize| {
-            let schedule = (height < rows).then(|| chain.schedule(height))??;
-            Some((height, worth(&chain, &schedule), schedule))
-        };
         // Heights that divide the rows need fewer functions.
         let better = |a: &(usize, Worth, Schedule), b: &(usize, Worth, Schedule)| {
             let even = |height: usize| rows.is_multiple_of(height);
             a.1.won().total_cmp(&b.1.won()).then(even(a.0).cmp(&even(b.0)))
         };
-        let (height, worth, schedule) = heights.iter().copied().filter_map(of_height).max_by(better)?;
+        let (height, worth, schedule) =
+            heights.iter().filter_map(|height| scheduled(&chain, *height)).max_by(better)?;
         let won = worth.won();
         Some((Plan { chain, height, schedule: None, worth, won, is_measured: false }, schedule))
     }
 
     /// The chain in bands of this height, if it can run so and does not take more of the arena than there is.
     fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Schedule)> {
-        let schedule = (height < chain.height()).then(|| chain.schedule(height))??;
-        (self.alive(chain, &schedule) <= self.peak).then(|| (worth(chain, &schedule), schedule))
+        let (_, worth, schedule) = scheduled(chain, height)?;
+        (self.alive(chain, &schedule) <= self.peak).then_some((worth, schedule))
     }
 
     /// The chain as text, by which tuning files know it.

@@ -16,11 +16,7 @@ const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
     let given = Given::of(&program.calls, &program.buffers, choices);
     let plans = given.choose(Bands::WherePaid);
-    let piece = |plan: &Plan<'_>| (given.key(&plan.chain), plan.chain.members.clone());
-    let pieces = plans.iter().map(|plan| {
-        let (key, calls) = piece(plan);
-        (key, calls, plan)
-    });
+    let pieces = plans.iter().map(|plan| (given.key(&plan.chain), plan.chain.members.clone(), plan));
     distinct(pieces, |plan| given.ways(plan))
 }
 

@@ -30,13 +30,13 @@ use super::progress::Terminal;
     after_help = "\
 The inputs are noise, the same each time: what a compiled model does depends on shapes, not on numbers.
 
-With --profile, a model is compiled into this process as eightfold compile would with the same flags, and each of its kernel
-calls is timed in its place. `bound` is the least time it could take: the longest of its products at the measured peak of one
-core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains
+With --profile, a model is compiled into this process as eightfold compile would with the same flags, and each of its kernel \
+calls is timed in its place. `bound` is the least time it could take: the longest of its products at the measured peak of one \
+core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains \
 less than half. int8 without ranges takes them from noise.
 
-With --tune, what there is to choose from is timed by itself: tiles and order of loops of each product of a model, heights of
-bands of each chain of calls, and with --threads the ways in which threads can share a call. `loss` is how much longer the
+With --tune, what there is to choose from is timed by itself: tiles and order of loops of each product of a model, heights of \
+bands of each chain of calls, and with --threads the ways in which threads can share a call. `loss` is how much longer the \
 choice of the cost model takes than the best. compile --tune keeps such results.
 
 Example:
