@@ -173,7 +173,12 @@ impl Given<'_> {
             let call = &self.calls[*at];
             let kind = matches!(
                 call.producer,
-                Producer::Gemm(_) | Producer::Depthwise(_) | Producer::Pool { .. } | Producer::Pointwise
+                Producer::Gemm(_)
+                    | Producer::Depthwise(_)
+                    | Producer::WinogradInput(_)
+                    | Producer::Winograd(_)
+                    | Producer::Pool { .. }
+                    | Producer::Pointwise
             );
             kind && call.output.grid.dims.len() == 4 && call.output.grid.elements() > 0
         };
@@ -214,7 +219,7 @@ impl Given<'_> {
             return Some(Plan { chain, height, schedule, worth, won, is_measured: true });
         }
         let rows = chain.height();
-        let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| rows.div_ceil(count)).collect();
+        let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| chain.height_of(count)).collect();
         heights.dedup();
         let (plan, schedule) = self.modelled(chain, &heights)?;
         let is_measured = measured == Some(Fusion::Whole);

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::program::{BufferId, Call, Depthwise, Gemm, Grid, Producer, Storage, View};
+use crate::program::{BufferId, Call, Depthwise, Gemm, Grid, Producer, Storage, View, WinogradInput};
 
 /// More pieces than this are taken for one.
 const PIECES: usize = 1 << 16;
@@ -28,6 +28,9 @@ pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
         }
         (Producer::Depthwise(Depthwise { pixels, input_strides, taps, channels, .. }), 0) => {
             taps.iter().map(|tap| under(operand, *pixels, *input_strides, *tap, *channels)).collect()
+        }
+        (Producer::WinogradInput(input @ WinogradInput { tiles, input_strides, channels, .. }), 0) => {
+            input.taps().iter().map(|tap| under(operand, *tiles, *input_strides, *tap, *channels)).collect()
         }
         _ => vec![operand.clone()],
     });

@@ -18,6 +18,8 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod winograd;
+pub(crate) mod winograd_input;
 
 use crate::program::Producer;
 
@@ -37,6 +39,8 @@ pub const KERNELS: &[Family] = &[
         summary: "products with constant matrices, convolutions as implicit products; int8, bf16 and f32",
     },
     Family { name: "depthwise", summary: "convolutions channel by channel; int8, bf16 and f32" },
+    Family { name: "winograd_input", summary: "4 x 4 tiles of bytes as Winograd's F(2x2, 3x3) multiplies them; int8" },
+    Family { name: "winograd", summary: "3 x 3 convolutions of stride 1 over such tiles; int8" },
     Family { name: "pointwise", summary: "elementwise chains, copies, layout changes, broadcasts" },
     Family { name: "pool", summary: "sums, means and extremes of windows" },
     Family { name: "reduce", summary: "sums, means, extremes and products along axes" },
@@ -53,6 +57,8 @@ pub fn family(producer: &Producer) -> &'static str {
     match producer {
         Producer::Gemm(_) => "gemm",
         Producer::Depthwise(_) => "depthwise",
+        Producer::WinogradInput(_) => "winograd_input",
+        Producer::Winograd(_) => "winograd",
         Producer::Pointwise => "pointwise",
         Producer::Pool { .. } => "pool",
         Producer::Reduce { .. } => "reduce",

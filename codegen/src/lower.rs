@@ -25,6 +25,7 @@ mod movement;
 mod placement;
 mod reduce;
 mod softmax;
+mod winograd;
 mod words;
 
 use placement::Placement;

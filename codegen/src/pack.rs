@@ -16,8 +16,10 @@ use std::ops::Range;
 use eightfold_ir::{DType, Data, Tensor};
 
 mod depthwise;
+mod winograd;
 
 pub use depthwise::{depthwise_blocks, depthwise_f32, depthwise_int, interleaved};
+pub use winograd::winograd_weights;
 
 use crate::program::{Run, Tile};
 use crate::target::{Dot, Target};

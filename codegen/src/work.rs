@@ -6,7 +6,7 @@
 
 use eightfold_ir::DType;
 
-use crate::program::{Call, Depthwise, Gemm, Producer, Storage, View};
+use crate::program::{Call, Depthwise, Gemm, Producer, Storage, View, Winograd};
 use crate::target::{Dot, Target};
 
 pub(crate) mod operations;
@@ -45,7 +45,8 @@ pub struct Work {
     /// What they are products of.
     pub arithmetic: Arithmetic,
     /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
-    /// of six where groups are joined, four for three where inputs are words ([`crate::pack`]).
+    /// of six where groups are joined, four for three where inputs are words ([`crate::pack`]), 16 of 36 of those where they
+    /// are tiles ([`Winograd`]).
     pub instructions: f64,
     /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the
     /// way that is no product of the target's dot sequence. Those that do several bytes at once count in parts.
@@ -91,14 +92,7 @@ impl Call {
             macs: self.macs(),
             executed_macs: self.executed_macs(target),
             arithmetic,
-            instructions: match &self.producer {
-                Producer::Gemm(gemm) if gemm.joined => 5.0 / 6.0,
-                Producer::Gemm(gemm) if gemm.input == DType::I16 => match target.dot {
-                    Dot::Maddubs => 4.0 / 3.0,
-                    Dot::Vpdpbusd => 4.0,
-                },
-                _ => 1.0,
-            },
+            instructions: self.instructions(target),
             operations: operations::call_operations(self, target),
             input_bytes: bytes_in(false),
             weight_bytes: bytes_in(true),
@@ -106,12 +100,29 @@ impl Call {
         }
     }
 
-    /// Products that the call sums up, those with padding among them.
+    /// See [`Work::instructions`].
+    fn instructions(&self, target: &Target) -> f64 {
+        let words = match target.dot {
+            Dot::Maddubs => 4.0 / 3.0,
+            Dot::Vpdpbusd => 4.0,
+        };
+        match &self.producer {
+            Producer::Gemm(gemm) if gemm.joined => 5.0 / 6.0,
+            Producer::Gemm(gemm) if gemm.input == DType::I16 => words,
+            Producer::Winograd(_) => words * Winograd::POSITIONS as f64 / WINDOWS as f64,
+            _ => 1.0,
+        }
+    }
+
+    /// Products that the call sums up, those with padding among them; of a Winograd those of the convolution.
     fn macs(&self) -> u64 {
         let macs = match &self.producer {
             Producer::Gemm(gemm) => gemm.pixels.iter().product::<usize>() * depth(gemm) * gemm.n,
             Producer::Depthwise(Depthwise { pixels, taps, channels, .. }) => {
                 pixels.iter().product::<usize>() * taps.len() * channels
+            }
+            Producer::Winograd(Winograd { tiles, depth, n, .. }) => {
+                tiles.iter().product::<usize>() * WINDOWS * depth * n
             }
             Producer::MatMul { .. } => self.operands[0].grid.dims.last().map_or(0, |k| k * self.output.grid.elements()),
             _ => 0,
@@ -133,6 +144,10 @@ impl Call {
                 let Depthwise { input, pixels, taps, channels, .. } = depthwise;
                 let products = if input.is_float() { taps.len() } else { 2 * depthwise.pairs().len() };
                 pixels.iter().product::<usize>() * products * channels.next_multiple_of(lanes)
+            }
+            Producer::Winograd(Winograd { tiles, depth, n, tile, .. }) => {
+                let depth = depth.next_multiple_of(tile.kr);
+                tiles.iter().product::<usize>() * WINDOWS * depth * n.next_multiple_of(lanes)
             }
             _ => return self.macs(),
         };
@@ -174,10 +189,17 @@ impl Call {
                 let window = format!("{}x{columns}", taps.len() / (*columns).max(1));
                 format!("{}x{cols}x{channels} {window}", batch * rows)
             }
+            Producer::Winograd(Winograd { tiles, depth, n, .. }) => {
+                let pixels = tiles.iter().product::<usize>() * Winograd::YIELD * Winograd::YIELD;
+                format!("{pixels}x{}x{n}", depth * WINDOWS / (Winograd::YIELD * Winograd::YIELD))
+            }
             _ => self.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
         }
     }
 }
+
+/// Products of a 3 x 3 convolution for the pixels that a tile of a [`Winograd`] yields, for each input and output channel.
+const WINDOWS: usize = 9 * Winograd::YIELD * Winograd::YIELD;
 
 /// Products for each result.
 fn depth(gemm: &Gemm) -> usize {

@@ -11,6 +11,7 @@ use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
 use eightfold_codegen::object::Linker;
+use eightfold_codegen::program::Producer;
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::concat::Concat;
@@ -229,6 +230,13 @@ const CONVS: &[ConvShape] = &[
     (67, 65, 1, 3, 5, 1, 1, [0; 4], 1),
 ];
 
+/// Those that some targets are quicker to multiply as tiles.
+const TILED: &[ConvShape] = &[
+    (62, 40, 1, 8, 10, 3, 1, [1; 4], 1),
+    (64, 35, 1, 8, 16, 3, 1, [0, 2, 2, 0], 1),
+    (128, 16, 1, 8, 8, 3, 1, [1; 4], 1),
+];
+
 fn conv_op((_, _, group, _, _, _, stride, pads, dilation): ConvShape) -> Conv {
     let canonical = eightfold_ir::op::conv::canonical;
     Conv {
@@ -241,26 +249,46 @@ fn conv_op((_, _, group, _, _, _, stride, pads, dilation): ConvShape) -> Conv {
 
 #[test]
 fn integer_convolutions_equal_the_evaluator() {
-    for (index, &shape) in CONVS.iter().enumerate() {
-        let (c, o, group, h, w, k, ..) = shape;
-        for (dtype, zero, weights) in
-            [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)]
-        {
-            let mut case = Case::new(&format!("conv_{index}_{dtype}_{weights}"));
-            let x_q = case.q(dtype, 0.02, zero);
-            let w_q = case.q(weights, 0.01, if weights == DType::U8 { 140 } else { 0 });
-            let x = case.input_nhwc("x", dtype, &[1, c, h, w], x_q);
-            let weight = case.random(weights, &[o, c / group, k, k], w_q);
-            let bias = case.random(DType::I16, &[o], None);
-            let bias_values: Vec<i64> = case.graph.constant(bias).expect("constant").to_ints().expect("integers");
-            let bias = case.graph.add_const("", Tensor::int(DType::I32, &[o], &bias_values), None);
-            let steps = case.requantize(o, DType::U8, 7, 7);
-            let y_q = case.q(DType::U8, 0.05, 7);
-            let y = case.nhwc(conv_op(shape), &[x, weight, bias], steps, y_q);
-            case.output(y);
+    for &shape in CONVS {
+        for types in INTEGERS {
+            integer_conv(shape, 1, types).check(0.0);
+        }
+    }
+}
+
+#[test]
+fn convolutions_multiplied_as_tiles_equal_the_evaluator() {
+    let target = Target::find("x86-64-v3").expect("listed");
+    for (batch, &shape) in (1..).zip(TILED) {
+        for types in INTEGERS {
+            let case = integer_conv(shape, batch, types);
+            let program = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never);
+            let calls = program.expect("lowers").calls;
+            assert!(calls.iter().any(|call| matches!(call.producer, Producer::Winograd(_))), "{shape:?}");
             case.check(0.0);
         }
     }
+}
+
+/// An input, what in it means zero, and weights.
+const INTEGERS: [(DType, i32, DType); 3] =
+    [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)];
+
+fn integer_conv(shape: ConvShape, batch: usize, (dtype, zero, weights): (DType, i32, DType)) -> Case {
+    let (c, o, group, h, w, k, ..) = shape;
+    let mut case = Case::new(&format!("conv_{c}_{o}_{k}_{dtype}_{weights}"));
+    let x_q = case.q(dtype, 0.02, zero);
+    let w_q = case.q(weights, 0.01, if weights == DType::U8 { 140 } else { 0 });
+    let x = case.input_nhwc("x", dtype, &[batch, c, h, w], x_q);
+    let weight = case.random(weights, &[o, c / group, k, k], w_q);
+    let bias = case.random(DType::I16, &[o], None);
+    let bias_values: Vec<i64> = case.graph.constant(bias).expect("constant").to_ints().expect("integers");
+    let bias = case.graph.add_const("", Tensor::int(DType::I32, &[o], &bias_values), None);
+    let steps = case.requantize(o, DType::U8, 7, 7);
+    let y_q = case.q(DType::U8, 0.05, 7);
+    let y = case.nhwc(conv_op(shape), &[x, weight, bias], steps, y_q);
+    case.output(y);
+    case
 }
 
 #[test]

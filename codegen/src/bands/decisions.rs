@@ -23,8 +23,8 @@ pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
 impl Given<'_> {
     /// The ways to run the plan's chain, that of the plan first.
     fn ways(&self, plan: &Plan<'_>) -> Vec<Way> {
-        let rows = plan.chain.height();
-        let mut heights: Vec<usize> = COUNTS.iter().map(|count| rows.div_ceil(*count)).chain([plan.height]).collect();
+        let mut heights: Vec<usize> =
+            COUNTS.iter().map(|count| plan.chain.height_of(*count)).chain([plan.height]).collect();
         heights.sort_unstable();
         heights.dedup();
         let bands = heights.into_iter().filter_map(|height| {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::slice;
 
 use crate::footprint::writes;
-use crate::program::{Buffer, BufferId, Call, Depthwise, Gemm, Producer, Storage, View};
+use crate::program::{Buffer, BufferId, Call, Depthwise, Gemm, Producer, Storage, View, Winograd, WinogradInput};
 
 /// A buffer's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +144,7 @@ impl Plane {
                 let end = (last * strides[0] + (kernel[0] - 1) * dilations[0] + 1).saturating_sub(pads[0]);
                 start + begin..start + end.clamp(begin, height)
             }
+            Producer::Winograd(_) if index == 0 => start + first / Winograd::YIELD..start + last / Winograd::YIELD + 1,
             _ => {
                 let step = view.grid.strides[2] as usize / self.row;
                 start + step * first..start + step * last + 1
@@ -194,6 +195,9 @@ fn window(call: &Call, index: usize) -> Option<Window> {
         }
         Producer::Depthwise(Depthwise { pixels, input_strides, taps, channels, .. }) if index == 0 => {
             Some((*pixels, *input_strides, taps.iter().map(|tap| (*tap, *channels)).collect()))
+        }
+        Producer::WinogradInput(input @ WinogradInput { tiles, input_strides, channels, .. }) if index == 0 => {
+            Some((*tiles, *input_strides, input.taps().into_iter().map(|tap| (tap, *channels)).collect()))
         }
         _ => None,
     }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::plane::{Plane, Users};
 use crate::program::{BufferId, Call, Grid, Producer, Storage, View};
-use crate::share::cut::part;
+use crate::share::cut::{part, rows_together};
 
 /// Consecutive calls that can run band by band.
 pub(super) struct Chain<'p> {
@@ -71,6 +71,12 @@ impl Chain<'_> {
         rows(&self.calls[self.members[self.members.len() - 1]])
     }
 
+    /// The height of about so many bands, of whole rows of what the last call computes together.
+    pub(super) fn height_of(&self, bands: usize) -> usize {
+        let last = &self.calls[self.members[self.members.len() - 1]];
+        self.height().div_ceil(bands).next_multiple_of(rows_together(last, 2))
+    }
+
     /// The calls in bands of `height` rows; `None` if a ring would have to be copied over itself.
     pub(super) fn schedule(&self, height: usize) -> Option<Schedule> {
         let bands = self.height().div_ceil(height);
@@ -89,7 +95,7 @@ impl Chain<'_> {
             let call = &self.calls[self.members[at]];
             let all = rows(call);
             let link = self.links.iter().find(|link| link.plane.is_in(&call.output));
-            made[at] = match link {
+            let wanted = match link {
                 Some(link) => {
                     let (_, end) = self.wanted(link, at + 1, &made);
                     let wanted = end.clamp(link.plane.made.start, link.plane.made.end) - link.plane.made.start;
@@ -99,6 +105,7 @@ impl Chain<'_> {
                 // As far as the last call.
                 None => (band * height * all).div_ceil(self.height()).min(all),
             };
+            made[at] = wanted.next_multiple_of(rows_together(call, 2)).min(all);
         }
         made
     }
@@ -121,13 +128,21 @@ impl Chain<'_> {
         (start, end)
     }
 
+    /// The end of the rows of the link that are there when members have made so many: more than are wanted where a call makes
+    /// several at once.
+    fn written(&self, link: &Link<'_>, made: &[usize]) -> usize {
+        let writers =
+            self.members.iter().zip(made).filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
+        writers.map(|(_, made)| link.plane.made.start + made).max().unwrap_or(0)
+    }
+
     /// The link as a ring.
     fn ring(&self, link: &Link<'_>, made: &[Vec<usize>]) -> Option<Ring> {
         let nothing = vec![0; self.members.len()];
         let before = std::iter::once(&nothing).chain(made);
         let mut turns: Vec<Turn> = Vec::with_capacity(made.len());
         for (before, made) in before.zip(made) {
-            let end = self.wanted(link, 0, made).1;
+            let end = self.wanted(link, 0, made).1.max(self.written(link, made));
             // Rows that nobody wants are made too.
             let first = self.wanted(link, 0, before).0.min(turns.last().map_or(0, |turn| turn.end));
             turns.push(Turn { base: first, first, end });
@@ -250,6 +265,8 @@ impl Plane {
             match &mut call.producer {
                 Producer::Gemm(gemm) => gemm.input_strides[0] = batch,
                 Producer::Depthwise(depthwise) => depthwise.input_strides[0] = batch,
+                Producer::WinogradInput(input) => input.input_strides[0] = batch,
+                Producer::Winograd(winograd) => winograd.input_strides[0] = batch,
                 _ => {}
             }
         }
@@ -257,6 +274,7 @@ impl Plane {
             match &mut call.producer {
                 Producer::Gemm(gemm) => gemm.output_strides[0] = batch,
                 Producer::Depthwise(depthwise) => depthwise.output_strides[0] = batch,
+                Producer::Winograd(winograd) => winograd.output_strides[0] = batch,
                 _ => {}
             }
         }

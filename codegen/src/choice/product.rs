@@ -138,7 +138,7 @@ impl<'g> Geometry<'g> {
     pub(crate) fn cut(&self, mr: usize) -> (Cut, usize) {
         let row = self.row();
         let rows = if row == self.pixels[2] { self.pixels[1] } else { 1 };
-        let (cut, wrapped) = Cut::of_rows(rows, row, mr, self.groups());
+        let (cut, wrapped) = Cut::of_rows(rows, row, mr, self.groups(), self.input);
         let units = self.pixels.iter().product::<usize>() / row.max(1);
         (cut, if wrapped { units / rows } else { units })
     }
@@ -147,6 +147,11 @@ impl<'g> Geometry<'g> {
     pub(crate) fn groups(&self) -> usize {
         let kr = 4 / self.input.byte_size();
         self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
+    }
+
+    /// Cycles that the product takes done this way, by the cost model.
+    pub(crate) fn cycles(&self, blocking: Blocking, target: &Target) -> f64 {
+        cost::cycles(self, blocking, target)
     }
 
     /// The cost model's choice.

@@ -24,14 +24,39 @@ const UNROLL: usize = 2;
 /// Groups that are written out rather than looped over.
 const STRAIGHT: usize = 8;
 
+/// Bytes of a call's weights from which on they come from beyond the second-level cache.
+const FAR: usize = 1 << 17;
+
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointers: &[Ptr<'ctx>]) {
+    let blocks = gemm.n.div_ceil(gemm.tile.nr);
+    let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
+    emit_within(e, call, gemm, pointers, blocks * groups * gemm.group_bytes());
+}
+
+/// Emits the kernel as part of another, the weights of all of which take so many bytes; behind those of this product come those
+/// of the next.
+pub(crate) fn emit_within<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    call: &Call,
+    gemm: &Gemm,
+    pointers: &[Ptr<'ctx>],
+    weight_bytes: usize,
+) {
     let pixels = Pixels::of(call, gemm.pixels, gemm.input_strides, gemm.output_strides);
     let element = gemm.input.byte_size();
     let group_bytes = gemm.tile.nr * gemm.tile.kr * element;
     let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
-    let kernel =
-        Kernel { e, gemm, segments: segments(gemm), group_bytes, groups, block_bytes: groups * group_bytes, pixels };
+    let kernel = Kernel {
+        e,
+        gemm,
+        segments: segments(gemm),
+        group_bytes,
+        groups,
+        block_bytes: groups * group_bytes,
+        pixels,
+        is_far: weight_bytes >= FAR,
+    };
     let place = kernel.pixels.place(pointers);
     kernel.emit(&place, pointers[1], pointers[2]);
 }
@@ -79,6 +104,8 @@ struct Kernel<'k, 'm, 'ctx> {
     groups: usize,
     /// Bytes of a block's weights without its extra groups.
     block_bytes: usize,
+    /// Whether weights come from beyond the second-level cache.
+    is_far: bool,
 }
 
 /// A block of channels: its weights and sums, and how many channels it has.
@@ -123,7 +150,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let nr = self.gemm.tile.nr;
         let tables = self.extra_tables();
         let walk @ Walk { cut, long, band, .. } =
-            Walk::of(self.gemm, self.pixels.extents, self.groups, self.block_bytes);
+            Walk::of(self.gemm, self.pixels.extents, self.groups, self.is_far.then_some(self.block_bytes));
         let units = if long { cut.tiles() } else { rows };
         e.repeat(e.int(batch), |b| {
             let place = self.pixels.step(e, place, 0, b, 1);

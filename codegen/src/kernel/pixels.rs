@@ -49,6 +49,16 @@ pub(crate) struct Place<'ctx> {
 impl<'c> Pixels<'c> {
     /// The pixels of a call whose operands 0 to 2 are input, weights and sums; strides are in elements.
     pub(crate) fn of(call: &'c Call, extents: [usize; 3], input: [isize; 3], output: [isize; 3]) -> Self {
+        let mut pixels = Pixels::apart(call, extents, input, output);
+        pixels.join(1);
+        pixels.join(0);
+        // A batch over joined rows has become the rows.
+        pixels.join(1);
+        pixels
+    }
+
+    /// The same with rows and batch as they are, however they lie.
+    pub(crate) fn apart(call: &'c Call, extents: [usize; 3], input: [isize; 3], output: [isize; 3]) -> Self {
         let bytes = |strides: [isize; 3], dtype: DType| strides.map(|s| s * dtype.byte_size() as isize);
         let is_table =
             |index: usize| call.steps.iter().any(|s| matches!(s, Step::Table { operand, .. } if *operand == index));
@@ -58,19 +68,14 @@ impl<'c> Pixels<'c> {
             let strides = &view.grid.strides;
             (index, bytes([strides[0], strides[2], strides[3]], view.dtype))
         });
-        let mut pixels = Pixels {
+        Pixels {
             call,
             extents,
             input: bytes(input, call.operands[0].dtype),
             output: bytes(output, call.output.dtype),
             operands: operands.collect(),
             later: None,
-        };
-        pixels.join(1);
-        pixels.join(0);
-        // A batch over joined rows has become the rows.
-        pixels.join(1);
-        pixels
+        }
     }
 
     /// The same, but if the last step is a table from bytes to bytes, [`Pixels::finish`] stores its indices, and

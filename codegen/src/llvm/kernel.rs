@@ -12,7 +12,8 @@ use crate::program::{Call, Producer};
 pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {
     // Operands of steps may be the output itself, overwritten element by element; those of products never are.
     let unaliased = match call.producer {
-        Producer::Gemm(_) | Producer::Depthwise(_) => 3,
+        Producer::Gemm(_) | Producer::Depthwise(_) | Producer::Winograd(_) => 3,
+        Producer::WinogradInput(_) => 1,
         _ => 0,
     };
     let pointers = e.function(symbol, call.operands.len() + 1, unaliased);
@@ -22,6 +23,8 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionV
     match &call.producer {
         Producer::Gemm(gemm) => kernel::gemm::emit(e, call, gemm, &pointers),
         Producer::Depthwise(depthwise) => kernel::depthwise::emit(e, call, depthwise, &pointers),
+        Producer::WinogradInput(input) => kernel::winograd_input::emit(e, call, input, &pointers),
+        Producer::Winograd(winograd) => kernel::winograd::emit(e, call, winograd, &pointers),
         Producer::Fill { element } => kernel::fill::emit(e, call, *element, &pointers),
         Producer::Pool { .. } => kernel::pool::emit(e, call, &pointers),
         Producer::Reduce { fold } => kernel::reduce::emit(e, call, *fold, &pointers),

@@ -28,7 +28,10 @@ impl Lowering<'_> {
             kernel: sums.kernel,
         };
         let corner = pad.map(|pad| -(pad as isize));
-        self.window_sums(&window, &sums, corner, &sums.weights);
+        match self.tiled(op, &window, &sums) {
+            Some(winograd) => self.winograd(&window, &sums, corner, winograd),
+            None => self.window_sums(&window, &sums, corner, &sums.weights),
+        }
         self.finish_sums(node, sums);
         Ok(())
     }
@@ -374,13 +377,13 @@ pub(super) struct Product {
 
 impl Window<'_> {
     /// Distances of neighbouring pixels in a result.
-    fn output_strides(&self, output: &View) -> [isize; 3] {
+    pub(super) fn output_strides(&self, output: &View) -> [isize; 3] {
         let strides = &output.grid.strides;
         [strides[0], strides[2], strides[3]]
     }
 
     /// The runs under a pixel: a row of the window is one where its pixels are neighbours in memory.
-    fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
+    pub(super) fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
         let [rows, columns] = self.kernel;
         let joined = whole_pixels && (self.column == depth as isize || columns == 1);
         let row = |y: usize| y as isize * self.row;
@@ -418,7 +421,7 @@ fn floats(data: Option<&Data>) -> Option<&[f32]> {
     }
 }
 
-fn int(data: Option<&Data>, at: usize) -> i64 {
+pub(super) fn int(data: Option<&Data>, at: usize) -> i64 {
     match data {
         Some(Data::Int(v)) => v[at],
         _ => 0,

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::{
     Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Depthwise, Fold, Gemm, Grid, Producer, Program, Step,
-    Storage, View,
+    Storage, Tile, View, Winograd, WinogradInput,
 };
 
 impl Display for Program {
@@ -149,6 +149,14 @@ impl Display for Producer {
             }
             Producer::Depthwise(Depthwise { input, pixels: [b, r, c], taps, channels, .. }) => {
                 write!(f, "depthwise_{input} {{pixels={b}x{r}x{c}, taps={}, channels={channels}}}", taps.len())
+            }
+            Producer::WinogradInput(WinogradInput { input, tiles: [b, r, c], channels, .. }) => {
+                write!(f, "winograd_input_{input} {{tiles={b}x{r}x{c}, channels={channels}}}")
+            }
+            Producer::Winograd(Winograd { tiles: [b, r, c], depth, n, tile, row_block, .. }) => {
+                let Tile { mr, nr, kr } = tile;
+                let products = format!("tiles={b}x{r}x{c}, k={depth}, n={n}, row_block={row_block}");
+                write!(f, "winograd_{mr}x{nr}c{kr} {{{products}}}")
             }
             Producer::Pointwise => write!(f, "pointwise"),
             Producer::Pool { fold, kernel: [h, w], strides: [sy, sx], pads: [py, px], .. } => {

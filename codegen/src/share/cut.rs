@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::llvm::steps::elementwise;
-use crate::program::{Call, Depthwise, Gemm, Grid, Producer, View};
+use crate::program::{Call, Depthwise, Gemm, Grid, Producer, View, Winograd, WinogradInput};
 
 /// All ways to cut `call` into `count` parts or, where there is less to cut, fewer, but at least two: each with the axis
 /// of the result. Parts do not begin inside a run of `line` bytes of the result.
@@ -52,7 +52,12 @@ fn unit(call: &Call, axis: usize, line: usize) -> Option<usize> {
             3 => Some(multiple(gemm.tile.mr, line)),
             _ => Some(line),
         },
-        Producer::Depthwise(_) => matches!(axis, 0 | 2).then_some(line),
+        Producer::Depthwise(_) | Producer::WinogradInput(_) => matches!(axis, 0 | 2).then_some(line),
+        Producer::Winograd(winograd) => match axis {
+            1 => Some(multiple(winograd.tile.nr, line)),
+            3 => None,
+            _ => Some(multiple(rows_together(call, axis), line)),
+        },
         Producer::Pool { .. } => (axis < 3).then_some(line),
         Producer::Reduce { .. } => (call.operands[0].grid.dims[axis] == output.grid.dims[axis]).then_some(line),
         Producer::Softmax { axis: own } | Producer::Gather { axis: own } | Producer::Interpolate { axis: own } => {
@@ -60,6 +65,14 @@ fn unit(call: &Call, axis: usize, line: usize) -> Option<usize> {
         }
         Producer::MatMul { .. } => (axis + 1 < output.grid.dims.len()).then_some(line),
         Producer::Pointwise | Producer::Fill { .. } => Some(line),
+    }
+}
+
+/// Neighbours along an axis of the result that are computed together, so that parts hold whole ones.
+pub(crate) fn rows_together(call: &Call, axis: usize) -> usize {
+    match call.producer {
+        Producer::Winograd(_) if axis == 2 => Winograd::YIELD,
+        _ => 1,
     }
 }
 
@@ -84,6 +97,25 @@ pub(crate) fn part(call: &Call, axis: usize, range: Range<usize>) -> Call {
         Producer::Depthwise(Depthwise { pixels, input_strides, taps, .. }) => {
             let reach = taps.iter().copied().max().unwrap_or(0);
             cut_pixels(pixels, *input_strides, reach, &mut operands[0], axis, &range);
+        }
+        Producer::WinogradInput(input) => {
+            let reach = input.taps().into_iter().max().unwrap_or(0);
+            let WinogradInput { tiles, input_strides, .. } = input;
+            cut_pixels(tiles, *input_strides, reach, &mut operands[0], axis, &range);
+        }
+        Producer::Winograd(winograd) if axis == 1 => {
+            let nr = winograd.tile.nr;
+            let blocks = range.start / nr..range.end.div_ceil(nr);
+            let block = Winograd::POSITIONS * winograd.position_bytes();
+            leave(&mut operands[1], block * blocks.start..block * blocks.end);
+            leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
+            winograd.n = range.len();
+        }
+        Producer::Winograd(winograd) => {
+            let together = if axis == 2 { Winograd::YIELD } else { 1 };
+            let range = range.start / together..range.end / together;
+            winograd.tiles[axis.saturating_sub(1)] = range.len();
+            narrow(&mut operands[0], axis, &range);
         }
         Producer::Pool { .. } if axis == 2 => cut_windows(&mut part.producer, &mut operands[0], &range),
         Producer::MatMul { .. } => {
@@ -138,16 +170,17 @@ fn cut_blocks(gemm: &mut Gemm, operands: &mut [View], range: &Range<usize>) {
     let nr = gemm.tile.nr;
     let blocks = range.start / nr..range.end.div_ceil(nr);
     let bytes = gemm.weight_bytes(0..blocks.start)..gemm.weight_bytes(0..blocks.end);
-    let mut leave = |operand: usize, bytes: Range<usize>| {
-        let view: &mut View = &mut operands[operand];
-        let size = view.dtype.byte_size();
-        (view.offset, view.grid) = (view.offset + bytes.start / size, Grid::dense(&[bytes.len() / size]));
-    };
-    leave(1, bytes);
-    leave(2, 4 * nr * blocks.start..4 * nr * blocks.end);
+    leave(&mut operands[1], bytes);
+    leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
     let vectors = gemm.vectors();
     gemm.extra = gemm.extra[vectors * blocks.start..vectors * blocks.end].to_vec();
     gemm.n = range.len();
+}
+
+/// Leaves these bytes of packed numbers.
+fn leave(view: &mut View, bytes: Range<usize>) {
+    let size = view.dtype.byte_size();
+    (view.offset, view.grid) = (view.offset + bytes.start / size, Grid::dense(&[bytes.len() / size]));
 }
 
 /// Leaves of a pool's rows those in `range`: the input begins where the first of their windows does, and padding before

@@ -55,6 +55,10 @@ fn producer_operations(call: &Call, target: &Target) -> (DType, f64) {
             (DType::F32, read * (2.0 * exponential + 3.0 + DIVISION))
         }
         Producer::Interpolate { .. } => (DType::F32, 3.0 * results(call)),
+        // Of each register of 16 words a byte register is widened, and twice two are added; of each of sums, of four, eight
+        // loads and stores are made and 24 additions, and a shift and an addition follow.
+        Producer::WinogradInput(_) => (DType::I16, results(call) * 4.0 / 2.0),
+        Producer::Winograd(_) => (DType::I32, results(call) * (56.0 / 4.0 + 2.0)),
         Producer::Gather { .. } | Producer::Pointwise => (input, results(call) * parts(input)),
         Producer::Fill { .. } => (call.output.dtype, 0.0),
     }

@@ -3,13 +3,13 @@
 //! Invariant: each pixel is in one tile, and each tile in one band; tiles take the pixels in order. What is done with them
 //! is not known here.
 
-use crate::program::{Gemm, Tile};
+use eightfold_ir::DType;
 
-/// Groups of a sum that takes so long that it costs nothing to find each pixel of its tile on its own.
+use crate::program::Gemm;
+
+/// Groups of a sum that takes so long that it costs nothing to find each pixel of its tile on its own. Sums of words never
+/// do: places of as many pixels as their tiles have do not fit the registers (benches/README.md).
 const LONG: usize = 64;
-
-/// Bytes of a call's weights from which on they come from beyond the second-level cache.
-const FAR: usize = 1 << 17;
 
 /// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,12 @@ impl Cut {
         Cut { size, large: tiles - small, small }
     }
 
-    /// Tiles of `rows` rows of `cols` pixels, for sums of so many groups: of each row, or, which the second says, of all
-    /// pixels as one row.
-    pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize) -> (Cut, bool) {
+    /// Tiles of `rows` rows of `cols` pixels, for sums of so many groups of this type: of each row, or, which the second
+    /// says, of all pixels as one row.
+    pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize, input: DType) -> (Cut, bool) {
         let (row, all) = (Cut::of(cols, mr), Cut::of(rows * cols, mr));
-        let wrapped = rows > 1 && groups >= LONG && 16 * all.tiles() <= 15 * rows * row.tiles();
+        let long = groups >= LONG && input != DType::I16;
+        let wrapped = rows > 1 && long && 16 * all.tiles() <= 15 * rows * row.tiles();
         (if wrapped { all } else { row }, wrapped)
     }
 
@@ -61,10 +62,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and bytes.
-    pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, block_bytes: usize) -> Walk {
-        let Tile { mr, nr, .. } = gemm.tile;
-        let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups);
+    /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and, where they come
+    /// from afar, `far` bytes.
+    pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, far: Option<usize>) -> Walk {
+        let mr = gemm.tile.mr;
+        let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups, gemm.input);
         let long = rows == 1 || wrapped;
         let (band, tiles) = if long {
             let band = (gemm.row_block * gemm.pixels[2].max(1) / mr).max(1);
@@ -73,8 +75,7 @@ impl Walk {
             let band = gemm.row_block.max(1);
             (band, band.min(rows) * cut.tiles())
         };
-        let far = block_bytes * gemm.n.div_ceil(nr) >= FAR;
-        let slice = (far && tiles > 1).then(|| block_bytes.div_ceil(tiles));
+        let slice = far.filter(|_| tiles > 1).map(|bytes| bytes.div_ceil(tiles));
         Walk { cut, long, wrapped, band, slice }
     }
 }

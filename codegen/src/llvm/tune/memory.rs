@@ -68,7 +68,7 @@ impl Memory {
 pub(super) fn weights(call: &Call) -> Option<&View> {
     let is_weights = |view: &&View| matches!(view.storage, Storage::Const(_));
     match call.producer {
-        Producer::Gemm(_) => call.operands.get(1).filter(is_weights),
+        Producer::Gemm(_) | Producer::Winograd(_) => call.operands.get(1).filter(is_weights),
         _ => None,
     }
 }

@@ -18,6 +18,22 @@ impl<'ctx> Emitter<'_, 'ctx> {
         Ptr(built(unsafe { self.builder.build_gep(self.context.i8_type(), pointer.0, &[bytes.0], "") }))
     }
 
+    /// So many bytes of the function's own, aligned to 64, of no value yet.
+    pub(crate) fn scratch(&self, bytes: usize) -> Ptr<'ctx> {
+        let here = self.builder.get_insert_block();
+        let entry = self.current().get_first_basic_block().unwrap_or_else(|| unreachable!("a function has been begun"));
+        match entry.get_first_instruction() {
+            Some(first) => self.builder.position_before(&first),
+            None => self.builder.position_at_end(entry),
+        }
+        let ty = self.context.i8_type().array_type(bytes as u32);
+        let place = built(self.builder.build_alloca(ty, "scratch"));
+        let set = place.as_instruction().map(|alloca| alloca.set_alignment(64));
+        debug_assert!(matches!(set, Some(Ok(()))));
+        here.into_iter().for_each(|block| self.builder.position_at_end(block));
+        Ptr(place)
+    }
+
     /// `lanes` adjacent numbers.
     pub(crate) fn load(&self, pointer: Ptr<'ctx>, kind: Kind, lanes: usize) -> Vector<'ctx> {
         let value = built(self.builder.build_load(self.vector_type(kind, lanes), pointer.0, ""));

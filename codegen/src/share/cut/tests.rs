@@ -6,7 +6,7 @@ use eightfold_ir::{DType, Function};
 
 use super::*;
 use crate::llvm::jit::{Compiled, Jit};
-use crate::llvm::trial::{BLANK, Numbers, numbers_for, view};
+use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
 use crate::pack;
 use crate::program::{Arg, ConstId, Fold, Program, Run, Step, Storage};
 use crate::target::{TARGETS, Target};
@@ -183,6 +183,28 @@ fn depthwise_convolutions_are_cut_by_rows() {
             let call = Call { producer, operands: views, steps: steps(input), output, origin: String::new() };
             assert_eq!(check(target, &call, &operands), 1);
         }
+    }
+}
+
+/// Tiles are cut by rows, what they yield also by channels, two rows together; both in batches.
+#[test]
+fn transformed_tiles_are_cut_by_rows_of_tiles() {
+    use crate::kernel::{winograd, winograd_input};
+    for target in here() {
+        let Trial { mut call, operands, .. } = winograd::tests::whole(target);
+        // Weights and sums are packed: parts begin within them.
+        call.operands[1..3].iter_mut().for_each(|view| view.storage = Storage::Const(ConstId(0)));
+        assert_eq!(check(target, &call, &operands), 3);
+        let parts = ways(&call, 3, 1).into_iter().find(|(axis, _)| *axis == 2).expect("rows are cut").1;
+        let rows: Vec<usize> = parts.iter().map(|part| part.output.grid.dims[2]).collect();
+        assert_eq!(rows, [2, 4, 4]);
+        let Trial { mut call, operands, .. } = winograd_input::tests::whole();
+        let strides = &call.output.grid.strides;
+        let pixel = call.operands[0].grid.elements() / (2 * 12 * 8);
+        let grid = Grid { dims: vec![2, 21, 12, 8], strides: [12 * 8, 0, 8, 1].map(|s| (s * pixel) as isize).to_vec() };
+        assert_eq!(strides[1], 1);
+        call.operands[0].grid = Grid { strides: [&grid.strides[..1], &[1], &grid.strides[2..]].concat(), ..grid };
+        assert_eq!(check(target, &call, &operands), 2);
     }
 }
 
