@@ -17,8 +17,8 @@ use crate::pack;
 use crate::program::{Producer, Run, View, Winograd, WinogradInput};
 use crate::target::{Dot, Target};
 
-/// Bytes of products that a band has on the stack: some more than the first-level cache holds, as they are written and read
-/// once, in order, but weights once a band.
+/// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
+/// read once, in order, but weights once a band. Rows that want more, of over 128 pixels, are not multiplied as tiles.
 const PRODUCTS: usize = 64 * 1024;
 
 /// Bytes of tiles of a band, all of which each block of weights goes over: most of a second-level cache.
@@ -56,6 +56,9 @@ impl Lowering<'_> {
         let tile = Blocking { mr: 6, nr: lanes * 2.min(n.div_ceil(lanes)), rows: 1 }.tile(DType::I16);
         // Bands of nearly one height.
         let products = Winograd::POSITIONS * tiles[2] * tile.nr * DType::I32.byte_size();
+        if products > PRODUCTS {
+            return None;
+        }
         let inputs = row.unsigned_abs() * DType::I16.byte_size();
         let most = (PRODUCTS / products).min(TILES / inputs).max(1);
         let row_block = tiles[1].div_ceil(tiles[1].div_ceil(most).max(1));
