@@ -135,10 +135,9 @@ impl Call {
         let lanes = target.lanes();
         let executed = match &self.producer {
             Producer::Gemm(gemm) => {
-                let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
                 let vectors = gemm.n.div_ceil(lanes);
                 let extra: usize = gemm.extra.iter().take(vectors).map(Vec::len).sum();
-                gemm.pixels.iter().product::<usize>() * (vectors * groups + extra) * gemm.tile.kr * lanes
+                gemm.pixels.iter().product::<usize>() * (vectors * gemm.groups() + extra) * gemm.tile.kr * lanes
             }
             Producer::Depthwise(depthwise) => {
                 let Depthwise { input, pixels, taps, channels, .. } = depthwise;

@@ -30,8 +30,7 @@ const FAR: usize = 1 << 17;
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointers: &[Ptr<'ctx>]) {
     let blocks = gemm.n.div_ceil(gemm.tile.nr);
-    let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
-    emit_within(e, call, gemm, pointers, blocks * groups * gemm.group_bytes());
+    emit_within(e, call, gemm, pointers, blocks * gemm.groups() * gemm.group_bytes());
 }
 
 /// Emits the kernel as part of another, the weights of all of which take so many bytes; behind those of this product come those
@@ -44,9 +43,7 @@ pub(crate) fn emit_within<'ctx>(
     weight_bytes: usize,
 ) {
     let pixels = Pixels::of(call, gemm.pixels, gemm.input_strides, gemm.output_strides);
-    let element = gemm.input.byte_size();
-    let group_bytes = gemm.tile.nr * gemm.tile.kr * element;
-    let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
+    let (groups, group_bytes) = (gemm.groups(), gemm.group_bytes());
     let kernel = Kernel {
         e,
         gemm,

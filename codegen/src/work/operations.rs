@@ -69,9 +69,8 @@ fn sign_operations(gemm: &Gemm, lanes: f64) -> f64 {
     if gemm.input != DType::I8 {
         return 0.0;
     }
-    let groups: usize = gemm.runs.iter().map(|run| run.length.div_ceil(gemm.tile.kr)).sum();
     let blocks = gemm.n.div_ceil(gemm.tile.nr);
-    (gemm.pixels.iter().product::<usize>() * groups * blocks) as f64 * lanes
+    (gemm.pixels.iter().product::<usize>() * gemm.groups() * blocks) as f64 * lanes
 }
 
 /// For each result; floats are products of the dot sequence.
