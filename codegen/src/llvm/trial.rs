@@ -1,7 +1,10 @@
 //! Runs calls on bytes, for tests: every kernel is tested through this.
 
 use eightfold_ir::array::Array;
-use eightfold_ir::{Arg as IrArg, DType, Data, Epilogue, Graph, Shape, Step as IrStep, Tensor, TensorType, epilogue};
+use eightfold_ir::quant::quantize;
+use eightfold_ir::{
+    Arg as IrArg, DType, Data, Epilogue, Function, Graph, Shape, Step as IrStep, Tensor, TensorType, epilogue,
+};
 
 use super::jit::Jit;
 use crate::program::{Arg, BufferId, Call, Grid, Program, Step, Storage, View};
@@ -66,6 +69,36 @@ pub(crate) fn equal(target: &'static Target, portable: bool, trials: &[Trial]) {
             panic!("{} {}: byte {at} of {} is {got}, not {expected}", target.name, trial.name, bytes.len());
         }
     });
+}
+
+/// The byte that a sum times its channel's scale becomes by the steps of [`requantizing`].
+pub(crate) fn requantized(real: f32, residual: Option<u8>) -> u8 {
+    let residual = residual.map_or(0.0, |stored| (f32::from(stored) - 7.0) * 0.25);
+    quantize(real + residual, 1.0, 3, 0, 255) as u8
+}
+
+/// Steps that multiply sums by a scale a channel, add a residual where there is one, and make bytes of them; what they read
+/// comes behind the operands, of a result like `output`.
+pub(crate) fn requantizing(
+    scales: impl Iterator<Item = f32>,
+    residual: Option<Vec<u8>>,
+    output: &View,
+    operands: &mut Vec<View>,
+    bytes: &mut Vec<Vec<u8>>,
+) -> Vec<Step> {
+    let Grid { dims, strides } = &output.grid;
+    let mut steps =
+        vec![Step::Cast(DType::F32), Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(operands.len())])];
+    operands.push(view(DType::F32, 0, dims, &[0, 1, 0, 0]));
+    bytes.push(scales.flat_map(f32::to_le_bytes).collect());
+    if let Some(residual) = residual {
+        let arg = Arg::Dequantized { operand: operands.len(), scale: 0.25, zero_point: 7 };
+        steps.push(Step::Apply(Function::Add, vec![Arg::Current, arg]));
+        operands.push(view(DType::U8, 0, dims, strides));
+        bytes.push(residual);
+    }
+    steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 3, min: 0, max: 255 });
+    steps
 }
 
 /// Numbers that look random and are the same every time.

@@ -64,9 +64,7 @@ impl Lowering<'_> {
     /// The outputs of one window over the input, whose first tap at the first output lies at row and column `corner`;
     /// `weights` are those of the window's taps.
     pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &Data) {
-        let strides = &sums.input.grid.strides;
-        let offset = sums.input.offset as isize + corner[0] * strides[2] + corner[1] * strides[3];
-        let input = View { offset: offset as usize, ..sums.input.clone() };
+        let input = sums.input_from(corner);
         let output = window.part.of(&sums.output, window.pixels);
         if sums.group > 1 && sums.depth == 1 && output.grid.dims[1] == sums.group {
             self.depthwise(window, &input, output, weights, sums.bias.as_ref(), sums.zero);
@@ -327,6 +325,15 @@ pub(super) struct Sums {
     pub(super) zero: i64,
     /// The value's own place, where the output is not that.
     copy_to: Option<View>,
+}
+
+impl Sums {
+    /// The input from this row and column on, which may lie in its border.
+    pub(super) fn input_from(&self, [row, column]: [isize; 2]) -> View {
+        let View { offset, grid, .. } = &self.input;
+        let offset = *offset as isize + row * grid.strides[2] + column * grid.strides[3];
+        View { offset: offset as usize, ..self.input.clone() }
+    }
 }
 
 /// The geometry that all products of one window share.

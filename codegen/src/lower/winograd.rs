@@ -14,7 +14,7 @@ use super::conv::{Sums, Window, int};
 use super::{Lowering, origin};
 use crate::choice::{Blocking, Geometry};
 use crate::pack;
-use crate::program::{Producer, Run, View, Winograd, WinogradInput};
+use crate::program::{Producer, Run, Winograd, WinogradInput};
 use crate::target::{Dot, Target};
 
 /// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
@@ -84,9 +84,7 @@ impl Lowering<'_> {
     pub(super) fn winograd(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], winograd: Winograd) {
         let Data::Int(weights) = &sums.weights else { unreachable!("only integers are multiplied as tiles") };
         let Sums { depth, zero, input, output, .. } = sums;
-        let strides = &input.grid.strides;
-        let offset = input.offset as isize + corner[0] * strides[2] + corner[1] * strides[3];
-        let from = View { offset: offset as usize, ..input.clone() };
+        let from = sums.input_from(corner);
         let [batch, rows, cols] = winograd.tiles;
         let name = origin(&window.node.origin);
         let dims = [batch, *depth, rows, Winograd::POSITIONS * columns(cols, *depth)];

@@ -104,15 +104,12 @@ pub(crate) fn part(call: &Call, axis: usize, range: Range<usize>) -> Call {
             cut_pixels(tiles, *input_strides, reach, &mut operands[0], axis, &range);
         }
         Producer::Winograd(winograd) if axis == 1 => {
-            let nr = winograd.tile.nr;
-            let blocks = range.start / nr..range.end.div_ceil(nr);
             let block = Winograd::POSITIONS * winograd.position_bytes();
-            leave(&mut operands[1], block * blocks.start..block * blocks.end);
-            leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
+            leave_blocks(operands, winograd.tile.nr, &range, |blocks| block * blocks);
             winograd.n = range.len();
         }
         Producer::Winograd(winograd) => {
-            let together = if axis == 2 { Winograd::YIELD } else { 1 };
+            let together = rows_together(call, axis);
             let range = range.start / together..range.end / together;
             winograd.tiles[axis.saturating_sub(1)] = range.len();
             narrow(&mut operands[0], axis, &range);
@@ -167,14 +164,24 @@ fn cut_pixels(
 
 /// Leaves of the channels those in `range`, which begins with a block of weights.
 fn cut_blocks(gemm: &mut Gemm, operands: &mut [View], range: &Range<usize>) {
-    let nr = gemm.tile.nr;
-    let blocks = range.start / nr..range.end.div_ceil(nr);
-    let bytes = gemm.weight_bytes(0..blocks.start)..gemm.weight_bytes(0..blocks.end);
-    leave(&mut operands[1], bytes);
-    leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
+    let blocks = leave_blocks(operands, gemm.tile.nr, range, |blocks| gemm.weight_bytes(0..blocks));
     let vectors = gemm.vectors();
     gemm.extra = gemm.extra[vectors * blocks.start..vectors * blocks.end].to_vec();
     gemm.n = range.len();
+}
+
+/// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in, and says which;
+/// `bytes` are those that the weights of so many blocks take.
+fn leave_blocks(
+    operands: &mut [View],
+    nr: usize,
+    range: &Range<usize>,
+    bytes: impl Fn(usize) -> usize,
+) -> Range<usize> {
+    let blocks = range.start / nr..range.end.div_ceil(nr);
+    leave(&mut operands[1], bytes(blocks.start)..bytes(blocks.end));
+    leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
+    blocks
 }
 
 /// Leaves these bytes of packed numbers.

@@ -126,7 +126,8 @@ impl Case {
             _ => pack::gemm_int(target, tile, n, &runs, &weight, &sums),
         };
         let scale = |o: usize| (1.0 + o as f32 / 100.0) / (k as f32).sqrt() / self.weights as f32;
-        let residual: Vec<u8> = (0..pixels.len() * n).map(|_| numbers.between(0, 255) as u8).collect();
+        let residual = (0..pixels.len() * n).map(|_| numbers.between(0, 255) as u8);
+        let residual = self.residual.then(|| residual.collect::<Vec<_>>());
         let mut expected = Vec::new();
         for pixel in pixels {
             for o in 0..n {
@@ -137,14 +138,10 @@ impl Case {
                         sum += x[at] * w[o * k + r * run.length + e];
                     }
                 }
-                let mut real = sum as f32 * scale(o);
-                if self.residual {
-                    real += (f32::from(residual[expected.len()]) - 7.0) * 0.25;
-                }
-                expected.push(eightfold_ir::quant::quantize(real, 1.0, 3, 0, 255) as u8);
+                let residual = residual.as_ref().map(|residual| residual[expected.len()]);
+                expected.push(trial::requantized(sum as f32 * scale(o), residual));
             }
         }
-        let mut steps = vec![Step::Cast(DType::F32), Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)])];
         let mut operands = vec![
             view(input, 0, &[elements], &[1]),
             view(
@@ -154,26 +151,19 @@ impl Case {
                 &[1],
             ),
             view(DType::I32, 0, &[packed.sums.len() / 4], &[1]),
-            view(DType::F32, 0, &result, &[0, 1, 0, 0]),
         ];
         let mut bytes = vec![
             x.iter().flat_map(|x| x.to_le_bytes()[..input.byte_size()].to_vec()).collect(),
             packed.weights,
             packed.sums,
-            (0..n).flat_map(|o| scale(o).to_le_bytes()).collect(),
         ];
-        if self.residual {
-            let arg = Arg::Dequantized { operand: 4, scale: 0.25, zero_point: 7 };
-            steps.push(Step::Apply(Function::Add, vec![Arg::Current, arg]));
-            operands.push(view(DType::U8, 0, &result, &result_strides));
-            bytes.push(residual);
-        }
-        steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 3, min: 0, max: 255 });
+        let output = output(DType::U8);
+        let steps = trial::requantizing((0..n).map(scale), residual, &output, &mut operands, &mut bytes);
         let call = Call {
             producer: Producer::Gemm(gemm(packed.extra, packed.joined)),
             operands,
             steps,
-            output: output(DType::U8),
+            output,
             origin: String::new(),
         };
         Trial { call, operands: bytes, expected, name }

@@ -1,12 +1,11 @@
 //! Transformed tiles against the convolution that they stand for, at every edge.
 
-use eightfold_ir::quant::quantize;
-use eightfold_ir::{DType, Function};
+use eightfold_ir::DType;
 
 use crate::kernel::winograd_input;
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::pack;
-use crate::program::{Arg, Call, Producer, Run, Step, Tile, Winograd};
+use crate::program::{Call, Producer, Run, Tile, Winograd};
 use crate::target::Target;
 
 /// A convolution over an input that has its border around it.
@@ -53,7 +52,8 @@ impl Case {
 
         let scale = |o: usize| (1.0 + o as f32 / 100.0) / (9.0 * depth as f32).sqrt() / self.weights as f32;
         let (out_rows, out_cols) = (2 * rows, 2 * cols);
-        let residual: Vec<u8> = (0..batch * out_rows * out_cols * n).map(|_| numbers.between(0, 255) as u8).collect();
+        let residual = (0..batch * out_rows * out_cols * n).map(|_| numbers.between(0, 255) as u8);
+        let residual = self.residual.then(|| residual.collect::<Vec<_>>());
         let mut expected = Vec::new();
         for (b, y, x0, o) in (0..batch * out_rows * out_cols * n)
             .map(|i| (i / n / out_cols / out_rows, i / n / out_cols % out_rows, i / n % out_cols, i % n))
@@ -63,11 +63,8 @@ impl Case {
                 i64::from(x[at(b, y + tap / 3, x0 + tap % 3) + c]) * w[(o * depth + c) * 9 + tap]
             };
             let sum = taps.map(product).sum::<i64>() + added[o];
-            let mut real = sum as f32 * scale(o);
-            if self.residual {
-                real += (f32::from(residual[expected.len()]) - 7.0) * 0.25;
-            }
-            expected.push(quantize(real, 1.0, 3, 0, 255) as u8);
+            let residual = residual.as_ref().map(|residual| residual[expected.len()]);
+            expected.push(trial::requantized(sum as f32 * scale(o), residual));
         }
 
         let result = [batch, n, out_rows, out_cols];
@@ -83,27 +80,15 @@ impl Case {
             row_block: self.row_block,
         };
         let tiles = [batch, depth, rows, Winograd::POSITIONS * columns];
-        let mut steps = vec![Step::Cast(DType::F32), Step::Apply(Function::Mul, vec![Arg::Current, Arg::Operand(3)])];
         let mut operands = vec![
             view(DType::I16, 0, &tiles, &[(rows * row) as isize, 1, row as isize, depth as isize]),
             view(DType::I16, 0, &[packed.weights.len() / 2], &[1]),
             view(DType::I32, 0, &[packed.sums.len() / 4], &[1]),
-            view(DType::F32, 0, &result, &[0, 1, 0, 0]),
         ];
-        let mut bytes = vec![
-            words.iter().flat_map(|word| word.to_le_bytes()).collect(),
-            packed.weights,
-            packed.sums,
-            (0..n).flat_map(|o| scale(o).to_le_bytes()).collect(),
-        ];
-        if self.residual {
-            let arg = Arg::Dequantized { operand: 4, scale: 0.25, zero_point: 7 };
-            steps.push(Step::Apply(Function::Add, vec![Arg::Current, arg]));
-            operands.push(view(DType::U8, 0, &result, &strides));
-            bytes.push(residual);
-        }
-        steps.push(Step::Quantize { dtype: DType::U8, scale: 1.0, zero_point: 3, min: 0, max: 255 });
+        let words = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut bytes = vec![words, packed.weights, packed.sums];
         let output = view(DType::U8, 0, &result, &strides);
+        let steps = trial::requantizing((0..n).map(scale), residual, &output, &mut operands, &mut bytes);
         let call = Call { producer: Producer::Winograd(winograd), operands, steps, output, origin: String::new() };
         Trial { call, operands: bytes, expected, name: format!("{self:?}") }
     }
