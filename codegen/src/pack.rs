@@ -318,7 +318,7 @@ pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile
         (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
         _ => (4, 2),
     };
-    Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes)), kr }
+    Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes).max(1)), kr }
 }
 
 #[cfg(test)]

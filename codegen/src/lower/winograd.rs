@@ -45,8 +45,9 @@ impl Lowering<'_> {
         let [batch, rows, cols] = window.pixels;
         let even = rows.is_multiple_of(Winograd::YIELD) && cols.is_multiple_of(Winograd::YIELD);
         let bytes = matches!(sums.input.dtype, DType::U8 | DType::I8);
+        let any = sums.output.grid.elements() * sums.depth > 0;
         let Data::Int(weights) = &sums.weights else { return None };
-        if !(dense && even && bytes && self.target.dot == Dot::Maddubs && fits(weights, sums.depth)) {
+        if !(dense && even && bytes && self.target.dot == Dot::Maddubs && any && fits(weights, sums.depth)) {
             return None;
         }
         let (depth, n, lanes) = (sums.depth, sums.output.grid.dims[1], self.target.lanes());

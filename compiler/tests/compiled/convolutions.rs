@@ -69,6 +69,15 @@ fn convolutions_multiplied_as_tiles_equal_the_evaluator() {
     }
 }
 
+#[test]
+fn convolutions_without_channels_are_lowered() {
+    let target = Target::find("x86-64-v3").expect("listed");
+    for shape in [(0, 32, 1, 8, 8, 3, 1, [1; 4], 1), (64, 0, 1, 8, 8, 3, 1, [1; 4], 1)] {
+        let graph = integer_conv(shape, 1, INTEGERS[0]).graph;
+        lower_with(&graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
+    }
+}
+
 /// An input, what in it means zero, and weights.
 const INTEGERS: [(DType, i32, DType); 3] =
     [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)];
