@@ -189,7 +189,7 @@ impl Lowering<'_> {
             return Ok(());
         }
         let name = origin(&node.origin);
-        let changed: Vec<usize> = (0..dims.len()).filter(|a| dims[*a] != view.grid.dims[*a]).collect();
+        let changed: Vec<usize> = (0..dims.len()).filter(|axis| !op.keeps(*axis, inputs[*axis])).collect();
         let mut current = view;
         for (done, axis) in changed.iter().copied().enumerate() {
             let taps: Vec<_> = (0..dims[axis]).map(|at| op.neighbours(axis, at, current.grid.dims[axis])).collect();

@@ -34,6 +34,7 @@ use object::{Object as _, ObjectSymbol as _};
 
 mod convolutions;
 mod odd_choices;
+mod random_channels;
 
 use convolutions::{CONVS, conv_op};
 use odd_choices::odd_choices;

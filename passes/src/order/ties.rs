@@ -1,6 +1,9 @@
 //! Which positions of its operands' axes a node carries to which positions of its result, operator by operator.
 //!
-//! What is not said here stays where it is: an axis that a node reads or writes and does not tie is pinned.
+//! Every axis that is not tied here is pinned: its channels keep their order. Two separate claims are made for each node:
+//! - The operator ties axes of its operands to axes of its result. Only this frees an axis of the result.
+//! - A step ties the axes of the values it reads to the result, in which they are broadcast. This frees the axes of those
+//!   values, and never an axis of the result: a step knows nothing of how the operator computes that axis.
 
 use std::collections::BTreeSet;
 
@@ -84,7 +87,9 @@ impl Ties<'_> {
         (0..rank).for_each(|axis| self.same((of, axis), (Use::Result, axis + missing)));
     }
 
+    /// Ties the values that steps read to the result, and leaves the result as free or pinned as the operator left it.
     fn steps(&mut self) {
+        let by_operator = self.tied.clone();
         let mut index = 0;
         let node = self.node;
         for step in &node.epilogue.steps {
@@ -95,6 +100,7 @@ impl Ties<'_> {
                 index += 1;
             }
         }
+        self.tied.retain(|tie| matches!(tie.0, Use::Step(_)) || by_operator.contains(tie));
     }
 
     fn pin_rest(&mut self) {
@@ -136,7 +142,7 @@ impl Ties<'_> {
             Op::MatMul(_) => self.matrix_product(),
             Op::Softmax(op) => self.kept(|axis| axis != op.axis),
             Op::Pad(op) => self.kept(|axis| op.before[axis] == 0 && op.after[axis] == 0),
-            Op::Resize(op) => self.kept(|axis| op.sizes[axis] == x[axis]),
+            Op::Resize(op) => self.kept(|axis| op.keeps(axis, x[axis])),
             Op::Reduce(op) => {
                 let mut to = 0;
                 for axis in 0..x.rank() {

@@ -64,13 +64,19 @@ op! {
 }
 
 impl Resize {
+    /// Whether `axis` of `input` elements stays as it is. An axis of equal size is still resampled if its scale is not 1.
+    #[must_use]
+    pub fn keeps(&self, axis: usize, input: usize) -> bool {
+        self.sizes[axis] == input && self.scales.get(axis).is_none_or(|scale| *scale == 1.0)
+    }
+
     /// The input coordinate of output coordinate `at` along `axis`.
     #[must_use]
     pub fn coordinate(&self, axis: usize, at: usize, input: usize) -> f32 {
-        let output = self.sizes[axis];
-        if output == input && self.scales.get(axis).is_none_or(|s| *s == 1.0) {
+        if self.keeps(axis, input) {
             return at as f32;
         }
+        let output = self.sizes[axis];
         let scale = self.scales.get(axis).copied().unwrap_or(output as f32 / input as f32);
         let at = at as f32;
         match self.coordinates {
@@ -135,7 +141,7 @@ impl OpDef for Resize {
         let mut x = operands[0].expect("inferred").array.clone();
         // Axis by axis: the interpolation is separable.
         for axis in 0..x.shape.rank() {
-            if self.sizes[axis] != x.shape[axis] {
+            if !self.keeps(axis, x.shape[axis]) {
                 x = self.along(axis, &x);
             }
         }
