@@ -90,11 +90,7 @@ pub enum ImportRemark {
 /// See [`OnnxError`].
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError> {
     let bytes = std::fs::read(path).map_err(|source| OnnxError::Read { path: path.to_owned(), source })?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    import::import(&proto::decode(&bytes, Some(folder))?, options)
+    import::import(&proto::decode(&bytes, Some(path))?, options)
 }
 
 /// Imports a model from its bytes; it can have no external data.

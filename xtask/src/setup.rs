@@ -4,12 +4,14 @@
 //! the artifacts that Eightfold emits. What is there is left alone; what is missing is installed by the system's
 //! package manager, each command printed first. Where that cannot be done, the failure names the packages.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::llvm::{self, Installation};
 use crate::package_manager::{self, Need, PACKAGE_MANAGERS};
 use crate::process::{self, Failure};
+use crate::workspace;
 
 /// The task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -30,7 +32,7 @@ pub(crate) fn ensure() -> Result<Installation, Failure> {
         needs.push(Need::Compiler);
     }
     if let (Some(llvm), Some(compiler)) = (llvm, compiler) {
-        return Ok(report(llvm, &compiler));
+        return report(llvm, &compiler);
     }
 
     let manager = package_manager::choose(|name| process::which(name).is_some()).ok_or_else(|| Failure::Missing {
@@ -61,7 +63,7 @@ pub(crate) fn ensure() -> Result<Installation, Failure> {
     };
     let llvm = llvm::find()?.ok_or_else(|| still("LLVM 19"))?;
     let compiler = self::compiler().ok_or_else(|| still("a C compiler"))?;
-    Ok(report(llvm, &compiler))
+    report(llvm, &compiler)
 }
 
 /// The C compiler, if it is there and can link the C++ library.
@@ -78,12 +80,36 @@ fn compiler() -> Option<String> {
     version.lines().next().map(str::to_owned)
 }
 
-fn report(llvm: Installation, compiler: &str) -> Installation {
+fn report(llvm: Installation, compiler: &str) -> Result<Installation, Failure> {
+    forget_failed_search(&workspace::target())?;
     eprintln!("setup: LLVM {} ({}), {compiler}", llvm.version, llvm.config.display());
     if let Some(prefix) = &llvm.prefix_to_set {
         eprintln!("setup: for plain cargo: export {}={}", llvm::PREFIX_VARIABLE, prefix.display());
     }
-    llvm
+    Ok(llvm)
+}
+
+/// Has the crate `llvm-sys` look for LLVM again if a build before LLVM was installed found none.
+///
+/// Cargo keeps what a build script printed, and runs it again only if a variable of its choice changes. So without this a
+/// build that failed for want of LLVM fails for ever.
+fn forget_failed_search(target: &Path) -> Result<(), Failure> {
+    if !["debug", "release"].iter().any(|profile| search_failed(&target.join(profile).join("build"))) {
+        return Ok(());
+    }
+    eprintln!("setup: an earlier build found no LLVM; it is forgotten (cargo clean --package llvm-sys)");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    process::run(cargo.current_dir(workspace::root()).args(["clean", "--package", "llvm-sys"]))?;
+    // Without `--release`, cargo cleans the debug profile alone.
+    process::run(cargo.arg("--release"))
+}
+
+/// Whether the build script of `llvm-sys` ran in this folder of build scripts' results and found no LLVM.
+fn search_failed(build: &Path) -> bool {
+    let entries = fs::read_dir(build).into_iter().flatten().flatten();
+    let of_llvm = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-sys-"));
+    let mut printed = of_llvm.filter_map(|entry| fs::read_to_string(entry.path().join("output")).ok());
+    printed.any(|text| text.contains("LLVM_SYS_NOT_FOUND"))
 }
 
 fn describe(needs: &[Need]) -> String {
@@ -109,6 +135,21 @@ mod tests {
         let names = names(&[Need::Llvm, Need::Compiler]);
         assert_eq!(names.lines().count(), PACKAGE_MANAGERS.len());
         assert!(names.contains("sudo dnf install -y llvm19-devel libzstd-devel zlib-devel gcc-c++"), "{names}");
+    }
+
+    #[test]
+    fn a_build_that_found_no_llvm_is_noticed() {
+        let folder = std::env::temp_dir().join(format!("eightfold-setup-{}", std::process::id()));
+        let script = folder.join("llvm-sys-0123456789abcdef");
+        fs::create_dir_all(&script).unwrap();
+        assert!(!search_failed(&folder));
+        for (printed, failed) in
+            [("cargo:rustc-link-lib=dylib=LLVM-19", false), ("cargo:rustc-cfg=LLVM_SYS_NOT_FOUND", true)]
+        {
+            fs::write(script.join("output"), printed).unwrap();
+            assert_eq!(search_failed(&folder), failed, "{printed}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub enum ExternalFault {
     /// The model came as bytes, so there is no folder to look in.
     #[error("a model given as bytes has no folder")]
     NoFolder,
-    /// The path leaves the model's folder.
+    /// The path leaves the model's folder, and the folder that a link to the model leads to.
     #[error("the path leaves the model's folder")]
     Escapes,
     /// The file is missing or unreadable.

@@ -43,8 +43,8 @@ struct ModelFunctions {
     functions: Vec<FunctionDefaults>,
 }
 
-/// The model in `bytes`; external data is read from within `folder`.
-pub(crate) fn decode(bytes: &[u8], folder: Option<&Path>) -> Result<Model, OnnxError> {
+/// The model in `bytes`, which the file `path` holds if there is one; external data is looked for beside that file.
+pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxError> {
     if bytes.is_empty() {
         return Err(OnnxError::Empty);
     }
@@ -59,7 +59,7 @@ pub(crate) fn decode(bytes: &[u8], folder: Option<&Path>) -> Result<Model, OnnxE
     if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&version) {
         return Err(OnnxError::Opset { version, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
-    let mut decoder = Decoder { external: External::new(folder), hash: Sha256::new_with_prefix(bytes) };
+    let mut decoder = Decoder { external: External::new(path), hash: Sha256::new_with_prefix(bytes) };
     let graph = model.graph.ok_or_else(|| OnnxError::NotOnnx { reason: "it has no graph".to_owned() })?;
     let body = decoder.body(graph)?;
     let mut functions = BTreeMap::new();

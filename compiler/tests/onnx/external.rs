@@ -74,6 +74,33 @@ fn links_out_of_the_folder_are_not_followed() {
     assert!(imported(&within, &[("location", "same.bin"), ("length", "8")]).is_ok());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_cache_may_link_a_model_and_its_data_into_one_folder() {
+    use std::os::unix::fs::symlink;
+    let folder = folder();
+    let [blobs, snapshot] = ["blobs", "snapshots/one"].map(|name| folder.path().join(name));
+    fs::create_dir_all(&blobs).expect("folders are made");
+    fs::create_dir_all(&snapshot).expect("folders are made");
+    let load = |location: &str| {
+        let entries = [("location", location), ("length", "8")];
+        let made = model(vec![node("Mul", "w w", "y")], vec![external("w", &[2], &entries)]);
+        fs::write(blobs.join("1f2e"), bytes(&made)).expect("the model is written");
+        onnx::load(&snapshot.join("model.onnx"), &ImportOptions::default())
+    };
+    fs::copy(folder.path().join("secret.bin"), blobs.join("3d4c")).expect("data is copied");
+    symlink("../../blobs/1f2e", snapshot.join("model.onnx")).expect("a link is made");
+    symlink("../../blobs/3d4c", snapshot.join("model.onnx_data")).expect("a link is made");
+    symlink("../../secret.bin", snapshot.join("elsewhere")).expect("a link is made");
+    let graph = load("model.onnx_data").expect("the data is there").graph;
+    let y = graph.constant(graph.outputs()[0].value).expect("computed at import");
+    assert_eq!(y.to_f32s().as_deref(), Some(&[1.0, 4.0][..]));
+    for location in ["elsewhere", "../../blobs/3d4c", blobs.join("3d4c").to_str().expect("a path of text")] {
+        let text = load(location).expect_err("data that the model may not choose").to_string();
+        assert!(text.ends_with("the path leaves the model's folder"), "{location}: {text}");
+    }
+}
+
 #[test]
 fn data_that_is_not_there_is_named() {
     let folder = folder();

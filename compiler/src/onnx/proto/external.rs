@@ -1,4 +1,10 @@
-//! Data that tensors keep in files beside the model. No file outside the model's folder is ever opened.
+//! Data that tensors keep in files beside the model.
+//!
+//! A model may come from a stranger, so it chooses no file elsewhere: a location is a relative path without `..`, and the
+//! file it leads to, links followed, lies in one of two folders:
+//! - the folder of the path that the user gave;
+//! - where that path is itself a link, the folder of the file that it leads to. Caches keep a model so: `model.onnx` and
+//!   `model.onnx_data` are links into one folder of files named by their hashes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,13 +17,14 @@ use crate::onnx::error::{ExternalFault, OnnxError};
 
 /// The files opened so far, by the name the model gives them.
 pub(super) struct External {
-    folder: Option<PathBuf>,
+    model: Option<PathBuf>,
     files: BTreeMap<String, Mmap>,
 }
 
 impl External {
-    pub(super) fn new(folder: Option<&Path>) -> Self {
-        External { folder: folder.map(Path::to_owned), files: BTreeMap::new() }
+    /// `model` is the path of the model's file; a model given as bytes has none, and no external data.
+    pub(super) fn new(model: Option<&Path>) -> Self {
+        External { model: model.map(Path::to_owned), files: BTreeMap::new() }
     }
 
     /// The bytes of `tensor`: those from `offset` on, `length` of them or all that follow.
@@ -30,7 +37,7 @@ impl External {
     ) -> Result<&[u8], OnnxError> {
         let error = |fault| OnnxError::External { tensor: tensor.to_owned(), location: location.to_owned(), fault };
         if !self.files.contains_key(location) {
-            let map = open(self.folder.as_deref(), location).map_err(error)?;
+            let map = open(self.model.as_deref(), location).map_err(error)?;
             self.files.insert(location.to_owned(), map);
         }
         let file: &[u8] = &self.files[location];
@@ -55,17 +62,22 @@ fn slice<'a>(file: &'a [u8], offset: Option<&str>, length: Option<&str>) -> Resu
     Ok(&file[offset as usize..end as usize])
 }
 
-/// Maps the file at `location`, which must lie below `folder` even after symbolic links are followed.
-fn open(folder: Option<&Path>, location: &str) -> Result<Mmap, ExternalFault> {
-    let folder = folder.ok_or(ExternalFault::NoFolder)?;
+/// Maps the file at `location`, as the module's documentation allows.
+fn open(model: Option<&Path>, location: &str) -> Result<Mmap, ExternalFault> {
+    let model = model.ok_or(ExternalFault::NoFolder)?;
     let relative = Path::new(location);
     let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
     if !plain || location.is_empty() || location.contains('\\') {
         return Err(ExternalFault::Escapes);
     }
-    let folder = folder.canonicalize()?;
+    let folder = match model.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     let path = folder.join(relative).canonicalize()?;
-    if !path.starts_with(&folder) {
+    let target = model.canonicalize()?;
+    let allowed = [Some(folder.canonicalize()?), target.parent().map(Path::to_owned)];
+    if !allowed.iter().flatten().any(|folder| path.starts_with(folder)) {
         return Err(ExternalFault::Escapes);
     }
     // Looked at before it is opened: opening a pipe would wait.
