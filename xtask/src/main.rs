@@ -62,8 +62,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "test",
-        arguments: "[CARGO TEST ARGUMENT ...]",
-        summary: "setup, then all tests of the workspace",
+        arguments: "[--full] [CARGO TEST ARGUMENT ...]",
+        summary: "setup, then all tests of the workspace; with --full those that take minutes too",
         run: test::run,
     },
     Task {

@@ -3,19 +3,48 @@
 //! The tests that compare with ONNX Runtime find its interpreter in `EIGHTFOLD_PYTHON`, the networks in
 //! `EIGHTFOLD_ZOO` and the shared models and data in `EIGHTFOLD_SHARED`. What cannot be had is said here, and those
 //! tests skip themselves.
+//!
+//! With `--full`, tests that take minutes run too, and tests that draw random graphs draw [`RANDOM_GRAPHS`] of each kind.
 
 use std::process::Command;
 
 use crate::process::{self, Failure};
 use crate::{python, setup, workspace, zoo};
 
-/// The task; the arguments go to `cargo test`.
+/// How many random graphs of each kind `--full` draws.
+const RANDOM_GRAPHS: &str = "2000";
+
+/// Tests that `--full` leaves out: hours on one core. Their documentation says how to run them.
+const HOURS: &[&str] = &["on_all_floats"];
+
+/// The task; the arguments go to `cargo test`, but for `--full`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let llvm = setup::ensure()?;
     let mut cargo = workspace::cargo(&llvm);
-    cargo.args(cargo_arguments(arguments));
+    let (full, arguments) = take_full(arguments);
+    cargo.args(cargo_arguments(&arguments));
+    if full {
+        cargo.env("EIGHTFOLD_RANDOM", RANDOM_GRAPHS);
+    }
     provide_references(&mut cargo);
     process::run(&mut cargo)
+}
+
+/// Whether `--full` is among the arguments, and what the test runner is told instead of it.
+fn take_full(arguments: &[String]) -> (bool, Vec<String>) {
+    let (own, of_tests) = match arguments.iter().position(|word| word == "--") {
+        Some(at) => (&arguments[..at], &arguments[at + 1..]),
+        None => (arguments, &[][..]),
+    };
+    let full = own.iter().any(|word| word == "--full");
+    if !full {
+        return (false, arguments.to_vec());
+    }
+    let mut told: Vec<String> = own.iter().filter(|word| *word != "--full").cloned().collect();
+    told.extend(["--", "--include-ignored"].map(str::to_owned));
+    told.extend(HOURS.iter().flat_map(|name| ["--skip".to_owned(), (*name).to_owned()]));
+    told.extend_from_slice(of_tests);
+    (true, told)
 }
 
 /// `cargo test` of the whole workspace to its end, unless the arguments choose packages.
@@ -59,6 +88,16 @@ mod tests {
 
     fn arguments(words: &[&str]) -> String {
         cargo_arguments(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>()).join(" ")
+    }
+
+    #[test]
+    fn a_full_run_includes_what_takes_minutes_and_leaves_out_what_takes_hours() {
+        let words: Vec<String> = ["fuse", "--full", "--", "--nocapture"].map(str::to_owned).to_vec();
+        let (full, told) = take_full(&words);
+        assert!(full);
+        assert_eq!(told.join(" "), "fuse -- --include-ignored --skip on_all_floats --nocapture");
+        let words: Vec<String> = ["fuse", "--", "--full"].map(str::to_owned).to_vec();
+        assert_eq!(take_full(&words), (false, words));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! code is compared with the evaluator on the float graph and on the Q/DQ graph that no pass has lowered: a permutation
 //! that went wrong in a lowered graph shows in neither of two comparisons with that graph itself.
 //!
-//! `EIGHTFOLD_RANDOM_GRAPHS` sets how many networks are drawn; a failure names the seed.
+//! `EIGHTFOLD_RANDOM` sets how many networks are drawn; a failure names the seed.
 
 use std::collections::BTreeMap;
 
@@ -215,7 +215,7 @@ fn relative_error(got: &[Tensor], expected: &[Tensor]) -> f32 {
 
 #[test]
 fn channels_change_places_on_all_axes_or_on_none() {
-    let count = std::env::var("EIGHTFOLD_RANDOM_GRAPHS").map_or(40, |n| n.parse().expect("a number of graphs"));
+    let count = std::env::var("EIGHTFOLD_RANDOM").map_or(40, |n| n.parse().expect("a number of graphs"));
     let target = Target::find("x86-64-v3").filter(|target| target.runs_here());
     for seed in 0..count {
         let graph = Network::draw(seed);
