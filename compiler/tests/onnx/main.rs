@@ -11,4 +11,5 @@ mod making;
 mod oracle;
 mod outside;
 mod quantized;
+mod scales;
 mod whole_models;

@@ -5,7 +5,7 @@
 
 use eightfold_ir::graph::Def;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
-use eightfold_ir::op::quantize_linear::{QuantizeLinear, quantized};
+use eightfold_ir::op::quantize_linear::{QuantizeLinear, entries, quantized};
 use eightfold_ir::{Arg, Array, DType, Data, Function, Granularity, Op, QuantParams, Shape, Step, Tensor, ValueId};
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
@@ -51,7 +51,8 @@ fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, Fault> {
     Ok(Axis { axis: a.int("axis")?.unwrap_or(1), block: a.int("block_size")?.unwrap_or(0) })
 }
 
-/// The parameters in operands `scale` and `zero_point` of a tensor of `shape` stored as `storage`.
+/// The parameters in operands `scale` and `zero_point` of a tensor of `shape` stored as `storage`. Scales are finite, but
+/// may be zero or negative, which a dequantization allows and the graph does not: see [`dequantized`].
 pub(super) fn params(
     a: &Adapt<'_, '_>,
     storage: DType,
@@ -60,7 +61,7 @@ pub(super) fn params(
     zero_point: usize,
     along: Axis,
 ) -> Result<QuantParams, Fault> {
-    if storage.integer_range().is_none() {
+    if storage.storage_range().is_none() {
         return Err(unsupported(format!("quantized storage of type {storage}")));
     }
     let scales = a.constant_floats(scale, "scale")?.ok_or_else(|| broken("the scale is missing"))?;
@@ -75,8 +76,8 @@ pub(super) fn params(
     if zero_points.len() != scales.len() {
         return Err(broken(format!("{} scales and {} zero points", scales.len(), zero_points.len())));
     }
-    if let Some(bad) = scales.iter().find(|s| !s.is_finite() || **s <= 0.0) {
-        return Err(broken(format!("a scale of {bad}")));
+    if let Some(bad) = scales.iter().find(|s| !s.is_finite()) {
+        return Err(broken(format!("a scale of {bad}, expected a finite number")));
     }
     let granularity = if scales.len() == 1 {
         Granularity::PerTensor
@@ -97,8 +98,44 @@ pub(super) fn params(
     Ok(QuantParams { storage, granularity, scale: scales.into(), zero_point })
 }
 
+/// Whether the graph can hold these parameters: its scales are positive.
+fn is_positive(params: &QuantParams) -> bool {
+    params.scale.iter().all(|scale| *scale > 0.0)
+}
+
+/// Stored integers that mean the same with parameters of positive scales.
+///
+/// A scale of zero means zeros. For a negative scale `-s`, integers are reflected about the middle of their type: with
+/// `m = least + greatest`, `(x - z) * -s = ((m - x) - (m - z)) * s`.
+fn with_positive_scales(tensor: &Tensor, params: &QuantParams) -> Option<(Tensor, QuantParams)> {
+    let (least, greatest) = params.storage.storage_range()?;
+    let middle = i64::from(least) + i64::from(greatest);
+    let entry = entries(tensor.shape(), params);
+    let stored = |(index, x): (usize, &i64)| match params.scale[entry(index)] {
+        scale if scale > 0.0 => *x,
+        scale if scale < 0.0 => middle - x,
+        _ => i64::from(params.zero_point[entry(index)]),
+    };
+    let integers = tensor.to_ints()?.iter().enumerate().map(stored).collect();
+    let tensor = Tensor::from_array(params.storage, tensor.shape().clone(), &Data::Int(integers));
+    let scale = params.scale.iter().map(|scale| if *scale == 0.0 { 1.0 } else { scale.abs() }).collect();
+    let zero_point = params.zero_point.iter().zip(&params.scale);
+    let zero_point = zero_point.map(|(z, scale)| if *scale < 0.0 { (middle - i64::from(*z)) as i32 } else { *z });
+    Some((tensor, QuantParams { scale, zero_point: zero_point.collect(), ..params.clone() }))
+}
+
 /// `x` in real numbers, by `params`.
 pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+    if !is_positive(params) {
+        // The zero point of 32-bit integers is always zero, so those are not reflected.
+        if let (Operand::Const { name, tensor }, true) = (x, params.storage != DType::I32)
+            && let Some((tensor, params)) = with_positive_scales(tensor, params)
+        {
+            a.afford(tensor.bytes().len())?;
+            return dequantized(a, &Operand::constant(name, tensor), &params);
+        }
+        return by_steps(a, x, params);
+    }
     let quant = a.qparams(params);
     let value = match x {
         Operand::Const { .. } => a.importer.place(x, Some(quant)),
@@ -111,13 +148,23 @@ pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantPara
         want(a, value, params);
     }
     // The type says something else of the stored integers, so the meaning must stand in steps.
-    if let Some((scale, zero_point)) = params.as_per_tensor() {
-        return a.map(x, vec![Step::Dequantize { scale, zero_point }]);
+    match params.as_per_tensor() {
+        Some((scale, zero_point)) => a.map(x, vec![Step::Dequantize { scale, zero_point }]),
+        None => by_steps(a, x, params),
     }
-    let shape = a.shape(x);
-    let zero_points = Data::Int(params.zero_point.iter().map(|z| i64::from(*z)).collect());
-    let zero_point = spread(a, params, &shape, DType::I32, zero_points)?;
-    let scale = spread(a, params, &shape, DType::F32, Data::Float(params.scale.to_vec()))?;
+}
+
+/// `(x - zero_point) * scale`, step by step.
+fn by_steps(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+    let (zero_point, scale) = match params.as_per_tensor() {
+        Some((scale, zero_point)) => (Arg::Int(zero_point.into()), Arg::Float(scale)),
+        None => {
+            let shape = a.shape(x);
+            let zero_points = Data::Int(params.zero_point.iter().map(|z| i64::from(*z)).collect());
+            let zero_point = spread(a, params, &shape, DType::I32, zero_points)?;
+            (zero_point, spread(a, params, &shape, DType::F32, Data::Float(params.scale.to_vec()))?)
+        }
+    };
     let steps = vec![
         Step::Cast(DType::I32),
         Step::binary(Function::Sub, zero_point),
@@ -159,6 +206,9 @@ fn want(a: &mut Adapt<'_, '_>, value: ValueId, params: &QuantParams) {
 
 /// The real numbers `x` in the integers of `params`.
 pub(super) fn requantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+    if let Some(bad) = params.scale.iter().find(|scale| **scale <= 0.0) {
+        return Err(broken(format!("a scale of {bad}, expected a positive number to divide by")));
+    }
     match x {
         Operand::Const { tensor, .. } => {
             a.afford(tensor.shape().elements())?;
