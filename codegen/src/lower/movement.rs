@@ -29,7 +29,7 @@ impl Lowering<'_> {
         let x = node.operands[0].expect("verified");
         let params = self.graph.quant(node.output()).expect("verified: the result is quantized");
         let Some((scale, zero_point)) = params.as_per_tensor() else {
-            return Err(self.unsupported(node, "per-channel quantization at run time has no kernel"));
+            return Err(self.unsupported(node, "quantization by blocks at run time has no kernel"));
         };
         let (min, max) = params.storage.integer_range().expect("verified: integer storage");
         let (min, max) = (min as i32, max as i32);
@@ -42,7 +42,7 @@ impl Lowering<'_> {
         let x = node.operands[0].expect("verified");
         let params = self.graph.quant(x).expect("verified: the operand is quantized").clone();
         let Some((scale, zero_point)) = params.as_per_tensor() else {
-            return Err(self.unsupported(node, "per-channel dequantization at run time has no kernel"));
+            return Err(self.unsupported(node, "dequantization by blocks at run time has no kernel"));
         };
         let view = self.view(x);
         self.pointwise(node, view, vec![Step::Dequantize { scale, zero_point }])
@@ -74,10 +74,10 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Elementwise kernels compute in f32 and integers.
+    /// Elementwise kernels compute in f32 and integers, of which four-bit ones lie one to a byte.
     fn check_dtypes(&self, node: &Node) -> Result<(), LowerError> {
         let dtypes = node.uses().chain([node.output()]).map(|v| self.graph.ty(v).dtype);
-        match dtypes.into_iter().find(|d| matches!(d, DType::F64 | DType::I4 | DType::U4)) {
+        match dtypes.into_iter().find(|d| *d == DType::F64) {
             Some(dtype) => Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype }),
             None => Ok(()),
         }

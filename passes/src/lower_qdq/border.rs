@@ -3,6 +3,7 @@
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{
     Arg, DType, Epilogue, Function, Granularity, Graph, InferError, Node, Op, QuantParams, Rewrite, Step, Tensor,
+    ValueId,
 };
 
 use crate::channel::line;
@@ -10,7 +11,7 @@ use crate::fold_constants::{fold, is_constant};
 
 /// The node as it is without `quantize_linear` and `dequantize_linear`, if it is one of them.
 ///
-/// Parameters that hold for blocks, and zero points that differ between channels of a quantization, have no steps.
+/// Parameters that hold for blocks have no steps.
 pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let params = match node.op {
         Op::QuantizeLinear(_) => graph.quant(node.output()),
@@ -36,16 +37,36 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, Infer
 }
 
 fn quantization(rewrite: &mut Rewrite, params: &QuantParams, rank: usize) -> Option<Vec<Step>> {
-    let zero_point = params.zero_point[0];
-    match params.granularity {
-        Granularity::PerTensor => Some(vec![Step::quantize(params.storage, params.scale[0], zero_point)]),
-        Granularity::PerChannel { axis } if params.zero_point.iter().all(|z| *z == zero_point) => {
-            let scale = rewrite.constant("", line(&params.scale, axis, rank), None);
-            let divide = Step::binary(Function::Div, Arg::Value(scale));
-            Some(vec![divide, Step::quantize(params.storage, 1.0, zero_point)])
-        }
-        _ => None,
+    let storage = params.storage;
+    let Granularity::PerChannel { axis } = params.granularity else {
+        let (scale, zero_point) = params.as_per_tensor()?;
+        return Some(vec![Step::quantize(storage, scale, zero_point)]);
+    };
+    let scale = rewrite.constant("", line(&params.scale, axis, rank), None);
+    let divide = Step::binary(Function::Div, Arg::Value(scale));
+    let (least_zero, greatest_zero) = (*params.zero_point.iter().min()?, *params.zero_point.iter().max()?);
+    if least_zero == greatest_zero {
+        return Some(vec![divide, Step::quantize(storage, 1.0, least_zero)]);
     }
+    // A step of its own adds zero points that differ. What leaves the type with the nearest of them leaves it with all.
+    let (low, high) = storage.storage_range()?;
+    let (min, max) = (low - greatest_zero, high - least_zero);
+    let zero_point = zero_points(rewrite, params, axis, rank);
+    let bounds = [Arg::Current, Arg::Int(low.into()), Arg::Int(high.into())];
+    Some(vec![
+        divide,
+        Step::Quantize { dtype: DType::I32, scale: 1.0, zero_point: 0, min, max },
+        Step::binary(Function::Add, Arg::Value(zero_point)),
+        Step::Apply(Function::Clip, bounds.into_iter().collect()),
+        Step::Cast(storage),
+    ])
+}
+
+/// The zero points of the channels, as a constant beside a tensor of rank `rank`.
+fn zero_points(rewrite: &mut Rewrite, params: &QuantParams, axis: usize, rank: usize) -> ValueId {
+    let numbers: Vec<i64> = params.zero_point.iter().map(|z| i64::from(*z)).collect();
+    let shape = line(&params.scale, axis, rank).shape().clone();
+    rewrite.constant("", Tensor::int(DType::I32, &shape, &numbers), None)
 }
 
 fn dequantization(rewrite: &mut Rewrite, params: &QuantParams, rank: usize) -> Option<Vec<Step>> {
@@ -57,9 +78,7 @@ fn dequantization(rewrite: &mut Rewrite, params: &QuantParams, rank: usize) -> O
             let scale = rewrite.constant("", line(&params.scale, axis, rank), None);
             let mut steps = vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Value(scale))];
             if params.zero_point.iter().any(|z| *z != 0) {
-                let zeros: Vec<i64> = params.zero_point.iter().map(|z| i64::from(*z)).collect();
-                let shape = line(&params.scale, axis, rank).shape().clone();
-                let zero = rewrite.constant("", Tensor::int(DType::I32, &shape, &zeros), None);
+                let zero = zero_points(rewrite, params, axis, rank);
                 steps.splice(0..0, [Step::Cast(DType::I32), Step::binary(Function::Sub, Arg::Value(zero))]);
             }
             Some(steps)

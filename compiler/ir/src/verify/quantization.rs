@@ -63,16 +63,17 @@ impl Verifier<'_> {
         if let (Some(Step::Quantize { scale, zero_point, .. }), Some(q)) =
             (node.epilogue.steps.last(), graph.quant(node.output()))
         {
-            match q.as_per_tensor() {
-                None => self.node_error(node, Rule::Requantize, "per_tensor parameters", "others"),
-                // A scale of 1 quantizes numbers that already count steps, from the zero point or, without one, from 0.
-                Some((s, z))
-                    if (*scale, *zero_point) != (1.0, 0) && (*zero_point != z || *scale != 1.0 && *scale != s) =>
-                {
-                    let got = format!("scale={scale:?} zero_point={zero_point}");
-                    self.node_error(node, Rule::Requantize, format!("scale={s:?} zero_point={z}"), got);
-                }
-                Some(_) => {}
+            // With a scale of 1, the current number already counts steps: from the zero point, or from 0 if that is in it.
+            let counts_steps = *scale == 1.0;
+            let fits_scale = counts_steps || q.as_per_tensor().is_some_and(|(expected, _)| expected == *scale);
+            let fits_zero_point = counts_steps && *zero_point == 0 || q.zero_point.iter().all(|z| z == zero_point);
+            if !(fits_scale && fits_zero_point) {
+                let expected = match q.as_per_tensor() {
+                    Some((scale, zero_point)) => format!("scale={scale:?} zero_point={zero_point}"),
+                    None => "scale=1.0, and zero_point=0 or the zero point of all channels".to_owned(),
+                };
+                let got = format!("scale={scale:?} zero_point={zero_point}");
+                self.node_error(node, Rule::Requantize, expected, got);
             }
         }
         if let QuantRule::Affine { weight, bias, .. } = node.op.quant_rule() {
