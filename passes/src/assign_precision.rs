@@ -8,9 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantParams, QuantRule, ValueId};
+use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
 
-use crate::insert_qdq::{dequantized, tensor_name};
+use crate::insert_qdq::{dequantized, not_eight_bits, tensor_name};
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 
 /// See the module's documentation.
@@ -102,17 +102,10 @@ fn obstacle(graph: &Graph, node: &Node, moved: &BTreeSet<ValueId>) -> Option<Str
     if rule == QuantRule::FloatOnly {
         return Some(format!("{} has no integer form", node.op.name()));
     }
-    let eight_bits = |q: &QuantParams| q.is_per_tensor() && matches!(q.storage, DType::I8 | DType::U8);
     let unquantized = |id: ValueId| match dequantized(graph, id) {
         _ if moved.contains(&id) => None,
         None => Some(format!("its operand {} carries no quantization", tensor_name(graph, id))),
-        Some((_, q)) if eight_bits(q) => None,
-        Some((_, q)) => Some(format!(
-            "its operand {} is quantized to {}{}, expected u8 or i8 per tensor",
-            tensor_name(graph, id),
-            q.storage,
-            if q.is_per_tensor() { "" } else { " per channel" }
-        )),
+        Some(_) => not_eight_bits(graph, id),
     };
     let (weight, bias) = match rule {
         QuantRule::Affine { weight, bias, .. } => (Some(weight), Some(bias)),

@@ -5,8 +5,9 @@
 //! dequantize_linear(%bq)) |> relu`, and users of `dequantize_linear(quantize_linear(%y'))`.
 //!
 //! [`plan`] decides which nodes compute on integers and with which parameters; this module writes it into the graph. It
-//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, per channel or per tensor;
-//! activations what the options ask for; biases i32 at the product of the scales of operand and weights. Where the table
+//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, or the same integers as u8 about
+//! 128, per channel or per tensor; activations what the options ask for; biases i32 at the product of the scales of operand
+//! and weights. Where the table
 //! knows the mean of each input channel, the bias takes up what rounding the weights shifts ([`bias_correction`]).
 //! Tensors that carry quantization already are left as they are.
 //!
@@ -31,8 +32,7 @@ use crate::channel::{f32_constant, summed_axis, weight_axis};
 use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales};
 pub use bias_correction::channel_axes;
 use plan::Plan;
-pub(crate) use plan::dequantized;
-pub(crate) use plan::quantized_nodes;
+pub(crate) use plan::{dequantized, not_eight_bits, quantized_nodes};
 pub use plan::{quantized_tensors, tensor_name};
 use weight_scales::weight_params;
 
@@ -42,7 +42,7 @@ pub(crate) struct InsertQdq;
 const NAME: &str = "insert_qdq";
 
 /// The greatest magnitude of a quantized bias, so that the sum of products still has half the range of an i32.
-pub(crate) const BIAS_LIMIT: f32 = (1 << 30) as f32;
+const BIAS_LIMIT: f32 = (1 << 30) as f32;
 
 impl Pass for InsertQdq {
     fn name(&self) -> &'static str {
@@ -59,8 +59,10 @@ impl Pass for InsertQdq {
         if options.precision != Precision::Int8 {
             return Ok(());
         }
-        if !matches!(options.activation_storage, DType::I8 | DType::U8) {
-            return Err(PassError::Storage { got: options.activation_storage });
+        let eight_bits = |storage: &DType| matches!(storage, DType::I8 | DType::U8);
+        let storages = [options.activation_storage, options.weight_storage];
+        if let Some(got) = storages.into_iter().find(|storage| !eight_bits(storage)) {
+            return Err(PassError::Storage { got });
         }
         let plan = Plan::of_table(graph, options, table);
         let params: BTreeMap<ValueId, QuantId> =
@@ -70,8 +72,9 @@ impl Pass for InsertQdq {
             true => bias_correction::means(graph, table, &cx.channel_orders),
             false => BTreeMap::new(),
         };
-        let PassOptions { weight_scales, reduce_range, .. } = *options;
-        let mut insertion = Insertion { params, weight_scales, reduce_range, means, done: BTreeMap::new() };
+        let PassOptions { weight_scales, weight_storage, reduce_range, .. } = *options;
+        let done = BTreeMap::new();
+        let mut insertion = Insertion { params, weight_scales, weight_storage, reduce_range, means, done };
         for id in plan.int8 {
             let origin = graph.node(id).origin.to_string();
             if !cx.spend() {
@@ -91,6 +94,7 @@ impl Pass for InsertQdq {
 struct Insertion {
     params: BTreeMap<ValueId, QuantId>,
     weight_scales: WeightScales,
+    weight_storage: DType,
     reduce_range: bool,
     /// The mean of each input channel of nodes whose bias is to be corrected.
     means: BTreeMap<NodeId, Vec<f32>>,
@@ -179,9 +183,12 @@ impl Insertion {
             unreachable!("only sums of products have weights")
         };
         let inputs = self.reduce_range.then(|| summed_axis(outputs));
-        let params = weight_params(&tensor, axis, inputs, &biases.unwrap_or_default(), x_scale);
+        let mut params = weight_params(&tensor, axis, inputs, &biases.unwrap_or_default(), x_scale);
+        let middle = if self.weight_storage == DType::U8 { 128 } else { 0 };
+        params.storage = self.weight_storage;
+        params.zero_point.fill(middle);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
-        let stored = integers(&tensor, &params, WEIGHTS);
+        let stored = integers(&tensor, &params, (middle - WEIGHT_LIMIT, middle + WEIGHT_LIMIT));
         let shift = self.means.get(&node.id).and_then(|means| {
             bias_correction::shift(&rounding(&tensor, &params, &stored), tensor.shape(), outputs, means)
         });
@@ -191,7 +198,7 @@ impl Insertion {
     }
 
     /// Takes the weights' shift from a constant bias, or makes one that does, and quantizes it to i32 at the scales of
-    /// the sums; one that is quantized already stays.
+    /// the sums; one that is quantized already stays, and so does one that is no i32 at these scales.
     fn bias(
         graph: &mut Graph,
         node: &Node,
@@ -212,6 +219,12 @@ impl Insertion {
             }
         };
         let numbers: Vec<f32> = numbers;
+        // Weights that the model quantized itself may leave no room for the bias.
+        let scale = |channel: usize| weights.scales[channel % weights.scales.len()];
+        let fits = |(channel, b): (usize, &f32)| (b / scale(channel)).abs() < i32::MAX as f32;
+        if !numbers.iter().enumerate().all(fits) {
+            return Ok(());
+        }
         let params = match weights.scales.as_slice() {
             [scale] => QuantParams::per_tensor(DType::I32, *scale, 0),
             scales => QuantParams::per_channel_symmetric(DType::I32, 0, scales.to_vec()),
@@ -232,8 +245,8 @@ struct Weights {
     shift: Option<Vec<f32>>,
 }
 
-/// The integers that weights may be: symmetric about zero.
-const WEIGHTS: (i32, i32) = (-127, 127);
+/// How far from their zero point the integers of weights may be.
+const WEIGHT_LIMIT: i32 = 127;
 
 type Slots = smallvec::SmallVec<[Option<ValueId>; 4]>;
 

@@ -11,8 +11,10 @@
 //! Exact: within one step of the stored integers. The factors are multiplied beforehand, so a number within rounding of
 //! a tie may fall to its other side. Movement, tables and requantization are exact.
 
+mod accumulator;
 mod affine;
 mod average;
+mod bias;
 mod border;
 mod fixed;
 mod pointwise;
@@ -22,6 +24,7 @@ mod units;
 
 use std::collections::VecDeque;
 
+use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Graph, InferError, Node, Op, QuantId, QuantParams, QuantRule, Rewrite, ValueId};
 
 use crate::insert_qdq::dequantized;
@@ -112,6 +115,18 @@ impl Scalar {
         let (scale, zero_point) = params.as_per_tensor()?;
         let storage = params.storage;
         matches!(storage, DType::I8 | DType::U8).then_some(Scalar { storage, scale, zero_point })
+    }
+
+    /// The least and greatest integer stored.
+    fn range(self) -> (i32, i32) {
+        self.storage.storage_range().unwrap_or_else(|| unreachable!("{} has 8 bits", self.storage))
+    }
+
+    /// Whether a stored integer means exactly this number.
+    fn holds(self, number: f32) -> bool {
+        let (min, max) = self.range();
+        let stored = quantize(number, self.scale, self.zero_point, min, max);
+        (stored - self.zero_point) as f32 * self.scale == number
     }
 }
 

@@ -76,6 +76,8 @@ pub struct PassOptions {
     pub calibration: Option<CalibrationTable>,
     /// Over which elements of a weight one scale holds.
     pub weight_scales: WeightScales,
+    /// The integer type of weights: `i8` about 0, or `u8` about 128.
+    pub weight_storage: DType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
@@ -100,6 +102,7 @@ impl Default for PassOptions {
             precision: Precision::F32,
             calibration: None,
             weight_scales: WeightScales::PerChannel,
+            weight_storage: DType::I8,
             activation_storage: DType::U8,
             activation_symmetry: Symmetry::Affine,
             bias_correction: true,
@@ -168,8 +171,8 @@ pub enum PassError {
         /// The names there are.
         expected: String,
     },
-    /// The user's fault: activations cannot be stored in this type.
-    #[error("activations are stored as u8 or i8, got {got}")]
+    /// The user's fault: activations or weights cannot be stored in this type.
+    #[error("activations and weights are stored as u8 or i8, got {got}")]
     Storage {
         /// The type asked for.
         got: DType,

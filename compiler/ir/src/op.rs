@@ -235,6 +235,12 @@ pub trait OpDef {
     /// operator states; floats accumulate in f64 and round once. Operands have passed `infer`.
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]>;
 
+    /// The real number that the operator writes into elements of the result that come from no element of operand 0, whose
+    /// shape is `x`; `None` if there are no such elements. An operator on quantized integers writes that number quantized.
+    fn fill_value(&self, _x: &Shape) -> Option<f32> {
+        None
+    }
+
     /// Multiply-accumulates for one evaluation, from operand shapes; 0 for operators that have none.
     fn macs(&self, _operands: Operands<'_>, _output: &Shape) -> u64 {
         0
@@ -403,6 +409,12 @@ macro_rules! ops {
             #[must_use]
             pub fn quant_rule(&self) -> QuantRule {
                 match self { $(Op::$name(op) => op.quant_rule(),)* }
+            }
+
+            /// See [`OpDef::fill_value`].
+            #[must_use]
+            pub fn fill_value(&self, x: &Shape) -> Option<f32> {
+                match self { $(Op::$name(op) => op.fill_value(x),)* }
             }
 
             /// See [`OpDef::eval`].

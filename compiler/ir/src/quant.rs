@@ -92,7 +92,9 @@ impl QuantParams {
                 (scale, middle)
             }
             Symmetry::Affine => {
-                let scale = (max - min) / (qmax - qmin) as f32;
+                let steps = (qmax - qmin) as f32;
+                // The extent of the range of all floats is itself no float.
+                let scale = if (max - min).is_finite() { (max - min) / steps } else { max / steps - min / steps };
                 let zero_point = if scale > 0.0 { (qmin as f32 - min / scale).round_ties_even() as i64 } else { qmin };
                 (scale, zero_point.clamp(qmin, qmax))
             }

@@ -15,6 +15,7 @@
 //! Whether a max pool's border can win is only seen from the last step of the operand's producer, or its quantization.
 
 use eightfold_ir::attr::Sizes;
+use eightfold_ir::op::OpDef as _;
 use eightfold_ir::op::conv::{Conv, canonical};
 use eightfold_ir::op::pad::{Pad, PadMode};
 use eightfold_ir::op::pool::{Pool, PoolKind};
@@ -77,7 +78,11 @@ fn pooled(graph: &Graph, pool: &Pool, pad: &Pad, x: ValueId) -> Result<Pool, &'s
         }
         PoolKind::Average => true,
     };
-    Ok(Pool { pads: united(&pool.pads, pad), count_include_pad, ..pool.clone() })
+    let padded = Pool { pads: united(&pool.pads, pad), count_include_pad, ..pool.clone() };
+    match padded.fill_value(&graph.ty(x).shape) {
+        Some(_) => Err("fills whole windows"),
+        None => Ok(padded),
+    }
 }
 
 /// A number that no element of `x` is below.

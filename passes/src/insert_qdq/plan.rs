@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
+use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
 use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
-use crate::channel::f32_constant;
+use crate::channel::{f32_constant, weight_axis};
 use crate::pass::PassOptions;
 use crate::separate_activations::is_tabular;
 
@@ -33,6 +33,20 @@ pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &Qu
         return None;
     }
     graph.quant(stored).map(|params| (stored, params))
+}
+
+/// Why an operator on 8-bit integers cannot read the integers behind a value, if there are any.
+pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
+    let (_, params) = dequantized(graph, value)?;
+    let per_tensor = params.is_per_tensor();
+    (!(per_tensor && matches!(params.storage, DType::I8 | DType::U8))).then(|| {
+        format!(
+            "its operand {} is quantized to {}{}, expected u8 or i8 per tensor",
+            tensor_name(graph, value),
+            params.storage,
+            if per_tensor { "" } else { " per channel" }
+        )
+    })
 }
 
 /// The tensors whose ranges [`INT8`](crate::INT8) looks up in a calibration table: those to observe, on the graph as
@@ -112,21 +126,18 @@ impl Plan {
 fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
     let op = node.op.name();
     let float = |id: ValueId| graph.ty(id).dtype == DType::F32;
-    match node.op.quant_rule() {
+    let (reason, factors) = match node.op.quant_rule() {
         QuantRule::FloatOnly => return Some(format!("{op} has no integer form")),
         QuantRule::Affine { weight, bias, .. } => {
-            let constant = |id| {
-                f32_constant(graph, id).is_some_and(|t| t.to_f32s().is_some_and(|v| v.iter().all(|x| x.is_finite())))
-            };
-            let ready = |id| constant(id) || dequantized(graph, id).is_some_and(|(q, _)| graph.constant(q).is_some());
-            if !node.operand(weight).is_some_and(ready) {
-                return Some("its weights are not a constant of finite numbers".to_owned());
-            }
-            if node.operand(bias).is_some_and(|b| !ready(b)) {
-                return Some("its bias is not a constant of finite numbers".to_owned());
-            }
+            (factor_obstacle(graph, node, weight, bias), [node.operand(weight), node.operand(bias)])
         }
-        _ => {}
+        QuantRule::SameScale => (infinite_number(graph, node), [None; 2]),
+        _ => (None, [None; 2]),
+    };
+    let activation = |id: &ValueId| !factors.contains(&Some(*id));
+    let reason = reason.or_else(|| node.uses().filter(activation).find_map(|id| not_eight_bits(graph, id)));
+    if reason.is_some() {
+        return reason;
     }
     let operand = node.operand(0)?;
     if node.outputs.len() != 1 || !float(node.output()) || !float(operand) {
@@ -136,6 +147,39 @@ fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
         return Some("it reads constants alone".to_owned());
     }
     None
+}
+
+/// Why the weights or the bias of a sum of products cannot be integers.
+fn factor_obstacle(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Option<String> {
+    let ready = |id| {
+        is_finite(graph, id) == Some(true) || dequantized(graph, id).is_some_and(|(q, _)| graph.constant(q).is_some())
+    };
+    if !node.operand(weight).is_some_and(ready) {
+        return Some("its weights are not a constant of finite numbers".to_owned());
+    }
+    if node.operand(bias).is_some_and(|b| !ready(b)) {
+        return Some("its bias is not a constant of finite numbers".to_owned());
+    }
+    let (w, params) = node.operand(weight).and_then(|w| dequantized(graph, w))?;
+    let along = weight_axis(node.op.quant_rule(), &graph.ty(w).shape);
+    let per_channel = along.is_some_and(|axis| params.granularity == Granularity::PerChannel { axis });
+    let fits = (params.is_per_tensor() || per_channel) && matches!(params.storage, DType::I8 | DType::U8);
+    (!fits).then(|| "its weights are not quantized to i8 or u8 per output channel".to_owned())
+}
+
+/// Which constant of an operator that moves or chooses numbers is infinite or no number, so that no scale holds it.
+fn infinite_number(graph: &Graph, node: &Node) -> Option<String> {
+    if let Some(id) = node.operands.iter().flatten().find(|id| is_finite(graph, **id) == Some(false)) {
+        return Some(format!("its operand {} is not a constant of finite numbers", tensor_name(graph, *id)));
+    }
+    let filled = node.operand(0).and_then(|x| node.op.fill_value(&graph.ty(x).shape));
+    filled.filter(|number| !number.is_finite()).map(|number| format!("it fills in {number:?}, which no integer means"))
+}
+
+/// Whether an f32 constant holds finite numbers alone.
+fn is_finite(graph: &Graph, id: ValueId) -> Option<bool> {
+    let numbers = f32_constant(graph, id)?.to_f32s()?;
+    Some(numbers.iter().all(|x| x.is_finite()))
 }
 
 /// Why a node that could compute on integers need not.

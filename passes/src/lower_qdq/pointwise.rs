@@ -98,8 +98,10 @@ pub(super) fn requantized(
     steps: &[Step],
     graph: &Graph,
 ) -> Result<Epilogue, Obstacle> {
-    let dequantize = Step::Dequantize { scale: from.scale, zero_point: from.zero_point };
-    let real = [dequantize].into_iter().chain(in_real_units(graph, steps, Some(to))).collect();
+    // Clips stay steps here: the bounds of a quantization would not be those of a clip of what is no number.
+    let mut real = vec![Step::Dequantize { scale: from.scale, zero_point: from.zero_point }];
+    real.extend_from_slice(steps);
+    real.push(Step::quantize(to.storage, to.scale, to.zero_point));
     let table = tabulated(from.storage, Epilogue::new(real))?;
     let (kept, min, max) = bounded(graph, steps, to);
     if from.storage == to.storage {

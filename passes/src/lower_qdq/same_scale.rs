@@ -3,6 +3,10 @@
 //! Operands of other scales than the result's are requantized first, a result of another scale afterwards. A node with
 //! steps is cut in two: the movement, and a `map` with the steps. Where the result is read as floats, dequantization
 //! moves behind the operator.
+//!
+//! A number that the operator fills in itself, such as the border of a pad, is quantized with the elements it stands
+//! beside. Either their quantization holds it exactly, or the result is quantized anyway: then operands are requantized
+//! before the operator, and the number becomes the integer that the graph's own quantization makes of it.
 
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::map::Map;
@@ -23,10 +27,18 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
     let (_, _, first, own) = *sources.first().ok_or("it reads no floats")?;
     let target = Target::of(graph, node);
     let agree = sources.iter().all(|(_, _, quant, _)| *quant == first);
-    let (quant, scalar) = match (agree, &target) {
-        (true, _) => (first, own),
-        (false, Target::Stored(_, quant, scalar)) if node.epilogue.is_empty() => (*quant, *scalar),
-        _ => return Err("its operands have different scales, and its result has none".to_owned()),
+    let filled = node.operand(0).and_then(|x| node.op.fill_value(&graph.ty(x).shape));
+    let unheld = filled.filter(|number| !own.holds(*number));
+    let (quant, scalar) = match (agree, unheld, &target) {
+        (true, None, _) => (first, own),
+        (_, _, Target::Stored(_, quant, scalar)) if node.epilogue.is_empty() => (*quant, *scalar),
+        (true, Some(number), _) => {
+            let Scalar { storage, scale, zero_point } = own;
+            return Err(format!(
+                "it fills in {number:?}, which {storage} of scale {scale:?} and zero point {zero_point} does not hold"
+            ));
+        }
+        (false, ..) => return Err("its operands have different scales, and its result has none".to_owned()),
     };
     let mut operands = node.operands.clone();
     for (id, value, own, from) in &sources {

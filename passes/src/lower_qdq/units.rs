@@ -36,7 +36,7 @@ fn law(function: Function, args: &[Arg]) -> Law {
 }
 
 /// The step on numbers divided by `unit`, reading integers where the float graph reads what was dequantized; `None` if
-/// it does not commute with the change of scale.
+/// it does not commute with the change of scale, or if a number of its own becomes infinite by it.
 pub(super) fn rescaled(graph: &Graph, rewrite: &mut Rewrite, step: &Step, unit: f32) -> Option<Step> {
     let Step::Apply(function, args) = step else { return None };
     let linear = match law(*function, args) {
@@ -47,21 +47,27 @@ pub(super) fn rescaled(graph: &Graph, rewrite: &mut Rewrite, step: &Step, unit: 
     let mut args = args.clone();
     for arg in &mut args {
         *arg = match (*arg, linear) {
-            (Arg::Float(x), true) => Arg::Float(x / unit),
+            (Arg::Float(x), true) => Arg::Float(divided(x, unit)?),
             (Arg::Value(value), _) if stored(graph, value).is_some() => {
                 let (value, Scalar { scale, zero_point, .. }) = stored(graph, value)?;
                 Arg::Dequantized { value, scale: if linear { scale / unit } else { scale }, zero_point }
             }
             (Arg::Value(value), true) => {
                 let tensor = f32_constant(graph, value)?;
-                let divided: Vec<f32> = tensor.to_f32s()?.into_iter().map(|x| x / unit).collect();
-                Arg::Value(rewrite.constant("", Tensor::f32(tensor.shape(), &divided), None))
+                let numbers = tensor.to_f32s()?.into_iter().map(|x| divided(x, unit)).collect::<Option<Vec<_>>>()?;
+                Arg::Value(rewrite.constant("", Tensor::f32(tensor.shape(), &numbers), None))
             }
             (Arg::Value(value), false) if f32_constant(graph, value).is_none() => return None,
             (arg, _) => arg,
         };
     }
     Some(Step::Apply(*function, args))
+}
+
+/// The quotient, unless it is too large for a float and `x` is not.
+pub(super) fn divided(x: f32, unit: f32) -> Option<f32> {
+    let quotient = x / unit;
+    (quotient.is_finite() || !x.is_finite()).then_some(quotient)
 }
 
 /// The step, reading integers where it reads what was dequantized.
@@ -83,8 +89,7 @@ fn on_integers(graph: &Graph, step: &Step) -> Step {
 ///
 /// Quantization is monotonic, so `quantize(clip(x, a, b)) = clip(quantize(x), quantize(a), quantize(b))`.
 pub(super) fn bounded<'s>(graph: &Graph, mut steps: &'s [Step], to: Scalar) -> (&'s [Step], i32, i32) {
-    let (low, high) = to.storage.integer_range().expect("an 8-bit type");
-    let (type_min, type_max) = (low as i32, high as i32);
+    let (type_min, type_max) = to.range();
     let (mut min, mut max) = (type_min, type_max);
     while let Some((last, before)) = steps.split_last() {
         let Some((low, high)) = float_bounds(graph, last) else { break };

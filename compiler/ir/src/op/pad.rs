@@ -74,6 +74,11 @@ impl OpDef for Pad {
         QuantRule::SameScale
     }
 
+    fn fill_value(&self, _x: &Shape) -> Option<f32> {
+        let has_border = self.before.iter().chain(&self.after).any(|width| *width > 0);
+        (self.mode == PadMode::Constant && has_border).then_some(self.value)
+    }
+
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let x = operands[0].expect("inferred");
         let (xs, strides) = (&x.array.shape, x.array.shape.strides());

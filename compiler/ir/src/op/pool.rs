@@ -152,6 +152,16 @@ impl OpDef for Pool {
         if self.kind == PoolKind::Max { QuantRule::SameScale } else { QuantRule::AnyScale }
     }
 
+    /// The greatest of no elements is -inf: dilated windows may lie in the padding with all their elements.
+    fn fill_value(&self, x: &Shape) -> Option<f32> {
+        let is_empty = |axis: usize, at: usize| self.window(axis, at, x[axis + 2]).0.is_empty();
+        let has_empty = |axis: usize| {
+            let extent = self.output_extent(axis, x[axis + 2]).unwrap_or(0);
+            (0..extent).any(|at| is_empty(axis, at))
+        };
+        (self.kind == PoolKind::Max && (0..self.kernel.len()).any(has_empty)).then_some(f32::NEG_INFINITY)
+    }
+
     fn reads(&self, _operands: Operands<'_>, output: &Shape) -> u64 {
         self.kernel.iter().fold(output.elements() as u64, |reads, extent| reads.saturating_mul(*extent as u64))
     }
