@@ -72,6 +72,9 @@ where
             });
         }
     }
+    if layers.is_empty() {
+        return Ok(layers);
+    }
     let options = OptimizeOptions { precision: PrecisionRequest::F32, ..options.clone() };
     let mut reference = Executable::showing(&float, &float_values, &options)?;
     show(&mut quantized.graph, &quantized_values);
