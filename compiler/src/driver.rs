@@ -117,6 +117,8 @@ pub struct OptimizeOptions {
     pub precision: PrecisionRequest,
     /// Over which elements of a weight one scale holds.
     pub weight_scales: WeightScales,
+    /// The integer type of weights: `i8` about 0, or `u8` about 128.
+    pub weight_storage: DType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
@@ -145,6 +147,7 @@ impl OptimizeOptions {
             target,
             precision: PrecisionRequest::Auto,
             weight_scales: defaults.weight_scales,
+            weight_storage: defaults.weight_storage,
             activation_storage: defaults.activation_storage,
             activation_symmetry: defaults.activation_symmetry,
             bias_correction: defaults.bias_correction,
@@ -173,6 +176,7 @@ impl OptimizeOptions {
             precision,
             calibration,
             weight_scales: self.weight_scales,
+            weight_storage: self.weight_storage,
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
             bias_correction: self.bias_correction,
@@ -205,6 +209,9 @@ impl OptimizeOptions {
         let mut options = vec![("precision", precision.to_string())];
         if precision == Precision::Int8 {
             options.push(("weights", weights.to_owned()));
+            if self.weight_storage != DType::I8 {
+                options.push(("weight_type", self.weight_storage.to_string()));
+            }
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
             options.push(("bias_correction", self.bias_correction.to_string()));
             options.push(("reduce_range", self.reduces_range().to_string()));
@@ -230,6 +237,7 @@ impl OptimizeOptions {
                 ("precision", "int8") => options.precision = PrecisionRequest::Int8,
                 ("weights", "per-channel") => options.weight_scales = WeightScales::PerChannel,
                 ("weights", "per-tensor") => options.weight_scales = WeightScales::PerTensor,
+                ("weight_type", storage) => options.weight_storage = DType::from_name(storage)?,
                 ("activations", scheme) => {
                     let (symmetry, storage) = scheme.split_once('-')?;
                     options.activation_symmetry = match symmetry {

@@ -67,12 +67,29 @@ impl Executable {
         Executable::of(&driver::optimize(model, None, &options, progress)?)
     }
 
-    /// A model as the reference evaluator runs it: slow, and right by definition.
+    /// A model as it was imported, run by the reference evaluator: what the model's operators mean, each rounded on its
+    /// own.
     #[must_use]
     pub fn reference(model: &Model) -> Executable {
+        Executable::evaluated(&model.name, &model.graph)
+    }
+
+    /// The graph that [`compile`](Self::compile) makes code of, run by the reference evaluator: compiled integers equal it
+    /// bit for bit.
+    ///
+    /// # Errors
+    /// The model cannot be optimized.
+    pub fn compiled_reference(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
+        let options = OptimizeOptions::new(driver::target("native")?);
+        let optimized = driver::optimize(model, None, &options, progress)?;
+        Ok(Executable::evaluated(&optimized.name, &optimized.graph))
+    }
+
+    /// A graph, run by the reference evaluator.
+    fn evaluated(name: &str, graph: &Graph) -> Executable {
         // The description alone is wanted; no code is made, so the target does not matter.
         let program = Program {
-            name: model.name.clone(),
+            name: name.to_owned(),
             target: &eightfold_codegen::target::TARGETS[0],
             buffers: Vec::new(),
             consts: Vec::new(),
@@ -82,11 +99,12 @@ impl Executable {
             arena_bound: 0,
             bands: Vec::new(),
         };
-        let variant = Variant { target: "reference".to_owned(), ..Variant::of(&model.graph, &program) };
-        Executable { code: Code::Reference(model.graph.clone()), variant }
+        let variant = Variant { target: "reference".to_owned(), ..Variant::of(graph, &program) };
+        Executable { code: Code::Reference(graph.clone()), variant }
     }
 
-    /// A simplified model, compiled in f32, whose outputs are these values and no others, under their names.
+    /// A simplified model, compiled in f32, whose outputs are these values (at least one) and no others, under their
+    /// names.
     pub(crate) fn showing(model: &Model, values: &[ValueId], options: &OptimizeOptions) -> Result<Executable, Error> {
         let mut model = model.clone();
         show(&mut model.graph, values);

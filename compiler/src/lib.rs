@@ -42,6 +42,7 @@ pub mod output_file;
 pub mod profile;
 pub mod provenance;
 pub mod roofline;
+mod saturation;
 pub mod similarity;
 pub mod tune;
 
@@ -58,3 +59,4 @@ pub use model::{Model, load};
 pub use onnx::ImportOptions;
 pub use output_file::{check_writable, write_bytes};
 pub use provenance::Provenance;
+pub use saturation::Saturation;

@@ -9,7 +9,7 @@
 //! | `run` | passes, or the pipelines `simplify`, `f32`, `int8`, with commas between them |
 //! | `precision` | `f32` or `int8` |
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
-//! | `weights` | `per_channel` or `per_tensor` |
+//! | `weights` | `per_channel` or `per_tensor`, or `u8` for unsigned ones |
 //! | `limit` | the number of rewrites after which all stops |
 //! | `target` | for which to lower the graph |
 //! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq`; or `reduced`, that of weights |
@@ -107,6 +107,7 @@ fn case(text: &str) -> Result<Case, String> {
             }
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
+            ("weights", ["u8"]) => case.options.weight_storage = DType::U8,
             ("range", ["reduced"]) => case.options.reduce_range = true,
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
             ("activations", [symmetry, storage]) => {

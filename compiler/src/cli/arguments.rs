@@ -63,23 +63,59 @@ impl ImportArguments {
     pub(crate) fn executable(
         &self,
         path: &Path,
-        reference: bool,
+        reference: &ReferenceArguments,
         threads: &ThreadArguments,
         progress: &mut dyn Progress,
     ) -> Result<Executable, Error> {
         let compiled = is_artifact(path)?;
-        if compiled && reference {
+        if compiled && reference.given() {
             return Err(Error::Usage("--reference runs models, not compiled ones".to_owned()));
         }
-        if threads.given() && (compiled || reference) {
+        if threads.given() && (compiled || reference.given()) {
             let what = if compiled { "a compiled model has its own" } else { "the reference evaluator has one" };
             return Err(Error::Usage(format!("--threads is for models that are compiled first; {what}")));
         }
-        match (compiled, reference) {
-            (true, _) => Executable::load(path),
-            (_, true) => Ok(Executable::reference(&self.load(path, progress)?)),
-            _ => Executable::compile_for_threads(&self.load(path, progress)?, threads.count(), progress),
+        if compiled {
+            return Executable::load(path);
         }
+        let model = self.load(path, progress)?;
+        match reference.executable(&model, progress) {
+            Some(evaluated) => evaluated,
+            None => Executable::compile_for_threads(&model, threads.count(), progress),
+        }
+    }
+}
+
+/// Whether the reference evaluator runs a model, and which graph of it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReferenceArguments {
+    /// Run a graph with the reference evaluator instead of compiled code, which is slow. `compiled`, or no GRAPH, is the
+    /// graph that the model is compiled from: compiled code must equal it bit for bit in integers, and nearly in floats.
+    /// `model` is the graph as imported, in which each operator of a quantized model dequantizes, computes in floats and
+    /// quantizes: the other two may differ from it by one step of the integers at each rounding.
+    #[arg(long, value_enum, value_name = "GRAPH", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "compiled")]
+    reference: Option<Reference>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reference {
+    Compiled,
+    Model,
+}
+
+impl ReferenceArguments {
+    /// Whether the evaluator was asked for.
+    fn given(&self) -> bool {
+        self.reference.is_some()
+    }
+
+    /// The evaluator on the graph asked for; `None` if it was not asked for.
+    pub(crate) fn executable(&self, model: &Model, progress: &mut dyn Progress) -> Option<Result<Executable, Error>> {
+        Some(match self.reference? {
+            Reference::Compiled => Executable::compiled_reference(model, progress),
+            Reference::Model => Ok(Executable::reference(model)),
+        })
     }
 }
 

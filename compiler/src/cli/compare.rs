@@ -10,7 +10,7 @@ use eightfold::{Error, Executable, Model, OptimizeOptions, Progress as _, Proven
 use eightfold_passes::calibrate::CalibrationTable;
 use serde::Serialize;
 
-use super::arguments::{DataArguments, ImportArguments};
+use super::arguments::{DataArguments, ImportArguments, ReferenceArguments};
 use super::output::{Format, percent, table};
 use super::progress::Terminal;
 
@@ -34,9 +34,8 @@ pub(crate) struct Arguments {
     /// Compare every tensor on the way, too.
     #[arg(long)]
     layers: bool,
-    /// Compare with the reference evaluator instead: slow, and right by definition.
-    #[arg(long)]
-    reference: bool,
+    #[command(flatten)]
+    reference: ReferenceArguments,
     #[command(flatten)]
     import: ImportArguments,
 }
@@ -104,9 +103,9 @@ impl Arguments {
         let artifact = Artifact::load(&self.artifact)?;
         let mut executable = Executable::load(&self.artifact)?;
         let model = self.import.load(&self.model, progress)?;
-        let mut reference = match self.reference {
-            true => Executable::reference(&model),
-            false => Executable::compile(&model, progress)?,
+        let mut reference = match self.reference.executable(&model, progress) {
+            Some(evaluated) => evaluated?,
+            None => Executable::compile(&model, progress)?,
         };
         let pairs = pairs(&reference, &executable)?;
         let data = self.data.open(&model.inputs())?;

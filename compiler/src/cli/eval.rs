@@ -8,7 +8,7 @@ use eightfold::similarity::top;
 use eightfold::{Error, Progress as _, Stage};
 use serde::Serialize;
 
-use super::arguments::{DataArguments, ImportArguments, ThreadArguments};
+use super::arguments::{DataArguments, ImportArguments, ReferenceArguments, ThreadArguments};
 use super::output::{Format, percent};
 use super::progress::Terminal;
 
@@ -31,9 +31,8 @@ pub(crate) struct Arguments {
     /// The output that holds a number for each class; by default the last.
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
-    /// Run the model with the reference evaluator instead: slow, and right by definition.
-    #[arg(long)]
-    reference: bool,
+    #[command(flatten)]
+    reference: ReferenceArguments,
     #[command(flatten)]
     threads: ThreadArguments,
     #[command(flatten)]
@@ -64,7 +63,7 @@ impl Arguments {
     /// Evaluates.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
-        let mut executable = self.import.executable(&self.model, self.reference, &self.threads, progress)?;
+        let mut executable = self.import.executable(&self.model, &self.reference, &self.threads, progress)?;
         let output = executable.output(self.output.as_deref())?;
         let description = executable.outputs()[output].clone();
         let data = self.data.open(&executable.inputs())?;

@@ -9,7 +9,7 @@ use eightfold::similarity::top;
 use eightfold::{Error, check_writable};
 use serde::Serialize;
 
-use super::arguments::{ImportArguments, ThreadArguments};
+use super::arguments::{ImportArguments, ReferenceArguments, ThreadArguments};
 use super::output::{Format, table};
 use super::progress::Terminal;
 
@@ -28,9 +28,8 @@ pub(crate) struct Arguments {
     /// The .npz file that the outputs go to.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Run the model with the reference evaluator instead: slow, and right by definition.
-    #[arg(long)]
-    reference: bool,
+    #[command(flatten)]
+    reference: ReferenceArguments,
     #[command(flatten)]
     threads: ThreadArguments,
     #[command(flatten)]
@@ -60,7 +59,7 @@ impl Arguments {
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
         self.output.as_deref().map_or(Ok(()), check_writable)?;
-        let mut executable = self.import.executable(&self.model, self.reference, &self.threads, progress)?;
+        let mut executable = self.import.executable(&self.model, &self.reference, &self.threads, progress)?;
         let inputs = read_inputs(&self.inputs, &executable.inputs())?;
         let outputs = executable.run(&inputs)?;
         progress.finish(&[])?;

@@ -4,6 +4,7 @@ mod bad_data;
 mod bad_models;
 mod outputs;
 mod protobuf;
+mod quantizing;
 mod readme;
 mod sandbox;
 mod speed;
