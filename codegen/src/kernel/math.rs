@@ -2,7 +2,8 @@
 //!
 //! Each function is written once, over the verbs of [`Arithmetic`]: generated code runs it on vectors, the tests on
 //! plain numbers, and both give the same bits, on every target alike (fused multiply-add is
-//! used wherever it stands here and nowhere else; x86-64-v2 composes it). There are no calls, no tables and no branches.
+//! used wherever it stands here and nowhere else; x86-64-v2 composes it). There are no calls. The only table and the only
+//! branch are in the reduction of large arguments of sine and cosine.
 //!
 //! Errors are against the exact result in units of the last place (ulp) of the result, for all arguments unless said
 //! otherwise; infinities, zeros and NaN give what C says. The coefficients are our own minimax fits (Remez), each with
@@ -55,12 +56,20 @@ pub(crate) trait Arithmetic {
     fn bits(&self, a: Self::F) -> Self::I;
     /// The number of these bits.
     fn of_bits(&self, a: Self::I) -> Self::F;
+    /// `yes` where `m`, else `no`.
+    fn select_int(&self, m: Self::M, yes: Self::I, no: Self::I) -> Self::I;
     /// The number nearest to the integer.
     fn of_int(&self, a: Self::I) -> Self::F;
     /// `a + b`, wrapping.
     fn add_int(&self, a: Self::I, b: Self::I) -> Self::I;
     /// `a - b`, wrapping.
     fn sub_int(&self, a: Self::I, b: Self::I) -> Self::I;
+    /// The lower 32 bits of `a * b`.
+    fn mul_int(&self, a: Self::I, b: Self::I) -> Self::I;
+    /// The upper 32 bits of `a * b`, both unsigned.
+    fn mul_high(&self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a < b`, both unsigned.
+    fn below(&self, a: Self::I, b: Self::I) -> Self::M;
     /// Bitwise and.
     fn and(&self, a: Self::I, b: Self::I) -> Self::I;
     /// Bitwise exclusive or.
@@ -69,6 +78,15 @@ pub(crate) trait Arithmetic {
     fn shift_left(&self, a: Self::I, by: u32) -> Self::I;
     /// `a >> by`, keeping the sign.
     fn shift_right(&self, a: Self::I, by: u32) -> Self::I;
+    /// `table[index]`; every index lies within the table.
+    fn entry(&self, table: &'static [u32], index: Self::I) -> Self::I;
+    /// `rare` where `m`, else `usual`. What computes `rare` is skipped if `m` holds nowhere.
+    fn rarely(
+        &self,
+        m: Self::M,
+        usual: (Self::I, Self::F),
+        rare: impl FnOnce() -> (Self::I, Self::F),
+    ) -> (Self::I, Self::F);
 
     /// `sum of coefficients[i] x^i`, from the top down.
     fn polynomial(&self, x: Self::F, coefficients: &[f32]) -> Self::F {
@@ -86,7 +104,7 @@ pub(crate) trait Arithmetic {
         self.of_bits(self.and(self.bits(a), self.int(i32::MAX)))
     }
 
-    /// The magnitude of `a`, which is not negative, with the sign of `sign`.
+    /// `a` where `sign` is positive, `-a` where it is negative.
     fn with_sign(&self, a: Self::F, sign: Self::F) -> Self::F {
         self.of_bits(self.xor(self.bits(a), self.and(self.bits(sign), self.int(i32::MIN))))
     }
@@ -107,6 +125,7 @@ pub(crate) trait Arithmetic {
 /// Added to a number below 2^22, leaves the nearest integer in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
 const LN2: f32 = std::f32::consts::LN_2;
+const EXP_MINUS_32: f32 = 1.266_416_6e-14;
 /// What f32 cannot hold of ln 2.
 const LN2_LOW: f32 = -1.904_654_3e-9;
 
@@ -234,12 +253,17 @@ pub(crate) fn sigmoid<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     a.div(a.select(a.less(x, a.float(0.0)), e, one), a.add(e, one))
 }
 
-/// `x sigmoid(x)`, within 4 ulp for x >= -87: below, the sigmoid is a subnormal number.
+/// `x sigmoid(x)`, within 3 ulp.
 pub(crate) fn silu<A: Arithmetic>(a: &A, x: A::F) -> A::F {
-    a.mul(x, sigmoid(a, x))
+    // x / (1 + exp(-x)). Below -64 the 1 does not count, so that a factor of exp(-32) can be taken out: exp(-x) would
+    // overflow where the result is still a normal number.
+    let far = a.less(x, a.float(-64.0));
+    let exponent = a.sub(a.neg(x), a.select(far, a.float(32.0), a.float(0.0)));
+    let y = a.div(x, a.add(exp(a, exponent), a.float(1.0)));
+    a.mul(y, a.select(far, a.float(EXP_MINUS_32), a.float(1.0)))
 }
 
-/// `x` where positive, else `alpha (exp(x) - 1)`, within 3 ulp where the result is a normal number.
+/// `x` where positive, else `alpha (exp(x) - 1)`, within 3 ulp where x and the result are normal numbers.
 pub(crate) fn elu<A: Arithmetic>(a: &A, x: A::F, alpha: A::F) -> A::F {
     a.select(a.less(a.float(0.0), x), x, a.mul(alpha, expm1(a, x)))
 }
@@ -259,7 +283,7 @@ pub(crate) fn gelu<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     a.mul(a.mul(x, a.float(0.5)), a.add(e, a.float(1.0)))
 }
 
-/// `log(1 + exp(x))`, within 3 ulp where the result is a normal number.
+/// `log(1 + exp(x))`, within 2 ulp.
 pub(crate) fn softplus<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     let tail = log1p_of_unit(a, exp(a, a.neg(a.abs(x))));
     a.add(a.at_least(x, 0.0), tail)

@@ -258,6 +258,12 @@ impl Arithmetic for Tally {
     type I = ();
     type M = ();
 
+    fn rarely(&self, _m: (), _usual: ((), ()), _rare: impl FnOnce() -> ((), ())) -> ((), ()) {
+        // A test of all lanes, and a branch.
+        self.add_up(2.0);
+        ((), ())
+    }
+
     counted! {
         float(_x: f32) 0.0;
         int(_x: i32) 0.0;
@@ -271,14 +277,19 @@ impl Arithmetic for Tally {
         equal(_a: (), _b: ()) 1.0;
         both(_a: (), _b: ()) 1.0;
         select(_m: (), _yes: (), _no: ()) 1.0;
+        select_int(_m: (), _yes: (), _no: ()) 1.0;
         bits(_a: ()) 0.0;
         of_bits(_a: ()) 0.0;
         of_int(_a: ()) 1.0;
         add_int(_a: (), _b: ()) 1.0;
         sub_int(_a: (), _b: ()) 1.0;
+        mul_int(_a: (), _b: ()) 1.0;
+        mul_high(_a: (), _b: ()) 4.0;
+        below(_a: (), _b: ()) 1.0;
         and(_a: (), _b: ()) 1.0;
         xor(_a: (), _b: ()) 1.0;
         shift_left(_a: (), _by: u32) 1.0;
         shift_right(_a: (), _by: u32) 1.0;
+        entry(_table: &'static [u32], _index: ()) SCALAR_LOOKUP;
     }
 }

@@ -2,18 +2,42 @@
 //!
 //! A row gives the text name, the ONNX operator of the same meaning, the number of arguments, and the meaning itself.
 //! The evaluator, constant folding, 256-entry tables and generated code all go by these rows.
+//!
+//! The evaluator computes in f64 what f32 operations cannot give exactly, and rounds once. A row states how far generated
+//! code may be from that ([`Accuracy`]).
+
+/// The error of generated code on f32, against the exact result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Accuracy {
+    /// The function is made of IEEE operations only: every target and the evaluator compute the same bits.
+    SameBits,
+    /// At most this many units in the last place (ulp) of the result. An ulp is never less than 2^-149.
+    Ulps(f32),
+    /// At most 2^-23 of the argument's magnitude.
+    OfArgument,
+}
+
+impl std::fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Accuracy::SameBits => write!(f, "as IEEE operations round"),
+            Accuracy::Ulps(ulps) => write!(f, "within {ulps} ulp"),
+            Accuracy::OfArgument => write!(f, "within 2^-23 |x|"),
+        }
+    }
+}
 
 /// What a scalar function computes.
 #[derive(Clone, Copy)]
 pub enum Meaning {
     /// Numbers to a number of the same type. Unused arguments are passed as zero.
     Arithmetic {
-        /// On floats, each call one rounding if `exact`, else within the function's stated error.
+        /// On floats.
         float: fn(f32, f32, f32) -> f32,
         /// On integers, before wrapping to the type; `None` where the function has no meaning on integers.
         int: Option<fn(i64, i64, i64) -> i64>,
-        /// Whether the float form is made of IEEE operations only, so that every target computes the same bits.
-        exact: bool,
+        /// How near generated code comes to the float form.
+        accuracy: Accuracy,
     },
     /// Two numbers of one type to a truth value.
     Comparison {
@@ -69,27 +93,32 @@ macro_rules! functions {
 
 /// Float-only, made of IEEE operations.
 const fn exact(float: fn(f32, f32, f32) -> f32) -> Meaning {
-    Meaning::Arithmetic { float, int: None, exact: true }
+    Meaning::Arithmetic { float, int: None, accuracy: Accuracy::SameBits }
 }
 
-/// Float-only, approximated by generated code within a stated error.
-const fn rounded(float: fn(f32, f32, f32) -> f32) -> Meaning {
-    Meaning::Arithmetic { float, int: None, exact: false }
+/// Float-only, approximated by generated code within this many ulp.
+const fn within(ulps: f32, float: fn(f32, f32, f32) -> f32) -> Meaning {
+    Meaning::Arithmetic { float, int: None, accuracy: Accuracy::Ulps(ulps) }
 }
 
 /// On floats, made of IEEE operations, and on integers.
 const fn both(float: fn(f32, f32, f32) -> f32, int: fn(i64, i64, i64) -> i64) -> Meaning {
-    Meaning::Arithmetic { float, int: Some(int), exact: true }
+    Meaning::Arithmetic { float, int: Some(int), accuracy: Accuracy::SameBits }
 }
 
 const fn comparison(float: fn(f32, f32) -> bool, int: fn(i64, i64) -> bool) -> Meaning {
     Meaning::Comparison { float, int }
 }
 
-/// `1 / (1 + exp(-x))`, the form that neither overflows nor loses the small end.
-fn sigmoid(x: f32) -> f32 {
-    let e = libm::expf(-x.abs());
-    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+/// `x Φ(x)`, Φ the normal distribution function.
+fn gelu(x: f64) -> f64 {
+    0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+/// `log(1 + exp(x))`
+fn softplus(x: f64) -> f64 {
+    let tail = libm::log1p(libm::exp(-x.abs()));
+    if x > 0.0 { x + tail } else { tail }
 }
 
 /// The remainder with the sign of the divisor, 0 for divisor 0.
@@ -119,21 +148,28 @@ functions! {
     /// `min(max(x, low), high)`; NaN stays NaN.
     Clip "clip" "" 3 both(|x, low, high| minimum(maximum(x, low), high), |x, low, high| x.max(low).min(high));
     /// Cosine of radians.
-    Cos "cos" "Cos" 1 rounded(|x, _, _| libm::cosf(x));
+    Cos "cos" "Cos" 1 within(2.0, |x, _, _| libm::cos(x.into()) as f32);
     /// `x / y`; on integers towards zero, 0 where `y` is 0.
     Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| if y == 0 { 0 } else { x.wrapping_div(y) });
-    /// `x` where positive, else `alpha (exp(x) - 1)`.
-    Elu "elu" "" 2 rounded(|x, alpha, _| if x > 0.0 { x } else { alpha * libm::expm1f(x) });
+    /// `x` where positive, else `alpha (exp(x) - 1)`. The error is stated for `x` and results that are no subnormals.
+    Elu "elu" "" 2 within(3.0, |x, alpha, _| match x > 0.0 {
+        true => x,
+        false => (f64::from(alpha) * libm::expm1(x.into())) as f32,
+    });
     /// `x == y`
     Equal "equal" "Equal" 2 comparison(|x, y| x == y, |x, y| x == y);
     /// The Gauss error function.
-    Erf "erf" "Erf" 1 rounded(|x, _, _| libm::erff(x));
+    Erf "erf" "Erf" 1 within(2.0, |x, _, _| libm::erf(x.into()) as f32);
     /// The exponential.
-    Exp "exp" "Exp" 1 rounded(|x, _, _| libm::expf(x));
+    Exp "exp" "Exp" 1 within(1.0, |x, _, _| libm::exp(x.into()) as f32);
     /// The greatest integer not above `x`.
     Floor "floor" "Floor" 1 exact(|x, _, _| x.floor());
-    /// `x Φ(x)` with the normal distribution function by erf.
-    Gelu "gelu" "" 1 rounded(|x, _, _| 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)));
+    /// `x Φ(x)`, Φ the normal distribution function.
+    Gelu "gelu" "" 1 Meaning::Arithmetic {
+        float: |x, _, _| gelu(x.into()) as f32,
+        int: None,
+        accuracy: Accuracy::OfArgument,
+    };
     /// `x > y`
     Greater "greater" "Greater" 2 comparison(|x, y| x > y, |x, y| x > y);
     /// `x >= y`
@@ -149,7 +185,7 @@ functions! {
     /// `x <= y`
     LessOrEqual "less_or_equal" "LessOrEqual" 2 comparison(|x, y| x <= y, |x, y| x <= y);
     /// The natural logarithm.
-    Log "log" "Log" 1 rounded(|x, _, _| libm::logf(x));
+    Log "log" "Log" 1 within(2.0, |x, _, _| libm::log(x.into()) as f32);
     /// The greater; NaN if either is.
     Max "max" "" 2 both(|x, y, _| maximum(x, y), |x, y, _| x.max(y));
     /// The lesser; NaN if either is.
@@ -170,9 +206,9 @@ functions! {
     Prelu "prelu" "PRelu" 2 exact(|x, slope, _| if x >= 0.0 { x } else { slope * x });
     /// `x` to the power `y`.
     Pow "pow" "" 2 Meaning::Arithmetic {
-        float: |x, y, _| libm::powf(x, y),
+        float: |x, y, _| libm::pow(x.into(), y.into()) as f32,
         int: Some(|x, y, _| u32::try_from(y).map_or(0, |y| x.wrapping_pow(y))),
-        exact: false,
+        accuracy: Accuracy::Ulps(3.0),
     };
     /// `1 / x`
     Reciprocal "reciprocal" "Reciprocal" 1 exact(|x, _, _| 1.0 / x);
@@ -183,15 +219,15 @@ functions! {
     /// The second argument where the first is true, else the third.
     Select "select" "Where" 3 Meaning::Select;
     /// `1 / (1 + exp(-x))`
-    Sigmoid "sigmoid" "Sigmoid" 1 rounded(|x, _, _| sigmoid(x));
+    Sigmoid "sigmoid" "Sigmoid" 1 within(3.0, |x, _, _| (1.0 / (1.0 + libm::exp(-f64::from(x)))) as f32);
     /// -1, 0 or 1.
     Sign "sign" "Sign" 1 both(|x, _, _| if x == 0.0 || x.is_nan() { x } else { x.signum() }, |x, _, _| x.signum());
     /// `x sigmoid(x)`, also called Swish.
-    Silu "silu" "" 1 rounded(|x, _, _| x * sigmoid(x));
+    Silu "silu" "" 1 within(3.0, |x, _, _| (f64::from(x) / (1.0 + libm::exp(-f64::from(x)))) as f32);
     /// Sine of radians.
-    Sin "sin" "Sin" 1 rounded(|x, _, _| libm::sinf(x));
+    Sin "sin" "Sin" 1 within(2.0, |x, _, _| libm::sin(x.into()) as f32);
     /// `log(1 + exp(x))`
-    Softplus "softplus" "Softplus" 1 rounded(|x, _, _| maximum(x, 0.0) + libm::log1pf(libm::expf(-x.abs())));
+    Softplus "softplus" "Softplus" 1 within(2.0, |x, _, _| softplus(x.into()) as f32);
     /// `x / (1 + |x|)`
     Softsign "softsign" "Softsign" 1 exact(|x, _, _| x / (1.0 + x.abs()));
     /// The square root.
@@ -199,7 +235,7 @@ functions! {
     /// `x - y`
     Sub "sub" "Sub" 2 both(|x, y, _| x - y, |x, y, _| x.wrapping_sub(y));
     /// The hyperbolic tangent.
-    Tanh "tanh" "Tanh" 1 rounded(|x, _, _| libm::tanhf(x));
+    Tanh "tanh" "Tanh" 1 within(3.0, |x, _, _| libm::tanh(x.into()) as f32);
     /// Exactly one, on truth values.
     Xor "xor" "Xor" 2 Meaning::Logic(|x, y| x ^ y);
 }
@@ -217,10 +253,19 @@ impl Function {
         Function::ALL.iter().copied().find(|f| !f.onnx().is_empty() && f.onnx() == op_type)
     }
 
+    /// How near generated code comes to what the evaluator computes.
+    #[must_use]
+    pub fn accuracy(self) -> Accuracy {
+        match self.meaning() {
+            Meaning::Arithmetic { accuracy, .. } => accuracy,
+            _ => Accuracy::SameBits,
+        }
+    }
+
     /// Whether every target computes the same bits.
     #[must_use]
     pub fn is_exact(self) -> bool {
-        !matches!(self.meaning(), Meaning::Arithmetic { exact: false, .. })
+        self.accuracy() == Accuracy::SameBits
     }
 
     /// Whether the result never decreases as the first argument grows, the others held.
@@ -249,11 +294,29 @@ mod tests {
         }
     }
 
+    fn of(function: Function, x: f32) -> f32 {
+        match function.meaning() {
+            Meaning::Arithmetic { float, .. } => float(x, 1.0, 0.0),
+            _ => panic!("{} is not arithmetic", function.name()),
+        }
+    }
+
     #[test]
-    fn sigmoid_neither_overflows_nor_flushes() {
-        assert_eq!(sigmoid(-1e30), 0.0);
-        assert_eq!(sigmoid(1e30), 1.0);
-        assert!(sigmoid(-80.0) > 0.0);
+    fn sigmoid_and_its_relatives_neither_overflow_nor_flush() {
+        assert_eq!((of(Function::Sigmoid, -1e30), of(Function::Sigmoid, 1e30)), (0.0, 1.0));
+        assert!(of(Function::Sigmoid, -80.0) > 0.0);
+        // The sigmoid of -100 is subnormal, -100 times it is not.
+        assert_eq!(of(Function::Silu, -100.0), (-100.0 * (-100f64).exp()) as f32);
+        assert_eq!((of(Function::Softplus, 1e30), of(Function::Softplus, -1e30)), (1e30, 0.0));
+        assert!(of(Function::Softplus, f32::NAN).is_nan());
+        assert_eq!(of(Function::Gelu, -1e30), 0.0);
+    }
+
+    #[test]
+    fn sine_and_cosine_of_large_numbers_are_right() {
+        assert_eq!((of(Function::Sin, 1e7), of(Function::Cos, 1e9)), (0.420_547_8, 0.837_887_2));
+        assert_eq!((of(Function::Sin, f32::MAX), of(Function::Cos, f32::MAX)), (-0.521_876_5, 0.853_020_6));
+        assert!(of(Function::Sin, f32::INFINITY).is_nan() && of(Function::Cos, f32::NEG_INFINITY).is_nan());
     }
 
     #[test]

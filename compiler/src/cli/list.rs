@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use eightfold::Error;
 use eightfold_codegen::kernel::KERNELS;
 use eightfold_codegen::target::TARGETS;
+use eightfold_ir::Function;
 use eightfold_passes::PASSES;
 use eightfold_passes::calibrate::OBSERVERS;
 use serde::Serialize;
@@ -25,6 +26,8 @@ pub(crate) struct Arguments {
 enum What {
     /// Operators of ONNX that can be imported.
     Ops,
+    /// Scalar functions, with how near compiled code comes to the exact result on f32.
+    Functions,
     /// Passes, for --passes and --dump-after.
     Passes,
     /// Families of kernels.
@@ -53,13 +56,18 @@ impl Arguments {
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let rows: Vec<Row> = match self.what {
             What::Ops => eightfold::onnx::operators().iter().map(|(domain, name)| Row::new(name, domain)).collect(),
+            What::Functions => Function::ALL.iter().map(|f| Row::new(f.name(), &f.accuracy().to_string())).collect(),
             What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
             What::Targets => TARGETS.iter().map(target).collect(),
             What::Calibrators => OBSERVERS.iter().map(|row| Row::new(row.name, row.summary)).collect(),
         };
         format.print(&rows, || {
-            let header = if self.what == What::Ops { ["name", "domain"] } else { ["name", "what it is"] };
+            let header = match self.what {
+                What::Ops => ["name", "domain"],
+                What::Functions => ["name", "error on f32"],
+                _ => ["name", "what it is"],
+            };
             table(header, rows.iter().map(|row| [row.name.clone(), row.summary.clone()]), &[])
         })
     }

@@ -62,6 +62,10 @@ impl<'ctx> Arithmetic for Vectors<'_, '_, 'ctx> {
         self.emitter.select(m, yes, no)
     }
 
+    fn select_int(&self, m: Vector<'ctx>, yes: Vector<'ctx>, no: Vector<'ctx>) -> Vector<'ctx> {
+        self.emitter.select(m, yes, no)
+    }
+
     fn bits(&self, a: Vector<'ctx>) -> Vector<'ctx> {
         self.emitter.bits_as(a, Kind::I32)
     }
@@ -82,6 +86,20 @@ impl<'ctx> Arithmetic for Vectors<'_, '_, 'ctx> {
         self.emitter.sub(a, b)
     }
 
+    fn mul_int(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        self.emitter.mul(a, b)
+    }
+
+    fn mul_high(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        let e = self.emitter;
+        let product = e.mul(e.widen(a, Kind::I64, false), e.widen(b, Kind::I64, false));
+        e.narrow(e.shift_right(product, e.splat_int(32, Kind::I64, self.lanes), false), Kind::I32)
+    }
+
+    fn below(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
+        self.emitter.compare(Compare::Less, a, b, false)
+    }
+
     fn and(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         self.emitter.and(a, b)
     }
@@ -96,5 +114,23 @@ impl<'ctx> Arithmetic for Vectors<'_, '_, 'ctx> {
 
     fn shift_right(&self, a: Vector<'ctx>, by: u32) -> Vector<'ctx> {
         self.emitter.shift_right(a, self.int(by as i32), true)
+    }
+
+    fn entry(&self, table: &'static [u32], index: Vector<'ctx>) -> Vector<'ctx> {
+        let bytes: Vec<u8> = table.iter().flat_map(|entry| entry.to_le_bytes()).collect();
+        self.emitter.entries(self.emitter.bytes(&bytes), Kind::I32, index)
+    }
+
+    fn rarely(
+        &self,
+        m: Vector<'ctx>,
+        usual: (Vector<'ctx>, Vector<'ctx>),
+        rare: impl FnOnce() -> (Vector<'ctx>, Vector<'ctx>),
+    ) -> (Vector<'ctx>, Vector<'ctx>) {
+        let chosen = self.emitter.if_any(m, [usual.0, usual.1], || {
+            let rare = rare();
+            [self.emitter.select(m, rare.0, usual.0), self.emitter.select(m, rare.1, usual.1)]
+        });
+        (chosen[0], chosen[1])
     }
 }

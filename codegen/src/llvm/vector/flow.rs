@@ -1,9 +1,11 @@
-//! Loops.
+//! Loops and branches.
+
+use std::num::NonZeroU32;
 
 use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, IntValue};
 
-use super::{Emitter, Int, Ptr, Vector};
+use super::{Emitter, Int, Kind, Ptr, Vector};
 use crate::llvm::built;
 
 /// A truth value that decides where the code goes on.
@@ -108,6 +110,38 @@ impl<'ctx> Emitter<'_, 'ctx> {
         });
         let left: Vec<_> = left.collect();
         state.with(&left)
+    }
+
+    /// What `then` computes if any lane of `mask` holds, else `otherwise`.
+    pub(crate) fn if_any<const N: usize>(
+        &self,
+        mask: Vector<'ctx>,
+        otherwise: [Vector<'ctx>; N],
+        then: impl FnOnce() -> [Vector<'ctx>; N],
+    ) -> [Vector<'ctx>; N] {
+        debug_assert_eq!(mask.kind, Kind::Mask);
+        let function = self.current();
+        let before = self.block();
+        let inside = self.context.append_basic_block(function, "then");
+        let after = self.context.append_basic_block(function, "after");
+        let bits = u32::try_from(mask.lanes).ok().and_then(NonZeroU32::new);
+        let word = bits.and_then(|bits| self.context.custom_width_int_type(bits).ok());
+        let word = word.unwrap_or_else(|| unreachable!("vectors have some lanes, fewer than LLVM's integers bits"));
+        let lanes = built(self.builder.build_bit_cast(mask.value, word, "")).into_int_value();
+        let any = built(self.builder.build_int_compare(IntPredicate::NE, lanes, word.const_zero(), ""));
+        built(self.builder.build_conditional_branch(any, inside, after));
+
+        self.builder.position_at_end(inside);
+        let computed = then();
+        let end = self.block();
+        built(self.builder.build_unconditional_branch(after));
+
+        self.builder.position_at_end(after);
+        std::array::from_fn(|i| {
+            let phi = built(self.builder.build_phi(computed[i].value.get_type(), ""));
+            phi.add_incoming(&[(&otherwise[i].value, before), (&computed[i].value, end)]);
+            Vector { value: phi.as_basic_value().into_vector_value(), ..computed[i] }
+        })
     }
 
     fn block(&self) -> inkwell::basic_block::BasicBlock<'ctx> {

@@ -1,8 +1,8 @@
-//! Tables of 256 constants.
+//! Tables of constants.
 //!
-//! Tables of bytes are looked up in registers: `vpermi2b` has 128 entries at once, `pshufb` 16, and what is found for each
-//! value of the upper bits is chosen among by blends, bit by bit. For AVX2 this tree is written as assembly: of sixteen
-//! registers LLVM would spill most rows, as it looks them all up before it chooses.
+//! Tables of 256 bytes are looked up in registers: `vpermi2b` has 128 entries at once, `pshufb` 16, and what is found for
+//! each value of the upper bits is chosen among by blends, bit by bit. For AVX2 this tree is written as assembly: of
+//! sixteen registers LLVM would spill most rows, as it looks them all up before it chooses.
 
 use std::fmt::Write as _;
 
@@ -20,12 +20,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
     pub(crate) fn lookup(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!(indices.kind, Kind::I8);
         if kind != Kind::I8 || indices.lanes < FEW {
-            let wide = self.widen(indices, Kind::I64, false);
-            let entries = (0..indices.lanes).map(|lane| {
-                let index = self.lane_as_int(wide, lane);
-                self.load(self.offset_by(table, self.scale(index, kind.bytes() as isize)), kind, 1)
-            });
-            return self.concat(&entries.collect::<Vec<_>>());
+            return self.entries(table, kind, indices);
         }
         let (permute, register) = (self.isa.byte_permute, self.isa.vector_bits / 8);
         let found = self.split(indices, register).into_iter().map(|piece| {
@@ -38,6 +33,16 @@ impl<'ctx> Emitter<'_, 'ctx> {
             self.slice(bytes, 0, piece.lanes)
         });
         self.concat(&found.collect::<Vec<_>>())
+    }
+
+    /// The constant of `kind` at `table` for each unsigned integer of `indices`, loaded one by one.
+    pub(crate) fn entries(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
+        let wide = self.widen(indices, Kind::I64, false);
+        let entries = (0..indices.lanes).map(|lane| {
+            let index = self.lane_as_int(wide, lane);
+            self.load(self.offset_by(table, self.scale(index, kind.bytes() as isize)), kind, 1)
+        });
+        self.concat(&entries.collect::<Vec<_>>())
     }
 
     /// A register of indices by `vpermi2b`, each half of the table on its own.
