@@ -183,7 +183,7 @@ impl Lowering<'_> {
         let dims = output.grid.dims.clone();
         let inputs = view.grid.dims.clone();
         if op.mode == ResizeMode::Nearest {
-            let nearest = |axis: usize, at: usize| op.neighbours(axis, at, inputs[axis])[0].0;
+            let nearest = |axis: usize, at: usize| op.neighbours(axis, at, &inputs)[0].0;
             let lists = (0..dims.len()).map(|axis| (0..dims[axis]).map(|at| nearest(axis, at)).collect()).collect();
             self.gather_axes(node, view, output, lists);
             return Ok(());
@@ -192,7 +192,7 @@ impl Lowering<'_> {
         let changed: Vec<usize> = (0..dims.len()).filter(|axis| !op.keeps(*axis, inputs[*axis])).collect();
         let mut current = view;
         for (done, axis) in changed.iter().copied().enumerate() {
-            let taps: Vec<_> = (0..dims[axis]).map(|at| op.neighbours(axis, at, current.grid.dims[axis])).collect();
+            let taps: Vec<_> = (0..dims[axis]).map(|at| op.neighbours(axis, at, &inputs)).collect();
             let positions: Vec<i64> = taps.iter().flatten().map(|t| t.0 as i64).collect();
             let weights: Vec<f32> = taps.iter().flatten().map(|t| t.1).collect();
             let next = match done + 1 == changed.len() {
@@ -232,6 +232,9 @@ impl Lowering<'_> {
         if let Some(Data::Int(positions)) = self.graph.constant(node.operands[1].expect("verified")).map(Tensor::data) {
             let length = view.grid.dims[op.axis] as i64;
             let positions: Vec<i64> = positions.iter().map(|i| if *i < 0 { i + length } else { *i }).collect();
+            if let Some(outside) = positions.iter().find(|i| !(0..length).contains(*i)) {
+                return Err(self.unsupported(node, &format!("index {outside} is outside an axis of extent {length}")));
+            }
             self.pick(view, output, op.axis, &positions, &origin(&node.origin));
             return Ok(());
         }

@@ -70,31 +70,41 @@ impl Resize {
         self.sizes[axis] == input && self.scales.get(axis).is_none_or(|scale| *scale == 1.0)
     }
 
-    /// The input coordinate of output coordinate `at` along `axis`.
-    #[must_use]
-    pub fn coordinate(&self, axis: usize, at: usize, input: usize) -> f32 {
-        if self.keeps(axis, input) {
-            return at as f32;
-        }
+    /// The scale along `axis` as the quotient of two extents, for an operand of extents `input`; `None` where it is none.
+    ///
+    /// A stated scale is a quotient rounded to f32 where it is that of some axis: a common ratio is the quotient of one axis.
+    fn quotient(&self, axis: usize, input: &[usize]) -> Option<(usize, usize)> {
+        let Some(scale) = self.scales.get(axis) else { return Some((self.sizes[axis], input[axis])) };
+        let axes = std::iter::once(axis).chain(0..input.len());
+        axes.map(|i| (self.sizes[i], input[i])).find(|(to, from)| *to as f32 / *from as f32 == *scale)
+    }
+
+    /// The coordinate along `axis` of the operand, of extents `input`, that output coordinate `at` stands for.
+    ///
+    /// Each quotient of integers is rounded once, to f64, so that integers and halves come out exactly.
+    fn coordinate(&self, axis: usize, at: usize, input: &[usize]) -> f64 {
         let output = self.sizes[axis];
-        let scale = self.scales.get(axis).copied().unwrap_or(output as f32 / input as f32);
-        let at = at as f32;
-        match self.coordinates {
-            Coordinates::HalfPixel => (at + 0.5) / scale - 0.5,
-            Coordinates::PytorchHalfPixel if output == 1 => 0.0,
-            Coordinates::PytorchHalfPixel => (at + 0.5) / scale - 0.5,
-            Coordinates::Asymmetric => at / scale,
-            Coordinates::AlignCorners if output == 1 => 0.0,
-            Coordinates::AlignCorners => at * (input - 1) as f32 / (output - 1) as f32,
+        let f = |n: usize| n as f64;
+        match (self.coordinates, self.quotient(axis, input)) {
+            (Coordinates::AlignCorners | Coordinates::PytorchHalfPixel, _) if output == 1 => 0.0,
+            (Coordinates::AlignCorners, _) => f(at) * f(input[axis] - 1) / f(output - 1),
+            (Coordinates::Asymmetric, Some((to, from))) => f(at) * f(from) / f(to),
+            (Coordinates::Asymmetric, None) => f64::from(at as f32 / self.scales[axis]),
+            (Coordinates::HalfPixel | Coordinates::PytorchHalfPixel, Some((to, from))) => {
+                (f(2 * at + 1) * f(from) - f(to)) / f(2 * to)
+            }
+            (Coordinates::HalfPixel | Coordinates::PytorchHalfPixel, None) => {
+                f64::from((at as f32 + 0.5) / self.scales[axis] - 0.5)
+            }
         }
     }
 
-    /// The input elements that output coordinate `at` along `axis` mixes: `(index, weight)` of two neighbours; in
-    /// `nearest` mode the second weighs nothing.
+    /// The elements along `axis` of the operand, of extents `input`, that output coordinate `at` mixes: `(index, weight)`
+    /// of two neighbours; in `nearest` mode the second weighs nothing.
     #[must_use]
-    pub fn neighbours(&self, axis: usize, at: usize, input: usize) -> [(usize, f32); 2] {
+    pub fn neighbours(&self, axis: usize, at: usize, input: &[usize]) -> [(usize, f32); 2] {
         let x = self.coordinate(axis, at, input);
-        let inside = |i: f32| (i.max(0.0) as usize).min(input - 1);
+        let inside = |i: f64| (i.max(0.0) as usize).min(input[axis] - 1);
         match self.mode {
             ResizeMode::Nearest => {
                 let i = match self.nearest {
@@ -106,9 +116,9 @@ impl Resize {
                 [(inside(i), 1.0), (0, 0.0)]
             }
             ResizeMode::Linear => {
-                let x = x.clamp(0.0, (input - 1) as f32);
+                let x = x.clamp(0.0, (input[axis] - 1) as f64);
                 let low = x.floor();
-                [(inside(low), 1.0 - (x - low)), (inside(low + 1.0), x - low)]
+                [(inside(low), (1.0 - (x - low)) as f32), (inside(low + 1.0), (x - low) as f32)]
             }
         }
     }
@@ -139,22 +149,22 @@ impl OpDef for Resize {
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let mut x = operands[0].expect("inferred").array.clone();
+        let input = x.shape.clone();
         // Axis by axis: the interpolation is separable.
-        for axis in 0..x.shape.rank() {
-            if !self.keeps(axis, x.shape[axis]) {
-                x = self.along(axis, &x);
-            }
+        for axis in (0..input.rank()).filter(|axis| !self.keeps(*axis, input[*axis])) {
+            x = self.along(axis, &x, &input);
         }
         smallvec![x.rounded()]
     }
 }
 
 impl Resize {
-    fn along(&self, axis: usize, x: &Array) -> Array {
+    /// `x` interpolated along `axis`; `extents` are those of the operand before all axes.
+    fn along(&self, axis: usize, x: &Array, extents: &[usize]) -> Array {
         let (input, inner) = (x.shape[axis], x.shape.strides()[axis]);
         let mut shape = x.shape.clone();
         shape[axis] = self.sizes[axis];
-        let taps: Vec<_> = (0..shape[axis]).map(|at| self.neighbours(axis, at, input)).collect();
+        let taps: Vec<_> = (0..shape[axis]).map(|at| self.neighbours(axis, at, extents)).collect();
         let position = |at: usize, neighbour: usize| {
             let (outer, rest) = (at / (shape[axis] * inner), at % (shape[axis] * inner));
             let (index, weight) = taps[rest / inner][neighbour];

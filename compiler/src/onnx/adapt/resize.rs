@@ -47,6 +47,8 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         Some("ceil") => NearestMode::Ceil,
         Some(other) => return Err(broken(format!("nearest_mode is {other:?}"))),
     };
+    // It has no effect on scales.
+    a.ignore("keep_aspect_ratio_policy");
     // An empty list counts as left out.
     let given_scales = a.constant_floats(2, "scales")?.filter(|s| !s.is_empty());
     let given_sizes = a.constant_ints(3, "sizes")?.filter(|s| !s.is_empty());
@@ -59,10 +61,14 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
             }
         }
         (None, Some(list)) if list.len() == at.len() => {
-            let mut list = sizes(&list, "sizes")?;
-            keep_ratio(a, &mut list, &at.iter().map(|i| shape[*i]).collect::<Vec<_>>())?;
-            for (axis, size) in at.iter().zip(list) {
-                (scales[*axis], to[*axis]) = (size as f32 / shape[*axis] as f32, size);
+            let asked = sizes(&list, "sizes")?.into_iter().zip(at.iter().map(|i| shape[*i])).collect::<Vec<_>>();
+            let common = common_ratio(a, &asked)?;
+            for (axis, own) in at.iter().zip(asked) {
+                let (ratio, size) = match common {
+                    Some(ratio) => (ratio, stretched(own.1, ratio)?),
+                    None => (own, own.0),
+                };
+                (scales[*axis], to[*axis]) = (ratio.0 as f32 / ratio.1 as f32, size);
             }
         }
         _ => return Err(broken(format!("wants scales or sizes of {} entries", at.len()))),
@@ -73,19 +79,28 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     emit(a, &x, Resize { mode, coordinates, nearest, sizes: Sizes::from_vec(to), scales: Floats::from_vec(scales) })
 }
 
-/// Applies `keep_aspect_ratio_policy` to the sizes asked for.
-fn keep_ratio(a: &Adapt<'_, '_>, list: &mut [usize], from: &[usize]) -> Result<(), Fault> {
-    let ratios = list.iter().zip(from).map(|(to, from)| *to as f32 / *from as f32);
-    let ratio = match a.string("keep_aspect_ratio_policy")?.as_deref() {
-        None | Some("stretch") => return Ok(()),
-        Some("not_larger") => ratios.fold(f32::INFINITY, f32::min),
-        Some("not_smaller") => ratios.fold(0.0, f32::max),
-        Some(other) => return Err(broken(format!("keep_aspect_ratio_policy is {other:?}"))),
-    };
-    for (to, from) in list.iter_mut().zip(from) {
-        *to = scaled(1, (ratio * *from as f32 + 0.5).floor())?;
+/// An extent asked for, and the one there is.
+type Ratio = (usize, usize);
+
+/// The ratio by which `keep_aspect_ratio_policy` resizes all of `asked`; `None` where each has its own.
+fn common_ratio(a: &Adapt<'_, '_>, asked: &[Ratio]) -> Result<Option<Ratio>, Fault> {
+    let product = |a: usize, b: usize| a as u128 * b as u128;
+    let by_size = |x: &&Ratio, y: &&Ratio| product(x.0, y.1).cmp(&product(y.0, x.1));
+    match a.string("keep_aspect_ratio_policy")?.as_deref() {
+        None | Some("stretch") => Ok(None),
+        Some("not_larger") => Ok(asked.iter().min_by(by_size).copied()),
+        Some("not_smaller") => Ok(asked.iter().max_by(by_size).copied()),
+        Some(other) => Err(broken(format!("keep_aspect_ratio_policy is {other:?}"))),
     }
-    Ok(())
+}
+
+/// An extent times a ratio, to the nearest integer, halves upwards.
+fn stretched(extent: usize, (to, from): Ratio) -> Result<usize, Fault> {
+    let doubled = 2 * extent as u128 * to as u128;
+    match (doubled + from as u128).checked_div(2 * from as u128) {
+        Some(size) if (1..=MOST_EXTENT as u128).contains(&size) => Ok(size as usize),
+        _ => Err(broken(format!("an axis of extent {extent} scaled by {to}/{from}"))),
+    }
 }
 
 fn scaled(extent: usize, scale: f32) -> Result<usize, Fault> {
