@@ -12,6 +12,7 @@ use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
 use eightfold_passes::calibrate::{CalibrateError, TableError};
 use eightfold_passes::{PassError, Precision};
+use eightfold_runtime::status::Status;
 
 use crate::artifact::{ArtifactError, RunError};
 use crate::coverage::FloatNode;
@@ -303,6 +304,9 @@ impl Error {
             Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::Tuning { .. } => Fault::Broken,
             Error::NoLabels { .. } => Fault::Broken,
             Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
+            Error::Eval(EvalError::Index { .. }) | Error::Run(RunError::Status(Status::INDEX_OUT_OF_RANGE)) => {
+                Fault::Broken
+            }
             Error::Run(RunError::Status(_)) => Fault::Unsupported,
             _ => Fault::Usage,
         }

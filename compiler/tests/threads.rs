@@ -8,13 +8,17 @@ use eightfold::artifact::Artifact;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
+use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::lower::lower_for_threads;
 use eightfold_codegen::memory;
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::conv::{Conv, canonical};
-use eightfold_ir::{DType, Epilogue, Function, Graph, Layout, Origin, Shape, Step, Tensor, TensorType};
+use eightfold_ir::op::gather::Gather;
+use eightfold_ir::op::map::Map;
+use eightfold_ir::{DType, Epilogue, Function, Graph, Layout, Origin, Shape, Step, Tensor, TensorType, eval};
+use eightfold_runtime::status::Status;
 use tempfile::TempDir;
 
 const CHANNELS: usize = 24;
@@ -133,4 +137,48 @@ sessions 0 differ 0
 own threads 0 differ 0
 ";
     assert_eq!(printed, expected);
+}
+
+/// Rows of a table, looked up and scaled; the index rows are an input.
+fn looking_up() -> Graph {
+    let mut graph = Graph::new("look_up");
+    let table = graph.add_input("table", TensorType::new(DType::F32, Shape::new(&[16, 64])));
+    let rows = graph.add_input("rows", TensorType::new(DType::I64, Shape::new(&[8])));
+    let gathered = graph
+        .add_node("", Gather { axis: 0 }, &[Some(table), Some(rows)], Epilogue::default(), None, Origin::of("look_up"))
+        .expect("a well-formed case");
+    let steps = Epilogue::new(vec![Step::unary(Function::Tanh)]);
+    let y = graph.add_node("", Map {}, &[Some(gathered)], steps, None, Origin::of("tanh")).expect("a well-formed case");
+    graph.add_output("y", y);
+    graph
+}
+
+#[test]
+fn an_index_out_of_range_is_a_status_of_that_run_whatever_the_threads() {
+    let graph = looking_up();
+    let table = Tensor::f32(&[16, 64], &(0..1024).map(|i| i as f32 / 1024.0).collect::<Vec<_>>());
+    for threads in [1, 2, 5] {
+        let program = lower_for_threads(&graph, target(), Threads::eager(threads)).expect("lowers");
+        memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+        let mut resident = Resident::new(&program, &Variant::of(&graph, &program)).expect("compiles");
+        let mut run = |last: i64| {
+            let rows = Tensor::int(DType::I64, &[8], &[0, 15, -16, 3, 2, 1, 0, last]);
+            let mut y = vec![vec![0u8; 8 * 64 * 4]];
+            let status = resident.run(&[table.bytes(), rows.bytes()], &mut y);
+            (status, y, eval(&graph, &[table.clone(), rows]))
+        };
+        for inside in [-16, 15] {
+            let (status, y, expected) = run(inside);
+            assert_eq!(status, Status::OK, "{threads} threads, index {inside}");
+            let numbers: Vec<f32> = y[0].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let expected = expected.expect("evaluates")[0].to_f32s().expect("floats");
+            assert!(numbers.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6));
+            for outside in [16, -17, i64::MAX, i64::MIN] {
+                let (status, _, error) = run(outside);
+                assert_eq!(status, Status::INDEX_OUT_OF_RANGE, "{threads} threads, index {outside}");
+                let text = error.expect_err("no value").to_string();
+                assert_eq!(text, format!("\"look_up\": index {outside} is outside an axis of extent 16"));
+            }
+        }
+    }
 }

@@ -66,7 +66,9 @@ enum {
   EIGHTFOLD_UNSUPPORTED_THREADS = 4,/* the variant has workers, and the call no host */
   EIGHTFOLD_MEMORY_TOO_SMALL = 5,   /* fewer bytes than session_size() */
   EIGHTFOLD_MISALIGNED_ARENA = 6,   /* the arena's address is no multiple of arena_align */
-  EIGHTFOLD_THREADS_UNAVAILABLE = 7 /* the system did not give the threads that the variant needs */
+  EIGHTFOLD_THREADS_UNAVAILABLE = 7,/* the system did not give the threads that the variant needs */
+  EIGHTFOLD_INDEX_OUT_OF_RANGE = 8  /* a Gather index, from an input or computed, is outside its axis: the outputs
+                                     * were written, but mean nothing; no byte outside the tensors was touched */
 };
 
 /* Element types: ONNX's TensorProto.DataType numbers. An element of a 4-bit type takes a byte, sign-extended. */

@@ -28,6 +28,8 @@ impl Status {
     pub const MISALIGNED_ARENA: Status = Status(6);
     /// The system did not give the threads that the variant needs.
     pub const THREADS_UNAVAILABLE: Status = Status(7);
+    /// The model looked up an index outside its table; the outputs were written, but mean nothing.
+    pub const INDEX_OUT_OF_RANGE: Status = Status(8);
 
     /// The status in English, lower case.
     #[must_use]
@@ -43,6 +45,9 @@ impl Status {
             Status::MEMORY_TOO_SMALL => c"the memory is smaller than the session's size",
             Status::MISALIGNED_ARENA => c"the arena's address is no multiple of its alignment",
             Status::THREADS_UNAVAILABLE => c"the threads that the variant needs could not be created",
+            Status::INDEX_OUT_OF_RANGE => {
+                c"an index, given as an input or computed by the model, is outside the axis that it selects from"
+            }
             _ => c"unknown status",
         }
     }

@@ -78,6 +78,7 @@ fn assertions() -> String {
         ("EIGHTFOLD_MEMORY_TOO_SMALL", Status::MEMORY_TOO_SMALL.0),
         ("EIGHTFOLD_MISALIGNED_ARENA", Status::MISALIGNED_ARENA.0),
         ("EIGHTFOLD_THREADS_UNAVAILABLE", Status::THREADS_UNAVAILABLE.0),
+        ("EIGHTFOLD_INDEX_OUT_OF_RANGE", Status::INDEX_OUT_OF_RANGE.0),
     ];
     for (name, value) in numbers {
         writeln!(c, "_Static_assert({name} == {value}, \"{name}\");").unwrap();

@@ -6,10 +6,11 @@ use super::finish::Finish;
 use super::nest::{along, around, moved, walk};
 use super::pointwise;
 use crate::llvm::steps;
-use crate::llvm::vector::{Compare, Emitter, Int, Ptr};
-use crate::program::{Call, View};
+use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State};
+use crate::program::{Call, Producer, Storage, View};
 
-/// Emits the body of the kernel. Negative positions count from the end; those outside are clamped.
+/// Emits the body of the kernel. Negative positions count from the end. Those outside are clamped, so that no byte
+/// outside the source is read; [`emit_check`] reports them.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
     let finish = Finish::of(call);
     let (views, pointers) = finish.moving(1, parameters);
@@ -27,6 +28,34 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parame
             pointwise::emit_axes(e, call, inner.clone(), &at, parameters);
         });
     });
+}
+
+/// The positions that a call reads at run time, and the extent that they lie within; `None` where they are constants, which
+/// lowering has checked.
+pub(crate) fn unchecked(call: &Call) -> Option<(&View, usize)> {
+    match (&call.producer, call.operands.get(1)?.storage) {
+        (Producer::Gather { axis }, Storage::Buffer(_)) => Some((&call.operands[1], call.operands[0].grid.dims[*axis])),
+        _ => None,
+    }
+}
+
+/// Emits the body of `void (ptr positions, ptr status)`: `failure` goes to `status` if a position lies outside `length`.
+pub(crate) fn emit_check<'ctx>(
+    e: &Emitter<'_, 'ctx>,
+    (positions, length): (&View, usize),
+    failure: i32,
+    parameters: &[Ptr<'ctx>],
+) {
+    let state = State { ints: vec![e.int(0), e.int(0)], ..State::default() };
+    let ends = e.carry(e.int(positions.grid.dims[0]), state, |i, state| {
+        let position = position(e, positions, parameters[0], i);
+        state.ints = vec![e.lesser(state.ints[0], position), e.greater(state.ints[1], position)];
+    });
+    let status = e.load_int(parameters[1], Kind::I32, true);
+    let failure = e.signed(failure as isize);
+    let status = e.choose(e.holds(Compare::Less, ends.ints[0], e.signed(-(length as isize))), failure, status);
+    let status = e.choose(e.holds(Compare::GreaterOrEqual, ends.ints[1], e.int(length)), failure, status);
+    e.store(parameters[1], e.narrow(e.splat_index(status, 1), Kind::I32));
 }
 
 /// Element `index` of a vector of integers.

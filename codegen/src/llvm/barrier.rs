@@ -65,6 +65,21 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         Barriers { context, builder, layout, host, waiting, thread, threads, words, base }
     }
 
+    /// Leaves the status of this thread for the others to see once it has arrived.
+    pub(crate) fn publish(&self, status: IntValue<'ctx>) {
+        built(self.builder.build_store(status_word(self.context, self.builder, self.words, self.thread), status));
+    }
+
+    /// The status of all threads: `own`, and what the others published before they arrived for the last time.
+    pub(crate) fn combined(&self, own: IntValue<'ctx>) -> IntValue<'ctx> {
+        (0..self.threads).filter(|other| *other != self.thread).fold(own, |status, other| {
+            let word = status_word(self.context, self.builder, self.words, other);
+            let theirs = built(self.builder.build_load(self.context.i32_type(), word, "")).into_int_value();
+            // There is one failure besides success, which is 0.
+            built(self.builder.build_or(status, theirs, "status"))
+        })
+    }
+
     /// Says that this thread is done with `phases` phases of the run.
     pub(crate) fn arrive(&self, phases: usize) {
         let Barriers { context, builder, host, layout, .. } = *self;
@@ -174,14 +189,33 @@ fn field<'ctx>(
     built(builder.build_load(pointer, address, "")).into_pointer_value()
 }
 
-/// The address of a thread's word.
+/// The address of the word in which a thread counts.
 fn word<'ctx>(
     context: ContextRef<'ctx>,
     builder: &Builder<'ctx>,
     words: PointerValue<'ctx>,
     thread: usize,
 ) -> PointerValue<'ctx> {
-    let distance = context.i64_type().const_int(WORDS * thread as u64, false);
+    word_at(context, builder, words, WORDS * thread as u64)
+}
+
+/// The address of the word in which a thread leaves its status, on the same cache line.
+fn status_word<'ctx>(
+    context: ContextRef<'ctx>,
+    builder: &Builder<'ctx>,
+    words: PointerValue<'ctx>,
+    thread: usize,
+) -> PointerValue<'ctx> {
+    word_at(context, builder, words, WORDS * thread as u64 + 1)
+}
+
+fn word_at<'ctx>(
+    context: ContextRef<'ctx>,
+    builder: &Builder<'ctx>,
+    words: PointerValue<'ctx>,
+    index: u64,
+) -> PointerValue<'ctx> {
+    let distance = context.i64_type().const_int(index, false);
     // SAFETY: the host has a line of words for each thread.
     built(unsafe { builder.build_gep(context.i32_type(), words, &[distance], "word") })
 }

@@ -2,11 +2,12 @@
 //!
 //! Each pointer is that of the first element of its view; all geometry is in the code.
 
+use eightfold_runtime::status::Status;
 use inkwell::values::FunctionValue;
 
 use super::vector::Emitter;
 use crate::kernel;
-use crate::program::{Call, Producer};
+use crate::program::{Call, Producer, View};
 
 /// Emits the function of `call`; without elements to compute it does nothing, so that kernels have at least one.
 pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {
@@ -34,5 +35,12 @@ pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionV
         Producer::Gather { axis } => kernel::gather::emit(e, call, *axis, &pointers),
         Producer::Interpolate { axis } => kernel::interpolate::emit(e, call, *axis, &pointers),
     }
+    e.end()
+}
+
+/// Emits `void symbol(ptr positions, ptr status)`, which sets the 32-bit `status` if a position lies outside the extent.
+pub(crate) fn emit_check<'ctx>(e: &Emitter<'_, 'ctx>, unchecked: (&View, usize), symbol: &str) -> FunctionValue<'ctx> {
+    let parameters = e.function(symbol, 2, 0);
+    kernel::gather::emit_check(e, unchecked, Status::INDEX_OUT_OF_RANGE.0, &parameters);
     e.end()
 }

@@ -7,7 +7,7 @@ use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::BasicType as _;
-use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
+use inkwell::values::{BasicMetadataValueEnum, FunctionValue, IntValue, PointerValue};
 
 use super::barrier::{Barriers, emit_waiting};
 use super::built;
@@ -44,6 +44,13 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         };
         functions.push(function);
     }
+    // Gathers whose positions are not known here, and what checks these.
+    let mut checks = BTreeMap::new();
+    for (index, call) in program.calls.iter().enumerate() {
+        if let Some(unchecked) = crate::kernel::gather::unchecked(call) {
+            checks.insert(index, kernel::emit_check(&emitter, unchecked, &format!("check_{index}")));
+        }
+    }
     let context = module.get_context();
     let inner = module.add_function(symbol, run_type(module), Some(Linkage::Internal));
     emitter.attribute_target(inner);
@@ -77,13 +84,27 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         // SAFETY: the distance stays inside the buffer or the constants: lowering made the view.
         built(unsafe { builder.build_gep(context.i8_type(), base, &[distance], "") })
     };
+    let number = context.i32_type();
+    let status = (!checks.is_empty()).then(|| {
+        let word = built(builder.build_alloca(number, "status"));
+        built(builder.build_store(word, number.const_zero()));
+        word
+    });
+    // What this thread has to report.
+    let reported = || match status {
+        Some(word) => built(builder.build_load(number, word, "")).into_int_value(),
+        None => number.const_zero(),
+    };
     let call = |index: usize| {
+        if let (Some(check), Some(word)) = (checks.get(&index), status) {
+            let positions = address(&program.calls[index].operands[1]);
+            built(builder.build_call(*check, &[positions.into(), word.into()], ""));
+        }
         let views = program.calls[index].operands.iter().chain([&program.calls[index].output]);
         let arguments: Vec<BasicMetadataValueEnum> = views.map(|view| address(view).into()).collect();
         built(builder.build_call(functions[index], &arguments, ""));
     };
-    let number = context.i32_type();
-    let done = || built(builder.build_return(Some(&number.const_zero())));
+    let done = |status: IntValue<'ctx>| built(builder.build_return(Some(&status)));
     let thread = fields.thread(&builder);
     let mut cases = Vec::new();
     if program.workers() > 0 {
@@ -93,8 +114,13 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
             builder.position_at_end(block);
             let position = (number, program.threads());
             let barriers = Barriers::begin(module, &builder, fields.host(&builder), waiting, position);
-            emit_thread(program, number, &barriers, call);
-            done();
+            let publish = || {
+                if status.is_some() {
+                    barriers.publish(reported());
+                }
+            };
+            emit_thread(program, number, &barriers, call, publish);
+            done(if number == 0 && status.is_some() { barriers.combined(reported()) } else { reported() });
             cases.push(block);
         }
     } else {
@@ -102,12 +128,12 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         let block = context.append_basic_block(inner, "thread_0");
         builder.position_at_end(block);
         program.phases.iter().flat_map(Phase::calls).for_each(call);
-        done();
+        done(reported());
         cases.push(block);
     }
     let idle = context.append_basic_block(inner, "idle");
     builder.position_at_end(idle);
-    done();
+    done(number.const_zero());
     builder.position_at_end(entry);
     let cases: Vec<_> =
         cases.into_iter().enumerate().map(|(n, block)| (number.const_int(n as u64, false), block)).collect();
@@ -116,20 +142,33 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
 }
 
 /// Emits what one thread does. A thread that has nothing to do in a phase does not wait before it; what it waits for
-/// later includes that. In the end the first thread waits for all, as the run is over when it returns.
-fn emit_thread(program: &Program, thread: usize, barriers: &Barriers<'_, '_>, mut call: impl FnMut(usize)) {
+/// later includes that. Each thread publishes its status before it arrives for the last time. In the end the first thread
+/// waits for all, as the run is over when it returns.
+fn emit_thread(
+    program: &Program,
+    thread: usize,
+    barriers: &Barriers<'_, '_>,
+    mut call: impl FnMut(usize),
+    publish: impl Fn(),
+) {
     let phases = &program.phases;
     let busy: Vec<usize> = (0..phases.len()).filter(|phase| !phases[*phase].threads[thread].is_empty()).collect();
+    let arrive = |done: usize| {
+        if done == phases.len() {
+            publish();
+        }
+        barriers.arrive(done);
+    };
     let first = busy.first().copied().unwrap_or(phases.len());
     if first > 0 {
-        barriers.arrive(first);
+        arrive(first);
     }
     for (index, &phase) in busy.iter().enumerate() {
         if phase > 0 {
             barriers.wait(phase);
         }
         phases[phase].threads[thread].clone().for_each(&mut call);
-        barriers.arrive(busy.get(index + 1).copied().unwrap_or(phases.len()));
+        arrive(busy.get(index + 1).copied().unwrap_or(phases.len()));
     }
     if thread == 0 {
         barriers.wait(phases.len());

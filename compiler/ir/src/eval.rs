@@ -38,6 +38,16 @@ pub enum EvalError {
         /// The type given.
         got: Box<TensorType>,
     },
+    /// Data's fault: an index that lies outside its axis.
+    #[error("{node}: index {index} is outside an axis of extent {extent}")]
+    Index {
+        /// Where the index is used.
+        node: String,
+        /// The index.
+        index: i64,
+        /// Elements on the axis.
+        extent: usize,
+    },
     /// A broken graph: verification finds these with their place.
     #[error(transparent)]
     Step(#[from] StepError),
@@ -46,7 +56,7 @@ pub enum EvalError {
 /// The outputs of the graph for these inputs, in order.
 ///
 /// # Errors
-/// When the inputs do not fit.
+/// When the inputs do not fit, or hold an index that lies outside its axis.
 pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
     let wanted: Vec<ValueId> = graph.outputs().iter().map(|o| o.value).collect();
     eval_values(graph, inputs, &wanted)
@@ -55,7 +65,7 @@ pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> 
 /// The values `wanted` for these inputs, in the order asked for.
 ///
 /// # Errors
-/// When the inputs do not fit.
+/// When the inputs do not fit, or hold an index that lies outside its axis.
 pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Result<Vec<Tensor>, EvalError> {
     check_inputs(graph, inputs)?;
     let mut env: Vec<Option<Array>> = vec![None; graph.value_count()];
@@ -105,7 +115,7 @@ fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
 /// The outputs of one node, its operands read through `operand`.
 ///
 /// # Errors
-/// When a step does not fit what reaches it, which verification would have found.
+/// When an index lies outside its axis, or a step does not fit what reaches it, which verification would have found.
 pub fn eval_node<'a>(
     graph: &Graph,
     node: &Node,
@@ -113,6 +123,11 @@ pub fn eval_node<'a>(
 ) -> Result<SmallVec<[Array; 1]>, EvalError> {
     let operands: SmallVec<[Option<EvalOperand<'_>>; 4]> =
         node.operands.iter().map(|o| o.map(|id| EvalOperand { array: operand(id), quant: graph.quant(id) })).collect();
+    if let (Op::Gather(op), [Some(x), Some(indices)]) = (&node.op, &operands[..])
+        && let Some((index, extent)) = op.outside(x.array, indices.array)
+    {
+        return Err(EvalError::Index { node: node.origin.to_string(), index, extent });
+    }
     let mut outputs = match &node.op {
         Op::QuantizeLinear(_) => {
             let params = graph.quant(node.output()).expect("verified: the result of quantize_linear is quantized");

@@ -9,7 +9,8 @@ use crate::types::{DType, Shape, TensorType};
 op! {
     /// `y[a.., i.., b..] = x[a.., indices[i..], b..]` with `axis` axes in `a`.
     ///
-    /// Operands: `x` and integer `indices`; a negative index counts from the end, one outside is clamped.
+    /// Operands: `x` and integer `indices`; a negative index counts from the end. An index outside the axis is an error of
+    /// the evaluation; compiled code reports it, and takes the nearest element instead.
     pub struct Gather = "gather" {
         /// The axis that is indexed.
         axis: usize = 0,
@@ -17,6 +18,14 @@ op! {
 }
 
 impl Gather {
+    /// The first index outside the axis of `x`, with the axis's extent.
+    #[must_use]
+    pub fn outside(&self, x: &Array, indices: &Array) -> Option<(i64, usize)> {
+        let length = x.shape[self.axis];
+        let inside = -(length as i64)..length as i64;
+        indices.ints().iter().find(|i| !inside.contains(*i)).map(|i| (*i, length))
+    }
+
     fn output_shape(&self, x: &Shape, indices: &Shape) -> Shape {
         x[..self.axis].iter().chain(indices.iter()).chain(&x[self.axis + 1..]).copied().collect()
     }
