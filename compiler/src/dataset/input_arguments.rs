@@ -11,10 +11,10 @@ use super::npz::{read_npy, read_npz};
 /// Reads what follows each `--input` and brings it into the order of the model's inputs.
 ///
 /// An argument is `NAME=FILE.npy`, or `FILE.npz` with an array for each name. Types and
-/// shapes must be those of the inputs.
+/// shapes must be those of the inputs. NaN and infinities pass: masks are made of them.
 ///
 /// # Errors
-/// An argument, a name, a type or a shape is wrong, a number is not finite, or a file cannot be read.
+/// An argument, a name, a type or a shape is wrong, or a file cannot be read.
 pub fn read_inputs(arguments: &[String], inputs: &[InputSpec]) -> Result<Vec<Tensor>, DatasetError> {
     let mut given: Vec<Vec<(&Path, Tensor)>> = vec![Vec::new(); inputs.len()];
     let mut give = |name: &str, file, tensor| {
