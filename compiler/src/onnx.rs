@@ -62,6 +62,14 @@ pub enum ImportRemark {
         /// What `--dim` calls it.
         key: String,
     },
+    /// The model lists an output more than once.
+    #[error("output {output:?} is listed again: the copy is called {copy:?}")]
+    RepeatedOutput {
+        /// The output.
+        output: String,
+        /// The name of the copy, which shows the same tensor.
+        copy: String,
+    },
     /// The model declares another shape for an output than its operators yield.
     #[error("output {output:?} is declared {declared}, but its shape is {inferred}")]
     OutputShape {

@@ -24,15 +24,17 @@ mod resize;
 mod slice;
 mod softmax;
 mod transpose;
+mod unread;
 mod window;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Function, InferError, Origin, Shape, ValueId};
+use eightfold_ir::{DType, Function, InferError, Origin, Shape, Tensor, ValueId};
 
 use super::error::OnnxError;
 use super::import::{Importer, Operand};
-use super::model::{Attribute, Content, Node};
+use super::model::{Attribute, Body, Content, Node};
 
 /// Why an adapter gives up.
 #[derive(Debug)]
@@ -87,17 +89,20 @@ pub(crate) enum Import {
 }
 
 impl Import {
+    /// Imports the node, all of whose attributes must have been read, or mean nothing.
     pub(crate) fn run(&self, a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
-        match self {
+        let outputs = match self {
             Import::Elementwise(function) => {
                 let operands = a.operands()?;
                 if operands.len() != function.arity() {
                     return Err(broken(format!("takes {} operands, got {}", function.arity(), operands.len())));
                 }
-                Ok(vec![a.elementwise(*function, &operands)?])
+                vec![a.elementwise(*function, &operands)?]
             }
-            Import::Adapter(adapter) => (adapter.import)(a),
-        }
+            Import::Adapter(adapter) => (adapter.import)(a)?,
+        };
+        unread::refuse(a.node, &a.read.borrow())?;
+        Ok(outputs)
     }
 }
 
@@ -132,6 +137,8 @@ pub(crate) struct Adapt<'i, 'm> {
     pub(crate) path: &'i str,
     pub(crate) inputs: Vec<Option<Operand>>,
     used: Vec<bool>,
+    /// Names of the attributes that the adapter has read.
+    read: RefCell<BTreeSet<&'static str>>,
     pub(crate) origin: Origin,
     /// The values that the adapter has added.
     pub(crate) added: Vec<ValueId>,
@@ -149,7 +156,8 @@ impl<'i, 'm> Adapt<'i, 'm> {
         opsets: &'i BTreeMap<String, i64>,
         path: &'i str,
     ) -> Self {
-        Adapt { importer, node, version, opsets, path, inputs, used, origin, added: Vec::new() }
+        let read = RefCell::default();
+        Adapt { importer, node, version, opsets, path, inputs, used, read, origin, added: Vec::new() }
     }
 
     /// The operand at `index`, if it is there.
@@ -193,28 +201,27 @@ impl<'i, 'm> Adapt<'i, 'm> {
         }
     }
 
+    /// What the operand at `index` holds, if it is there; it must be constant, or computed from constants.
+    pub(crate) fn constant(&self, index: usize, name: &str) -> Result<Option<Tensor>, Fault> {
+        let Some(operand) = self.optional(index) else { return Ok(None) };
+        match self.importer.known(&operand) {
+            Some(tensor) => Ok(Some(tensor)),
+            None => Err(unsupported(format!("operand {name} is not constant"))),
+        }
+    }
+
     /// The integers that the operand at `index` holds, if it is there; it must be constant.
     pub(crate) fn constant_ints(&self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Fault> {
-        match self.optional(index) {
-            None => Ok(None),
-            Some(Operand::Const { tensor, .. }) => match tensor.to_ints() {
-                Some(ints) => Ok(Some(ints)),
-                None => Err(broken(format!("operand {name} must hold integers, got {}", tensor.dtype()))),
-            },
-            Some(Operand::Value(_)) => Err(unsupported(format!("operand {name} is not constant"))),
-        }
+        let Some(tensor) = self.constant(index, name)? else { return Ok(None) };
+        let ints = tensor.to_ints();
+        ints.map(Some).ok_or_else(|| broken(format!("operand {name} must hold integers, got {}", tensor.dtype())))
     }
 
     /// The floats that the operand at `index` holds, if it is there; it must be constant.
     pub(crate) fn constant_floats(&self, index: usize, name: &str) -> Result<Option<Vec<f32>>, Fault> {
-        match self.optional(index) {
-            None => Ok(None),
-            Some(Operand::Const { tensor, .. }) => match tensor.to_f32s() {
-                Some(floats) => Ok(Some(floats)),
-                None => Err(broken(format!("operand {name} must hold floats, got {}", tensor.dtype()))),
-            },
-            Some(Operand::Value(_)) => Err(unsupported(format!("operand {name} is not constant"))),
-        }
+        let Some(tensor) = self.constant(index, name)? else { return Ok(None) };
+        let floats = tensor.to_f32s();
+        floats.map(Some).ok_or_else(|| broken(format!("operand {name} must hold floats, got {}", tensor.dtype())))
     }
 
     /// Counts a constant of so many bytes.
@@ -222,12 +229,18 @@ impl<'i, 'm> Adapt<'i, 'm> {
         if self.importer.afford(bytes) { Ok(()) } else { Err(unsupported("constants far larger than the model")) }
     }
 
+    /// Notes that the attribute `name` is known, whatever it says: it has no effect beside the others of the node.
+    pub(crate) fn ignore(&self, name: &'static str) {
+        self.read.borrow_mut().insert(name);
+    }
+
     fn attribute<T>(
         &self,
-        name: &str,
+        name: &'static str,
         expected: &str,
         read: impl Fn(&Attribute) -> Option<T>,
     ) -> Result<Option<T>, Fault> {
+        self.read.borrow_mut().insert(name);
         let Some(attribute) = self.node.attributes.get(name) else { return Ok(None) };
         match read(attribute) {
             Some(value) => Ok(Some(value)),
@@ -236,7 +249,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name`, if it is there.
-    pub(crate) fn int(&self, name: &str) -> Result<Option<i64>, Fault> {
+    pub(crate) fn int(&self, name: &'static str) -> Result<Option<i64>, Fault> {
         self.attribute(name, "INT", |a| match a {
             Attribute::Int(x) => Some(*x),
             _ => None,
@@ -244,12 +257,12 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name` as a truth value, or `default`.
-    pub(crate) fn flag(&self, name: &str, default: bool) -> Result<bool, Fault> {
+    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, Fault> {
         Ok(self.int(name)?.map_or(default, |x| x != 0))
     }
 
     /// The attribute `name`, if it is there.
-    pub(crate) fn float(&self, name: &str) -> Result<Option<f32>, Fault> {
+    pub(crate) fn float(&self, name: &'static str) -> Result<Option<f32>, Fault> {
         self.attribute(name, "FLOAT", |a| match a {
             Attribute::Float(x) => Some(*x),
             _ => None,
@@ -257,7 +270,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name`, if it is there.
-    pub(crate) fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, Fault> {
+    pub(crate) fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>, Fault> {
         self.attribute(name, "INTS", |a| match a {
             Attribute::Ints(x) => Some(x.clone()),
             _ => None,
@@ -265,7 +278,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name`, if it is there.
-    pub(crate) fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, Fault> {
+    pub(crate) fn floats(&self, name: &'static str) -> Result<Option<Vec<f32>>, Fault> {
         self.attribute(name, "FLOATS", |a| match a {
             Attribute::Floats(x) => Some(x.clone()),
             _ => None,
@@ -273,15 +286,24 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name`, if it is there.
-    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, Fault> {
         self.attribute(name, "STRING", |a| match a {
             Attribute::String(x) => Some(x.clone()),
             _ => None,
         })
     }
 
+    /// The attribute `name`, a subgraph.
+    pub(crate) fn body(&self, name: &'static str) -> Result<Body, Fault> {
+        let body = self.attribute(name, "GRAPH", |a| match a {
+            Attribute::Graph(body) => Some(Body::clone(body)),
+            _ => None,
+        })?;
+        body.ok_or_else(|| broken(format!("attribute {name} is missing")))
+    }
+
     /// The attribute `name` as a constant, if it is there.
-    pub(crate) fn tensor(&self, name: &str) -> Result<Option<Operand>, Fault> {
+    pub(crate) fn tensor(&self, name: &'static str) -> Result<Option<Operand>, Fault> {
         let content = self.attribute(name, "TENSOR", |a| match a {
             Attribute::Tensor(x) => Some(x.clone()),
             _ => None,

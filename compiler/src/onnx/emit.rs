@@ -61,15 +61,7 @@ impl Adapt<'_, '_> {
             false => MOST_INTEGERS,
         };
         let read: usize = reads.iter().map(|v| graph.ty(*v).shape.elements()).sum();
-        let folds = !matches!(
-            op,
-            Op::Conv(_)
-                | Op::ConvTranspose(_)
-                | Op::MatMul(_)
-                | Op::Pool(_)
-                | Op::QuantizeLinear(_)
-                | Op::DequantizeLinear(_)
-        );
+        let folds = !is_sum(&op) && !matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
         if folds
             && elements <= most.max(read)
             && reads.iter().all(|v| graph.constant(*v).is_some())
@@ -223,6 +215,11 @@ impl Adapt<'_, '_> {
     pub(crate) fn qparams(&mut self, params: &QuantParams) -> QuantId {
         self.importer.graph.add_qparams(params.clone())
     }
+}
+
+/// Whether each result sums up many products or elements.
+pub(crate) fn is_sum(op: &Op) -> bool {
+    matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::MatMul(_) | Op::Pool(_))
 }
 
 /// The result of an operator on constants.

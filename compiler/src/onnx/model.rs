@@ -80,6 +80,19 @@ impl Attribute {
     }
 }
 
+impl std::fmt::Display for Attribute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Attribute::Float(x) => write!(f, "{x}"),
+            Attribute::Int(x) => write!(f, "{x}"),
+            Attribute::String(x) => write!(f, "{x:?}"),
+            Attribute::Floats(x) => write!(f, "{x:?}"),
+            Attribute::Ints(x) => write!(f, "{x:?}"),
+            other => write!(f, "of kind {}", other.kind()),
+        }
+    }
+}
+
 /// A constant's contents.
 #[derive(Clone)]
 pub(crate) enum Content {

@@ -57,6 +57,11 @@ fn extents_that_are_not_given_are_those_of_onnx_runtime() {
             &[("strides", Ints(&[3])), ("output_padding", Ints(&[2]))],
             &[1.0, 2.0, 3.0, 14.0, 20.0, 30.0, 140.0, 200.0, 300.0, 400.0, 0.0, 0.0],
         ),
+        // One more than the weights reach.
+        (
+            &[("strides", Ints(&[2])), ("output_shape", Ints(&[9]))],
+            &[1.0, 2.0, 13.0, 24.0, 130.0, 240.0, 300.0, 400.0, 0.0],
+        ),
     ];
     for (attributes, expected) in cases {
         let plain = node("ConvTranspose", "x w", "y");

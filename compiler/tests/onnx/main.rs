@@ -8,6 +8,7 @@ mod export;
 mod external;
 mod import;
 mod making;
+mod meaning;
 mod oracle;
 mod outside;
 mod quantized;

@@ -40,23 +40,28 @@ pub(super) fn conv_transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 fn operator(a: &Adapt<'_, '_>, input: &[usize], kernel: &[usize], group: usize) -> Result<ConvTranspose, Fault> {
     let rank = input.len();
     let Attributes { strides, dilations, mut padding } = Attributes::read(a, kernel, rank)?;
-    let more = list(a, "output_padding", 0, rank)?;
-    let whole = |axis: usize| {
+    let mut more = list(a, "output_padding", 0, rank)?;
+    let whole = |axis: usize, more: &[usize]| {
         input[axis].saturating_sub(1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 + more[axis]
     };
     let mut wanted: Vec<usize> = (0..rank).map(|axis| input[axis] * strides[axis]).collect();
     if let Some(extents) = a.ints("output_shape")? {
         wanted = sizes(&extents, "output_shape")?;
-        if wanted.len() != rank || (0..rank).any(|axis| wanted[axis] > whole(axis)) {
-            let most = (0..rank).map(whole).collect::<Vec<_>>();
+        // As many elements as a stride skips may follow the last that the weights reach. They hold the bias alone.
+        let most = |axis: usize| whole(axis, &more) + strides[axis] - 1;
+        if wanted.len() != rank || (0..rank).any(|axis| wanted[axis] > most(axis)) {
+            let most = (0..rank).map(most).collect::<Vec<_>>();
             return Err(broken(format!("attribute output_shape is {extents:?}, expected at most {most:?}")));
+        }
+        for axis in 0..rank {
+            more[axis] += wanted[axis].saturating_sub(whole(axis, &more));
         }
         padding = match padding {
             Padding::Explicit(_) => Padding::Same { more_after: false },
             same => same,
         };
     }
-    let pads = padding.resolved(rank, |axis| whole(axis).saturating_sub(wanted[axis]));
+    let pads = padding.resolved(rank, |axis| whole(axis, &more).saturating_sub(wanted[axis]));
     let Window { pads, strides, dilations } = Window::new(&pads, &strides, &dilations)?;
     Ok(ConvTranspose { pads, strides, dilations, output_padding: eightfold_ir::op::conv::canonical(&more, 0), group })
 }

@@ -12,6 +12,10 @@ pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let shape = a.shape(&x);
     let rank = shape.rank();
     let attributes = a.version < 11;
+    if attributes {
+        // Only constant borders read it.
+        a.ignore("value");
+    }
     let given = if attributes { a.ints("pads")? } else { a.constant_ints(1, "pads")? };
     let given = given.ok_or_else(|| broken("pads are missing"))?;
     let at = match a.constant_ints(3, "axes")? {

@@ -20,7 +20,8 @@ impl Folding {
             Some(list) => list,
             None => a.constant_ints(1, "axes")?.unwrap_or_default(),
         };
-        if list.is_empty() && a.flag("noop_with_empty_axes", false)? {
+        let noop = a.flag("noop_with_empty_axes", false)?;
+        if list.is_empty() && noop {
             return Ok(None);
         }
         let axes = if list.is_empty() { (0..rank).collect() } else { axes(&list, rank)? };

@@ -77,13 +77,8 @@ pub(super) fn identity(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 
 pub(super) fn dropout(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     a.refuse_output(1, "mask")?;
-    let training = match a.optional(2) {
-        Some(Operand::Const { tensor, .. }) => tensor.to_ints().is_none_or(|v| v != [0]),
-        Some(Operand::Value(_)) => true,
-        None => false,
-    };
-    if training {
-        return Err(unsupported("training_mode may be set"));
+    if a.constant_ints(2, "training_mode")?.is_some_and(|v| v != [0]) {
+        return Err(unsupported("training_mode is set"));
     }
     Ok(vec![a.operand(0)?])
 }
@@ -114,7 +109,12 @@ pub(super) fn depth_to_space(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 
 pub(super) fn space_to_depth(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let (x, [n, c, h, w], b) = blocks(a)?;
+    let perm = match a.string("mode")?.as_deref() {
+        None | Some("DCR") => [0, 3, 5, 1, 2, 4],
+        Some("CRD") => [0, 1, 3, 5, 2, 4],
+        Some(other) => return Err(broken(format!("mode is {other:?}"))),
+    };
     let cut = a.reshape(&x, &[n, c, h / b, b, w / b, b])?;
-    let moved = a.transpose(&cut, &[0, 3, 5, 1, 2, 4])?;
+    let moved = a.transpose(&cut, &perm)?;
     Ok(vec![a.reshape(&moved, &[n, c * b * b, h / b, w / b])?])
 }

@@ -11,7 +11,7 @@ pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let attributes = a.version < 10;
-    let list = |index: usize, name: &str| match attributes {
+    let list = |index: usize, name: &'static str| match attributes {
         true => a.ints(name),
         false => a.constant_ints(index, name),
     };
@@ -62,10 +62,11 @@ pub(super) fn split(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         Some(list) => Some(list),
         None => a.constant_ints(1, "split")?,
     };
+    let count = a.int("num_outputs")?;
     let parts = match given {
         Some(list) => sizes(&list, "split")?,
         None => {
-            let count = a.int("num_outputs")?.unwrap_or(a.node.outputs.len() as i64);
+            let count = count.unwrap_or(a.node.outputs.len() as i64);
             let count = sizes(&[count], "num_outputs")?[0].max(1);
             let part = extent.div_ceil(count);
             if count > extent.max(1) || a.node.outputs.len() > count {

@@ -58,6 +58,8 @@ impl Attributes {
         if let Some(extent) = kernel.iter().find(|extent| **extent > MOST_EXTENT) {
             return Err(unsupported(format!("a window of extent {extent}")));
         }
+        // Only explicit padding reads it.
+        a.ignore("pads");
         let padding = match a.string("auto_pad")?.as_deref() {
             None | Some("NOTSET" | "") => Padding::Explicit(list(a, "pads", 0, 2 * rank)?),
             Some("VALID") => Padding::Explicit(vec![0; 2 * rank]),
@@ -70,7 +72,7 @@ impl Attributes {
 }
 
 /// Attribute `name`, which has `count` entries, all of `default` where it is missing.
-pub(super) fn list(a: &Adapt<'_, '_>, name: &str, default: usize, count: usize) -> Result<Vec<usize>, Fault> {
+pub(super) fn list(a: &Adapt<'_, '_>, name: &'static str, default: usize, count: usize) -> Result<Vec<usize>, Fault> {
     match a.ints(name)? {
         Some(list) if list.len() == count => sizes(&list, name),
         Some(list) => Err(broken(format!("attribute {name} wants {count} entries, got {}", list.len()))),
