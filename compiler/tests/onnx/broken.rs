@@ -127,12 +127,6 @@ fn structures_that_contradict_themselves_are_refused() {
             Broken,
             "\"x\" is defined more than once",
         ),
-        (
-            "two outputs of one name",
-            in_graph(|g| g.output.push(ValueInfoProto { name: "y".into(), ..Default::default() })),
-            Broken,
-            "\"y\" is defined more than once",
-        ),
         ("no graph", changed(|m| m.graph = None), Broken, "it has no graph"),
         ("no opset", changed(|m| m.opset_import.clear()), Broken, "imports no default operator set"),
         ("no version of the format", changed(|m| m.ir_version = 0), Broken, "ir_version is 0, expected 3 or newer"),
