@@ -263,9 +263,9 @@ pub(crate) fn silu<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     a.mul(y, a.select(far, a.float(EXP_MINUS_32), a.float(1.0)))
 }
 
-/// `x` where positive, else `alpha (exp(x) - 1)`, within 3 ulp where x and the result are normal numbers.
+/// `x` where not negative, else `alpha (exp(x) - 1)`, within 3 ulp where x and the result are normal numbers.
 pub(crate) fn elu<A: Arithmetic>(a: &A, x: A::F, alpha: A::F) -> A::F {
-    a.select(a.less(a.float(0.0), x), x, a.mul(alpha, expm1(a, x)))
+    a.select(a.less(x, a.float(0.0)), a.mul(alpha, expm1(a, x)), x)
 }
 
 /// The error function, within 2 ulp.

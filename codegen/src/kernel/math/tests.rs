@@ -201,7 +201,9 @@ fn ulp(y: f64) -> f64 {
 fn error(got: f32, exact: f64) -> f64 {
     match (got.is_nan(), exact.is_nan()) {
         (true, true) => 0.0,
-        (false, false) if exact as f32 == got => 0.0,
+        (false, false) if (exact as f32).to_bits() == got.to_bits() => 0.0,
+        // Zeros of different signs.
+        (false, false) if exact as f32 == got => f64::INFINITY,
         // Half a step above the greatest number rounds to infinity; a step below it is an honest error.
         (false, false) if got.is_infinite() && exact.abs() > f64::from(f32::MAX) * (1.0 - 1e-7) => 1.0,
         (false, false) if got.is_finite() => (f64::from(got) - exact).abs() / ulp(exact),

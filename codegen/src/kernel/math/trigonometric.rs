@@ -34,17 +34,17 @@ static TWO_OVER_PI: [u32; 24] = {
 
 /// Sine, within 2 ulp.
 pub(crate) fn sin<A: Arithmetic>(a: &A, x: A::F) -> A::F {
-    by_quadrant(a, x, 0)
+    a.with_sign(by_quadrant(a, a.abs(x), 0), x)
 }
 
 /// Cosine, within 2 ulp.
 pub(crate) fn cos<A: Arithmetic>(a: &A, x: A::F) -> A::F {
-    by_quadrant(a, x, 1)
+    by_quadrant(a, a.abs(x), 1)
 }
 
-/// `sin(x + quarters pi/2)`
+/// `sin(x + quarters pi/2)` for x that is not negative.
 fn by_quadrant<A: Arithmetic>(a: &A, x: A::F, quarters: i32) -> A::F {
-    let far = a.less(a.float(NEAR), a.abs(x));
+    let far = a.less(a.float(NEAR), x);
     let (n, r) = a.rarely(far, near_reduced(a, x), || far_reduced(a, x));
     let square = a.mul(r, r);
     let sine = a.fma(a.mul(square, r), a.polynomial(square, &SIN), r);
@@ -57,20 +57,20 @@ fn by_quadrant<A: Arithmetic>(a: &A, x: A::F, quarters: i32) -> A::F {
     a.of_bits(a.xor(a.bits(magnitude), sign))
 }
 
-/// `n` modulo 4 and `r` with `x = n pi/2 + r` and |r| <= pi/4, a little more for rounding; for |x| up to [`NEAR`].
+/// `n` modulo 4 and `r` with `x = n pi/2 + r` and |r| <= pi/4, a little more for rounding; for x up to [`NEAR`].
 fn near_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     let t = a.fma(x, a.float(std::f32::consts::FRAC_2_PI), a.float(ROUNDER));
     let n = a.sub(t, a.float(ROUNDER));
     (a.bits(t), HALF_PI.iter().fold(x, |r, part| a.fma(n, a.float(-part), r)))
 }
 
-/// As [`near_reduced`], for |x| of at least 1.
+/// As [`near_reduced`], for x of at least 1.
 ///
 /// Payne and Hanek, *Radian Reduction for Trigonometric Functions* (1983): of the product of the significand and 2/pi,
 /// only the bits around the binary point are computed. The bits in front of them add whole turns.
 fn far_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
-    // |x| = m 2^(8 k - 22), m below 2^31.
-    let biased = a.and(a.shift_right(a.bits(x), 23), a.int(0xff));
+    // x = m 2^(8 k - 22), m below 2^31.
+    let biased = a.shift_right(a.bits(x), 23);
     let significand = a.xor(a.and(a.bits(x), a.int(0x007f_ffff)), a.int(0x0080_0000));
     let m = [1, 2, 4].iter().fold(significand, |m, bit| {
         let unset = a.equal(a.of_int(a.and(biased, a.int(*bit))), a.float(0.0));
@@ -78,7 +78,7 @@ fn far_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     });
     let k = a.and(a.shift_right(biased, 3), a.int(15));
     let word = |offset: i32| a.entry(&TWO_OVER_PI, a.add_int(k, a.int(offset)));
-    // 2/pi |x| modulo 4 is high 2^-30 + low 2^-62: words of 2/pi weigh 2^-30, 2^-62 and 2^-94.
+    // 2/pi x modulo 4 is high 2^-30 + low 2^-62: words of 2/pi weigh 2^-30, 2^-62 and 2^-94.
     let (first, second, third) = (word(0), word(4), word(8));
     let carried = a.mul_high(m, third);
     let low = a.add_int(a.mul_int(m, second), carried);
@@ -98,7 +98,6 @@ fn far_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     let product = a.mul(fraction, factor);
     let product_low = a.fma(fraction, factor, a.neg(product));
     let r = a.add(product, a.fma(fraction_low, factor, a.fma(fraction, factor_low, product_low)));
-    // Both change sign with x. Infinities have no sine: inf - inf is NaN.
-    let minus = a.shift_right(a.bits(x), 31);
-    (a.sub_int(a.xor(n, minus), minus), a.add(a.with_sign(r, x), a.sub(x, x)))
+    // An infinity has no sine: inf - inf is NaN.
+    (n, a.add(r, a.sub(x, x)))
 }
