@@ -2,11 +2,13 @@
 //!
 //! Exact: yes, the evaluator being what a node means. Two things stay nodes: results far larger than what they are made
 //! of (an `expand` of one number to a feature map), and, where integers are wanted, `dequantize_linear` of constants
-//! that sums of products read: their stored integers are what the 8-bit kernels multiply.
+//! that sums of products read: their stored integers are what the 8-bit kernels multiply ([`stored_weights`]).
+
+mod stored_weights;
 
 use eightfold_ir::eval::eval_node;
 use eightfold_ir::op::InferOperand;
-use eightfold_ir::{Array, Graph, Node, Op, QuantRule, Rewrite, Tensor, ValueId};
+use eightfold_ir::{Array, Graph, Node, Op, Rewrite, Tensor, ValueId};
 
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 
@@ -37,6 +39,17 @@ impl Pass for FoldConstants {
         let mut budget = Budget { bytes: ROOM + constants.saturating_mul(ROOM_PER_BYTE), reads: MOST_READS };
         for id in graph.topo() {
             let Some(node) = graph.get(id) else { continue };
+            if cx.options.precision == Precision::Int8
+                && let Some(moved) = stored_weights::moved(graph, node)
+                && budget.spend(graph, node)
+            {
+                let node = node.clone();
+                let rewrite = stored_weights::rewrite(graph, &node, moved);
+                if cx.apply(graph, rewrite).is_none() {
+                    break;
+                }
+                continue;
+            }
             if !is_constant(graph, node) || grows(graph, node) || holds_weights(graph, node, cx.options.precision) {
                 continue;
             }
@@ -111,8 +124,7 @@ fn grows(graph: &Graph, node: &Node) -> bool {
 
 /// Whether the node dequantizes a constant that a sum of products will multiply as integers.
 fn holds_weights(graph: &Graph, node: &Node, precision: Precision) -> bool {
-    let sums = |user: &Node| matches!(user.op.quant_rule(), QuantRule::Affine { .. });
     precision == Precision::Int8
         && matches!(node.op, Op::DequantizeLinear(_))
-        && graph.users(node.output()).into_iter().any(|user| sums(graph.node(user)))
+        && stored_weights::feeds_sums(graph, node.output())
 }

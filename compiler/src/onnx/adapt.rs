@@ -12,6 +12,7 @@ mod conv;
 mod conv_transpose;
 mod gather;
 mod if_;
+mod indexed;
 mod matmul;
 mod normalization;
 mod pad;
@@ -368,6 +369,8 @@ adapters! {
     "" "Expand" concat::expand;
     "" "Flatten" reshape::flatten;
     "" "Gather" gather::gather;
+    "" "GatherElements" indexed::gather_elements;
+    "" "GatherND" indexed::gather_nd;
     "" "Gelu" activation::gelu;
     "" "Gemm" matmul::gemm;
     "" "GlobalAveragePool" pool::global_average_pool;
@@ -404,6 +407,8 @@ adapters! {
     "" "ReduceSumSquare" reduce::sum_square;
     "" "Reshape" reshape::reshape;
     "" "Resize" resize::resize;
+    "" "ScatterElements" indexed::scatter_elements;
+    "" "ScatterND" indexed::scatter_nd;
     "" "Selu" activation::selu;
     "" "Shape" constant::shape;
     "" "Size" constant::size;

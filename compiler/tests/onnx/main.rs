@@ -7,6 +7,7 @@ mod damage;
 mod export;
 mod external;
 mod import;
+mod indexed;
 mod making;
 mod meaning;
 mod oracle;
