@@ -61,7 +61,7 @@ where
     let mut simplified = model.clone();
     let for_passes = optimize.for_passes(Precision::Int8, None);
     run_passes(SIMPLIFY, &mut simplified.graph, &for_passes, &mut ())?;
-    let wanted = quantized_tensors(&simplified.graph);
+    let wanted = quantized_tensors(&simplified.graph, &for_passes);
     if wanted.is_empty() {
         return Err(Error::NothingToCalibrate);
     }

@@ -6,6 +6,7 @@
 //! Invariant: what comes out depends on the model's bytes, the calibration table, the tuning file and the options alone,
 //! and all of them are in the artifact's provenance. Nothing here prints; a [`Progress`] hears what goes on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use eightfold_codegen::bands::Bands;
@@ -123,6 +124,8 @@ pub struct OptimizeOptions {
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
     pub activation_symmetry: Symmetry,
+    /// Names of ONNX nodes that compute in float, as [`kept_nodes`](crate::kept_nodes) finds them.
+    pub keep_float: BTreeSet<String>,
     /// Whether biases take up what rounding the weights shifts.
     pub bias_correction: bool,
     /// Whether weights become small enough for four products to fit 16 bits.
@@ -150,6 +153,7 @@ impl OptimizeOptions {
             weight_storage: defaults.weight_storage,
             activation_storage: defaults.activation_storage,
             activation_symmetry: defaults.activation_symmetry,
+            keep_float: defaults.keep_float,
             bias_correction: defaults.bias_correction,
             reduce_range: ReduceRange::default(),
             order_channels: true,
@@ -179,6 +183,7 @@ impl OptimizeOptions {
             weight_storage: self.weight_storage,
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
+            keep_float: self.keep_float.clone(),
             bias_correction: self.bias_correction,
             reduce_range: self.reduces_range(),
             pair_sums: pair_sums(self.target).filter(|_| self.order_channels),
@@ -193,6 +198,12 @@ impl OptimizeOptions {
 pub fn pair_sums(target: &Target) -> Option<PairSums> {
     target.dot.pair_limit().map(|limit| PairSums { limit, lanes: target.lanes() })
 }
+
+/// The option that lists the nodes kept in float, as a JSON array.
+const KEEP_FLOAT: &str = "keep_float";
+
+/// What the options begin with that say which input of the model is a constant.
+const CONSTANT: &str = "constant.";
 
 /// Options as the provenance names them, and back.
 impl OptimizeOptions {
@@ -215,6 +226,9 @@ impl OptimizeOptions {
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
             options.push(("bias_correction", self.bias_correction.to_string()));
             options.push(("reduce_range", self.reduces_range().to_string()));
+        }
+        if !self.keep_float.is_empty() {
+            options.push((KEEP_FLOAT, serde_json::json!(self.keep_float).to_string()));
         }
         if self.threads != 1 {
             options.push(("threads", self.threads.to_string()));
@@ -248,11 +262,14 @@ impl OptimizeOptions {
                     options.activation_storage = DType::from_name(storage)?;
                 }
                 ("bias_correction", on) => options.bias_correction = on.parse().ok()?,
+                (KEEP_FLOAT, names) => options.keep_float = serde_json::from_str(names).ok()?,
                 ("reduce_range", "true") => options.reduce_range = ReduceRange::Always,
                 ("reduce_range", "false") => options.reduce_range = ReduceRange::Never,
                 ("threads", count) => options.threads = count.parse().ok().filter(|count| *count > 0)?,
                 ("bands", on) => options.bands = on.parse().ok()?,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
+                // What the import is told is not repeated: who imports the model says it again.
+                (name, _) if name.starts_with(CONSTANT) => {}
                 _ => return None,
             }
         }
@@ -351,7 +368,7 @@ pub fn optimize(
         target: options.target.name.to_owned(),
         model_sha256: model.sha256.clone(),
         opset: model.opset,
-        options: options.named(precision).collect(),
+        options: options.named(precision).chain(constants(model)).collect(),
         calibration: calibration.as_ref().map(Calibration::of),
         tuning: None,
         coverage: Coverage::default(),
@@ -371,6 +388,11 @@ pub fn optimize(
     let bands = if options.bands { Bands::WherePaid } else { Bands::Never };
     let choices = Choices::default();
     Ok(Optimized { graph, name, target, threads, bands, precision, remarks, reports, coverage, choices, provenance })
+}
+
+/// The inputs of a model that the import has made constants, as options: what each of them is.
+fn constants(model: &Model) -> impl Iterator<Item = (String, String)> {
+    model.constants.iter().map(|(name, value)| (format!("{CONSTANT}{name}"), value.to_string()))
 }
 
 /// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph

@@ -252,6 +252,21 @@ pub enum Error {
         /// The names there are.
         expected: String,
     },
+    /// Usage: a node was named that the model does not have.
+    #[error(
+        "the model has no node or tensor {got:?}; {}",
+        if similar.is_empty() {
+            "eightfold opt MODEL prints their names".to_owned()
+        } else {
+            format!("the most similar names are {}", quoted(similar))
+        }
+    )]
+    UnknownNode {
+        /// The name or pattern given.
+        got: String,
+        /// Names that are like it.
+        similar: Vec<String>,
+    },
     /// Usage: two models have nothing to compare.
     #[error("the two models cannot be compared: {reason}")]
     Incomparable {
@@ -274,6 +289,10 @@ pub enum Error {
         /// What is in float, and why.
         float_nodes: Vec<FloatNode>,
     },
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn lines(nodes: &[FloatNode]) -> String {

@@ -34,6 +34,7 @@ pub mod dataset;
 pub mod driver;
 mod error;
 pub mod executable;
+mod keep_float;
 mod layers;
 pub mod machine;
 mod model;
@@ -54,6 +55,7 @@ pub use driver::{
 };
 pub use error::{Error, Fault};
 pub use executable::Executable;
+pub use keep_float::kept_nodes;
 pub use layers::{Layer, compare_layers};
 pub use model::{Model, load};
 pub use onnx::ImportOptions;

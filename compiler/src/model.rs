@@ -1,5 +1,6 @@
 //! A model to work on: an ONNX file or a graph in text form, imported.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use eightfold_ir::{Graph, Op};
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::InputSpec;
 use crate::error::Error;
-use crate::onnx::{self, ImportOptions, OnnxError};
+use crate::onnx::{self, Constant, ImportOptions, OnnxError};
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Model {
     pub opset: Option<i64>,
     /// The program that wrote the model; empty if it does not say.
     pub producer: String,
+    /// The inputs that the import has made constants.
+    pub constants: BTreeMap<String, Constant>,
     /// What the import decided or noticed.
     pub remarks: Vec<String>,
 }
@@ -33,6 +36,9 @@ pub struct Model {
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     if path.extension().is_some_and(|extension| extension == "ir") {
+        if let Some(input) = options.constants.keys().next() {
+            return Err(Error::Usage(format!("--constant {input}: only inputs of ONNX models can be made constants")));
+        }
         return load_text(path, name);
     }
     let imported = onnx::load(path, options).map_err(|error| match error {
@@ -41,7 +47,7 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
     })?;
     let onnx::Imported { graph, remarks, opset, producer, sha256 } = imported;
     let remarks = remarks.iter().map(ToString::to_string).collect();
-    Ok(Model { name, graph, sha256, opset: Some(opset), producer, remarks })
+    Ok(Model { name, graph, sha256, opset: Some(opset), producer, constants: options.constants.clone(), remarks })
 }
 
 fn load_text(path: &Path, name: String) -> Result<Model, Error> {
@@ -54,7 +60,15 @@ fn load_text(path: &Path, name: String) -> Result<Model, Error> {
         source,
     })?;
     let sha256 = hex(&Sha256::digest(&bytes));
-    Ok(Model { name, graph, sha256, opset: None, producer: String::new(), remarks: Vec::new() })
+    Ok(Model {
+        name,
+        graph,
+        sha256,
+        opset: None,
+        producer: String::new(),
+        constants: BTreeMap::new(),
+        remarks: Vec::new(),
+    })
 }
 
 impl Model {

@@ -12,6 +12,7 @@ use std::path::Path;
 use eightfold_ir::Graph;
 
 mod adapt;
+mod constants;
 mod dims;
 mod emit;
 mod error;
@@ -23,6 +24,7 @@ mod order;
 mod proto;
 
 pub use adapt::operators;
+pub use constants::Constant;
 pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported};
 pub use export::export;
 
@@ -31,6 +33,8 @@ pub use export::export;
 pub struct ImportOptions {
     /// Numbers for dimensions that the model leaves open, by symbol (`batch`) or by input and axis (`image.0`).
     pub dims: BTreeMap<String, usize>,
+    /// Inputs that are constants, by name: the graph does not have them as inputs.
+    pub constants: BTreeMap<String, Constant>,
 }
 
 /// An imported model.

@@ -10,6 +10,7 @@
 //! | `precision` | `f32` or `int8` |
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
 //! | `weights` | `per_channel` or `per_tensor`, or `u8` for unsigned ones |
+//! | `keep` | an ONNX node to keep in floats |
 //! | `limit` | the number of rewrites after which all stops |
 //! | `target` | for which to lower the graph |
 //! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq`; or `reduced`, that of weights |
@@ -109,6 +110,7 @@ fn case(text: &str) -> Result<Case, String> {
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
             ("weights", ["u8"]) => case.options.weight_storage = DType::U8,
             ("range", ["reduced"]) => case.options.reduce_range = true,
+            ("keep", [name]) => _ = case.options.keep_float.insert((*name).to_owned()),
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
             ("activations", [symmetry, storage]) => {
                 case.options.activation_symmetry = match *symmetry {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
 
-use crate::insert_qdq::{dequantized, not_eight_bits, tensor_name};
+use crate::insert_qdq::{KEPT, dequantized, not_eight_bits, tensor_name};
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 
 /// See the module's documentation.
@@ -38,7 +38,8 @@ impl Pass for AssignPrecision {
                 cx.precision.insert(node.id, Precision::F32);
                 continue;
             }
-            match obstacle(graph, node, &moved) {
+            let kept = cx.options.keeps_float(&node.origin).then(|| KEPT.to_owned());
+            match kept.or_else(|| obstacle(graph, node, &moved)) {
                 None => {
                     cx.precision.insert(node.id, Precision::Int8);
                     if node.op.quant_rule() == QuantRule::SameScale && node.epilogue.is_empty() {
@@ -62,7 +63,8 @@ const BF16_FEATURE: &str = "avx512bf16";
 /// Gives bf16 to all nodes that can read it.
 fn assign_bf16(graph: &Graph, cx: &mut PassContext<'_>) {
     for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
-        let obstacle = bf16_obstacle(graph, node);
+        let kept = cx.options.keeps_float(&node.origin).then(|| KEPT.to_owned());
+        let obstacle = kept.or_else(|| bf16_obstacle(graph, node));
         cx.precision.insert(node.id, if obstacle.is_none() { Precision::Bf16 } else { Precision::F32 });
         if let Some(reason) = obstacle.filter(|_| node.op.quant_rule() != QuantRule::SameScale) {
             cx.remark(RemarkKind::Float, &node.origin, reason);

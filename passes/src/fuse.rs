@@ -15,6 +15,7 @@ mod pad;
 mod prologue;
 mod residual;
 mod scale;
+mod softmax;
 mod transpose;
 
 use eightfold_ir::{Graph, InferError, Node, Rewrite};
@@ -64,6 +65,7 @@ pub const FUSIONS: &[Fusion] = &[
     pad::PAD_WINDOW,
     clip::CLIP,
     activation::ACTIVATION,
+    softmax::SOFTMAX,
     residual::RESIDUAL,
     epilogue::EPILOGUE,
     bias::BIAS,

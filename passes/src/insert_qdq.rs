@@ -15,6 +15,7 @@
 
 mod bias_correction;
 mod plan;
+mod sensitive;
 mod told_apart;
 pub(crate) mod weight_scales;
 
@@ -32,8 +33,9 @@ use crate::channel::{f32_constant, summed_axis, weight_axis};
 use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales};
 pub use bias_correction::channel_axes;
 use plan::Plan;
-pub(crate) use plan::{dequantized, not_eight_bits, quantized_nodes};
+pub(crate) use plan::{KEPT, dequantized, not_eight_bits, quantized_nodes};
 pub use plan::{quantized_tensors, tensor_name};
+pub(crate) use sensitive::is_wide;
 use weight_scales::weight_params;
 
 /// See the module's documentation.

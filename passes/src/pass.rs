@@ -1,6 +1,6 @@
 //! What a pass is, what it is told and tells, and the pipeline that runs passes in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,8 @@ pub struct PassOptions {
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
     pub activation_symmetry: Symmetry,
+    /// Names of ONNX nodes that compute in floats whatever the ranges; what a fusion joins with one of them does too.
+    pub keep_float: BTreeSet<String>,
     /// Whether biases take up what rounding the weights shifts, where the table has the means of channels.
     pub bias_correction: bool,
     /// Whether the weights of neighbouring inputs become small enough for four products to fit 16 bits, which saves CPUs
@@ -105,12 +107,21 @@ impl Default for PassOptions {
             weight_storage: DType::I8,
             activation_storage: DType::U8,
             activation_symmetry: Symmetry::Affine,
+            keep_float: BTreeSet::new(),
             bias_correction: true,
             reduce_range: false,
             pair_sums: None,
             target_features: Vec::new(),
             limit: None,
         }
+    }
+}
+
+impl PassOptions {
+    /// Whether the user keeps a node of this origin in floats.
+    #[must_use]
+    pub fn keeps_float(&self, origin: &Origin) -> bool {
+        origin.names().any(|name| self.keep_float.contains(name))
     }
 }
 

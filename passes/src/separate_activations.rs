@@ -5,8 +5,9 @@
 //!
 //! On 8-bit integers a function of one number is a table of 256 entries, whatever it costs on floats; but what goes into
 //! a table has to be quantized, so it has to be a tensor, which calibration can observe. Functions that are a few exact
-//! operations (ReLU, hard swish) stay where they are: they cost less than a table and lose nothing. After quantization
-//! `fuse` puts everything back into one node.
+//! operations (ReLU, hard swish) stay where they are: they cost less than a table and lose nothing. A node that computes
+//! one function of its operand, reading it several times, is one table. After quantization `fuse` puts everything back
+//! into one node.
 //!
 //! Nodes that carry quantization already stay as they are: their roundings are the model's. So do those for which the
 //! calibration table, where there is one, has no range: the function then runs on floats, before the one rounding.
@@ -16,7 +17,7 @@
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{DType, Epilogue, Graph, InferError, Node, Op, QuantRule, Rewrite, Step, ValueId};
 
-use crate::insert_qdq::{dequantized, tensor_name};
+use crate::insert_qdq::{dequantized, is_wide, tensor_name};
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 
 /// See the module's documentation.
@@ -73,9 +74,15 @@ fn between(name: &str, part: &[Step]) -> String {
     format!("{name}_{what}")
 }
 
-/// Whether the steps are a function of one number that is worth a table: more than a few exact operations.
+/// Whether the steps are a function of one number that is worth a table: more than a few exact operations, and none that
+/// eight bits do not hold.
 pub(crate) fn is_tabular(steps: &[Step]) -> bool {
-    steps.iter().all(is_unary) && !steps.iter().all(Step::is_exact)
+    steps.iter().all(is_unary) && !steps.iter().all(Step::is_exact) && !steps.iter().any(is_wide)
+}
+
+/// Whether a `map` is a function of its operand alone, which its steps may read again: a GELU by tanh, say.
+pub(crate) fn is_function(node: &Node) -> bool {
+    matches!(node.op, Op::Map(_)) && node.epilogue.values().all(|value| node.operand(0) == Some(value))
 }
 
 /// Whether the step is a function of the current number alone.
@@ -87,6 +94,9 @@ fn is_unary(step: &Step) -> bool {
 /// none where it computes something that goes into a table right away.
 fn parts(node: &Node) -> Vec<&[Step]> {
     let steps = node.epilogue.steps.as_slice();
+    if is_function(node) && !steps.iter().any(is_wide) {
+        return vec![steps];
+    }
     let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
     for run in steps.chunk_by(|a, b| is_unary(a) == is_unary(b)) {
         let end = at + run.len();
@@ -145,8 +155,11 @@ mod tests {
         assert_eq!(cut("conv(%x, %w) |> silu"), [0, 1]);
         assert_eq!(cut("conv(%x, %w) |> relu |> silu |> mul 2.0 |> add %r"), [0, 3, 1]);
         assert_eq!(cut("conv(%x, %w) |> add %r |> tanh"), [1, 1]);
-        assert_eq!(cut("map(%x) |> sigmoid |> add %r |> relu |> add %r |> exp"), [1, 3, 1]);
+        assert_eq!(cut("map(%x) |> sigmoid |> add %r |> relu |> add %r |> tanh"), [1, 3, 1]);
         assert_eq!(cut("map(%x) |> relu |> sigmoid"), [2]);
+        assert_eq!(cut("map(%x) |> mul %x |> add 1.0 |> tanh |> mul %x"), [4]);
+        assert_eq!(cut("map(%x) |> mul %x |> tanh |> mul %r"), [1, 1, 1]);
+        assert_eq!(cut("conv(%x, %w) |> exp |> add %r"), [2]);
         assert_eq!(cut("conv(%x, %w) |> hard_swish |> add %r"), [2]);
     }
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample};
+use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample, read_npy};
 use eightfold::driver::target;
+use eightfold::onnx::Constant;
 use eightfold::{
     CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest,
     Progress, ReduceRange, Stage,
@@ -28,6 +29,39 @@ pub(crate) struct ImportArguments {
     /// A number for a dimension that the model leaves open, by its symbol (batch=1) or by input and axis (image.0=1).
     #[arg(long = "dim", value_name = "NAME=N")]
     dims: Vec<Dim>,
+    /// A constant for an input, which the compiled model then does not have: one number, for each element of the input
+    /// (sr=16000), or all elements (mask=mask.npy).
+    #[arg(long = "constant", value_name = "INPUT=VALUE")]
+    constants: Vec<ConstantArgument>,
+}
+
+/// `sr=16000` or `mask=mask.npy`
+#[derive(Clone, Debug)]
+struct ConstantArgument {
+    input: String,
+    value: String,
+}
+
+impl FromStr for ConstantArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once('=') {
+            Some((input, value)) if !input.is_empty() && !value.is_empty() => {
+                Ok(ConstantArgument { input: input.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("expected INPUT=NUMBER or INPUT=FILE.npy".to_owned()),
+        }
+    }
+}
+
+impl ConstantArgument {
+    fn read(&self) -> Result<Constant, Error> {
+        if Path::new(&self.value).extension().is_some_and(|extension| extension == "npy") {
+            return Ok(Constant::Tensor(read_npy(Path::new(&self.value))?));
+        }
+        Ok(Constant::Literal(self.value.clone()))
+    }
 }
 
 /// `batch=1`
@@ -52,7 +86,13 @@ impl ImportArguments {
     pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
         progress.stage(Stage::Import);
         let dims: BTreeMap<String, usize> = self.dims.iter().map(|Dim(name, n)| (name.clone(), *n)).collect();
-        let model = eightfold::load(path, &ImportOptions { dims })?;
+        let mut constants = BTreeMap::new();
+        for argument in &self.constants {
+            if constants.insert(argument.input.clone(), argument.read()?).is_some() {
+                return Err(Error::Usage(format!("--constant {} is given twice", argument.input)));
+            }
+        }
+        let model = eightfold::load(path, &ImportOptions { dims, constants })?;
         for remark in &model.remarks {
             anstream::eprintln!("{}: {remark}", path.display());
         }
@@ -222,6 +262,10 @@ pub(crate) struct SchemeArguments {
     /// The integer type of activations, and whether their zero point is fixed.
     #[arg(long, value_enum, default_value_t = Activations::AffineU8)]
     activations: Activations,
+    /// Keep a node in float, by its name or by that of a tensor it yields, or all that fit a pattern such as '/head/*'; what
+    /// is fused with it stays in float, too. May be repeated.
+    #[arg(long, value_name = "NODE|PATTERN")]
+    keep_float: Vec<String>,
     /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
     #[arg(long)]
     no_bias_correction: bool,
@@ -254,6 +298,11 @@ enum Activations {
 }
 
 impl SchemeArguments {
+    /// The options with the nodes of `model` in them that are to be kept in float.
+    pub(crate) fn keep_float(&self, model: &Model, options: OptimizeOptions) -> Result<OptimizeOptions, Error> {
+        Ok(OptimizeOptions { keep_float: eightfold::kept_nodes(&model.graph, &self.keep_float)?, ..options })
+    }
+
     /// The options with this scheme in them.
     pub(crate) fn apply(&self, options: OptimizeOptions) -> OptimizeOptions {
         let weight_scales = match self.weights {

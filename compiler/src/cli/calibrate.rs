@@ -52,6 +52,7 @@ impl Arguments {
         let data = self.data.open(&model.inputs())?;
         // Which tensors need a range, and which, does not depend on the target.
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
+        let options = self.scheme.keep_float(&model, options)?;
         let options = self.calibrator.options(options);
         let table = eightfold::calibrate(&model, self.data.samples(&data)?, &options, progress)?;
         write_bytes(&self.output, table.to_string().as_bytes())?;

@@ -72,6 +72,7 @@ impl Arguments {
         let mut model = self.import.load(&self.model, progress)?;
         let table = self.calibration_table.as_deref().map(|path| read_table(path, &model)).transpose()?;
         let options = self.scheme.apply(OptimizeOptions::new(target(&self.target)?));
+        let options = self.scheme.keep_float(&model, options)?;
         let options = OptimizeOptions { pass_limit: self.shown.pass_limit, ..options };
 
         let mut passes: Vec<&str> = Vec::new();

@@ -73,6 +73,7 @@ impl Arguments {
         let model = self.import.load(&self.model, progress)?;
         // Neither where Q/DQ stand nor what they round to depends on the machine: nobody knows yet where the model will run.
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
+        let options = self.scheme.keep_float(&model, options)?;
         let reduce_range = match options.reduce_range {
             ReduceRange::Auto => ReduceRange::Never,
             asked => asked,

@@ -126,6 +126,24 @@ pub enum OnnxError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// Usage: `--constant` names an input that the model does not have.
+    #[error("the model has no input {name:?}; it has: {}", known.join(", "))]
+    UnknownInput {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// Usage: what `--constant` gives does not fit the input.
+    #[error("the constant for input {input:?} must be {expected}, got {got}")]
+    Constant {
+        /// The input.
+        input: String,
+        /// Its shape and element type.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
     /// Unsupported: an input or output is no tensor, or of an element type that is not supported.
     #[error("{name:?} is {got}, expected a tensor of numbers")]
     NotNumbers {
@@ -162,7 +180,11 @@ impl OnnxError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            OnnxError::Read { .. } | OnnxError::UnboundDims(_) | OnnxError::UnknownDim { .. } => ErrorKind::Usage,
+            OnnxError::Read { .. }
+            | OnnxError::UnboundDims(_)
+            | OnnxError::UnknownDim { .. }
+            | OnnxError::UnknownInput { .. }
+            | OnnxError::Constant { .. } => ErrorKind::Usage,
             OnnxError::Opset { .. }
             | OnnxError::NotNumbers { .. }
             | OnnxError::Inexpressible { .. }

@@ -15,7 +15,7 @@ use super::emit::is_sum;
 use super::error::{OnnxError, Unsupported};
 use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
 use super::names::Names;
-use super::{ImportOptions, ImportRemark, Imported, dims, order};
+use super::{ImportOptions, ImportRemark, Imported, constants, dims, order};
 
 /// How deep functions and subgraphs may nest.
 const DEEPEST: usize = 32;
@@ -124,15 +124,21 @@ fn run<'m>(
         room: ROOM + model.constant_bytes().saturating_mul(ROOM_PER_BYTE),
         wanted: Labels::new(),
     };
-    let constants: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
-    let inputs: Vec<&Declared> = body.inputs.iter().filter(|i| !constants.contains(i.name.as_str())).collect();
+    let initializers: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
+    let inputs: Vec<&Declared> = body.inputs.iter().filter(|i| !initializers.contains(i.name.as_str())).collect();
     let dtype = |input: &&Declared| {
         let error = |got: String| OnnxError::NotNumbers { name: input.name.clone(), got };
         input.dtype.clone().ok_or_else(|| error("without a type".to_owned()))?.map_err(error)
     };
     let dtypes = inputs.iter().map(dtype).collect::<Result<Vec<_>, _>>()?;
+    constants::check(&inputs, &options.constants)?;
     let (shapes, mut remarks) = dims::bind(&inputs, &options.dims)?;
     for ((input, dtype), shape) in inputs.iter().zip(dtypes).zip(shapes) {
+        if let Some(constant) = options.constants.get(&input.name) {
+            let tensor = constants::tensor(&input.name, constant, dtype, &shape)?;
+            importer.bind(&input.name, Slot::Known(Operand::constant(&input.name, tensor)));
+            continue;
+        }
         let label = labels.get(&input.name).filter(|q| q.storage == dtype);
         let quant = label.map(|q| importer.graph.add_qparams(q.clone()));
         let value = importer.graph.add_input(&input.name, TensorType::new(dtype, shape).with_quant(quant));

@@ -2,6 +2,7 @@
 
 mod bad_data;
 mod bad_models;
+mod choices;
 mod outputs;
 mod protobuf;
 mod quantizing;

@@ -190,7 +190,7 @@ fn passed(graph: &Graph, passes: &[&str], options: &PassOptions) -> Graph {
 /// The least and the greatest value of each tensor that int8 wants a range for, on these inputs.
 fn calibrated(graph: &Graph, samples: &[Vec<Tensor>]) -> CalibrationTable {
     let simplified = passed(graph, SIMPLIFY, &PassOptions::default());
-    let tensors = quantized_tensors(&simplified);
+    let tensors = quantized_tensors(&simplified, &PassOptions::default());
     let mut ranges = BTreeMap::new();
     for sample in samples {
         for (id, value) in tensors.iter().zip(eval_values(&simplified, sample, &tensors).expect("evaluates")) {

@@ -65,7 +65,8 @@ const SHARED: &[(&str, Dims, Outcome)] = &[
 ];
 
 fn options(dims: &[(&str, usize)]) -> ImportOptions {
-    ImportOptions { dims: dims.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect() }
+    let dims = dims.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+    ImportOptions { dims, ..ImportOptions::default() }
 }
 /// That the model compiles in f32 and computes the same.
 fn compiled(path: &Path, dims: &[(&str, usize)], data: &[Tensor], expected: &[Tensor]) -> Result<(), String> {

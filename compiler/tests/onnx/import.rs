@@ -29,7 +29,7 @@ fn the_digits_model_imports_with_its_batch_taken_as_one() {
         imported.remarks
     );
 
-    let options = ImportOptions { dims: [("batch".to_owned(), 3)].into() };
+    let options = ImportOptions { dims: [("batch".to_owned(), 3)].into(), ..ImportOptions::default() };
     let three = onnx::load(&path, &options).expect("digits.onnx imports");
     assert_eq!(*three.graph.ty(three.graph.inputs()[0]).shape, [3, 1, 8, 8]);
     assert_eq!(three.remarks, []);

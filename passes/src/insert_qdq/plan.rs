@@ -1,7 +1,7 @@
 //! Which nodes compute on integers, and with which scale and zero point each tensor between them is stored.
 //!
-//! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), and its
-//! weights constant. Sums of products and sums then do; a node of another kind does if one that does reads its result,
+//! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), its
+//! weights constant, and eight bits hold its numbers ([`sensitive`]). Sums of products and sums then do; a node of another kind does if one that does reads its result,
 //! so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
 //! tensors that they read and write; a group shares one scale, which covers the ranges of all its members.
 
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
+use super::sensitive;
 use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::{f32_constant, weight_axis};
@@ -24,6 +25,9 @@ pub(super) struct Plan {
     /// Why each of the other nodes will not.
     pub(super) float: BTreeMap<NodeId, String>,
 }
+
+/// Why a node that the user keeps in floats is there.
+pub(crate) const KEPT: &str = "kept in float by --keep-float";
 
 /// The integers behind a value that `dequantize_linear` yields, and what they mean.
 pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &QuantParams)> {
@@ -52,9 +56,9 @@ pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
 /// The tensors whose ranges [`INT8`](crate::INT8) looks up in a calibration table: those to observe, on the graph as
 /// [`SIMPLIFY`](crate::SIMPLIFY) leaves it.
 #[must_use]
-pub fn quantized_tensors(graph: &Graph) -> Vec<ValueId> {
+pub fn quantized_tensors(graph: &Graph, options: &PassOptions) -> Vec<ValueId> {
     let any = Range { min: -1.0, max: 1.0 };
-    let plan = Plan::new(graph, &PassOptions::default(), &|_| Some(any));
+    let plan = Plan::new(graph, options, &|_| Some(any));
     plan.params.into_keys().filter(|id| graph.constant(*id).is_none()).collect()
 }
 
@@ -85,8 +89,11 @@ impl Plan {
     fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>) -> Self {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
+        let mut sensitive = sensitive::reasons(graph);
         for id in &order {
-            match obstacle(graph, graph.node(*id)) {
+            let node = graph.node(*id);
+            let kept = options.keeps_float(&node.origin).then(|| KEPT.to_owned());
+            match kept.or_else(|| obstacle(graph, node)).or_else(|| sensitive.remove(id)) {
                 None => _ = int8.insert(*id),
                 Some(reason) => _ = float.insert(*id, reason),
             }
@@ -215,7 +222,7 @@ fn is_read(graph: &Graph, value: ValueId, int8: &BTreeSet<NodeId>) -> bool {
 }
 
 /// Whether the model quantizes the value itself.
-fn is_carried(graph: &Graph, value: ValueId) -> bool {
+pub(super) fn is_carried(graph: &Graph, value: ValueId) -> bool {
     graph.users(value).into_iter().any(|user| matches!(graph.node(user).op, Op::QuantizeLinear(_)))
 }
 

@@ -1,6 +1,6 @@
 //! Pointwise operators on stored integers.
 //!
-//! A chain of one tensor is a function of 256 numbers, and becomes what is cheapest of equal value on all of them:
+//! A function of one tensor is a function of 256 numbers, and becomes what is cheapest of equal value on all of them:
 //! nothing, a clip of integers, one multiplication, a table. On several tensors:
 //! - a sum of two takes two fused multiplications and additions, zero points folded into one constant, as ONNX Runtime
 //!   computes its QLinearAdd: `map(%a) |> cast f32 |> mul_add (s_a / s_y), c |> mul_add %b, (s_b / s_y) |> quantize`;
@@ -12,6 +12,8 @@
 use eightfold_ir::epilogue::run;
 use eightfold_ir::{Arg, Array, DType, Data, Epilogue, Function, Graph, Node, Rewrite, Shape, Step, Tensor, ValueId};
 
+use crate::separate_activations::is_function;
+
 use super::units::{bounded, in_real_units, rescaled};
 use super::{Obstacle, Scalar, Target, replace, stored, stored_operand};
 
@@ -20,9 +22,8 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
     let mut rewrite = Rewrite::new(graph, super::NAME);
     let target = Target::of(graph, node);
     let steps = &node.epilogue.steps;
-    let unary = node.epilogue.values().next().is_none();
     let steps = match target.scalar() {
-        Some(to) if unary => requantized(&mut rewrite, from, to, steps, graph)?.steps,
+        Some(to) if is_function(node) => requantized(&mut rewrite, from, to, steps, graph)?.steps,
         Some(to) => in_steps(graph, &mut rewrite, from, to, steps).unwrap_or_else(|| {
             let dequantize = Step::Dequantize { scale: from.scale, zero_point: from.zero_point };
             [dequantize].into_iter().chain(in_real_units(graph, steps, Some(to))).collect()
@@ -89,8 +90,8 @@ fn stored_argument(graph: &Graph, step: &Step, function: Function) -> Option<(Va
     }
 }
 
-/// The cheapest steps from stored integers to stored integers that equal dequantization, `steps`, which read no tensor,
-/// and quantization, on every integer.
+/// The cheapest steps from stored integers to stored integers that equal dequantization, `steps`, which read no tensor
+/// but the one they start from, and quantization, on every integer.
 pub(super) fn requantized(
     rewrite: &mut Rewrite,
     from: Scalar,
@@ -139,6 +140,7 @@ fn inputs(storage: DType) -> std::ops::RangeInclusive<i64> {
 /// What the steps make of each integer of an 8-bit type, in their order.
 fn tabulated(storage: DType, steps: Epilogue) -> Result<Vec<i64>, Obstacle> {
     let array = Array { dtype: storage, shape: Shape::new(&[256]), data: Data::Int(inputs(storage).collect()) };
-    let result = run(&steps, array, &|_| unreachable!("the steps read no tensor")).map_err(|e| e.to_string())?;
+    // The one tensor that the steps may read is the one that they start from.
+    let result = run(&steps, array.clone(), &|_| &array).map_err(|e| e.to_string())?;
     Ok(result.ints().into_owned())
 }

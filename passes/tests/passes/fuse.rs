@@ -3,6 +3,7 @@
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::pad::{Pad, PadMode};
 use eightfold_ir::op::pool::{Pool, PoolKind};
+use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{Arg, Function, Graph, Op, Step};
@@ -80,6 +81,20 @@ const CASES: &[Case] = &[
             n.output(y);
         },
         after: "conv+1",
+        tolerance: 1e-6,
+    },
+    Case {
+        fusion: "softmax",
+        build: |n| {
+            let x = n.input("x", &[2, 6, 5]);
+            let fold = |kind| Reduce { kind, axes: Sizes::from_slice(&[1]), keepdims: true };
+            let top = n.add("max", fold(ReduceKind::Max), &[x]);
+            let e = n.map("exp", x, vec![with(Function::Sub, top), Step::unary(Function::Exp)]);
+            let sum = n.add("sum", fold(ReduceKind::Sum), &[e]);
+            let y = n.map("div", e, vec![with(Function::Div, sum)]);
+            n.output(y);
+        },
+        after: "softmax+0",
         tolerance: 1e-6,
     },
     Case {

@@ -44,7 +44,7 @@ fn pool(kind: PoolKind, pad: usize) -> Pool {
 /// The table that a minmax calibrator makes of four random samples.
 fn calibrated(graph: &Graph) -> CalibrationTable {
     let (simplified, _) = run(graph, SIMPLIFY, &PassOptions::default());
-    let tensors = quantized_tensors(&simplified);
+    let tensors = quantized_tensors(&simplified, &PassOptions::default());
     let mut ranges: BTreeMap<String, Range> = BTreeMap::new();
     for seed in 1..5 {
         let values = eval_values(&simplified, &inputs(&simplified, seed), &tensors).unwrap();
@@ -132,6 +132,32 @@ fn residual_net() -> Net {
     let y = net.add("softmax", Softmax { axis: 1 }, &[logits]);
     net.output(y);
     net
+}
+
+/// Two linear layers with a layer normalization between them, in elementary operators, and a softmax spelled out.
+#[test]
+fn a_normalization_and_a_softmax_that_are_spelled_out_lose_little_in_int8() {
+    let mut net = Net::new("normalized");
+    let x = net.input("x", &[16, 12]);
+    let a = net.matmul("a", x, &[12, 32]);
+    // The rows differ by orders of magnitude, as those of real inputs do.
+    let sizes = net.constant(&[16, 1], &(0..16).map(|row| 4.0_f32.powi(row - 8)).collect::<Vec<_>>());
+    let a = net.map("sizes", a, vec![with(Function::Mul, sizes)]);
+    let fold = |kind| Reduce { kind, axes: Sizes::from_slice(&[1]), keepdims: true };
+    let mean = net.add("mean", fold(ReduceKind::Mean), &[a]);
+    let centered = net.map("centered", a, vec![with(Function::Sub, mean)]);
+    let squares = net.map("squares", centered, vec![with(Function::Mul, centered)]);
+    let variance = net.add("variance", fold(ReduceKind::Mean), &[squares]);
+    let epsilon = Step::binary(Function::Add, Arg::Float(1e-12));
+    let deviation = net.map("deviation", variance, vec![epsilon, Step::unary(Function::Sqrt)]);
+    let normal = net.map("normal", centered, vec![with(Function::Div, deviation)]);
+    let logits = net.matmul("logits", normal, &[32, 8]);
+    let e = net.map("exp", logits, vec![Step::unary(Function::Exp)]);
+    let sum = net.add("sum", fold(ReduceKind::Sum), &[e]);
+    let y = net.map("y", e, vec![with(Function::Div, sum)]);
+    net.output(y);
+    let last = check(&net, &int8(&net.graph), 0.05);
+    assert!(shape_of(&last).contains("softmax"), "{}", shape_of(&last));
 }
 
 #[test]

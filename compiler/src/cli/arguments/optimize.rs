@@ -43,8 +43,8 @@ impl OptimizeArguments {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
-        let (model, table) = self.calibrated(path, options, progress)?;
-        eightfold::optimize(&model, table, options, progress)
+        let Calibrated { model, options, table } = self.calibrated(path, options, progress)?;
+        eightfold::optimize(&model, table, &options, progress)
     }
 
     /// The same for where only time counts: what int8 lacks of ranges is found on noise, aloud.
@@ -54,25 +54,33 @@ impl OptimizeArguments {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
-        let (model, mut table) = self.calibrated(path, options, progress)?;
+        let Calibrated { model, options, mut table } = self.calibrated(path, options, progress)?;
         if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
             anstream::eprintln!("calibration: on noise, as only time is looked at");
-            table = Some(noise_table(&model, options, progress)?);
+            table = Some(noise_table(&model, &options, progress)?);
         }
-        eightfold::optimize(&model, table, options, progress)
+        eightfold::optimize(&model, table, &options, progress)
     }
 
-    /// The model, and the ranges that were asked for.
+    /// The model, the options with its nodes in them, and the ranges that were asked for.
     fn calibrated(
         &self,
         path: &Path,
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
-    ) -> Result<(Model, Option<CalibrationTable>), Error> {
+    ) -> Result<Calibrated, Error> {
         let model = self.import.load(path, progress)?;
-        let table = self.calibration.table(&model, options, progress)?;
-        Ok((model, table))
+        let options = self.scheme.keep_float(&model, options.clone())?;
+        let table = self.calibration.table(&model, &options, progress)?;
+        Ok(Calibrated { model, options, table })
     }
+}
+
+/// A model that is ready to be optimized.
+struct Calibrated {
+    model: Model,
+    options: OptimizeOptions,
+    table: Option<CalibrationTable>,
 }
 
 /// Ranges of one sample of noise.
