@@ -8,8 +8,10 @@ mod bench;
 mod calibrate;
 mod compare;
 mod compile;
+mod destination;
 mod eval;
 mod inspect;
+mod layers;
 mod list;
 mod opt;
 mod output;
@@ -18,10 +20,15 @@ mod quantize;
 mod run;
 mod tuning;
 
-use clap::{Parser, Subcommand};
-use eightfold::Error;
+use std::process::ExitCode;
 
-use output::Format;
+use clap::error::ContextKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use eightfold::{Error, Fault};
+
+use crate::report;
+pub(crate) use output::Format;
 
 /// Compiles ONNX models ahead of time, to eight-bit machine code where they allow it.
 #[derive(Parser)]
@@ -29,14 +36,17 @@ use output::Format;
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    /// How results are printed.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    #[command(flatten)]
     format: Format,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 a requirement is not met, 2 usage (or no linker, or a file that cannot be read or written),
-3 unsupported model, 4 broken model or data.
+Exit codes:
+  0  fine
+  1  a requirement is not met
+  2  usage: wrong arguments, no linker, a file that cannot be read or written
+  3  unsupported model
+  4  broken model or data
 
 Example:
   eightfold compile model.onnx -o model.so --calibration-data images.npz
@@ -67,29 +77,75 @@ enum Verb {
 }
 
 /// Parses the command line and does what it says.
-///
-/// # Errors
-/// Those of the verb.
-pub(crate) fn run() -> Result<(), Error> {
-    let Cli { verb, format } = Cli::parse();
-    match verb {
-        Verb::Compile(arguments) => arguments.run(format),
-        Verb::Calibrate(arguments) => arguments.run(format),
-        Verb::Quantize(arguments) => arguments.run(format),
-        Verb::Opt(arguments) => arguments.run(format),
-        Verb::Inspect(arguments) => arguments.run(format),
-        Verb::Run(arguments) => arguments.run(format),
-        Verb::Bench(arguments) => arguments.run(format),
-        Verb::Eval(arguments) => arguments.run(format),
-        Verb::Compare(arguments) => arguments.run(format),
-        Verb::List(arguments) => arguments.run(format),
+pub(crate) fn run() -> ExitCode {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, given(&matches)))
+    });
+    let (Cli { verb, format }, given) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return refused(error),
+    };
+    match verb.run(format, &given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::print(&error, format);
+            ExitCode::from(error.fault().exit_code())
+        }
+    }
+}
+
+/// What is said instead where the arguments cannot be parsed: what is wrong with them, or the help asked for.
+fn refused(mut error: clap::Error) -> ExitCode {
+    // The names of precisions are so short that any is close to any: `fp16` is no misspelt `bf16`.
+    if error.get(ContextKind::InvalidArg).is_some_and(|argument| argument.to_string().starts_with("--precision")) {
+        error.remove(ContextKind::SuggestedValue);
+    }
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let json = arguments.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
+        || arguments.iter().any(|argument| argument == "--format=json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        report::print_json(&Error::Usage(text.trim_start_matches("error: ").trim_end().to_owned()), false);
+    } else {
+        // A reader that has gone away is no error.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Fault::Usage.exit_code() } else { 0 })
+}
+
+/// The verb's options that stand on the command line, as `--name`.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    let command = Cli::command();
+    let options = command.find_subcommand(name).into_iter().flat_map(|verb| verb.get_arguments());
+    let on_command_line = |option: &&Arg| {
+        let id = option.get_id().as_str();
+        matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    options.filter(on_command_line).filter_map(|option| Some(format!("--{}", option.get_long()?))).collect()
+}
+
+impl Verb {
+    /// Does what the verb says; `given` are the options on the command line.
+    fn run(self, format: Format, given: &[String]) -> Result<(), Error> {
+        match self {
+            Verb::Compile(arguments) => arguments.run(format),
+            Verb::Calibrate(arguments) => arguments.run(format),
+            Verb::Quantize(arguments) => arguments.run(format),
+            Verb::Opt(arguments) => arguments.run(format),
+            Verb::Inspect(arguments) => arguments.run(format),
+            Verb::Run(arguments) => arguments.run(format),
+            Verb::Bench(arguments) => arguments.run(format, given),
+            Verb::Eval(arguments) => arguments.run(format),
+            Verb::Compare(arguments) => arguments.run(format),
+            Verb::List(arguments) => arguments.run(format),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -1,9 +1,13 @@
 //! How much of a graph is computed in 8-bit integers or in bf16, and why the rest is not.
 
+use std::fmt;
+
 use eightfold_ir::op::InferOperand;
 use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, Step, ValueId};
 use eightfold_passes::{Remark, RemarkKind};
 use serde::{Deserialize, Serialize};
+
+use crate::nodes;
 
 /// The arithmetic of a graph by precision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,28 @@ pub struct FloatNode {
     pub macs: u64,
     /// Why it is not computed in what was asked for.
     pub reason: String,
+}
+
+/// A line for each group of nodes that have operator and reason in common.
+#[must_use]
+pub fn grouped(float_nodes: &[FloatNode]) -> Vec<String> {
+    let line = |group: &Vec<&FloatNode>| {
+        let names: Vec<&str> = group.iter().map(|node| node.node.as_str()).collect();
+        let macs: u64 = group.iter().map(|node| node.macs).sum();
+        format!("{} at {}, {macs} MACs: {}", group[0].op, nodes::names(&names), group[0].reason)
+    };
+    groups(float_nodes).iter().map(line).collect()
+}
+
+/// Nodes that have operator and reason in common.
+pub(crate) fn groups(float_nodes: &[FloatNode]) -> Vec<Vec<&FloatNode>> {
+    nodes::groups(float_nodes, |node| (node.op.clone(), node.reason.clone()))
+}
+
+impl fmt::Display for FloatNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {} MACs): {}", self.node, self.op, self.macs, self.reason)
+    }
 }
 
 impl Coverage {

@@ -1,7 +1,7 @@
 //! Data for calibration and evaluation: samples that fit a model's inputs, and their labels.
 //!
 //! Three forms are read: a .npz file (an array for each input, and `labels`), a .npy file (for a model with one input), and
-//! a folder of images with `labels.csv` and a [`Preprocess`] line. The order of samples is that of the data, always.
+//! a folder of images with `labels.csv`, or with a folder for each class, and a [`Preprocess`] line. The order of samples is that of the data, always.
 //!
 //! Invariants: a sample's tensors have exactly the types and shapes of the inputs; nothing is converted silently. Samples
 //! hold finite numbers only: no range and no accuracy is measured on others. Tensors for a single run may hold any.
@@ -25,7 +25,7 @@ use self::npy::Array;
 use self::npz::{Npz, read_npy_array};
 
 pub use self::error::DatasetError;
-pub use self::input_arguments::read_inputs;
+pub use self::input_arguments::{input_files, read_inputs};
 pub use self::npz::{read_npy, read_npz, write_npy, write_npz};
 pub use self::preprocess::{ImageSizeError, Preprocess, PreprocessError};
 
@@ -189,14 +189,15 @@ impl Dataset {
             let preprocess = options.preprocess.as_ref().ok_or_else(|| DatasetError::NoPreprocess { file: file() })?;
             return Self::images(path, inputs, preprocess, options.label_offset);
         }
+        // A name that does not exist is better told so than that its form is unknown.
+        std::fs::metadata(path).map_err(|source| DatasetError::Read { file: file(), source })?;
+        if path.is_dir() || !matches!(extension, Some("npz" | "npy")) {
+            return Err(DatasetError::Form { file: file() });
+        }
         if options.preprocess.is_some() {
             return Err(DatasetError::UnusedPreprocess { file: file() });
         }
-        let data = if path.is_dir() || !matches!(extension, Some("npz" | "npy")) {
-            // A name that does not exist is better told so than that its form is unknown.
-            std::fs::metadata(path).map_err(|source| DatasetError::Read { file: file(), source })?;
-            return Err(DatasetError::Form { file: file() });
-        } else if extension == Some("npy") {
+        let data = if extension == Some("npy") {
             let input = only_input(path, inputs)?;
             Self::arrays(path, inputs, vec![cut(read_npy_array(path)?, input, path)?], None)?
         } else {
@@ -274,6 +275,15 @@ impl Dataset {
         let (rows, batch) = (folder.images.len(), input.shape[0]);
         let source = Source::Images(folder);
         Ok(Dataset { path: path.to_owned(), inputs: inputs.to_vec(), source, labels, rows, batch })
+    }
+
+    /// The files that the data is read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let (one, images) = match &self.source {
+            Source::Arrays(_) => (self.path.as_path(), &[][..]),
+            Source::Images(folder) => (folder.table.as_path(), &folder.images[..]),
+        };
+        std::iter::once(one).chain(images.iter().map(PathBuf::as_path))
     }
 
     /// The number of samples.

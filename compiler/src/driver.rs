@@ -76,6 +76,9 @@ pub trait Progress {
     /// A pass has run and left this graph.
     fn pass(&mut self, _report: &PassReport, _graph: &Graph) {}
 
+    /// Something that the user may want to know.
+    fn note(&mut self, _message: &str) {}
+
     /// Samples are being run or choices timed, and so many are done.
     fn samples(&mut self, _done: usize, _of: usize) {}
 }

@@ -15,8 +15,9 @@ use eightfold_passes::{PassError, Precision};
 use eightfold_runtime::status::Status;
 
 use crate::artifact::{ArtifactError, RunError};
-use crate::coverage::FloatNode;
+use crate::coverage::{self, FloatNode};
 use crate::dataset::{DatasetError, PreprocessError};
+use crate::nodes;
 use crate::onnx::{ErrorKind, OnnxError};
 
 /// Whose fault an error is; decides the exit code of the command line.
@@ -33,6 +34,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Requirement => "requirement",
+            Fault::Usage => "usage",
+            Fault::Unsupported => "unsupported",
+            Fault::Broken => "broken",
+        }
+    }
+
     /// The exit code of the command line.
     #[must_use]
     pub fn exit_code(self) -> u8 {
@@ -124,6 +136,50 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: TableError,
+    },
+    /// Broken: a calibration table that names tensors that the model does not have.
+    #[error("{} was made of another model ({model}): the model has no tensor {}", path.display(), first(unknown))]
+    ForeignTable {
+        /// The file.
+        path: PathBuf,
+        /// The model that the table names.
+        model: String,
+        /// The tensors.
+        unknown: Vec<String>,
+    },
+    /// Broken: a calibration table with too many or too few means of a tensor.
+    #[error("{}: expected {expected} means for tensor {tensor:?}, one for each channel, got {got}", path.display())]
+    TableMeans {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its channels.
+        expected: usize,
+        /// The means there are.
+        got: usize,
+    },
+    /// Broken: data to calibrate on whose numbers are all the same.
+    #[error("calibration data holds one number only: {value} throughout for input {input:?}")]
+    ConstantData {
+        /// The first input.
+        input: String,
+        /// The number.
+        value: f32,
+    },
+    /// Broken: a label that is none of the model's classes.
+    #[error("{}: label {label} of row {row} is none of the {classes} classes of output {output:?}, 0 to {}", path.display(), classes - 1)]
+    Label {
+        /// The data.
+        path: PathBuf,
+        /// The label, offset included.
+        label: i64,
+        /// The row of the data, from 0.
+        row: u64,
+        /// Classes that the output has.
+        classes: usize,
+        /// The output.
+        output: String,
     },
     /// Broken: a tuning file that does not parse.
     #[error("cannot parse {}", path.display())]
@@ -279,7 +335,7 @@ pub enum Error {
     /// A requirement is not met: too little is computed in integers.
     #[error(
         "{:.2}% of the multiply-accumulates are in int8, {:.2}% are required; in float:{}",
-        100.0 * share, 100.0 * required, lines(float_nodes)
+        100.0 * share, 100.0 * required, nodes::below(&coverage::grouped(float_nodes))
     )]
     Int8Share {
         /// The share in int8, 0 to 1.
@@ -295,8 +351,11 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
-fn lines(nodes: &[FloatNode]) -> String {
-    nodes.iter().map(|node| format!("\n  {} ({}, {} MACs): {}", node.node, node.op, node.macs, node.reason)).collect()
+/// The first names of a list, and how many more there are.
+fn first(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(3).map(|name| format!("{name:?}")).collect();
+    let more = names.len().saturating_sub(shown.len());
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 impl Error {
@@ -321,13 +380,28 @@ impl Error {
             Error::Artifact(error) => artifact_fault(error),
             Error::Dataset(error) => dataset_fault(error),
             Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::Tuning { .. } => Fault::Broken,
-            Error::NoLabels { .. } => Fault::Broken,
+            Error::NoLabels { .. } | Error::Label { .. } | Error::ConstantData { .. } => Fault::Broken,
+            Error::ForeignTable { .. } | Error::TableMeans { .. } => Fault::Broken,
             Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
             Error::Eval(EvalError::Index { .. }) | Error::Run(RunError::Status(Status::INDEX_OUT_OF_RANGE)) => {
                 Fault::Broken
             }
             Error::Run(RunError::Status(_)) => Fault::Unsupported,
             _ => Fault::Usage,
+        }
+    }
+
+    /// A line for each node that the error is about, where the message leaves some out.
+    #[must_use]
+    pub fn details(&self) -> Option<Vec<String>> {
+        match self {
+            Error::Int8Share { float_nodes, .. } => nodes::leaves_out(&coverage::groups(float_nodes))
+                .then(|| float_nodes.iter().map(ToString::to_string).collect()),
+            Error::Import { source: OnnxError::Unsupported(unsupported), .. } => {
+                nodes::leaves_out(&unsupported.groups())
+                    .then(|| unsupported.0.iter().map(ToString::to_string).collect())
+            }
+            _ => None,
         }
     }
 
@@ -351,6 +425,16 @@ impl Error {
                 "compile the model with --target native on this machine".to_owned()
             }
             Error::Artifact(ArtifactError::AbiVersion { .. }) => "compile the model again".to_owned(),
+            Error::Import { source: OnnxError::NotOnnx { .. }, .. } => {
+                "a model is an .onnx file, or a graph in text form whose name ends in .ir".to_owned()
+            }
+            Error::ForeignTable { .. } | Error::TableMeans { .. } => {
+                "make a table of this model by eightfold calibrate, or correct the lines".to_owned()
+            }
+            Error::ConstantData { .. } => "give samples as the model will see them".to_owned(),
+            Error::Label { .. } => {
+                "--label-offset N is added to each label, --output names another output of the model".to_owned()
+            }
             Error::NoCalls { .. } => "give the model that it was made of, with the flags of eightfold compile".to_owned(),
             Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
                 "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by \

@@ -113,7 +113,10 @@ impl Executable {
     }
 
     /// An optimized graph, compiled into this process.
-    pub(crate) fn of(optimized: &Optimized) -> Result<Executable, Error> {
+    ///
+    /// # Errors
+    /// An operator has no kernel, or the system does not give the threads.
+    pub fn of(optimized: &Optimized) -> Result<Executable, Error> {
         let program = optimized.program(optimized.threads)?;
         let variant = Variant::of(&optimized.graph, &program);
         let code = Box::new(Resident::new(&program, &variant).map_err(CompileError::Machine)?);

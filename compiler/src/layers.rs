@@ -5,7 +5,7 @@ use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{Precision, SIMPLIFY};
 
 use crate::dataset::{DatasetError, Sample};
-use crate::driver::{OptimizeOptions, PrecisionRequest, Progress, optimize, run_passes};
+use crate::driver::{OptimizeOptions, PrecisionRequest, Progress, Stage, optimize, run_passes};
 use crate::error::Error;
 use crate::executable::{Executable, real, show};
 use crate::model::Model;
@@ -80,6 +80,7 @@ where
     show(&mut quantized.graph, &quantized_values);
     let mut executable = Executable::of(&quantized)?;
 
+    progress.stage(Stage::Evaluate);
     let count = samples.len();
     for (index, sample) in samples.enumerate() {
         progress.samples(index, count);

@@ -38,6 +38,7 @@ mod keep_float;
 mod layers;
 pub mod machine;
 mod model;
+mod nodes;
 pub mod onnx;
 pub mod output_file;
 pub mod profile;
@@ -47,8 +48,8 @@ mod saturation;
 pub mod similarity;
 pub mod tune;
 
-pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate};
-pub use coverage::{Coverage, FloatNode, node_macs, node_precision};
+pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate, check_table};
+pub use coverage::{Coverage, FloatNode, grouped, node_macs, node_precision};
 pub use driver::{
     Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, ReduceRange, Stage, compile, export, optimize,
     quantize,
@@ -59,6 +60,6 @@ pub use keep_float::kept_nodes;
 pub use layers::{Layer, compare_layers};
 pub use model::{Model, load};
 pub use onnx::ImportOptions;
-pub use output_file::{check_writable, write_bytes};
+pub use output_file::{check_writable, declare_input, write_bytes};
 pub use provenance::Provenance;
 pub use saturation::Saturation;

@@ -8,11 +8,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     interrupt::leave_no_halves();
-    match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report::print(&error);
-            ExitCode::from(error.fault().exit_code())
-        }
-    }
+    cli::run()
 }

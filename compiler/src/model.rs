@@ -1,7 +1,7 @@
 //! A model to work on: an ONNX file or a graph in text form, imported.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eightfold_ir::{Graph, Op};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,8 @@ pub struct Model {
     pub constants: BTreeMap<String, Constant>,
     /// What the import decided or noticed.
     pub remarks: Vec<String>,
+    /// Files beside the model that hold some of its tensors.
+    pub external: Vec<PathBuf>,
 }
 
 /// Imports the model in a file: a graph in text form if the name ends in `.ir`, else ONNX.
@@ -45,9 +47,10 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
         OnnxError::Read { path, source } => Error::Read { path, source },
         source => Error::Import { path: path.to_owned(), source },
     })?;
-    let onnx::Imported { graph, remarks, opset, producer, sha256 } = imported;
+    let onnx::Imported { graph, remarks, opset, producer, sha256, external } = imported;
     let remarks = remarks.iter().map(ToString::to_string).collect();
-    Ok(Model { name, graph, sha256, opset: Some(opset), producer, constants: options.constants.clone(), remarks })
+    let constants = options.constants.clone();
+    Ok(Model { name, graph, sha256, opset, producer, constants, remarks, external })
 }
 
 fn load_text(path: &Path, name: String) -> Result<Model, Error> {
@@ -60,15 +63,8 @@ fn load_text(path: &Path, name: String) -> Result<Model, Error> {
         source,
     })?;
     let sha256 = hex(&Sha256::digest(&bytes));
-    Ok(Model {
-        name,
-        graph,
-        sha256,
-        opset: None,
-        producer: String::new(),
-        constants: BTreeMap::new(),
-        remarks: Vec::new(),
-    })
+    let (producer, constants) = (String::new(), BTreeMap::new());
+    Ok(Model { name, graph, sha256, opset: None, producer, constants, remarks: Vec::new(), external: Vec::new() })
 }
 
 impl Model {

@@ -7,7 +7,7 @@
 //! here: that is for the passes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eightfold_ir::Graph;
 
@@ -22,11 +22,13 @@ mod model;
 mod names;
 mod order;
 mod proto;
+mod support;
 
 pub use adapt::operators;
 pub use constants::Constant;
-pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported};
+pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported, UnsupportedNodes};
 pub use export::export;
+pub use support::{Support, support};
 
 /// What the user says about a model before it is imported.
 #[derive(Clone, Debug, Default)]
@@ -44,12 +46,14 @@ pub struct Imported {
     pub graph: Graph,
     /// What the user may want to know.
     pub remarks: Vec<ImportRemark>,
-    /// Version of the default operator set.
-    pub opset: i64,
+    /// Version of the default operator set; `None` if all operators are of other sets.
+    pub opset: Option<i64>,
     /// The program that wrote the model, with its version; empty if it does not say.
     pub producer: String,
     /// SHA-256 of the model's bytes, external data behind the file's, in hexadecimal.
     pub sha256: String,
+    /// The files with external data.
+    pub external: Vec<PathBuf>,
 }
 
 /// Something that the import decided or noticed.

@@ -1,12 +1,16 @@
-//! Files that are written whole or not at all.
+//! Files that are written whole or not at all, and never over a file that the command reads.
 //!
 //! The contents go to a temporary file beside the destination, which then takes its name: a reader never sees half a
 //! file, and a failed run leaves what was there before. A run that is interrupted calls [`abandon`], and leaves nothing
 //! else either.
+//!
+//! All outputs go through [`Destination::of`]. It follows symbolic links, so that a link stays a link. It refuses an
+//! input of the command (see [`declare_input`]), and what cannot be replaced as a whole: folders, pipes, sockets, block
+//! devices. Character devices such as `/dev/null` are written through.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, BufWriter, Seek, Write};
+use std::fs::{self, FileType, Metadata};
+use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +28,14 @@ impl<T: Write + Seek> OutputFile for T {}
 /// # Errors
 /// Those of `write` and of the file system; `path` is then as it was before.
 pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path)?;
+    let path = match Destination::of(path)? {
+        Destination::File(path) => path,
+        Destination::Device(device) => {
+            let mut contents = Cursor::new(Vec::new());
+            write(&mut contents)?;
+            return write_through(&device, &contents.into_inner());
+        }
+    };
     let mut builder = Builder::new();
     builder.prefix(PREFIX);
     #[cfg(unix)]
@@ -33,7 +44,7 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Re
         // A temporary file is for its owner alone; an output is as open as the umask lets any new file be.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let (file, _unfinished) = Unfinished::begin(|| builder.tempfile_in(folder), NamedTempFile::path)?;
+    let (file, _unfinished) = Unfinished::begin(|| builder.tempfile_in(folder_of(&path)), NamedTempFile::path)?;
     let mut buffer = BufWriter::new(file);
     write(&mut buffer)?;
     let file: NamedTempFile = buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -49,15 +60,54 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_file(path, |file| file.write_all(bytes)).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
-/// Whether `path` can be written, asked before the work whose result goes there.
+/// Whether `path` can be written, asked before the work whose result goes there. A later [`declare_input`] of the same
+/// file fails.
 ///
 /// # Errors
 /// [`Error::Write`].
 pub fn check_writable(path: &Path) -> Result<(), Error> {
-    let made = folder_of(path).and_then(|folder| {
-        Unfinished::begin(|| Builder::new().prefix(PREFIX).tempfile_in(folder), NamedTempFile::path)
+    let probe = |path: &Path| {
+        let make = || Builder::new().prefix(PREFIX).tempfile_in(folder_of(path));
+        Unfinished::begin(make, NamedTempFile::path).map(drop)
+    };
+    let checked = Destination::of(path).and_then(|destination| match destination {
+        Destination::File(path) => probe(&path),
+        Destination::Device(_) => Ok(()),
     });
-    made.map(drop).map_err(|source| Error::Write { path: path.to_owned(), source })
+    checked.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+    files().outputs.push(path.to_owned());
+    Ok(())
+}
+
+/// Declares a file an input of this command: nothing is written over it from now on, under whatever name.
+///
+/// # Errors
+/// [`Error::Write`] if it is one of the outputs that [`check_writable`] was asked about.
+pub fn declare_input(path: &Path) -> Result<(), Error> {
+    let mut files = files();
+    if let Some(output) = files.outputs.iter().find(|output| is_same_file(output, path)) {
+        return Err(Error::Write { path: output.clone(), source: would_lose(path) });
+    }
+    if !files.inputs.iter().any(|input| input == path) {
+        files.inputs.push(path.to_owned());
+    }
+    Ok(())
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+#[must_use]
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => same_inode(&a, &b),
+        (Err(_), Err(_)) => {
+            let resolved = |path: &Path| {
+                let path = follow(path).ok()?;
+                Some(folder_of(&path).canonicalize().ok()?.join(path.file_name()?))
+            };
+            resolved(a).is_some_and(|path| resolved(b) == Some(path))
+        }
+        _ => false,
+    }
 }
 
 /// Has `make` make a file at the path that it is given, in a new folder beside `path`, and moves it to `path`.
@@ -65,14 +115,17 @@ pub fn check_writable(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// Those of the file system; within, those of `make`. In both cases `path` is as it was before.
 pub(crate) fn make_file<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E>) -> io::Result<Result<(), E>> {
-    let folder = folder_of(path)?;
-    let mut builder = Builder::new();
-    builder.prefix(PREFIX);
-    let (work, _unfinished) = Unfinished::begin(|| builder.tempdir_in(folder), TempDir::path)?;
+    let destination = Destination::of(path)?;
+    let begin = || match &destination {
+        Destination::File(path) => Builder::new().prefix(PREFIX).tempdir_in(folder_of(path)),
+        Destination::Device(_) => Builder::new().prefix(PREFIX).tempdir(),
+    };
+    let (work, _unfinished) = Unfinished::begin(begin, TempDir::path)?;
     let file = work.path().join("output");
-    match make(&file) {
-        Ok(()) => fs::rename(file, path).map(Ok),
-        failed => Ok(failed),
+    match (make(&file), &destination) {
+        (Ok(()), Destination::File(path)) => fs::rename(file, path).map(Ok),
+        (Ok(()), Destination::Device(device)) => write_through(device, &fs::read(file)?).map(Ok),
+        (failed, _) => Ok(failed),
     }
 }
 
@@ -88,13 +141,113 @@ pub fn abandon() {
 
 const PREFIX: &str = ".eightfold-";
 
-/// The folder that an output belongs in.
-fn folder_of(path: &Path) -> io::Result<&Path> {
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+/// What stands at the end of an output's path, links followed.
+enum Destination {
+    /// A regular file, or none yet. It is replaced as a whole.
+    File(PathBuf),
+    /// A character device. It stays, and takes the bytes.
+    Device(PathBuf),
+}
+
+impl Destination {
+    /// The one place that decides whether a path can be an output.
+    fn of(path: &Path) -> io::Result<Destination> {
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let path = follow(path)?;
+                fs::metadata(folder_of(&path))?;
+                return Ok(Destination::File(path));
+            }
+            metadata => metadata?,
+        };
+        if let Some(input) = files().inputs.iter().find(|input| is_same_file(input, path)) {
+            return Err(would_lose(input));
+        }
+        if metadata.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if metadata.is_file() {
+            // The shell has opened the file already: what is printed would go to the replaced one.
+            let streams = ["/dev/stdout", "/dev/stderr"].map(fs::metadata);
+            if streams.iter().flatten().any(|stream| same_inode(stream, &metadata)) {
+                return Err(io::Error::other("standard output or standard error goes to this file"));
+            }
+            return path.canonicalize().map(Destination::File);
+        }
+        match special_kind(metadata.file_type()) {
+            None => Ok(Destination::Device(path.to_owned())),
+            Some(kind) => Err(io::Error::other(format!("it is a {kind}, expected a regular file"))),
+        }
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::metadata(folder).map(|_| folder)
+}
+
+/// What cannot be an output; `None` for a character device.
+#[cfg(unix)]
+fn special_kind(file: FileType) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt as _;
+    // Opening a pipe to which nobody listens would wait for ever.
+    let kinds = [
+        (file.is_char_device(), None),
+        (file.is_fifo(), Some("pipe")),
+        (file.is_socket(), Some("socket")),
+        (file.is_block_device(), Some("block device")),
+    ];
+    kinds.into_iter().find_map(|(is, kind)| is.then_some(kind)).unwrap_or(Some("special file"))
+}
+
+#[cfg(not(unix))]
+fn special_kind(_: FileType) -> Option<&'static str> {
+    Some("special file")
+}
+
+#[cfg(unix)]
+fn same_inode(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn same_inode(_: &Metadata, _: &Metadata) -> bool {
+    false
+}
+
+/// The path that links lead to; the last one need not exist.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Ok(path);
+        }
+        let target = fs::read_link(&path)?;
+        path = folder_of(&path).join(target);
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+fn write_through(device: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(device)?.write_all(bytes)
+}
+
+fn would_lose(input: &Path) -> io::Error {
+    io::Error::other(format!("it is the same file as the input {}, which would be lost", input.display()))
+}
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The files of this command.
+struct Files {
+    inputs: Vec<PathBuf>,
+    outputs: Vec<PathBuf>,
+}
+
+static FILES: Mutex<Files> = Mutex::new(Files { inputs: Vec::new(), outputs: Vec::new() });
+
+fn files() -> MutexGuard<'static, Files> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Temporary files and folders that are there.

@@ -126,6 +126,27 @@ fn the_table_gives_order_and_labels() {
     assert_eq!((&samples[1].labels[..], samples[1].rows), (&[10][..], 1));
 }
 
+/// Folders of classes are numbered by name; names that are numbers are the numbers.
+#[test]
+fn a_folder_for_each_class_is_read_as_labels() {
+    for (folders, expected) in [(["cat", "dog", "ant"], [0, 1, 1, 2]), (["10", "9", "0"], [0, 9, 10, 10])] {
+        let folder = folder(&[], None);
+        for (name, images) in folders.iter().zip([&["a.png", "b.jpg"][..], &["c.png"], &["d.bmp"]]) {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            for image in images {
+                fs::copy(fixture("wide.png"), folder.path().join(name).join(image)).unwrap();
+            }
+        }
+        fs::create_dir(folder.path().join(".cache")).unwrap();
+        let data = Dataset::open(folder.path(), &input(DType::F32, &[1, 3, 8, 8]), &options("crop=8")).unwrap();
+        assert_eq!((data.len(), data.labels()), (4, Some(&expected[..])));
+        data.sample(3).unwrap();
+    }
+    let empty = folder(&[], None);
+    let message = message(Dataset::open(empty.path(), &input(DType::F32, &[1, 3, 8, 8]), &options("crop=8")), &empty);
+    assert_eq!(message, "DIR: expected a .npz or .npy file, or a folder of images");
+}
+
 #[test]
 fn a_folder_without_a_table_is_read_by_name_and_has_no_labels() {
     let folder = folder(&[("b.PNG", "wide.png"), ("a.jpeg", "photo.jpg")], None);

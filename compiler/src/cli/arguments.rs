@@ -14,7 +14,7 @@ use eightfold::driver::target;
 use eightfold::onnx::Constant;
 use eightfold::{
     CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest,
-    Progress, ReduceRange, Stage,
+    Progress, ReduceRange, Stage, check_table, declare_input,
 };
 use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
@@ -58,6 +58,7 @@ impl FromStr for ConstantArgument {
 impl ConstantArgument {
     fn read(&self) -> Result<Constant, Error> {
         if Path::new(&self.value).extension().is_some_and(|extension| extension == "npy") {
+            declare_input(Path::new(&self.value))?;
             return Ok(Constant::Tensor(read_npy(Path::new(&self.value))?));
         }
         Ok(Constant::Literal(self.value.clone()))
@@ -85,7 +86,15 @@ impl ImportArguments {
     /// Imports a model and passes on what the import has to say.
     pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
         progress.stage(Stage::Import);
-        let dims: BTreeMap<String, usize> = self.dims.iter().map(|Dim(name, n)| (name.clone(), *n)).collect();
+        declare_input(path)?;
+        let mut dims = BTreeMap::new();
+        for Dim(name, number) in &self.dims {
+            if let Some(first) = dims.insert(name.clone(), *number) {
+                return Err(Error::Usage(format!(
+                    "--dim {name}: expected once, got {name}={first} and {name}={number}"
+                )));
+            }
+        }
         let mut constants = BTreeMap::new();
         for argument in &self.constants {
             if constants.insert(argument.input.clone(), argument.read()?).is_some() {
@@ -93,8 +102,9 @@ impl ImportArguments {
             }
         }
         let model = eightfold::load(path, &ImportOptions { dims, constants })?;
+        model.external.iter().try_for_each(|file| declare_input(file))?;
         for remark in &model.remarks {
-            anstream::eprintln!("{}: {remark}", path.display());
+            progress.note(&format!("{}: {remark}", path.display()));
         }
         Ok(model)
     }
@@ -107,6 +117,7 @@ impl ImportArguments {
         threads: &ThreadArguments,
         progress: &mut dyn Progress,
     ) -> Result<Executable, Error> {
+        declare_input(path)?;
         let compiled = is_artifact(path)?;
         if compiled && reference.given() {
             return Err(Error::Usage("--reference runs models, not compiled ones".to_owned()));
@@ -115,6 +126,7 @@ impl ImportArguments {
             let what = if compiled { "a compiled model has its own" } else { "the reference evaluator has one" };
             return Err(Error::Usage(format!("--threads is for models that are compiled first; {what}")));
         }
+        threads.check(progress);
         if compiled {
             return Executable::load(path);
         }
@@ -188,14 +200,17 @@ impl ReadArguments {
     /// Opens data for these inputs.
     pub(crate) fn open(&self, path: &Path, inputs: &[InputSpec]) -> Result<Dataset, Error> {
         let options = DatasetOptions { preprocess: self.preprocess.clone(), label_offset: self.label_offset };
-        Ok(Dataset::open(path, inputs, &options)?)
+        let data = Dataset::open(path, inputs, &options)?;
+        data.files().try_for_each(declare_input)?;
+        Ok(data)
     }
 }
 
 /// Data to run a model on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataArguments {
-    /// A .npz file with an array for each input (and labels), or a folder of images with a labels.csv.
+    /// A .npz file with an array for each input (and labels), a folder of images with a labels.csv, or a folder with a
+    /// folder of images for each class.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: PathBuf,
     /// Take these samples only: 0..128 is the first 128.
@@ -209,6 +224,11 @@ impl DataArguments {
     /// Opens the data.
     pub(crate) fn open(&self, inputs: &[InputSpec]) -> Result<Dataset, Error> {
         self.read.open(&self.data, inputs)
+    }
+
+    /// The position, in the data, of the first row of the samples asked for.
+    pub(crate) fn first_row(&self, batch: usize) -> u64 {
+        (self.samples.as_ref().map_or(0, |samples| samples.begin) * batch) as u64
     }
 
     /// The samples asked for.
@@ -335,23 +355,44 @@ impl SchemeArguments {
 /// How a calibrator chooses ranges.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CalibratorArguments {
-    /// Who chooses the ranges; `eightfold list calibrators` describes them.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CALIBRATOR)]
-    calibrator: String,
-    /// For moving-average: the weight of the past against one new sample, at least 0 and below 1.
-    #[arg(long, value_name = "X", default_value_t = ObserverOptions::default().momentum)]
-    momentum: f32,
-    /// For percentile: the percentage of values kept.
-    #[arg(long, value_name = "X", default_value_t = ObserverOptions::default().percentile)]
-    percentile: f64,
+    /// Who chooses the ranges, by default mse; `eightfold list calibrators` describes them.
+    #[arg(long, value_name = "NAME")]
+    calibrator: Option<String>,
+    /// For moving-average: the weight of the past against one new sample, at least 0 and below 1; by default 0.9.
+    #[arg(long, value_name = "X")]
+    momentum: Option<f32>,
+    /// For percentile: the percentage of values kept, by default 99.999.
+    #[arg(long, value_name = "X")]
+    percentile: Option<f64>,
 }
 
 impl CalibratorArguments {
     /// The options for a model that will be optimized with these.
-    pub(crate) fn options(&self, optimize: OptimizeOptions) -> CalibrateOptions {
-        let CalibratorArguments { momentum, percentile, .. } = *self;
-        let observer = ObserverOptions { momentum, percentile };
-        CalibrateOptions { calibrator: self.calibrator.clone(), observer, ..CalibrateOptions::new(optimize) }
+    pub(crate) fn options(&self, optimize: OptimizeOptions) -> Result<CalibrateOptions, Error> {
+        let calibrator = self.calibrator.as_deref().unwrap_or(DEFAULT_CALIBRATOR);
+        let tuned = [
+            ("momentum", self.momentum.is_some(), "moving-average"),
+            ("percentile", self.percentile.is_some(), "percentile"),
+        ];
+        if let Some((option, _, of)) = tuned.into_iter().find(|(_, given, of)| *given && *of != calibrator) {
+            return Err(Error::Usage(format!("--{option} is for --calibrator {of}, the calibrator is {calibrator}")));
+        }
+        let defaults = ObserverOptions::default();
+        let observer = ObserverOptions {
+            momentum: self.momentum.unwrap_or(defaults.momentum),
+            percentile: self.percentile.unwrap_or(defaults.percentile),
+        };
+        Ok(CalibrateOptions { calibrator: calibrator.to_owned(), observer, ..CalibrateOptions::new(optimize) })
+    }
+
+    /// The name of an option that was given.
+    fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--calibrator", self.calibrator.is_some()),
+            ("--momentum", self.momentum.is_some()),
+            ("--percentile", self.percentile.is_some()),
+        ];
+        options.into_iter().find_map(|(name, given)| given.then_some(name))
     }
 }
 
@@ -390,23 +431,49 @@ impl CalibrationArguments {
         {
             return Err(Error::UnusedCalibration { precision });
         }
+        let idle = self.calibrator.given().or(self.read.preprocess.is_some().then_some("--preprocess"));
+        if let (Some(option), None) = (idle, &self.calibration_data) {
+            let instead = if self.calibration_table.is_some() { ", the table has its ranges already" } else { "" };
+            return Err(Error::Usage(format!("{option} is for --calibration-data{instead}")));
+        }
         if let Some(path) = &self.calibration_table {
-            return read_table(path, model).map(Some);
+            return read_table(path, model, options, progress).map(Some);
         }
         let Some(path) = &self.calibration_data else { return Ok(None) };
         let data = self.read.open(path, &model.inputs())?;
         let samples = samples(self.calibration_samples.as_ref(), &data)?;
-        let options = self.calibrator.options(options.clone());
+        let options = self.calibrator.options(options.clone())?;
+        warn_of_few(samples.len(), progress);
         eightfold::calibrate(model, samples, &options, progress).map(Some)
     }
 }
 
-/// Reads a calibration table, and says so if it was made of another model.
-pub(crate) fn read_table(path: &Path, model: &Model) -> Result<CalibrationTable, Error> {
+/// Fewer samples than that hardly show the range of a tensor.
+const FEW_SAMPLES: usize = 8;
+
+/// Warns where ranges come from few samples.
+pub(crate) fn warn_of_few(samples: usize, progress: &mut dyn Progress) {
+    if samples < FEW_SAMPLES {
+        progress.note(&format!(
+            "warning: calibration on {samples} samples: real values may lie far outside their ranges; 100 are usual"
+        ));
+    }
+}
+
+/// Reads a calibration table, which must fit the model, and says so if it was made of another file.
+pub(crate) fn read_table(
+    path: &Path,
+    model: &Model,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<CalibrationTable, Error> {
+    declare_input(path)?;
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let table: CalibrationTable = text.parse().map_err(|source| Error::Table { path: path.to_owned(), source })?;
+    check_table(model, path, &table, options)?;
     if table.hash != model.sha256 {
-        anstream::eprintln!("{}: the table was made of another model ({})", path.display(), table.model);
+        let (path, of) = (path.display(), &table.model);
+        progress.note(&format!("warning: {path}: the table was made of another model file ({of})"));
     }
     Ok(table)
 }
@@ -435,7 +502,7 @@ impl TargetArguments {
 pub(crate) struct ThreadArguments {
     /// Threads that one inference runs on, each on ranges of the work that are fixed when the model is compiled; 1 if it
     /// is not given. The results are the same bytes for any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
 }
 
@@ -443,6 +510,17 @@ impl ThreadArguments {
     /// Whether the number was given.
     pub(crate) fn given(&self) -> bool {
         self.threads.is_some()
+    }
+
+    /// Warns where the threads cannot all run at once on this machine.
+    pub(crate) fn check(&self, progress: &mut dyn Progress) {
+        let cpus = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
+        if self.count() > cpus {
+            progress.note(&format!(
+                "warning: {} threads: this machine has {cpus} cpus, fewer threads are faster here",
+                self.count()
+            ));
+        }
     }
 
     /// The number.

@@ -14,7 +14,7 @@ use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
 use eightfold::machine::{Machine, share_of_peak};
 use eightfold::profile::profile;
-use eightfold::{Error, Executable, OptimizeOptions, Provenance};
+use eightfold::{Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage};
 use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
@@ -30,10 +30,12 @@ use super::progress::Terminal;
     after_help = "\
 The inputs are noise, the same each time: what a compiled model does depends on shapes, not on numbers.
 
-With --profile, a model is compiled into this process as eightfold compile would with the same flags, and each of its kernel \
-calls is timed in its place. `bound` is the least time it could take: the longest of its products at the measured peak of one \
+A model is compiled into this process as eightfold compile would with the same flags. int8 without ranges takes them from \
+noise.
+
+With --profile, each of its kernel calls is timed in its place, and the calls of a layer are added up. `bound` is the least time it could take: the longest of its products at the measured peak of one \
 core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains \
-less than half. int8 without ranges takes them from noise.
+less than half.
 
 With --tune, what there is to choose from is timed by itself: tiles and order of loops of each product of a model, heights of \
 bands of each chain of calls, and with --threads the ways in which threads can share a call. `loss` is how much longer the \
@@ -41,13 +43,14 @@ choice of the cost model takes than the best. compile --tune keeps such results.
 
 Example:
   eightfold bench model.so --duration 3
+  eightfold bench model.onnx --precision int8 --threads 2
   eightfold bench --machine
   eightfold bench model.onnx --profile --precision int8
   eightfold bench model.onnx --tune --precision int8
   eightfold bench model.onnx --tune --precision int8 --threads 2"
 )]
 pub(crate) struct Arguments {
-    /// A compiled model (.so); for --profile a model (.onnx, .ir).
+    /// A compiled model (.so), or a model (.onnx, .ir), which is compiled first as eightfold compile would.
     #[arg(required_unless_present = "machine", conflicts_with = "machine")]
     model: Option<PathBuf>,
     /// Measure what one core does at most: products of int8, bf16 and f32, epilogues, reading from each level of memory.
@@ -56,12 +59,18 @@ pub(crate) struct Arguments {
     /// Time each kernel call of a model.
     #[arg(long, group = "measured")]
     profile: bool,
+    /// With --profile: a row for each kernel call, in the order in which they run, instead of a row for each layer.
+    #[arg(long, requires = "profile")]
+    calls: bool,
+    /// With --profile: the number of layers shown, the slowest first.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "profile", conflicts_with = "calls")]
+    top: usize,
     /// Time what there is to choose from for each product of a model, each chain of calls that could run depth first, and
     /// with --threads each call that threads could share, and compare the best with what the cost models choose.
     #[arg(long, group = "measured")]
     tune: bool,
-    /// For --profile: choose by the measurements in this file, which compile --tune has written.
-    #[arg(long, value_name = "FILE", requires = "profile")]
+    /// Choose by the measurements in this file, which compile --tune has written.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["machine", "tune"])]
     tuning_file: Option<PathBuf>,
     /// Seconds to measure; one inference is run in any case.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
@@ -75,13 +84,13 @@ pub(crate) struct Arguments {
     threads: ThreadArguments,
 }
 
-/// What says how to compile is for --profile.
+/// What says how to compile is not for --machine. A profile is that of one thread.
 fn compiling(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
-        "model" | "machine" | "profile" | "tune" | "tuning_file" | "duration" | "warmup" => arg,
-        "target" => arg.requires("measured"),
-        "threads" => arg.requires("tune"),
-        _ => arg.requires("measured").conflicts_with("machine"),
+        "model" | "machine" | "profile" | "calls" | "top" | "tune" | "tuning_file" | "duration" | "warmup"
+        | "target" => arg,
+        "threads" => arg.conflicts_with_all(["machine", "profile"]),
+        _ => arg.conflicts_with("machine"),
     }
 }
 
@@ -103,12 +112,16 @@ struct Report {
     /// Of the peaks of as many cores as there are threads, measured just after, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     share_of_peak: Option<f64>,
+    /// Inferences times the leading extent of the first input.
+    samples_per_second: f64,
     threads: u32,
     #[serde(skip)]
     threads_text: String,
     target: String,
     arena_bytes: u64,
-    file_bytes: u64,
+    /// Absent for a model that was compiled into this process, as the two below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_bytes: Option<u64>,
     /// The most memory that the process ever held.
     peak_memory_bytes: Option<u64>,
     /// Of it, what loading and running the model added.
@@ -120,6 +133,7 @@ struct Report {
 struct Latency {
     median: f64,
     min: f64,
+    p90: f64,
     p99: f64,
 }
 
@@ -128,14 +142,14 @@ impl Latency {
     fn of(mut times: Vec<Duration>) -> Latency {
         times.sort_unstable();
         let ms = |index: usize| 1e3 * times[index].as_secs_f64();
-        let p99 = (times.len() * 99).div_ceil(100) - 1;
-        Latency { median: ms(times.len() / 2), min: ms(0), p99: ms(p99) }
+        let percentile = |percent: usize| ms((times.len() * percent).div_ceil(100) - 1);
+        Latency { median: ms(times.len() / 2), min: ms(0), p90: percentile(90), p99: percentile(99) }
     }
 }
 
 impl Arguments {
     /// Measures.
-    pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
+    pub(crate) fn run(&self, format: Format, given: &[String]) -> Result<(), Error> {
         match &self.model {
             None => {
                 let machine = Machine::measure(self.optimize.options(None)?.target)?;
@@ -143,7 +157,7 @@ impl Arguments {
             }
             Some(model) if self.profile => self.profile(model, format),
             Some(model) if self.tune => self.tune(model, format),
-            Some(model) => self.latency(model, format),
+            Some(model) => self.latency(model, format, given),
         }
     }
 
@@ -161,7 +175,7 @@ impl Arguments {
         progress.finish(&[])?;
         let profile = profile(&optimized, &machine, self.duration)?;
         let report = profile::Report::of(&optimized, &machine, &profile);
-        format.print(&report, || report.text())
+        format.print(&report, || if self.calls { report.calls_text() } else { report.layers_text(self.top) })
     }
 
     fn tune(&self, model: &Path, format: Format) -> Result<(), Error> {
@@ -177,10 +191,38 @@ impl Arguments {
         format.print(&report, || report.text())
     }
 
-    fn latency(&self, model: &Path, format: Format) -> Result<(), Error> {
+    /// The compiled model, with what it computes in which precision if that is known.
+    fn load(&self, model: &Path, given: &[String]) -> Result<(Executable, Option<Coverage>), Error> {
+        if is_artifact(model)? {
+            // Global options, and those that say how to measure.
+            let measuring = ["--duration", "--warmup", "--format", "--verbose"];
+            if let Some(option) = given.iter().find(|option| !measuring.contains(&option.as_str())) {
+                let path = model.display();
+                return Err(Error::Usage(format!(
+                    "{option} is for models that are compiled first, {path} is compiled already"
+                )));
+            }
+            let provenance = Provenance::parse(&Artifact::load(model)?.interface().provenance);
+            return Ok((Executable::load(model)?, provenance.map(|provenance| provenance.coverage)));
+        }
+        let progress = &mut Terminal::plain();
+        self.threads.check(progress);
+        let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
+        let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        if let Some(file) = &self.tuning_file {
+            optimized.tune_by(&eightfold::tune::read(file)?)?;
+        }
+        progress.stage(Stage::Compile);
+        let executable = Executable::of(&optimized)?;
+        progress.finish(&[])?;
+        Ok((executable, Some(optimized.coverage)))
+    }
+
+    fn latency(&self, model: &Path, format: Format, given: &[String]) -> Result<(), Error> {
         let before = memory("VmRSS:");
-        let provenance = Provenance::parse(&Artifact::load(model)?.interface().provenance);
-        let mut executable = Executable::load(model)?;
+        let compiled = is_artifact(model)?;
+        let (mut executable, coverage) = self.load(model, given)?;
+        let batch = executable.inputs().first().and_then(|input| input.shape.first().copied()).unwrap_or(1);
         let inputs: Vec<Tensor> = executable.inputs().iter().map(InputSpec::noise).collect();
         let inputs: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
 
@@ -189,9 +231,11 @@ impl Arguments {
         let (runs, latency_ms) = (times.len(), Latency::of(times));
         let variant = executable.variant();
         let seconds = latency_ms.median / 1e3;
-        let coverage = provenance.map(|provenance| provenance.coverage);
         let macs = coverage.as_ref().map(|coverage| coverage.macs);
-        let peak = memory("VmHWM:");
+        // Of a model that was compiled here, most would be the compiler's.
+        let peak = memory("VmHWM:").filter(|_| compiled);
+        let size = |_| fs::metadata(model).map_err(|source| Error::Read { path: model.to_owned(), source });
+        let file = compiled.then_some(()).map(size).transpose()?;
         // Measured last: what measures takes memory, too.
         let share_of_peak = coverage.zip(Target::find(&variant.target)).map(|(coverage, target)| {
             let share = share_of_peak(target, &coverage, seconds)?;
@@ -200,6 +244,7 @@ impl Arguments {
         let report = Report {
             runs,
             per_second: runs as f64 / total.as_secs_f64(),
+            samples_per_second: (runs * batch) as f64 / total.as_secs_f64(),
             macs,
             macs_per_second: macs.map(|macs| macs as f64 / seconds),
             share_of_peak: share_of_peak.transpose()?,
@@ -208,7 +253,7 @@ impl Arguments {
             threads_text: threads_text(variant),
             target: variant.target.clone(),
             arena_bytes: variant.arena_size,
-            file_bytes: fs::metadata(model).map_err(|source| Error::Read { path: model.to_owned(), source })?.len(),
+            file_bytes: file.map(|file| file.len()),
             peak_memory_bytes: peak,
             model_memory_bytes: peak.zip(before).map(|(peak, before)| peak.saturating_sub(before)),
         };
@@ -250,16 +295,21 @@ fn memory(field: &str) -> Option<u64> {
 
 impl Report {
     fn text(&self) -> String {
-        let Latency { median, min, p99 } = self.latency_ms;
+        let Latency { median, min, p90, p99 } = self.latency_ms;
+        let samples = match self.samples_per_second > self.per_second {
+            true => format!(", {:.1} samples a second,", self.samples_per_second),
+            false => String::new(),
+        };
         let mut lines = vec![
-            format!("{median:.4} ms median, {min:.4} ms least, {p99:.4} ms 99th percentile of {} runs", self.runs),
-            format!("{:.1} inferences a second on {}, {}", self.per_second, self.threads_text, self.target),
+            format!("{median:.4} ms p50, {p90:.4} ms p90, {p99:.4} ms p99, {min:.4} ms least of {} runs", self.runs),
+            format!("{:.1} inferences a second{samples} on {}, {}", self.per_second, self.threads_text, self.target),
         ];
         if let (Some(macs), Some(rate)) = (self.macs, self.macs_per_second) {
             let share = self.share_of_peak.map(|share| format!(", {} of the peak", percent(share))).unwrap_or_default();
             lines.push(format!("{:.1} GMAC/s{share} ({} MACs an inference)", rate / 1e9, count(macs)));
         }
-        lines.push(format!("{} arena, {} file", bytes(self.arena_bytes), bytes(self.file_bytes)));
+        let file = self.file_bytes.map(|size| format!(", {} file", bytes(size))).unwrap_or_default();
+        lines.push(format!("{} arena{file}", bytes(self.arena_bytes)));
         if let (Some(peak), Some(model)) = (self.peak_memory_bytes, self.model_memory_bytes) {
             lines.push(format!("{} peak memory of the process, {} of it for the model", bytes(peak), bytes(model)));
         }
@@ -274,9 +324,9 @@ mod tests {
     #[test]
     fn latency_is_taken_from_the_sorted_times() {
         let times = (1..=200).rev().map(Duration::from_millis).collect();
-        let Latency { median, min, p99 } = Latency::of(times);
-        assert_eq!((median, min, p99), (101.0, 1.0, 198.0));
-        let Latency { median, min, p99 } = Latency::of(vec![Duration::from_millis(7)]);
-        assert_eq!((median, min, p99), (7.0, 7.0, 7.0));
+        let Latency { median, min, p90, p99 } = Latency::of(times);
+        assert_eq!((median, min, p90, p99), (101.0, 1.0, 180.0, 198.0));
+        let Latency { median, min, p90, p99 } = Latency::of(vec![Duration::from_millis(7)]);
+        assert_eq!((median, min, p90, p99), (7.0, 7.0, 7.0, 7.0));
     }
 }

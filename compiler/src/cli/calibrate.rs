@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::{Error, OptimizeOptions, check_writable, write_bytes};
+use eightfold::{Error, OptimizeOptions};
 use serde::Serialize;
 
-use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments};
+use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments, warn_of_few};
+use super::destination::Destination;
 use super::output::Format;
 use super::progress::Terminal;
 
@@ -23,9 +24,9 @@ pub(crate) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     data: DataArguments,
-    /// The table to write.
+    /// The table to write; - for standard output.
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    output: Destination,
     #[command(flatten)]
     calibrator: CalibratorArguments,
     #[command(flatten)]
@@ -47,23 +48,25 @@ impl Arguments {
     /// Calibrates.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
-        check_writable(&self.output)?;
+        self.output.check(&[])?;
         let model = self.import.load(&self.model, progress)?;
         let data = self.data.open(&model.inputs())?;
         // Which tensors need a range, and which, does not depend on the target.
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
         let options = self.scheme.keep_float(&model, options)?;
-        let options = self.calibrator.options(options);
-        let table = eightfold::calibrate(&model, self.data.samples(&data)?, &options, progress)?;
-        write_bytes(&self.output, table.to_string().as_bytes())?;
+        let options = self.calibrator.options(options)?;
+        let samples = self.data.samples(&data)?;
+        warn_of_few(samples.len(), progress);
+        let table = eightfold::calibrate(&model, samples, &options, progress)?;
         progress.finish(&[])?;
+        self.output.write(&table.to_string())?;
         let report = Report {
-            output: self.output.display().to_string(),
+            output: self.output.name(),
             calibrator: table.calibrator,
             samples: table.samples,
             tensors: table.ranges.len(),
         };
-        format.print(&report, || {
+        format.print_beside(&self.output, &report, || {
             let Report { output, calibrator, samples, tensors } = &report;
             format!("{output}  ranges of {tensors} tensors by {calibrator} on {samples} samples")
         })

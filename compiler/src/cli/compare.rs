@@ -17,8 +17,8 @@ use super::progress::Terminal;
 /// See the verb's help.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The model is compiled as it is, in f32 if it is not quantized, and both run on the data. With --layers, every tensor that
-both compute is compared, the worst first; the artifact's provenance says how it was quantized, so it is made again from
+The model is compiled as it is, in f32 if it is not quantized, and both run on the data. With --layers, every tensor that \
+both compute is compared, the worst first; the artifact's provenance says how it was quantized, so it is made again from \
 the model.
 
 Example:

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use eightfold::output_file::is_same_file;
 use eightfold::provenance::Calibration;
-use eightfold::{
-    Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage, check_writable, write_bytes,
-};
+use eightfold::{Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage, write_bytes};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
@@ -15,29 +14,33 @@ use eightfold_passes::Precision;
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
-use super::output::{Format, bytes};
+use super::destination::{Destination, check_extension, known_extension};
+use super::output::{Format, arena_text, bytes};
 use super::progress::{PassArguments, Terminal};
 use super::tuning::{TuningArguments, TuningReport};
 
 /// See the verb's help.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-With one form to emit, -o names its file; with several, each file takes its own extension.
+The extension of -o decides what is written: .so a shared library, .o an object file, .h the C header, .s assembly, .ll LLVM \
+IR, .ir the graph, .program the calls; without an extension a shared library. With several forms to emit, each file takes its \
+own extension.
 
 Example:
   eightfold compile model.onnx -o model.so --calibration-data images.npz --require-int8 95%
   eightfold compile model.onnx -o model.so --emit=shared,header --target x86-64-v4-vnni --dim batch=4
+  eightfold compile model.onnx -o - --emit program
   eightfold compile model.onnx -o model.so --threads 2
   eightfold compile model.onnx -o model.so --tune
   eightfold compile model.onnx -o model.so --tuning-file model.tuning")]
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
-    /// The file to write.
+    /// The file to write; - for a form that is text: standard output.
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-    /// What to write.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "shared")]
+    output: Destination,
+    /// What to write; by default what the extension of the output says.
+    #[arg(long, value_enum, value_delimiter = ',')]
     emit: Vec<Emit>,
     #[command(flatten)]
     optimize: OptimizeArguments,
@@ -45,7 +48,7 @@ pub(crate) struct Arguments {
     threads: ThreadArguments,
     #[command(flatten)]
     tuning: TuningArguments,
-    /// The C identifier that the exported symbol starts with; by default made of the model's file name.
+    /// The C identifier that the exported symbol starts with; by default made of the output's file name.
     #[arg(long, value_name = "SYMBOL")]
     name: Option<String>,
     /// Fail unless this share of the multiply-accumulates is in int8.
@@ -86,34 +89,119 @@ impl Emit {
             Emit::Program => "program",
         }
     }
+
+    fn is_text(self) -> bool {
+        !matches!(self, Emit::Shared | Emit::Object)
+    }
+
+    /// The form whose files have this extension.
+    fn of_extension(extension: &str) -> Option<Emit> {
+        Emit::value_variants().iter().copied().find(|form| form.extension() == extension)
+    }
 }
 
 impl Arguments {
     /// Compiles.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.passes)?;
-        check_writable(&self.output)?;
+        let outputs = self.outputs()?;
+        for (form, destination) in &outputs {
+            destination.check(&[form.extension()])?;
+        }
+        let tuning_file = self.tuning.file(&self.output)?;
+        if let (Some(tuning), Destination::File(output)) = (&tuning_file, &self.output)
+            && is_same_file(tuning, output)
+        {
+            return Err(Error::Usage(format!(
+                "{}: the output and the tuning file need different names",
+                tuning.display()
+            )));
+        }
         let options = self.optimize.options(self.passes.pass_limit)?;
         let options = OptimizeOptions { threads: self.threads.count(), ..options };
+        self.threads.check(progress);
         let mut optimized = self.optimize.optimize(&self.model, &options, progress)?;
         self.check_int8(&optimized.coverage)?;
-        let tuning = self.tuning.apply(&mut optimized, &self.output, progress)?;
+        let tuning = tuning_file.map(|file| self.tuning.apply(&mut optimized, &file, progress)).transpose()?;
 
         progress.stage(Stage::Compile);
-        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&optimized.name));
-        let listings =
-            Listings { assembly: self.emit.contains(&Emit::Asm), llvm_ir: self.emit.contains(&Emit::LlvmIr) };
+        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&self.stem(&optimized.name)));
+        let wants = |form| outputs.iter().any(|(wanted, _)| *wanted == form);
+        let listings = Listings { assembly: wants(Emit::Asm), llvm_ir: wants(Emit::LlvmIr) };
         let compiled = eightfold::compile(&optimized, &symbol, listings)?;
 
         progress.stage(Stage::Link);
-        let outputs = self.write(&optimized, &compiled)?;
+        let outputs = write(&outputs, &optimized, &compiled)?;
         progress.finish(&optimized.reports)?;
         if optimized.precision == Precision::Bf16 && !optimized.target.bf16 {
             let target = optimized.target.name;
             anstream::eprintln!("{target} has no products of bf16: f32 instructions compute them, no faster than f32");
         }
         let report = Report { tuning, ..Report::new(outputs, &optimized, &compiled, progress) };
-        format.print(&report, || report.text())
+        format.print_beside(&self.output, &report, || report.text(format))
+    }
+
+    /// The forms to write, each with its destination; the shared library first, since linking can fail.
+    fn outputs(&self) -> Result<Vec<(Emit, Destination)>, Error> {
+        let extension = match &self.output {
+            Destination::File(path) => path.extension().and_then(|extension| extension.to_str()),
+            Destination::Stdout => None,
+        };
+        let mut forms: Vec<Emit> = Vec::new();
+        for &form in &self.emit {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        if forms.is_empty() {
+            forms.push(match (&self.output, extension) {
+                (Destination::Stdout, _) => {
+                    return Err(Error::Usage(
+                        "-o -: say by --emit which form to print: header, asm, llvm-ir, ir or program".to_owned(),
+                    ));
+                }
+                (_, None) => Emit::Shared,
+                (Destination::File(path), Some(extension)) => {
+                    Emit::of_extension(extension).ok_or_else(|| unknown_extension(path))?
+                }
+            });
+        }
+        forms.sort_by_key(|form| *form != Emit::Shared);
+        let path = match &self.output {
+            Destination::File(path) => path,
+            Destination::Stdout => {
+                return match forms[..] {
+                    [form] if form.is_text() => Ok(vec![(form, Destination::Stdout)]),
+                    [_] => self.output.file("machine code").map(|_| Vec::new()),
+                    _ => Err(Error::Usage("-o -: standard output takes one form, --emit names several".to_owned())),
+                };
+            }
+        };
+        let known = known_extension(path);
+        if forms.len() == 1 {
+            return Ok(vec![(forms[0], self.output.clone())]);
+        }
+        let extensions: Vec<&str> = forms.iter().map(|form| form.extension()).collect();
+        check_extension(path, &extensions)?;
+        // Only what names a form is an extension here: `net_1.0` becomes `net_1.0.so`.
+        let stem = if known.is_some() { path.with_extension("") } else { path.clone() };
+        let with = |form: Emit| {
+            let mut name = stem.clone().into_os_string();
+            name.push(format!(".{}", form.extension()));
+            (form, Destination::File(name.into()))
+        };
+        Ok(forms.into_iter().map(with).collect())
+    }
+
+    /// The output's file name without its extension.
+    fn stem(&self, model: &str) -> String {
+        match &self.output {
+            Destination::Stdout => model.to_owned(),
+            Destination::File(path) => {
+                let name = if known_extension(path).is_some() { path.file_stem() } else { path.file_name() };
+                name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+        }
     }
 
     fn check_int8(&self, coverage: &Coverage) -> Result<(), Error> {
@@ -124,34 +212,48 @@ impl Arguments {
         }
         Err(Error::Int8Share { share, required, float_nodes: coverage.float_nodes.clone() })
     }
+}
 
-    /// Writes all forms asked for, each whole or not at all; the shared library first, since linking can fail.
-    fn write(&self, optimized: &Optimized, compiled: &Compiled) -> Result<Vec<Output>, Error> {
-        let mut forms: Vec<Emit> = Vec::new();
-        for &form in &self.emit {
-            if !forms.contains(&form) {
-                forms.push(form);
+/// The error for an output whose extension says nothing.
+fn unknown_extension(path: &Path) -> Error {
+    let forms = Emit::value_variants().iter().map(|form| format!(".{}", form.extension()));
+    let forms = forms.collect::<Vec<_>>().join(", ");
+    Error::Usage(format!("{}: the extension names no form, expected one of {forms}, or --emit", path.display()))
+}
+
+/// Writes the forms, each whole or not at all.
+fn write(outputs: &[(Emit, Destination)], optimized: &Optimized, compiled: &Compiled) -> Result<Vec<Output>, Error> {
+    let listing = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut written = Vec::new();
+    for (form, destination) in outputs {
+        let text = match form {
+            Emit::Shared => {
+                compiled.link(&Linker::from_env(), destination.file("a shared library")?)?;
+                None
             }
-        }
-        forms.sort_by_key(|form| *form != Emit::Shared);
-        let alone = forms.len() == 1;
-        let listing = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
-        let mut outputs = Vec::new();
-        for form in forms {
-            let path = if alone { self.output.clone() } else { self.output.with_extension(form.extension()) };
-            match form {
-                Emit::Shared => compiled.link(&Linker::from_env(), &path)?,
-                Emit::Object => write_bytes(&path, &compiled.object)?,
-                Emit::Header => write_bytes(&path, compiled.header()?.as_bytes())?,
-                Emit::Asm => write_bytes(&path, &listing(&compiled.assembly))?,
-                Emit::LlvmIr => write_bytes(&path, &listing(&compiled.llvm_ir))?,
-                Emit::Ir => write_bytes(&path, eightfold_ir::print_full(&optimized.graph).as_bytes())?,
-                Emit::Program => write_bytes(&path, compiled.program.to_string().as_bytes())?,
+            Emit::Object => {
+                write_bytes(destination.file("an object file")?, &compiled.object)?;
+                None
             }
-            outputs.push(Output::of(form, &path)?);
-        }
-        Ok(outputs)
+            Emit::Header => Some(compiled.header()?),
+            Emit::Asm => Some(listing(&compiled.assembly)),
+            Emit::LlvmIr => Some(listing(&compiled.llvm_ir)),
+            Emit::Ir => Some(eightfold_ir::print_full(&optimized.graph)),
+            Emit::Program => Some(compiled.program.to_string()),
+        };
+        let bytes = match text {
+            Some(text) => {
+                destination.write(&text)?;
+                text.len() as u64
+            }
+            None => {
+                let path = destination.file("machine code")?;
+                fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?.len()
+            }
+        };
+        written.push(Output { form: form.extension(), path: destination.name(), bytes });
     }
+    Ok(written)
 }
 
 /// A file that was written.
@@ -160,13 +262,6 @@ struct Output {
     form: &'static str,
     path: String,
     bytes: u64,
-}
-
-impl Output {
-    fn of(form: Emit, path: &Path) -> Result<Output, Error> {
-        let metadata = fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Ok(Output { form: form.extension(), path: path.display().to_string(), bytes: metadata.len() })
-    }
 }
 
 /// What was compiled.
@@ -218,9 +313,10 @@ impl Report {
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, format: Format) -> String {
         let mut lines: Vec<String> = self.outputs.iter().map(|o| format!("{}  {}", o.path, bytes(o.bytes))).collect();
         let mut line = |name: &str, value: String| lines.push(format!("  {name:<12}{value}"));
+        line("symbol", self.symbol.clone());
         line("target", self.target.to_owned());
         if self.threads > 1 {
             line("threads", self.threads_text.clone());
@@ -239,14 +335,13 @@ impl Report {
                 line(std::mem::take(&mut name), text);
             }
         }
-        let (arena, bound) = (bytes(self.arena_bytes), bytes(self.arena_bound_bytes));
-        line("arena", format!("{arena}, of which {bound} are needed at once"));
+        line("arena", arena_text(self.arena_bytes, self.arena_bound_bytes));
         line("code", bytes(self.code_bytes));
         line("weights", bytes(self.weight_bytes));
         let stages: Vec<String> = self.stage_seconds.iter().map(|(stage, s)| format!("{stage} {s:.2}")).collect();
         line("time", format!("{:.2} s ({})", self.compile_seconds, stages.join(", ")));
         if self.precision != "f32" {
-            lines.extend(self.coverage.float_lines());
+            lines.extend(self.coverage.float_lines(format));
         }
         lines.join("\n")
     }

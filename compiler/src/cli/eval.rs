@@ -86,6 +86,17 @@ impl Arguments {
                     format!("output {:?} ({description}) has no row for each of {batch} samples", description.name);
                 return Err(Error::Incomparable { reason });
             }
+            let is_class = |label: &&i64| usize::try_from(**label).is_ok_and(|label| label < classes);
+            if let Some(at) = sample.labels.iter().position(|label| !is_class(&label)) {
+                let (path, label, output) = (self.data.data.clone(), sample.labels[at], description.name);
+                return Err(Error::Label {
+                    path,
+                    label,
+                    row: self.data.first_row(batch) + rows + at as u64,
+                    classes,
+                    output,
+                });
+            }
             for (row, &label) in values.chunks_exact(classes).zip(&sample.labels) {
                 let best = top(row, 5);
                 let place = usize::try_from(label).ok().and_then(|label| best.iter().position(|&class| class == label));

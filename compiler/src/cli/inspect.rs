@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args};
 use eightfold::machine::Machine;
 use eightfold::roofline::roofline;
-use eightfold::{Coverage, Error, FloatNode};
+use eightfold::{Coverage, Error, FloatNode, grouped};
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, is_artifact};
@@ -21,8 +21,8 @@ use super::progress::Terminal;
 #[command(
     mut_args(compiling),
     after_help = "\
-With --roofline, a model is compiled up to its calls, as eightfold compile would with the same flags, and each call's least
-time is counted: the longest of its products at the peak of one core, its other operations, and its bytes from where they
+With --roofline, a model is compiled up to its calls, as eightfold compile would with the same flags, and each call's least \
+time is counted: the longest of its products at the peak of one core, its other operations, and its bytes from where they \
 are found. Nothing runs but what measures the peaks. int8 without ranges takes them from noise.
 
 Example:
@@ -34,9 +34,15 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a compiled model (.so).
     file: PathBuf,
-    /// Show the least time that each call of the compiled model takes, and what it goes into.
+    /// Show the least time that each layer of the compiled model takes, and what it goes into.
     #[arg(long)]
     roofline: bool,
+    /// With --roofline: a row for each kernel call, in the order in which they run, instead of a row for each layer.
+    #[arg(long)]
+    calls: bool,
+    /// With --roofline: the number of layers shown, the longest first.
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "calls")]
+    top: usize,
     /// The peaks that `eightfold bench --machine --format json` printed, on this machine or another; by default they are
     /// measured.
     #[arg(long, value_name = "FILE")]
@@ -58,7 +64,7 @@ impl Arguments {
         }
         if is_artifact(&self.file)? {
             let report = artifact::Report::of(&self.file)?;
-            return format.print(&report, || report.text());
+            return format.print(&report, || report.text(format));
         }
         let progress = &mut Terminal::plain();
         let model = self.optimize.import.load(&self.file, progress)?;
@@ -81,7 +87,7 @@ impl Arguments {
         progress.finish(&[])?;
         let bounds = roofline(&optimized, &machine)?;
         let report = roofline::Report::of(&optimized, &machine, &bounds);
-        format.print(&report, || report.text())
+        format.print(&report, || if self.calls { report.calls_text() } else { report.layers_text(self.top) })
     }
 }
 
@@ -122,9 +128,12 @@ impl CoverageReport {
         if self.bf16_mac_share.is_some() { "bf16" } else { "int8" }
     }
 
-    /// A line for each node that computes in float, with the reason.
-    pub(super) fn float_lines(&self) -> Vec<String> {
-        let line = |node: &FloatNode| format!("  in float    {} ({}): {}", node.node, node.op, node.reason);
-        self.float_node_details.iter().map(line).collect()
+    /// The nodes that compute in float, with the reasons: a line for each group, or each node if that is asked for.
+    pub(super) fn float_lines(&self, format: Format) -> Vec<String> {
+        let lines = match format.verbose {
+            true => self.float_node_details.iter().map(FloatNode::to_string).collect(),
+            false => grouped(&self.float_node_details),
+        };
+        lines.iter().map(|line| format!("  in float    {line}")).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use eightfold::Error;
+use eightfold::onnx::{Support, support};
 use eightfold_codegen::kernel::KERNELS;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::Function;
@@ -24,7 +25,7 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Operators of ONNX that can be imported.
+    /// Operators of ONNX that can be imported, with their element types and limits.
     Ops,
     /// Scalar functions, with how near compiled code comes to the exact result on f32.
     Functions,
@@ -45,6 +46,15 @@ struct Row {
     summary: String,
 }
 
+/// A row of the list of operators.
+#[derive(Serialize)]
+struct Operator {
+    name: &'static str,
+    domain: &'static str,
+    types: &'static str,
+    limits: &'static str,
+}
+
 impl Row {
     fn new(name: &str, summary: &str) -> Row {
         Row { name: name.to_owned(), summary: summary.to_owned() }
@@ -55,7 +65,7 @@ impl Arguments {
     /// Lists.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let rows: Vec<Row> = match self.what {
-            What::Ops => eightfold::onnx::operators().iter().map(|(domain, name)| Row::new(name, domain)).collect(),
+            What::Ops => return operators(format),
             What::Functions => Function::ALL.iter().map(|f| Row::new(f.name(), &f.accuracy().to_string())).collect(),
             What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
@@ -63,14 +73,22 @@ impl Arguments {
             What::Calibrators => OBSERVERS.iter().map(|row| Row::new(row.name, row.summary)).collect(),
         };
         format.print(&rows, || {
-            let header = match self.what {
-                What::Ops => ["name", "domain"],
-                What::Functions => ["name", "error on f32"],
-                _ => ["name", "what it is"],
-            };
+            let header = if self.what == What::Functions { ["name", "error on f32"] } else { ["name", "what it is"] };
             table(header, rows.iter().map(|row| [row.name.clone(), row.summary.clone()]), &[])
         })
     }
+}
+
+fn operators(format: Format) -> Result<(), Error> {
+    let operator = |row: &Support| {
+        let Support { name, domain, types, limits } = *row;
+        Operator { name, domain, types, limits }
+    };
+    let rows: Vec<Operator> = support().iter().map(operator).collect();
+    format.print(&rows, || {
+        let cells = |row: &Operator| [row.name, row.domain, row.types, row.limits].map(str::to_owned);
+        table(["name", "domain", "types", "limits"], rows.iter().map(cells), &[])
+    })
 }
 
 fn target(target: &eightfold_codegen::target::Target) -> Row {

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use eightfold::driver::{run_passes, target};
-use eightfold::{Error, OptimizeOptions, write_bytes};
+use eightfold::{Error, OptimizeOptions};
 use eightfold_passes::{BF16, F32, INT8, Precision, SIMPLIFY};
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments, read_table};
+use super::destination::Destination;
 use super::output::Format;
 use super::progress::{PassArguments, Terminal};
 
@@ -39,9 +40,9 @@ pub(crate) struct Arguments {
     /// Print constants whole, so that the text can be read back.
     #[arg(long)]
     full: bool,
-    /// Write the graph to this file.
+    /// Write the graph to this file; by default to standard output.
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    output: Option<Destination>,
     #[command(flatten)]
     scheme: SchemeArguments,
     #[command(flatten)]
@@ -69,11 +70,13 @@ impl Arguments {
     /// Runs the passes.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.shown)?;
+        self.output.as_ref().map_or(Ok(()), |output| output.check(&["ir"]))?;
         let mut model = self.import.load(&self.model, progress)?;
-        let table = self.calibration_table.as_deref().map(|path| read_table(path, &model)).transpose()?;
         let options = self.scheme.apply(OptimizeOptions::new(target(&self.target)?));
         let options = self.scheme.keep_float(&model, options)?;
         let options = OptimizeOptions { pass_limit: self.shown.pass_limit, ..options };
+        let table =
+            self.calibration_table.as_deref().map(|path| read_table(path, &model, &options, progress)).transpose()?;
 
         let mut passes: Vec<&str> = Vec::new();
         for name in &self.passes {
@@ -88,11 +91,11 @@ impl Arguments {
         let outcome = run_passes(&passes, &mut model.graph, &options.for_passes(precision, table), progress)?;
         progress.finish(&outcome.reports)?;
         let text = if self.full { eightfold_ir::print_full(&model.graph) } else { model.graph.to_string() };
-        if format == Format::Human {
+        if !format.is_json() {
             outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{remark}"));
         }
-        if let Some(path) = &self.output {
-            return write_bytes(path, text.as_bytes());
+        if let Some(output) = &self.output {
+            return output.write(&text);
         }
         let remark = |r: &eightfold_passes::Remark| Remark {
             pass: r.pass,

@@ -1,40 +1,75 @@
 //! What a verb prints: text for people, or one JSON value.
 
-use std::io::{self, Write as _};
-
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table};
 use eightfold::Error;
 use serde::Serialize;
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+use super::destination::{self, Destination};
+
+/// How results and errors are printed.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Format {
+    /// How results and errors are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Form::Human)]
+    format: Form,
+    /// List every node where reports and errors group nodes.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
     /// Text, for people.
+    #[default]
     Human,
-    /// One JSON value; fields are added, never renamed.
+    /// One JSON value; fields are added, never renamed. An error is the last line of standard error.
     Json,
 }
 
 impl Format {
+    /// Whether JSON is asked for.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Form::Json
+    }
+
     /// Prints a result.
     ///
     /// # Errors
-    /// Standard output cannot be written. A reader that has gone away is no error.
+    /// Standard output cannot be written.
     pub(crate) fn print(self, report: &impl Serialize, human: impl FnOnce() -> String) -> Result<(), Error> {
-        let mut text = match self {
-            Format::Human => human(),
-            Format::Json => serde_json::to_string_pretty(report)
+        destination::print(&self.text(report, human))
+    }
+
+    /// Prints a report about a result that goes to `destination`: to standard error where the result itself takes
+    /// standard output.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub(crate) fn print_beside(
+        self,
+        destination: &Destination,
+        report: &impl Serialize,
+        human: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        if !destination.is_stdout() {
+            return self.print(report, human);
+        }
+        anstream::eprint!("{}", self.text(report, human));
+        Ok(())
+    }
+
+    fn text(self, report: &impl Serialize, human: impl FnOnce() -> String) -> String {
+        let mut text = match self.format {
+            Form::Human => human(),
+            Form::Json => serde_json::to_string_pretty(report)
                 .unwrap_or_else(|error| unreachable!("reports are plain data: {error}")),
         };
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        let mut stdout = anstream::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| Error::Usage(format!("cannot write to standard output: {error}"))),
-        }
+        text
     }
 }
 
@@ -69,6 +104,14 @@ pub(crate) fn bytes(count: u64) -> String {
         (number, unit) = (number / 1024.0, larger);
     }
     if unit == "B" { format!("{count} B") } else { format!("{number:.1} {unit}") }
+}
+
+/// The bytes of an arena, and the least that any plan needs where that is less.
+pub(crate) fn arena_text(arena: u64, bound: u64) -> String {
+    match bound < arena {
+        true => format!("{}, no plan takes less than {}", bytes(arena), bytes(bound)),
+        false => bytes(arena),
+    }
 }
 
 /// A large number with a decimal prefix: `1.24 M`.

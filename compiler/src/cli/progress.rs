@@ -75,7 +75,9 @@ impl Terminal {
             fs::create_dir_all(folder)
                 .map_err(|error| Error::Usage(format!("cannot make the folder {} ({error})", folder.display())))?;
         }
-        Ok(Terminal { passes: passes.clone(), ..Terminal::plain() })
+        let mut terminal = Terminal::plain();
+        terminal.passes = passes.clone();
+        Ok(terminal)
     }
 
     /// Ends the bar, prints the times asked for, and says whether all dumps could be written.
@@ -108,6 +110,13 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// A verb that ends with an error leaves no bar behind.
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 impl Progress for Terminal {
     fn stage(&mut self, stage: Stage) {
         self.stages.push((stage, Instant::now()));
@@ -126,8 +135,14 @@ impl Progress for Terminal {
         self.dumps += 1;
     }
 
+    fn note(&mut self, message: &str) {
+        self.bar.suspend(|| anstream::eprintln!("{message}"));
+    }
+
     fn samples(&mut self, done: usize, of: usize) {
         if done == 0 {
+            let stage = self.stages.last().map_or("", |(stage, _)| stage.name());
+            self.bar.set_message(stage);
             let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
             self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             self.bar.set_length(of as u64);

@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use eightfold::{Error, OptimizeOptions, ReduceRange, Saturation, check_writable, write_bytes};
+use eightfold::{Error, OptimizeOptions, ReduceRange, Saturation, write_bytes};
 use eightfold_ir::{DType, Op};
 use serde::Serialize;
 
 use super::arguments::{CalibrationArguments, ImportArguments, SchemeArguments};
+use super::destination::Destination;
 use super::output::{Format, bytes};
 use super::progress::{PassArguments, Terminal};
 
 /// See the verb's help.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The model that comes out has QuantizeLinear and DequantizeLinear around what is to be computed in int8, for ONNX Runtime
+The model that comes out has QuantizeLinear and DequantizeLinear around what is to be computed in int8, for ONNX Runtime \
 or eightfold compile to go by.
 
 On x86 CPUs without VNNI, ONNX Runtime multiplies u8 activations by i8 weights in 16 bits, and its sums saturate: results
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
     model: PathBuf,
     /// The ONNX model to write.
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    output: Destination,
     #[command(flatten)]
     calibration: CalibrationArguments,
     #[command(flatten)]
@@ -69,7 +70,8 @@ impl Arguments {
     /// Quantizes.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.passes)?;
-        check_writable(&self.output)?;
+        let output = self.output.file("an ONNX model")?;
+        self.output.check(&["onnx"])?;
         let model = self.import.load(&self.model, progress)?;
         // Neither where Q/DQ stand nor what they round to depends on the machine: nobody knows yet where the model will run.
         let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
@@ -87,7 +89,7 @@ impl Arguments {
         let (calibrator, samples) = (table.calibrator.clone(), table.samples);
         let (graph, outcome) = eightfold::quantize(&model, table, &options, progress)?;
         let onnx = eightfold::export(&graph)?;
-        write_bytes(&self.output, &onnx)?;
+        write_bytes(output, &onnx)?;
         progress.finish(&outcome.reports)?;
         let Saturation { products, saturating } = Saturation::of(&graph);
         if saturating > 0 {
@@ -97,7 +99,7 @@ impl Arguments {
             );
         }
         let report = Report {
-            output: self.output.display().to_string(),
+            output: self.output.name(),
             bytes: onnx.len() as u64,
             calibrator,
             samples,

@@ -1,15 +1,16 @@
 //! `eightfold run`: one inference.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use eightfold::dataset::{read_inputs, write_npz};
+use eightfold::dataset::{input_files, read_inputs, write_npy, write_npz};
 use eightfold::executable::real;
 use eightfold::similarity::top;
-use eightfold::{Error, check_writable};
+use eightfold::{Error, check_writable, declare_input};
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, ReferenceArguments, ThreadArguments};
+use super::destination::{Destination, check_extension, known_extension};
 use super::output::{Format, table};
 use super::progress::Terminal;
 
@@ -25,9 +26,9 @@ pub(crate) struct Arguments {
     /// A tensor for an input: NAME=FILE.npy, or FILE.npz with an array for each name.
     #[arg(long = "input", value_name = "NAME=FILE")]
     inputs: Vec<String>,
-    /// The .npz file that the outputs go to.
+    /// The file that the outputs go to: .npz, or .npy for a model with one output.
     #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    output: Option<Destination>,
     #[command(flatten)]
     reference: ReferenceArguments,
     #[command(flatten)]
@@ -58,13 +59,27 @@ impl Arguments {
     /// Runs the model.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
-        self.output.as_deref().map_or(Ok(()), check_writable)?;
+        let output = self.output.as_ref().map(|output| output.file("arrays")).transpose()?;
+        if let Some(path) = output {
+            check_extension(path, &["npz", "npy"])?;
+            check_writable(path)?;
+        }
         let mut executable = self.import.executable(&self.model, &self.reference, &self.threads, progress)?;
+        let alone = output.is_some_and(|path| known_extension(path) == Some("npy"));
+        if alone && executable.outputs().len() != 1 {
+            let (count, path) = (executable.outputs().len(), output.unwrap_or(Path::new("")).display());
+            return Err(Error::Usage(format!(
+                "{path}: a .npy file holds one array, the model has {count} outputs: name a .npz"
+            )));
+        }
+        input_files(&self.inputs, &executable.inputs()).try_for_each(declare_input)?;
         let inputs = read_inputs(&self.inputs, &executable.inputs())?;
         let outputs = executable.run(&inputs)?;
         progress.finish(&[])?;
         let named = executable.outputs().iter().zip(&outputs);
-        if let Some(path) = &self.output {
+        if let Some(path) = output.filter(|_| alone) {
+            write_npy(path, &outputs[0])?;
+        } else if let Some(path) = output {
             write_npz(path, named.clone().map(|(description, tensor)| (description.name.as_str(), tensor)))?;
         }
         let described = named.map(|(description, tensor)| {

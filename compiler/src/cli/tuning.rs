@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use clap::Args;
 use eightfold::tune::{self, Kind, Measured, totals};
-use eightfold::{Error, Optimized, Progress, check_writable, write_bytes};
+use eightfold::{Error, Optimized, Progress, check_writable, declare_input, write_bytes};
 use serde::Serialize;
 
+use super::destination::{Destination, check_extension};
 use super::output::percent;
 
 /// Which measurements.
@@ -68,26 +69,40 @@ struct Summary {
 }
 
 impl TuningArguments {
+    /// The file that measurements are read from, or kept in; `None` if nothing is measured. It is checked before the work.
+    pub(crate) fn file(&self, output: &Destination) -> Result<Option<PathBuf>, Error> {
+        let path = match (&self.tuning_file, self.tune, output) {
+            (Some(path), ..) => path.clone(),
+            (None, false, _) => return Ok(None),
+            (None, true, Destination::File(output)) => output.with_extension("tuning"),
+            (None, true, Destination::Stdout) => {
+                let what = "--tune keeps its measurements in a file, which has no name with -o -: give --tuning-file";
+                return Err(Error::Usage(what.to_owned()));
+            }
+        };
+        check_extension(&path, &["tuning"])?;
+        if self.tune {
+            check_writable(&path)?;
+        } else {
+            declare_input(&path)?;
+        }
+        Ok(Some(path))
+    }
+
     /// Times what is to be timed, writes the file, and has the graph's kernels chosen by it.
     pub(crate) fn apply(
         &self,
         optimized: &mut Optimized,
-        output: &Path,
+        path: &Path,
         progress: &mut dyn Progress,
-    ) -> Result<Option<TuningReport>, Error> {
-        let path = match (&self.tuning_file, self.tune) {
-            (Some(path), _) => path.clone(),
-            (None, true) => output.with_extension("tuning"),
-            (None, false) => return Ok(None),
-        };
+    ) -> Result<TuningReport, Error> {
         let begin = Instant::now();
         let (tuning, timed) = match self.tune {
-            false => (tune::read(&path)?, Vec::new()),
+            false => (tune::read(path)?, Vec::new()),
             true => {
-                check_writable(&path)?;
-                let known = if path.exists() { Some(tune::read(&path)?) } else { None };
+                let known = if path.exists() { Some(tune::read(path)?) } else { None };
                 let tuned = tune::tune(optimized, known, progress)?;
-                write_bytes(&path, tuned.0.to_string().as_bytes())?;
+                write_bytes(path, tuned.0.to_string().as_bytes())?;
                 tuned
             }
         };
@@ -95,14 +110,14 @@ impl TuningArguments {
         let known = tune::known(optimized, &tuning)?;
         let [of_products, chains, splits] = std::array::from_fn(|at| Summary::of(Kind::ALL[at], known[at], &timed));
         let of_kind = |summary: Summary| OfKind { distinct: summary.distinct, summary };
-        Ok(Some(TuningReport {
+        Ok(TuningReport {
             file: path.display().to_string(),
             products: of_products.distinct,
             of_products,
             chains: of_kind(chains),
             splits: of_kind(splits),
             seconds: begin.elapsed().as_secs_f64(),
-        }))
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! A folder of images, with their classes in `labels.csv`.
 //!
 //! The table has the columns `file`, relative to the folder, and `class_index`; others are ignored, and its rows are the
-//! samples in their order. A folder without a table is read in the order of file names, without labels. Images are
-//! decoded when they are asked for, one at a time.
+//! samples in their order. A folder without a table is read in the order of file names, without labels. If it has no
+//! images but folders of images, each of these is a class: its number is its name if all names are whole numbers, else its
+//! place in the order of the names, as torchvision's `ImageFolder` counts. Images are decoded when they are asked for, one
+//! at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,24 +22,35 @@ pub(super) struct ImageFolder {
     /// One for each image, as the table has them.
     pub(super) labels: Option<Vec<i64>>,
     pub(super) preprocess: Preprocess,
+    /// Where the table is, or would be.
+    pub(super) table: PathBuf,
 }
 
 impl ImageFolder {
     /// Whether a folder is one of images.
     pub(super) fn is_at(folder: &Path) -> bool {
-        folder.join(TABLE).is_file() || image_files(folder).is_ok_and(|images| !images.is_empty())
+        let has_images = |folder: &Path| image_files(folder).is_ok_and(|images| !images.is_empty());
+        folder.join(TABLE).is_file()
+            || has_images(folder)
+            || class_folders(folder).is_ok_and(|classes| classes.iter().any(|(_, folder)| has_images(folder)))
     }
 
     pub(super) fn open(folder: &Path, preprocess: &Preprocess) -> Result<Self, DatasetError> {
         let table = folder.join(TABLE);
         let (images, labels) = if table.is_file() {
-            let (images, labels) = read_table(folder, table)?;
+            let (images, labels) = read_table(folder, &table)?;
             (images, Some(labels))
         } else {
-            let images = image_files(folder);
-            (images.map_err(|source| DatasetError::Read { file: folder.to_owned(), source })?, None)
+            let read = |source| DatasetError::Read { file: folder.to_owned(), source };
+            let images = image_files(folder).map_err(read)?;
+            if images.is_empty() {
+                let (images, labels) = classes(folder).map_err(read)?;
+                (images, Some(labels))
+            } else {
+                (images, None)
+            }
         };
-        Ok(ImageFolder { images, labels, preprocess: preprocess.clone() })
+        Ok(ImageFolder { images, labels, preprocess: preprocess.clone(), table })
     }
 
     /// An image's bytes after preprocessing, and their shape.
@@ -67,14 +80,44 @@ fn image_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-fn read_table(folder: &Path, table: PathBuf) -> Result<(Vec<PathBuf>, Vec<i64>), DatasetError> {
-    let csv_error = |source| DatasetError::Csv { file: table.clone(), source };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(csv_error)?;
+/// The images of all classes, class by class, and the class of each.
+fn classes(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<i64>)> {
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for (class, folder) in class_folders(folder)? {
+        let of_class = image_files(&folder)?;
+        labels.extend(std::iter::repeat_n(class, of_class.len()));
+        images.extend(of_class);
+    }
+    Ok((images, labels))
+}
+
+/// The folders in a folder, each with the number of its class, by number.
+fn class_folders(folder: &Path) -> std::io::Result<Vec<(i64, PathBuf)>> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<i64>().ok();
+    let numbers: Option<Vec<i64>> = folders.iter().map(number).collect();
+    let numbers = numbers.unwrap_or_else(|| (0..folders.len() as i64).collect());
+    let mut classes: Vec<(i64, PathBuf)> = numbers.into_iter().zip(folders).collect();
+    classes.sort();
+    Ok(classes)
+}
+
+fn read_table(folder: &Path, table: &Path) -> Result<(Vec<PathBuf>, Vec<i64>), DatasetError> {
+    let csv_error = |source| DatasetError::Csv { file: table.to_owned(), source };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(table).map_err(csv_error)?;
     let columns = reader.headers().map_err(csv_error)?.clone();
     let column = |expected: &'static str| {
         // Spreadsheets put a byte order mark before the first column.
         let position = columns.iter().position(|column| column.trim_start_matches('\u{feff}') == expected);
-        position.ok_or_else(|| DatasetError::MissingColumn { file: table.clone(), expected, got: list(&columns) })
+        position.ok_or_else(|| DatasetError::MissingColumn { file: table.to_owned(), expected, got: list(&columns) })
     };
     let (file_column, class_column) = (column("file")?, column("class_index")?);
     let (mut images, mut labels) = (Vec::new(), Vec::new());
@@ -83,7 +126,7 @@ fn read_table(folder: &Path, table: PathBuf) -> Result<(Vec<PathBuf>, Vec<i64>),
         let line = record.position().map_or(0, csv::Position::line);
         let cell = |column, expected| {
             let got = record.get(column).unwrap_or_default();
-            (got, DatasetError::Cell { file: table.clone(), line, expected, got: got.to_owned() })
+            (got, DatasetError::Cell { file: table.to_owned(), line, expected, got: got.to_owned() })
         };
         let (name, error) = cell(file_column, "the name of a file in the same folder");
         let image = folder.join(name);

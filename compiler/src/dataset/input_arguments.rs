@@ -27,15 +27,7 @@ pub fn read_inputs(arguments: &[String], inputs: &[InputSpec]) -> Result<Vec<Ten
         Ok::<(), DatasetError>(())
     };
     for argument in arguments {
-        // Names and paths may both contain `=`: the names that exist decide, the longest first.
-        let named = |input: &&InputSpec| argument.strip_prefix(&input.name).is_some_and(|rest| rest.starts_with('='));
-        let known = inputs.iter().filter(named).max_by_key(|input| input.name.len());
-        let split = match known {
-            Some(input) => Some((input.name.as_str(), &argument[input.name.len() + 1..])),
-            None => argument.split_once('='),
-        };
-        let (name, file) = split.map_or((None, argument.as_str()), |(name, file)| (Some(name), file));
-        let file = Path::new(file);
+        let (name, file) = split(argument, inputs);
         match (name, file.extension().and_then(|extension| extension.to_str())) {
             (Some(name), Some("npy")) => give(name, file, read_npy(file)?)?,
             (None, Some("npz")) => {
@@ -56,4 +48,22 @@ pub fn read_inputs(arguments: &[String], inputs: &[InputSpec]) -> Result<Vec<Ten
         tensors.push(tensor);
     }
     Ok(tensors)
+}
+
+/// The files that the arguments name.
+pub fn input_files<'a>(arguments: &'a [String], inputs: &'a [InputSpec]) -> impl Iterator<Item = &'a Path> {
+    arguments.iter().map(|argument| split(argument, inputs).1)
+}
+
+/// The name in an argument, if there is one, and the file.
+fn split<'a>(argument: &'a str, inputs: &'a [InputSpec]) -> (Option<&'a str>, &'a Path) {
+    // Names and paths may both contain `=`: the names that exist decide, the longest first.
+    let named = |input: &&InputSpec| argument.strip_prefix(&input.name).is_some_and(|rest| rest.starts_with('='));
+    let known = inputs.iter().filter(named).max_by_key(|input| input.name.len());
+    let split = match known {
+        Some(input) => Some((input.name.as_str(), &argument[input.name.len() + 1..])),
+        None => argument.split_once('='),
+    };
+    let (name, file) = split.map_or((None, argument), |(name, file)| (Some(name), file));
+    (name, Path::new(file))
 }

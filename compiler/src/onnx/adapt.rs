@@ -203,7 +203,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// What the operand at `index` holds, if it is there; it must be constant, or computed from constants.
-    pub(crate) fn constant(&self, index: usize, name: &str) -> Result<Option<Tensor>, Fault> {
+    fn optional_constant(&self, index: usize, name: &str) -> Result<Option<Tensor>, Fault> {
         let Some(operand) = self.optional(index) else { return Ok(None) };
         match self.importer.known(&operand) {
             Some(tensor) => Ok(Some(tensor)),
@@ -213,14 +213,14 @@ impl<'i, 'm> Adapt<'i, 'm> {
 
     /// The integers that the operand at `index` holds, if it is there; it must be constant.
     pub(crate) fn constant_ints(&self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Fault> {
-        let Some(tensor) = self.constant(index, name)? else { return Ok(None) };
+        let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let ints = tensor.to_ints();
         ints.map(Some).ok_or_else(|| broken(format!("operand {name} must hold integers, got {}", tensor.dtype())))
     }
 
     /// The floats that the operand at `index` holds, if it is there; it must be constant.
     pub(crate) fn constant_floats(&self, index: usize, name: &str) -> Result<Option<Vec<f32>>, Fault> {
-        let Some(tensor) = self.constant(index, name)? else { return Ok(None) };
+        let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let floats = tensor.to_f32s();
         floats.map(Some).ok_or_else(|| broken(format!("operand {name} must hold floats, got {}", tensor.dtype())))
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::nodes;
+
 /// Whose fault an error is; decides the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -48,9 +50,17 @@ pub enum OnnxError {
         /// The version in the model, 0 if there is none.
         version: i64,
     },
-    /// Broken: no version of the default operator set is named.
-    #[error("the model imports no default operator set (opset_import)")]
-    NoOpset,
+    /// Broken: operators of the default set are used, and no version of it is named.
+    #[error("opset_import names no version of the default operator set, and node {node:?} ({op_type}) is of that set")]
+    NoOpset {
+        /// A node of the default set.
+        node: String,
+        /// Its operator.
+        op_type: String,
+    },
+    /// Broken: there is nothing to compute.
+    #[error("the model has no outputs, expected at least one")]
+    NoOutputs,
     /// Unsupported: the model's operator set is too old or too new.
     #[error("the model's opset is {version}, supported are {oldest} to {newest}")]
     Opset {
@@ -171,8 +181,8 @@ pub enum OnnxError {
         limit: usize,
     },
     /// Unsupported: every use of an operator that cannot be imported, by first appearance.
-    #[error("unsupported operators: {}", list(.0))]
-    Unsupported(Vec<Unsupported>),
+    #[error("unsupported operators:{}", nodes::below(&.0.lines()))]
+    Unsupported(UnsupportedNodes),
 }
 
 impl OnnxError {
@@ -248,6 +258,26 @@ impl fmt::Display for UnboundDim {
     }
 }
 
+/// All nodes that cannot be imported, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsupportedNodes(pub Vec<Unsupported>);
+
+impl UnsupportedNodes {
+    /// Nodes that have operator and reason in common.
+    pub(crate) fn groups(&self) -> Vec<Vec<&Unsupported>> {
+        nodes::groups(&self.0, |node| (node.operator(), node.reason.clone()))
+    }
+
+    /// A line for each group.
+    fn lines(&self) -> Vec<String> {
+        let line = |group: &Vec<&Unsupported>| {
+            let names: Vec<&str> = group.iter().map(|node| node.node.as_str()).collect();
+            group[0].at(&nodes::names(&names))
+        };
+        self.groups().iter().map(line).collect()
+    }
+}
+
 /// A node that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
@@ -263,11 +293,23 @@ pub struct Unsupported {
     pub reason: String,
 }
 
+impl Unsupported {
+    /// The operator with its domain and the version of its set.
+    fn operator(&self) -> String {
+        let domain = if self.domain.is_empty() { String::new() } else { format!("{}::", self.domain) };
+        format!("{domain}{} (opset {})", self.op_type, self.version)
+    }
+
+    /// The operator at these nodes, and why it is not supported there.
+    fn at(&self, nodes: &str) -> String {
+        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        format!("{} at {nodes}{reason}", self.operator())
+    }
+}
+
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let domain = if self.domain.is_empty() { String::new() } else { format!("{}::", self.domain) };
-        write!(f, "{domain}{} (opset {}) at node {:?}", self.op_type, self.version, self.node)?;
-        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+        f.write_str(&self.at(&nodes::names(&[&self.node])))
     }
 }
 

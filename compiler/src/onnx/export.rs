@@ -41,6 +41,7 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
         body: exporter.body,
         functions: BTreeMap::new(),
         sha256: String::new(),
+        external: Vec::new(),
     })
 }
 

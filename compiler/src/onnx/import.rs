@@ -12,7 +12,7 @@ use eightfold_ir::{Array, DType, Graph, Origin, QuantId, QuantParams, Shape, Ten
 
 use super::adapt::{self, Adapt, Fault};
 use super::emit::is_sum;
-use super::error::{OnnxError, Unsupported};
+use super::error::{OnnxError, Unsupported, UnsupportedNodes};
 use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
 use super::names::Names;
 use super::{ImportOptions, ImportRemark, Imported, constants, dims, order};
@@ -98,9 +98,10 @@ pub(crate) fn import(model: &Model, options: &ImportOptions) -> Result<Imported,
             return Ok(Imported {
                 graph: importer.graph,
                 remarks,
-                opset: model.opsets[""],
+                opset: model.opsets.get("").copied(),
                 producer: model.producer.clone(),
                 sha256: model.sha256.clone(),
+                external: model.external.clone(),
             });
         }
         labels.extend(new);
@@ -113,6 +114,9 @@ fn run<'m>(
     labels: &Labels,
 ) -> Result<(Importer<'m>, Vec<ImportRemark>), OnnxError> {
     let body = &model.body;
+    if body.outputs.is_empty() {
+        return Err(OnnxError::NoOutputs);
+    }
     let mut importer = Importer {
         model,
         graph: Graph::new(body.name.clone()),
@@ -146,7 +150,7 @@ fn run<'m>(
     }
     let outputs = importer.body(body, &model.opsets, "")?;
     if !importer.unsupported.is_empty() {
-        return Err(OnnxError::Unsupported(importer.unsupported));
+        return Err(OnnxError::Unsupported(UnsupportedNodes(importer.unsupported)));
     }
     let mut names = Names::default();
     body.outputs.iter().for_each(|output| _ = names.take(&output.name));

@@ -1,6 +1,7 @@
 //! A decoded model as plain data: what [`proto`](super::proto) makes and [`import`](super::import) walks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use eightfold_ir::{DType, Tensor};
 
@@ -13,6 +14,8 @@ pub(crate) struct Model {
     /// By domain and name.
     pub(crate) functions: BTreeMap<(String, String), Function>,
     pub(crate) sha256: String,
+    /// The files that hold external data.
+    pub(crate) external: Vec<PathBuf>,
 }
 
 /// A graph: the model's own, or that of an attribute.
@@ -169,6 +172,17 @@ impl Content {
 }
 
 impl Body {
+    /// A node of ONNX's own operator set, subgraphs included.
+    pub(crate) fn first_of_default_set(&self) -> Option<&Node> {
+        self.nodes.iter().find_map(|node| {
+            let inner = node.attributes.values().find_map(|attribute| match attribute {
+                Attribute::Graph(body) => body.first_of_default_set(),
+                _ => None,
+            });
+            if node.domain.is_empty() { Some(node) } else { inner }
+        })
+    }
+
     fn constant_bytes(&self) -> usize {
         let initializers = self.initializers.iter().map(|(_, content)| content.byte_size());
         initializers.chain(self.nodes.iter().map(Node::constant_bytes)).sum()

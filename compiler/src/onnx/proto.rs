@@ -7,6 +7,7 @@
 
 mod encode;
 mod external;
+mod kind;
 mod tensor;
 
 use std::collections::BTreeMap;
@@ -48,20 +49,27 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxErr
     if bytes.is_empty() {
         return Err(OnnxError::Empty);
     }
-    check_fields(bytes)?;
+    check_fields(bytes).map_err(|error| match kind::of(bytes) {
+        Some(kind) => OnnxError::NotOnnx { reason: format!("it is {kind}") },
+        None => error,
+    })?;
     let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
     let model = pb::ModelProto::decode(bytes).map_err(not_onnx)?;
     if model.ir_version < 3 {
         return Err(OnnxError::IrVersion { version: model.ir_version });
     }
     let opsets = opsets(model.opset_import);
-    let version = *opsets.get("").ok_or(OnnxError::NoOpset)?;
-    if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&version) {
+    if let Some(&version) = opsets.get("")
+        && !(OLDEST_OPSET..=NEWEST_OPSET).contains(&version)
+    {
         return Err(OnnxError::Opset { version, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
     let mut decoder = Decoder { external: External::new(path), hash: Sha256::new_with_prefix(bytes) };
     let graph = model.graph.ok_or_else(|| OnnxError::NotOnnx { reason: "it has no graph".to_owned() })?;
     let body = decoder.body(graph)?;
+    if let Some(node) = body.first_of_default_set().filter(|_| !opsets.contains_key("")) {
+        return Err(OnnxError::NoOpset { node: node.name.clone(), op_type: node.op_type.clone() });
+    }
     let mut functions = BTreeMap::new();
     if !model.functions.is_empty() {
         let defaults = ModelFunctions::decode(bytes).map_err(not_onnx)?.functions;
@@ -81,7 +89,8 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxErr
     }
     let producer = [model.producer_name, model.producer_version].join(" ").trim().to_owned();
     let sha256 = decoder.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    Ok(Model { producer, opsets, body, functions, sha256 })
+    let external = decoder.external.files();
+    Ok(Model { producer, opsets, body, functions, sha256, external })
 }
 
 /// Checks that the outermost fields are those of a ModelProto and end where the bytes end, which tells a file that
@@ -139,9 +148,26 @@ fn opsets(imports: Vec<pb::OperatorSetIdProto>) -> BTreeMap<String, i64> {
     imports.into_iter().map(|o| (domain(o.domain), o.version)).collect()
 }
 
-/// ONNX's name of an element type.
-fn dtype_name(number: i32) -> String {
-    DataType::try_from(number).map_or_else(|_| format!("element type {number}"), |d| d.as_str_name().to_owned())
+/// The element type of this number in ONNX, or the name of one that is not supported.
+pub(crate) fn element_type(number: i64) -> Result<DType, String> {
+    /// Types that are newer than tract's.
+    const NEWER: &[(i64, &str)] = &[
+        (17, "float8e4m3fn"),
+        (18, "float8e4m3fnuz"),
+        (19, "float8e5m2"),
+        (20, "float8e5m2fnuz"),
+        (23, "float4e2m1"),
+        (24, "float8e8m0"),
+        (25, "uint2"),
+        (26, "int2"),
+    ];
+    let narrow = i32::try_from(number).ok();
+    if let Some(dtype) = narrow.and_then(DType::from_onnx) {
+        return Ok(dtype);
+    }
+    let newer = NEWER.iter().find(|row| row.0 == number).map(|row| row.1.to_owned());
+    let known = || narrow.and_then(|n| DataType::try_from(n).ok()).map(|kind| kind.as_str_name().to_lowercase());
+    Err(newer.or_else(known).unwrap_or_else(|| format!("element type {number}, which ONNX does not define")))
 }
 
 struct Decoder {
@@ -207,8 +233,9 @@ impl Decoder {
     }
 
     fn tensor(&mut self, tensor: pb::TensorProto) -> Result<Content, OnnxError> {
-        let Some(dtype) = DType::from_onnx(tensor.data_type) else {
-            return Ok(Content::Foreign(dtype_name(tensor.data_type)));
+        let dtype = match element_type(tensor.data_type.into()) {
+            Ok(dtype) => dtype,
+            Err(name) => return Ok(Content::Foreign(name)),
         };
         if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
             return tensor::typed(tensor, dtype).map(Content::Tensor);
@@ -232,6 +259,6 @@ fn declared(info: pb::ValueInfoProto) -> Declared {
         // Exporters write 0 and -1 for what they do not know; nothing can be compiled for an extent of 0 anyway.
         _ => Dim::Unknown,
     };
-    let dtype = DType::from_onnx(tensor.elem_type).ok_or_else(|| dtype_name(tensor.elem_type));
+    let dtype = element_type(tensor.elem_type.into());
     Declared { name: info.name, dtype: Some(dtype), shape: tensor.shape.map(|s| s.dim.into_iter().map(dim).collect()) }
 }

@@ -98,6 +98,102 @@ fn data_of_no_known_form() {
 }
 
 #[test]
+fn labels_that_are_no_classes() {
+    for (label, row) in [(10, 1), (-1, 0)] {
+        let labels = if row == 0 { [label, 3] } else { [3, label] };
+        let error = format!(
+            "bad.npz: label {label} of row {row} is none of the 10 classes of output \"logits\", 0 to 9
+  hint: --label-offset N is added to each label, --output names another output of the model"
+        );
+        eval_fails(&[("image", images(2, 0.5)), ("labels", Tensor::int(DType::I64, &[2], &labels))], 4, &error);
+    }
+}
+
+#[test]
+fn calibration_data_that_is_one_number() {
+    let sandbox = Sandbox::new();
+    for value in ["0", "0.5"] {
+        sandbox.write_npz("flat.npz", &[("image", images(16, value.parse().unwrap()))]);
+        let error = format!(
+            "calibration data holds one number only: {value} throughout for input \"image\"
+  hint: give samples as the model will see them"
+        );
+        sandbox.fails("calibrate digits.onnx --data flat.npz -o table", 4, &error);
+        sandbox.fails("compile digits.onnx --target x86-64-v3 --calibration-data flat.npz -o out.so", 4, &error);
+    }
+    assert_eq!(sandbox.new_files(), ["flat.npz"]);
+}
+
+#[test]
+fn few_samples_are_a_warning() {
+    let sandbox = Sandbox::new();
+    let warning = "warning: calibration on 7 samples: real values may lie far outside their ranges; 100 are usual\n";
+    for (samples, warns) in [("0..7", true), ("0..8", false)] {
+        let ended =
+            sandbox.run(&format!("calibrate digits.onnx --data digits_calibration.npz --samples {samples} -o table"));
+        assert_eq!((ended.code, ended.stderr.contains(warning)), (Some(0), warns), "{ended:?}");
+    }
+}
+
+#[test]
+fn options_of_calibration_that_nothing_would_read() {
+    let sandbox = Sandbox::new();
+    sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --calibrator minmax -o table");
+    let table = "compile digits.onnx --target x86-64-v3 -o out.so --calibration-table table";
+    let data = "compile digits.onnx --target x86-64-v3 -o out.so --calibration-data digits_calibration.npz";
+    for (arguments, error) in [
+        (
+            format!("{table} --calibrator minmax"),
+            "--calibrator is for --calibration-data, the table has its ranges already",
+        ),
+        (
+            format!("{table} --percentile 99"),
+            "--percentile is for --calibration-data, the table has its ranges already",
+        ),
+        ("compile digits.onnx -o out.so --calibrator minmax".to_owned(), "--calibrator is for --calibration-data"),
+        ("compile digits.onnx -o out.so --preprocess crop=8".to_owned(), "--preprocess is for --calibration-data"),
+        (format!("{data} --momentum 0.5"), "--momentum is for --calibrator moving-average, the calibrator is mse"),
+    ] {
+        sandbox.fails(&arguments, 2, error);
+    }
+}
+
+#[test]
+fn a_calibration_table_of_another_model() {
+    let sandbox = Sandbox::new();
+    sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --calibrator minmax -o table");
+    let table = std::fs::read_to_string(sandbox.path("table")).unwrap();
+    let compile = "compile digits.onnx --target x86-64-v3 --calibration-table changed -o out.so";
+    let hint = "\n  hint: make a table of this model by eightfold calibrate, or correct the lines";
+
+    // Another file of the same tensors may be meant: that of another training.
+    let hash = table.lines().find(|line| line.starts_with("hash ")).unwrap();
+    sandbox.write("changed", table.replace(hash, "hash 0").as_bytes());
+    let ended = sandbox.run(compile);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stderr.contains("warning: changed: the table was made of another model file (digits)\n"),
+        "{ended:?}"
+    );
+
+    sandbox.write("changed", table.replace("\ntensor image ", "\ntensor picture ").as_bytes());
+    let error = format!("changed was made of another model (digits): the model has no tensor \"picture\"{hint}");
+    sandbox.fails(compile, 4, &error);
+    sandbox.fails("opt digits.onnx --passes insert_qdq --calibration-table changed", 4, &error);
+    sandbox.fails("quantize digits.onnx --calibration-table changed -o out.onnx", 4, &error);
+
+    // A line that is missing keeps a tensor in float.
+    let without: String =
+        table.lines().filter(|line| !line.starts_with("tensor image ")).map(|l| format!("{l}\n")).collect();
+    sandbox.write("changed", without.as_bytes());
+    sandbox.stdout(compile);
+
+    sandbox.write("changed", format!("{table}\n").replace("\nmean image ", "\nmean image 1.0 ").as_bytes());
+    let error = format!("changed: expected 1 means for tensor \"image\", one for each channel, got 2{hint}");
+    sandbox.fails(compile, 4, &error);
+}
+
+#[test]
 fn a_calibration_table_that_does_not_parse() {
     let sandbox = Sandbox::new();
     sandbox.write("table", b"this is no table\n");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::protobuf::{external, model, node};
+use crate::protobuf::{external, field, model, node, number};
 use crate::sandbox::Sandbox;
 
 /// Compiles what is in `bytes`, which must fail so.
@@ -28,8 +28,88 @@ fn an_empty_file() {
 
 #[test]
 fn a_file_that_is_no_model() {
-    let cause = "not an ONNX model: field 13 of wire type 0 in the outermost message";
-    compile_fails(b"hello world\n", 4, cause);
+    let hint = "\n  hint: a model is an .onnx file, or a graph in text form whose name ends in .ir";
+    for (bytes, kind) in [
+        (&b"hello world\n"[..], "text"),
+        (b"\x7fELF\x02\x01\x01\0", "a compiled library or object file (ELF)"),
+        (b"PK\x03\x04\0\0", "a zip archive, as .npz files and PyTorch checkpoints are"),
+        (b"graph @g {\n}\n", "a graph in text form, whose name must end in .ir"),
+    ] {
+        compile_fails(bytes, 4, &format!("not an ONNX model: it is {kind}{hint}"));
+    }
+}
+
+#[test]
+fn a_model_without_outputs() {
+    let port = field(2, field(1, [number(1, 1), field(2, field(1, number(1, 2)))].concat()));
+    let graph = [node("Relu", "relu", &["x"], "y"), field(2, "g"), field(11, [field(1, "x"), port].concat())].concat();
+    let model = [number(1, 8), field(7, graph), field(8, number(2, 17))].concat();
+    compile_fails(&model, 4, "the model has no outputs, expected at least one");
+    let sandbox = Sandbox::new();
+    sandbox.write("bad.ir", b"graph @g {\n  input %x: 2xf32\n}\n");
+    assert_eq!(sandbox.run("compile bad.ir -o out.so").code, Some(4));
+}
+
+/// An input or a constant of a type that the compiler lacks is named as ONNX names it.
+#[test]
+fn element_types_are_named() {
+    let cast = |to: u64| {
+        let attribute = field(5, [field(1, "to"), number(3, to), [0xa0, 1, 2].to_vec()].concat());
+        let node = field(1, [field(1, "x"), field(2, "y"), field(3, "cast"), field(4, "Cast"), attribute].concat());
+        model(&[node])
+    };
+    for (to, name) in [(17, "float8e4m3fn"), (24, "float8e8m0"), (8, "string")] {
+        let cause = format!("unsupported operators: Cast (opset 17) at node \"cast\": a cast to {name}");
+        unsupported(&cast(to), &cause);
+    }
+    let cause = "unsupported operators: Cast (opset 17) at node \"cast\": a cast to element type 99, which ONNX does not define";
+    unsupported(&cast(99), cause);
+}
+
+#[test]
+fn a_model_of_other_operator_sets_alone_names_what_it_wants() {
+    let node = |op: &str, domain: &str| {
+        let parts = [field(1, "x"), field(2, "y"), field(3, "only"), field(4, op), field(7, domain)];
+        field(1, parts.concat())
+    };
+    let with = |node: Vec<u8>, domain: &str| {
+        let bytes = model(&[node]);
+        let imports = [field(1, domain), number(2, 3)].concat();
+        [&bytes[..bytes.len() - 4], &field(8, imports)].concat()
+    };
+    let cause = "unsupported operators: ai.onnx.ml::TreeEnsembleRegressor (opset 3) at node \"only\"";
+    unsupported(&with(node("TreeEnsembleRegressor", "ai.onnx.ml"), "ai.onnx.ml"), cause);
+    let cause = "opset_import names no version of the default operator set, and node \"only\" (Relu) is of that set";
+    compile_fails(&with(node("Relu", ""), "ai.onnx.ml"), 4, cause);
+}
+
+/// A model whose error is as long as the model is of no use: operators are counted, and all nodes shown if asked for.
+#[test]
+fn many_unsupported_nodes_are_grouped_by_operator() {
+    let nodes: Vec<Vec<u8>> = (0..40)
+        .map(|i| {
+            let (reads, makes) = (if i == 0 { "x".to_owned() } else { format!("t{}", i - 1) }, format!("t{i}"));
+            let op = if i % 2 == 0 { "Det" } else { "NonZero" };
+            node(op, &format!("n{i}"), &[&reads], if i == 39 { "y" } else { &makes })
+        })
+        .collect();
+    let sandbox = Sandbox::new();
+    sandbox.write("bad.onnx", &model(&nodes));
+    let groups = "cannot import bad.onnx
+  caused by: unsupported operators:
+      Det (opset 17) at 20 nodes (\"n0\", \"n2\", \"n4\" and 17 more)
+      NonZero (opset 17) at 20 nodes (\"n1\", \"n3\", \"n5\" and 17 more)
+  ";
+    let hint = "\n  hint: eightfold list ops shows what is supported";
+    sandbox.fails("inspect bad.onnx", 3, &format!("{groups}--verbose lists all 40 nodes{hint}"));
+    let ended = sandbox.run("inspect bad.onnx --verbose");
+    assert!(ended.stderr.contains("\n  NonZero (opset 17) at node \"n39\"\n"), "{}", ended.stderr);
+}
+
+/// Compiles what is in `bytes`, which must fail as not supported.
+#[track_caller]
+fn unsupported(bytes: &[u8], cause: &str) {
+    compile_fails(bytes, 3, &format!("{cause}\n  hint: eightfold list ops shows what is supported"));
 }
 
 #[test]
@@ -47,7 +127,9 @@ fn a_name_that_nothing_defines() {
 #[test]
 fn unsupported_operators_are_all_named() {
     let nodes = [node("Det", "first", &["x"], "a"), node("NonZero", "second", &["a"], "y")];
-    let cause = "unsupported operators: Det (opset 17) at node \"first\"; NonZero (opset 17) at node \"second\"";
+    let cause = "unsupported operators:
+      Det (opset 17) at node \"first\"
+      NonZero (opset 17) at node \"second\"";
     let sandbox = Sandbox::new();
     sandbox.write("bad.onnx", &model(&nodes));
     let error =
@@ -84,6 +166,35 @@ fn external_data_behind_a_link_that_leaves_the_folder() {
     let error = "cannot import model/bad.onnx
   caused by: external data of tensor \"w\" at \"weights.bin\": the path leaves the model's folder";
     sandbox.fails("inspect model/bad.onnx", 4, error);
+}
+
+/// A cache of downloads keeps the files of a model elsewhere, and links to them from a folder with their names.
+#[cfg(unix)]
+#[test]
+fn links_to_the_files_of_one_model_are_followed() {
+    use std::os::unix::fs::symlink;
+    let sandbox = Sandbox::new();
+    let bytes = model(&[node("Add", "sum", &["x", "w"], "y"), external("weights.bin")]);
+    for folder in ["blobs", "snapshots", "snapshots/1", "elsewhere"] {
+        fs::create_dir(sandbox.path(folder)).unwrap();
+    }
+    sandbox.write("blobs/1a", &bytes);
+    sandbox.write("blobs/2b", &[0; 8]);
+    sandbox.write("elsewhere/secret", &[0; 8]);
+    symlink("../../blobs/1a", sandbox.path("snapshots/1/model.onnx")).unwrap();
+    symlink("../../blobs/2b", sandbox.path("snapshots/1/weights.bin")).unwrap();
+    assert_eq!(sandbox.json("inspect snapshots/1/model.onnx")["parameters"], 2);
+    let error = "cannot write snapshots/1/weights.bin
+  caused by: it is the same file as the input ";
+    let ended = sandbox.run("compile snapshots/1/model.onnx --emit header -o snapshots/1/weights.bin");
+    assert!(ended.code == Some(2) && ended.stderr.contains(error), "{ended:?}");
+
+    // Elsewhere is not where the model lies.
+    fs::remove_file(sandbox.path("snapshots/1/weights.bin")).unwrap();
+    symlink("../../elsewhere/secret", sandbox.path("snapshots/1/weights.bin")).unwrap();
+    let error = "cannot import snapshots/1/model.onnx
+  caused by: external data of tensor \"w\" at \"weights.bin\": the path leaves the model's folder";
+    sandbox.fails("inspect snapshots/1/model.onnx", 4, error);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Output files: whole or not at all, and what is said when they cannot be.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use eightfold::dataset::read_npy;
+use eightfold_ir::Tensor;
 
 use crate::sandbox::{Ended, Sandbox, assert_failed};
 
@@ -23,6 +27,181 @@ fn an_output_that_is_a_folder() {
     fs::create_dir(sandbox.path("out.so")).unwrap();
     let error = "cannot write out.so\n  caused by: is a directory";
     sandbox.fails("compile digits.onnx -o out.so --target x86-64-v3", 2, error);
+}
+
+/// Every verb that writes a file, with an output that it reads.
+#[test]
+fn an_output_that_is_an_input() {
+    let sandbox = Sandbox::new();
+    sandbox.write_npz("x.npz", &[("image", Tensor::f32(&[1, 1, 8, 8], &[0.5; 64]))]);
+    sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --calibrator minmax -o table");
+    sandbox.stdout("compile digits.onnx -o net.so");
+    fs::hard_link(sandbox.path("digits.onnx"), sandbox.path("digits_same.onnx")).unwrap();
+    fs::hard_link(sandbox.path("digits.onnx"), sandbox.path("digits_same")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("digits_calibration.npz", sandbox.path("digits_link")).unwrap();
+    let before = contents(&sandbox);
+    for (arguments, output, input) in [
+        ("compile digits.onnx --emit object -o", "digits_same", "digits.onnx"),
+        (
+            "compile digits.onnx --calibration-data digits_calibration.npz --emit ir -o",
+            "digits_link",
+            "digits_calibration.npz",
+        ),
+        ("compile digits.onnx --calibration-table table --emit ir -o", "table", "table"),
+        ("calibrate digits.onnx --data digits_calibration.npz -o", "digits_same", "digits.onnx"),
+        ("calibrate digits.onnx --data digits_calibration.npz -o", "digits_link", "digits_calibration.npz"),
+        ("quantize digits.onnx --calibration-table table -o", "digits.onnx", "digits.onnx"),
+        ("quantize digits.onnx --calibration-table table -o", "digits_same.onnx", "digits.onnx"),
+        ("quantize digits.onnx --calibration-table table -o", "table", "table"),
+        ("opt digits.onnx -o", "digits_same", "digits.onnx"),
+        ("opt digits.onnx --passes simplify --calibration-table table -o", "table", "table"),
+        ("run digits.onnx --input x.npz -o", "x.npz", "x.npz"),
+        ("run digits.onnx --input x.npz -o", "digits_same", "digits.onnx"),
+    ] {
+        let error = format!(
+            "cannot write {output}\n  caused by: it is the same file as the input {input}, which would be lost"
+        );
+        sandbox.fails(&format!("{arguments} {output}"), 2, &error);
+    }
+    // Dumps are outputs, too.
+    let graph = sandbox.stdout("opt digits.onnx --full");
+    sandbox.write("00-fuse.ir", graph.as_bytes());
+    let error = "cannot write ./00-fuse.ir
+  caused by: it is the same file as the input 00-fuse.ir, which would be lost";
+    let arguments = "opt --passes fuse 00-fuse.ir --dump-after all --dump-dir .";
+    sandbox.fails(arguments, 2, error);
+    assert_eq!(fs::read_to_string(sandbox.path("00-fuse.ir")).unwrap(), graph);
+    fs::remove_file(sandbox.path("00-fuse.ir")).unwrap();
+    assert!(contents(&sandbox) == before);
+    let error = "net: the output and the tuning file need different names";
+    sandbox.fails("compile digits.onnx --tune --tuning-file net -o net", 2, error);
+}
+
+/// Names and bytes of all files.
+fn contents(sandbox: &Sandbox) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(sandbox.path("."))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// A link stays a link, a device stays a device, and what can be neither replaced nor written through is refused.
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_no_regular_file() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("far")).unwrap();
+    sandbox.write("far/old.ir", b"old");
+    symlink("far/old.ir", sandbox.path("to_old.ir")).unwrap();
+    symlink("far/new.ir", sandbox.path("to_new.ir")).unwrap();
+    for (link, target) in [("to_old.ir", "far/old.ir"), ("to_new.ir", "far/new.ir")] {
+        sandbox.stdout(&format!("opt digits.onnx -o {link}"));
+        assert!(fs::symlink_metadata(sandbox.path(link)).unwrap().is_symlink());
+        assert!(fs::read_to_string(sandbox.path(target)).unwrap().starts_with("graph @"));
+    }
+    symlink("round.ir", sandbox.path("round.ir")).unwrap();
+    assert_eq!(sandbox.run("opt digits.onnx -o round.ir").code, Some(2));
+
+    let (kind, before) = (|| fs::metadata("/dev/null").unwrap(), fs::metadata("/dev/null").unwrap().file_type());
+    for arguments in [
+        "compile digits.onnx --target x86-64-v3",
+        "opt digits.onnx",
+        "calibrate digits.onnx --data digits_calibration.npz",
+    ] {
+        sandbox.stdout(&format!("{arguments} -o /dev/null"));
+        assert!(kind().file_type().is_char_device() && kind().file_type() == before);
+    }
+
+    let made = std::process::Command::new("mkfifo").arg(sandbox.path("pipe")).status().unwrap();
+    assert!(made.success());
+    let error = "cannot write pipe\n  caused by: it is a pipe, expected a regular file";
+    sandbox.fails("opt digits.onnx -o pipe", 2, error);
+    let _listening = std::os::unix::net::UnixListener::bind(sandbox.path("socket")).unwrap();
+    let error = "cannot write socket\n  caused by: it is a socket, expected a regular file";
+    sandbox.fails("opt digits.onnx -o socket", 2, error);
+
+    // What the shell writes to is not replaced below it.
+    let log = fs::File::create(sandbox.path("log")).unwrap();
+    let ended = sandbox.command("opt digits.onnx -o /dev/stdout").stdout(log).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("standard output or standard error goes to this file"));
+    assert_eq!(fs::read(sandbox.path("log")).unwrap(), b"");
+}
+
+#[test]
+fn the_extension_decides_the_form() {
+    let sandbox = Sandbox::new();
+    let compile = "compile digits.onnx --target x86-64-v3 -o";
+    for (output, begins) in [
+        ("out.so", "\u{7f}ELF"),
+        ("out.o", "\u{7f}ELF"),
+        ("out.h", "/*"),
+        ("out.s", "\t.text"),
+        ("out.ll", "; ModuleID"),
+        ("out.ir", "graph @"),
+        ("out.program", "program"),
+    ] {
+        let report = sandbox.json(&format!("{compile} {output}"));
+        let form = output.strip_prefix("out.").unwrap();
+        assert_eq!((&report["outputs"][0]["form"], &report["symbol"]), (&form.into(), &"out_query".into()));
+        let bytes = fs::read(sandbox.path(output)).unwrap();
+        assert!(bytes.starts_with(begins.as_bytes()), "{output}: {:?}", String::from_utf8_lossy(&bytes[..40]));
+    }
+    for (arguments, error) in [
+        ("out.o --emit shared", "out.o: expected a shared library (.so), .o is for an object file"),
+        (
+            "out.h --emit shared,ir",
+            "out.h: expected a shared library (.so) or a graph in text form (.ir), .h is for a C header",
+        ),
+        (
+            "out.onnx",
+            "out.onnx: the extension names no form, expected one of .so, .o, .h, .s, .ll, .ir, .program, or --emit",
+        ),
+        ("- --emit shared", "-o -: standard output takes text only, machine code needs a file"),
+        ("- --emit ir,program", "-o -: standard output takes one form, --emit names several"),
+        ("-", "-o -: say by --emit which form to print: header, asm, llvm-ir, ir or program"),
+    ] {
+        sandbox.fails(&format!("{compile} {arguments}"), 2, error);
+    }
+    // A dot in a name begins an extension only where that names a form.
+    sandbox.stdout(&format!("{compile} net_1.0 --emit ir,header"));
+    assert_eq!(sandbox.new_files().iter().filter(|file| file.starts_with("net")).count(), 2);
+    let header = fs::read_to_string(sandbox.path("net_1.0.h")).unwrap();
+    assert!(header.contains("const eightfold_model *net_1_0_query(void);"), "{header}");
+
+    sandbox.write_npz("x.npz", &[("image", Tensor::f32(&[1, 1, 8, 8], &[0.5; 64]))]);
+    sandbox.stdout("run digits.onnx --input x.npz -o y.npy");
+    assert_eq!(read_npy(&sandbox.path("y.npy")).unwrap().shape()[..], [1, 10]);
+    let error = "y.so: expected named arrays (.npz) or one array (.npy), .so is for a shared library";
+    sandbox.fails("run digits.onnx --input x.npz -o y.so", 2, error);
+    let error = "y.npz: expected an ONNX model (.onnx), .npz is for named arrays";
+    sandbox.fails("quantize digits.onnx --calibration-data digits_calibration.npz -o y.npz", 2, error);
+    let error = "y.so: expected another name, .so is for a shared library";
+    sandbox.fails("calibrate digits.onnx --data digits_calibration.npz -o y.so", 2, error);
+    for (verb, what) in [
+        ("run digits.onnx --input x.npz", "arrays"),
+        ("quantize digits.onnx --calibration-data digits_calibration.npz", "an ONNX model"),
+    ] {
+        let error = format!("-o -: standard output takes text only, {what} needs a file");
+        sandbox.fails(&format!("{verb} -o -"), 2, &error);
+    }
+}
+
+#[test]
+fn text_goes_to_standard_output_and_the_report_beside_it() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run("compile digits.onnx --target x86-64-v3 -o - --emit ir");
+    assert!(ended.code == Some(0) && eightfold_ir::parse(&ended.stdout).is_ok(), "{ended:?}");
+    assert!(ended.stderr.contains("  symbol      digits_query\n"), "{}", ended.stderr);
+    let table = sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz -o -");
+    assert!(table.starts_with("eightfold calibration table 1\n"), "{table}");
+    assert!(eightfold_ir::parse(&sandbox.stdout("opt digits.onnx --full -o -")).is_ok());
+    assert_eq!(sandbox.new_files(), [""; 0]);
 }
 
 #[test]

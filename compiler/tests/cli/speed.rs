@@ -68,7 +68,7 @@ fn a_profile_has_a_row_for_each_call() {
     assert_eq!(named(calls, "pool", "max_pool")["share_of_peak"], Value::Null);
     assert_eq!(report["machine"]["target"], "x86-64-v3");
 
-    let text = sandbox.stdout(&format!("bench digits.onnx --profile {TARGET} --precision f32 --duration 0.01"));
+    let text = sandbox.stdout(&format!("bench digits.onnx --profile --calls {TARGET} --precision f32 --duration 0.01"));
     assert!(text.starts_with("digits, f32, x86-64-v3: ") && text.contains("of the peak\n"), "{text}");
     assert!(report["total_min_ms"].as_f64() <= report["total_ms"].as_f64());
     let header = text.lines().find(|line| line.contains("kernel")).expect("a header");
@@ -77,6 +77,56 @@ fn a_profile_has_a_row_for_each_call() {
     assert_eq!(columns.join(" "), expected);
     assert!(text.contains("gemm_f32_6x16c1  64x288x32 "), "{text}");
     assert!(text.lines().last().expect("totals").trim_start().starts_with("total "), "{text}");
+}
+
+/// A layer has one row, however many calls it is made of, and the slowest stand first.
+#[test]
+fn a_profile_and_a_roofline_have_a_row_for_each_layer() {
+    let sandbox = Sandbox::new();
+    sandbox.write("peaks.json", &peaks("x86-64-v3"));
+    for (verb, time) in [
+        (format!("bench digits.onnx --profile {INT8} --duration 0.01"), "median_ms"),
+        (format!("inspect digits.onnx --roofline --peaks peaks.json {INT8}"), "bound_ms"),
+    ] {
+        let report = sandbox.json(&verb);
+        let (layers, calls) = (report["layers"].as_array().unwrap(), report["calls"].as_array().unwrap());
+        assert_eq!(layers.iter().map(|layer| layer["calls"].as_u64().unwrap()).sum::<u64>(), calls.len() as u64);
+        assert_eq!(sum(&report["layers"], "macs"), 1_236_096.0);
+        assert!((sum(&report["layers"], time) / sum(&report["calls"], time) - 1.0).abs() < 1e-9, "{report}");
+        assert!(layers.iter().map(|layer| layer[time].as_f64().unwrap()).is_sorted_by(|a, b| a >= b), "{report}");
+        let names: Vec<&str> = layers.iter().map(|layer| layer["name"].as_str().unwrap()).collect();
+        let once: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(once.len(), names.len(), "{names:?}");
+
+        let text = sandbox.stdout(&format!("{verb} --top 2"));
+        let table: Vec<&str> = text.lines().skip_while(|line| !line.contains("layer  ")).collect();
+        assert_eq!(table.len(), 5, "{text}");
+        assert!(
+            table[3].trim_start().starts_with("total ") && table[4].ends_with("--calls each kernel call"),
+            "{text}"
+        );
+    }
+}
+
+/// A model is compiled first, as eightfold compile would.
+#[test]
+fn a_model_is_timed_like_its_library() {
+    let sandbox = Sandbox::new();
+    let report =
+        sandbox.json(&format!("bench digits.onnx {INT8} --threads 2 --dim batch=4 --duration 0.01 --warmup 0"));
+    assert_eq!((&report["threads"], &report["macs"]), (&2.into(), &(4 * 1_236_096).into()));
+    let ratio = report["samples_per_second"].as_f64().unwrap() / report["per_second"].as_f64().unwrap();
+    assert!((ratio - 4.0).abs() < 1e-9 && report.get("file_bytes").is_none(), "{report}");
+    let text = sandbox.stdout(&format!("bench digits.onnx {TARGET} --duration 0.01 --warmup 0"));
+    for words in [" ms p50, ", " ms p90, ", " ms p99, ", " ms least of ", " inferences a second on 1 thread"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    sandbox.stdout(&format!("compile digits.onnx {TARGET} -o digits.so"));
+    for option in ["--threads 2", "--precision int8", "--tuning-file x", "--dim batch=1"] {
+        let name = option.split(' ').next().unwrap();
+        let error = format!("{name} is for models that are compiled first, digits.so is compiled already");
+        sandbox.fails(&format!("bench digits.so {option}"), 2, &error);
+    }
 }
 
 #[test]
@@ -107,7 +157,7 @@ fn a_roofline_counts_before_anything_runs() {
     let bytes = number("input_bytes") + number("weight_bytes") + number("output_bytes");
     close(number("memory_ms"), 1e-3 * bytes);
     assert_eq!((&conv["limit"], &conv["bound_ms"]), (&"memory".into(), &conv["memory_ms"]));
-    let text = sandbox.stdout(&format!("inspect digits.onnx --roofline --peaks peaks.json {TARGET}"));
+    let text = sandbox.stdout(&format!("inspect digits.onnx --roofline --calls --peaks peaks.json {TARGET}"));
     assert!(text.starts_with("digits, f32, x86-64-v3: at least "), "{text}");
     let header = text.lines().find(|line| line.contains("kernel")).expect("a header");
     let expected = "kernel shape MACs padding bytes compute us epilogue us memory us bound us limit layer";

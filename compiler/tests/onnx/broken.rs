@@ -127,14 +127,20 @@ fn structures_that_contradict_themselves_are_refused() {
             Broken,
             "\"x\" is defined more than once",
         ),
+        ("no outputs", in_graph(|g| g.output.clear()), Broken, "the model has no outputs, expected at least one"),
         ("no graph", changed(|m| m.graph = None), Broken, "it has no graph"),
-        ("no opset", changed(|m| m.opset_import.clear()), Broken, "imports no default operator set"),
+        (
+            "no opset",
+            changed(|m| m.opset_import.clear()),
+            Broken,
+            "names no version of the default operator set, and node \"relu\"",
+        ),
         ("no version of the format", changed(|m| m.ir_version = 0), Broken, "ir_version is 0, expected 3 or newer"),
         ("an old opset", opset(6), Unsupported, "opset is 6, supported are 7 to 28"),
         ("a new opset", opset(1 << 40), Unsupported, "opset is 1099511627776, supported are 7 to 28"),
         ("a negative opset", opset(-1), Unsupported, "opset is -1, supported are 7 to 28"),
         ("no input type", in_graph(|g| g.input[0].r#type = None), Unsupported, "\"x\" is without a type"),
-        ("strings", in_graph(|g| g.input = vec![declared("x", 8, &[1])]), Unsupported, "\"x\" is STRING"),
+        ("strings", in_graph(|g| g.input = vec![declared("x", 8, &[1])]), Unsupported, "\"x\" is string"),
         (
             "an element type that is not",
             in_graph(|g| g.input = vec![declared("x", 99, &[1])]),
@@ -164,7 +170,7 @@ fn every_unsupported_operator_is_named_at_once() {
         onnx::from_bytes(&bytes(&model(nodes, vec![])), &ImportOptions::default()).expect_err("no such operators");
     assert_eq!(
         error.to_string(),
-        "unsupported operators: Foo (opset 17) at node \"foo\"; Bar (opset 17) at node \"bar\""
+        "unsupported operators:\n  Foo (opset 17) at node \"foo\"\n  Bar (opset 17) at node \"bar\""
     );
 }
 
@@ -186,7 +192,7 @@ fn tensors_that_contradict_themselves_are_refused() {
             "tensor \"w\": is too large",
         ),
         ("terabytes", raw("w", F32, &[1 << 20, 1 << 20], &[0; 4]), Broken, "takes 4398046511104 bytes, got 4"),
-        ("strings", raw("w", 8, &[1], &[]), Unsupported, "\"w\" is STRING"),
+        ("strings", raw("w", 8, &[1], &[]), Unsupported, "\"w\" is string"),
     ];
     refused(cases.map(|(case, tensor, kind, says)| (case, with_weight(tensor), kind, says)));
 }

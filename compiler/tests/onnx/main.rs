@@ -14,4 +14,5 @@ mod oracle;
 mod outside;
 mod quantized;
 mod scales;
+mod support;
 mod whole_models;

@@ -162,7 +162,12 @@ fn factor_obstacle(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Op
         is_finite(graph, id) == Some(true) || dequantized(graph, id).is_some_and(|(q, _)| graph.constant(q).is_some())
     };
     if !node.operand(weight).is_some_and(ready) {
-        return Some("its weights are not a constant of finite numbers".to_owned());
+        let computed =
+            node.operand(weight).is_some_and(|w| graph.constant(w).is_none() && dequantized(graph, w).is_none());
+        return Some(match computed {
+            true => format!("both operands of {} are computed: int8 needs constant weights", node.op.name()),
+            false => "its weights are not all finite numbers of type f32".to_owned(),
+        });
     }
     if node.operand(bias).is_some_and(|b| !ready(b)) {
         return Some("its bias is not a constant of finite numbers".to_owned());

@@ -56,7 +56,7 @@ impl OptimizeArguments {
     ) -> Result<Optimized, Error> {
         let Calibrated { model, options, mut table } = self.calibrated(path, options, progress)?;
         if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
-            anstream::eprintln!("calibration: on noise, as only time is looked at");
+            progress.note("calibration: on noise, as only time is looked at");
             table = Some(noise_table(&model, &options, progress)?);
         }
         eightfold::optimize(&model, table, &options, progress)

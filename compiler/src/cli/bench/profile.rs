@@ -1,11 +1,12 @@
-//! `eightfold bench --profile`: where the time of a model goes, call by call.
+//! `eightfold bench --profile`: where the time of a model goes, layer by layer or call by call.
 
 use eightfold::Optimized;
 use eightfold::machine::Machine;
 use eightfold::profile::{Profile, Timed};
-use eightfold::roofline::Bound;
+use eightfold::roofline::{Bound, Limit};
 use serde::Serialize;
 
+use crate::cli::layers::{Layer, layers, rest};
 use crate::cli::output::{bytes, count, padding, percent, table, us};
 
 /// A profile, with what it is of.
@@ -26,12 +27,62 @@ pub(super) struct Report<'a> {
     macs_per_second: f64,
     share_of_peak: f64,
     machine: &'a Machine,
+    /// The slowest first.
+    layers: Vec<LayerReport<'a>>,
     calls: &'a [Timed],
+}
+
+/// All calls of a layer.
+#[derive(Serialize)]
+struct LayerReport<'a> {
+    name: &'a str,
+    calls: usize,
+    median_ms: f64,
+    /// Of the time of all calls, 0 to 1.
+    share: f64,
+    macs: u64,
+    /// Absent without products.
+    share_of_peak: Option<f64>,
+    bound_ms: f64,
+    /// That of its longest call.
+    limit: Limit,
+}
+
+impl<'a> LayerReport<'a> {
+    fn of(layer: &Layer<'a, Timed>) -> LayerReport<'a> {
+        let (median_ms, macs) = (layer.sum(|call| call.median_ms), layer.sum(|call| call.bound.macs));
+        let compute_ms = layer.sum(|call| call.bound.compute_ms);
+        LayerReport {
+            name: layer.name,
+            calls: layer.calls.len(),
+            median_ms,
+            share: layer.sum(|call| call.share),
+            macs,
+            share_of_peak: (macs > 0).then(|| compute_ms / median_ms),
+            bound_ms: layer.sum(|call| call.bound_ms),
+            limit: layer.longest(|call| call.median_ms).limit,
+        }
+    }
+
+    fn cells(&self) -> [String; 8] {
+        [
+            self.name.to_owned(),
+            self.calls.to_string(),
+            us(self.median_ms),
+            part(self.share),
+            if self.macs == 0 { String::new() } else { count(self.macs) },
+            self.share_of_peak.map_or_else(String::new, part),
+            us(self.bound_ms),
+            self.limit.name().to_owned(),
+        ]
+    }
 }
 
 impl<'a> Report<'a> {
     pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, profile: &'a Profile) -> Report<'a> {
         let Profile { calls, total_ms, total_min_ms, runs } = profile;
+        let mut layers: Vec<_> = layers(calls, |call| &call.bound.name).iter().map(LayerReport::of).collect();
+        layers.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
         Report {
             model: &optimized.name,
             target: optimized.target.name,
@@ -45,11 +96,31 @@ impl<'a> Report<'a> {
             macs_per_second: profile.macs() as f64 / (total_ms / 1e3),
             share_of_peak: profile.compute_ms() / total_ms,
             machine,
+            layers,
             calls,
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    /// The slowest layers, a row each.
+    pub(super) fn layers_text(&self, top: usize) -> String {
+        let mut rows: Vec<[String; 8]> = self.layers.iter().take(top).map(LayerReport::cells).collect();
+        rows.push([
+            "total".to_owned(),
+            self.calls.len().to_string(),
+            us(self.calls_ms),
+            part(1.0),
+            count(self.macs),
+            part(self.share_of_peak * self.total_ms / self.calls_ms),
+            us(self.bound_ms),
+            String::new(),
+        ]);
+        let header = ["layer", "calls", "us", "time", "MACs", "peak", "bound us", "limit"];
+        let table = table(header, rows, &[1, 2, 3, 4, 5, 6]);
+        format!("{}\n\n{table}{}", self.head(), rest(top, self.layers.len()))
+    }
+
+    /// All calls, a row each, in the order in which they run.
+    pub(super) fn calls_text(&self) -> String {
         let total = |of: fn(&Bound) -> u64| -> u64 { self.calls.iter().map(|call| of(&call.bound)).sum() };
         let sum = |of| bytes(total(of));
         let mut rows: Vec<[String; 15]> = self.calls.iter().enumerate().map(|(index, call)| row(index, call)).collect();
@@ -75,13 +146,18 @@ impl<'a> Report<'a> {
             "bound us", "limit", "layer",
         ];
         let table = table(header, rows, &[0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        format!("{}\n\n{table}", self.head())
+    }
+
+    /// The figures of the whole model.
+    fn head(&self) -> String {
         let Report { model, precision, target, total_ms, total_min_ms, runs, bound_ms, .. } = self;
         let (rate, peak) = (self.macs_per_second / 1e9, percent(self.share_of_peak));
         let bound = percent(bound_ms / total_ms);
         format!(
             "{model}, {precision}, {target}: {total_ms:.4} ms median, {total_min_ms:.4} ms least of {runs} runs\n\
              {rate:.1} GMAC/s, {peak} of the peak\n\
-             {bound_ms:.4} ms bound, {bound} of the time\n\n{table}"
+             {bound_ms:.4} ms bound, {bound} of the time"
         )
     }
 }

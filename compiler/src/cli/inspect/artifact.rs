@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::CoverageReport;
 use crate::cli::arguments::threads_text;
-use crate::cli::output::{bytes, table};
+use crate::cli::output::{Format, bytes, table};
 
 /// An artifact.
 #[derive(Serialize)]
@@ -119,9 +119,10 @@ impl Report {
     }
 
     /// The report for people.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, format: Format) -> String {
+        let width = self.read.iter().flat_map(|read| read.options.keys()).map(String::len).max().unwrap_or(0).max(11);
         let mut lines = vec![format!("{}  {}  {}", self.name, self.symbol, bytes(self.file_bytes))];
-        let mut line = |name: &str, value: String| lines.push(format!("  {name:<12}{value}"));
+        let mut line = |name: &str, value: String| lines.push(format!("  {name:<width$} {value}"));
         match &self.read {
             Some(provenance) => {
                 line("made by", format!("eightfold {}", provenance.eightfold));
@@ -143,7 +144,7 @@ impl Report {
         }
         if let Some(coverage) = &self.coverage {
             line(coverage.share_name(), coverage.share_text());
-            lines.extend(coverage.float_lines());
+            lines.extend(coverage.float_lines(format));
         }
         for (index, variant) in self.variants.iter().enumerate() {
             let here = if self.supported_variant == Some(index) { ", runs here" } else { "" };

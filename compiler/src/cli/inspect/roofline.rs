@@ -1,10 +1,11 @@
-//! The least time that each call takes, before any runs.
+//! The least time that each layer or call takes, before any runs.
 
 use eightfold::Optimized;
 use eightfold::machine::Machine;
 use eightfold::roofline::{Bound, Limit};
 use serde::Serialize;
 
+use crate::cli::layers::{Layer, layers, rest};
 use crate::cli::output::{bytes, count, padding, table, us};
 
 /// The roofs over a model's calls.
@@ -18,7 +19,54 @@ pub(super) struct Report<'a> {
     /// The sum of the calls' least times.
     bound_ms: f64,
     machine: &'a Machine,
+    /// The longest first.
+    layers: Vec<LayerReport<'a>>,
     calls: Vec<Row<'a>>,
+}
+
+/// All calls of a layer.
+#[derive(Serialize)]
+struct LayerReport<'a> {
+    name: &'a str,
+    calls: usize,
+    macs: u64,
+    bytes: u64,
+    compute_ms: f64,
+    epilogue_ms: f64,
+    memory_ms: f64,
+    bound_ms: f64,
+    /// That of its longest call.
+    limit: Limit,
+}
+
+impl<'a> LayerReport<'a> {
+    fn of(layer: &Layer<'a, Bound>) -> LayerReport<'a> {
+        LayerReport {
+            name: layer.name,
+            calls: layer.calls.len(),
+            macs: layer.sum(|call| call.macs),
+            bytes: layer.sum(Bound::bytes),
+            compute_ms: layer.sum(|call| call.compute_ms),
+            epilogue_ms: layer.sum(|call| call.epilogue_ms),
+            memory_ms: layer.sum(|call| call.memory_ms),
+            bound_ms: layer.sum(Bound::ms),
+            limit: layer.longest(Bound::ms).limit(),
+        }
+    }
+
+    fn cells(&self) -> [String; 9] {
+        [
+            self.name.to_owned(),
+            self.calls.to_string(),
+            if self.macs == 0 { String::new() } else { count(self.macs) },
+            bytes(self.bytes),
+            us(self.compute_ms),
+            us(self.epilogue_ms),
+            us(self.memory_ms),
+            us(self.bound_ms),
+            self.limit.name().to_owned(),
+        ]
+    }
 }
 
 /// A call with the longest of its three times.
@@ -34,6 +82,8 @@ impl<'a> Report<'a> {
     pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, bounds: &'a [Bound]) -> Report<'a> {
         let row = |bound: &'a Bound| Row { bound, bound_ms: bound.ms(), limit: bound.limit() };
         let calls: Vec<Row<'_>> = bounds.iter().map(row).collect();
+        let mut layers: Vec<_> = layers(bounds, |bound| &bound.name).iter().map(LayerReport::of).collect();
+        layers.sort_by(|a, b| b.bound_ms.total_cmp(&a.bound_ms));
         Report {
             kind: "roofline",
             model: &optimized.name,
@@ -42,12 +92,36 @@ impl<'a> Report<'a> {
             macs: bounds.iter().map(|bound| bound.macs).sum(),
             bound_ms: calls.iter().map(|call| call.bound_ms).sum(),
             machine,
+            layers,
             calls,
         }
     }
 
-    pub(super) fn text(&self) -> String {
-        let total = |of: fn(&Bound) -> f64| -> f64 { self.calls.iter().map(|call| of(call.bound)).sum() };
+    fn total(&self, of: fn(&Bound) -> f64) -> f64 {
+        self.calls.iter().map(|call| of(call.bound)).sum()
+    }
+
+    /// The layers that take longest, a row each.
+    pub(super) fn layers_text(&self, top: usize) -> String {
+        let mut rows: Vec<[String; 9]> = self.layers.iter().take(top).map(LayerReport::cells).collect();
+        rows.push([
+            "total".to_owned(),
+            self.calls.len().to_string(),
+            count(self.macs),
+            bytes(self.calls.iter().map(|call| call.bound.bytes()).sum()),
+            us(self.total(|bound| bound.compute_ms)),
+            us(self.total(|bound| bound.epilogue_ms)),
+            us(self.total(|bound| bound.memory_ms)),
+            us(self.bound_ms),
+            String::new(),
+        ]);
+        let header = ["layer", "calls", "MACs", "bytes", "compute us", "epilogue us", "memory us", "bound us", "limit"];
+        let table = table(header, rows, &[1, 2, 3, 4, 5, 6, 7]);
+        format!("{}\n\n{table}{}", self.head(), rest(top, self.layers.len()))
+    }
+
+    /// All calls, a row each, in the order in which they run.
+    pub(super) fn calls_text(&self) -> String {
         let mut rows: Vec<[String; 12]> =
             self.calls.iter().enumerate().map(|(index, call)| call.cells(index)).collect();
         rows.push([
@@ -55,11 +129,11 @@ impl<'a> Report<'a> {
             "total".to_owned(),
             String::new(),
             count(self.macs),
-            padding(total(|bound| bound.executed_macs as f64) / self.macs.max(1) as f64),
+            padding(self.total(|bound| bound.executed_macs as f64) / self.macs.max(1) as f64),
             bytes(self.calls.iter().map(|call| call.bound.bytes()).sum()),
-            us(total(|bound| bound.compute_ms)),
-            us(total(|bound| bound.epilogue_ms)),
-            us(total(|bound| bound.memory_ms)),
+            us(self.total(|bound| bound.compute_ms)),
+            us(self.total(|bound| bound.epilogue_ms)),
+            us(self.total(|bound| bound.memory_ms)),
             us(self.bound_ms),
             String::new(),
             String::new(),
@@ -79,13 +153,18 @@ impl<'a> Report<'a> {
             "layer",
         ];
         let table = table(header, rows, &[0, 3, 4, 5, 6, 7, 8, 9]);
+        format!("{}\n\n{table}", self.head())
+    }
+
+    /// The figures of the whole model.
+    fn head(&self) -> String {
         let limited = |limit: Limit| {
             let calls = self.calls.iter().filter(|call| call.limit == limit);
-            format!("{:.4} ms of {}", calls.map(|call| call.bound_ms).sum::<f64>(), limit.name())
+            format!("{:.4} ms of {}", calls.fold(0.0, |sum, call| sum + call.bound_ms), limit.name())
         };
         let limits = [Limit::Compute, Limit::Epilogue, Limit::Memory].map(limited).join(", ");
         let Report { model, precision, target, bound_ms, .. } = self;
-        format!("{model}, {precision}, {target}: at least {bound_ms:.4} ms\n{limits}\n\n{table}")
+        format!("{model}, {precision}, {target}: at least {bound_ms:.4} ms\n{limits}")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Max, Min, Sum, Mean of any number of operands; Mod, Pow; Cast, CastLike.
 
-use eightfold_ir::{Arg, DType, Function, Step};
+use eightfold_ir::{Arg, Function, Step};
 
 use super::{Adapt, Fault, Outputs, broken, unsupported};
 use crate::onnx::import::Operand;
+use crate::onnx::proto::element_type;
 
 fn fold(a: &mut Adapt<'_, '_>, function: Function) -> Result<Operand, Fault> {
     let operands = a.operands()?;
@@ -67,8 +68,7 @@ pub(super) fn pow(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 pub(super) fn cast(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let x = a.operand(0)?;
     let number = a.int("to")?.ok_or_else(|| broken("attribute to is missing"))?;
-    let to = i32::try_from(number).ok().and_then(DType::from_onnx);
-    let to = to.ok_or_else(|| unsupported(format!("a cast to element type {number}")))?;
+    let to = element_type(number).map_err(|name| unsupported(format!("a cast to {name}")))?;
     Ok(vec![a.cast(&x, to)?])
 }
 

@@ -10,6 +10,7 @@ use eightfold_ir::{Arg, Array, DType, Data, Function, Granularity, Op, QuantPara
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
 use crate::onnx::import::Operand;
+use crate::onnx::proto::element_type;
 
 /// Along which axis the entries of a scale lie.
 #[derive(Clone, Copy)]
@@ -43,8 +44,7 @@ pub(super) fn quantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 }
 
 fn dtype(number: i64) -> Result<DType, Fault> {
-    let found = i32::try_from(number).ok().and_then(DType::from_onnx);
-    found.ok_or_else(|| unsupported(format!("output_dtype is element type {number}")))
+    element_type(number).map_err(|name| unsupported(format!("output_dtype is {name}")))
 }
 
 fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, Fault> {

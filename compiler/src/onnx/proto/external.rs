@@ -18,13 +18,18 @@ use crate::onnx::error::{ExternalFault, OnnxError};
 /// The files opened so far, by the name the model gives them.
 pub(super) struct External {
     model: Option<PathBuf>,
-    files: BTreeMap<String, Mmap>,
+    files: BTreeMap<String, (PathBuf, Mmap)>,
 }
 
 impl External {
     /// `model` is the path of the model's file; a model given as bytes has none, and no external data.
     pub(super) fn new(model: Option<&Path>) -> Self {
         External { model: model.map(Path::to_owned), files: BTreeMap::new() }
+    }
+
+    /// The files opened so far.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.values().map(|(path, _)| path.clone()).collect()
     }
 
     /// The bytes of `tensor`: those from `offset` on, `length` of them or all that follow.
@@ -37,10 +42,10 @@ impl External {
     ) -> Result<&[u8], OnnxError> {
         let error = |fault| OnnxError::External { tensor: tensor.to_owned(), location: location.to_owned(), fault };
         if !self.files.contains_key(location) {
-            let map = open(self.model.as_deref(), location).map_err(error)?;
-            self.files.insert(location.to_owned(), map);
+            let opened = open(self.model.as_deref(), location).map_err(error)?;
+            self.files.insert(location.to_owned(), opened);
         }
-        let file: &[u8] = &self.files[location];
+        let file: &[u8] = &self.files[location].1;
         slice(file, offset, length).map_err(error)
     }
 }
@@ -63,7 +68,7 @@ fn slice<'a>(file: &'a [u8], offset: Option<&str>, length: Option<&str>) -> Resu
 }
 
 /// Maps the file at `location`, as the module's documentation allows.
-fn open(model: Option<&Path>, location: &str) -> Result<Mmap, ExternalFault> {
+fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, Mmap), ExternalFault> {
     let model = model.ok_or(ExternalFault::NoFolder)?;
     let relative = Path::new(location);
     let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
@@ -84,6 +89,6 @@ fn open(model: Option<&Path>, location: &str) -> Result<Mmap, ExternalFault> {
     if !path.metadata()?.is_file() {
         return Err(ExternalFault::Io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
-    let file = File::open(&path)?;
-    super::map(&file).map_err(ExternalFault::Io)
+    let map = super::map(&File::open(&path)?)?;
+    Ok((path, map))
 }

@@ -1,0 +1,116 @@
+//! What is supported of each operator, for lists: element types and limits. Tests compile operators of each type.
+
+use super::adapt::operators;
+
+/// What is supported of an ONNX operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Support {
+    /// Its domain; empty for ONNX's own.
+    pub domain: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Element types of its data.
+    pub types: &'static str,
+    /// Forms of it that are not supported, or conditions; empty if there are none.
+    pub limits: &'static str,
+}
+
+/// All operators that are imported, by domain and name.
+#[must_use]
+pub fn support() -> Vec<Support> {
+    let find = |rows: &[(&'static str, &str)], name: &str| {
+        let listed = |row: &&(&'static str, &str)| row.1.split_whitespace().any(|listed| listed == name);
+        rows.iter().find(listed).map_or("", |row| row.0)
+    };
+    let row = |(domain, name)| Support { domain, name, types: find(TYPES, name), limits: find(LIMITS, name) };
+    operators().into_iter().map(row).collect()
+}
+
+const ANY: &str = "all but i4 u4";
+const NUMBERS: &str = "f32 f16 bf16, integers";
+const FLOATS: &str = "f32 f16 bf16";
+const COMPARED: &str = "f32 f16 bf16, integers, bool";
+const PRODUCTS: &str = "f32 bf16 i8 u8";
+const QUANTIZED: &str = "i8 u8";
+
+/// Element types, and the operators that take them. All that takes floats takes int8 by quantization as well.
+const TYPES: &[(&str, &str)] = &[
+    (
+        ANY,
+        "Cast CastLike Concat Constant ConstantOfShape DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity If Pad Reshape ScatterElements ScatterND Shape Size Slice \
+         SpaceToDepth Split Squeeze Tile Transpose Unsqueeze",
+    ),
+    (
+        NUMBERS,
+        "Abs Add Clip Div GlobalMaxPool Max Min Mod Mul Neg Pow ReduceL1 ReduceMax ReduceMin ReduceProd ReduceSum \
+         ReduceSumSquare Relu Sign Sub Sum",
+    ),
+    (
+        FLOATS,
+        "BatchNormalization Ceil Celu Cos Elu Erf Exp Floor Gelu GlobalAveragePool HardSigmoid HardSwish \
+         InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax Mean Mish PRelu QuantizeLinear Reciprocal \
+         ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMean Round Selu Sigmoid Sin Softplus Softsign Sqrt Swish Tanh",
+    ),
+    (COMPARED, "Equal Greater GreaterOrEqual Less LessOrEqual Where"),
+    ("bool", "And Not Or Xor"),
+    (PRODUCTS, "Conv ConvTranspose Gemm MatMul"),
+    ("f32 f16 bf16 f64", "AveragePool"),
+    ("f32 f16 bf16 f64, integers", "MaxPool"),
+    ("all by nearest, f32 f16 bf16 f64 by linear", "Resize Upsample"),
+    ("f32; int8 by quantization", "Softmax"),
+    ("f32", "ThresholdedRelu"),
+    ("integers, floats", "Range"),
+    ("i8 u8 i16 u16 i32", "DequantizeLinear"),
+    (
+        QUANTIZED,
+        "QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMatMul \
+         QLinearMul QLinearSigmoid QLinearSoftmax",
+    ),
+];
+
+/// Limits, and the operators that have them.
+const LIMITS: &[(&str, &str)] = &[
+    ("without training mode", "BatchNormalization Dropout"),
+    ("constant condition", "If"),
+    ("of constants only", "GatherElements GatherND ScatterElements ScatterND"),
+    ("constant operands", "Range ConstantOfShape"),
+    ("constant shapes, axes and sizes", "Expand Pad Reshape Slice Split Squeeze Tile Unsqueeze"),
+    (
+        "constant axes",
+        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare",
+    ),
+    ("without the output Indices", "MaxPool"),
+    ("floats with fmod, integers without", "Mod"),
+    ("without the outputs Mean and InvStdDev", "LayerNormalization"),
+    ("without cubic, antialias when it shrinks, and tf_crop_and_resize; constant sizes", "Resize"),
+    ("constant scales", "Upsample"),
+    ("constant scales and zero points; blocks and i4 u4 of constants only", "DequantizeLinear QuantizeLinear"),
+    (
+        "constant scales and zero points",
+        "QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMatMul \
+         QLinearMul QLinearSigmoid QLinearSoftmax",
+    ),
+    ("int8 by quantization and bf16 by --precision with constant weights only", "Conv ConvTranspose Gemm MatMul"),
+    ("not to or from f64", "Cast CastLike"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operator_has_one_row_and_every_row_an_operator() {
+        let operators = operators();
+        for (_, name) in &operators {
+            let rows = TYPES.iter().flat_map(|row| row.1.split_whitespace()).filter(|listed| listed == name).count();
+            assert_eq!(rows, 1, "types of {name}");
+        }
+        for rows in [TYPES, LIMITS] {
+            for listed in rows.iter().flat_map(|row| row.1.split_whitespace()) {
+                assert!(operators.iter().any(|(_, name)| *name == listed), "{listed} is not imported");
+                let count = rows.iter().flat_map(|row| row.1.split_whitespace()).filter(|name| *name == listed).count();
+                assert!(count == 1, "{listed} has {count} rows");
+            }
+        }
+    }
+}
