@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use eightfold_ir::graph::Origin;
-use eightfold_ir::{Arg as IrArg, DType, Def, Graph, Layout, Node, Op, Step as IrStep, Tensor, ValueId};
+use eightfold_ir::{
+    Arg as IrArg, DType, Data, Def, Function, Graph, Layout, Node, Op, QuantRule, Step as IrStep, Tensor, ValueId,
+};
 
 use crate::bands::{Bands, in_bands};
 use crate::choice::Choices;
@@ -310,8 +312,15 @@ impl<'g> Lowering<'g> {
         // The end of a row and the start of the next are neighbours: between two rows lies one gap.
         let gap = (left + right) * column;
         let first_gap = view.offset + dims[last] * column;
-        let end = first_gap + (rows - 1) * row as usize;
-        for (offset, count, run) in [(start, 1, before), (first_gap, rows - 1, gap), (end, 1, after)] {
+        let ranges = match rows.checked_sub(1) {
+            Some(gaps) => {
+                let end = first_gap + gaps * row as usize;
+                vec![(start, 1, before), (first_gap, gaps, gap), (end, 1, after)]
+            }
+            // Without rows, all there is is border.
+            None => vec![(start, 1, (top + bottom) * row as usize)],
+        };
+        for (offset, count, run) in ranges {
             if count * run > 0 {
                 let grid = Grid { dims: vec![batch.0, count, run], strides: vec![batch.1, row, 1] };
                 let element = value.to_le_bytes();
@@ -330,17 +339,20 @@ impl<'g> Lowering<'g> {
     }
 
     /// The node's steps for a result of extents `dims` in `layout`, and the views that they read, which come behind
-    /// `operands`.
+    /// `operands`. A bias that the kernel does not add is the first step.
     fn steps(&mut self, node: &Node, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> Vec<Step> {
-        let mut steps = Vec::with_capacity(node.epilogue.steps.len());
+        let mut steps = Vec::with_capacity(node.epilogue.steps.len() + 1);
+        steps.extend(self.bias_step(node, dims, operands));
         for step in &node.epilogue.steps {
             steps.push(match step {
                 IrStep::Apply(function, args) => {
+                    // A literal takes the type of the number it meets; what is selected may meet none.
+                    let takes_literals = *function != Function::Select;
                     let args = args.iter().map(|arg| match *arg {
                         IrArg::Current => Arg::Current,
                         IrArg::Float(x) => Arg::Float(x),
                         IrArg::Int(x) => Arg::Int(x),
-                        IrArg::Value(id) => match self.literal(id) {
+                        IrArg::Value(id) => match self.literal(id).filter(|_| takes_literals) {
                             Some(literal) => literal,
                             None => Arg::Operand(self.step_operand(id, dims, layout, operands)),
                         },
@@ -367,6 +379,30 @@ impl<'g> Lowering<'g> {
         steps
     }
 
+    /// The addition of a bias that is a step: one that is not constant, or that belongs to a product whose kernel starts
+    /// at zero.
+    fn bias_step(&mut self, node: &Node, dims: &[usize], operands: &mut Vec<View>) -> Option<Step> {
+        let QuantRule::Affine { axis, bias, .. } = node.op.quant_rule() else { return None };
+        let bias = node.operand(bias)?;
+        if self.kernel_bias(node).is_some() {
+            return None;
+        }
+        // Weights that begin with the output channels belong to results with channels on axis 1, others have them last.
+        let channels = if axis == 0 { 1 } else { dims.len() - 1 };
+        let view = self.view(bias);
+        let mut grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
+        grid.strides[channels] = view.grid.strides[0];
+        operands.push(View { grid, ..view });
+        Some(Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(operands.len() - 1)]))
+    }
+
+    /// The numbers of a bias that the node's kernel begins its sums with.
+    fn kernel_bias(&self, node: &Node) -> Option<Data> {
+        let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
+        let in_sums = !matches!(node.op, Op::MatMul(_)) || matmul::shared_weights(self.graph, node).is_some();
+        self.graph.constant(node.operand(bias)?).filter(|_| in_sums).map(Tensor::data)
+    }
+
     /// Adds a tensor that a step reads to the operands; returns its position.
     fn step_operand(&mut self, id: ValueId, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> usize {
         let view = self.view_as(id, layout);
@@ -378,8 +414,8 @@ impl<'g> Lowering<'g> {
     fn literal(&self, id: ValueId) -> Option<Arg> {
         let tensor = self.graph.constant(id).filter(|t| t.shape().elements() == 1)?;
         match tensor.data() {
-            eightfold_ir::Data::Float(v) => Some(Arg::Float(v[0])),
-            eightfold_ir::Data::Int(v) => Some(Arg::Int(v[0])),
+            Data::Float(v) => Some(Arg::Float(v[0])),
+            Data::Int(v) => Some(Arg::Int(v[0])),
         }
     }
 

@@ -50,7 +50,7 @@ impl Lowering<'_> {
         let Some(weights) = centered_weights(self.graph, w) else {
             return Err(self.unsupported(node, "weights that are not constant have no kernel"));
         };
-        let bias = self.constant_bias(node)?;
+        let bias = self.kernel_bias(node);
         let input = self.window_input(node, x, border);
         let input = View { grid: planar(&input.grid), ..input };
         let (output, copy_to) = self.channels_last_place(node.output());
@@ -78,15 +78,6 @@ impl Lowering<'_> {
         if let Some(place) = sums.copy_to {
             let grid = Grid { dims: place.grid.dims.clone(), strides: drop_row(&sums.output.grid, &place.grid) };
             self.copy(View { grid, ..sums.output }, place, &origin(&node.origin));
-        }
-    }
-
-    /// The numbers of operand 2, if it is there.
-    pub(super) fn constant_bias(&self, node: &Node) -> Result<Option<Data>, LowerError> {
-        let Some(bias) = node.operand(2) else { return Ok(None) };
-        match self.graph.constant(bias) {
-            Some(tensor) => Ok(Some(tensor.data())),
-            None => Err(self.unsupported(node, "a bias that is not constant has no kernel")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
 
 use eightfold_ir::op::matmul::MatMul;
-use eightfold_ir::{DType, Layout, Node};
+use eightfold_ir::{DType, Data, Graph, Layout, Node};
 
 use super::conv::{Part, Product, Window, centered_weights};
 use super::{LowerError, Lowering, origin};
@@ -9,21 +9,19 @@ use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &Node, _op: &MatMul) -> Result<(), LowerError> {
-        let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
+        let x = node.operands[0].expect("verified");
         let dtype = self.graph.ty(x).dtype;
         if !matches!(dtype, DType::F32 | DType::Bf16 | DType::U8 | DType::I8) {
             return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype });
         }
-        let ws = self.graph.ty(w).shape.clone();
-        let flat = ws[..ws.rank() - 2].iter().all(|d| *d == 1);
-        match centered_weights(self.graph, w).filter(|_| flat) {
+        match shared_weights(self.graph, node) {
             Some(weights) => self.product(node, &weights),
             None => self.general(node),
         }
     }
 
     /// Constant weights, shared by the whole batch: one product of all rows.
-    fn product(&mut self, node: &Node, weights: &eightfold_ir::Data) -> Result<(), LowerError> {
+    fn product(&mut self, node: &Node, weights: &Data) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         let ws = self.graph.ty(w).shape.clone();
         let (k, n) = (ws[ws.rank() - 2], ws[ws.rank() - 1]);
@@ -64,7 +62,7 @@ impl Lowering<'_> {
             column: 0,
             kernel: [1, 1],
         };
-        let bias = self.constant_bias(node)?;
+        let bias = self.kernel_bias(node);
         let zero = self.stored_zero(x);
         let product = Product { n, runs: vec![Run { offset: 0, length: k }], first: 0, zero };
         self.gemm(&window, product, input, output, weights, &|o, _, e| e * n + o, bias.as_ref(), &|o| o);
@@ -78,9 +76,6 @@ impl Lowering<'_> {
     /// Two matrices that are both known at run time only, or a batch of weights.
     fn general(&mut self, node: &Node) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
-        if node.operand(2).is_some() {
-            return Err(self.unsupported(node, "a bias on a product of two variable matrices has no kernel"));
-        }
         if self.graph.quant(w).is_some_and(|q| !q.is_per_tensor()) {
             return Err(self.unsupported(node, "per-channel quantization of a variable matrix has no kernel"));
         }
@@ -100,6 +95,14 @@ impl Lowering<'_> {
         self.call(Producer::MatMul { zero_points }, operands, steps, output, &origin(&node.origin));
         Ok(())
     }
+}
+
+/// The weights of a product, less their zero points, if they are constant and one matrix for the whole batch.
+pub(super) fn shared_weights(graph: &Graph, node: &Node) -> Option<Data> {
+    let w = node.operand(1)?;
+    let shape = &graph.ty(w).shape;
+    let is_matrix = shape[..shape.rank() - 2].iter().all(|extent| *extent == 1);
+    if is_matrix { centered_weights(graph, w) } else { None }
 }
 
 /// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.

@@ -8,7 +8,7 @@ use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::resize::{Resize, ResizeMode};
 use eightfold_ir::op::slice::Slice;
 use eightfold_ir::op::transpose::Transpose;
-use eightfold_ir::{DType, Data, Layout, Node, Tensor, ValueId};
+use eightfold_ir::{DType, Data, Epilogue, Layout, Node, Tensor, ValueId};
 
 use super::{LowerError, Lowering, origin};
 use crate::program::{BufferKind, Grid, Producer, Step, Storage, View};
@@ -95,18 +95,19 @@ impl Lowering<'_> {
 
     pub(super) fn reshape(&mut self, node: &Node, op: &Reshape) -> Result<(), LowerError> {
         let view = self.view(node.operands[0].expect("verified"));
-        let grid = view.grid.reshaped(&op.shape);
-        let (grid, view) = match grid {
-            Some(grid) => (grid, view),
-            None => {
-                let dims = view.grid.dims.clone();
-                let name = format!("{} row-major", self.name(node.output()));
-                let place = self.arena(&name, view.dtype, &dims, Layout::Nchw, [0; 4]);
-                self.copy(view, place.clone(), &origin(&node.origin));
-                (Grid::dense(&op.shape), place)
-            }
-        };
-        self.seen_as(node, View { grid, ..view })
+        let name = format!("{} row-major", self.name(node.output()));
+        let view = self.reshaped(view, &op.shape, &name, &origin(&node.origin));
+        self.seen_as(node, view)
+    }
+
+    /// The same elements, row by row, under other extents; copied to a buffer called `name` where strides cannot say so.
+    fn reshaped(&mut self, view: View, shape: &[usize], name: &str, origin: &str) -> View {
+        if let Some(grid) = view.grid.reshaped(shape) {
+            return View { grid, ..view };
+        }
+        let place = self.arena(name, view.dtype, &view.grid.dims, Layout::Nchw, [0; 4]);
+        self.copy(view, place.clone(), origin);
+        View { grid: Grid::dense(shape), ..place }
     }
 
     pub(super) fn transpose(&mut self, node: &Node, op: &Transpose) -> Result<(), LowerError> {
@@ -128,10 +129,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &Node, op: &Concat) -> Result<(), LowerError> {
-        let output = self.place(node.output());
-        if !node.epilogue.is_empty() {
-            return Err(self.unsupported(node, "steps behind a concatenation have no kernel"));
-        }
+        let output = self.moved_place(node);
         let mut start = 0;
         for operand in node.operands.iter().flatten().copied() {
             let layout = self.graph.ty(node.output()).layout;
@@ -146,21 +144,21 @@ impl Lowering<'_> {
                 self.copy(view, part, &origin(&node.origin));
             }
         }
-        Ok(())
+        self.finish_move(node, output)
     }
 
     pub(super) fn pad(&mut self, node: &Node, op: &Pad) -> Result<(), LowerError> {
         let x = node.operands[0].expect("verified");
         let view = self.view(x);
-        let output = self.step_free_place(node)?;
+        let output = self.moved_place(node);
         let name = origin(&node.origin);
         if op.mode == PadMode::Constant {
             let element = self.stored_value(x, op.value);
             self.call(Producer::Fill { element }, vec![], vec![], output.clone(), &name);
             let (grid, offset) = output.grid.sliced(&op.before, &view.grid.dims, |_| 1);
-            let inner = View { offset: output.offset + offset as usize, grid, ..output };
+            let inner = View { offset: output.offset + offset as usize, grid, ..output.clone() };
             self.copy(view, inner, &name);
-            return Ok(());
+            return self.finish_move(node, output);
         }
         let source = |axis: usize, at: usize| {
             let (i, last) = (at as isize - op.before[axis] as isize, view.grid.dims[axis] as isize - 1);
@@ -173,74 +171,85 @@ impl Lowering<'_> {
         };
         let dims = output.grid.dims.clone();
         let lists = (0..dims.len()).map(|axis| (0..dims[axis]).map(|at| source(axis, at)).collect()).collect();
-        self.gather_axes(node, view, output, lists);
-        Ok(())
+        self.gather_axes(node, view, output.clone(), lists);
+        self.finish_move(node, output)
     }
 
     pub(super) fn resize(&mut self, node: &Node, op: &Resize) -> Result<(), LowerError> {
         let view = self.view(node.operands[0].expect("verified"));
-        let output = self.step_free_place(node)?;
-        let dims = output.grid.dims.clone();
-        let inputs = view.grid.dims.clone();
-        if op.mode == ResizeMode::Nearest {
-            let nearest = |axis: usize, at: usize| op.neighbours(axis, at, &inputs)[0].0;
-            let lists = (0..dims.len()).map(|axis| (0..dims[axis]).map(|at| nearest(axis, at)).collect()).collect();
-            self.gather_axes(node, view, output, lists);
-            return Ok(());
+        match op.mode {
+            ResizeMode::Nearest => {
+                let (output, inputs) = (self.moved_place(node), view.grid.dims.clone());
+                let nearest = |axis: usize, at: usize| op.neighbours(axis, at, &inputs)[0].0;
+                let list = |(axis, extent): (usize, &usize)| (0..*extent).map(|at| nearest(axis, at)).collect();
+                let lists = output.grid.dims.iter().enumerate().map(list).collect();
+                self.gather_axes(node, view, output.clone(), lists);
+                self.finish_move(node, output)
+            }
+            ResizeMode::Linear => self.interpolate(node, op, view),
         }
-        let name = origin(&node.origin);
+    }
+
+    /// One call for each axis that changes; the last one runs the steps.
+    fn interpolate(&mut self, node: &Node, op: &Resize, view: View) -> Result<(), LowerError> {
+        let (dims, inputs) = (op.sizes.to_vec(), view.grid.dims.clone());
         let changed: Vec<usize> = (0..dims.len()).filter(|axis| !op.keeps(*axis, inputs[*axis])).collect();
+        let Some((last, before)) = changed.split_last() else { return self.pointwise(node, view, vec![]) };
+        let (dtype, layout, name) = (view.dtype, self.graph.ty(node.output()).layout, origin(&node.origin));
         let mut current = view;
-        for (done, axis) in changed.iter().copied().enumerate() {
-            let taps: Vec<_> = (0..dims[axis]).map(|at| op.neighbours(axis, at, &inputs)).collect();
-            let positions: Vec<i64> = taps.iter().flatten().map(|t| t.0 as i64).collect();
-            let weights: Vec<f32> = taps.iter().flatten().map(|t| t.1).collect();
-            let next = match done + 1 == changed.len() {
-                true => output.clone(),
-                false => {
-                    let mut extents = current.grid.dims.clone();
-                    extents[axis] = dims[axis];
-                    self.arena(&name, output.dtype, &extents, self.graph.ty(node.output()).layout, [0; 4])
-                }
-            };
-            let operands =
-                vec![current, self.int_list("positions", DType::I32, &positions), self.f32_list("weights", &weights)];
+        for axis in before.iter().copied() {
+            let mut extents = current.grid.dims.clone();
+            extents[axis] = dims[axis];
+            // The result is rounded to its type once, behind the last axis.
+            let next = self.arena(&name, DType::F32, &extents, layout, [0; 4]);
+            let operands = self.taps(op, axis, current, &inputs);
             self.call(Producer::Interpolate { axis }, operands, vec![], next.clone(), &name);
             current = next;
         }
-        if changed.is_empty() {
-            self.copy(current, output, &name);
-        }
+        let output = self.place(node.output());
+        let mut operands = self.taps(op, *last, current, &inputs);
+        // Kernels mix in f32.
+        let mut steps: Vec<Step> = (dtype != DType::F32).then_some(Step::Cast(dtype)).into_iter().collect();
+        steps.extend(self.steps(node, &dims, layout, &mut operands));
+        self.call(Producer::Interpolate { axis: *last }, operands, steps, output, &name);
         Ok(())
+    }
+
+    /// The operands of an interpolation of `view` along `axis`, for a resize of a tensor of extents `inputs`.
+    fn taps(&mut self, op: &Resize, axis: usize, view: View, inputs: &[usize]) -> Vec<View> {
+        let taps = (0..op.sizes[axis]).flat_map(|at| op.neighbours(axis, at, inputs));
+        let (positions, weights): (Vec<i64>, Vec<f32>) = taps.map(|(at, weight)| (at as i64, weight)).unzip();
+        vec![view, self.int_list("positions", DType::I32, &positions), self.f32_list("weights", &weights)]
     }
 
     pub(super) fn gather(&mut self, node: &Node, op: &Gather) -> Result<(), LowerError> {
         let (x, indices) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
         let (view, indices) = (self.view(x), self.view(indices));
-        let count = indices.grid.elements();
-        let Some(list) = indices.grid.reshaped(&[count]) else {
-            return Err(self.unsupported(node, "indices that do not lie in one row have no kernel"));
-        };
-        let output = self.step_free_place(node)?;
-        let rank = indices.grid.dims.len();
+        let name = origin(&node.origin);
+        let (rank, count) = (indices.grid.dims.len(), indices.grid.elements());
+        let place = self.moved_place(node);
         // The index axes as one, so that the result has the operand's rank.
-        let dims = [&output.grid.dims[..op.axis], &[count], &output.grid.dims[op.axis + rank..]].concat();
-        let Some(grid) = output.grid.reshaped(&dims) else {
-            return Err(self.unsupported(node, "a result that is not row-major has no kernel"));
+        let dims = [&place.grid.dims[..op.axis], &[count], &place.grid.dims[op.axis + rank..]].concat();
+        let output = match place.grid.reshaped(&dims) {
+            Some(grid) => View { grid, ..place.clone() },
+            None => self.arena(&name, place.dtype, &dims, Layout::Nchw, [0; 4]),
         };
-        let output = View { grid, ..output };
         if let Some(Data::Int(positions)) = self.graph.constant(node.operands[1].expect("verified")).map(Tensor::data) {
             let length = view.grid.dims[op.axis] as i64;
             let positions: Vec<i64> = positions.iter().map(|i| if *i < 0 { i + length } else { *i }).collect();
             if let Some(outside) = positions.iter().find(|i| !(0..length).contains(*i)) {
-                return Err(self.unsupported(node, &format!("index {outside} is outside an axis of extent {length}")));
+                return Err(self.unsupported(node, format!("index {outside} is outside an axis of extent {length}")));
             }
-            self.pick(view, output, op.axis, &positions, &origin(&node.origin));
-            return Ok(());
+            self.pick(view, output.clone(), op.axis, &positions, &name);
+        } else {
+            let list = self.reshaped(indices, &[count], &format!("{name} indices"), &name);
+            self.call(Producer::Gather { axis: op.axis }, vec![view, list], vec![], output.clone(), &name);
         }
-        let operands = vec![view, View { grid: list, ..indices }];
-        self.call(Producer::Gather { axis: op.axis }, operands, vec![], output, &origin(&node.origin));
-        Ok(())
+        if output.storage != place.storage {
+            let from = View { grid: Grid::dense(&place.grid.dims), ..output };
+            self.copy(from, place.clone(), &name);
+        }
+        self.finish_move(node, place)
     }
 
     /// Takes the elements at known positions along `axis`: a copy where strides can say which (every other element,
@@ -286,12 +295,21 @@ impl Lowering<'_> {
         }
     }
 
-    /// The place of a result that is written without steps.
-    fn step_free_place(&mut self, node: &Node) -> Result<View, LowerError> {
-        match node.epilogue.is_empty() {
-            true => Ok(self.place(node.output())),
-            false => Err(self.unsupported(node, "steps behind an operator that moves elements have no kernel")),
+    /// Where an operator moves elements to: the place of its result, or, where steps follow, a place of their own, which
+    /// [`Self::finish_move`] reads.
+    fn moved_place(&mut self, node: &Node) -> View {
+        let y = node.output();
+        if node.epilogue.is_empty() {
+            return self.place(y);
         }
+        let moved = self.graph.infer(&node.op, &node.operands, &Epilogue::none()).expect("verified").swap_remove(0);
+        let name = format!("{} moved", self.name(y));
+        self.arena(&name, moved.dtype, &moved.shape, self.graph.ty(y).layout, [0; 4])
+    }
+
+    /// Runs the steps on the elements that an operator has moved.
+    fn finish_move(&mut self, node: &Node, moved: View) -> Result<(), LowerError> {
+        if node.epilogue.is_empty() { Ok(()) } else { self.pointwise(node, moved, vec![]) }
     }
 
     /// A real number as the tensor stores it.

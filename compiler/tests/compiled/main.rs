@@ -35,6 +35,7 @@ use object::{Object as _, ObjectSymbol as _};
 mod convolutions;
 mod odd_choices;
 mod random_channels;
+mod steps_behind;
 
 use convolutions::{CONVS, conv_op};
 use odd_choices::odd_choices;
