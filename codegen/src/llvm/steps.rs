@@ -29,10 +29,10 @@ pub(crate) trait Operands<'ctx> {
 pub(crate) fn kind(dtype: DType) -> Kind {
     match dtype {
         DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => Kind::I8,
-        DType::I16 | DType::U16 | DType::Bf16 => Kind::I16,
+        // Halves are moved as integers: targets without instructions for them would call a library to move them.
+        DType::I16 | DType::U16 | DType::Bf16 | DType::F16 => Kind::I16,
         DType::I32 | DType::U32 => Kind::I32,
         DType::I64 | DType::U64 => Kind::I64,
-        DType::F16 => Kind::F16,
         DType::F32 => Kind::F32,
         DType::F64 => Kind::F64,
     }

@@ -36,6 +36,7 @@ mod convolutions;
 mod odd_choices;
 mod random_channels;
 mod steps_behind;
+mod symbols;
 
 use convolutions::{CONVS, conv_op};
 use odd_choices::odd_choices;

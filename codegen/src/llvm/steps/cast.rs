@@ -24,7 +24,8 @@ pub(crate) fn work_kind(dtype: DType) -> Kind {
 /// Stored numbers, to be worked on.
 pub(crate) fn worked<'ctx>(e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
     match dtype {
-        DType::F32 | DType::F16 | DType::F64 => e.convert_float(stored, Kind::F32),
+        DType::F16 => e.convert_float(e.bits_as(stored, Kind::F16), Kind::F32),
+        DType::F32 | DType::F64 => e.convert_float(stored, Kind::F32),
         DType::Bf16 => {
             let upper = e.shift_left(e.widen(stored, Kind::I32, false), e.splat_int(16, Kind::I32, stored.lanes));
             e.bits_as(upper, Kind::F32)
@@ -37,7 +38,8 @@ pub(crate) fn worked<'ctx>(e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>, dtype: D
 pub(super) fn stored<'ctx>(e: &Emitter<'_, 'ctx>, worked: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
     let lanes = worked.lanes;
     match dtype {
-        DType::F32 | DType::F16 | DType::F64 => e.convert_float(worked, kind(dtype)),
+        DType::F16 => e.bits_as(e.convert_float(worked, Kind::F16), Kind::I16),
+        DType::F32 | DType::F64 => e.convert_float(worked, kind(dtype)),
         DType::Bf16 => {
             // Half a unit of the upper half, less a bit if that half is even: nearest, ties to even.
             let int = |x| e.splat_int(x, Kind::I32, lanes);
