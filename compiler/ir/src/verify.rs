@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::epilogue::Step;
+use crate::epilogue::{Epilogue, Step};
 use crate::graph::{Def, Graph, Node, Origin};
 use crate::id::{NodeId, ValueId};
 use crate::numbering::Numbering;
@@ -63,6 +63,8 @@ rules! {
     Outputs "outputs";
     /// Operators and steps have a meaning on their operands, and each type is the one inferred.
     Types "types";
+    /// Steps keep the shape that the operator yields, except those of `map`, which may broadcast it.
+    StepShape "step_shape";
     /// Channels innermost is for tensors of rank 3 and more; `relayout` yields the order it says.
     Layout "layout";
     /// The elements of a constant are numbers of its type.
@@ -313,6 +315,14 @@ impl<'g> Verifier<'g> {
             let got = graph.ty(*output);
             if (got.dtype, &got.shape) != (expected.dtype, &expected.shape) {
                 self.node_error(node, Rule::Types, expected.to_string(), got.to_string());
+            }
+        }
+        if !matches!(node.op, Op::Map(_)) {
+            let produced = graph.infer(&node.op, &node.operands, &Epilogue::none());
+            let kept = produced.map(|types| types[0].shape.clone()).unwrap_or_else(|_| inferred[0].shape.clone());
+            if kept != inferred[0].shape {
+                let (expected, got) = (format!("steps that keep the shape {kept}"), inferred[0].shape.to_string());
+                self.node_error(node, Rule::StepShape, expected, got);
             }
         }
         if let Op::Relayout(relayout) = &node.op {

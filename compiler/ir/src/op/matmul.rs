@@ -65,7 +65,7 @@ impl OpDef for MatMul {
         let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
         let mut y = Vec::with_capacity(batch.elements() * m * n);
         for (xb, wb) in index_map(&x_batch, &batch).zip(index_map(&w_batch, &batch)) {
-            for row in xv[xb * m * k..][..m * k].chunks_exact(k.max(1)) {
+            for row in (0..m).map(|row| &xv[(xb * m + row) * k..][..k]) {
                 let start = y.len();
                 y.resize(start + n, 0.0);
                 let y = &mut y[start..];

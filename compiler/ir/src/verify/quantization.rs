@@ -43,7 +43,7 @@ impl Verifier<'_> {
     pub(super) fn operator_quantization(&mut self, node: &Node, inferred: &Types) {
         let graph = self.graph;
         let output = graph.ty(node.output());
-        if matches!(node.op, Op::QuantizeLinear(_)) && node.epilogue.is_empty() && output.quant.is_none() {
+        if matches!(node.op, Op::QuantizeLinear(_)) && output.quant.is_none() {
             self.node_error(node, Rule::Quantized, "a quantized result", output.to_string());
         }
         if node.op.quant_rule() == QuantRule::SameScale

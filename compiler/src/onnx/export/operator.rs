@@ -17,8 +17,12 @@ use crate::onnx::model::Attribute;
 impl Exporter<'_> {
     /// Writes the operator of a node; the name of what it produces.
     pub(super) fn operator(&mut self, node: &Node) -> Result<String, Inexpressible> {
-        let operands: Vec<String> =
+        let mut operands: Vec<String> =
             node.operands.iter().map(|o| o.map_or_else(String::new, |id| self.value(id))).collect();
+        // An operand that is left out at the end has no slot.
+        while operands.last().is_some_and(String::is_empty) {
+            operands.pop();
+        }
         // Every operator has a first operand: inference requires it.
         let first = node.operands.iter().flatten().next().copied();
         let first = first.ok_or_else(|| inexpressible("it has no operand"))?;
