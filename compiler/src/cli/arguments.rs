@@ -73,10 +73,10 @@ impl FromStr for Dim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected NAME=N with a whole number N of at least 1".to_owned();
+        let expected = || "expected NAME=N with a whole number N of at least 0".to_owned();
         let (name, number) = text.rsplit_once('=').ok_or_else(expected)?;
         match number.parse() {
-            Ok(number) if number > 0 && !name.is_empty() => Ok(Dim(name.to_owned(), number)),
+            Ok(number) if !name.is_empty() => Ok(Dim(name.to_owned(), number)),
             _ => Err(expected()),
         }
     }

@@ -254,9 +254,9 @@ fn declared(info: pb::ValueInfoProto) -> Declared {
         return Declared { name: info.name, dtype: Some(Err("not a tensor".to_owned())), shape: None };
     };
     let dim = |dim: pb::tensor_shape_proto::Dimension| match dim.value {
-        Some(dimension::Value::DimValue(n)) if n > 0 => Dim::Number(n as usize),
+        Some(dimension::Value::DimValue(n)) if n >= 0 => Dim::Number(n as usize),
         Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dim::Symbol(name),
-        // Exporters write 0 and -1 for what they do not know; nothing can be compiled for an extent of 0 anyway.
+        // Exporters write -1 for what they do not know.
         _ => Dim::Unknown,
     };
     let dtype = element_type(tensor.elem_type.into());

@@ -69,7 +69,9 @@ pub(super) fn split(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
             let count = count.unwrap_or(a.node.outputs.len() as i64);
             let count = sizes(&[count], "num_outputs")?[0].max(1);
             let part = extent.div_ceil(count);
-            if count > extent.max(1) || a.node.outputs.len() > count {
+            // An empty axis has any number of empty parts.
+            let most = if extent == 0 { a.node.outputs.len().max(1) } else { extent };
+            if count > most || a.node.outputs.len() > count {
                 return Err(broken(format!("{extent} elements in {count} parts")));
             }
             (0..count).map(|i| part.min(extent.saturating_sub(i * part))).collect()
