@@ -25,7 +25,8 @@ impl Lowering<'_> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         let ws = self.graph.ty(w).shape.clone();
         let (k, n) = (ws[ws.rank() - 2], ws[ws.rank() - 1]);
-        let m = self.graph.ty(x).shape.elements() / k.max(1);
+        let xs = self.graph.ty(x).shape.clone();
+        let m = xs[..xs.rank() - 1].iter().product();
         let name = origin(&node.origin);
         let view = self.view(x);
         let ours = match view.storage {

@@ -224,9 +224,10 @@ impl Lowering<'_> {
 
     pub(super) fn gather(&mut self, node: &Node, op: &Gather) -> Result<(), LowerError> {
         let (x, indices) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
-        let (view, indices) = (self.view(x), self.view(indices));
+        let view = self.view(x);
         let name = origin(&node.origin);
-        let (rank, count) = (indices.grid.dims.len(), indices.grid.elements());
+        let shape = &self.graph.ty(indices).shape;
+        let (rank, count) = (shape.rank(), shape.elements());
         let place = self.moved_place(node);
         // The index axes as one, so that the result has the operand's rank.
         let dims = [&place.grid.dims[..op.axis], &[count], &place.grid.dims[op.axis + rank..]].concat();
@@ -234,7 +235,7 @@ impl Lowering<'_> {
             Some(grid) => View { grid, ..place.clone() },
             None => self.arena(&name, place.dtype, &dims, Layout::Nchw, [0; 4]),
         };
-        if let Some(Data::Int(positions)) = self.graph.constant(node.operands[1].expect("verified")).map(Tensor::data) {
+        if let Some(Data::Int(positions)) = self.graph.constant(indices).map(Tensor::data) {
             let length = view.grid.dims[op.axis] as i64;
             let positions: Vec<i64> = positions.iter().map(|i| if *i < 0 { i + length } else { *i }).collect();
             if let Some(outside) = positions.iter().find(|i| !(0..length).contains(*i)) {
@@ -242,6 +243,7 @@ impl Lowering<'_> {
             }
             self.pick(view, output.clone(), op.axis, &positions, &name);
         } else {
+            let indices = self.view(indices);
             let list = self.reshaped(indices, &[count], &format!("{name} indices"), &name);
             self.call(Producer::Gather { axis: op.axis }, vec![view, list], vec![], output.clone(), &name);
         }

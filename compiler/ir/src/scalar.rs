@@ -136,6 +136,12 @@ fn minimum(a: f32, b: f32) -> f32 {
     if a.is_nan() || a < b { a } else { b }
 }
 
+/// One comparison and choice for each bound, as vector instructions have them.
+fn clip(x: f32, low: f32, high: f32) -> f32 {
+    let x = if low > x { low } else { x };
+    if high < x { high } else { x }
+}
+
 functions! {
     /// `|x|`
     Abs "abs" "Abs" 1 both(|x, _, _| x.abs(), |x, _, _| x.wrapping_abs());
@@ -145,8 +151,8 @@ functions! {
     And "and" "And" 2 Meaning::Logic(|x, y| x & y);
     /// The least integer not below `x`.
     Ceil "ceil" "Ceil" 1 exact(|x, _, _| x.ceil());
-    /// `min(max(x, low), high)`; NaN stays NaN.
-    Clip "clip" "" 3 both(|x, low, high| minimum(maximum(x, low), high), |x, low, high| x.max(low).min(high));
+    /// `min(max(x, low), high)`; NaN stays NaN, and a bound that is NaN is none.
+    Clip "clip" "" 3 both(clip, |x, low, high| x.max(low).min(high));
     /// Cosine of radians.
     Cos "cos" "Cos" 1 within(2.0, |x, _, _| libm::cos(x.into()) as f32);
     /// `x / y`; on integers towards zero, 0 where `y` is 0.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use eightfold::Executable;
 use eightfold::onnx::{self, ImportOptions, ImportRemark};
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::target::Target;
-use eightfold_ir::DType;
+use eightfold_ir::{DType, Tensor};
 
-use crate::making::{Value, bytes, floats, model, node, with};
+use crate::making::{F32, Value, bytes, declared, floats, ints, model, node, with};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -50,4 +51,42 @@ fn sums_of_bf16_are_bf16_as_onnx_has_them() {
     assert_eq!(graph.ty(graph.outputs()[0].value).dtype, DType::Bf16);
     let program = lower(&graph, Target::find("x86-64-v3").expect("listed")).expect("has kernels");
     assert!(program.to_string().contains("gemm_bf16_"), "{program}");
+}
+
+#[test]
+fn tensors_without_elements_are_read_compiled_and_run() {
+    let split = with(node("Split", "x parts", "y z"), "axis", Value::Int(0));
+    let joined = with(node("Concat", "y z w", "j"), "axis", Value::Int(0));
+    let (sum, keep) = (
+        with(node("ReduceSum", "j", "s"), "keepdims", Value::Int(0)),
+        with(node("Reshape", "x to", "k"), "allowzero", Value::Int(1)),
+    );
+    let constants = vec![ints("parts", &[0, 0]), ints("to", &[3, 0]), floats("w", &[1, 3], &[1.0, 2.0, 3.5])];
+    let mut made = model(vec![split, joined, sum, keep], constants);
+    let graph = made.graph.as_mut().expect("a graph");
+    graph.input = vec![declared("x", F32, &[0, 3])];
+    graph.output = ["s", "k", "y"]
+        .map(|name| tract_onnx::pb::ValueInfoProto { name: name.to_owned(), ..Default::default() })
+        .into();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("empty.onnx");
+    fs::write(&path, bytes(&made)).expect("writes");
+    let model = eightfold::load(&path, &ImportOptions::default()).expect("imports");
+    assert_eq!(model.remarks, []);
+    let x = Tensor::f32(&[0, 3], &[]);
+    let expected = eightfold_ir::eval(&model.graph, std::slice::from_ref(&x)).expect("evaluates");
+    let got = Executable::compile(&model, &mut ()).expect("compiles").run(&[x]).expect("runs");
+    for outputs in [expected, got] {
+        assert_eq!(outputs, [Tensor::f32(&[], &[6.5]), Tensor::f32(&[3, 0], &[]), Tensor::f32(&[0, 3], &[])]);
+    }
+}
+
+#[test]
+fn an_extent_can_be_bound_to_zero() {
+    let path = workspace().join("testdata/models/digits/digits.onnx");
+    let options = ImportOptions { dims: [("batch".to_owned(), 0)].into() };
+    let model = eightfold::load(&path, &options).expect("digits.onnx imports");
+    assert_eq!(*model.graph.ty(model.graph.outputs()[0].value).shape, [0, 10]);
+    let got = Executable::compile(&model, &mut ()).expect("compiles").run(&[Tensor::f32(&[0, 1, 8, 8], &[])]);
+    assert_eq!(got.expect("runs"), [Tensor::f32(&[0, 10], &[])]);
 }

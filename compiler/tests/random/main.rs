@@ -143,7 +143,7 @@ fn keeps_meaning(tape: &Tape, graph: &Graph, inputs: &[Tensor], passes: &[&str])
 /// Ranges of what a simplified graph quantizes, from what it computes on these inputs.
 fn ranges(graph: &Graph, inputs: &[Tensor]) -> Result<Option<CalibrationTable>, String> {
     let simple = optimized(graph, SIMPLIFY, &PassOptions::default())?;
-    let wanted = quantized_tensors(&simple);
+    let wanted = quantized_tensors(&simple, &PassOptions::default());
     let values = eval_values(&simple, inputs, &wanted).map_err(|error| error.to_string())?;
     let mut ranges = BTreeMap::new();
     for (id, tensor) in wanted.iter().zip(&values) {

@@ -107,7 +107,7 @@ impl OpDef for Pad {
                 Data::Int(sources.map(|s| s.map_or(fill, |i| v[i])).collect())
             }
         };
-        smallvec![Array { dtype: x.array.dtype, shape, data }]
+        smallvec![Array { dtype: x.array.dtype, shape, data }.rounded()]
     }
 }
 
