@@ -23,7 +23,7 @@ use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::{DType, Graph, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
-    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales,
+    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales, WeightType,
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 
@@ -121,8 +121,8 @@ pub struct OptimizeOptions {
     pub precision: PrecisionRequest,
     /// Over which elements of a weight one scale holds.
     pub weight_scales: WeightScales,
-    /// The integer type of weights: `i8` about 0, or `u8` about 128.
-    pub weight_storage: DType,
+    /// The integers that weights become.
+    pub weight_type: WeightType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
@@ -153,7 +153,7 @@ impl OptimizeOptions {
             target,
             precision: PrecisionRequest::Auto,
             weight_scales: defaults.weight_scales,
-            weight_storage: defaults.weight_storage,
+            weight_type: defaults.weight_type,
             activation_storage: defaults.activation_storage,
             activation_symmetry: defaults.activation_symmetry,
             keep_float: defaults.keep_float,
@@ -183,7 +183,7 @@ impl OptimizeOptions {
             precision,
             calibration,
             weight_scales: self.weight_scales,
-            weight_storage: self.weight_storage,
+            weight_type: self.weight_type,
             activation_storage: self.activation_storage,
             activation_symmetry: self.activation_symmetry,
             keep_float: self.keep_float.clone(),
@@ -223,8 +223,8 @@ impl OptimizeOptions {
         let mut options = vec![("precision", precision.to_string())];
         if precision == Precision::Int8 {
             options.push(("weights", weights.to_owned()));
-            if self.weight_storage != DType::I8 {
-                options.push(("weight_type", self.weight_storage.to_string()));
+            if self.weight_type != WeightType::I8 {
+                options.push(("weight_type", self.weight_type.name().to_owned()));
             }
             options.push(("activations", format!("{symmetry}-{}", self.activation_storage)));
             options.push(("bias_correction", self.bias_correction.to_string()));
@@ -254,7 +254,7 @@ impl OptimizeOptions {
                 ("precision", "int8") => options.precision = PrecisionRequest::Int8,
                 ("weights", "per-channel") => options.weight_scales = WeightScales::PerChannel,
                 ("weights", "per-tensor") => options.weight_scales = WeightScales::PerTensor,
-                ("weight_type", storage) => options.weight_storage = DType::from_name(storage)?,
+                ("weight_type", name) => options.weight_type = WeightType::from_name(name)?,
                 ("activations", scheme) => {
                     let (symmetry, storage) = scheme.split_once('-')?;
                     options.activation_symmetry = match symmetry {

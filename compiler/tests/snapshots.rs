@@ -9,7 +9,7 @@
 //! | `run` | passes, or the pipelines `simplify`, `f32`, `int8`, with commas between them |
 //! | `precision` | `f32` or `int8` |
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
-//! | `weights` | `per_channel` or `per_tensor`, or `u8` for unsigned ones |
+//! | `weights` | `per_channel` or `per_tensor`; `i8`, `i7` or `u8` |
 //! | `keep` | an ONNX node to keep in floats |
 //! | `limit` | the number of rewrites after which all stops |
 //! | `target` | for which to lower the graph |
@@ -36,7 +36,7 @@ use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, pri
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::fuse::FUSIONS;
 use eightfold_passes::{
-    BF16, F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales,
+    BF16, F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales, WeightType,
 };
 
 /// A file that says what to run on its graph.
@@ -108,7 +108,7 @@ fn case(text: &str) -> Result<Case, String> {
             }
             ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
             ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
-            ("weights", ["u8"]) => case.options.weight_storage = DType::U8,
+            ("weights", [name]) => case.options.weight_type = WeightType::from_name(name).ok_or(line)?,
             ("range", ["reduced"]) => case.options.reduce_range = true,
             ("keep", [name]) => _ = case.options.keep_float.insert((*name).to_owned()),
             ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),

@@ -5,9 +5,9 @@
 //! dequantize_linear(%bq)) |> relu`, and users of `dequantize_linear(quantize_linear(%y'))`.
 //!
 //! [`plan`] decides which nodes compute on integers and with which parameters; this module writes it into the graph. It
-//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, or the same integers as u8 about
-//! 128, per channel or per tensor; activations what the options ask for; biases i32 at the product of the scales of operand
-//! and weights. Where the table
+//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, or what the options ask for, per
+//! channel or per tensor; activations what the options ask for; biases i32 at the product of the scales of operand and
+//! weights. Where the table
 //! knows the mean of each input channel, the bias takes up what rounding the weights shifts ([`bias_correction`]).
 //! Tensors that carry quantization already are left as they are.
 //!
@@ -30,7 +30,7 @@ use eightfold_ir::{
 };
 
 use crate::channel::{f32_constant, summed_axis, weight_axis};
-use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales};
+use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales, WeightType};
 pub use bias_correction::channel_axes;
 use plan::Plan;
 pub(crate) use plan::{KEPT, dequantized, not_eight_bits, quantized_nodes};
@@ -61,10 +61,8 @@ impl Pass for InsertQdq {
         if options.precision != Precision::Int8 {
             return Ok(());
         }
-        let eight_bits = |storage: &DType| matches!(storage, DType::I8 | DType::U8);
-        let storages = [options.activation_storage, options.weight_storage];
-        if let Some(got) = storages.into_iter().find(|storage| !eight_bits(storage)) {
-            return Err(PassError::Storage { got });
+        if !matches!(options.activation_storage, DType::I8 | DType::U8) {
+            return Err(PassError::Storage { got: options.activation_storage });
         }
         let plan = Plan::of_table(graph, options, table);
         let params: BTreeMap<ValueId, QuantId> =
@@ -74,9 +72,9 @@ impl Pass for InsertQdq {
             true => bias_correction::means(graph, table, &cx.channel_orders),
             false => BTreeMap::new(),
         };
-        let PassOptions { weight_scales, weight_storage, reduce_range, .. } = *options;
+        let PassOptions { weight_scales, weight_type, reduce_range, .. } = *options;
         let done = BTreeMap::new();
-        let mut insertion = Insertion { params, weight_scales, weight_storage, reduce_range, means, done };
+        let mut insertion = Insertion { params, weight_scales, weight_type, reduce_range, means, done };
         for id in plan.int8 {
             let origin = graph.node(id).origin.to_string();
             if !cx.spend() {
@@ -96,7 +94,7 @@ impl Pass for InsertQdq {
 struct Insertion {
     params: BTreeMap<ValueId, QuantId>,
     weight_scales: WeightScales,
-    weight_storage: DType,
+    weight_type: WeightType,
     reduce_range: bool,
     /// The mean of each input channel of nodes whose bias is to be corrected.
     means: BTreeMap<NodeId, Vec<f32>>,
@@ -185,12 +183,10 @@ impl Insertion {
             unreachable!("only sums of products have weights")
         };
         let inputs = self.reduce_range.then(|| summed_axis(outputs));
-        let mut params = weight_params(&tensor, axis, inputs, &biases.unwrap_or_default(), x_scale);
-        let middle = if self.weight_storage == DType::U8 { 128 } else { 0 };
-        params.storage = self.weight_storage;
-        params.zero_point.fill(middle);
+        let params = weight_params(&tensor, self.weight_type, axis, inputs, &biases.unwrap_or_default(), x_scale);
         let scales = params.scale.iter().map(|s| x_scale * s).collect();
-        let stored = integers(&tensor, &params, (middle - WEIGHT_LIMIT, middle + WEIGHT_LIMIT));
+        let (zero_point, limit) = (self.weight_type.zero_point(), self.weight_type.limit());
+        let stored = integers(&tensor, &params, (zero_point - limit, zero_point + limit));
         let shift = self.means.get(&node.id).and_then(|means| {
             bias_correction::shift(&rounding(&tensor, &params, &stored), tensor.shape(), outputs, means)
         });
@@ -246,9 +242,6 @@ struct Weights {
     /// What rounding them adds to each output channel on average.
     shift: Option<Vec<f32>>,
 }
-
-/// How far from their zero point the integers of weights may be.
-const WEIGHT_LIMIT: i32 = 127;
 
 type Slots = smallvec::SmallVec<[Option<ValueId>; 4]>;
 

@@ -28,7 +28,7 @@ mod spread_channels;
 pub use insert_qdq::{channel_axes, quantized_tensors, tensor_name};
 pub use pass::{
     Outcome, PairSums, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
-    WeightScales,
+    WeightScales, WeightType,
 };
 
 /// The passes there are, by name.

@@ -56,6 +56,50 @@ pub enum WeightScales {
     PerTensor,
 }
 
+/// The integers that weights become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    /// i8 from -127 to 127.
+    I8,
+    /// i8 from -64 to 64: any two products with u8 fit 16 bits together.
+    I7,
+    /// u8 from 1 to 255, where 128 means zero.
+    U8,
+}
+
+impl WeightType {
+    /// The types there are, by name.
+    pub const ALL: [(&'static str, WeightType); 3] =
+        [("i8", WeightType::I8), ("i7", WeightType::I7), ("u8", WeightType::U8)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        WeightType::ALL.iter().find(|(_, weights)| *weights == self).map_or("", |(name, _)| name)
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        WeightType::ALL.iter().find(|(known, _)| *known == name).map(|(_, weights)| *weights)
+    }
+
+    /// The type in memory.
+    pub(crate) fn storage(self) -> DType {
+        if self == WeightType::U8 { DType::U8 } else { DType::I8 }
+    }
+
+    /// The integer that means zero.
+    pub(crate) fn zero_point(self) -> i32 {
+        if self == WeightType::U8 { 128 } else { 0 }
+    }
+
+    /// How far from the zero point integers may be.
+    pub(crate) fn limit(self) -> i32 {
+        if self == WeightType::I7 { 64 } else { 127 }
+    }
+}
+
 /// Products of bytes that a target adds two by two in 16 bits, where it multiplies a group of inputs once more if 16 bits do
 /// not hold them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +120,8 @@ pub struct PassOptions {
     pub calibration: Option<CalibrationTable>,
     /// Over which elements of a weight one scale holds.
     pub weight_scales: WeightScales,
-    /// The integer type of weights: `i8` about 0, or `u8` about 128.
-    pub weight_storage: DType,
+    /// The integers that weights become.
+    pub weight_type: WeightType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
     /// Whether the zero point of an activation is fixed.
@@ -104,7 +148,7 @@ impl Default for PassOptions {
             precision: Precision::F32,
             calibration: None,
             weight_scales: WeightScales::PerChannel,
-            weight_storage: DType::I8,
+            weight_type: WeightType::I8,
             activation_storage: DType::U8,
             activation_symmetry: Symmetry::Affine,
             keep_float: BTreeSet::new(),
@@ -182,8 +226,8 @@ pub enum PassError {
         /// The names there are.
         expected: String,
     },
-    /// The user's fault: activations or weights cannot be stored in this type.
-    #[error("activations and weights are stored as u8 or i8, got {got}")]
+    /// The user's fault: activations cannot be stored in this type.
+    #[error("activations are stored as u8 or i8, got {got}")]
     Storage {
         /// The type asked for.
         got: DType,

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 use eightfold::{Error, OptimizeOptions, ReduceRange, Saturation, write_bytes};
-use eightfold_ir::{DType, Op};
+use eightfold_ir::Op;
+use eightfold_passes::WeightType;
 use serde::Serialize;
 
 use super::arguments::{CalibrationArguments, ImportArguments, SchemeArguments};
@@ -19,7 +21,8 @@ The model that comes out has QuantizeLinear and DequantizeLinear around what is 
 or eightfold compile to go by.
 
 On x86 CPUs without VNNI, ONNX Runtime multiplies u8 activations by i8 weights in 16 bits, and its sums saturate: results
-can be far off. --weight-type u8 avoids that at the same accuracy. eightfold computes exactly with either.
+can be far off. --weight-type u8 avoids that at the same accuracy, but takes longer there; --weight-type i7 avoids it at the
+same speed, but is less accurate. eightfold computes exactly with any of them.
 
 Example:
   eightfold quantize model.onnx --calibration-data images.npz -o model_qdq.onnx
@@ -35,20 +38,15 @@ pub(crate) struct Arguments {
     calibration: CalibrationArguments,
     #[command(flatten)]
     scheme: SchemeArguments,
-    /// The integer type of weights: i8 about 0, the fastest in ONNX Runtime on CPUs with VNNI; or u8 about 128, with which
-    /// its sums are exact on every CPU.
-    #[arg(long, value_enum, default_value_t = WeightType::I8)]
-    weight_type: WeightType,
+    /// The integers that weights become: i8 from -127 to 127; i7, which are i8 from -64 to 64; or u8 about 128. The sums of
+    /// ONNX Runtime are exact with i8 on CPUs with VNNI, with i7 and u8 on all.
+    #[arg(long, value_name = "TYPE", default_value = "i8")]
+    #[arg(value_parser = PossibleValuesParser::new(WeightType::ALL.map(|(name, _)| name)))]
+    weight_type: String,
     #[command(flatten)]
     import: ImportArguments,
     #[command(flatten)]
     passes: PassArguments,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WeightType {
-    I8,
-    U8,
 }
 
 /// What was written.
@@ -80,11 +78,9 @@ impl Arguments {
             ReduceRange::Auto => ReduceRange::Never,
             asked => asked,
         };
-        let weight_storage = match self.weight_type {
-            WeightType::I8 => DType::I8,
-            WeightType::U8 => DType::U8,
-        };
-        let options = OptimizeOptions { reduce_range, weight_storage, pass_limit: self.passes.pass_limit, ..options };
+        let weight_type = WeightType::from_name(&self.weight_type);
+        let weight_type = weight_type.unwrap_or_else(|| unreachable!("clap takes no other names"));
+        let options = OptimizeOptions { reduce_range, weight_type, pass_limit: self.passes.pass_limit, ..options };
         let table = self.calibration.table(&model, &options, progress)?.ok_or(Error::NothingToQuantizeBy)?;
         let (calibrator, samples) = (table.calibrator.clone(), table.samples);
         let (graph, outcome) = eightfold::quantize(&model, table, &options, progress)?;
@@ -95,7 +91,7 @@ impl Arguments {
         if saturating > 0 {
             anstream::eprintln!(
                 "warning: {saturating} of {products} products have i8 weights beyond +-64: ONNX Runtime's sums saturate on \
-                 x86 CPUs without VNNI; quantize with --weight-type u8 for these"
+                 x86 CPUs without VNNI; quantize with --weight-type u8 or i7 for these"
             );
         }
         let report = Report {

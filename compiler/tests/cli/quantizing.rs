@@ -95,7 +95,7 @@ fn the_reference_is_the_compiled_graph_or_the_model() {
 }
 
 #[test]
-fn unsigned_weights_keep_sums_in_onnx_runtime_from_saturating() {
+fn narrow_and_unsigned_weights_keep_sums_in_onnx_runtime_from_saturating() {
     let sandbox = Sandbox::new();
     sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --samples 0..16 -o table");
     let quantize = |options: &str, output: &str| {
@@ -109,8 +109,12 @@ fn unsigned_weights_keep_sums_in_onnx_runtime_from_saturating() {
     assert!(saturating > 0);
     let expected = format!("{saturating} of 6 products have i8 weights beyond +-64");
     assert!(warning.contains(&expected) && warning.contains("quantize with --weight-type u8"), "{warning}");
-    let (saturating, warning) = quantize("--weight-type u8", "unsigned.onnx");
-    assert!(saturating == 0 && !warning.contains("warning"), "{warning}");
+    for (weights, output) in [("i7", "narrow.onnx"), ("u8", "unsigned.onnx")] {
+        let (saturating, warning) = quantize(&format!("--weight-type {weights}"), output);
+        assert!(saturating == 0 && !warning.contains("warning"), "{weights}: {warning}");
+    }
+    let ended = sandbox.run("quantize digits.onnx --calibration-table table --weight-type i4 -o x.onnx");
+    assert!(ended.code == Some(2) && ended.stderr.contains("[possible values: i8, i7, u8]"), "{ended:?}");
 
     // The integers are the same but for the 128 that is added to them.
     let weights = |file: &str, dtype: DType| {
@@ -126,6 +130,8 @@ fn unsigned_weights_keep_sums_in_onnx_runtime_from_saturating() {
     let signed = weights("signed.onnx", DType::I8);
     assert_eq!(signed.len(), 6);
     assert_eq!(weights("unsigned.onnx", DType::U8), signed);
+    let greatest = |weights: &[Vec<i64>]| weights.iter().flatten().map(|weight| weight.abs()).max();
+    assert_eq!((greatest(&signed), greatest(&weights("narrow.onnx", DType::I8))), (Some(127), Some(64)));
     for file in ["signed", "unsigned"] {
         sandbox.stdout(&format!("compile {file}.onnx -o {file}.so"));
     }

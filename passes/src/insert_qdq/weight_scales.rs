@@ -1,4 +1,4 @@
-//! The scales of weights: symmetric i8 without -128, per channel or per tensor, by the greatest magnitude.
+//! The scales of weights: symmetric, per channel or per tensor, by the greatest magnitude.
 //!
 //! With a reduced range, the scale also holds certain sums of four inputs' weights of one sign to 128. `vpmaddubsw` (x86
 //! without VNNI) adds the products of two neighbouring u8 with i8 in 16 bits; 255 * 128 is the most that fits, and code
@@ -11,6 +11,7 @@
 use eightfold_ir::{DType, Granularity, QuantParams, Symmetry, Tensor};
 
 use super::{BIAS_LIMIT, entries};
+use crate::pass::WeightType;
 
 /// What a vector takes of the inputs at once.
 pub(crate) const TAKEN: usize = 8;
@@ -41,12 +42,13 @@ pub(crate) fn of_one_sign(weights: [f32; 4]) -> f32 {
     above.max(below)
 }
 
-/// Symmetric i8 parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
+/// Symmetric parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
 /// says on which axis the input channels lie.
 ///
 /// A channel whose bias would not fit into i32 gets a scale at which it does: its weights are next to nothing then.
 pub(super) fn weight_params(
     tensor: &Tensor,
+    weights: WeightType,
     axis: Option<usize>,
     inputs: Option<usize>,
     biases: &[f32],
@@ -80,13 +82,12 @@ pub(super) fn weight_params(
             1 => biases.iter().fold(0.0_f32, |a, b| a.max(b.abs())),
             _ => biases.get(channel).map_or(0.0, |b| b.abs()),
         };
-        params.scale[0].max(bias / (x_scale * BIAS_LIMIT))
+        let wider = 127.0 / weights.limit() as f32;
+        (params.scale[0] * wider).max(bias / (x_scale * BIAS_LIMIT))
     };
-    let scales: Vec<f32> = greatest.iter().enumerate().map(scale).collect();
-    match axis {
-        Some(axis) => QuantParams::per_channel_symmetric(DType::I8, axis, scales),
-        None => QuantParams::per_tensor(DType::I8, scales[0], 0),
-    }
+    let scale: Box<[f32]> = greatest.iter().enumerate().map(scale).collect();
+    let zero_point = vec![weights.zero_point(); scale.len()].into();
+    QuantParams { storage: weights.storage(), granularity: params.granularity, scale, zero_point }
 }
 
 #[cfg(test)]
@@ -95,8 +96,9 @@ mod tests {
 
     #[test]
     fn a_reduced_range_holds_sums_of_one_sign() {
-        let scales =
-            |weights: &Tensor, axis, inputs| weight_params(weights, Some(axis), inputs, &[], 1.0).scale.to_vec();
+        let scales = |weights: &Tensor, axis, inputs| {
+            weight_params(weights, WeightType::I8, Some(axis), inputs, &[], 1.0).scale.to_vec()
+        };
         // Inputs 0, 1, 4 and 5 meet, and 2, 3, 6 and 7; the ninth has no partner.
         let weights =
             [[3.0, 4.0, 1.0, -1.0, 5.0, -2.0, 1.0, -1.0, 9.0], [4.0, -3.0, 2.0, 1.0, -0.5, -3.0, 1.0, 0.5, 4.0]];
