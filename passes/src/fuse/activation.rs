@@ -10,7 +10,7 @@
 //! `map(%x) |> sigmoid |> mul %x` becomes `map(%x) |> silu`.
 //!
 //! ## Exact?
-//! No, but for SiLU made of a sigmoid: the function rounds elsewhere.
+//! No: the function rounds elsewhere.
 //!
 //! ## Known problems
 //! Only the orders of operators in the table are known.

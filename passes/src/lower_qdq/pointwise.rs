@@ -14,7 +14,7 @@ use eightfold_ir::{Arg, Array, DType, Data, Epilogue, Function, Graph, Node, Rew
 
 use crate::separate_activations::is_function;
 
-use super::units::{bounded, in_real_units, rescaled};
+use super::units::{bounded, in_real_units, on_integers, rescaled};
 use super::{Obstacle, Scalar, Target, replace, stored, stored_operand};
 
 pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
@@ -101,7 +101,7 @@ pub(super) fn requantized(
 ) -> Result<Epilogue, Obstacle> {
     // Clips stay steps here: the bounds of a quantization would not be those of a clip of what is no number.
     let mut real = vec![Step::Dequantize { scale: from.scale, zero_point: from.zero_point }];
-    real.extend_from_slice(steps);
+    real.extend(steps.iter().map(|step| on_integers(graph, step)));
     real.push(Step::quantize(to.storage, to.scale, to.zero_point));
     let table = tabulated(from.storage, Epilogue::new(real))?;
     let (kept, min, max) = bounded(graph, steps, to);

@@ -71,7 +71,7 @@ pub(super) fn divided(x: f32, unit: f32) -> Option<f32> {
 }
 
 /// The step, reading integers where it reads what was dequantized.
-fn on_integers(graph: &Graph, step: &Step) -> Step {
+pub(super) fn on_integers(graph: &Graph, step: &Step) -> Step {
     let mut step = step.clone();
     if let Step::Apply(_, args) = &mut step {
         for arg in args {

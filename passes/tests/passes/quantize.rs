@@ -134,6 +134,25 @@ fn residual_net() -> Net {
     net
 }
 
+/// A GELU by tanh between convolutions: it reads its operand four times.
+#[test]
+fn a_function_of_one_tensor_is_a_table() {
+    let mut net = Net::new("gelu");
+    let x = net.input("x", &[1, 3, 5, 5]);
+    let a = net.conv("a", x, &[4, 3, 1, 1], padded(0));
+    let literal = |function, number| Step::binary(function, Arg::Float(number));
+    let cube = vec![with(Function::Mul, a), literal(Function::Mul, 0.044715), with(Function::Mul, a)];
+    let tanh = vec![with(Function::Add, a), literal(Function::Mul, 0.797_884_6), Step::unary(Function::Tanh)];
+    let half = vec![literal(Function::Add, 1.0), with(Function::Mul, a), literal(Function::Mul, 0.5)];
+    let gelu = net.map("gelu", a, [cube, tanh, half].concat());
+    let y = net.conv("y", gelu, &[2, 4, 1, 1], padded(0));
+    net.output(y);
+    let last = check(&net, &int8(&net.graph), 0.05);
+    let steps: Vec<&Step> = last.nodes().flat_map(|node| &node.epilogue.steps).collect();
+    assert!(steps.iter().any(|step| matches!(step, Step::Table(_))), "{}", shape_of(&last));
+    assert!(!steps.contains(&&Step::unary(Function::Tanh)), "{}", shape_of(&last));
+}
+
 /// Two linear layers with a layer normalization between them, in elementary operators, and a softmax spelled out.
 #[test]
 fn a_normalization_and_a_softmax_that_are_spelled_out_lose_little_in_int8() {
