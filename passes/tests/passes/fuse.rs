@@ -67,7 +67,7 @@ const CASES: &[Case] = &[
             n.output(y);
         },
         after: "conv+1",
-        tolerance: 0.0,
+        tolerance: 1e-6,
     },
     Case {
         fusion: "activation",
