@@ -1,6 +1,7 @@
 //! Everything that names LLVM.
 
 pub(crate) mod barrier;
+mod calls;
 pub mod descriptor;
 pub mod jit;
 pub mod kernel;

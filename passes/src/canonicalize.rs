@@ -52,10 +52,12 @@ impl Pass for Canonicalize {
         for id in graph.topo() {
             let mut at = id;
             while let Some(node) = graph.get(at) {
-                let origin = node.origin.to_string();
                 let fitting = RULES.iter().map(|rule| rule(graph, node)).find(|r| !matches!(r, Ok(None)));
                 let Some(result) = fitting else { break };
-                let result = result.map_err(|source| PassError::Infer { pass: NAME, origin, source: source.into() })?;
+                let result = result.map_err(|source| {
+                    let origin = node.origin.to_string();
+                    PassError::Infer { pass: NAME, origin, source: source.into() }
+                })?;
                 let Some(added) = result.and_then(|rewrite| cx.apply(graph, rewrite)) else { return Ok(()) };
                 let Some(last) = added.last() else { break };
                 at = *last;

@@ -67,7 +67,7 @@ fn wanted(graph: &Graph) -> BTreeSet<ValueId> {
 fn chosen(graph: &Graph, node: &Node, wanted: &BTreeSet<ValueId>) -> Layout {
     let y = node.output();
     let rank = graph.ty(y).shape.rank();
-    let shown = graph.outputs().iter().any(|o| o.value == y) && graph.users(y).is_empty();
+    let shown = graph.is_output(y) && graph.users(y).is_empty();
     if rank < 3 || shown {
         return Layout::Nchw;
     }

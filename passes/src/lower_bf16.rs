@@ -118,7 +118,7 @@ fn moves(node: &Node) -> bool {
 
 /// The nodes whose steps read the tensor, if besides the rounding nothing else does.
 fn steps_that_read(graph: &Graph, wide: ValueId) -> Vec<NodeId> {
-    if graph.constant(wide).is_some() || graph.outputs().iter().any(|output| output.value == wide) {
+    if graph.constant(wide).is_some() || graph.is_output(wide) {
         return Vec::new();
     }
     let rounds = |node: &Node| matches!(&*node.epilogue.steps, [Step::Cast(DType::Bf16)]);

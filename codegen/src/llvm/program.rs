@@ -1,16 +1,17 @@
 //! From a program to a module: constants, one function for each distinct call, and the function that calls them in order.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use inkwell::AddressSpace;
-use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::BasicType as _;
-use inkwell::values::{BasicMetadataValueEnum, FunctionValue, IntValue, PointerValue};
+use inkwell::values::{FunctionValue, IntValue, PointerValue};
 
 use super::barrier::{Barriers, emit_waiting};
 use super::built;
+use super::calls::{Calls, attribute};
 use super::descriptor::emit_query;
 use super::kernel;
 use super::machine::Machine;
@@ -18,7 +19,7 @@ use super::run::{CallFields, emit_run, run_type};
 use super::vector::Emitter;
 use crate::compile::{CompileError, Compiled, Listings};
 use crate::interface::Interface;
-use crate::program::{BufferId, BufferKind, Const, ConstId, Phase, Program, Storage, View};
+use crate::program::{Const, Phase, Program};
 
 /// Alignment of each constant: a cache line, and the widest vector.
 const CONST_ALIGN: usize = 64;
@@ -54,38 +55,15 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
     let context = module.get_context();
     let inner = module.add_function(symbol, run_type(module), Some(Linkage::Internal));
     emitter.attribute_target(inner);
-    inner.add_attribute(
-        AttributeLoc::Function,
-        context.create_enum_attribute(inkwell::attributes::Attribute::get_named_enum_kind_id("nounwind"), 0),
-    );
+    attribute(inner, "nounwind");
     let builder = context.create_builder();
     let entry = context.append_basic_block(inner, "entry");
     builder.position_at_end(entry);
     let fields = CallFields::of(module, inner);
-    let bases: Vec<PointerValue<'ctx>> = program
-        .buffers
-        .iter()
-        .map(|buffer| match buffer.kind {
-            BufferKind::Input(index) => fields.input(&builder, index as u32),
-            BufferKind::Output(index) => fields.output(&builder, index as u32),
-            BufferKind::Arena { .. } => fields.arena(&builder),
-        })
-        .collect();
-    let address = |view: &View| {
-        let within = view.offset * view.dtype.byte_size();
-        let (base, offset) = match view.storage {
-            Storage::Const(ConstId(index)) => (constants, offsets[index] + within),
-            Storage::Buffer(BufferId(index)) => match program.buffers[index].kind {
-                BufferKind::Arena { offset } => (bases[index], offset + within),
-                _ => (bases[index], within),
-            },
-        };
-        let distance = context.i64_type().const_int(offset as u64, false);
-        // SAFETY: the distance stays inside the buffer or the constants: lowering made the view.
-        built(unsafe { builder.build_gep(context.i8_type(), base, &[distance], "") })
-    };
     let number = context.i32_type();
-    let status = (!checks.is_empty()).then(|| {
+    let calls =
+        Calls { emitter: &emitter, program, symbol, functions, checks, constants, offsets, outlined: Cell::new(0) };
+    let status = (!calls.checks.is_empty()).then(|| {
         let word = built(builder.build_alloca(number, "status"));
         built(builder.build_store(word, number.const_zero()));
         word
@@ -95,15 +73,7 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         Some(word) => built(builder.build_load(number, word, "")).into_int_value(),
         None => number.const_zero(),
     };
-    let call = |index: usize| {
-        if let (Some(check), Some(word)) = (checks.get(&index), status) {
-            let positions = address(&program.calls[index].operands[1]);
-            built(builder.build_call(*check, &[positions.into(), word.into()], ""));
-        }
-        let views = program.calls[index].operands.iter().chain([&program.calls[index].output]);
-        let arguments: Vec<BasicMetadataValueEnum> = views.map(|view| address(view).into()).collect();
-        built(builder.build_call(functions[index], &arguments, ""));
-    };
+    let call = |list: Vec<usize>| calls.emit(&builder, &fields, status, &list);
     let done = |status: IntValue<'ctx>| built(builder.build_return(Some(&status)));
     let thread = fields.thread(&builder);
     let mut cases = Vec::new();
@@ -127,7 +97,7 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         // The others, if there are any, have nothing to do.
         let block = context.append_basic_block(inner, "thread_0");
         builder.position_at_end(block);
-        program.phases.iter().flat_map(Phase::calls).for_each(call);
+        call(program.phases.iter().flat_map(Phase::calls).collect());
         done(reported());
         cases.push(block);
     }
@@ -148,7 +118,7 @@ fn emit_thread(
     program: &Program,
     thread: usize,
     barriers: &Barriers<'_, '_>,
-    mut call: impl FnMut(usize),
+    call: impl Fn(Vec<usize>),
     publish: impl Fn(),
 ) {
     let phases = &program.phases;
@@ -167,7 +137,7 @@ fn emit_thread(
         if phase > 0 {
             barriers.wait(phase);
         }
-        phases[phase].threads[thread].clone().for_each(&mut call);
+        call(phases[phase].threads[thread].clone().collect());
         arrive(busy.get(index + 1).copied().unwrap_or(phases.len()));
     }
     if thread == 0 {

@@ -61,6 +61,12 @@ impl<'ctx> CallFields<'ctx> {
         CallFields { call, layout }
     }
 
+    /// The call itself.
+    #[must_use]
+    pub fn pointer(&self) -> PointerValue<'ctx> {
+        self.call
+    }
+
     /// The arena's address.
     #[must_use]
     pub fn arena(&self, builder: &Builder<'ctx>) -> PointerValue<'ctx> {
@@ -110,13 +116,21 @@ impl<'ctx> CallFields<'ctx> {
         index: u32,
         name: &str,
     ) -> PointerValue<'ctx> {
+        let position = self.layout.get_context().i64_type().const_int(index.into(), false);
+        self.element_at(builder, table, position, name)
+    }
+
+    /// The pointer of a table at a position that the table has.
+    fn element_at(
+        &self,
+        builder: &Builder<'ctx>,
+        table: PointerValue<'ctx>,
+        position: IntValue<'ctx>,
+        name: &str,
+    ) -> PointerValue<'ctx> {
         let pointer = table.get_type();
-        let tuple = pointer.array_type(index + 1);
-        let context = self.layout.get_context();
-        let zero = context.i32_type().const_zero();
-        let position = context.i32_type().const_int(index.into(), false);
-        // SAFETY: the index is inside the array type that the instruction is given.
-        let address = built(unsafe { builder.build_gep(tuple, table, &[zero, position], "") });
+        // SAFETY: the callers' positions are below the number of inputs or outputs, for which the table has room.
+        let address = built(unsafe { builder.build_gep(pointer, table, &[position], "") });
         built(builder.build_load(pointer, address, name)).into_pointer_value()
     }
 }
@@ -200,7 +214,7 @@ impl<'ctx> Wrapper<'ctx> {
         built(builder.build_call(load, &[saved.into()], ""));
         let first =
             built(builder.build_int_compare(IntPredicate::EQ, call.thread(builder), word.const_zero(), "is_first"));
-        self.when(first, None, |this| this.write_shapes(&variant.outputs));
+        self.when(first, None, |this| this.write_shapes(module, &variant.outputs));
         let status = ran.try_as_basic_value().unwrap_basic();
         built(builder.build_return(Some(&status)));
     }
@@ -225,32 +239,83 @@ impl<'ctx> Wrapper<'ctx> {
         }
         let table = self.call.load(&self.builder, field, "table").into_pointer_value();
         self.refuse_null(table, invalid);
-        for index in 0..count as u32 {
-            let element = self.call.element(&self.builder, table, index, "tensor");
-            self.refuse_null(element, invalid);
-        }
+        let count = self.context.i64_type().const_int(count as u64, false);
+        self.repeat(count, |this, index| {
+            let element = this.call.element_at(&this.builder, table, index, "tensor");
+            this.refuse_null(element, invalid);
+        });
     }
 
     /// Writes the dims of each output whose shape the caller asks for.
-    fn write_shapes(&self, outputs: &[Tensor]) {
+    fn write_shapes(&self, module: &Module<'ctx>, outputs: &[Tensor]) {
+        if outputs.is_empty() {
+            return;
+        }
         let Wrapper { builder, call, .. } = self;
+        let word = self.context.i64_type();
+        // The dims of all outputs, one after the other, and where those of each begin.
+        let dims: Vec<u64> = outputs.iter().flat_map(|output| &output.dims).map(|&dim| dim as u64).collect();
+        let starts = outputs.iter().scan(0, |end, output| {
+            *end += output.dims.len() as u64;
+            Some(*end)
+        });
+        let starts: Vec<u64> = std::iter::once(0).chain(starts).collect();
+        let [dims, starts] = [dims, starts].map(|numbers| {
+            let numbers: Vec<IntValue<'ctx>> = numbers.iter().map(|&number| word.const_int(number, false)).collect();
+            let numbers = word.const_array(&numbers);
+            let global = module.add_global(numbers.get_type(), None, "shapes");
+            global.set_initializer(&numbers);
+            global.set_constant(true);
+            global.set_linkage(Linkage::Private);
+            global.as_pointer_value()
+        });
+        let number = |table: PointerValue<'ctx>, position: IntValue<'ctx>| {
+            // SAFETY: there are as many dims as the starts say, and one start more than outputs.
+            let address = built(unsafe { builder.build_gep(word, table, &[position], "") });
+            built(builder.build_load(word, address, "")).into_int_value()
+        };
         let shapes = call.load(builder, CallField::OutputShapes, "shapes").into_pointer_value();
         let wanted = built(builder.build_is_not_null(shapes, ""));
         self.when(wanted, None, |this| {
-            for (index, output) in outputs.iter().enumerate() {
-                let shape = call.element(builder, shapes, index as u32, "shape");
-                let wanted = built(builder.build_is_not_null(shape, ""));
-                this.when(wanted, None, |_| {
-                    let word = this.context.i64_type();
-                    for (axis, &dim) in output.dims.iter().enumerate() {
-                        let offset = word.const_int(axis as u64, false);
+            this.repeat(word.const_int(outputs.len() as u64, false), |this, index| {
+                let shape = call.element_at(builder, shapes, index, "shape");
+                let start = number(starts, index);
+                let end = number(starts, built(builder.build_int_add(index, word.const_int(1, false), "")));
+                let rank = built(builder.build_int_sub(end, start, "rank"));
+                let (asked, ranked) = (
+                    built(builder.build_is_not_null(shape, "")),
+                    built(builder.build_int_compare(IntPredicate::NE, rank, word.const_zero(), "")),
+                );
+                this.when(built(builder.build_and(asked, ranked, "")), None, |this| {
+                    this.repeat(rank, |_, axis| {
+                        let dim = number(dims, built(builder.build_int_add(start, axis, "")));
                         // SAFETY: the caller gives room for `rank` numbers, and the axis is below it.
-                        let place = built(unsafe { builder.build_gep(word, shape, &[offset], "") });
-                        built(builder.build_store(place, word.const_int(dim as u64, false)));
-                    }
+                        let place = built(unsafe { builder.build_gep(word, shape, &[axis], "") });
+                        built(builder.build_store(place, dim));
+                    });
                 });
-            }
+            });
         });
+    }
+
+    /// Runs `body` for 0, 1, … up to `count`, which is at least 1.
+    fn repeat(&self, count: IntValue<'ctx>, body: impl FnOnce(&Self, IntValue<'ctx>)) {
+        let Wrapper { builder, .. } = self;
+        let word = self.context.i64_type();
+        let before = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
+        let turn = self.context.append_basic_block(self.run, "turn");
+        let after = self.context.append_basic_block(self.run, "after");
+        built(builder.build_unconditional_branch(turn));
+        builder.position_at_end(turn);
+        let index = built(builder.build_phi(word, "index"));
+        let this_turn = index.as_basic_value().into_int_value();
+        body(self, this_turn);
+        let next = built(builder.build_int_add(this_turn, word.const_int(1, false), "next"));
+        let end = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
+        index.add_incoming(&[(&word.const_zero(), before), (&next, end)]);
+        let more = built(builder.build_int_compare(IntPredicate::ULT, next, count, "more"));
+        built(builder.build_conditional_branch(more, turn, after));
+        builder.position_at_end(after);
     }
 
     /// Runs `body` if `condition` holds, and then returns `status` or, without one, goes on.

@@ -12,6 +12,7 @@ mod half;
 mod lanes;
 mod lookup;
 mod memory;
+mod outline;
 mod quantize;
 
 use std::cell::{Cell, RefCell};
@@ -94,6 +95,8 @@ pub struct Emitter<'m, 'ctx> {
     builder: Builder<'ctx>,
     function: Cell<Option<FunctionValue<'ctx>>>,
     constants: RefCell<Vec<(Vec<u8>, Ptr<'ctx>)>>,
+    /// Registers for which the current function has long code in place.
+    long_code: Cell<usize>,
     target: &'static Target,
     /// Whose instructions are used.
     isa: &'static Target,
@@ -112,7 +115,8 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         let stand_in = Target::stand_in();
         let beyond = !stand_in.feature_set().contains(target.feature_set());
         let isa = if portable && beyond { stand_in } else { target };
-        Emitter { module, context, builder, function, constants, target, isa }
+        let long_code = Cell::new(0);
+        Emitter { module, context, builder, function, constants, long_code, target, isa }
     }
 
     /// What the code is for.
@@ -148,6 +152,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
             self.attribute(function, AttributeLoc::Param(index as u32), "noalias");
         }
         self.function.set(Some(function));
+        self.long_code.set(0);
         self.builder.position_at_end(self.context.append_basic_block(function, "entry"));
         function.get_param_iter().map(|p| Ptr(p.into_pointer_value())).collect()
     }

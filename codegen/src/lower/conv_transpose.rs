@@ -3,6 +3,9 @@
 //! Along an axis of stride s, every s-th output reads the input through the same taps, every s-th or so of the weights,
 //! mirrored. So the outputs fall into s *phases*, each of which is a convolution of the input, without gaps, into
 //! outputs with gaps. No product with a zero between inputs is ever made.
+//!
+//! If the stride is larger than the kernel, no tap reaches some outputs. One call writes the bias to all outputs first;
+//! then the phases that have taps overwrite theirs. So the number of calls follows the kernel, not the stride.
 
 use eightfold_ir::op::conv_transpose::ConvTranspose;
 use eightfold_ir::{DType, Data, Node, Tensor};
@@ -65,7 +68,12 @@ impl Lowering<'_> {
             _ => [along(0), along(1)],
         };
         let step = [rows.len(), columns.len()];
-        for (row, column) in rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column))) {
+        let [tapped_rows, tapped_columns] =
+            [&rows, &columns].map(|phases| phases.iter().filter(|phase| !phase.taps.is_empty()).collect::<Vec<_>>());
+        if [tapped_rows.len(), tapped_columns.len()] != step {
+            self.bare_bias(node, &sums);
+        }
+        for (row, column) in tapped_rows.iter().flat_map(|row| tapped_columns.iter().map(move |column| (row, column))) {
             self.phase(node, &sums, step, row, column);
         }
         self.finish_sums(node, sums);
@@ -84,9 +92,6 @@ impl Lowering<'_> {
             column: strides[3] * column.step as isize,
             kernel: [row.taps.len(), column.taps.len()],
         };
-        if window.kernel.contains(&0) {
-            return self.bare_bias(&window, sums);
-        }
         let plane = sums.kernel[0] * sums.kernel[1];
         let taps: Vec<usize> =
             row.taps.iter().flat_map(|y| column.taps.iter().map(move |x| y * sums.kernel[1] + x)).collect();
@@ -97,21 +102,31 @@ impl Lowering<'_> {
         self.window_sums(&window, sums, [row.start, column.start], &weights);
     }
 
-    /// Outputs that no tap reaches: the bias alone, and the steps.
-    fn bare_bias(&mut self, window: &Window<'_>, sums: &Sums) {
-        let output = window.part.of(&sums.output, window.pixels);
-        let channels = output.grid.dims[1];
+    /// All outputs as if no tap reached them: the bias alone, and the steps.
+    fn bare_bias(&mut self, node: &Node, sums: &Sums) {
+        let output = sums.output.clone();
+        let [batch, channels, rows, columns] = [0, 1, 2, 3].map(|axis| output.grid.dims[axis]);
+        let strides = &sums.input.grid.strides;
+        let window = Window {
+            node,
+            pixels: [batch, rows, columns],
+            input_strides: [strides[0], strides[2], strides[3]],
+            part: Part::WHOLE,
+            row: 0,
+            column: 0,
+            kernel: [0, 0],
+        };
         let dtype = if sums.input.dtype.is_float() { DType::F32 } else { DType::I32 };
         let zeros = match dtype {
             DType::F32 => Data::Float(vec![0.0; channels]),
             _ => Data::Int(vec![0; channels]),
         };
         let bias = Tensor::from_array(dtype, [channels].into_iter().collect(), sums.bias.as_ref().unwrap_or(&zeros));
-        let name = origin(&window.node.origin);
+        let name = origin(&node.origin);
         let bias = self.bytes(&format!("{name} bias"), dtype, bias.bytes().to_vec());
         let grid = Grid { dims: output.grid.dims.clone(), strides: vec![0, 1, 0, 0] };
         let mut operands = vec![View { grid, ..bias }];
-        let steps = self.planar_steps(window, &mut operands);
+        let steps = self.planar_steps(&window, &mut operands);
         self.call(Producer::Pointwise, operands, steps, output, &name);
     }
 }

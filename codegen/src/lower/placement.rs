@@ -4,6 +4,8 @@
 //! of the model, how wide a border do the convolutions that read it want around it, and are its bytes stored as
 //! [words].
 
+use std::collections::BTreeMap;
+
 use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
 
 use super::{conv_transpose, words};
@@ -59,12 +61,14 @@ impl Placement {
             if !node.epilogue.is_empty() {
                 continue;
             }
+            let mut counts: BTreeMap<ValueId, usize> = BTreeMap::new();
+            node.operands.iter().flatten().for_each(|operand| *counts.entry(*operand).or_default() += 1);
             let mut start = 0;
             for operand in node.operands.iter().flatten().copied() {
                 let free = self.homes[operand.index()].is_none() && materializes(graph, operand);
-                let once = node.operands.iter().flatten().filter(|o| **o == operand).count() == 1;
+                let once = counts[&operand] == 1;
                 let same_layout = graph.ty(operand).layout == graph.ty(node.output()).layout;
-                if free && once && same_layout && !shown(graph, operand) {
+                if free && once && same_layout && !graph.is_output(operand) {
                     self.homes[operand.index()] = Some((node.output(), concat.axis, start));
                 }
                 start += graph.ty(operand).shape[concat.axis];
@@ -79,7 +83,7 @@ impl Placement {
         let whole = node.output();
         let extent = |id: ValueId| graph.ty(id).shape[axis];
         // An output is not read.
-        if shown(graph, whole) {
+        if graph.is_output(whole) {
             return;
         }
         for id in node.operands.iter().flatten().flat_map(|operand| graph.users(*operand)) {
@@ -87,7 +91,7 @@ impl Placement {
             let part = other.output();
             let joins = matches!(&other.op, Op::Concat(concat) if concat.axis == axis) && other.epilogue.is_empty();
             let same_layout = graph.ty(part).layout == graph.ty(whole).layout;
-            let free = self.homes[part.index()].is_none() && !shown(graph, part);
+            let free = self.homes[part.index()].is_none() && !graph.is_output(part);
             // The part is smaller, so that none lies in itself.
             if !(joins && same_layout && free && extent(part) < extent(whole)) {
                 continue;
@@ -132,15 +136,10 @@ impl Placement {
 
     fn find_words(&mut self, graph: &Graph, target: &Target) {
         for id in graph.nodes().map(Node::output) {
-            let alone = self.homes[id.index()].is_none() && !shown(graph, id);
+            let alone = self.homes[id.index()].is_none() && !graph.is_output(id);
             self.words[id.index()] = alone && words::pay(graph, id, target);
         }
     }
-}
-
-/// Whether the value is an output of the model.
-fn shown(graph: &Graph, id: ValueId) -> bool {
-    graph.outputs().iter().any(|output| output.value == id)
 }
 
 /// Whether the value is written by a call of its own, in an order of its own choice.

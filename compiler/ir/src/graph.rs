@@ -1,15 +1,12 @@
 //! The graph: values, nodes, and who uses what.
 //!
-//! Operands live in the node and are its truth. The edges of the petgraph graph, one a use, are an index of users that
-//! this module alone keeps in step; petgraph's own indices do not leave it.
+//! Operands live in the node and are its truth. Beside them stands an index: which nodes read a value, and how often. This
+//! module alone keeps it in step, so that who reads a value is known without a look at all nodes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use petgraph::Direction;
-use petgraph::stable_graph::{NodeIndex, StableDiGraph};
-use petgraph::visit::EdgeRef;
 use smallvec::SmallVec;
 
 use crate::epilogue::{self, Epilogue};
@@ -44,11 +41,13 @@ impl Origin {
 
     /// Adds the names of `other` that are not there yet.
     pub fn unite(&mut self, other: &Origin) {
-        for name in &other.0 {
-            if !self.0.contains(name) {
-                self.0.push(Arc::clone(name));
-            }
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+            return;
         }
+        let known: HashSet<&str> = self.names().collect();
+        let new: Vec<Arc<str>> = other.0.iter().filter(|name| !known.contains(&***name)).cloned().collect();
+        self.0.extend(new);
     }
 }
 
@@ -142,9 +141,13 @@ pub struct Output {
 pub struct Graph {
     /// The model's name.
     pub name: String,
-    dag: StableDiGraph<Node, ValueId>,
-    index: Vec<Option<NodeIndex>>,
+    /// By number; `None` where a node has been removed.
+    nodes: Vec<Option<Node>>,
     values: Vec<Value>,
+    /// The index of users: for each value the nodes that read it, and how often each does.
+    users: Vec<BTreeMap<NodeId, usize>>,
+    /// For each value the number of outputs that show it.
+    shown: Vec<usize>,
     names: HashMap<Arc<str>, ValueId>,
     qparams: Vec<QuantParams>,
     inputs: Vec<ValueId>,
@@ -158,9 +161,10 @@ impl Graph {
     pub fn new(name: impl Into<String>) -> Self {
         Graph {
             name: name.into(),
-            dag: StableDiGraph::new(),
-            index: Vec::new(),
+            nodes: Vec::new(),
             values: Vec::new(),
+            users: Vec::new(),
+            shown: Vec::new(),
             names: HashMap::new(),
             qparams: Vec::new(),
             inputs: Vec::new(),
@@ -235,6 +239,7 @@ impl Graph {
     /// Declares `value` an output under `name`.
     pub fn add_output(&mut self, name: &str, value: ValueId) {
         self.outputs.push(Output { name: Arc::from(name), value });
+        self.shown[value.index()] += 1;
     }
 
     /// The inputs, in order.
@@ -251,7 +256,15 @@ impl Graph {
 
     /// Replaces the list of outputs; used to show intermediate values.
     pub fn set_outputs(&mut self, outputs: Vec<Output>) {
+        self.shown.fill(0);
+        outputs.iter().for_each(|output| self.shown[output.value.index()] += 1);
         self.outputs = outputs;
+    }
+
+    /// Whether an output shows the value.
+    #[must_use]
+    pub fn is_output(&self, id: ValueId) -> bool {
+        self.shown[id.index()] > 0
     }
 
     /// The value of this number.
@@ -307,10 +320,7 @@ impl Graph {
     /// The node that defines a value.
     #[must_use]
     pub fn producer(&self, id: ValueId) -> Option<&Node> {
-        match self.value(id).def {
-            Def::Node { node, .. } => Some(self.node(node)),
-            _ => None,
-        }
+        self.producer_id(id).map(|node| self.node(node))
     }
 
     /// The node of this number.
@@ -322,36 +332,27 @@ impl Graph {
     /// The node of this number, if it has not been removed.
     #[must_use]
     pub fn get(&self, id: NodeId) -> Option<&Node> {
-        self.index.get(id.index()).copied().flatten().map(|i| &self.dag[i])
+        self.nodes.get(id.index()).and_then(Option::as_ref)
     }
 
     /// The number of nodes.
     #[must_use]
     pub fn node_count(&self) -> usize {
-        self.dag.node_count()
+        self.nodes.iter().flatten().count()
     }
 
     /// The nodes that read a value, each once, in order of position.
     #[must_use]
     pub fn users(&self, id: ValueId) -> Vec<NodeId> {
-        let mut users: Vec<(u32, NodeId)> = match self.value(id).def {
-            Def::Node { node, .. } => {
-                let at = self.index[node.index()].expect("the producer is in the graph");
-                let edges = self.dag.edges_directed(at, Direction::Outgoing);
-                edges.filter(|e| *e.weight() == id).map(|e| &self.dag[e.target()]).map(|n| (n.order, n.id)).collect()
-            }
-            _ => self.dag.node_weights().filter(|n| n.uses().any(|u| u == id)).map(|n| (n.order, n.id)).collect(),
-        };
-        users.sort_unstable();
-        users.dedup();
-        users.into_iter().map(|(_, id)| id).collect()
+        let mut users: Vec<NodeId> = self.users[id.index()].keys().copied().collect();
+        users.sort_unstable_by_key(|user| (self.node(*user).order, *user));
+        users
     }
 
     /// How often a value is read, uses as an output included.
     #[must_use]
     pub fn use_count(&self, id: ValueId) -> usize {
-        let reads = self.users(id).into_iter().map(|n| self.node(n).uses().filter(|u| *u == id).count());
-        reads.sum::<usize>() + self.outputs.iter().filter(|o| o.value == id).count()
+        self.users[id.index()].values().sum::<usize>() + self.shown[id.index()]
     }
 
     /// The one node that reads a value, if just one use there is and the value is no output.
@@ -360,7 +361,7 @@ impl Graph {
         if self.use_count(id) != 1 {
             return None;
         }
-        self.users(id).first().map(|n| self.node(*n))
+        self.users[id.index()].keys().next().map(|n| self.node(*n))
     }
 
     /// The nodes in topological order, ties broken by position, then number.
@@ -368,48 +369,52 @@ impl Graph {
     /// Nodes on a cycle, which no constructor of this crate makes, are left out.
     #[must_use]
     pub fn topo(&self) -> Vec<NodeId> {
-        let mut waiting: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut waiting = vec![0_usize; self.nodes.len()];
         let mut ready = BinaryHeap::new();
-        for at in self.dag.node_indices() {
-            let (node, inputs) = (&self.dag[at], self.dag.edges_directed(at, Direction::Incoming).count());
-            match inputs {
-                0 => ready.push(Reverse((node.order, node.id))),
-                n => _ = waiting.insert(node.id, n),
+        for node in self.nodes_unordered() {
+            let produced = node.uses().filter(|used| self.producer_id(*used).is_some()).count();
+            waiting[node.id.index()] = produced;
+            if produced == 0 {
+                ready.push(Reverse((node.order, node.id)));
             }
         }
-        let mut order = Vec::with_capacity(self.dag.node_count());
+        let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);
-            let at = self.index[id.index()].expect("a node of the graph");
-            for edge in self.dag.edges_directed(at, Direction::Outgoing) {
-                let user = &self.dag[edge.target()];
-                let left = waiting.get_mut(&user.id).expect("a user waits until its last input is ready");
-                *left -= 1;
+            for (user, uses) in self.node(id).outputs.iter().flat_map(|output| &self.users[output.index()]) {
+                let left = &mut waiting[user.index()];
+                *left -= uses;
                 if *left == 0 {
-                    ready.push(Reverse((user.order, user.id)));
+                    ready.push(Reverse((self.node(*user).order, *user)));
                 }
             }
         }
         order
     }
 
-    /// All nodes, those on a cycle too, in no order that means anything.
+    /// All nodes, those on a cycle too, in order of creation.
     pub(crate) fn nodes_unordered(&self) -> impl Iterator<Item = &Node> {
-        self.dag.node_weights()
+        self.nodes.iter().flatten()
     }
 
-    /// The uses that the index of users knows of a node, sorted.
-    pub(crate) fn indexed_uses(&self, id: NodeId) -> Vec<ValueId> {
-        let at = self.index[id.index()].expect("the node is in the graph");
-        let mut uses: Vec<_> = self.dag.edges_directed(at, Direction::Incoming).map(|e| *e.weight()).collect();
-        uses.sort_unstable();
-        uses
+    /// The index of users.
+    pub(crate) fn indexed_users(&self) -> &[BTreeMap<NodeId, usize>] {
+        &self.users
+    }
+
+    /// The index of users as the nodes' operands say that it should be.
+    pub(crate) fn actual_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
+        let mut users = vec![BTreeMap::new(); self.values.len()];
+        for node in self.nodes_unordered() {
+            node.uses().for_each(|used| *users[used.index()].entry(node.id).or_default() += 1);
+        }
+        users
     }
 
     /// Breaks the index of users.
     #[cfg(test)]
     pub(crate) fn forget_uses(&mut self) {
-        self.dag.clear_edges();
+        self.users.iter_mut().for_each(BTreeMap::clear);
     }
 
     /// The nodes in topological order.
@@ -460,6 +465,8 @@ impl Graph {
             self.inputs.push(id);
         }
         self.values.push(Value { name: None, ty, def });
+        self.users.push(BTreeMap::new());
+        self.shown.push(0);
         if let Some(name) = name {
             self.set_name(id, name);
         }
@@ -476,39 +483,41 @@ impl Graph {
         origin: Origin,
         order: u32,
     ) -> NodeId {
-        let id = NodeId::new(self.index.len());
+        let id = NodeId::new(self.nodes.len());
         self.next_order = self.next_order.max(order + 1);
         let define = |(output, ty)| self.define(None, ty, Def::Node { node: id, output });
         let outputs = types.into_iter().enumerate().map(define).collect();
-        let at = self.dag.add_node(Node { id, op, operands, epilogue, outputs, origin, order });
-        self.index.push(Some(at));
-        self.connect(at);
+        let node = Node { id, op, operands, epilogue, outputs, origin, order };
+        node.uses().for_each(|used| *self.users[used.index()].entry(id).or_default() += 1);
+        self.nodes.push(Some(node));
         id
     }
 
-    /// Draws an edge for each use that the node at `at` makes of another node's output.
-    fn connect(&mut self, at: NodeIndex) {
-        for value in self.dag[at].uses().collect::<Vec<_>>() {
-            if let Def::Node { node, .. } = self.values[value.index()].def {
-                let from = self.index[node.index()].expect("an operand's producer is in the graph");
-                self.dag.add_edge(from, at, value);
-            }
+    /// The node that defines a value.
+    fn producer_id(&self, id: ValueId) -> Option<NodeId> {
+        match self.value(id).def {
+            Def::Node { node, .. } => Some(node),
+            _ => None,
         }
     }
 
     /// Makes every use of `old` but those by `keep` a use of `new`, outputs included; the name moves along.
     pub(crate) fn replace_uses_but(&mut self, old: ValueId, new: ValueId, keep: &[NodeId]) {
-        for user in self.users(old).into_iter().filter(|u| !keep.contains(u)) {
-            let at = self.index[user.index()].expect("a user is in the graph");
-            let incoming: Vec<_> = self.dag.edges_directed(at, Direction::Incoming).map(|e| e.id()).collect();
-            incoming.into_iter().for_each(|e| _ = self.dag.remove_edge(e));
-            let node = &mut self.dag[at];
-            let swap = |v: ValueId| if v == old { new } else { v };
-            node.operands.iter_mut().flatten().for_each(|v| *v = swap(*v));
-            node.epilogue.steps.iter_mut().for_each(|s| s.map_values(swap));
-            self.connect(at);
+        for (user, uses) in std::mem::take(&mut self.users[old.index()]) {
+            let kept = keep.contains(&user);
+            let now = if kept { old } else { new };
+            *self.users[now.index()].entry(user).or_default() += uses;
+            if !kept {
+                let node = self.nodes[user.index()].as_mut().expect("a user is in the graph");
+                let swap = |v: ValueId| if v == old { new } else { v };
+                node.operands.iter_mut().flatten().for_each(|v| *v = swap(*v));
+                node.epilogue.steps.iter_mut().for_each(|s| s.map_values(swap));
+            }
         }
-        self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
+        if self.is_output(old) {
+            self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
+            self.shown[new.index()] += std::mem::take(&mut self.shown[old.index()]);
+        }
         // Inputs keep their names: they are the graph's interface.
         if self.values[new.index()].name.is_none()
             && self.values[old.index()].def != Def::Input
@@ -527,15 +536,14 @@ impl Graph {
             if node.outputs.iter().any(|v| self.use_count(*v) > 0) {
                 continue;
             }
-            let at = self.index[id.index()].take().expect("a node of the graph");
-            let node = self.dag.remove_node(at).expect("a node of the graph");
+            let node = self.nodes[id.index()].take().expect("a node of the graph");
             for output in &node.outputs {
                 self.kill(*output);
             }
-            work.extend(node.uses().filter_map(|v| match self.values[v.index()].def {
-                Def::Node { node, .. } => Some(node),
-                _ => None,
-            }));
+            for used in node.uses() {
+                self.users[used.index()].remove(&id);
+                work.extend(self.producer_id(used));
+            }
         }
     }
 
@@ -553,12 +561,10 @@ impl Graph {
         for id in self.topo().into_iter().rev() {
             self.remove_if_dead(id);
         }
-        let mut read = vec![false; self.values.len()];
-        self.dag.node_weights().flat_map(Node::uses).for_each(|v| read[v.index()] = true);
-        self.outputs.iter().for_each(|o| read[o.value.index()] = true);
-        for (index, read) in read.into_iter().enumerate() {
-            if !read && matches!(self.values[index].def, Def::Const(_)) {
-                self.kill(ValueId::new(index));
+        for index in 0..self.values.len() {
+            let id = ValueId::new(index);
+            if self.use_count(id) == 0 && matches!(self.values[index].def, Def::Const(_)) {
+                self.kill(id);
             }
         }
         before - self.node_count()

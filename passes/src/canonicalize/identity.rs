@@ -32,7 +32,7 @@ fn is_idempotent(kind: eightfold_ir::op::reduce::ReduceKind) -> bool {
 /// A `map` without steps goes away, unless an output would then show an input, a constant, or another output.
 pub(super) fn empty_map(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let (Op::Map(_), Some(x)) = (&node.op, node.operand(0)) else { return Ok(None) };
-    let shown = |id| graph.outputs().iter().any(|o| o.value == id);
+    let shown = |id| graph.is_output(id);
     let copies = shown(node.output()) && (shown(x) || !matches!(graph.value(x).def, Def::Node { .. }));
     if !node.epilogue.is_empty() || copies || graph.ty(x).quant != graph.ty(node.output()).quant {
         return Ok(None);

@@ -1,16 +1,21 @@
 //! Steps that do nothing, and arguments in their plainest form.
 
-use eightfold_ir::{Arg, DType, Data, Epilogue, Function, Graph, InferError, Node, Rewrite, Shape, Step};
+use eightfold_ir::epilogue::infer;
+use eightfold_ir::{Arg, DType, Data, Epilogue, Function, Graph, InferError, Node, Rewrite, Shape, Step, ValueId};
 
 use super::replaced;
 
 /// The type and shape that reach each step.
 fn states(graph: &Graph, node: &Node) -> Result<Vec<(DType, Shape)>, InferError> {
-    let state = |count: usize| {
-        let steps = Epilogue::new(node.epilogue.steps[..count].to_vec());
-        graph.infer(&node.op, &node.operands, &steps).map(|types| (types[0].dtype, types[0].shape.clone()))
-    };
-    (0..node.epilogue.steps.len()).map(state).collect()
+    let produced = &graph.infer(&node.op, &node.operands, &Epilogue::none())?[0];
+    let mut state = (produced.dtype, produced.shape.clone());
+    let operand = |id: ValueId| (graph.ty(id).dtype, graph.ty(id).shape.clone());
+    let mut states = Vec::with_capacity(node.epilogue.steps.len());
+    for (index, step) in node.epilogue.steps.iter().enumerate() {
+        states.push(state.clone());
+        state = infer(step, state, &operand).map_err(|source| InferError::Step { index, source })?;
+    }
+    Ok(states)
 }
 
 /// Drops steps that change no bit.

@@ -13,11 +13,16 @@
 //!
 //! ## Known problems
 //! Operators that only move elements take no steps, so that they can become address changes later; a `map` after one
-//! of them stays. A step that widens the shape stays too: it would run the producer's steps once for each copy.
+//! of them stays. A step that widens the shape stays too: it would run the producer's steps once for each copy. A node
+//! takes at most [`MOST_STEPS`]: every rewrite of a node copies its steps, so that a chain without a bound would take
+//! time by the square of its length, and its kernel would be one long stretch of code.
 
 use eightfold_ir::{DType, Epilogue, Graph, Node, Op, QuantRule, Rewrite};
 
 use super::{Fusion, Miss, require};
+
+/// The most steps that fusion gives to one node: several times what one layer of a network has.
+pub(super) const MOST_STEPS: usize = 32;
 
 pub(super) const EPILOGUE: Fusion =
     Fusion { name: "epilogue", summary: "a pointwise operator becomes steps of the node before it", try_at };
@@ -48,7 +53,15 @@ pub(super) fn accepts(graph: &Graph, producer: &Node, root: &Node) -> Result<(),
     let (before, after) = (graph.ty(producer.output()), graph.ty(root.output()));
     require(before.shape == after.shape)?;
     require(after.dtype != DType::Bool || matches!(producer.op, Op::Map(_)))?;
+    let steps = producer.epilogue.steps.len() + root.epilogue.steps.len();
     match graph.use_count(producer.output()) {
+        1 if steps > MOST_STEPS => {
+            let name = producer.op.name();
+            Err(Miss::Near(format!(
+                "{name} {} would have {steps} steps, at most {MOST_STEPS} are fused",
+                producer.origin
+            )))
+        }
         1 => Ok(()),
         n if sums_products(producer) => {
             Err(Miss::Near(format!("the result of {} {} is read {n} times", producer.op.name(), producer.origin)))

@@ -80,7 +80,7 @@ fn sink_transpose(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let producer = bare_producer(graph, root)?;
     let Op::Transpose(transpose) = &producer.op else { return Err(Miss::Unrelated) };
     let (x, t) = (producer.operand(0).ok_or(Miss::Unrelated)?, producer.output());
-    let root_alone = graph.users(t) == [root.id] && graph.outputs().iter().all(|o| o.value != t);
+    let root_alone = graph.users(t) == [root.id] && !graph.is_output(t);
     require(root_alone && graph.ty(t).shape == graph.ty(root.output()).shape)?;
     let quant = graph.ty(root.output()).quant;
     require(quant.is_none_or(|q| graph.qparams(q).is_per_tensor()))?;

@@ -5,8 +5,21 @@ use eightfold_ir::Function;
 use crate::kernel::math::{self, Arithmetic as _, Vectors};
 use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
 
-/// Arithmetic on lanes of f32.
+/// Arithmetic on lanes of f32: written in place, or a call where that would make the code of the kernel long.
 pub(super) fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
+    match is_long(function) && !e.has_room_for_long_code(args[0].lanes) {
+        true => e.call_for_each_register(function.name(), args, &|e, args| float_in_place(e, function, args)),
+        false => float_in_place(e, function, args),
+    }
+}
+
+/// Whether the function takes dozens of instructions.
+fn is_long(function: Function) -> bool {
+    use Function::{Cos, Elu, Erf, Exp, Gelu, Log, Mod, Pow, Sigmoid, Silu, Sin, Softplus, Tanh};
+    matches!(function, Cos | Elu | Erf | Exp | Gelu | Log | Mod | Pow | Sigmoid | Silu | Sin | Softplus | Tanh)
+}
+
+fn float_in_place<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
     let x = args[0];
     let y = || args[1];
     let m = &Vectors { emitter: e, lanes: x.lanes };

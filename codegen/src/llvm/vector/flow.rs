@@ -144,7 +144,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         })
     }
 
-    fn block(&self) -> inkwell::basic_block::BasicBlock<'ctx> {
+    pub(super) fn block(&self) -> inkwell::basic_block::BasicBlock<'ctx> {
         self.builder.get_insert_block().unwrap_or_else(|| unreachable!("a function has been begun"))
     }
 }

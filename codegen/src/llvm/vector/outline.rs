@@ -1,0 +1,118 @@
+//! Long code that a kernel calls instead of repeating it.
+//!
+//! LLVM's time grows faster than the length of a function. A kernel evaluates its epilogue for each register of its tile,
+//! so an elementary function may occur some hundred times in it. From a bound on, occurrences are calls of one function.
+//! Calls compute the same bits as code in place.
+
+use inkwell::attributes::AttributeLoc;
+use inkwell::module::Linkage;
+use inkwell::types::BasicType as _;
+use inkwell::values::BasicMetadataValueEnum;
+
+use super::{Emitter, Vector};
+use crate::llvm::built;
+
+/// Registers for which a kernel evaluates elementary functions in place.
+const IN_PLACE: usize = 64;
+
+impl<'ctx> Emitter<'_, 'ctx> {
+    /// Whether long code for so many lanes may stand in place, which is counted.
+    ///
+    /// A target without fused multiply-add composes each one of a dozen instructions: there, long code is always called.
+    pub(crate) fn has_room_for_long_code(&self, lanes: usize) -> bool {
+        let registers = self.long_code.get() + lanes.div_ceil(self.lanes());
+        self.long_code.set(registers);
+        self.isa.fma && registers <= IN_PLACE
+    }
+
+    /// The vector that `body` makes of `args`, by calls of a function `name` that holds `body` for one register.
+    pub(crate) fn call_for_each_register(
+        &self,
+        name: &str,
+        args: &[Vector<'ctx>],
+        body: &dyn Fn(&Self, &[Vector<'ctx>]) -> Vector<'ctx>,
+    ) -> Vector<'ctx> {
+        let lanes = self.lanes();
+        let parts: Vec<Vec<Vector<'ctx>>> = args.iter().map(|arg| self.split(*arg, lanes)).collect();
+        let called = (0..parts[0].len()).map(|part| {
+            let args: Vec<_> = parts.iter().map(|arg| arg[part]).collect();
+            self.call_outlined(name, &args, body)
+        });
+        self.concat(&called.collect::<Vec<_>>())
+    }
+
+    fn call_outlined(
+        &self,
+        name: &str,
+        args: &[Vector<'ctx>],
+        body: &dyn Fn(&Self, &[Vector<'ctx>]) -> Vector<'ctx>,
+    ) -> Vector<'ctx> {
+        let Vector { kind, lanes, .. } = args[0];
+        let ty = self.vector_type(kind, lanes);
+        let name = format!("{name}_of_{lanes}_for_{}", self.target.name);
+        let function = self.module.get_function(&name).unwrap_or_else(|| {
+            let signature = ty.fn_type(&vec![ty.into(); args.len()], false);
+            let function = self.module.add_function(&name, signature, Some(Linkage::Internal));
+            self.attribute_target(function);
+            for name in ["nounwind", "noinline", "willreturn"] {
+                self.attribute(function, AttributeLoc::Function, name);
+            }
+            let (caller, block) = (self.function.replace(Some(function)), self.block());
+            self.builder.position_at_end(self.context.append_basic_block(function, "entry"));
+            let parameters = function.get_param_iter().map(|parameter| self.vector(parameter, kind, lanes));
+            let result = body(self, &parameters.collect::<Vec<_>>());
+            built(self.builder.build_return(Some(&result.value)));
+            self.function.set(caller);
+            self.builder.position_at_end(block);
+            function
+        });
+        let args: Vec<BasicMetadataValueEnum> = args.iter().map(|arg| arg.value.into()).collect();
+        let result = built(self.builder.build_call(function, &args, "")).try_as_basic_value().unwrap_basic();
+        self.vector(result, kind, lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::llvm::jit::Jit;
+    use crate::llvm::vector::Kind;
+
+    /// What the code of a kernel computes does not depend on how much of it stands in place.
+    #[test]
+    fn functions_that_are_called_compute_the_same_bits_as_code_in_place() {
+        let numbers: Vec<f32> = (0..96).map(|i| (i as f32 - 40.0) * 0.37).collect();
+        for (target, portable) in crate::llvm::trial::targets() {
+            let run = |used: usize| {
+                let jit = Jit::default();
+                let compiled = jit.compile_with(target, portable, false, |e| {
+                    let p = e.function("tanhs", 2, 0);
+                    e.long_code.set(used);
+                    for start in (0..96).step_by(48) {
+                        for (lanes, at) in [(32, 0), (8, 32), (4, 40), (2, 44), (1, 46)] {
+                            let at = 4 * (start + at) as isize;
+                            let x = e.load(e.offset(p[0], at), Kind::F32, lanes);
+                            let y = match e.has_room_for_long_code(lanes) {
+                                true => {
+                                    crate::kernel::math::tanh(&crate::kernel::math::Vectors { emitter: e, lanes }, x)
+                                }
+                                false => e.call_for_each_register("tanh", &[x], &|e, x| {
+                                    let lanes = x[0].lanes;
+                                    crate::kernel::math::tanh(&crate::kernel::math::Vectors { emitter: e, lanes }, x[0])
+                                }),
+                            };
+                            e.store(e.offset(p[1], at), y);
+                        }
+                    }
+                    e.end();
+                    Ok(())
+                });
+                let mut y = [0f32; 96];
+                let pointers = [numbers.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
+                // SAFETY: 96 numbers are read and written.
+                unsafe { compiled.expect("compiles").run_named("tanhs", &pointers) };
+                y.map(f32::to_bits)
+            };
+            assert_eq!(run(0), run(super::IN_PLACE), "{}", target.name);
+        }
+    }
+}
