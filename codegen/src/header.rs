@@ -145,7 +145,7 @@ fn quoted(text: &str) -> String {
 
 /// A line of a comment that cannot end it, or begin another.
 fn in_comment(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    let printable = |c: char| if eightfold_ir::misleads(c) { ' ' } else { c };
     let text: String = text.chars().map(printable).collect();
     text.replace("*/", "* /").replace("/*", "/ *")
 }

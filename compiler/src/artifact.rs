@@ -19,6 +19,7 @@ use eightfold_runtime::status::Status;
 use eightfold_runtime::{abi, session};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+pub(crate) use elf::seal;
 pub use error::{ArtifactError, Damage, RunError, Unsupported};
 
 /// A loaded artifact; clones share it.

@@ -14,7 +14,7 @@ mod inspect;
 mod layers;
 mod list;
 mod opt;
-mod output;
+pub(crate) mod output;
 mod progress;
 mod quantize;
 mod run;

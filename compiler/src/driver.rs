@@ -16,7 +16,7 @@ use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::object::Linker;
-use eightfold_codegen::program::Program;
+use eightfold_codegen::program::{BufferKind, Program};
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_codegen::tuning::Tuning;
@@ -27,8 +27,10 @@ use eightfold_passes::{
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 
+use crate::artifact::seal;
 use crate::coverage::Coverage;
 use crate::error::Error;
+use crate::limit::MemoryLimit;
 use crate::model::Model;
 use crate::output_file::make_file;
 use crate::provenance::{self, Calibration, Provenance};
@@ -327,6 +329,7 @@ pub struct Optimized {
     pub coverage: Coverage,
     choices: Choices,
     provenance: Provenance,
+    memory: MemoryLimit,
 }
 
 impl Optimized {
@@ -345,12 +348,25 @@ impl Optimized {
 
     /// The program by these choices for one thread without bands, as kernels are chosen for whole calls.
     pub(crate) fn whole_program(&self, choices: &Choices) -> Result<Program, Error> {
-        Ok(lower_with(&self.graph, self.target, Threads::new(1), choices, Bands::Never)?)
+        self.lowered(1, choices, Bands::Never)
     }
 
     /// The program, for `threads` threads.
     pub(crate) fn program(&self, threads: usize) -> Result<Program, Error> {
-        Ok(lower_with(&self.graph, self.target, Threads::new(threads), &self.choices, self.bands)?)
+        self.lowered(threads, &self.choices, self.bands)
+    }
+
+    /// A program that takes no more memory than it may.
+    fn lowered(&self, threads: usize, choices: &Choices, bands: Bands) -> Result<Program, Error> {
+        self.memory.check_tensors(&self.graph)?;
+        let program = lower_with(&self.graph, self.target, Threads::new(threads), choices, bands)?;
+        let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));
+        let shown: usize = shown.map(|buffer| buffer.byte_size).sum();
+        let weights: usize = program.consts.iter().map(|constant| constant.bytes.len()).sum();
+        let total = program.arena_size + shown + weights;
+        self.memory
+            .check(total as u64, || "the compiled model, with its arena, inputs, outputs and weights,".to_owned())?;
+        Ok(program)
     }
 }
 
@@ -386,11 +402,23 @@ pub fn optimize(
     let mut graph = model.graph.clone();
     let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
     let coverage = Coverage::of(&graph, &outcome.remarks);
-    let Outcome { remarks, reports } = outcome;
+    let Outcome { remarks, reports, .. } = outcome;
     let (name, target, threads) = (model.name.clone(), options.target, options.threads);
     let bands = if options.bands { Bands::WherePaid } else { Bands::Never };
-    let choices = Choices::default();
-    Ok(Optimized { graph, name, target, threads, bands, precision, remarks, reports, coverage, choices, provenance })
+    Ok(Optimized {
+        graph,
+        name,
+        target,
+        threads,
+        bands,
+        precision,
+        remarks,
+        reports,
+        coverage,
+        choices: Choices::default(),
+        provenance,
+        memory: model.memory,
+    })
 }
 
 /// The inputs of a model that the import has made constants, as options: what each of them is.
@@ -450,9 +478,17 @@ pub fn run_passes(
     progress: &mut dyn Progress,
 ) -> Result<Outcome, Error> {
     let pipeline = Pipeline::new(passes)?;
+    let before = options.limit.map(|_| graph.clone());
     let outcome = pipeline.run(graph, options, &mut |report, graph| progress.pass(report, graph))?;
     let place = || format!("the graph after {}", passes.join(", "));
     eightfold_ir::verify(graph).map_err(|source| Error::Verify { place: place(), ours: true, source })?;
+    if let Some(mut whole) = before {
+        let rewrites = |outcome: &Outcome| outcome.reports.iter().map(|report| report.rewrites).sum::<usize>();
+        let unlimited = PassOptions { limit: None, ..options.clone() };
+        let total: usize = rewrites(&pipeline.run(&mut whole, &unlimited, &mut |_, _| {})?);
+        let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", the last is {last}"));
+        progress.note(&format!("--pass-limit: {} of {total} rewrites{last}", rewrites(&outcome)));
+    }
     Ok(outcome)
 }
 
@@ -500,9 +536,12 @@ impl Compiled {
     /// # Errors
     /// There is no linker, or the file cannot be written.
     pub fn link(&self, linker: &Linker, path: &Path) -> Result<(), Error> {
-        let linked = make_file(path, |file| linker.link_shared(&self.object, &self.interface.query_symbol(), file));
-        linked.map_err(|source| Error::Write { path: path.to_owned(), source })??;
-        Ok(())
+        let write = |source| Error::Write { path: path.to_owned(), source };
+        let linked = make_file(path, |file| -> Result<(), Error> {
+            linker.link_shared(&self.object, &self.interface.query_symbol(), file)?;
+            seal(file).map_err(write)
+        });
+        linked.map_err(write)?
     }
 
     /// The C header of the artifact.

@@ -17,6 +17,7 @@ use eightfold_runtime::status::Status;
 use crate::artifact::{ArtifactError, RunError};
 use crate::coverage::{self, FloatNode};
 use crate::dataset::{DatasetError, PreprocessError};
+use crate::limit::TooLarge;
 use crate::nodes;
 use crate::onnx::{ErrorKind, OnnxError};
 
@@ -279,6 +280,29 @@ pub enum Error {
         /// The target that was measured.
         got: String,
     },
+    /// Unsupported: a tensor, or the model as a whole, takes more memory than it may.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// Broken: a line that says what to run on a graph, and has no meaning.
+    #[error("{}: nothing can be run by the line `; {line}`", path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: String,
+    },
+    /// A requirement is not met: the graph is not the one expected.
+    #[error("the graph is not that of {}: line {line} is {got:?}, expected {expected:?}", path.display())]
+    OtherGraph {
+        /// The file with the graph expected.
+        path: PathBuf,
+        /// The first line that differs, from 1.
+        line: usize,
+        /// That line in the file; empty behind its end.
+        expected: String,
+        /// The line there is.
+        got: String,
+    },
     /// A compiled model that cannot be loaded.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -363,7 +387,8 @@ impl Error {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Error::Int8Share { .. } => Fault::Requirement,
+            Error::Int8Share { .. } | Error::OtherGraph { .. } => Fault::Requirement,
+            Error::TooLarge(_) => Fault::Unsupported,
             Error::Import { source, .. } => match source.kind() {
                 ErrorKind::Usage => Fault::Usage,
                 ErrorKind::Unsupported => Fault::Unsupported,
@@ -380,7 +405,9 @@ impl Error {
             Error::Artifact(error) => artifact_fault(error),
             Error::Dataset(error) => dataset_fault(error),
             Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::Tuning { .. } => Fault::Broken,
-            Error::NoLabels { .. } | Error::Label { .. } | Error::ConstantData { .. } => Fault::Broken,
+            Error::NoLabels { .. } | Error::Recipe { .. } | Error::Label { .. } | Error::ConstantData { .. } => {
+                Fault::Broken
+            }
             Error::ForeignTable { .. } | Error::TableMeans { .. } => Fault::Broken,
             Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
             Error::Eval(EvalError::Index { .. }) | Error::Run(RunError::Status(Status::INDEX_OUT_OF_RANGE)) => {
@@ -409,6 +436,11 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Error::TooLarge(_) | Error::Import { source: OnnxError::Memory(_), .. } => {
+                "--max-memory SIZE sets another limit, --dim NAME=N smaller extents".to_owned()
+            }
+            Error::Recipe { .. } => "eightfold opt --help lists what such lines may say".to_owned(),
+            Error::OtherGraph { path, .. } => format!("if the new graph is right, write it with -o {}", path.display()),
             Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
             Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
             Error::Object(ObjectError::LinkerNotFound { .. }) => {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::InputSpec;
 use crate::error::Error;
+use crate::limit::MemoryLimit;
 use crate::onnx::{self, Constant, ImportOptions, OnnxError};
 
 /// An imported model.
@@ -29,6 +30,8 @@ pub struct Model {
     pub remarks: Vec<String>,
     /// Files beside the model that hold some of its tensors.
     pub external: Vec<PathBuf>,
+    /// The most bytes that the model, compiled or not, may take.
+    pub memory: MemoryLimit,
 }
 
 /// Imports the model in a file: a graph in text form if the name ends in `.ir`, else ONNX.
@@ -41,19 +44,20 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
         if let Some(input) = options.constants.keys().next() {
             return Err(Error::Usage(format!("--constant {input}: only inputs of ONNX models can be made constants")));
         }
-        return load_text(path, name);
+        return load_text(path, name, options.memory);
     }
     let imported = onnx::load(path, options).map_err(|error| match error {
         OnnxError::Read { path, source } => Error::Read { path, source },
         source => Error::Import { path: path.to_owned(), source },
     })?;
+    options.memory.check_tensors(&imported.graph)?;
     let onnx::Imported { graph, remarks, opset, producer, sha256, external } = imported;
     let remarks = remarks.iter().map(ToString::to_string).collect();
     let constants = options.constants.clone();
-    Ok(Model { name, graph, sha256, opset, producer, constants, remarks, external })
+    Ok(Model { name, graph, sha256, opset, producer, constants, remarks, external, memory: options.memory })
 }
 
-fn load_text(path: &Path, name: String) -> Result<Model, Error> {
+fn load_text(path: &Path, name: String, memory: MemoryLimit) -> Result<Model, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let text = String::from_utf8_lossy(&bytes);
     let graph = eightfold_ir::parse(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })?;
@@ -62,9 +66,11 @@ fn load_text(path: &Path, name: String) -> Result<Model, Error> {
         ours: false,
         source,
     })?;
+    memory.check_tensors(&graph)?;
     let sha256 = hex(&Sha256::digest(&bytes));
     let (producer, constants) = (String::new(), BTreeMap::new());
-    Ok(Model { name, graph, sha256, opset: None, producer, constants, remarks: Vec::new(), external: Vec::new() })
+    let (remarks, external) = (Vec::new(), Vec::new());
+    Ok(Model { name, graph, sha256, opset: None, producer, constants, remarks, external, memory })
 }
 
 impl Model {

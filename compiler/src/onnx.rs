@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use eightfold_ir::Graph;
 
+use crate::limit::MemoryLimit;
+
 mod adapt;
 mod constants;
 mod dims;
@@ -37,6 +39,8 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, usize>,
     /// Inputs that are constants, by name: the graph does not have them as inputs.
     pub constants: BTreeMap<String, Constant>,
+    /// The most bytes that the model, or a tensor of it, may take.
+    pub memory: MemoryLimit,
 }
 
 /// An imported model.
@@ -106,7 +110,7 @@ pub enum ImportRemark {
 /// See [`OnnxError`].
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError> {
     let bytes = std::fs::read(path).map_err(|source| OnnxError::Read { path: path.to_owned(), source })?;
-    import::import(&proto::decode(&bytes, Some(path))?, options)
+    import::import(&proto::decode(&bytes, Some(path), options.memory)?, options)
 }
 
 /// Imports a model from its bytes; it can have no external data.
@@ -114,5 +118,5 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError>
 /// # Errors
 /// See [`OnnxError`].
 pub fn from_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported, OnnxError> {
-    import::import(&proto::decode(bytes, None)?, options)
+    import::import(&proto::decode(bytes, None, options.memory)?, options)
 }

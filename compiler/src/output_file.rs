@@ -13,6 +13,8 @@ use std::fs::{self, FileType, Metadata};
 use std::io::{self, BufWriter, Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
@@ -133,8 +135,15 @@ pub(crate) fn make_file<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E
 pub fn abandon() {
     let unfinished = unfinished();
     for path in &*unfinished {
-        // There is nobody left to tell that it could not be removed.
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        // The linker, a process of its own, may go on writing into the folder while it is removed. It cannot make files in
+        // a folder that is gone. In the end there is nobody left to tell that something could not be removed.
+        for _ in 0..100 {
+            let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            if removed.is_ok() || !path.exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
     std::mem::forget(unfinished);
 }

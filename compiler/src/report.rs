@@ -8,6 +8,7 @@ use eightfold::Error;
 use serde::Serialize;
 
 use crate::cli::Format;
+use crate::cli::output::escaped;
 
 /// Prints an error to standard error: the message, a line for each cause, the nodes that it leaves out if they are asked
 /// for, and the hint if there is one. As JSON it is one line.
@@ -16,7 +17,7 @@ pub(crate) fn print(error: &Error, format: Format) {
         return print_json(error, format.verbose);
     }
     let (bold, reset) = (Style::new().bold().fg_color(Some(AnsiColor::Red.into())), anstyle_reset());
-    anstream::eprintln!("{bold}error{reset}: {}", text(error, format.verbose));
+    anstream::eprintln!("{bold}error{reset}: {}", escaped(&text(error, format.verbose)));
 }
 
 /// An error as JSON.

@@ -2,21 +2,10 @@
 //! snapshot beside it, which holds the graph that comes out, how far its outputs are off, all remarks, and, where there is
 //! a target, the program that the graph becomes.
 //!
-//! Lines `; key: value` before the graph say what to run:
+//! [`Recipe`] lists the lines `; key: value` before the graph that say what to run.
 //!
-//! | key | value |
-//! |---|---|
-//! | `run` | passes, or the pipelines `simplify`, `f32`, `int8`, with commas between them |
-//! | `precision` | `f32` or `int8` |
-//! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
-//! | `weights` | `per_channel` or `per_tensor`; `i8`, `i7` or `u8` |
-//! | `keep` | an ONNX node to keep in floats |
-//! | `limit` | the number of rewrites after which all stops |
-//! | `target` | for which to lower the graph |
-//! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq`; or `reduced`, that of weights |
-//!
-//! Other lines that begin with `;` are for people. `INSTA_UPDATE=always cargo test -p eightfold-compiler --test
-//! snapshots` accepts what came out; the change to the `.snap` files is then read like any other.
+//! `INSTA_UPDATE=always cargo test -p eightfold-compiler --test snapshots` accepts what came out; the change to the
+//! `.snap` files is then read like any other.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -24,6 +13,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use eightfold::recipe::Recipe;
 use eightfold_codegen::bands::{Bands, chains};
 use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
 use eightfold_codegen::interface::Variant;
@@ -31,13 +21,10 @@ use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
 use eightfold_codegen::share::{Threads, splits};
-use eightfold_codegen::target::{TARGETS, Target};
-use eightfold_ir::{DType, Data, Graph, Symmetry, Tensor, eval, parse, print, print_full, verify};
-use eightfold_passes::calibrate::{CalibrationTable, Range};
+use eightfold_codegen::target::Target;
+use eightfold_ir::{Data, Graph, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::fuse::FUSIONS;
-use eightfold_passes::{
-    BF16, F32, INT8, PASSES, PassOptions, Pipeline, Precision, Remark, RemarkKind, SIMPLIFY, WeightScales, WeightType,
-};
+use eightfold_passes::{PASSES, PassOptions, Pipeline, Remark, RemarkKind};
 
 /// A file that says what to run on its graph.
 struct Case {
@@ -80,73 +67,9 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
 /// The case that a text describes, or what is wrong with it.
 fn case(text: &str) -> Result<Case, String> {
     let graph = parse(text).map_err(|e| e.to_string())?;
-    let mut case = Case { graph, passes: Vec::new(), options: PassOptions::default(), target: None };
-    let mut table = CalibrationTable {
-        model: case.graph.name.clone(),
-        hash: String::new(),
-        calibrator: "by hand".to_owned(),
-        samples: 0,
-        ranges: Default::default(),
-        means: Default::default(),
-    };
-    for line in text.lines().map_while(|line| line.strip_prefix("; ")) {
-        let Some((key, value)) = line.split_once(": ").filter(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase()))
-        else {
-            continue;
-        };
-        let words: Vec<&str> = value.split_whitespace().collect();
-        match (key, words.as_slice()) {
-            ("run", _) => case.passes = pipelines(value),
-            ("precision", ["int8"]) => case.options.precision = Precision::Int8,
-            ("precision", ["bf16"]) => case.options.precision = Precision::Bf16,
-            ("precision", ["f32"]) => case.options.precision = Precision::F32,
-            ("target", [name]) => {
-                let target = TARGETS.iter().find(|t| t.name == *name).ok_or(line)?;
-                case.options.target_features = target.features.iter().map(|&feature| feature.to_owned()).collect();
-                case.options.pair_sums = eightfold::driver::pair_sums(target);
-                case.target = Some(target);
-            }
-            ("weights", ["per_channel"]) => case.options.weight_scales = WeightScales::PerChannel,
-            ("weights", ["per_tensor"]) => case.options.weight_scales = WeightScales::PerTensor,
-            ("weights", [name]) => case.options.weight_type = WeightType::from_name(name).ok_or(line)?,
-            ("range", ["reduced"]) => case.options.reduce_range = true,
-            ("keep", [name]) => _ = case.options.keep_float.insert((*name).to_owned()),
-            ("limit", [limit]) => case.options.limit = Some(limit.parse().map_err(|_| line.to_owned())?),
-            ("activations", [symmetry, storage]) => {
-                case.options.activation_symmetry = match *symmetry {
-                    "affine" => Symmetry::Affine,
-                    "symmetric" => Symmetry::Symmetric,
-                    _ => return Err(line.to_owned()),
-                };
-                case.options.activation_storage = DType::from_name(storage).ok_or(line)?;
-            }
-            ("range", [name, min, max]) => {
-                let number = |text: &str| text.parse::<f32>().map_err(|_| line.to_owned());
-                table.ranges.insert((*name).to_owned(), Range { min: number(min)?, max: number(max)? });
-            }
-            ("mean", [name, means @ ..]) => {
-                let means = means.iter().map(|text| text.parse::<f32>().map_err(|_| line.to_owned()));
-                table.means.insert((*name).to_owned(), means.collect::<Result<_, _>>()?);
-            }
-            _ => return Err(line.to_owned()),
-        }
-    }
-    case.options.calibration = (!table.ranges.is_empty()).then_some(table);
-    Ok(case)
-}
-
-fn pipelines(names: &str) -> Vec<String> {
-    let mut passes = Vec::new();
-    for name in names.split(',').map(str::trim) {
-        match name {
-            "simplify" => passes.extend(SIMPLIFY.iter().map(|p| (*p).to_owned())),
-            "bf16" => passes.extend(BF16.iter().map(|p| (*p).to_owned())),
-            "f32" => passes.extend(F32.iter().map(|p| (*p).to_owned())),
-            "int8" => passes.extend(INT8.iter().map(|p| (*p).to_owned())),
-            _ => passes.push(name.to_owned()),
-        }
-    }
-    passes
+    let recipe = Recipe::read(text, &graph.name)?.ok_or("it does not say what to run")?;
+    let Recipe { passes, options, target } = recipe;
+    Ok(Case { graph, passes, options, target })
 }
 
 fn run(case: &Case) -> Ran {

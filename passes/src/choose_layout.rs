@@ -28,7 +28,7 @@ impl Pass for ChooseLayout {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
-        if !cx.spend() {
+        if !cx.spend(|| "channels innermost".to_owned()) {
             return Ok(());
         }
         let wanted = wanted(graph);

@@ -19,7 +19,7 @@ impl Pass for EliminateDead {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
-        if cx.spend() {
+        if cx.spend(|| "nodes that no output needs".to_owned()) {
             graph.eliminate_dead();
         }
         Ok(())

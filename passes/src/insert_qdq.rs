@@ -77,7 +77,7 @@ impl Pass for InsertQdq {
         let mut insertion = Insertion { params, weight_scales, weight_type, reduce_range, means, done };
         for id in plan.int8 {
             let origin = graph.node(id).origin.to_string();
-            if !cx.spend() {
+            if !cx.spend(|| format!("around {origin}")) {
                 break;
             }
             insertion.rewrite(graph, id).map_err(|source| PassError::Infer {

@@ -25,8 +25,9 @@ mod units;
 use std::collections::VecDeque;
 
 use eightfold_ir::quant::quantize;
-use eightfold_ir::{DType, Graph, InferError, Node, Op, QuantId, QuantParams, QuantRule, Rewrite, ValueId};
+use eightfold_ir::{DType, Graph, InferError, Node, NodeId, Op, QuantId, QuantParams, QuantRule, Rewrite, ValueId};
 
+use crate::fold_constants::{fold, is_constant};
 use crate::insert_qdq::dequantized;
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 
@@ -48,34 +49,68 @@ impl Pass for LowerQdq {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
-        let int8 = |id: &eightfold_ir::NodeId| cx.precision.get(id) == Some(&Precision::Int8);
-        let mut work: VecDeque<_> = graph.topo().into_iter().filter(int8).collect();
-        while let Some(id) = work.pop_front() {
-            let Some(node) = graph.get(id) else { continue };
-            let origin = node.origin.clone();
-            match lower(graph, node) {
-                Ok(Lowered { rewrite, rest }) => {
-                    let Some(added) = cx.apply(graph, rewrite) else { return Ok(()) };
-                    // The second half of a node that was cut in two is next: its users wait for it.
-                    added.iter().rev().filter(|_| rest).take(1).for_each(|id| work.push_front(*id));
-                }
-                Err(reason) => cx.remark(RemarkKind::Float, &origin, reason),
-            }
-        }
-        for id in graph.topo() {
-            let Some(node) = graph.get(id) else { continue };
-            let origin = node.origin.to_string();
-            let lowered = border::lower(graph, node).map_err(|source| PassError::Infer {
-                pass: NAME,
-                origin,
-                source: source.into(),
-            })?;
-            if lowered.is_some_and(|rewrite| cx.apply(graph, rewrite).is_none()) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        lower_nodes(graph, cx);
+        fold_float_constants(graph)?;
+        lower_borders(graph, cx)
     }
+}
+
+/// Makes floats of dequantized constants that nodes read which stay on floats: their kernels have no other weights. Numbers
+/// that are only moved stay integers of a quarter of the bytes, unless each channel has a scale. This is no rewrite of its
+/// own, as the graph has no code without it.
+fn fold_float_constants(graph: &mut Graph) -> Result<(), PassError> {
+    for id in graph.topo() {
+        let Some(node) = graph.get(id) else { continue };
+        if !matches!(node.op, Op::DequantizeLinear(_)) || !is_constant(graph, node) {
+            continue;
+        }
+        let moves = |user: &NodeId| graph.node(*user).op.quant_rule() == QuantRule::SameScale;
+        let one_scale = node.operand(0).and_then(|x| graph.quant(x)).is_some_and(QuantParams::is_per_tensor);
+        if !one_scale || !graph.users(node.output()).iter().all(moves) {
+            let rewrite = fold(graph, node).map_err(|source| PassError::Eval {
+                pass: NAME,
+                origin: node.origin.to_string(),
+                source,
+            })?;
+            graph.apply(rewrite);
+        }
+    }
+    Ok(())
+}
+
+/// Lowers the nodes that `assign_precision` gave to the integers.
+fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
+    let int8 = |id: &NodeId| cx.precision.get(id) == Some(&Precision::Int8);
+    let mut work: VecDeque<_> = graph.topo().into_iter().filter(int8).collect();
+    while let Some(id) = work.pop_front() {
+        let Some(node) = graph.get(id) else { continue };
+        let origin = node.origin.clone();
+        match lower(graph, node) {
+            Ok(Lowered { rewrite, rest }) => {
+                let Some(added) = cx.apply(graph, rewrite) else { return };
+                // The second half of a node that was cut in two is next: its users wait for it.
+                added.iter().rev().filter(|_| rest).take(1).for_each(|id| work.push_front(*id));
+            }
+            Err(reason) => cx.remark(RemarkKind::Float, &origin, reason),
+        }
+    }
+}
+
+/// Makes steps of the quantization that is left.
+fn lower_borders(graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+    for id in graph.topo() {
+        let Some(node) = graph.get(id) else { continue };
+        let origin = node.origin.to_string();
+        let lowered = border::lower(graph, node).map_err(|source| PassError::Infer {
+            pass: NAME,
+            origin,
+            source: source.into(),
+        })?;
+        if lowered.is_some_and(|rewrite| cx.apply(graph, rewrite).is_none()) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A node on integers.

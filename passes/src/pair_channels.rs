@@ -45,7 +45,8 @@ impl Pass for PairChannels {
         }
         let exact = |node: &Node| node.operand(0).is_some_and(|x| graph.ty(x).dtype.is_integer());
         let mut channels = order::channels(graph, &exact);
-        let groups: Vec<_> = channels.groups().into_iter().filter(|_| cx.spend()).collect();
+        let groups: Vec<_> =
+            channels.groups().into_iter().filter(|_| cx.spend(|| "a group of channels".to_owned())).collect();
         let before: Vec<_> = products.iter().map(|product| product.extra_groups(&channels)).collect();
         for group in &groups {
             arrange::arrange(group, &products, &mut channels);

@@ -283,7 +283,10 @@ pub struct PassContext<'a> {
     /// Why `insert_qdq` left nodes in floats, for `assign_precision`.
     pub(crate) float_reasons: BTreeMap<NodeId, String>,
     remarks: Vec<Remark>,
+    seen: BTreeSet<Remark>,
     rewrites: usize,
+    /// What the last rewrite was, if there is a limit on them.
+    last: Option<String>,
     pass: &'static str,
 }
 
@@ -292,7 +295,17 @@ impl<'a> PassContext<'a> {
     #[must_use]
     pub fn new(options: &'a PassOptions) -> Self {
         let (precision, channel_orders, float_reasons) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        PassContext { options, precision, channel_orders, float_reasons, remarks: Vec::new(), rewrites: 0, pass: "" }
+        PassContext {
+            options,
+            precision,
+            channel_orders,
+            float_reasons,
+            remarks: Vec::new(),
+            seen: BTreeSet::new(),
+            rewrites: 0,
+            last: None,
+            pass: "",
+        }
     }
 
     /// The remarks so far.
@@ -310,21 +323,32 @@ impl<'a> PassContext<'a> {
     /// Leaves a remark about the ONNX nodes in `origin`; one that has been left already is not repeated.
     pub fn remark(&mut self, kind: RemarkKind, origin: &Origin, message: impl Into<String>) {
         let remark = Remark { pass: self.pass, kind, origin: origin.to_string(), message: message.into() };
-        if !self.remarks.contains(&remark) {
+        if self.seen.insert(remark.clone()) {
             self.remarks.push(remark);
         }
     }
 
-    /// Whether one more rewrite is allowed, which is counted: a pass that gets `false` must leave the graph alone.
-    pub fn spend(&mut self) -> bool {
+    /// Whether one more rewrite is allowed, which is counted: a pass that gets `false` must leave the graph alone. Each
+    /// rewrite leaves a graph that verifies and compiles; changes that belong together are one. `what` says what it is.
+    pub fn spend(&mut self, what: impl FnOnce() -> String) -> bool {
         let allowed = self.options.limit.is_none_or(|limit| self.rewrites < limit);
         self.rewrites += usize::from(allowed);
+        if allowed && self.options.limit.is_some() {
+            self.last = Some(format!("{}: {}", self.pass, what()));
+        }
         allowed
     }
 
     /// Carries out a rewrite if one more is allowed; the nodes added, or `None`.
     pub fn apply(&mut self, graph: &mut Graph, rewrite: Rewrite) -> Option<Vec<NodeId>> {
-        self.spend().then(|| graph.apply(rewrite))
+        let what = || {
+            let label = (rewrite.label != self.pass).then(|| rewrite.label.to_owned());
+            let origin = rewrite.origin(graph);
+            let place = (!origin.is_empty()).then(|| format!("at {origin}"));
+            label.into_iter().chain(place).collect::<Vec<_>>().join(" ")
+        };
+        let what = self.options.limit.map(|_| what());
+        self.spend(|| what.unwrap_or_default()).then(|| graph.apply(rewrite))
     }
 }
 
@@ -350,6 +374,8 @@ pub struct Outcome {
     pub remarks: Vec<Remark>,
     /// One report a pass.
     pub reports: Vec<PassReport>,
+    /// What the last rewrite was, if there was a limit on them.
+    pub last: Option<String>,
 }
 
 /// Passes in the order in which they run.
@@ -405,6 +431,6 @@ impl Pipeline {
             after(&report, graph);
             reports.push(report);
         }
-        Ok(Outcome { remarks: cx.remarks, reports })
+        Ok(Outcome { remarks: cx.remarks, reports, last: cx.last })
     }
 }

@@ -42,7 +42,8 @@ impl Pass for SpreadChannels {
         };
         let quantized: BTreeSet<NodeId> = quantized_nodes(graph, cx.options, table).into_iter().collect();
         let mut channels = order::channels(graph, &|node: &Node| quantized.contains(&node.id));
-        let groups: Vec<_> = channels.groups().into_iter().filter(|_| cx.spend()).collect();
+        let groups: Vec<_> =
+            channels.groups().into_iter().filter(|_| cx.spend(|| "a group of channels".to_owned())).collect();
         let readers = |channels: &Channels| -> Vec<Reader> {
             let nodes = graph.nodes().filter(|node| quantized.contains(&node.id));
             nodes.filter_map(|node| Reader::of(graph, node, channels)).collect()

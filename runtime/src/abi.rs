@@ -14,13 +14,16 @@ pub const ABI_VERSION: u32 = 1;
 
 /// The ELF note by which an artifact is known before any of its code runs.
 ///
-/// Its owner is [`NOTE_OWNER`], its type [`NOTE_TYPE`], its descriptor the ABI version as a little-endian `u32` and the
-/// NUL-terminated name of the query function.
+/// Its owner is [`NOTE_OWNER`], its type [`NOTE_TYPE`], its descriptor the ABI version as a little-endian `u32`, the
+/// NUL-terminated name of the query function, and [`NOTE_CHECKSUM`] bytes.
 pub const NOTE_SECTION: &str = ".note.eightfold";
 /// The owner of the note, NUL included.
 pub const NOTE_OWNER: &[u8] = b"Eightfold\0";
 /// The type of the note.
 pub const NOTE_TYPE: u32 = 1;
+/// Bytes at the end of the note's descriptor: the SHA-256 of the shared library with zeros in their place. All of them are
+/// zero in an object file, and in a library that another program has linked.
+pub const NOTE_CHECKSUM: usize = 32;
 /// The symbol of the [`Runtime`] table that is linked into artifacts; it changes with [`ABI_VERSION`].
 pub const RUNTIME_SYMBOL: &str = "eightfold_runtime_v1";
 

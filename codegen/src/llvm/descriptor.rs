@@ -127,6 +127,7 @@ impl<'ctx> Descriptors<'_, 'ctx> {
         let mut descriptor = abi::ABI_VERSION.to_le_bytes().to_vec();
         descriptor.extend(query_symbol.bytes());
         descriptor.push(0);
+        descriptor.resize(descriptor.len() + abi::NOTE_CHECKSUM, 0);
         let sizes = [abi::NOTE_OWNER.len() as u32, descriptor.len() as u32, abi::NOTE_TYPE];
         let mut bytes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
         for part in [abi::NOTE_OWNER, &descriptor] {

@@ -63,7 +63,9 @@ impl Jit {
         let machine = Machine::new()?;
         machine.prepare(&module);
         emit(&Emitter::new(&module, target, portable))?;
-        let functions: Vec<_> = module.get_functions().filter(|f| f.count_basic_blocks() > 0).collect();
+        // Kernels return nothing; what they call returns vectors.
+        let is_kernel = |f: &FunctionValue<'_>| f.count_basic_blocks() > 0 && f.get_type().get_return_type().is_none();
+        let functions: Vec<_> = module.get_functions().filter(is_kernel).collect();
         functions.into_iter().for_each(|function| add_entry(&module, function));
         machine.optimize(&module)?;
         let assembly = if assembly { machine.assembly(&module)? } else { String::new() };

@@ -20,6 +20,9 @@ use crate::interface::{Tensor, Variant};
 /// Control word of the SSE unit: round to nearest even, keep subnormals, no exception traps.
 const MXCSR_DEFAULT: u64 = 0x1f80;
 
+/// Outputs whose shapes one function writes. LLVM's time grows by the square of a function's length.
+const SHAPES: usize = 64;
+
 /// The fields of `eightfold_call`, by position.
 #[derive(Clone, Copy)]
 enum CallField {
@@ -248,60 +251,59 @@ impl<'ctx> Wrapper<'ctx> {
 
     /// Writes the dims of each output whose shape the caller asks for.
     fn write_shapes(&self, module: &Module<'ctx>, outputs: &[Tensor]) {
-        if outputs.is_empty() {
-            return;
-        }
         let Wrapper { builder, call, .. } = self;
-        let word = self.context.i64_type();
-        // The dims of all outputs, one after the other, and where those of each begin.
-        let dims: Vec<u64> = outputs.iter().flat_map(|output| &output.dims).map(|&dim| dim as u64).collect();
-        let starts = outputs.iter().scan(0, |end, output| {
-            *end += output.dims.len() as u64;
-            Some(*end)
-        });
-        let starts: Vec<u64> = std::iter::once(0).chain(starts).collect();
-        let [dims, starts] = [dims, starts].map(|numbers| {
-            let numbers: Vec<IntValue<'ctx>> = numbers.iter().map(|&number| word.const_int(number, false)).collect();
-            let numbers = word.const_array(&numbers);
-            let global = module.add_global(numbers.get_type(), None, "shapes");
-            global.set_initializer(&numbers);
-            global.set_constant(true);
-            global.set_linkage(Linkage::Private);
-            global.as_pointer_value()
-        });
-        let number = |table: PointerValue<'ctx>, position: IntValue<'ctx>| {
-            // SAFETY: there are as many dims as the starts say, and one start more than outputs.
-            let address = built(unsafe { builder.build_gep(word, table, &[position], "") });
-            built(builder.build_load(word, address, "")).into_int_value()
-        };
         let shapes = call.load(builder, CallField::OutputShapes, "shapes").into_pointer_value();
         let wanted = built(builder.build_is_not_null(shapes, ""));
         self.when(wanted, None, |this| {
-            this.repeat(word.const_int(outputs.len() as u64, false), |this, index| {
-                let shape = call.element_at(builder, shapes, index, "shape");
-                let start = number(starts, index);
-                let end = number(starts, built(builder.build_int_add(index, word.const_int(1, false), "")));
-                let rank = built(builder.build_int_sub(end, start, "rank"));
-                let (asked, ranked) = (
-                    built(builder.build_is_not_null(shape, "")),
-                    built(builder.build_int_compare(IntPredicate::NE, rank, word.const_zero(), "")),
-                );
-                this.when(built(builder.build_and(asked, ranked, "")), None, |this| {
-                    this.repeat(rank, |_, axis| {
-                        let dim = number(dims, built(builder.build_int_add(start, axis, "")));
-                        // SAFETY: the caller gives room for `rank` numbers, and the axis is below it.
-                        let place = built(unsafe { builder.build_gep(word, shape, &[axis], "") });
-                        built(builder.build_store(place, dim));
-                    });
-                });
-            });
+            if outputs.len() <= SHAPES {
+                return this.write_shapes_from(shapes, 0, outputs);
+            }
+            for (part, outputs) in outputs.chunks(SHAPES).enumerate() {
+                let pointer = shapes.get_type();
+                let signature = this.context.void_type().fn_type(&[pointer.into()], false);
+                let function = module.add_function("shapes", signature, Some(Linkage::Internal));
+                let within = Wrapper {
+                    context: this.context,
+                    builder: this.context.create_builder(),
+                    run: function,
+                    call: *call,
+                };
+                within.builder.position_at_end(this.context.append_basic_block(function, "entry"));
+                let Some(BasicValueEnum::PointerValue(table)) = function.get_first_param() else {
+                    unreachable!("the function takes the table of shapes")
+                };
+                within.write_shapes_from(table, part * SHAPES, outputs);
+                built(within.builder.build_return(None));
+                built(builder.build_call(function, &[shapes.into()], ""));
+            }
         });
+    }
+
+    /// Writes the dims of these outputs, the first of which is number `first`.
+    fn write_shapes_from(&self, shapes: PointerValue<'ctx>, first: usize, outputs: &[Tensor]) {
+        let Wrapper { builder, call, .. } = self;
+        for (index, output) in outputs.iter().enumerate() {
+            let shape = call.element(builder, shapes, (first + index) as u32, "shape");
+            let wanted = built(builder.build_is_not_null(shape, ""));
+            self.when(wanted, None, |this| {
+                let word = this.context.i64_type();
+                for (axis, &dim) in output.dims.iter().enumerate() {
+                    let offset = word.const_int(axis as u64, false);
+                    // SAFETY: the caller gives room for `rank` numbers, and the axis is below it.
+                    let place = built(unsafe { builder.build_gep(word, shape, &[offset], "") });
+                    built(builder.build_store(place, word.const_int(dim as u64, false)));
+                }
+            });
+        }
     }
 
     /// Runs `body` for 0, 1, … up to `count`, which is at least 1.
     fn repeat(&self, count: IntValue<'ctx>, body: impl FnOnce(&Self, IntValue<'ctx>)) {
         let Wrapper { builder, .. } = self;
         let word = self.context.i64_type();
+        if count.get_zero_extended_constant() == Some(1) {
+            return body(self, word.const_zero());
+        }
         let before = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
         let turn = self.context.append_basic_block(self.run, "turn");
         let after = self.context.append_basic_block(self.run, "after");

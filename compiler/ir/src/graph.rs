@@ -370,14 +370,12 @@ impl Graph {
     #[must_use]
     pub fn topo(&self) -> Vec<NodeId> {
         let mut waiting = vec![0_usize; self.nodes.len()];
-        let mut ready = BinaryHeap::new();
-        for node in self.nodes_unordered() {
-            let produced = node.uses().filter(|used| self.producer_id(*used).is_some()).count();
-            waiting[node.id.index()] = produced;
-            if produced == 0 {
-                ready.push(Reverse((node.order, node.id)));
-            }
+        let outputs = self.nodes_unordered().flat_map(|node| &node.outputs);
+        for (user, uses) in outputs.flat_map(|output| &self.users[output.index()]) {
+            waiting[user.index()] += uses;
         }
+        let free = self.nodes_unordered().filter(|node| waiting[node.id.index()] == 0);
+        let mut ready: BinaryHeap<_> = free.map(|node| Reverse((node.order, node.id))).collect();
         let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);

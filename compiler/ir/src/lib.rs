@@ -29,6 +29,7 @@ pub use epilogue::{Arg, Epilogue, Step};
 pub use eval::{EvalError, eval};
 pub use graph::{Def, Graph, Node, Origin, Output, Value};
 pub use id::{NodeId, QuantId, ValueId};
+pub use literal::misleads;
 pub use numbering::Numbering;
 pub use op::{InferError, Op, OpDef, QuantRule};
 pub use parse::{ParseError, parse};

@@ -17,7 +17,15 @@ pub(crate) fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(rest)
 }
 
-/// A string in quotes, with escapes for quotes, backslashes and control characters.
+/// Whether the character changes how the text around it is shown: control characters, and those that break lines or turn
+/// the direction of writing.
+#[must_use]
+pub fn misleads(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// A string in quotes, with escapes for quotes, backslashes and characters that mislead.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -29,7 +37,7 @@ impl fmt::Display for Quoted<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                c if c.is_control() => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                c if misleads(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
                 c => write!(f, "{c}")?,
             }
         }
@@ -141,5 +149,6 @@ mod tests {
         assert_eq!(Name("0").to_string(), "\"0\"");
         assert_eq!(Name("").to_string(), "\"\"");
         assert_eq!(Name("/a \"b\"\\\n\u{1}é").to_string(), "\"/a \\\"b\\\"\\\\\\n\\u{1}é\"");
+        assert_eq!(Name("a\u{202e}b").to_string(), "\"a\\u{202e}b\"");
     }
 }

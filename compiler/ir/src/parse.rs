@@ -116,7 +116,7 @@ pub enum Reason {
         /// The element as written.
         text: String,
     },
-    /// A tensor beyond all memory, or a constant of more than 2^30 bytes that the text asks to make up.
+    /// A tensor beyond all memory, or one with which the constants that the text asks to make up are more than 2^30 bytes.
     #[error("{ty} is too large")]
     TooLarge {
         /// The tensor's type.
@@ -138,6 +138,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
         values: HashMap::new(),
         quants: HashMap::new(),
         order: 0,
+        made: 0,
     };
     parser.graph()?;
     Ok(parser.graph)
@@ -165,6 +166,8 @@ struct Parser<'a> {
     values: HashMap<Label, ValueId>,
     quants: HashMap<&'a str, QuantId>,
     order: u32,
+    /// Bytes of the constants so far that the text asks to make up.
+    made: usize,
 }
 
 type Result<T, E = ParseError> = std::result::Result<T, E>;

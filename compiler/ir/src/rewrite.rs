@@ -83,6 +83,22 @@ impl Rewrite {
         Ok(first)
     }
 
+    /// The ONNX nodes that it is about: those that the new nodes came from, or the producers of what it replaces.
+    #[must_use]
+    pub fn origin(&self, graph: &Graph) -> Origin {
+        let mut origin = Origin::default();
+        for new in &self.new {
+            if let New::Node { origin: own, .. } = new {
+                origin.unite(own);
+            }
+        }
+        if origin.is_empty() {
+            let producers = self.replaced.iter().filter_map(|(old, _)| graph.producer(*old));
+            producers.for_each(|node| origin.unite(&node.origin));
+        }
+        origin
+    }
+
     /// Every use of `old` becomes a use of `new`, which takes over its name if it has none.
     pub fn replace(&mut self, old: ValueId, new: ValueId) {
         self.replaced.push((old, new));

@@ -1,17 +1,19 @@
 //! Tells whether a file is an artifact, without running any of it.
 //!
 //! Loading a library runs its constructors, and mapping a truncated one kills the process when a missing page is
-//! touched. So everything that the file itself can tell is checked here, before it is loaded.
+//! touched. So everything that the file itself can tell is checked here, before it is loaded: last a checksum over all of
+//! it, which [`seal`] has written, since one wrong bit in code or descriptors may end the process.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use eightfold_runtime::abi::{ABI_VERSION, NOTE_OWNER, NOTE_SECTION, NOTE_TYPE};
+use eightfold_runtime::abi::{ABI_VERSION, NOTE_CHECKSUM, NOTE_OWNER, NOTE_SECTION, NOTE_TYPE};
 use object::elf::{EM_386, EM_AARCH64, EM_ARM, EM_RISCV, EM_X86_64, ET_DYN, ET_REL, FileHeader64};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use object::read::{ReadCache, ReadRef as _};
 use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _};
+use sha2::{Digest, Sha256};
 
 use super::{ArtifactError, Damage};
 
@@ -46,7 +48,7 @@ pub(super) fn query_symbol(path: &Path) -> Result<String, ArtifactError> {
         return Err(ArtifactError::NotOurs { path: path.to_owned() });
     };
     let note = section.data().ok().and_then(parse_note);
-    let (abi_version, query_symbol) = note.ok_or_else(|| damaged(Damage::Note))?;
+    let Note { abi_version, query_symbol, checksum } = note.ok_or_else(|| damaged(Damage::Note))?;
     if abi_version != ABI_VERSION {
         return Err(ArtifactError::AbiVersion { path: path.to_owned(), expected: ABI_VERSION, got: abi_version });
     }
@@ -59,7 +61,47 @@ pub(super) fn query_symbol(path: &Path) -> Result<String, ArtifactError> {
     if !elf.dynamic_symbols().any(|symbol| symbol.is_definition() && symbol.name().is_ok_and(query)) {
         return Err(damaged(Damage::Symbol));
     }
+    if let Some((offset, expected)) = checksum.filter(|(_, sum)| *sum != [0; NOTE_CHECKSUM]) {
+        let start = section.file_range().map_or(0, |(start, _)| start);
+        let got = File::open(path).and_then(|mut file| digest(&mut file, start + offset)).map_err(open)?;
+        if got != expected {
+            return Err(damaged(Damage::Checksum));
+        }
+    }
     Ok(query_symbol)
+}
+
+/// Writes the checksum of a linked artifact into its note. A file without room for one stays as it is.
+pub(crate) fn seal(path: &Path) -> io::Result<()> {
+    let cache = ReadCache::new(File::open(path)?);
+    let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(io::Error::other)?;
+    let found = elf.section_by_name(NOTE_SECTION).and_then(|section| {
+        let (offset, _) = section.data().ok().and_then(parse_note)?.checksum?;
+        Some(section.file_range()?.0 + offset)
+    });
+    let Some(place) = found else { return Ok(()) };
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let sum = digest(&mut file, place)?;
+    file.seek(SeekFrom::Start(place))?;
+    file.write_all(&sum)
+}
+
+/// The SHA-256 of a file with zeros in the place of the checksum.
+fn digest(file: &mut File, place: u64) -> io::Result<[u8; NOTE_CHECKSUM]> {
+    let (mut hash, mut buffer, mut begin) = (Sha256::new(), vec![0; 1 << 20], 0);
+    file.rewind()?;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        let bytes = &mut buffer[..count];
+        let within = |position: u64| position.saturating_sub(begin).min(count as u64) as usize;
+        bytes[within(place)..within(place + NOTE_CHECKSUM as u64)].fill(0);
+        hash.update(bytes);
+        begin += count as u64;
+    }
+    Ok(hash.finalize().into())
 }
 
 /// The ELF header, if the file has one and its code is for this machine.
@@ -108,8 +150,15 @@ fn whole(path: &Path, header: &Header, bytes: Bytes<'_>, length: u64) -> Result<
     Ok(())
 }
 
-/// The ABI version and the query function's name in a note, which `eightfold_runtime::abi::NOTE_SECTION` describes.
-fn parse_note(note: &[u8]) -> Option<(u32, String)> {
+/// What a note says, which `eightfold_runtime::abi::NOTE_SECTION` describes.
+struct Note {
+    abi_version: u32,
+    query_symbol: String,
+    /// The checksum and where it begins in the note; an artifact that another program made may have none.
+    checksum: Option<(u64, [u8; NOTE_CHECKSUM])>,
+}
+
+fn parse_note(note: &[u8]) -> Option<Note> {
     let word = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
     let (owner_size, rest) = note.split_first_chunk()?;
     let (size, rest) = rest.split_first_chunk()?;
@@ -120,7 +169,15 @@ fn parse_note(note: &[u8]) -> Option<(u32, String)> {
         return None;
     }
     let descriptor = rest.get(owner_size.next_multiple_of(4)..)?.get(..word(size) as usize)?;
-    let (abi_version, symbol) = descriptor.split_first_chunk()?;
-    let symbol = symbol.strip_suffix(b"\0")?;
-    Some((word(abi_version), String::from_utf8(symbol.to_vec()).ok()?))
+    let (abi_version, text) = descriptor.split_first_chunk()?;
+    let end = text.iter().position(|byte| *byte == 0)?;
+    let (symbol, behind) = (&text[..end], &text[end + 1..]);
+    let checksum = match behind.len() {
+        0 => None,
+        _ => {
+            let offset = descriptor.as_ptr().addr() - note.as_ptr().addr() + 4 + end + 1;
+            Some((offset as u64, behind.try_into().ok()?))
+        }
+    };
+    Some(Note { abi_version: word(abi_version), query_symbol: String::from_utf8(symbol.to_vec()).ok()?, checksum })
 }

@@ -117,6 +117,8 @@ pub enum Damage {
     Note,
     /// The query function that the note names is not exported, or returns nothing.
     Symbol,
+    /// Bytes have changed since the file was written.
+    Checksum,
     /// A struct is smaller than this version's.
     StructSize,
     /// A pointer that must not be null is.
@@ -137,6 +139,7 @@ impl fmt::Display for Damage {
             Damage::Sections => "its section headers cannot be read",
             Damage::Note => "its note cannot be read",
             Damage::Symbol => "it does not have the query function that its note names",
+            Damage::Checksum => "its bytes have changed since it was written: copy or compile it again",
             Damage::StructSize => "a descriptor is too small",
             Damage::NullPointer => "a descriptor lacks a pointer",
             Damage::Text => "a name is no utf-8",

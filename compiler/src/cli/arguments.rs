@@ -13,8 +13,8 @@ use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Prepr
 use eightfold::driver::target;
 use eightfold::onnx::Constant;
 use eightfold::{
-    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest,
-    Progress, ReduceRange, Stage, check_table, declare_input,
+    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, MemoryLimit, Model, OptimizeOptions,
+    PrecisionRequest, Progress, ReduceRange, Stage, check_table, declare_input,
 };
 use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
@@ -33,6 +33,10 @@ pub(crate) struct ImportArguments {
     /// (sr=16000), or all elements (mask=mask.npy).
     #[arg(long = "constant", value_name = "INPUT=VALUE")]
     constants: Vec<ConstantArgument>,
+    /// The most memory that a tensor, or all of the compiled model, may take: 8G, 500M; by default three quarters of this
+    /// machine's.
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<MemoryLimit>,
 }
 
 /// `sr=16000` or `mask=mask.npy`
@@ -101,7 +105,8 @@ impl ImportArguments {
                 return Err(Error::Usage(format!("--constant {} is given twice", argument.input)));
             }
         }
-        let model = eightfold::load(path, &ImportOptions { dims, constants })?;
+        let model =
+            eightfold::load(path, &ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })?;
         model.external.iter().try_for_each(|file| declare_input(file))?;
         for remark in &model.remarks {
             progress.note(&format!("{}: {remark}", path.display()));

@@ -53,7 +53,11 @@ pub(crate) struct Arguments {
 
 /// What says how to compile is for --roofline.
 fn compiling(arg: Arg) -> Arg {
-    if matches!(arg.get_id().as_str(), "file" | "roofline" | "dims") { arg } else { arg.requires("roofline") }
+    if matches!(arg.get_id().as_str(), "file" | "roofline" | "dims" | "max_memory") {
+        arg
+    } else {
+        arg.requires("roofline")
+    }
 }
 
 impl Arguments {

@@ -1,11 +1,13 @@
 //! `eightfold opt`: passes on any graph.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use eightfold::driver::{run_passes, target};
+use eightfold::recipe::{Recipe, expanded};
 use eightfold::{Error, OptimizeOptions};
-use eightfold_passes::{BF16, F32, INT8, Precision, SIMPLIFY};
+use eightfold_passes::{PassOptions, Precision};
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments, read_table};
@@ -13,22 +15,25 @@ use super::destination::Destination;
 use super::output::Format;
 use super::progress::{PassArguments, Terminal};
 
-/// Pipelines that `--passes` may name.
-const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8)];
-
 /// See the verb's help.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Remarks go to standard error: what fired, what did not and why.
 
+A graph in text form may say itself what to run, in lines before it: `; run: fuse,canonicalize`, `; precision: int8`,
+`; activations: symmetric i8`, `; weights: per_tensor`, `; range: TENSOR MIN MAX`, `; target: x86-64-v3`, `; limit: 5`.
+With --check, that is a test: the graph that comes out must be the one in the file.
+
 Example:
   eightfold opt --passes fold_constants,fuse model.onnx
   eightfold opt --passes int8 --calibration-table model.calibration --dump-after all model.onnx
-  eightfold opt --full model.onnx -o model.ir")]
+  eightfold opt --full model.onnx -o model.ir
+  eightfold opt case.ir --check case.expected.ir")]
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
-    /// Passes to run, in this order, or the pipelines simplify, f32, bf16 and int8; none if left out.
+    /// Passes to run, in this order, or the pipelines simplify, f32, bf16 and int8; if left out those that the graph's
+    /// text names, if any.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     passes: Vec<String>,
     /// The ranges that insert_qdq goes by.
@@ -43,6 +48,9 @@ pub(crate) struct Arguments {
     /// Write the graph to this file; by default to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<Destination>,
+    /// Compare the graph with that in this file, which -o has written, and fail where they differ.
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    check: Option<PathBuf>,
     #[command(flatten)]
     scheme: SchemeArguments,
     #[command(flatten)]
@@ -78,21 +86,32 @@ impl Arguments {
         let table =
             self.calibration_table.as_deref().map(|path| read_table(path, &model, &options, progress)).transpose()?;
 
-        let mut passes: Vec<&str> = Vec::new();
-        for name in &self.passes {
-            match PIPELINES.iter().find(|(pipeline, _)| pipeline == name) {
-                Some((_, pipeline)) => passes.extend(*pipeline),
-                None => passes.push(name),
+        let recipe = if self.passes.is_empty() { recipe(&self.model, &model.graph.name)? } else { None };
+        let (passes, options) = match recipe {
+            Some(Recipe { passes, options, .. }) => {
+                let (limit, calibration) = (self.shown.pass_limit.or(options.limit), table.or(options.calibration));
+                (passes, PassOptions { limit, calibration, ..options })
             }
-        }
-        // What int8 needs and f32 leaves alone is asked for by the passes' names.
-        // Int8 lets each pass do what its name says, but for those of another pipeline.
-        let precision = if passes.contains(&"lower_bf16") { Precision::Bf16 } else { Precision::Int8 };
-        let outcome = run_passes(&passes, &mut model.graph, &options.for_passes(precision, table), progress)?;
+            None => {
+                let passes = expanded(self.passes.iter().map(String::as_str));
+                // What int8 needs and f32 leaves alone is asked for by the passes' names.
+                // Int8 lets each pass do what its name says, but for those of another pipeline.
+                let is_bf16 = passes.iter().any(|pass| pass == "lower_bf16");
+                let precision = if is_bf16 { Precision::Bf16 } else { Precision::Int8 };
+                (passes, options.for_passes(precision, table))
+            }
+        };
+        let passes: Vec<&str> = passes.iter().map(String::as_str).collect();
+        let outcome = run_passes(&passes, &mut model.graph, &options, progress)?;
         progress.finish(&outcome.reports)?;
         let text = if self.full { eightfold_ir::print_full(&model.graph) } else { model.graph.to_string() };
         if !format.is_json() {
             outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{remark}"));
+        }
+        if let Some(path) = &self.check {
+            check(path, &text)?;
+            let checked = Checked { same_as: path.display().to_string() };
+            return format.print(&checked, || format!("the same graph as in {}", checked.same_as));
         }
         if let Some(output) = &self.output {
             return output.write(&text);
@@ -105,5 +124,41 @@ impl Arguments {
         };
         let report = Report { ir: text, remarks: outcome.remarks.iter().map(remark).collect() };
         format.print(&report, || report.ir.clone())
+    }
+}
+
+/// What came of a comparison.
+#[derive(Serialize)]
+struct Checked {
+    same_as: String,
+}
+
+/// What a graph in text form says shall be run on it.
+fn recipe(path: &Path, graph: &str) -> Result<Option<Recipe>, Error> {
+    if path.extension().is_none_or(|extension| extension != "ir") {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Recipe::read(&text, graph).map_err(|line| Error::Recipe { path: path.to_owned(), line })
+}
+
+/// Compares a graph's text with that in a file, comments apart.
+fn check(path: &Path, text: &str) -> Result<(), Error> {
+    let file = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let numbered = file.lines().enumerate().map(|(index, line)| (index + 1, line.trim_end()));
+    let mut expected = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with(';'));
+    let mut got = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut last = 0;
+    loop {
+        let (expected, got) = (expected.next(), got.next());
+        if expected.is_none() && got.is_none() {
+            return Ok(());
+        }
+        let (line, expected) = expected.unwrap_or((last + 1, ""));
+        if got != Some(expected) {
+            let (expected, got) = (expected.to_owned(), got.unwrap_or_default().to_owned());
+            return Err(Error::OtherGraph { path: path.to_owned(), line, expected, got });
+        }
+        last = line;
     }
 }

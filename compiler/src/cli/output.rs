@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table};
 use eightfold::Error;
+pub(crate) use eightfold::limit::bytes;
+use eightfold_ir::misleads;
 use serde::Serialize;
 
 use super::destination::{self, Destination};
@@ -69,8 +71,34 @@ impl Format {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        text
+        if !text.contains(is_unsafe) {
+            return text;
+        }
+        match self.format {
+            Form::Human => escaped(&text),
+            // Within JSON's strings, where alone such characters stand.
+            Form::Json => text.chars().map(|c| if is_unsafe(c) { json_escape(c) } else { c.into() }).collect(),
+        }
     }
+}
+
+/// Whether a terminal would take the character for a command. Lines end where the program ends them.
+fn is_unsafe(c: char) -> bool {
+    misleads(c) && !matches!(c, '\n' | '\t')
+}
+
+/// Text in which names of models, which may hold anything, cannot command the terminal.
+pub(crate) fn escaped(text: &str) -> String {
+    text.chars().map(|c| if is_unsafe(c) { c.escape_unicode().to_string() } else { c.into() }).collect()
+}
+
+fn json_escape(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+/// A name in one line.
+pub(crate) fn one_line(name: &str) -> String {
+    name.chars().map(|c| if misleads(c) { c.escape_default().to_string() } else { c.into() }).collect()
 }
 
 /// A table with a header and without frames; columns from `right` on are aligned to the right.
@@ -82,7 +110,7 @@ pub(crate) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header);
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| one_line(&cell))));
     for &column in right {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -90,20 +118,6 @@ pub(crate) fn table<const N: usize>(
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
-}
-
-/// A number of bytes with a unit: `43.1 KiB`.
-pub(crate) fn bytes(count: u64) -> String {
-    let mut number = count as f64;
-    let mut units = ["B", "KiB", "MiB", "GiB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if number < 1024.0 {
-            break;
-        }
-        (number, unit) = (number / 1024.0, larger);
-    }
-    if unit == "B" { format!("{count} B") } else { format!("{number:.1} {unit}") }
 }
 
 /// The bytes of an arena, and the least that any plan needs where that is less.
@@ -149,6 +163,16 @@ mod tests {
         assert_eq!([count(999), count(1_236_096), count(4_100_000_000)], ["999", "1.24 M", "4.10 G"]);
         assert_eq!(percent(0.995), "99.50%");
         assert_eq!((us(0.0123), padding(1.0), padding(1.5)), ("12.3".to_owned(), String::new(), "x 1.50".to_owned()));
+    }
+
+    #[test]
+    fn names_cannot_command_the_terminal() {
+        let name = "a\u{1b}[2J\u{202e}b\nc";
+        assert_eq!(escaped(name), "a\\u{1b}[2J\\u{202e}b\nc");
+        assert_eq!(one_line(name), "a\\u{1b}[2J\\u{202e}b\\nc");
+        assert_eq!(json_escape('\u{202e}'), "\\u202e");
+        let rows = [[name.to_owned(), "1".to_owned()]];
+        assert_eq!(table(["x", "count"], rows, &[1]).lines().count(), 2);
     }
 
     #[test]

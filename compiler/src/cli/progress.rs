@@ -19,13 +19,14 @@ pub(crate) struct PassArguments {
     /// Print the graph after this pass, or after all of them.
     #[arg(long, value_name = "PASS|all")]
     dump_after: Option<String>,
-    /// Write the dumps into this folder instead, one file each.
+    /// Write the dumps into this folder instead, one file each, with constants whole: each is a model to go on from.
     #[arg(long, value_name = "FOLDER", requires = "dump_after")]
     dump_dir: Option<PathBuf>,
     /// Print how long each pass took.
     #[arg(long)]
     time_passes: bool,
-    /// Stop all passes after N rewrites: bisects a wrong result down to one rewrite.
+    /// Stop all passes after N rewrites, and tell which the last was: bisects a wrong result down to one rewrite. Every N
+    /// gives a graph that compiles.
     #[arg(long, value_name = "N")]
     pub(crate) pass_limit: Option<usize>,
 }
@@ -99,10 +100,10 @@ impl Terminal {
     }
 
     fn dump(&mut self, report: &PassReport, graph: &Graph) {
-        let text = graph.to_string();
         let Some(folder) = &self.passes.dump_dir else {
-            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{text}", report.pass));
+            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{graph}", report.pass));
         };
+        let text = eightfold_ir::print_full(graph);
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
         if let Err(error) = write_bytes(&file, text.as_bytes()) {
             self.failed.get_or_insert(error);

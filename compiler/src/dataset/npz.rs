@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use eightfold_ir::Tensor;
 use zip::result::ZipError;
 use zip::write::FileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::error::DatasetError;
 use super::npy::{self, Array, NpyError};
@@ -105,15 +105,43 @@ pub fn write_npz<'a>(
 ) -> Result<(), DatasetError> {
     let write = |output: &mut dyn crate::output_file::OutputFile| -> io::Result<()> {
         let mut archive = ZipWriter::new(output);
-        for (name, tensor) in tensors {
-            // From here on sizes need the 64-bit form, with room for bfloat16, which doubles.
-            let large = tensor.bytes().len() >= 0x7000_0000;
-            let options = FileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
-            archive.start_file(format!("{name}.npy"), options)?;
-            npy::write(tensor, &mut archive)?;
+        let written = write_arrays(&mut archive, tensors).and_then(|()| Ok(archive.finish().map(drop)?));
+        if written.is_err() {
+            // Dropped, it would try once more to write, and print that this fails as well.
+            std::mem::forget(archive);
         }
-        archive.finish()?;
-        Ok(())
+        written
     };
     write_file(file, write).map_err(|source| DatasetError::Write { file: file.to_owned(), source })
+}
+
+fn write_arrays<'a>(
+    archive: &mut ZipWriter<&mut dyn crate::output_file::OutputFile>,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> io::Result<()> {
+    for (name, tensor) in tensors {
+        // From here on sizes need the 64-bit form, with room for bfloat16, which doubles.
+        let large = tensor.bytes().len() >= 0x7000_0000;
+        let options = FileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
+        // The default is the time of day.
+        let options = options.last_modified_time(DateTime::default());
+        archive.start_file(format!("{name}.npy"), options)?;
+        npy::write(tensor, &mut *archive)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_archives_carry_no_time_of_day() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("a.npz");
+        write_npz(&file, [("x", &Tensor::f32(&[1], &[1.0]))]).expect("written");
+        let mut archive = ZipArchive::new(File::open(&file).expect("there")).expect("an archive");
+        let time = archive.by_index(0).expect("an entry").last_modified();
+        assert_eq!((time.year(), time.month(), time.hour(), time.second()), (1980, 1, 0, 0));
+    }
 }

@@ -115,6 +115,12 @@ pub enum OnnxError {
         /// The function or node at which the import gave up.
         name: String,
     },
+    /// Broken: the names of nodes are long, and multiply with the functions that they lie in.
+    #[error("the names of nodes take more than {} once all functions are expanded", crate::limit::bytes(*limit as u64))]
+    Names {
+        /// Bytes that they may take.
+        limit: usize,
+    },
     /// Broken: a node contradicts the operator's definition or its operands.
     #[error("node {node:?} ({op_type}): {reason}")]
     Node {
@@ -180,6 +186,9 @@ pub enum OnnxError {
         /// The bound.
         limit: usize,
     },
+    /// Unsupported: the model takes more memory than it may.
+    #[error(transparent)]
+    Memory(#[from] crate::limit::TooLarge),
     /// Unsupported: every use of an operator that cannot be imported, by first appearance.
     #[error("unsupported operators:{}", nodes::below(&.0.lines()))]
     Unsupported(UnsupportedNodes),
@@ -199,6 +208,7 @@ impl OnnxError {
             | OnnxError::NotNumbers { .. }
             | OnnxError::Inexpressible { .. }
             | OnnxError::TooLarge { .. }
+            | OnnxError::Memory(_)
             | OnnxError::Unsupported(_) => ErrorKind::Unsupported,
             _ => ErrorKind::Broken,
         }

@@ -31,6 +31,10 @@ const ROOM_PER_BYTE: usize = 8;
 const MOST_KNOWN: usize = 1 << 20;
 const MOST_KNOWN_NODES: usize = 64;
 
+/// Bytes that the names of nodes may take together once functions are expanded, each with the names of the calls around it:
+/// a few functions that call each other twice, with long names, would make gigabytes of them.
+const MOST_NAMES: usize = 64 << 20;
+
 /// A tensor on its way into the graph.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
@@ -81,6 +85,8 @@ pub(crate) struct Importer<'m> {
     origins: Names,
     unsupported: Vec<Unsupported>,
     expanded: usize,
+    /// Bytes of the names of nodes so far.
+    named: usize,
     /// Bytes of constants that may yet be computed.
     room: usize,
     /// Quantization that inputs would need in their type.
@@ -125,6 +131,7 @@ fn run<'m>(
         origins: Names::default(),
         unsupported: Vec::new(),
         expanded: 0,
+        named: 0,
         room: ROOM + model.constant_bytes().saturating_mul(ROOM_PER_BYTE),
         wanted: Labels::new(),
     };
@@ -249,7 +256,12 @@ impl Importer<'_> {
         read.extend(outputs);
         for index in sorted {
             let node = &nodes[index];
-            let origin = self.origins.unique(&format!("{path}{}", order::label(nodes, index)));
+            let origin = format!("{path}{}", order::label(nodes, index));
+            self.named += origin.len();
+            if self.named > MOST_NAMES {
+                return Err(OnnxError::Names { limit: MOST_NAMES });
+            }
+            let origin = self.origins.unique(&origin);
             let slots = self.node(node, &origin, opsets, &read, path)?;
             if let Some(output) = node.outputs.get(slots.len()).filter(|o| read.contains(o.as_str())) {
                 let reason = format!("yields {} outputs, so no {output:?}", slots.len());

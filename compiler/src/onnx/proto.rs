@@ -6,6 +6,7 @@
 //! of our own, and overload names, so that two overloads of one function are a duplicate.
 
 mod encode;
+mod entries;
 mod external;
 mod kind;
 mod tensor;
@@ -22,8 +23,11 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension;
 
 pub(crate) use self::encode::encode;
+use self::entries::count_entries;
 use self::external::External;
 use super::error::OnnxError;
+use crate::limit::MemoryLimit;
+
 use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
 
 /// Oldest version of the default operator set that is imported.
@@ -44,8 +48,12 @@ struct ModelFunctions {
     functions: Vec<FunctionDefaults>,
 }
 
-/// The model in `bytes`, which the file `path` holds if there is one; external data is looked for beside that file.
-pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxError> {
+/// Bytes of memory that a node, tensor, attribute or declaration takes besides its contents, from the file to the graph.
+const ENTRY_BYTES: u64 = 1 << 10;
+
+/// The model in `bytes`, which the file `path` holds if there is one, if it takes no more than `memory`; external data is
+/// looked for beside that file.
+pub(crate) fn decode(bytes: &[u8], path: Option<&Path>, memory: MemoryLimit) -> Result<Model, OnnxError> {
     if bytes.is_empty() {
         return Err(OnnxError::Empty);
     }
@@ -53,6 +61,11 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxErr
         Some(kind) => OnnxError::NotOnnx { reason: format!("it is {kind}") },
         None => error,
     })?;
+    let entries = count_entries(bytes);
+    memory.check(entries.saturating_mul(ENTRY_BYTES), || {
+        format!("the import of {entries} nodes, tensors and attributes")
+    })?;
+    memory.check(bytes.len() as u64, || "the model's file".to_owned())?;
     let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
     let model = pb::ModelProto::decode(bytes).map_err(not_onnx)?;
     if model.ir_version < 3 {
@@ -64,7 +77,8 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>) -> Result<Model, OnnxErr
     {
         return Err(OnnxError::Opset { version, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
-    let mut decoder = Decoder { external: External::new(path), hash: Sha256::new_with_prefix(bytes) };
+    let external = External::new(path);
+    let mut decoder = Decoder { external, hash: Sha256::new_with_prefix(bytes), memory, read: bytes.len() as u64 };
     let graph = model.graph.ok_or_else(|| OnnxError::NotOnnx { reason: "it has no graph".to_owned() })?;
     let body = decoder.body(graph)?;
     if let Some(node) = body.first_of_default_set().filter(|_| !opsets.contains_key("")) {
@@ -126,7 +140,7 @@ fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
     unsafe { memmap2::Mmap::map(file) }
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -173,6 +187,9 @@ pub(crate) fn element_type(number: i64) -> Result<DType, String> {
 struct Decoder {
     external: External,
     hash: Sha256,
+    memory: MemoryLimit,
+    /// Bytes of the model so far, external data included.
+    read: u64,
 }
 
 impl Decoder {
@@ -243,6 +260,8 @@ impl Decoder {
         let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let bytes =
             self.external.read(&tensor.name, entry("location").unwrap_or(""), entry("offset"), entry("length"))?;
+        self.read += bytes.len() as u64;
+        self.memory.check(self.read, || format!("the model up to the external data of tensor {:?}", tensor.name))?;
         self.hash.update(bytes);
         tensor::raw(&tensor.name, &tensor.dims, dtype, bytes).map(Content::Tensor)
     }

@@ -3,6 +3,7 @@
 mod bad_data;
 mod bad_models;
 mod choices;
+mod limits;
 mod outputs;
 mod protobuf;
 mod quantizing;

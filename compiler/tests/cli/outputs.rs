@@ -240,24 +240,29 @@ fn an_interrupt_leaves_nothing_behind() {
 
     let sandbox = Sandbox::new();
     let tools = Sandbox::new();
-    tools.write("slow-linker", b"#!/bin/sh\necho half > output\nexec sleep 10\n");
+    tools.write(
+        "slow-linker",
+        b"#!/bin/sh\necho half > output\nfor i in 1 2 3 4 5 6 7 8 9; do echo more > more.$i 2>&-; sleep 1; done\n",
+    );
     fs::set_permissions(tools.path("slow-linker"), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = sandbox.command("compile digits.onnx -o out.so --target x86-64-v3 --precision f32");
-    command.env("CC", tools.path("slow-linker")).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut compiler = command.spawn().unwrap();
-    let half = || {
-        let folders = sandbox.new_files();
-        folders.iter().any(|folder| has_output(&sandbox.path(folder)))
-    };
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !half() {
-        assert!(Instant::now() < deadline && compiler.try_wait().unwrap().is_none(), "the linker does not start");
-        std::thread::sleep(Duration::from_millis(10));
+    for (name, number) in [("-INT", 2), ("-TERM", 15), ("-HUP", 1), ("-QUIT", 3)] {
+        let mut command = sandbox.command("compile digits.onnx -o out.so --target x86-64-v3 --precision f32");
+        command.env("CC", tools.path("slow-linker")).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut compiler = command.spawn().unwrap();
+        let half = || {
+            let folders = sandbox.new_files();
+            folders.iter().any(|folder| has_output(&sandbox.path(folder)))
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !half() {
+            assert!(Instant::now() < deadline && compiler.try_wait().unwrap().is_none(), "the linker does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let killed = std::process::Command::new("kill").args([name, &compiler.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(compiler.wait().unwrap().signal(), Some(number));
+        assert_eq!(sandbox.new_files(), [""; 0], "{name}");
     }
-    let killed = std::process::Command::new("kill").args(["-INT", &compiler.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(compiler.wait().unwrap().signal(), Some(2));
-    assert_eq!(sandbox.new_files(), [""; 0]);
 }
 
 /// Whether a file called `output` lies somewhere below a folder.

@@ -562,6 +562,18 @@ fn functions_and_subgraphs_do_not_expand_without_end() {
     if let Some(graph) = &mut nested.graph {
         graph.output = vec![named("z")];
     }
+    // Functions that double fourteen times are few nodes, but each name holds those of all calls around it.
+    let mut long_names: Vec<_> = (0..14)
+        .map(|i| {
+            let inner = format!("F{}", i + 1);
+            let twice = [call(&inner, "x", "z"), call(&inner, "z", "y")]
+                .map(|node| NodeProto { name: "n".repeat(4000), ..node });
+            function(&format!("F{i}"), twice.to_vec())
+        })
+        .collect();
+    long_names.push(function("F14", vec![relu("x", "y")]));
+    let refusal = survives("names that multiply", &calling(long_names)).expect_err("names that multiply");
+    assert_eq!(refusal, "the names of nodes take more than 64.0 MiB once all functions are expanded");
     for (case, made) in [
         ("a function that calls itself", calling(itself)),
         ("functions that call each other", calling(each_other)),

@@ -6,7 +6,6 @@
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
-use inkwell::types::BasicType as _;
 use inkwell::values::BasicMetadataValueEnum;
 
 use super::{Emitter, Vector};

@@ -8,7 +8,7 @@ use crate::random::{Distribution, random};
 use crate::tensor::Tensor;
 use crate::types::{DType, TensorType};
 
-/// The most bytes that a few characters may ask for.
+/// The most bytes that the constants of a text may take which a few characters ask for.
 const MOST_BYTES: usize = 1 << 30;
 
 impl Parser<'_> {
@@ -24,7 +24,9 @@ impl Parser<'_> {
                 self.cursor.at = at;
                 return Err(self.cursor.expected("a list, splat(…), rand(…) or hex(…)"));
             }
-            if matches!(kind, Some("splat" | "rand")) && ty.byte_size() > MOST_BYTES {
+            let made = matches!(kind, Some("splat" | "rand"));
+            self.made = self.made.saturating_add(if made { ty.byte_size() } else { 0 });
+            if self.made > MOST_BYTES {
                 return Err(self.error_at(at, Reason::TooLarge { ty: Box::new(ty.clone()) }));
             }
             self.cursor.expect("(")?;

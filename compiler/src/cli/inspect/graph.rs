@@ -6,7 +6,7 @@ use eightfold::{Model, node_macs, node_precision};
 use eightfold_ir::{Graph, Node, Step, ValueId};
 use serde::Serialize;
 
-use crate::cli::output::{count, table};
+use crate::cli::output::{count, one_line, table};
 
 /// A graph.
 #[derive(Serialize)]
@@ -78,8 +78,8 @@ impl Report {
         let opset = self.opset.map_or_else(String::new, |opset| format!(", opset {opset}"));
         let producer = if self.producer.is_empty() { String::new() } else { format!(", by {}", self.producer) };
         let mut lines = vec![format!("{}{opset}{producer}", self.name)];
-        lines.extend(self.inputs.iter().map(|port| format!("  input   {}  {}", port.name, port.ty)));
-        lines.extend(self.outputs.iter().map(|port| format!("  output  {}  {}", port.name, port.ty)));
+        lines.extend(self.inputs.iter().map(|port| format!("  input   {}  {}", one_line(&port.name), port.ty)));
+        lines.extend(self.outputs.iter().map(|port| format!("  output  {}  {}", one_line(&port.name), port.ty)));
         let (nodes, macs, parameters) = (self.nodes.len(), count(self.macs), count(self.parameters));
         lines.push(format!("  {nodes} nodes, {macs} MACs, {parameters} parameters\n"));
         let row = |row: &Row| {
