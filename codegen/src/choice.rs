@@ -69,11 +69,35 @@ impl Display for Choice {
     }
 }
 
-/// Measured choices, by key.
+/// What a program is to be best in, where it cannot be both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// The time of an inference.
+    #[default]
+    Speed,
+    /// Bytes of weights: none are stored in a form that is larger, such as those of Winograd's tiles.
+    Size,
+}
+
+/// Measured choices, by key, and what the program is to be best in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choices(BTreeMap<String, Choice>);
+pub struct Choices {
+    measured: BTreeMap<String, Choice>,
+    prefer: Prefer,
+}
 
 impl Choices {
+    /// The same choices for a program that is to be best in this.
+    #[must_use]
+    pub fn preferring(self, prefer: Prefer) -> Self {
+        Choices { prefer, ..self }
+    }
+
+    /// What the program is to be best in.
+    pub(crate) fn prefer(&self) -> Prefer {
+        self.prefer
+    }
+
     /// The choice for a product: the measured one, or else the model's.
     #[must_use]
     pub fn product(&self, geometry: &Geometry<'_>, target: &Target) -> Blocking {
@@ -101,13 +125,13 @@ impl Choices {
 
     /// Without choices, keys need not be made.
     fn get(&self, key: impl FnOnce() -> String) -> Option<Choice> {
-        if self.0.is_empty() { None } else { self.0.get(&key()).copied() }
+        if self.measured.is_empty() { None } else { self.measured.get(&key()).copied() }
     }
 }
 
 impl FromIterator<(String, Choice)> for Choices {
     fn from_iter<I: IntoIterator<Item = (String, Choice)>>(choices: I) -> Self {
-        Choices(choices.into_iter().collect())
+        Choices { measured: choices.into_iter().collect(), prefer: Prefer::default() }
     }
 }
 

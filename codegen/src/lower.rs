@@ -5,6 +5,7 @@
 //! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use eightfold_ir::graph::Origin;
 use eightfold_ir::{
@@ -106,7 +107,8 @@ struct Lowering<'g> {
     borders: Vec<[usize; 4]>,
     buffers: Vec<Buffer>,
     consts: Vec<Const>,
-    const_ids: BTreeMap<Vec<u8>, ConstId>,
+    /// The constants whose bytes have this hash.
+    const_ids: BTreeMap<u64, Vec<ConstId>>,
     calls: Vec<Call>,
     /// Pairs of buffers of which the second may take the bytes of the first: an elementwise call reads one and writes the other.
     in_place: Vec<(BufferId, BufferId)>,
@@ -208,11 +210,14 @@ impl<'g> Lowering<'g> {
 
     /// A constant of these bytes; equal bytes share one.
     fn constant(&mut self, name: String, bytes: Vec<u8>) -> ConstId {
-        if let Some(id) = self.const_ids.get(&bytes) {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let alike = self.const_ids.entry(hasher.finish()).or_default();
+        if let Some(id) = alike.iter().find(|id| self.consts[id.0].bytes == bytes) {
             return *id;
         }
         let id = ConstId(self.consts.len());
-        self.const_ids.insert(bytes.clone(), id);
+        alike.push(id);
         self.consts.push(Const { name, bytes });
         id
     }

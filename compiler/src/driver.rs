@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use eightfold_codegen::bands::Bands;
-use eightfold_codegen::choice::Choices;
+use eightfold_codegen::choice::{Choices, Prefer};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
@@ -142,6 +142,8 @@ pub struct OptimizeOptions {
     pub threads: usize,
     /// Whether chains of calls run band by band where that saves traffic.
     pub bands: bool,
+    /// Whether weights may take more bytes than they have where that saves time.
+    pub prefer: Prefer,
     /// The number of rewrites after which all passes stop.
     pub pass_limit: Option<usize>,
 }
@@ -164,6 +166,7 @@ impl OptimizeOptions {
             order_channels: true,
             threads: 1,
             bands: true,
+            prefer: Prefer::default(),
             pass_limit: None,
         }
     }
@@ -241,6 +244,9 @@ impl OptimizeOptions {
         if !self.bands {
             options.push(("bands", self.bands.to_string()));
         }
+        if self.prefer == Prefer::Size {
+            options.push(("prefer", "size".to_owned()));
+        }
         options.extend(self.pass_limit.map(|limit| ("pass_limit", limit.to_string())));
         options.into_iter().map(|(name, value)| (name.to_owned(), value))
     }
@@ -272,6 +278,7 @@ impl OptimizeOptions {
                 ("reduce_range", "false") => options.reduce_range = ReduceRange::Never,
                 ("threads", count) => options.threads = count.parse().ok().filter(|count| *count > 0)?,
                 ("bands", on) => options.bands = on.parse().ok()?,
+                ("prefer", "size") => options.prefer = Prefer::Size,
                 ("pass_limit", limit) => options.pass_limit = Some(limit.parse().ok()?),
                 // What the import is told is not repeated: who imports the model says it again.
                 (name, _) if name.starts_with(CONSTANT) => {}
@@ -330,6 +337,7 @@ pub struct Optimized {
     choices: Choices,
     provenance: Provenance,
     memory: MemoryLimit,
+    prefer: Prefer,
 }
 
 impl Optimized {
@@ -359,7 +367,8 @@ impl Optimized {
     /// A program that takes no more memory than it may.
     fn lowered(&self, threads: usize, choices: &Choices, bands: Bands) -> Result<Program, Error> {
         self.memory.check_tensors(&self.graph)?;
-        let program = lower_with(&self.graph, self.target, Threads::new(threads), choices, bands)?;
+        let choices = choices.clone().preferring(self.prefer);
+        let program = lower_with(&self.graph, self.target, Threads::new(threads), &choices, bands)?;
         let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));
         let shown: usize = shown.map(|buffer| buffer.byte_size).sum();
         let weights: usize = program.consts.iter().map(|constant| constant.bytes.len()).sum();
@@ -418,6 +427,7 @@ pub fn optimize(
         choices: Choices::default(),
         provenance,
         memory: model.memory,
+        prefer: options.prefer,
     })
 }
 

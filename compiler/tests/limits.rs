@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eightfold::artifact::{Artifact, ArtifactError};
-use eightfold::dataset::{Dataset, DatasetOptions};
+use eightfold::dataset::{Dataset, DatasetOptions, Sample};
 use eightfold::{
     CalibrateOptions, Compiled, Error, Executable, Fault, ImportOptions, MemoryLimit, Model, OptimizeOptions,
     PrecisionRequest,
 };
+use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::object::Linker;
 use eightfold_codegen::target::Target;
@@ -160,6 +161,35 @@ fn a_model_whose_tensors_fit_one_by_one_may_still_be_too_large_together() {
     let message =
         "the compiled model, with its arena, inputs, outputs and weights, takes 2.2 MiB, the limit is 2.0 MiB";
     assert!(matches!(error, Error::TooLarge(_)) && error.to_string() == message, "{error}");
+}
+
+/// Winograd's tiles want sixteen words of weights for nine bytes.
+#[test]
+fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
+    let text = "graph @unet {
+  input %x: 1x32x16x16xf32
+  const %w: 64x32x3x3xf32 = rand(seed=1, std=0.1)
+  %y = conv(%x, %w) {pads=[1, 1, 1, 1]} |> relu : 1x64x16x16xf32 ; \"/conv\"
+  const %v: 32x64x3x3xf32 = rand(seed=2, std=0.1)
+  %z = conv(%y, %v) {pads=[1, 1, 1, 1]} : 1x32x16x16xf32 ; \"/conv2\"
+  output %z
+}
+";
+    let model = model(text);
+    let options = OptimizeOptions { precision: PrecisionRequest::Int8, ..OptimizeOptions::new(target("x86-64-v3")) };
+    let sample = [Ok(Sample::noise(&model.inputs()))].into_iter();
+    let table = eightfold::calibrate(&model, sample, &CalibrateOptions::new(options.clone()), &mut ()).expect("ranges");
+    let weights = |prefer| {
+        let options = OptimizeOptions { prefer, ..options.clone() };
+        let optimized = eightfold::optimize(&model, Some(table.clone()), &options, &mut ()).expect("optimized");
+        let compiled = eightfold::compile(&optimized, "unet", Default::default()).expect("compiled");
+        let named = compiled.provenance.options.iter().any(|(name, value)| name == "prefer" && value == "size");
+        assert_eq!(named, prefer == Prefer::Size);
+        compiled.provenance.weight_bytes
+    };
+    let numbers = 2 * 64 * 32 * 9;
+    let [size, speed] = [Prefer::Size, Prefer::Speed].map(weights);
+    assert!(size < numbers * 5 / 4 && speed > 3 * numbers, "{size} and {speed} bytes for {numbers} numbers");
 }
 
 /// A linked artifact; `None`, aloud, where there is no C compiler.

@@ -12,7 +12,7 @@ use eightfold_ir::{DType, Data, Layout};
 
 use super::conv::{Sums, Window, int};
 use super::{Lowering, origin};
-use crate::choice::{Blocking, Geometry};
+use crate::choice::{Blocking, Geometry, Prefer};
 use crate::pack;
 use crate::program::{Producer, Run, Winograd, WinogradInput};
 use crate::target::{Dot, Target};
@@ -47,6 +47,10 @@ impl Lowering<'_> {
         let bytes = matches!(sums.input.dtype, DType::U8 | DType::I8);
         let any = sums.output.grid.elements() * sums.depth > 0;
         let Data::Int(weights) = &sums.weights else { return None };
+        // Sixteen words for nine bytes.
+        if self.choices.prefer() == Prefer::Size {
+            return None;
+        }
         if !(dense && even && bytes && self.target.dot == Dot::Maddubs && any && fits(weights, sums.depth)) {
             return None;
         }

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use eightfold::dataset::Sample;
 use eightfold::{CalibrateOptions, Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+use eightfold_codegen::choice::Prefer;
 use eightfold_passes::calibrate::CalibrationTable;
 
 use super::{CalibrationArguments, ImportArguments, Precision, SchemeArguments, TargetArguments};
@@ -23,17 +24,45 @@ pub(crate) struct OptimizeArguments {
     /// Run each call on all its rows before the next, also where bands of rows would keep the numbers in the cache.
     #[arg(long)]
     no_bands: bool,
+    /// What to be best in, where the code cannot be both: 3 x 3 convolutions in int8 for CPUs with AVX2 and without VNNI are
+    /// quicker with weights of 3.6 times the bytes.
+    #[arg(long, value_enum, default_value_t = PreferArgument::Speed)]
+    prefer: PreferArgument,
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
     pub(crate) import: ImportArguments,
 }
 
+/// What the code is to be best in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PreferArgument {
+    /// The time of an inference.
+    Speed,
+    /// The size of the artifact.
+    Size,
+}
+
+impl From<PreferArgument> for Prefer {
+    fn from(argument: PreferArgument) -> Self {
+        match argument {
+            PreferArgument::Speed => Prefer::Speed,
+            PreferArgument::Size => Prefer::Size,
+        }
+    }
+}
+
 impl OptimizeArguments {
     /// The options asked for.
     pub(crate) fn options(&self, pass_limit: Option<usize>) -> Result<OptimizeOptions, Error> {
         let options = self.scheme.apply(self.target.options()?);
-        Ok(OptimizeOptions { precision: self.precision.into(), bands: !self.no_bands, pass_limit, ..options })
+        Ok(OptimizeOptions {
+            precision: self.precision.into(),
+            bands: !self.no_bands,
+            prefer: self.prefer.into(),
+            pass_limit,
+            ..options
+        })
     }
 
     /// Imports a model, calibrates it where that is asked for, and optimizes it.
