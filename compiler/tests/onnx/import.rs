@@ -84,7 +84,7 @@ fn tensors_without_elements_are_read_compiled_and_run() {
 #[test]
 fn an_extent_can_be_bound_to_zero() {
     let path = workspace().join("testdata/models/digits/digits.onnx");
-    let options = ImportOptions { dims: [("batch".to_owned(), 0)].into() };
+    let options = ImportOptions { dims: [("batch".to_owned(), 0)].into(), ..ImportOptions::default() };
     let model = eightfold::load(&path, &options).expect("digits.onnx imports");
     assert_eq!(*model.graph.ty(model.graph.outputs()[0].value).shape, [0, 10]);
     let got = Executable::compile(&model, &mut ()).expect("compiles").run(&[Tensor::f32(&[0, 1, 8, 8], &[])]);
