@@ -32,7 +32,8 @@ fn claims(types: &str, dtype: DType) -> bool {
 fn operators_compile_for_the_types_that_are_listed_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let (mut checked, mut wrong) = (0, Vec::new());
-    for row in support().iter().filter(|row| row.domain.is_empty()) {
+    // Clip without bounds, which are operands, changes nothing, so it takes all types.
+    for row in support().iter().filter(|row| row.domain.is_empty() && row.name != "Clip") {
         // What needs more than operands is left to the tests of whole models.
         let first = DType::ALL.iter().copied().find(|dtype| claims(row.types, *dtype)).expect("a type");
         let Some(reads) = [2, 1, 3].into_iter().find(|reads| compiles(row.name, *reads, first, folder.path())) else {
