@@ -194,7 +194,7 @@ pub(crate) fn exp<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     scaled(a, a.add(expm1_reduced(a, r), a.float(1.0)), n)
 }
 
-/// `exp(x) - 1`, within 2 ulp.
+/// `exp(x) - 1`, within 2 ulp; 0 for -0.
 pub(crate) fn expm1<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     let x = a.at_most(a.at_least(x, -18.0), 89.0);
     let (n, r) = by_ln2(a, x);

@@ -341,6 +341,7 @@ fn list_knows_everything_there_is() {
     let operators = sandbox.json("list ops");
     let conv = operators.as_array().unwrap().iter().find(|row| row["name"] == "Conv").unwrap();
     assert_eq!(conv["types"], "f32 bf16 i8 u8");
+    assert!(["sin", "relu"].iter().all(|function| rows("functions").iter().any(|row| row == function)));
     assert!(rows("passes").iter().any(|pass| pass == "insert_qdq"));
     assert!(rows("kernels").iter().any(|family| family == "gemm"));
     let targets =
