@@ -86,6 +86,9 @@ fn far_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     let high = a.add_int(a.add_int(a.mul_int(m, first), a.mul_high(m, second)), carry);
     let n = a.shift_right(a.add_int(high, a.int(1 << 29)), 30);
     let high = a.sub_int(high, a.shift_left(n, 30));
+    // Its magnitude, one unit less where it is negative: pieces of one sign do not cancel.
+    let minus = a.shift_right(high, 31);
+    let (high, low) = (a.xor(high, minus), a.xor(low, minus));
     // The fraction in three pieces of 24, 24 and 16 bits, each of which f32 holds.
     let middle = a.xor(a.shift_left(a.and(high, a.int(0xff)), 16), a.and(a.shift_right(low, 16), a.int(0xffff)));
     let piece = |bits, weight: i32| a.mul(a.of_int(bits), a.float(f32::from_bits(((127 + weight) as u32) << 23)));
@@ -98,6 +101,7 @@ fn far_reduced<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     let product = a.mul(fraction, factor);
     let product_low = a.fma(fraction, factor, a.neg(product));
     let r = a.add(product, a.fma(fraction_low, factor, a.fma(fraction, factor_low, product_low)));
+    let r = a.of_bits(a.xor(a.bits(r), a.and(minus, a.int(i32::MIN))));
     // An infinity has no sine: inf - inf is NaN.
     (n, a.add(r, a.sub(x, x)))
 }
