@@ -249,7 +249,7 @@ fn generic_passes_name_no_operator() {
 #[test]
 fn crates_depend_on_what_they_may() {
     const MAY: &[(&str, &str)] = &[
-        ("compiler/ir", "half libm smallvec thiserror"),
+        ("compiler/ir", "half libm petgraph smallvec thiserror"),
         ("passes", "eightfold-ir libm smallvec thiserror"),
         ("codegen", "eightfold-ir eightfold-runtime inkwell smallvec tempfile thiserror"),
         ("runtime", ""),

@@ -1,12 +1,14 @@
 //! The graph: values, nodes, and who uses what.
 //!
-//! Operands live in the node and are its truth. Beside them stands an index: which nodes read a value, and how often. This
-//! module alone keeps it in step, so that who reads a value is known without a look at all nodes.
+//! Operands live in the node and are its truth. Beside them stands a petgraph graph of values and nodes: an edge from each
+//! value to each node that reads it, whose weight is the number of reads, and an edge from each node to each value that it
+//! defines. This module alone keeps it in step, so that who reads a value is known without a look at all nodes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
+use petgraph::graphmap::DiGraphMap;
 use smallvec::SmallVec;
 
 use crate::epilogue::{self, Epilogue};
@@ -136,6 +138,13 @@ pub struct Output {
     pub value: ValueId,
 }
 
+/// A vertex of the graph of uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Vertex {
+    Value(ValueId),
+    Node(NodeId),
+}
+
 /// A dataflow graph.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -144,8 +153,8 @@ pub struct Graph {
     /// By number; `None` where a node has been removed.
     nodes: Vec<Option<Node>>,
     values: Vec<Value>,
-    /// The index of users: for each value the nodes that read it, and how often each does.
-    users: Vec<BTreeMap<NodeId, usize>>,
+    /// Values and nodes; see the module's documentation.
+    uses: DiGraphMap<Vertex, usize>,
     /// For each value the number of outputs that show it.
     shown: Vec<usize>,
     names: HashMap<Arc<str>, ValueId>,
@@ -163,7 +172,7 @@ impl Graph {
             name: name.into(),
             nodes: Vec::new(),
             values: Vec::new(),
-            users: Vec::new(),
+            uses: DiGraphMap::new(),
             shown: Vec::new(),
             names: HashMap::new(),
             qparams: Vec::new(),
@@ -344,7 +353,7 @@ impl Graph {
     /// The nodes that read a value, each once, in order of position.
     #[must_use]
     pub fn users(&self, id: ValueId) -> Vec<NodeId> {
-        let mut users: Vec<NodeId> = self.users[id.index()].keys().copied().collect();
+        let mut users: Vec<NodeId> = self.reads(id).map(|(user, _)| user).collect();
         users.sort_unstable_by_key(|user| (self.node(*user).order, *user));
         users
     }
@@ -352,7 +361,7 @@ impl Graph {
     /// How often a value is read, uses as an output included.
     #[must_use]
     pub fn use_count(&self, id: ValueId) -> usize {
-        self.users[id.index()].values().sum::<usize>() + self.shown[id.index()]
+        self.reads(id).map(|(_, reads)| reads).sum::<usize>() + self.shown[id.index()]
     }
 
     /// The one node that reads a value, if just one use there is and the value is no output.
@@ -361,7 +370,7 @@ impl Graph {
         if self.use_count(id) != 1 {
             return None;
         }
-        self.users[id.index()].keys().next().map(|n| self.node(*n))
+        self.reads(id).next().map(|(user, _)| self.node(user))
     }
 
     /// The nodes in topological order, ties broken by position, then number.
@@ -371,7 +380,7 @@ impl Graph {
     pub fn topo(&self) -> Vec<NodeId> {
         let mut waiting = vec![0_usize; self.nodes.len()];
         let outputs = self.nodes_unordered().flat_map(|node| &node.outputs);
-        for (user, uses) in outputs.flat_map(|output| &self.users[output.index()]) {
+        for (user, uses) in outputs.flat_map(|output| self.reads(*output)) {
             waiting[user.index()] += uses;
         }
         let free = self.nodes_unordered().filter(|node| waiting[node.id.index()] == 0);
@@ -379,11 +388,11 @@ impl Graph {
         let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);
-            for (user, uses) in self.node(id).outputs.iter().flat_map(|output| &self.users[output.index()]) {
+            for (user, uses) in self.node(id).outputs.iter().flat_map(|output| self.reads(*output)) {
                 let left = &mut waiting[user.index()];
                 *left -= uses;
                 if *left == 0 {
-                    ready.push(Reverse((self.node(*user).order, *user)));
+                    ready.push(Reverse((self.node(user).order, user)));
                 }
             }
         }
@@ -395,12 +404,20 @@ impl Graph {
         self.nodes.iter().flatten()
     }
 
-    /// The index of users.
-    pub(crate) fn indexed_users(&self) -> &[BTreeMap<NodeId, usize>] {
-        &self.users
+    /// The nodes that read a value according to the edges, in no order that means anything, and how often each does.
+    fn reads(&self, id: ValueId) -> impl Iterator<Item = (NodeId, usize)> + '_ {
+        self.uses.edges(Vertex::Value(id)).filter_map(|(_, user, reads)| match user {
+            Vertex::Node(node) => Some((node, *reads)),
+            Vertex::Value(_) => None,
+        })
     }
 
-    /// The index of users as the nodes' operands say that it should be.
+    /// For each value the nodes that read it according to the edges, and how often each does.
+    pub(crate) fn indexed_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
+        (0..self.values.len()).map(|index| self.reads(ValueId::new(index)).collect()).collect()
+    }
+
+    /// The same according to the nodes' operands.
     pub(crate) fn actual_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
         let mut users = vec![BTreeMap::new(); self.values.len()];
         for node in self.nodes_unordered() {
@@ -409,10 +426,17 @@ impl Graph {
         users
     }
 
+    /// Notes that `user` reads `value` once more, or `reads` times more.
+    fn connect(&mut self, value: ValueId, user: NodeId, reads: usize) {
+        let (from, to) = (Vertex::Value(value), Vertex::Node(user));
+        let before = self.uses.edge_weight(from, to).copied().unwrap_or(0);
+        self.uses.add_edge(from, to, before + reads);
+    }
+
     /// Breaks the index of users.
     #[cfg(test)]
     pub(crate) fn forget_uses(&mut self) {
-        self.users.iter_mut().for_each(BTreeMap::clear);
+        self.uses.clear();
     }
 
     /// The nodes in topological order.
@@ -463,7 +487,10 @@ impl Graph {
             self.inputs.push(id);
         }
         self.values.push(Value { name: None, ty, def });
-        self.users.push(BTreeMap::new());
+        match self.values[id.index()].def {
+            Def::Node { node, .. } => _ = self.uses.add_edge(Vertex::Node(node), Vertex::Value(id), 1),
+            _ => _ = self.uses.add_node(Vertex::Value(id)),
+        }
         self.shown.push(0);
         if let Some(name) = name {
             self.set_name(id, name);
@@ -486,7 +513,7 @@ impl Graph {
         let define = |(output, ty)| self.define(None, ty, Def::Node { node: id, output });
         let outputs = types.into_iter().enumerate().map(define).collect();
         let node = Node { id, op, operands, epilogue, outputs, origin, order };
-        node.uses().for_each(|used| *self.users[used.index()].entry(id).or_default() += 1);
+        node.uses().for_each(|used| self.connect(used, id, 1));
         self.nodes.push(Some(node));
         id
     }
@@ -501,11 +528,10 @@ impl Graph {
 
     /// Makes every use of `old` but those by `keep` a use of `new`, outputs included; the name moves along.
     pub(crate) fn replace_uses_but(&mut self, old: ValueId, new: ValueId, keep: &[NodeId]) {
-        for (user, uses) in std::mem::take(&mut self.users[old.index()]) {
-            let kept = keep.contains(&user);
-            let now = if kept { old } else { new };
-            *self.users[now.index()].entry(user).or_default() += uses;
-            if !kept {
+        for (user, reads) in self.reads(old).collect::<Vec<_>>() {
+            if !keep.contains(&user) {
+                self.uses.remove_edge(Vertex::Value(old), Vertex::Node(user));
+                self.connect(new, user, reads);
                 let node = self.nodes[user.index()].as_mut().expect("a user is in the graph");
                 let swap = |v: ValueId| if v == old { new } else { v };
                 node.operands.iter_mut().flatten().for_each(|v| *v = swap(*v));
@@ -538,10 +564,8 @@ impl Graph {
             for output in &node.outputs {
                 self.kill(*output);
             }
-            for used in node.uses() {
-                self.users[used.index()].remove(&id);
-                work.extend(self.producer_id(used));
-            }
+            self.uses.remove_node(Vertex::Node(id));
+            work.extend(node.uses().filter_map(|used| self.producer_id(used)));
         }
     }
 

@@ -227,9 +227,9 @@ impl<'g> Verifier<'g> {
                 }
             }
         }
-        let actual = graph.actual_users();
+        let (actual, indexed) = (graph.actual_users(), graph.indexed_users());
         for (id, _) in graph.values() {
-            let (actual, indexed) = (&actual[id.index()], &graph.indexed_users()[id.index()]);
+            let (actual, indexed) = (&actual[id.index()], &indexed[id.index()]);
             if actual != indexed {
                 self.value_error(id, Rule::Users, format!("the users {actual:?}"), format!("{indexed:?} in the index"));
             }
