@@ -18,7 +18,7 @@ mod scale;
 mod softmax;
 mod transpose;
 
-use eightfold_ir::{Graph, InferError, Node, Rewrite};
+use eightfold_ir::{Graph, InferError, Node, QuantId, Rewrite, Step};
 
 pub(crate) use clip::float_bounds;
 pub(crate) use residual::exchanged;
@@ -44,6 +44,15 @@ impl From<InferError> for Miss {
 /// Turns a condition of a fusion's pattern into control flow.
 fn require(condition: bool) -> Result<(), Miss> {
     if condition { Ok(()) } else { Err(Miss::Unrelated) }
+}
+
+/// Whether these steps end in a quantization that yields other integers than those of `quant`.
+///
+/// Integers of one quantization may stand for another's, where a chain of operators comes down to no step or to a clip.
+/// One node cannot say both.
+fn contradicts(graph: &Graph, steps: &[Step], quant: Option<QuantId>) -> bool {
+    let (Some(Step::Quantize { scale, zero_point, .. }), Some(quant)) = (steps.last(), quant) else { return false };
+    !graph.qparams(quant).fits_step(*scale, *zero_point)
 }
 
 /// A row of [`FUSIONS`].

@@ -74,6 +74,16 @@ impl QuantParams {
         self.is_per_tensor().then(|| (self.scale[0], self.zero_point[0]))
     }
 
+    /// Whether a `quantize` step with this scale and zero point yields integers of these parameters.
+    ///
+    /// With a scale of 1, the step's number already counts steps: from the zero point, or from 0 if that is in it.
+    #[must_use]
+    pub fn fits_step(&self, scale: f32, zero_point: i32) -> bool {
+        let counts_steps = scale == 1.0;
+        let fits_scale = counts_steps || self.as_per_tensor().is_some_and(|(own, _)| own == scale);
+        fits_scale && (counts_steps && zero_point == 0 || self.zero_point.iter().all(|own| *own == zero_point))
+    }
+
     /// The parameters that cover `[min, max]` (widened to hold zero, so that zero is exact) with all steps of `storage`.
     ///
     /// A range without extent gets scale 1. `narrow` leaves out the least value of a signed symmetric type (-128), as

@@ -16,7 +16,7 @@
 
 use eightfold_ir::{Arg, Epilogue, Function, Graph, Node, Rewrite, Step};
 
-use super::{Fusion, Miss};
+use super::{Fusion, Miss, contradicts, require};
 use crate::channel::literal;
 
 pub(super) const CLIP: Fusion = Fusion { name: "clip", summary: "neighbouring clips become one", try_at };
@@ -29,6 +29,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     epilogue.splice(at..at + 2, [step]);
     let mut rewrite = Rewrite::new(graph, CLIP.name);
     let quant = graph.ty(root.output()).quant;
+    require(!contradicts(graph, &epilogue, quant))?;
     let y = rewrite.node(graph, &[root.id], root.op.clone(), &root.operands, Epilogue::new(epilogue), quant)?;
     rewrite.replace(root.output(), y);
     Ok(rewrite)

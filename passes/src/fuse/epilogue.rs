@@ -19,7 +19,7 @@
 
 use eightfold_ir::{DType, Epilogue, Graph, Node, Op, QuantRule, Rewrite};
 
-use super::{Fusion, Miss, require};
+use super::{Fusion, Miss, contradicts, require};
 
 /// The most steps that fusion gives to one node: several times what one layer of a network has.
 pub(super) const MOST_STEPS: usize = 32;
@@ -39,6 +39,10 @@ pub(super) fn join(graph: &Graph, producer: &Node, root: &Node, steps: &Epilogue
     let mut rewrite = Rewrite::new(graph, EPILOGUE.name);
     let epilogue = producer.epilogue.then(steps);
     let quant = graph.ty(root.output()).quant;
+    require(!contradicts(graph, &epilogue.steps, quant))?;
+    // What only moves or chooses integers leaves them those of its operand.
+    let moves = producer.op.quant_rule() == QuantRule::SameScale && epilogue.is_empty();
+    require(!moves || graph.ty(producer.output()).quant == quant)?;
     let from = [producer.id, root.id];
     let fused = rewrite.node(graph, &from, producer.op.clone(), &producer.operands, epilogue, quant)?;
     rewrite.replace(root.output(), fused);

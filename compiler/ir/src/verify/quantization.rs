@@ -63,11 +63,7 @@ impl Verifier<'_> {
         if let (Some(Step::Quantize { scale, zero_point, .. }), Some(q)) =
             (node.epilogue.steps.last(), graph.quant(node.output()))
         {
-            // With a scale of 1, the current number already counts steps: from the zero point, or from 0 if that is in it.
-            let counts_steps = *scale == 1.0;
-            let fits_scale = counts_steps || q.as_per_tensor().is_some_and(|(expected, _)| expected == *scale);
-            let fits_zero_point = counts_steps && *zero_point == 0 || q.zero_point.iter().all(|z| z == zero_point);
-            if !(fits_scale && fits_zero_point) {
+            if !q.fits_step(*scale, *zero_point) {
                 let expected = match q.as_per_tensor() {
                     Some((scale, zero_point)) => format!("scale={scale:?} zero_point={zero_point}"),
                     None => "scale=1.0, and zero_point=0 or the zero point of all channels".to_owned(),
