@@ -189,7 +189,8 @@ fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
     };
     let numbers = 2 * 64 * 32 * 9;
     let [size, speed] = [Prefer::Size, Prefer::Speed].map(weights);
-    assert!(size < numbers * 5 / 4 && speed > 3 * numbers, "{size} and {speed} bytes for {numbers} numbers");
+    // The second convolution alone is multiplied as tiles.
+    assert!(size < numbers * 5 / 4 && speed > 2 * numbers, "{size} and {speed} bytes for {numbers} numbers");
 }
 
 /// A linked artifact; `None`, aloud, where there is no C compiler.

@@ -242,7 +242,6 @@ impl<'ctx> Wrapper<'ctx> {
         }
         let table = self.call.load(&self.builder, field, "table").into_pointer_value();
         self.refuse_null(table, invalid);
-        let count = self.context.i64_type().const_int(count as u64, false);
         self.repeat(count, |this, index| {
             let element = this.call.element_at(&this.builder, table, index, "tensor");
             this.refuse_null(element, invalid);
@@ -297,13 +296,16 @@ impl<'ctx> Wrapper<'ctx> {
         }
     }
 
-    /// Runs `body` for 0, 1, … up to `count`, which is at least 1.
-    fn repeat(&self, count: IntValue<'ctx>, body: impl FnOnce(&Self, IntValue<'ctx>)) {
+    /// Runs `body` for 0, 1, … up to `count`, which is at least 1. A few turns are straight code, which is shorter than a
+    /// loop.
+    fn repeat(&self, count: usize, body: impl Fn(&Self, IntValue<'ctx>)) {
+        const FEW: usize = 4;
         let Wrapper { builder, .. } = self;
         let word = self.context.i64_type();
-        if count.get_zero_extended_constant() == Some(1) {
-            return body(self, word.const_zero());
+        if count <= FEW {
+            return (0..count).for_each(|index| body(self, word.const_int(index as u64, false)));
         }
+        let count = word.const_int(count as u64, false);
         let before = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
         let turn = self.context.append_basic_block(self.run, "turn");
         let after = self.context.append_basic_block(self.run, "after");

@@ -1,14 +1,12 @@
 //! The graph: values, nodes, and who uses what.
 //!
-//! Operands live in the node and are its truth. Beside them stands a petgraph graph of values and nodes: an edge from each
-//! value to each node that reads it, whose weight is the number of reads, and an edge from each node to each value that it
-//! defines. This module alone keeps it in step, so that who reads a value is known without a look at all nodes.
+//! Operands live in the node and are its truth. Beside them stands a graph of who reads what ([`Uses`]), which this module
+//! alone keeps in step, so that the users of a value are known without a look at all nodes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use petgraph::graphmap::DiGraphMap;
 use smallvec::SmallVec;
 
 use crate::epilogue::{self, Epilogue};
@@ -18,6 +16,7 @@ use crate::op::{InferError, InferOperand, Op, Types};
 use crate::quant::QuantParams;
 use crate::tensor::Tensor;
 use crate::types::{Layout, TensorType};
+use crate::uses::Uses;
 
 /// Names of the ONNX nodes that an operator came from, in order of first mention; fusions unite them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,13 +137,6 @@ pub struct Output {
     pub value: ValueId,
 }
 
-/// A vertex of the graph of uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Vertex {
-    Value(ValueId),
-    Node(NodeId),
-}
-
 /// A dataflow graph.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -153,8 +145,7 @@ pub struct Graph {
     /// By number; `None` where a node has been removed.
     nodes: Vec<Option<Node>>,
     values: Vec<Value>,
-    /// Values and nodes; see the module's documentation.
-    uses: DiGraphMap<Vertex, usize>,
+    uses: Uses,
     /// For each value the number of outputs that show it.
     shown: Vec<usize>,
     names: HashMap<Arc<str>, ValueId>,
@@ -172,7 +163,7 @@ impl Graph {
             name: name.into(),
             nodes: Vec::new(),
             values: Vec::new(),
-            uses: DiGraphMap::new(),
+            uses: Uses::default(),
             shown: Vec::new(),
             names: HashMap::new(),
             qparams: Vec::new(),
@@ -353,7 +344,7 @@ impl Graph {
     /// The nodes that read a value, each once, in order of position.
     #[must_use]
     pub fn users(&self, id: ValueId) -> Vec<NodeId> {
-        let mut users: Vec<NodeId> = self.reads(id).map(|(user, _)| user).collect();
+        let mut users: Vec<NodeId> = self.uses.readers(id).map(|(user, _)| user).collect();
         users.sort_unstable_by_key(|user| (self.node(*user).order, *user));
         users
     }
@@ -361,7 +352,7 @@ impl Graph {
     /// How often a value is read, uses as an output included.
     #[must_use]
     pub fn use_count(&self, id: ValueId) -> usize {
-        self.reads(id).map(|(_, reads)| reads).sum::<usize>() + self.shown[id.index()]
+        self.uses.readers(id).map(|(_, reads)| reads).sum::<usize>() + self.shown[id.index()]
     }
 
     /// The one node that reads a value, if just one use there is and the value is no output.
@@ -370,7 +361,7 @@ impl Graph {
         if self.use_count(id) != 1 {
             return None;
         }
-        self.reads(id).next().map(|(user, _)| self.node(user))
+        self.uses.readers(id).next().map(|(user, _)| self.node(user))
     }
 
     /// The nodes in topological order, ties broken by position, then number.
@@ -380,7 +371,7 @@ impl Graph {
     pub fn topo(&self) -> Vec<NodeId> {
         let mut waiting = vec![0_usize; self.nodes.len()];
         let outputs = self.nodes_unordered().flat_map(|node| &node.outputs);
-        for (user, uses) in outputs.flat_map(|output| self.reads(*output)) {
+        for (user, uses) in outputs.flat_map(|output| self.uses.readers(*output)) {
             waiting[user.index()] += uses;
         }
         let free = self.nodes_unordered().filter(|node| waiting[node.id.index()] == 0);
@@ -388,7 +379,7 @@ impl Graph {
         let mut order = Vec::with_capacity(self.nodes.len());
         while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);
-            for (user, uses) in self.node(id).outputs.iter().flat_map(|output| self.reads(*output)) {
+            for (user, uses) in self.node(id).outputs.iter().flat_map(|output| self.uses.readers(*output)) {
                 let left = &mut waiting[user.index()];
                 *left -= uses;
                 if *left == 0 {
@@ -404,17 +395,9 @@ impl Graph {
         self.nodes.iter().flatten()
     }
 
-    /// The nodes that read a value according to the edges, in no order that means anything, and how often each does.
-    fn reads(&self, id: ValueId) -> impl Iterator<Item = (NodeId, usize)> + '_ {
-        self.uses.edges(Vertex::Value(id)).filter_map(|(_, user, reads)| match user {
-            Vertex::Node(node) => Some((node, *reads)),
-            Vertex::Value(_) => None,
-        })
-    }
-
     /// For each value the nodes that read it according to the edges, and how often each does.
     pub(crate) fn indexed_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
-        (0..self.values.len()).map(|index| self.reads(ValueId::new(index)).collect()).collect()
+        (0..self.values.len()).map(|index| self.uses.readers(ValueId::new(index)).collect()).collect()
     }
 
     /// The same according to the nodes' operands.
@@ -426,17 +409,10 @@ impl Graph {
         users
     }
 
-    /// Notes that `user` reads `value` once more, or `reads` times more.
-    fn connect(&mut self, value: ValueId, user: NodeId, reads: usize) {
-        let (from, to) = (Vertex::Value(value), Vertex::Node(user));
-        let before = self.uses.edge_weight(from, to).copied().unwrap_or(0);
-        self.uses.add_edge(from, to, before + reads);
-    }
-
     /// Breaks the index of users.
     #[cfg(test)]
     pub(crate) fn forget_uses(&mut self) {
-        self.uses.clear();
+        self.uses = Uses::default();
     }
 
     /// The nodes in topological order.
@@ -487,10 +463,7 @@ impl Graph {
             self.inputs.push(id);
         }
         self.values.push(Value { name: None, ty, def });
-        match self.values[id.index()].def {
-            Def::Node { node, .. } => _ = self.uses.add_edge(Vertex::Node(node), Vertex::Value(id), 1),
-            _ => _ = self.uses.add_node(Vertex::Value(id)),
-        }
+        self.uses.define(id, self.producer_id(id));
         self.shown.push(0);
         if let Some(name) = name {
             self.set_name(id, name);
@@ -513,7 +486,7 @@ impl Graph {
         let define = |(output, ty)| self.define(None, ty, Def::Node { node: id, output });
         let outputs = types.into_iter().enumerate().map(define).collect();
         let node = Node { id, op, operands, epilogue, outputs, origin, order };
-        node.uses().for_each(|used| self.connect(used, id, 1));
+        node.uses().for_each(|used| self.uses.connect(used, id, 1));
         self.nodes.push(Some(node));
         id
     }
@@ -528,10 +501,10 @@ impl Graph {
 
     /// Makes every use of `old` but those by `keep` a use of `new`, outputs included; the name moves along.
     pub(crate) fn replace_uses_but(&mut self, old: ValueId, new: ValueId, keep: &[NodeId]) {
-        for (user, reads) in self.reads(old).collect::<Vec<_>>() {
+        for (user, reads) in self.uses.readers(old).collect::<Vec<_>>() {
             if !keep.contains(&user) {
-                self.uses.remove_edge(Vertex::Value(old), Vertex::Node(user));
-                self.connect(new, user, reads);
+                self.uses.disconnect(old, user);
+                self.uses.connect(new, user, reads);
                 let node = self.nodes[user.index()].as_mut().expect("a user is in the graph");
                 let swap = |v: ValueId| if v == old { new } else { v };
                 node.operands.iter_mut().flatten().for_each(|v| *v = swap(*v));
@@ -564,7 +537,7 @@ impl Graph {
             for output in &node.outputs {
                 self.kill(*output);
             }
-            self.uses.remove_node(Vertex::Node(id));
+            self.uses.remove(id);
             work.extend(node.uses().filter_map(|used| self.producer_id(used)));
         }
     }

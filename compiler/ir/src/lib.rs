@@ -22,6 +22,7 @@ pub mod rewrite;
 pub mod scalar;
 pub mod tensor;
 pub mod types;
+mod uses;
 pub mod verify;
 
 pub use array::Array;
