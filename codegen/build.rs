@@ -53,7 +53,7 @@ fn require_llvm() {
     let folder = env::var_os(VARIABLE).map(|prefix| PathBuf::from(prefix).join("bin")).unwrap_or_default();
     let names = ["llvm-config", "llvm-config-19", "llvm-config19", "llvm19-config", "llvm-config-19.1"];
     let runs = |name: &&str| Command::new(folder.join(name)).arg("--version").output().is_ok();
-    if !names.iter().any(|name| runs(name)) {
+    if !names.iter().any(runs) {
         println!("cargo::error=no LLVM 19 is found in PATH, or in the folder that {VARIABLE} names");
         println!("cargo::error=`cargo xtask setup` installs it, or says which packages or which folder to name");
         std::process::exit(1);

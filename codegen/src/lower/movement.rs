@@ -332,7 +332,7 @@ impl Lowering<'_> {
             (Some((scale, zero)), Some((min, max))) => {
                 i64::from(eightfold_ir::quant::quantize(value, scale, zero, min as i32, max as i32))
             }
-            _ => value as i64,
+            _ => ty.dtype.wrap(value as i64),
         };
         stored.to_le_bytes()
     }

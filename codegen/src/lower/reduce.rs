@@ -5,7 +5,7 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{DType, Node, QuantParams};
 
 use super::{LowerError, Lowering, origin};
-use crate::program::{Fold, Grid, Producer, View};
+use crate::program::{Fold, Grid, Producer, Step, View};
 
 impl Lowering<'_> {
     pub(super) fn pool(&mut self, node: &Node, op: &Pool) -> Result<(), LowerError> {
@@ -65,7 +65,12 @@ impl Lowering<'_> {
         let input = self.view(x);
         let output = self.place(y);
         let mut operands = vec![input];
-        let steps = self.steps(node, &output.grid.dims.clone(), self.graph.ty(y).layout, &mut operands);
+        let mut steps = self.steps(node, &output.grid.dims.clone(), self.graph.ty(y).layout, &mut operands);
+        // Kernels sum narrow integers in 32 bits, as the operator does with quantized ones. Other sums have the operand's type.
+        let wraps = op.kind == ReduceKind::Sum && dtype.is_integer() && self.graph.quant(x).is_none();
+        if wraps && !steps.is_empty() {
+            steps.insert(0, Step::Cast(dtype));
+        }
         // Folded axes that are gone come back with extent 1: kernels see one rank.
         let kept = |grid: &Grid| match op.keepdims {
             true => grid.clone(),

@@ -149,3 +149,18 @@ fn convolutions_over_no_rows_or_columns_see_padding_alone() {
         case.check(0.0);
     }
 }
+
+#[test]
+fn sums_and_borders_of_narrow_types_are_wrapped_before_the_steps() {
+    let mut case = Case::new("narrow");
+    let x = case.input("x", DType::I8, &[3, 64], None);
+    let sum = Reduce { kind: ReduceKind::Sum, axes: [1_usize].as_slice().into(), keepdims: true };
+    let y = case.node(sum, &[x], vec![Step::unary(Function::Abs)], None);
+    let number = case.input("number", DType::U8, &[2, 3], None);
+    let truth = case.node(Map {}, &[number], vec![Step::binary(Function::Greater, Arg::Int(100))], None);
+    let (before, after) = ([0_usize, 1].as_slice().into(), [0_usize, 0].as_slice().into());
+    let z = case.node(Pad { mode: PadMode::Constant, before, after, value: -1.0 }, &[truth], vec![], None);
+    case.output(y);
+    case.output(z);
+    case.check(0.0);
+}

@@ -62,15 +62,14 @@ impl Verifier<'_> {
         }
         if let (Some(Step::Quantize { scale, zero_point, .. }), Some(q)) =
             (node.epilogue.steps.last(), graph.quant(node.output()))
+            && !q.fits_step(*scale, *zero_point)
         {
-            if !q.fits_step(*scale, *zero_point) {
-                let expected = match q.as_per_tensor() {
-                    Some((scale, zero_point)) => format!("scale={scale:?} zero_point={zero_point}"),
-                    None => "scale=1.0, and zero_point=0 or the zero point of all channels".to_owned(),
-                };
-                let got = format!("scale={scale:?} zero_point={zero_point}");
-                self.node_error(node, Rule::Requantize, expected, got);
-            }
+            let expected = match q.as_per_tensor() {
+                Some((scale, zero_point)) => format!("scale={scale:?} zero_point={zero_point}"),
+                None => "scale=1.0, and zero_point=0 or the zero point of all channels".to_owned(),
+            };
+            let got = format!("scale={scale:?} zero_point={zero_point}");
+            self.node_error(node, Rule::Requantize, expected, got);
         }
         if let QuantRule::Affine { weight, bias, .. } = node.op.quant_rule() {
             self.bias(node, weight, bias);
