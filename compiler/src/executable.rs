@@ -32,7 +32,7 @@ enum Code {
     /// Compiled into this process.
     Resident { code: Box<Resident>, buffers: Vec<Vec<u8>> },
     /// Not compiled.
-    Reference(Graph),
+    Reference(Box<Graph>),
 }
 
 impl Executable {
@@ -100,7 +100,7 @@ impl Executable {
             bands: Vec::new(),
         };
         let variant = Variant { target: "reference".to_owned(), ..Variant::of(graph, &program) };
-        Executable { code: Code::Reference(graph.clone()), variant }
+        Executable { code: Code::Reference(Box::new(graph.clone())), variant }
     }
 
     /// A simplified model, compiled in f32, whose outputs are these values (at least one) and no others, under their

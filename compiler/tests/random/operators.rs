@@ -122,7 +122,8 @@ impl Draw<'_> {
         let shape = self.shape(x);
         let spatial = shape.len().checked_sub(2).filter(|spatial| (1..=2).contains(spatial))?;
         let dtype = self.weight_type(x)?;
-        let groups: Vec<usize> = [1, 1, shape[1], 2].into_iter().filter(|g| *g > 0 && shape[1] % g == 0).collect();
+        let groups: Vec<usize> =
+            [1, 1, shape[1], 2].into_iter().filter(|g| *g > 0 && shape[1].is_multiple_of(*g)).collect();
         let group = self.tape.pick(&groups);
         let channels = group * self.tape.pick(&[1, 2, 3, 8, 9, 17]);
         let kernel = self.list(spatial, &[1, 3, 2, 5]);

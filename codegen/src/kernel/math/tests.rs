@@ -260,7 +260,8 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
         .extend((0..64).map(|i| f32::from_bits(0x4700_0000 + i * 0x00e1_2345) * if i % 3 == 0 { -1.0 } else { 1.0 }));
     numbers.extend([0.0, -0.0, f32::INFINITY, f32::NAN, 1.0, 1e7, -1e9, f32::MAX]);
     numbers.extend([f32::NEG_INFINITY, 2.0, -100.0, -87.5, 1e-40, -1e-40, 131_072.0, 131_080.0]);
-    let functions: [(&str, fn(f32) -> f32); 3] =
+    type Named = (&'static str, fn(f32) -> f32);
+    let functions: [Named; 3] =
         [("sin", |x| sin(&Scalar, x)), ("cos", |x| cos(&Scalar, x)), ("silu", |x| silu(&Scalar, x))];
     for (target, portable) in trial::targets() {
         let jit = Jit::default();
