@@ -1,6 +1,6 @@
 //! ONNX in and out: models become [`Graph`]s, graphs become models.
 //!
-//! [`proto`] decodes the file into plain structs and is the only place that names protobuf types; [`import`] walks
+//! `proto` decodes the file into plain structs and is the only place that names protobuf types; `import` walks
 //! those structs in topological order and hands each node to the adapter of its operator (`adapt/`), which adds
 //! operators of ours. Shapes are numbers when the import is done, and what can be computed from constants alone and
 //! decides about a shape has been computed. [`export`] goes the other way, operator by operator. Nothing is optimised

@@ -4,7 +4,7 @@
 //! file, and a failed run leaves what was there before. A run that is interrupted calls [`abandon`], and leaves nothing
 //! else either.
 //!
-//! All outputs go through [`Destination::of`]. It follows symbolic links, so that a link stays a link. It refuses an
+//! All outputs go through `Destination::of`. It follows symbolic links, so that a link stays a link. It refuses an
 //! input of the command (see [`declare_input`]), and what cannot be replaced as a whole: folders, pipes, sockets, block
 //! devices. Character devices such as `/dev/null` are written through.
 
