@@ -14,6 +14,7 @@ use eightfold_ir::Graph;
 use crate::limit::MemoryLimit;
 
 mod adapt;
+mod computed;
 mod constants;
 mod dims;
 mod emit;

@@ -8,7 +8,7 @@ use eightfold::Error;
 use serde::Serialize;
 
 use crate::cli::Format;
-use crate::cli::output::escaped;
+use crate::cli::output::{escaped, escaped_json};
 
 /// Prints an error to standard error: the message, a line for each cause, the nodes that it leaves out if they are asked
 /// for, and the hint if there is one. As JSON it is one line.
@@ -44,7 +44,8 @@ pub(crate) fn print_json(error: &Error, verbose: bool) {
         fault: fault.name(),
         exit_code: fault.exit_code(),
     };
-    anstream::eprintln!("{}", serde_json::json!({ "error": report }));
+    let text = serde_json::json!({ "error": report }).to_string();
+    anstream::eprintln!("{}", escaped_json(&text));
 }
 
 fn anstyle_reset() -> clap::builder::styling::Reset {

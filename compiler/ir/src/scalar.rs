@@ -157,8 +157,8 @@ functions! {
     Cos "cos" "Cos" 1 within(2.0, |x, _, _| libm::cos(x.into()) as f32);
     /// `x / y`; on integers towards zero, 0 where `y` is 0.
     Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| if y == 0 { 0 } else { x.wrapping_div(y) });
-    /// `x` where positive, else `alpha (exp(x) - 1)`. The error is stated for `x` and results that are no subnormals.
-    Elu "elu" "" 2 within(3.0, |x, alpha, _| match x > 0.0 {
+    /// `x` where not negative, else `alpha (exp(x) - 1)`. The error is stated for `x` and results that are no subnormals.
+    Elu "elu" "" 2 within(3.0, |x, alpha, _| match x >= 0.0 {
         true => x,
         false => (f64::from(alpha) * libm::expm1(x.into())) as f32,
     });
@@ -316,6 +316,13 @@ mod tests {
         assert_eq!((of(Function::Softplus, 1e30), of(Function::Softplus, -1e30)), (1e30, 0.0));
         assert!(of(Function::Softplus, f32::NAN).is_nan());
         assert_eq!(of(Function::Gelu, -1e30), 0.0);
+    }
+
+    #[test]
+    fn elu_of_zero_is_zero_whatever_alpha() {
+        let Meaning::Arithmetic { float: elu, .. } = Function::Elu.meaning() else { unreachable!("arithmetic") };
+        assert_eq!(elu(0.0, f32::INFINITY, 0.0), 0.0);
+        assert_eq!(elu(-1.0, f32::INFINITY, 0.0), f32::NEG_INFINITY);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments, read_table};
 use super::destination::Destination;
-use super::output::Format;
+use super::output::{Format, escaped};
 use super::progress::{PassArguments, Terminal};
 
 /// See the verb's help.
@@ -106,7 +106,7 @@ impl Arguments {
         progress.finish(&outcome.reports)?;
         let text = if self.full { eightfold_ir::print_full(&model.graph) } else { model.graph.to_string() };
         if !format.is_json() {
-            outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{remark}"));
+            outcome.remarks.iter().for_each(|remark| anstream::eprintln!("{}", escaped(&remark.to_string())));
         }
         if let Some(path) = &self.check {
             check(path, &text)?;

@@ -76,8 +76,7 @@ impl Format {
         }
         match self.format {
             Form::Human => escaped(&text),
-            // Within JSON's strings, where alone such characters stand.
-            Form::Json => text.chars().map(|c| if is_unsafe(c) { json_escape(c) } else { c.into() }).collect(),
+            Form::Json => escaped_json(&text),
         }
     }
 }
@@ -92,8 +91,10 @@ pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) { c.escape_unicode().to_string() } else { c.into() }).collect()
 }
 
-fn json_escape(c: char) -> String {
-    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+/// The same for JSON, where such characters stand in strings alone.
+pub(crate) fn escaped_json(text: &str) -> String {
+    let escape = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+    text.chars().map(|c| if is_unsafe(c) { escape(c) } else { String::from(c) }).collect()
 }
 
 /// A name in one line.
@@ -170,7 +171,7 @@ mod tests {
         let name = "a\u{1b}[2J\u{202e}b\nc";
         assert_eq!(escaped(name), "a\\u{1b}[2J\\u{202e}b\nc");
         assert_eq!(one_line(name), "a\\u{1b}[2J\\u{202e}b\\nc");
-        assert_eq!(json_escape('\u{202e}'), "\\u202e");
+        assert_eq!(escaped_json("\u{202e}"), "\\u202e");
         let rows = [[name.to_owned(), "1".to_owned()]];
         assert_eq!(table(["x", "count"], rows, &[1]).lines().count(), 2);
     }

@@ -11,7 +11,7 @@ use eightfold_ir::Graph;
 use eightfold_passes::{PASSES, PassReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::table;
+use super::output::{escaped, table};
 
 /// What is shown of the passes.
 #[derive(Args, Clone, Debug, Default)]
@@ -101,7 +101,7 @@ impl Terminal {
 
     fn dump(&mut self, report: &PassReport, graph: &Graph) {
         let Some(folder) = &self.passes.dump_dir else {
-            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{graph}", report.pass));
+            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{}", report.pass, escaped(&graph.to_string())));
         };
         let text = eightfold_ir::print_full(graph);
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
@@ -137,7 +137,7 @@ impl Progress for Terminal {
     }
 
     fn note(&mut self, message: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{message}"));
+        self.bar.suspend(|| anstream::eprintln!("{}", escaped(message)));
     }
 
     fn samples(&mut self, done: usize, of: usize) {

@@ -31,7 +31,7 @@ mod window;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Function, InferError, Origin, Shape, Tensor, ValueId};
+use eightfold_ir::{DType, Function, InferError, Origin, Shape, ValueId};
 
 use super::error::OnnxError;
 use super::import::{Importer, Operand};
@@ -202,24 +202,15 @@ impl<'i, 'm> Adapt<'i, 'm> {
         }
     }
 
-    /// What the operand at `index` holds, if it is there; it must be constant, or computed from constants.
-    fn optional_constant(&self, index: usize, name: &str) -> Result<Option<Tensor>, Fault> {
-        let Some(operand) = self.optional(index) else { return Ok(None) };
-        match self.importer.known(&operand) {
-            Some(tensor) => Ok(Some(tensor)),
-            None => Err(unsupported(format!("operand {name} is not constant"))),
-        }
-    }
-
     /// The integers that the operand at `index` holds, if it is there; it must be constant.
-    pub(crate) fn constant_ints(&self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Fault> {
+    pub(crate) fn constant_ints(&mut self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Fault> {
         let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let ints = tensor.to_ints();
         ints.map(Some).ok_or_else(|| broken(format!("operand {name} must hold integers, got {}", tensor.dtype())))
     }
 
     /// The floats that the operand at `index` holds, if it is there; it must be constant.
-    pub(crate) fn constant_floats(&self, index: usize, name: &str) -> Result<Option<Vec<f32>>, Fault> {
+    pub(crate) fn constant_floats(&mut self, index: usize, name: &str) -> Result<Option<Vec<f32>>, Fault> {
         let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let floats = tensor.to_f32s();
         floats.map(Some).ok_or_else(|| broken(format!("operand {name} must hold floats, got {}", tensor.dtype())))

@@ -4,10 +4,9 @@
 //! what it is made from, so that shapes become numbers and weights are in the form that operators want. Sums of
 //! products and quantized weights stay for the passes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use eightfold_ir::attr::Sizes;
-use eightfold_ir::eval::eval_node;
 use eightfold_ir::op::EvalOperand;
 use eightfold_ir::op::map::Map;
 use eightfold_ir::op::reshape::Reshape;
@@ -18,7 +17,7 @@ use eightfold_ir::{
 };
 use smallvec::SmallVec;
 
-use super::adapt::{Adapt, Fault, broken, unsupported};
+use super::adapt::{Adapt, Fault, broken};
 use super::dims::MOST_ELEMENTS;
 use super::import::Operand;
 
@@ -30,50 +29,6 @@ impl Adapt<'_, '_> {
     /// The value of an operand in the graph.
     pub(crate) fn place(&mut self, operand: &Operand) -> ValueId {
         self.importer.place(operand, None)
-    }
-
-    /// The operand at `index`, computed now if it is made of constants alone.
-    pub(crate) fn constant(&mut self, index: usize, name: &str) -> Result<Tensor, Fault> {
-        match self.operand(index)? {
-            Operand::Const { tensor, .. } => Ok(tensor),
-            Operand::Value(value) => {
-                let found = self.computed(value)?;
-                found.ok_or_else(|| unsupported(format!("operand {name} is not constant")))
-            }
-        }
-    }
-
-    /// The tensor that a value is, if it is made of constants alone and no sums of products.
-    fn computed(&mut self, value: ValueId) -> Result<Option<Tensor>, Fault> {
-        let graph = &self.importer.graph;
-        let (mut reached, mut waiting, mut bytes) = (BTreeSet::new(), vec![value], 0_usize);
-        while let Some(at) = waiting.pop() {
-            if !reached.insert(at) || graph.constant(at).is_some() {
-                continue;
-            }
-            let Some(node) = graph.producer(at) else { return Ok(None) };
-            if matches!(node.op.quant_rule(), QuantRule::Affine { .. }) {
-                return Ok(None);
-            }
-            bytes = bytes.saturating_add(graph.ty(at).byte_size());
-            waiting.extend(node.uses());
-        }
-        self.afford(bytes)?;
-        let graph = &self.importer.graph;
-        let mut arrays: BTreeMap<ValueId, Array> = BTreeMap::new();
-        // Values are numbered in the order in which they were added, operands first.
-        for at in reached {
-            let outputs = match (graph.constant(at), graph.producer(at)) {
-                (Some(tensor), _) => vec![(at, Array::from(tensor))],
-                (None, Some(node)) => {
-                    let outputs = eval_node(graph, node, &|id| &arrays[&id]).map_err(|e| broken(e.to_string()))?;
-                    node.outputs.iter().copied().zip(outputs).collect()
-                }
-                (None, None) => unreachable!("all that was reached is constant or has a producer"),
-            };
-            arrays.extend(outputs);
-        }
-        Ok(arrays.get(&value).map(Tensor::from))
     }
 
     /// Adds an operator.
@@ -263,7 +218,7 @@ impl Adapt<'_, '_> {
 }
 
 /// Whether each result sums up many products or elements.
-pub(crate) fn is_sum(op: &Op) -> bool {
+fn is_sum(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::MatMul(_) | Op::Pool(_))
 }
 

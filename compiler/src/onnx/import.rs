@@ -7,11 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use eightfold_ir::eval::eval_node;
-use eightfold_ir::{Array, DType, Graph, Origin, QuantId, QuantParams, Shape, Tensor, TensorType, ValueId};
+use eightfold_ir::{DType, Graph, Origin, QuantId, QuantParams, Shape, Tensor, TensorType, ValueId};
 
 use super::adapt::{self, Adapt, Fault};
-use super::emit::is_sum;
 use super::error::{OnnxError, Unsupported, UnsupportedNodes};
 use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
 use super::names::Names;
@@ -26,10 +24,6 @@ const MOST_NODES: usize = 1 << 17;
 /// file cannot fill the memory.
 const ROOM: usize = 64 << 20;
 const ROOM_PER_BYTE: usize = 8;
-
-/// An operand that must be constant may be computed from tensors of at most this many elements, by this many nodes.
-const MOST_KNOWN: usize = 1 << 20;
-const MOST_KNOWN_NODES: usize = 64;
 
 /// Bytes that the names of nodes may take together once functions are expanded, each with the names of the calls around it:
 /// a few functions that call each other twice, with long names, would make gigabytes of them.
@@ -394,39 +388,6 @@ impl Importer<'_> {
             Slot::Foreign(_) | Slot::Lost => None,
         };
         Ok(slots?.into_iter().map(known).collect())
-    }
-
-    /// The contents of an operand that is constant, or computed from constants alone: dequantized weights, say, which stay
-    /// in the graph for the passes to see. Nothing large is computed.
-    pub(crate) fn known(&self, operand: &Operand) -> Option<Tensor> {
-        let root = match operand {
-            Operand::Const { tensor, .. } => return Some(tensor.clone()),
-            Operand::Value(value) => *value,
-        };
-        // Operands come after the nodes that read them.
-        let (mut wanted, mut nodes) = (vec![root], Vec::new());
-        let mut arrays: BTreeMap<ValueId, Array> = BTreeMap::new();
-        while let Some(value) = wanted.pop() {
-            if self.graph.ty(value).shape.elements() > MOST_KNOWN {
-                return None;
-            }
-            match (self.graph.constant(value), self.graph.producer(value)) {
-                (Some(tensor), _) => _ = arrays.insert(value, Array::from(tensor)),
-                (None, Some(node)) if nodes.len() < MOST_KNOWN_NODES && !is_sum(&node.op) => {
-                    wanted.extend(node.uses());
-                    nodes.push(node);
-                }
-                _ => return None,
-            }
-        }
-        for node in nodes.into_iter().rev() {
-            if arrays.contains_key(&node.output()) {
-                continue;
-            }
-            let outputs = eval_node(&self.graph, node, &|id| &arrays[&id]).ok()?;
-            arrays.extend(node.outputs.iter().copied().zip(outputs));
-        }
-        arrays.get(&root).map(Tensor::from)
     }
 
     /// The value of an operand, constants entering the graph with the quantization `quant`.

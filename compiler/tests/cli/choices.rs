@@ -50,6 +50,18 @@ fn calibrate_and_quantize_leave_out_what_is_kept_in_float() {
 }
 
 #[test]
+fn keeping_nodes_in_float_where_all_are_is_said_to_change_nothing() {
+    let sandbox = Sandbox::new();
+    let note = "--keep-float changes nothing: in f32 every node is in float\n";
+    for precision in ["f32", "auto"] {
+        let ended = sandbox.run(&format!("compile digits.onnx --precision {precision} --keep-float head/* -o out.o"));
+        assert_eq!((ended.code, ended.stderr.contains(note)), (Some(0), true), "{ended:?}");
+    }
+    let ended = sandbox.run(&format!("compile digits.onnx {CALIBRATION} --keep-float head/* -o out.o"));
+    assert_eq!((ended.code, ended.stderr.contains(note)), (Some(0), false), "{ended:?}");
+}
+
+#[test]
 fn a_node_that_does_not_exist_is_an_error_with_suggestions() {
     let sandbox = Sandbox::new();
     let arguments = format!("compile digits.onnx {CALIBRATION} --keep-float head/linaer -o out.so");

@@ -29,7 +29,11 @@ fn names_are_printed_without_characters_that_command_the_terminal() {
     sandbox.stdout("compile names.ir -o names.o --emit object,header --target x86-64-v2");
     let header = std::fs::read_to_string(sandbox.path("names.h")).unwrap();
     let printed = ["inspect names.ir", "inspect names.ir --format json", "opt names.ir", "opt names.ir --format json"];
-    for text in printed.iter().map(|arguments| sandbox.stdout(arguments)).chain([header]) {
+    // Remarks and dumps, and errors in both forms.
+    let said = ["opt --passes f32 --dump-after all names.ir", "run names.ir", "run names.ir --format json"];
+    let said = said.map(|arguments| sandbox.run(arguments).stderr);
+    assert!(said.iter().all(|text| text.contains("202e")), "{said:?}");
+    for text in printed.iter().map(|arguments| sandbox.stdout(arguments)).chain([header]).chain(said) {
         let bad = text.chars().find(|c| *c != '\n' && *c != '\t' && eightfold_ir::misleads(*c));
         assert_eq!(bad, None, "{text}");
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use eightfold::dataset::{read_npz, write_npz};
 use eightfold::onnx::{self, ImportOptions};
-use eightfold_ir::{Graph, Tensor, print_full};
+use eightfold_ir::{Graph, Node, Op, Tensor, print_full};
 use eightfold_passes::{F32, PassOptions};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -50,6 +50,12 @@ struct Case {
     model: Vec<u8>,
 }
 
+/// ONNX Runtime 1.31 does not come back from a convolution without input channels.
+fn never_ends_there(graph: &Graph, node: &Node) -> bool {
+    let weight = node.operand(1).filter(|_| matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)));
+    weight.is_some_and(|weight| graph.ty(weight).shape.elements() == 0)
+}
+
 fn cases(wanted: usize) -> Vec<Case> {
     let seed = RngSeed::Fixed(seed());
     let mut runner = TestRunner::new(Config { rng_seed: seed, ..Config::default() });
@@ -57,6 +63,9 @@ fn cases(wanted: usize) -> Vec<Case> {
     let case = |numbers: Vec<u16>| {
         let tape = Tape::new(&numbers);
         let (graph, inputs) = draw::graph(&tape, Style::Imported)?;
+        if graph.nodes().any(|node| never_ends_there(&graph, node)) {
+            return None;
+        }
         let model = onnx::export(&graph).ok()?;
         Some(Case { graph, inputs, tape, model })
     };

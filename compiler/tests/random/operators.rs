@@ -214,10 +214,13 @@ fn reduce(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     ];
     let rank = draw.shape(x).len();
     let axes: Sizes = (0..rank).filter(|_| draw.tape.below(2) == 0).collect();
-    if axes.is_empty() {
+    let (kind, keepdims) = (draw.tape.pick(&kinds), !draw.tape.one_in(2));
+    let elements: usize = axes.iter().map(|axis| draw.shape(x)[*axis]).product();
+    // Whether a product of many floats overflows depends on the order of its factors.
+    if axes.is_empty() || kind == ReduceKind::Prod && elements > 16 {
         return None;
     }
-    one(Reduce { kind: draw.tape.pick(&kinds), axes, keepdims: !draw.tape.one_in(2) }, x)
+    one(Reduce { kind, axes, keepdims }, x)
 }
 
 fn softmax(draw: &mut Draw<'_>, x: ValueId) -> Drawn {

@@ -101,6 +101,13 @@ impl OptimizeArguments {
         let model = self.import.load(path, progress)?;
         let options = self.scheme.keep_float(&model, options.clone())?;
         let table = self.calibration.table(&model, &options, progress)?;
+        let is_f32 = match options.precision {
+            PrecisionRequest::Auto => table.is_none() && !model.is_quantized(),
+            precision => precision == PrecisionRequest::F32,
+        };
+        if is_f32 && !options.keep_float.is_empty() {
+            progress.note("--keep-float changes nothing: in f32 every node is in float");
+        }
         Ok(Calibrated { model, options, table })
     }
 }

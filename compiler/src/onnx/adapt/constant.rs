@@ -62,7 +62,7 @@ pub(super) fn size(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 /// `start, start + delta, …` below (or, walking down, above) `limit`.
 pub(super) fn range(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let dtype = a.dtype(&a.operand(0)?);
-    let number = |index: usize, name: &str| -> Result<(f64, i64), Fault> {
+    let mut number = |index: usize, name: &str| -> Result<(f64, i64), Fault> {
         let missing = || broken(format!("operand {name} must be one number"));
         let one = a.shape(&a.operand(index)?).elements() == 1;
         if !one || a.dtype(&a.operand(index)?) != dtype {

@@ -15,7 +15,7 @@ pub(super) fn gather(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     if !matches!(a.dtype(&indices), DType::I32 | DType::I64) {
         return Err(broken(format!("indices of type {}", a.dtype(&indices))));
     }
-    let Some(tensor) = a.importer.known(&indices) else {
+    let Some(tensor) = a.known(&indices)? else {
         if matches!(x, Operand::Const { .. }) && a.dtype(&x) == DType::Bool {
             return Err(unsupported("a table of truth values"));
         }

@@ -54,7 +54,7 @@ pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 }
 
 /// The border's number; a real number where `x` is quantized.
-fn value(a: &Adapt<'_, '_>, x: &Operand) -> Result<f32, Fault> {
+fn value(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<f32, Fault> {
     if a.version < 11 {
         return Ok(a.float("value")?.unwrap_or(0.0));
     }

@@ -54,7 +54,7 @@ fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, Fault> {
 /// The parameters in operands `scale` and `zero_point` of a tensor of `shape` stored as `storage`. Scales are finite, but
 /// may be zero or negative, which a dequantization allows and the graph does not: see [`dequantized`].
 pub(super) fn params(
-    a: &Adapt<'_, '_>,
+    a: &mut Adapt<'_, '_>,
     storage: DType,
     shape: &Shape,
     scale: usize,

@@ -14,7 +14,7 @@ struct Folding {
 
 impl Folding {
     /// `None` where no axes mean no reduction.
-    fn read(a: &Adapt<'_, '_>, x: &Operand) -> Result<Option<Self>, Fault> {
+    fn read(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<Option<Self>, Fault> {
         let rank = a.shape(x).rank();
         let list = match a.ints("axes")? {
             Some(list) => list,

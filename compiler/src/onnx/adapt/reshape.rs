@@ -40,7 +40,7 @@ pub(super) fn flatten(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 }
 
 /// The node's axes: an attribute before opset 13, an operand since.
-fn axes_of(a: &Adapt<'_, '_>) -> Result<Option<Vec<i64>>, Fault> {
+fn axes_of(a: &mut Adapt<'_, '_>) -> Result<Option<Vec<i64>>, Fault> {
     match a.ints("axes")? {
         Some(list) => Ok(Some(list)),
         None => a.constant_ints(1, "axes"),

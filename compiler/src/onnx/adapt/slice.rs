@@ -11,7 +11,7 @@ pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let attributes = a.version < 10;
-    let list = |index: usize, name: &'static str| match attributes {
+    let mut list = |index: usize, name: &'static str| match attributes {
         true => a.ints(name),
         false => a.constant_ints(index, name),
     };
