@@ -110,3 +110,42 @@ fn a_bias_of_a_negative_scale_is_added() {
     assert_eq!(output(&graph, &x), [expected[0], expected[1]]);
     assert_eq!(output(&lowered(&graph), &x), [expected[0], expected[1]]);
 }
+
+#[test]
+fn integers_of_different_scales_are_joined_as_integers() {
+    let nodes = vec![
+        node("QuantizeLinear", "x s1 z1", "a"),
+        node("QuantizeLinear", "x s2 z2", "b"),
+        with(node("Concat", "a b c", "q"), "axis", Int(1)),
+        node("DequantizeLinear", "q s3 z1", "y"),
+    ];
+    let initializers = vec![
+        floats("s1", &[], &[0.5]),
+        raw("z1", U8, &[], &[10]),
+        floats("s2", &[], &[0.25]),
+        raw("z2", U8, &[], &[0]),
+        floats("s3", &[], &[2.0]),
+        raw("c", U8, &[1, 1], &[11]),
+    ];
+    let graph = imported((F32, &[1, 2]), nodes, initializers);
+    let x = Tensor::f32(&[1, 2], &[1.0, 3.0]);
+    // 12, 16, 4, 12 and 11 are stored, and mean twice what they are above 10.
+    let expected = [4.0, 12.0, -12.0, 4.0, 2.0];
+    assert_eq!(output(&graph, &x), expected);
+    assert_eq!(output(&lowered(&graph), &x), expected);
+}
+
+#[test]
+fn an_integer_constant_has_the_scale_of_what_it_is_joined_with() {
+    let nodes = vec![
+        node("QuantizeLinear", "x s z", "a"),
+        with(node("Concat", "c a", "q"), "axis", Int(1)),
+        node("DequantizeLinear", "q s z", "y"),
+    ];
+    let initializers = vec![floats("s", &[], &[0.5]), raw("z", U8, &[], &[10]), raw("c", U8, &[1, 1], &[11])];
+    let graph = imported((F32, &[1, 2]), nodes, initializers);
+    assert!(graph.nodes().any(|node| matches!(node.op, Op::DequantizeLinear(_))), "{graph}");
+    let x = Tensor::f32(&[1, 2], &[1.0, 3.0]);
+    assert_eq!(output(&graph, &x), [0.5, 1.0, 3.0]);
+    assert_eq!(output(&lowered(&graph), &x), [0.5, 1.0, 3.0]);
+}

@@ -162,22 +162,22 @@ fn ranges(graph: &Graph, inputs: &[Tensor]) -> Result<Option<CalibrationTable>, 
 
 #[test]
 fn every_verified_graph_compiles_and_computes_what_the_evaluator_says() {
-    try_graphs(Style::Anything, count(96), agrees);
+    try_graphs(Style::Anything, count(384), agrees);
 }
 
 #[test]
 fn float_passes_leave_what_compiles_and_computes_the_same() {
-    try_graphs(Style::Imported, count(32), |tape, graph, inputs| keeps_meaning(tape, graph, inputs, F32).map(|_| ()));
+    try_graphs(Style::Imported, count(128), |tape, graph, inputs| keeps_meaning(tape, graph, inputs, F32).map(|_| ()));
 }
 
 #[test]
 fn float_passes_keep_the_meaning_of_any_graph() {
-    try_graphs(Style::RowMajor, count(32), |tape, graph, inputs| keeps_meaning(tape, graph, inputs, F32).map(|_| ()));
+    try_graphs(Style::RowMajor, count(128), |tape, graph, inputs| keeps_meaning(tape, graph, inputs, F32).map(|_| ()));
 }
 
 #[test]
 fn bf16_passes_leave_what_compiles() {
-    try_graphs(Style::Imported, count(16), |tape, graph, inputs| {
+    try_graphs(Style::Imported, count(64), |tape, graph, inputs| {
         let options = PassOptions { precision: Arithmetic::Bf16, ..PassOptions::default() };
         let after = optimized(graph, BF16, &options)?;
         agrees(tape, &after, inputs).map_err(|reason| format!("{reason}\nin bf16:\n{}", print_full(&after)))
@@ -186,7 +186,7 @@ fn bf16_passes_leave_what_compiles() {
 
 #[test]
 fn int8_passes_leave_what_compiles() {
-    try_graphs(Style::Imported, count(48), |tape, graph, inputs| {
+    try_graphs(Style::Imported, count(192), |tape, graph, inputs| {
         let Some(table) = ranges(graph, inputs)? else { return Ok(()) };
         let calibration = if tape.one_in(4) { None } else { Some(table) };
         let pair_sums = TARGETS.iter().find_map(eightfold::driver::pair_sums).filter(|_| tape.one_in(2));

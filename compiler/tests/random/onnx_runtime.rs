@@ -5,7 +5,10 @@ use std::process::Command;
 
 use eightfold::dataset::{read_npz, write_npz};
 use eightfold::onnx::{self, ImportOptions};
-use eightfold_ir::{Graph, Node, Op, Tensor, print_full};
+use eightfold_ir::eval::eval_values;
+use eightfold_ir::op::pool::PoolKind;
+use eightfold_ir::op::reduce::ReduceKind;
+use eightfold_ir::{Graph, Node, Op, Tensor, ValueId, print_full};
 use eightfold_passes::{F32, PassOptions};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -73,8 +76,23 @@ fn cases(wanted: usize) -> Vec<Case> {
     drawn.take(wanted).collect()
 }
 
+/// Whether a maximum or minimum may depend on a number that is NaN: ONNX Runtime passes over some of these.
+fn picks_among_nan(graph: &Graph, inputs: &[Tensor]) -> Result<bool, String> {
+    let picks = |node: &Node| match &node.op {
+        Op::Reduce(reduce) => matches!(reduce.kind, ReduceKind::Max | ReduceKind::Min),
+        Op::Pool(pool) => pool.kind == PoolKind::Max,
+        _ => false,
+    };
+    let read: Vec<ValueId> = graph.nodes().filter(|node| picks(node)).flat_map(Node::uses).collect();
+    let values = eval_values(graph, inputs, &read).map_err(|error| error.to_string())?;
+    Ok(values.iter().filter_map(Tensor::to_f32s).flatten().any(f32::is_nan))
+}
+
 /// What is wrong with the compiled model, beside what ONNX Runtime computes.
 fn difference(case: &Case, theirs: &Path) -> Result<(), String> {
+    if picks_among_nan(&case.graph, &case.inputs)? {
+        return Ok(());
+    }
     let imported = onnx::from_bytes(&case.model, &ImportOptions::default()).map_err(|error| error.to_string())?;
     let graph = optimized(&imported.graph, F32, &PassOptions::default())?;
     let what = |reason: String| format!("{reason}\n{}compiled:\n{}", print_full(&case.graph), print_full(&graph));
@@ -95,7 +113,7 @@ fn compiled_graphs_compute_what_onnx_runtime_does() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: no ONNX Runtime (EIGHTFOLD_PYTHON names the Python that has it)");
         return;
     };
-    let wanted = count(48) as usize;
+    let wanted = count(192) as usize;
     let cases = cases(wanted);
     assert_eq!(cases.len(), wanted, "most imported graphs have a form in ONNX");
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -71,6 +71,9 @@ pub(crate) fn after(graph: &Graph, op: &Op, operands: &[Option<ValueId>], steps:
     let precision = operands.iter().flatten().map(|id| Precision::of(graph, *id)).max().unwrap_or(Precision::Exact);
     let operator = if rounds(graph, op, operands) { Precision::Rounded } else { Precision::Exact };
     let mut precision = precision.max(operator);
+    if matches!(op, Op::QuantizeLinear(_)) {
+        precision = coarse(precision);
+    }
     for step in steps {
         precision = step.values().map(|id| Precision::of(graph, id)).fold(precision, Precision::max);
         if !step.is_exact() {

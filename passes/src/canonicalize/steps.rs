@@ -32,7 +32,10 @@ pub(super) fn neutral(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, Inf
         .filter(|(step, (dtype, _))| !does_nothing(step, *dtype))
         .map(|(s, _)| s.clone())
         .collect();
-    if kept.len() == node.epilogue.steps.len() {
+    let is_quantized = |id: Option<ValueId>| id.is_some_and(|id| graph.ty(id).quant.is_some());
+    // A step that changes no number makes plain integers of quantized ones.
+    let forgets_scales = kept.is_empty() && is_quantized(node.operand(0)) && !is_quantized(Some(node.output()));
+    if kept.len() == node.epilogue.steps.len() || forgets_scales {
         return Ok(None);
     }
     replaced(graph, node, node.op.clone(), &node.operands, Epilogue::new(kept))

@@ -1,9 +1,9 @@
 //! Concat, Expand, Tile.
 
-use eightfold_ir::Shape;
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::concat::Concat;
 use eightfold_ir::op::expand::Expand;
+use eightfold_ir::{Shape, Step};
 
 use super::{Adapt, Fault, Outputs, axis, broken, sizes};
 use crate::onnx::import::Operand;
@@ -21,7 +21,28 @@ pub(super) fn join(a: &mut Adapt<'_, '_>, operands: &[Operand], at: i64) -> Resu
     if operands.len() == 1 {
         return Ok(first.clone());
     }
+    let operands = without_different_scales(a, operands)?;
     a.emit(Concat { axis }, &operands.iter().collect::<Vec<_>>())
+}
+
+/// The operands with one meaning: constants have that of the others; integers whose scales differ, among the operands or
+/// from channel to channel, are plain integers.
+fn without_different_scales(a: &mut Adapt<'_, '_>, operands: &[Operand]) -> Result<Vec<Operand>, Fault> {
+    let scales = |a: &Adapt<'_, '_>, operand: &Operand| match operand {
+        Operand::Value(value) => Some(a.importer.graph.ty(*value).quant),
+        Operand::Const { .. } => None,
+    };
+    let mut all = operands.iter().filter_map(|operand| scales(a, operand));
+    let Some(first) = all.next() else { return Ok(operands.to_vec()) };
+    let varies = first.is_some_and(|quant| !a.importer.graph.qparams(quant).is_per_tensor());
+    if !varies && all.all(|other| other == first) {
+        return Ok(operands.iter().map(|operand| Operand::Value(a.importer.place(operand, first))).collect());
+    }
+    let plain = |operand: &Operand| match scales(a, operand).flatten() {
+        Some(_) => a.map(operand, vec![Step::Cast(a.dtype(operand))]),
+        None => Ok(operand.clone()),
+    };
+    operands.iter().map(plain).collect()
 }
 
 pub(super) fn expand(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
