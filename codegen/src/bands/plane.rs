@@ -55,7 +55,7 @@ impl Plane {
         let reads_rows = |call: &usize| {
             let call = &calls[*call];
             let mut read = (0..call.operands.len()).filter(|index| plane.is_in(&call.operands[*index]));
-            read.all(|index| plane.walked(call, index))
+            read.all(|index| plane.walked(call, index) && plane.is_within(call, index))
         };
         if !users.writers.iter().all(writes_rows) || !users.readers.iter().all(reads_rows) {
             return None;
@@ -94,6 +94,13 @@ impl Plane {
             |(offset, length): &(isize, usize)| *offset >= 0 && offset % row + last_column + *length as isize <= row;
         let batch = pixels[0] == 1 || strides[0] == (self.rows * self.row) as isize;
         strides[1] >= 0 && strides[2] >= 0 && strides[1] % row == 0 && batch && runs.iter().all(inside)
+    }
+
+    /// Whether the rows that the call reads of this operand are those of the first plane. A view of the second image alone,
+    /// or of all images as one, counts them otherwise.
+    fn is_within(&self, call: &Call, index: usize) -> bool {
+        let height = call.output.grid.dims.get(2).copied().unwrap_or(0);
+        height == 0 || self.read(call, index, 0..height).end <= self.rows
     }
 
     /// Takes over what `fills` say of the border; `None` if there is more to it than rows and sides.

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Guards a change of structure: outputs stay the same bytes, and nothing becomes slower or larger.
+
+    guard.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--write] [NAME ...]
+    guard.py --eightfold PROGRAM --models FOLDER --networks FOLDER --against OTHER [--seconds 2] [NAME ...]
+
+The first form compiles every model in f32 and int8, for every target that this machine runs, for one thread and for two,
+runs it on seeded inputs, and compares the SHA-256 of the outputs with `guard.tsv` beside this file. It exits with 1 if one
+differs. Sizes, compile time and peak memory are compared as geometric means: those of the table were measured on another
+day, and on another machine perhaps. `--write` renews the rows of the models named.
+
+The second form compiles with two builds, runs both in turns in one process, and prints the ratio of their median times.
+
+Inputs and int8 ranges are noise: outputs mean nothing here, they only must not change.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+
+from artifact import Artifact, CompileFailure, compiled, seconds_to_compile
+from models import MODELS, QUANTIZED, medians
+
+TABLE = pathlib.Path(__file__).with_name("guard.tsv")
+KEY = ["model", "precision", "target", "threads"]
+FIGURES = ["code_bytes", "weight_bytes", "arena_bytes", "seconds", "peak_bytes"]
+COLUMNS = [*KEY, "outputs", *FIGURES]
+# Models beside those of the benchmark: name, whether it is one of the networks with seeded weights, scale of the noise.
+OTHERS = [
+    ("unet_256", True, 1.0),
+    ("vit_tiny", True, 1.0),
+    ("basic_pitch_nmp", False, 1.0),
+    ("magika_standard_v3_3", False, 1.0),
+    ("openseeface_lm0_unfused", False, 1.0),
+    ("stories260k_llama", False, 1.0),
+]
+# Networks whose times two builds are compared by.
+TIMED = ["resnet50", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "yolox_nano", "unet_256", "vit_tiny"]
+DIMS = {"stories260k_llama": {"seq": 16}}
+SAMPLES = 4
+
+
+def inputs_of(name, path, scale, samples):
+    """Noise for the model's inputs, `samples` of it along the first axis. Integers are small and not negative."""
+    model = onnx.load(path, load_external_data=False)
+    weights = {initializer.name for initializer in model.graph.initializer}
+    rng = np.random.default_rng(8)
+    arrays = {}
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        tensor = value.type.tensor_type
+        dims = DIMS.get(name, {})
+        shape = [dim.dim_value or dims.get(dim.dim_param, 1) for dim in tensor.shape.dim]
+        shape[0] *= samples
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        if np.issubdtype(dtype, np.floating):
+            arrays[value.name] = (scale * rng.standard_normal(shape)).astype(dtype)
+        else:
+            arrays[value.name] = rng.integers(0, 100, shape).astype(dtype)
+    return arrays
+
+
+class Case:
+    """A model, its inputs and its calibration data, in a folder."""
+
+    def __init__(self, name, path, scale, folder):
+        self.name, self.path, self.folder = name, path, folder
+        self.dims = [word for dim, size in DIMS.get(name, {}).items() for word in ("--dim", f"{dim}={size}")]
+        self.inputs = inputs_of(name, path, scale, 1)
+        np.savez(folder / "inputs.npz", **self.inputs)
+        np.savez(folder / "calibration.npz", **inputs_of(name, path, scale, SAMPLES))
+
+    def compile(self, eightfold, precision, target, threads, output):
+        """The compiler's report and its peak memory."""
+        options = ["--precision", precision, "--target", target, "--threads", str(threads), *self.dims]
+        if precision == "int8" and self.name not in QUANTIZED:
+            options += ["--calibration-data", self.folder / "calibration.npz"]
+        return compiled(eightfold, [self.path, *options], output)
+
+    def outputs(self, eightfold, artifact):
+        """What the artifact computes, by `run`."""
+        command = [eightfold, "run", artifact, "--input", self.folder / "inputs.npz", "-o", self.folder / "outputs.npz"]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+        arrays = np.load(self.folder / "outputs.npz")
+        return [arrays[name] for name in arrays.files]
+
+    def row(self, eightfold, precision, target, threads):
+        """The row of the table."""
+        artifact = self.folder / "guard.so"
+        report, peak = self.compile(eightfold, precision, target, threads, artifact)
+        digest = hashlib.sha256()
+        for array in self.outputs(eightfold, artifact):
+            digest.update(array.tobytes())
+        return {
+            "model": self.name,
+            "precision": precision,
+            "target": target,
+            "threads": str(threads),
+            "outputs": digest.hexdigest(),
+            "code_bytes": str(report["code_bytes"]),
+            "weight_bytes": str(report["weight_bytes"]),
+            "arena_bytes": str(report["arena_bytes"]),
+            "seconds": f"{seconds_to_compile(report):.2f}",
+            "peak_bytes": str(peak),
+        }
+
+
+def targets(eightfold):
+    """The names of the targets that this machine runs."""
+    listed = subprocess.run([eightfold, "list", "targets", "--format", "json"], check=True, capture_output=True)
+    return [row["name"] for row in json.loads(listed.stdout) if "runs on this machine" in row["summary"]]
+
+
+def cases(options, names, folder):
+    """The models that there are, of those named."""
+    rows = [(name, network, scale) for name, network, scale, _ in MODELS]
+    rows += [(name, False, 1.0) for name in QUANTIZED] + OTHERS
+    for name, network, scale in rows:
+        if name not in names:
+            continue
+        path = (options.networks if network else options.models) / f"{name}.onnx"
+        if path.is_file():
+            yield Case(name, path, scale, folder)
+        else:
+            print(f"{name}: SKIPPED, no {path}", flush=True)
+
+
+def key(row):
+    return tuple(row[name] for name in KEY)
+
+
+def mean_ratio(pairs):
+    """The geometric mean of new over old; 1 if there is nothing to compare."""
+    logs = [np.log(float(new) / float(old)) for new, old in pairs if float(old) > 0 and float(new) > 0]
+    return float(np.exp(np.mean(logs))) if logs else 1.0
+
+
+def guard(options, names):
+    """Compares with the table, or renews it. Returns whether all outputs are those of the table."""
+    with open(TABLE, newline="") as file:
+        table = {key(row): row for row in csv.DictReader(file, delimiter="\t")}
+    differing, unknown, pairs = 0, 0, {figure: [] for figure in FIGURES}
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases(options, names, pathlib.Path(folder)):
+            for precision in ["int8"] if case.name in QUANTIZED else ["f32", "int8"]:
+                for target in targets(options.eightfold):
+                    for threads in [1, 2]:
+                        row = case.row(options.eightfold, precision, target, threads)
+                        before = table.get(key(row))
+                        if before is None:
+                            said, unknown = "new", unknown + 1
+                        elif before["outputs"] == row["outputs"]:
+                            said = "same"
+                        else:
+                            said, differing = "DIFFERS", differing + 1
+                        for figure in FIGURES if before else []:
+                            pairs[figure].append((row[figure], before[figure]))
+                        print(f"{case.name:28} {precision:5} {target:12} {threads}  {said}", flush=True)
+                        if options.write:
+                            table[key(row)] = row
+    if options.write:
+        with open(TABLE, "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table[row] for row in sorted(table))
+    for figure in FIGURES:
+        print(f"{figure}: {mean_ratio(pairs[figure]):.3f} of the table's, geometric mean of {len(pairs[figure])}")
+    print(f"{differing} outputs differ, {unknown} are not in the table")
+    return differing == 0 and (unknown == 0 or options.write)
+
+
+def compare_times(options, names):
+    """Prints the times of two builds, in turns, and the geometric mean of their ratios."""
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for case in cases(options, names, folder):
+            for precision in ["f32", "int8"]:
+                programs = []
+                for place, eightfold in enumerate([options.against, options.eightfold]):
+                    artifact = folder / f"{case.name}.{precision}.{place}.so"
+                    case.compile(eightfold, precision, "native", 1, artifact)
+                    like = case.outputs(eightfold, artifact)
+                    programs.append(Artifact(artifact, list(case.inputs.values()), like))
+                before, after = medians(programs, options.seconds)
+                ratios.append((after, before))
+                print(f"{case.name:28} {precision:5} {before:9.3f} ms  {after:9.3f} ms  {after / before:.3f}", flush=True)
+    print(f"geometric mean {mean_ratio(ratios):.3f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--eightfold", type=pathlib.Path, required=True, metavar="PROGRAM")
+    parser.add_argument("--models", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument("--networks", type=pathlib.Path, required=True, metavar="FOLDER")
+    parser.add_argument("--write", action="store_true", help="renew the table")
+    parser.add_argument("--against", type=pathlib.Path, metavar="PROGRAM", help="another build, to compare times with")
+    parser.add_argument("--seconds", type=float, default=2.0, help="to measure each build of a model")
+    options = parser.parse_args()
+    known = [name for name, *_ in MODELS] + QUANTIZED + [name for name, *_ in OTHERS]
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"no model {', '.join(unknown)}; there are: {', '.join(known)}")
+    try:
+        if options.against:
+            compare_times(options, options.names or TIMED)
+        elif not guard(options, options.names or known):
+            sys.exit(1)
+    except CompileFailure as failure:
+        sys.exit(f"guard.py: {failure}")
+
+
+if __name__ == "__main__":
+    main()
