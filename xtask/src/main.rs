@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod guard;
 mod llvm;
 mod package_manager;
 mod peers;
@@ -41,6 +42,12 @@ const TASKS: &[Task] = &[
         arguments: "",
         summary: "compile the shipped classifier in f32 and int8, run both, print the comparison",
         run: demo::run,
+    },
+    Task {
+        name: "guard",
+        arguments: "[--write] [--against PROGRAM] [MODEL ...]",
+        summary: "what a change of structure must keep: the bytes of every model's outputs, and the times of another build",
+        run: guard::run,
     },
     Task {
         name: "peers",
