@@ -14,6 +14,7 @@
 //! Exact: no. This is where rounding to 8 bits comes in; all later passes keep to it within one step.
 
 mod bias_correction;
+mod noise_gain;
 mod plan;
 mod sensitive;
 mod told_apart;

@@ -1,15 +1,15 @@
 //! Which nodes compute on integers, and with which scale and zero point each tensor between them is stored.
 //!
 //! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), its
-//! weights constant, and eight bits hold its numbers ([`sensitive`]). Sums of products and sums then do; a node of another kind does if one that does reads its result,
-//! so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
+//! weights constant, and eight bits hold its numbers ([`sensitive`], [`noise_gain`]). Sums of products and sums then do; a
+//! node of another kind does if one that does reads its result, so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
 //! tensors that they read and write; a group shares one scale, which covers the ranges of all its members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
-use super::sensitive;
+use super::{noise_gain, sensitive};
 use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::{f32_constant, weight_axis};
@@ -58,7 +58,7 @@ pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
 #[must_use]
 pub fn quantized_tensors(graph: &Graph, options: &PassOptions) -> Vec<ValueId> {
     let any = Range { min: -1.0, max: 1.0 };
-    let plan = Plan::new(graph, options, &|_| Some(any));
+    let plan = Plan::new(graph, options, &|_| Some(any), Steps::Unknown);
     plan.params.into_keys().filter(|id| graph.constant(*id).is_none()).collect()
 }
 
@@ -81,12 +81,19 @@ pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
 /// The range of a tensor by name.
 type Ranges<'a> = &'a dyn Fn(&str) -> Option<Range>;
 
+/// Whether ranges are those of a table, so that what depends on the steps of the integers can be decided.
+#[derive(Clone, Copy, PartialEq)]
+enum Steps {
+    Known,
+    Unknown,
+}
+
 impl Plan {
     pub(super) fn of_table(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Self {
-        Plan::new(graph, options, &|name| table.ranges.get(name).copied())
+        Plan::new(graph, options, &|name| table.ranges.get(name).copied(), Steps::Known)
     }
 
-    fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>) -> Self {
+    fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>, steps: Steps) -> Self {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
         let mut sensitive = sensitive::reasons(graph);
@@ -107,7 +114,12 @@ impl Plan {
                 }
             }
             let groups = Groups::new(graph, &int8, ranges);
-            let reason = |id: &NodeId| Some((*id, unknown(graph, graph.node(*id), &groups)?));
+            let params = |value| groups.range(value).map(|_| groups.params(options, value));
+            let noisy = |node| if steps == Steps::Known { noise_gain::reason(graph, node, params) } else { None };
+            let reason = |id: &NodeId| {
+                let node = graph.node(*id);
+                Some((*id, unknown(graph, node, &groups).or_else(|| noisy(node))?))
+            };
             let dropped: Vec<_> = int8.iter().filter_map(reason).collect();
             if dropped.is_empty() {
                 break groups;
