@@ -6,7 +6,7 @@
 //! `dequantize_linear`, or from an operator that moved such numbers. The decision stands in the context, for
 //! `lower_qdq` and `lower_bf16`; the graph does not change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
 
@@ -33,6 +33,8 @@ impl Pass for AssignPrecision {
         }
         // Values that are quantized numbers, moved but not yet quantized again.
         let mut moved = BTreeSet::new();
+        // Where the nodes of each normalization came from: one remark tells about all.
+        let mut normalizations: BTreeMap<usize, Origin> = BTreeMap::new();
         for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
             if cx.options.precision == Precision::F32 {
                 cx.precision.insert(node.id, Precision::F32);
@@ -49,9 +51,17 @@ impl Pass for AssignPrecision {
                 Some(reason) => {
                     cx.precision.insert(node.id, Precision::F32);
                     let reason = cx.float_reasons.get(&node.id).cloned().unwrap_or(reason);
-                    cx.remark(RemarkKind::Float, &node.origin, reason);
+                    let normalization = cx.normalizations.iter().position(|n| n.members.contains(&node.id));
+                    match normalization.filter(|_| reason != KEPT) {
+                        Some(index) => normalizations.entry(index).or_default().unite(&node.origin),
+                        None => cx.remark(RemarkKind::Float, &node.origin, reason),
+                    }
                 }
             }
+        }
+        for (index, origin) in normalizations {
+            let reason = cx.normalizations[index].reason.clone();
+            cx.remark(RemarkKind::Float, &origin, reason);
         }
         Ok(())
     }

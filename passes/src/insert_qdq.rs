@@ -15,6 +15,7 @@
 
 mod bias_correction;
 mod noise_gain;
+mod normalization;
 mod plan;
 mod sensitive;
 mod told_apart;
@@ -33,6 +34,7 @@ use eightfold_ir::{
 use crate::channel::{f32_constant, summed_axis, weight_axis};
 use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales, WeightType};
 pub use bias_correction::channel_axes;
+pub(crate) use normalization::Normalization;
 use plan::Plan;
 pub(crate) use plan::{KEPT, dequantized, not_eight_bits, quantized_nodes};
 pub use plan::{quantized_tensors, tensor_name};
@@ -69,6 +71,7 @@ impl Pass for InsertQdq {
         let params: BTreeMap<ValueId, QuantId> =
             plan.params.iter().map(|(value, params)| (*value, graph.add_qparams(params.clone()))).collect();
         cx.float_reasons = plan.float;
+        cx.normalizations = plan.normalizations;
         let means = match options.bias_correction {
             true => bias_correction::means(graph, table, &cx.channel_orders),
             false => BTreeMap::new(),

@@ -10,6 +10,7 @@ use eightfold_ir::{
 };
 
 use crate::calibrate::CalibrationTable;
+use crate::insert_qdq::Normalization;
 
 /// A change to a graph.
 pub trait Pass: Sync {
@@ -282,6 +283,8 @@ pub struct PassContext<'a> {
     pub(crate) channel_orders: BTreeMap<ValueId, Vec<usize>>,
     /// Why `insert_qdq` left nodes in floats, for `assign_precision`.
     pub(crate) float_reasons: BTreeMap<NodeId, String>,
+    /// Those of these nodes that are normalizations, each of which has one remark.
+    pub(crate) normalizations: Vec<Normalization>,
     remarks: Vec<Remark>,
     seen: BTreeSet<Remark>,
     rewrites: usize,
@@ -300,6 +303,7 @@ impl<'a> PassContext<'a> {
             precision,
             channel_orders,
             float_reasons,
+            normalizations: Vec::new(),
             remarks: Vec::new(),
             seen: BTreeSet::new(),
             rewrites: 0,

@@ -1,7 +1,7 @@
 //! Which nodes compute on integers, and with which scale and zero point each tensor between them is stored.
 //!
 //! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), its
-//! weights constant, and eight bits hold its numbers ([`sensitive`], [`noise_gain`]). Sums of products and sums then do; a
+//! weights constant, and eight bits hold its numbers ([`sensitive`](super::sensitive), [`noise_gain`]). Sums of products and sums then do; a
 //! node of another kind does if one that does reads its result, so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
 //! tensors that they read and write; a group shares one scale, which covers the ranges of all its members.
 
@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
 
-use super::{noise_gain, sensitive};
+use super::noise_gain;
+use super::normalization::Normalization;
+use super::sensitive::{Sensitive, sensitive};
 use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::{f32_constant, weight_axis};
@@ -24,6 +26,8 @@ pub(super) struct Plan {
     pub(super) params: BTreeMap<ValueId, QuantParams>,
     /// Why each of the other nodes will not.
     pub(super) float: BTreeMap<NodeId, String>,
+    /// Those of them that are normalizations.
+    pub(super) normalizations: Vec<Normalization>,
 }
 
 /// Why a node that the user keeps in floats is there.
@@ -96,11 +100,13 @@ impl Plan {
     fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>, steps: Steps) -> Self {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
-        let mut sensitive = sensitive::reasons(graph);
+        let Sensitive { mut reasons, normalizations } = sensitive(graph);
         for id in &order {
             let node = graph.node(*id);
             let kept = options.keeps_float(&node.origin).then(|| KEPT.to_owned());
-            match kept.or_else(|| obstacle(graph, node)).or_else(|| sensitive.remove(id)) {
+            let normalizes = || normalizations.iter().find(|n| n.members.contains(id)).map(|n| n.reason.clone());
+            let own = || obstacle(graph, node).or_else(|| reasons.remove(id));
+            match kept.or_else(normalizes).or_else(own) {
                 None => _ = int8.insert(*id),
                 Some(reason) => _ = float.insert(*id, reason),
             }
@@ -137,7 +143,7 @@ impl Plan {
         for node in int8.iter().map(|id| graph.node(*id)) {
             narrow(graph, options, node, &groups, &mut params);
         }
-        Plan { int8: order.into_iter().filter(|id| int8.contains(id)).collect(), params, float }
+        Plan { int8: order.into_iter().filter(|id| int8.contains(id)).collect(), params, float, normalizations }
     }
 }
 

@@ -6,6 +6,7 @@
 //! - Numbers of which small ones matter as much as great ones: exponentials, powers, roots, reciprocals and divisors
 //!   (*wide* values). What computes them, and what computes with them, stays in floats. That is how normalizations and
 //!   softmax look where a model spells them out: their inner tensors are floats, their results are quantized again.
+//!   Whole normalizations, whose nodes share a reason, are found by [`normalization`].
 //! - Squares that are summed: a variance, of which a root or reciprocal follows. The sum stays in floats.
 //! - What a logarithm is taken of. If everything from the graph's inputs to a logarithm feeds nothing but it, as in
 //!   models that begin with a spectrogram, all of that stays in floats, its sums of products included.
@@ -17,11 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::{Arg, Def, Function, Graph, Node, NodeId, Op, QuantRule, Step, ValueId};
 
+use super::normalization::{self, Normalization};
 use super::plan::{dequantized, is_carried, tensor_name};
 use crate::channel::literal;
 
-/// Why nodes stay in floats; nodes that may compute on integers are not in it.
-pub(super) fn reasons(graph: &Graph) -> BTreeMap<NodeId, String> {
+/// What eight bits do not hold in a graph.
+pub(super) struct Sensitive {
+    /// Why nodes stay in floats; nodes that may compute on integers are not in it.
+    pub(super) reasons: BTreeMap<NodeId, String>,
+    /// Those of the nodes that are normalizations, each told about as one.
+    pub(super) normalizations: Vec<Normalization>,
+}
+
+/// See the module's documentation.
+pub(super) fn sensitive(graph: &Graph) -> Sensitive {
     let mut found = BTreeMap::new();
     let mut wide = BTreeSet::new();
     let order = graph.topo();
@@ -32,6 +42,13 @@ pub(super) fn reasons(graph: &Graph) -> BTreeMap<NodeId, String> {
         if yields_wide(graph, node, &wide) {
             wide.extend(node.outputs.iter().copied());
         }
+    }
+    let normalizations: Vec<Normalization> = normalization::find(graph, &order, &wide)
+        .into_iter()
+        .filter(|normalization| !normalization.members.iter().any(|id| quantizes(graph, graph.node(*id))))
+        .collect();
+    for Normalization { members, reason } in &normalizations {
+        found.extend(members.iter().map(|id| (*id, reason.clone())));
     }
     for id in spectrum(graph, &order) {
         found.entry(id).or_insert_with(|| "a logarithm is taken of its result, and of nothing else".to_owned());
@@ -49,7 +66,12 @@ pub(super) fn reasons(graph: &Graph) -> BTreeMap<NodeId, String> {
             }
         }
     }
-    found
+    Sensitive { reasons: found, normalizations }
+}
+
+/// Whether the model quantizes what the node reads or yields.
+fn quantizes(graph: &Graph, node: &Node) -> bool {
+    is_carried(graph, node.output()) || node.uses().any(|x| dequantized(graph, x).is_some())
 }
 
 /// Whether small results of the step matter as much as great ones.
@@ -73,7 +95,7 @@ fn is_cheap(node: &Node) -> bool {
 
 /// Why a node stays in floats, given which values before it are wide.
 fn reason(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> Option<String> {
-    if !is_cheap(node) || is_carried(graph, node.output()) || node.uses().any(|x| dequantized(graph, x).is_some()) {
+    if !is_cheap(node) || quantizes(graph, node) {
         return None;
     }
     if let Some(Step::Apply(function, _)) = node.epilogue.steps.iter().find(|step| is_wide(step)) {
@@ -130,28 +152,29 @@ fn yields_wide(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> bool {
 }
 
 /// Whether a value is the square of another, however its elements were moved.
-fn is_square(graph: &Graph, value: ValueId) -> bool {
+pub(super) fn is_square(graph: &Graph, value: ValueId) -> bool {
     let Some(node) = graph.producer(value) else { return false };
-    let squares = |step: &Step| match step {
-        Step::Apply(Function::Mul, args) => match args.as_slice() {
-            [Arg::Current, Arg::Current] => true,
-            [Arg::Current, Arg::Value(by)] | [Arg::Value(by), Arg::Current] => {
-                matches!(node.op, Op::Map(_)) && node.operand(0) == Some(*by)
-            }
-            _ => false,
-        },
-        _ => false,
-    };
     if node.op.quant_rule() == QuantRule::SameScale && node.epilogue.is_empty() {
         return node.operand(0).is_some_and(|x| is_square(graph, x));
     }
     let scales = |step: &Step| match step {
         Step::Apply(Function::Mul | Function::Div, args) => {
             args.iter().all(|arg| *arg == Arg::Current || literal(graph, arg).is_some())
+                && args.iter().filter(|arg| **arg == Arg::Current).count() == 1
         }
         _ => false,
     };
-    node.epilogue.steps.iter().rev().find(|step| squares(step) || !scales(step)).is_some_and(squares)
+    let steps = &node.epilogue.steps;
+    let Some(last) = steps.iter().rposition(|step| !scales(step)) else { return false };
+    let Step::Apply(Function::Mul, args) = &steps[last] else { return false };
+    match args.as_slice() {
+        [Arg::Current, Arg::Current] => true,
+        // The operand times itself: what came between would make it another function, such as a GELU.
+        [Arg::Current, Arg::Value(by)] | [Arg::Value(by), Arg::Current] => {
+            matches!(node.op, Op::Map(_)) && node.operand(0) == Some(*by) && steps[..last].iter().all(scales)
+        }
+        _ => false,
+    }
 }
 
 /// The sums of products and other sums between the graph's inputs and a logarithm.

@@ -1,0 +1,268 @@
+//! Normalizations that a model spells out in elementary operators, found as one thing.
+//!
+//! Exporters write a normalization as five to fifteen nodes, each of its own spelling: with a division or an inverse, the
+//! variance as a mean of squared differences or as a difference of means, the scale before or after. All spellings have in
+//! common a *statistic*: a sum of squares or of exponentials, from which a few numbers follow that all others are scaled or
+//! shifted by. [`find`] starts there and takes as members
+//!
+//! - forwards, what computes with the statistic, up to the nodes that apply it to the tensor, what sums their results, and
+//!   a scale and bias behind a reshape;
+//! - backwards, what nothing but members reads and the statistic is made of: squares, exponentials, means and differences.
+//!
+//! [`FORMS`] names them. What is computed before the normalization (an activation, say) and after it is no member.
+//!
+//! Not here: normalizations that are one operator of the IR (`softmax`), and means that are folded into constants (batch
+//! normalization).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eightfold_ir::op::reduce::{Reduce, ReduceKind};
+use eightfold_ir::{DType, Function, Graph, Node, NodeId, Op, QuantRule, Step, ValueId};
+
+use super::sensitive::{is_square, is_wide};
+use crate::channel::literal;
+
+/// A normalization in a graph.
+#[derive(Clone, Debug)]
+pub(crate) struct Normalization {
+    /// Its nodes.
+    pub(crate) members: BTreeSet<NodeId>,
+    /// Why it stays in floats.
+    pub(crate) reason: String,
+}
+
+/// What a normalization sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Statistic {
+    /// Squares of differences from the mean, on the last axes.
+    Variance,
+    /// The same on all axes but those of samples and channels.
+    SpatialVariance,
+    /// The same on groups of channels, which a reshape puts on one axis.
+    GroupVariance,
+    /// The mean of squares.
+    MeanSquare,
+    /// The sum of squares.
+    SumOfSquares,
+    /// Exponentials.
+    Exponentials,
+    /// Exponentials, whose sum's logarithm is subtracted.
+    LogOfExponentials,
+}
+
+/// What normalizations are called, and which of their numbers eight bits do not hold.
+const FORMS: &[(Statistic, &str, &str)] = &[
+    (Statistic::Variance, "a layer normalization", "variance"),
+    (Statistic::SpatialVariance, "an instance normalization", "variance"),
+    (Statistic::GroupVariance, "a group normalization", "variance"),
+    (Statistic::MeanSquare, "a root mean square normalization", "mean square"),
+    (Statistic::SumOfSquares, "an L2 normalization", "sum of squares"),
+    (Statistic::Exponentials, "a softmax", "exponentials"),
+    (Statistic::LogOfExponentials, "a log-softmax", "exponentials"),
+];
+
+/// The normalizations of a graph, in the order of their statistics. `wide` are the values of which small ones matter as
+/// much as great ones.
+pub(super) fn find(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>) -> Vec<Normalization> {
+    let mut found: Vec<Normalization> = Vec::new();
+    for id in order {
+        let taken = found.iter().any(|normalization| normalization.members.contains(id));
+        if let Some(normalization) = (!taken).then(|| at(graph, order, wide, graph.node(*id))).flatten() {
+            found.push(normalization);
+        }
+    }
+    found
+}
+
+/// The normalization by the statistic that `sum` computes.
+fn at(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>, sum: &Node) -> Option<Normalization> {
+    let Op::Reduce(reduce) = &sum.op else { return None };
+    let of = summand(graph, sum, reduce).filter(|_| graph.ty(sum.output()).dtype == DType::F32)?;
+    let elements = |value: ValueId| graph.ty(value).shape.elements();
+    let whole = elements(sum.operand(0)?);
+    let mut members = BTreeSet::from([sum.id]);
+    // Forwards. A value that is smaller than the tensor, or wide, still is the statistic.
+    let mut derived = BTreeSet::from([sum.output()]);
+    let mut applied = false;
+    for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum.id) {
+        if !node.uses().any(|value| derived.contains(&value)) || !(is_map(node) || moves(node)) {
+            continue;
+        }
+        members.insert(node.id);
+        match elements(node.output()) < whole || wide.contains(&node.output()) {
+            true => _ = derived.insert(node.output()),
+            false => applied = true,
+        }
+    }
+    let divides = |id: &NodeId| {
+        graph.node(*id).epilogue.steps.iter().any(|step| is_wide(step) || applies(step, Function::Div))
+    };
+    if !applied || !members.iter().any(divides) {
+        return None;
+    }
+    join_sums(graph, order, sum.id, &mut members);
+    join_scales(graph, order, &mut members);
+    join_sources(graph, order, &mut members);
+    let means = members.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum.id);
+    let center = means.filter(|node| is_total(node)).find_map(|node| node.operand(0).filter(|x| !derived.contains(x)));
+    let logarithm = |id: &NodeId| graph.node(*id).epilogue.steps.iter().any(|step| applies(step, Function::Log));
+    let statistic = match of {
+        Summand::Exponentials if members.iter().any(logarithm) => Statistic::LogOfExponentials,
+        Summand::Exponentials => Statistic::Exponentials,
+        Summand::Squares if center.is_some_and(|x| is_grouped(graph, x, reduce)) => Statistic::GroupVariance,
+        Summand::Squares if center.is_some() && is_spatial(graph, sum, reduce) => Statistic::SpatialVariance,
+        Summand::Squares if center.is_some() => Statistic::Variance,
+        Summand::Squares if is_mean(graph, sum, reduce) => Statistic::MeanSquare,
+        Summand::Squares => Statistic::SumOfSquares,
+    };
+    let (_, name, what) = FORMS.iter().find(|(form, ..)| *form == statistic)?;
+    Some(Normalization { members, reason: format!("{name} stays in f32: eight bits do not hold its {what}") })
+}
+
+/// What a statistic is a sum of.
+enum Summand {
+    Squares,
+    Exponentials,
+}
+
+fn summand(graph: &Graph, sum: &Node, reduce: &Reduce) -> Option<Summand> {
+    let x = sum.operand(0)?;
+    let exponentials = || graph.producer(x)?.epilogue.steps.last().filter(|step| applies(step, Function::Exp));
+    match reduce.kind {
+        ReduceKind::SumSquare => Some(Summand::Squares),
+        ReduceKind::Sum | ReduceKind::Mean if is_square(graph, x) => Some(Summand::Squares),
+        ReduceKind::Sum if exponentials().is_some() => Some(Summand::Exponentials),
+        _ => None,
+    }
+}
+
+/// Adds what sums results of members and nothing else, as `x * inverse + (bias - mean * inverse)` does, with the nodes of one
+/// operand in between.
+fn join_sums(graph: &Graph, order: &[NodeId], sum: NodeId, members: &mut BTreeSet<NodeId>) {
+    // Each result that follows from members alone, and the nodes beyond them that it takes.
+    let mut follows: BTreeMap<ValueId, BTreeSet<NodeId>> = BTreeMap::new();
+    for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum) {
+        if members.contains(&node.id) {
+            follows.insert(node.output(), BTreeSet::new());
+            continue;
+        }
+        let varying: BTreeSet<ValueId> = node.uses().filter(|value| graph.constant(*value).is_none()).collect();
+        let exact = is_map(node) && node.epilogue.steps.iter().all(is_sum);
+        if !exact || varying.is_empty() || !varying.iter().all(|value| follows.contains_key(value)) {
+            continue;
+        }
+        let mut beyond: BTreeSet<NodeId> = varying.iter().flat_map(|value| follows[value].iter().copied()).collect();
+        beyond.insert(node.id);
+        if varying.len() > 1 {
+            members.append(&mut beyond);
+            follows.insert(node.output(), BTreeSet::new());
+        } else {
+            follows.insert(node.output(), beyond);
+        }
+    }
+}
+
+/// Adds the scale and the bias behind a normalization that other nodes only move, as behind the reshaped groups of a group
+/// normalization: results are then rounded once.
+fn join_scales(graph: &Graph, order: &[NodeId], members: &mut BTreeSet<NodeId>) {
+    let only_user = |value: ValueId| match graph.users(value).as_slice() {
+        [user] if graph.use_count(value) == 1 => Some(graph.node(*user)),
+        _ => None,
+    };
+    let behind = |id: &NodeId| {
+        let moving = only_user(graph.node(*id).output()).filter(|node| moves(node) && node.epilogue.is_empty())?;
+        let scaling = only_user(moving.output()).filter(|node| is_map(node) && is_scale(graph, node))?;
+        Some([moving.id, scaling.id])
+    };
+    for id in order {
+        if let Some(nodes) = members.contains(id).then(|| behind(id)).flatten() {
+            members.extend(nodes);
+        }
+    }
+}
+
+/// Whether the node multiplies by constants and adds constants, and does nothing else.
+fn is_scale(graph: &Graph, node: &Node) -> bool {
+    let varying = |value: ValueId| graph.constant(value).is_none();
+    let scales = |step: &Step| applies(step, Function::Mul) || applies(step, Function::Div) || is_sum(step);
+    !node.epilogue.values().any(varying) && node.epilogue.steps.iter().all(scales)
+}
+
+/// Adds what the statistic is made of and nothing but members reads.
+fn join_sources(graph: &Graph, order: &[NodeId], members: &mut BTreeSet<NodeId>) {
+    for node in order.iter().rev().map(|id| graph.node(*id)) {
+        let users = graph.users(node.output());
+        let shown = graph.outputs().iter().any(|output| output.value == node.output());
+        if members.contains(&node.id) || shown || users.is_empty() || !users.iter().all(|user| members.contains(user)) {
+            continue;
+        }
+        let exponential = || node.epilogue.steps.last().is_some_and(|step| applies(step, Function::Exp));
+        let differs = || node.uses().filter_map(|value| reduced(graph, value)).any(|of| node.uses().any(|x| x == of));
+        let joins = match node.op {
+            Op::Map(_) => is_square(graph, node.output()) || exponential() || differs(),
+            // A statistic of a tensor that members read as well.
+            _ => reduced(graph, node.output())
+                .is_some_and(|of| graph.users(of).iter().any(|user| members.contains(user) && *user != node.id)),
+        };
+        if joins {
+            members.insert(node.id);
+        }
+    }
+}
+
+/// The tensor whose sum, mean or greatest number the value is, however it was moved.
+fn reduced(graph: &Graph, value: ValueId) -> Option<ValueId> {
+    let node = graph.producer(value)?;
+    match &node.op {
+        Op::Reduce(Reduce { kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Max, .. }) => node.operand(0),
+        _ if moves(node) => reduced(graph, node.operand(0)?),
+        _ => None,
+    }
+}
+
+/// Whether the node sums or averages.
+fn is_total(node: &Node) -> bool {
+    matches!(&node.op, Op::Reduce(Reduce { kind: ReduceKind::Sum | ReduceKind::Mean, .. }))
+}
+
+fn is_map(node: &Node) -> bool {
+    matches!(node.op, Op::Map(_))
+}
+
+/// Whether the node moves the numbers of one tensor.
+fn moves(node: &Node) -> bool {
+    let one = node.operands.iter().flatten().count() == 1;
+    one && node.op.quant_rule() == QuantRule::SameScale && !matches!(node.op, Op::Reduce(_) | Op::Pool(_))
+}
+
+fn applies(step: &Step, function: Function) -> bool {
+    matches!(step, Step::Apply(applied, _) if *applied == function)
+}
+
+fn is_sum(step: &Step) -> bool {
+    [Function::Add, Function::Sub].iter().any(|function| applies(step, *function))
+}
+
+/// Whether the squares are divided by their number.
+fn is_mean(graph: &Graph, sum: &Node, reduce: &Reduce) -> bool {
+    let scales = |step: &Step| match step {
+        Step::Apply(Function::Mul | Function::Div, args) => args.iter().any(|arg| literal(graph, arg).is_some()),
+        _ => false,
+    };
+    reduce.kind == ReduceKind::Mean || sum.epilogue.steps.first().is_some_and(scales)
+}
+
+/// Whether a tensor with at least two axes besides those of samples and channels is reduced along all of these.
+fn is_spatial(graph: &Graph, sum: &Node, reduce: &Reduce) -> bool {
+    let rank = sum.operand(0).map_or(0, |x| graph.ty(x).shape.rank());
+    rank > 3 && reduce.axes.iter().copied().eq(2..rank)
+}
+
+/// Whether the tensor has groups of another's channels on axis 1, and is reduced along all of each group.
+fn is_grouped(graph: &Graph, x: ValueId, reduce: &Reduce) -> bool {
+    let channels = |value: ValueId| graph.ty(value).shape.get(1).copied();
+    let source = graph.producer(x).filter(|node| matches!(node.op, Op::Reshape(_))).and_then(|node| node.operand(0));
+    let (Some(groups), Some(Some(of))) = (channels(x), source.map(channels)) else { return false };
+    let axes = reduce.axes.iter().copied().eq(2..graph.ty(x).shape.rank());
+    axes && groups < of && of.is_multiple_of(groups)
+}
