@@ -11,6 +11,7 @@ mod bias;
 mod channel_shuffle;
 mod clip;
 mod epilogue;
+mod one_hot;
 mod pad;
 mod prologue;
 mod residual;
@@ -75,6 +76,7 @@ pub const FUSIONS: &[Fusion] = &[
     clip::CLIP,
     activation::ACTIVATION,
     softmax::SOFTMAX,
+    one_hot::ONE_HOT,
     residual::RESIDUAL,
     epilogue::EPILOGUE,
     bias::BIAS,
