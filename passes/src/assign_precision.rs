@@ -8,9 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, ValueId};
+use eightfold_ir::{DType, Graph, Node, NodeId, Op, Origin, QuantRule, ValueId};
 
-use crate::insert_qdq::{KEPT, dequantized, not_eight_bits, tensor_name};
+use crate::insert_qdq::{KEPT, Normalization, dequantized, not_eight_bits, tensor_name};
 use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
 
 /// See the module's documentation.
@@ -35,6 +35,9 @@ impl Pass for AssignPrecision {
         let mut moved = BTreeSet::new();
         // Where the nodes of each normalization came from: one remark tells about all.
         let mut normalizations: BTreeMap<usize, Origin> = BTreeMap::new();
+        let member =
+            |(index, n): (usize, &Normalization)| n.members.iter().map(move |id| (*id, index)).collect::<Vec<_>>();
+        let members: BTreeMap<NodeId, usize> = cx.normalizations.iter().enumerate().flat_map(member).collect();
         for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
             if cx.options.precision == Precision::F32 {
                 cx.precision.insert(node.id, Precision::F32);
@@ -51,8 +54,7 @@ impl Pass for AssignPrecision {
                 Some(reason) => {
                     cx.precision.insert(node.id, Precision::F32);
                     let reason = cx.float_reasons.get(&node.id).cloned().unwrap_or(reason);
-                    let normalization = cx.normalizations.iter().position(|n| n.members.contains(&node.id));
-                    match normalization.filter(|_| reason != KEPT) {
+                    match members.get(&node.id).copied().filter(|_| reason != KEPT) {
                         Some(index) => normalizations.entry(index).or_default().unite(&node.origin),
                         None => cx.remark(RemarkKind::Float, &node.origin, reason),
                     }

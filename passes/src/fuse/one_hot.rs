@@ -45,7 +45,8 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
 
     let mut rewrite = Rewrite::new(graph, ONE_HOT.name);
     let table = rewrite.constant("", Tensor::f32(&[rows + 1, columns], &table), None);
-    let outside = Step::Apply(Function::Clip, [Arg::Current, Arg::Int(-1), Arg::Int(rows as i64)].into_iter().collect());
+    let outside =
+        Step::Apply(Function::Clip, [Arg::Current, Arg::Int(-1), Arg::Int(rows as i64)].into_iter().collect());
     let row = rewrite.node(graph, &[hot.id], Map {}, &[Some(indices)], Epilogue::new(vec![outside]), None)?;
     let shape = &graph.ty(x).shape;
     let extents = Reshape { shape: shape[..shape.rank() - 1].iter().copied().collect() };

@@ -64,10 +64,11 @@ const FORMS: &[(Statistic, &str, &str)] = &[
 /// The normalizations of a graph, in the order of their statistics. `wide` are the values of which small ones matter as
 /// much as great ones.
 pub(super) fn find(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>) -> Vec<Normalization> {
-    let mut found: Vec<Normalization> = Vec::new();
-    for id in order {
-        let taken = found.iter().any(|normalization| normalization.members.contains(id));
-        if let Some(normalization) = (!taken).then(|| at(graph, order, wide, graph.node(*id))).flatten() {
+    let mut taken = BTreeSet::new();
+    let mut found = Vec::new();
+    for sum in order.iter().map(|id| graph.node(*id)).filter(|node| matches!(node.op, Op::Reduce(_))) {
+        if let Some(normalization) = (!taken.contains(&sum.id)).then(|| at(graph, wide, sum)).flatten() {
+            taken.extend(normalization.members.iter().copied());
             found.push(normalization);
         }
     }
@@ -75,7 +76,7 @@ pub(super) fn find(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>) ->
 }
 
 /// The normalization by the statistic that `sum` computes.
-fn at(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>, sum: &Node) -> Option<Normalization> {
+fn at(graph: &Graph, wide: &BTreeSet<ValueId>, sum: &Node) -> Option<Normalization> {
     let Op::Reduce(reduce) = &sum.op else { return None };
     let of = summand(graph, sum, reduce).filter(|_| graph.ty(sum.output()).dtype == DType::F32)?;
     let elements = |value: ValueId| graph.ty(value).shape.elements();
@@ -83,26 +84,28 @@ fn at(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>, sum: &Node) -> 
     let mut members = BTreeSet::from([sum.id]);
     // Forwards. A value that is smaller than the tensor, or wide, still is the statistic.
     let mut derived = BTreeSet::from([sum.output()]);
+    let mut to_follow = vec![sum.output()];
     let mut applied = false;
-    for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum.id) {
-        if !node.uses().any(|value| derived.contains(&value)) || !(is_map(node) || moves(node)) {
-            continue;
-        }
-        members.insert(node.id);
-        match elements(node.output()) < whole || wide.contains(&node.output()) {
-            true => _ = derived.insert(node.output()),
-            false => applied = true,
+    while let Some(value) = to_follow.pop() {
+        for node in graph.users(value).into_iter().map(|user| graph.node(user)) {
+            if !(is_map(node) || moves(node)) || !members.insert(node.id) {
+                continue;
+            }
+            match elements(node.output()) < whole || wide.contains(&node.output()) {
+                true if derived.insert(node.output()) => to_follow.push(node.output()),
+                true => {}
+                false => applied = true,
+            }
         }
     }
-    let divides = |id: &NodeId| {
-        graph.node(*id).epilogue.steps.iter().any(|step| is_wide(step) || applies(step, Function::Div))
-    };
+    let divides =
+        |id: &NodeId| graph.node(*id).epilogue.steps.iter().any(|step| is_wide(step) || applies(step, Function::Div));
     if !applied || !members.iter().any(divides) {
         return None;
     }
-    join_sums(graph, order, sum.id, &mut members);
-    join_scales(graph, order, &mut members);
-    join_sources(graph, order, &mut members);
+    join_sums(graph, sum.id, &mut members);
+    join_scales(graph, &mut members);
+    join_sources(graph, &mut members);
     let means = members.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum.id);
     let center = means.filter(|node| is_total(node)).find_map(|node| node.operand(0).filter(|x| !derived.contains(x)));
     let logarithm = |id: &NodeId| graph.node(*id).epilogue.steps.iter().any(|step| applies(step, Function::Log));
@@ -138,33 +141,36 @@ fn summand(graph: &Graph, sum: &Node, reduce: &Reduce) -> Option<Summand> {
 
 /// Adds what sums results of members and nothing else, as `x * inverse + (bias - mean * inverse)` does, with the nodes of one
 /// operand in between.
-fn join_sums(graph: &Graph, order: &[NodeId], sum: NodeId, members: &mut BTreeSet<NodeId>) {
+fn join_sums(graph: &Graph, sum: NodeId, members: &mut BTreeSet<NodeId>) {
     // Each result that follows from members alone, and the nodes beyond them that it takes.
     let mut follows: BTreeMap<ValueId, BTreeSet<NodeId>> = BTreeMap::new();
-    for node in order.iter().map(|id| graph.node(*id)).filter(|node| node.id != sum) {
-        if members.contains(&node.id) {
-            follows.insert(node.output(), BTreeSet::new());
-            continue;
-        }
-        let varying: BTreeSet<ValueId> = node.uses().filter(|value| graph.constant(*value).is_none()).collect();
-        let exact = is_map(node) && node.epilogue.steps.iter().all(is_sum);
-        if !exact || varying.is_empty() || !varying.iter().all(|value| follows.contains_key(value)) {
-            continue;
-        }
-        let mut beyond: BTreeSet<NodeId> = varying.iter().flat_map(|value| follows[value].iter().copied()).collect();
-        beyond.insert(node.id);
-        if varying.len() > 1 {
-            members.append(&mut beyond);
-            follows.insert(node.output(), BTreeSet::new());
-        } else {
+    let mut to_follow: Vec<ValueId> =
+        members.iter().filter(|id| **id != sum).map(|id| graph.node(*id).output()).collect();
+    follows.extend(to_follow.iter().map(|value| (*value, BTreeSet::new())));
+    while let Some(value) = to_follow.pop() {
+        for node in graph.users(value).into_iter().map(|user| graph.node(user)) {
+            let exact = is_map(node) && node.epilogue.steps.iter().all(is_sum);
+            if !exact || members.contains(&node.id) || follows.contains_key(&node.output()) {
+                continue;
+            }
+            let varying: BTreeSet<ValueId> = node.uses().filter(|value| graph.constant(*value).is_none()).collect();
+            if !varying.iter().all(|value| follows.contains_key(value)) {
+                continue;
+            }
+            let mut beyond: BTreeSet<NodeId> = varying.iter().flat_map(|value| &follows[value]).copied().collect();
+            beyond.insert(node.id);
+            if varying.len() > 1 {
+                members.append(&mut beyond);
+            }
             follows.insert(node.output(), beyond);
+            to_follow.push(node.output());
         }
     }
 }
 
 /// Adds the scale and the bias behind a normalization that other nodes only move, as behind the reshaped groups of a group
 /// normalization: results are then rounded once.
-fn join_scales(graph: &Graph, order: &[NodeId], members: &mut BTreeSet<NodeId>) {
+fn join_scales(graph: &Graph, members: &mut BTreeSet<NodeId>) {
     let only_user = |value: ValueId| match graph.users(value).as_slice() {
         [user] if graph.use_count(value) == 1 => Some(graph.node(*user)),
         _ => None,
@@ -174,11 +180,8 @@ fn join_scales(graph: &Graph, order: &[NodeId], members: &mut BTreeSet<NodeId>) 
         let scaling = only_user(moving.output()).filter(|node| is_map(node) && is_scale(graph, node))?;
         Some([moving.id, scaling.id])
     };
-    for id in order {
-        if let Some(nodes) = members.contains(id).then(|| behind(id)).flatten() {
-            members.extend(nodes);
-        }
-    }
+    let joined: Vec<[NodeId; 2]> = members.iter().filter_map(behind).collect();
+    members.extend(joined.into_iter().flatten());
 }
 
 /// Whether the node multiplies by constants and adds constants, and does nothing else.
@@ -189,24 +192,31 @@ fn is_scale(graph: &Graph, node: &Node) -> bool {
 }
 
 /// Adds what the statistic is made of and nothing but members reads.
-fn join_sources(graph: &Graph, order: &[NodeId], members: &mut BTreeSet<NodeId>) {
-    for node in order.iter().rev().map(|id| graph.node(*id)) {
-        let users = graph.users(node.output());
-        let shown = graph.outputs().iter().any(|output| output.value == node.output());
-        if members.contains(&node.id) || shown || users.is_empty() || !users.iter().all(|user| members.contains(user)) {
-            continue;
+fn join_sources(graph: &Graph, members: &mut BTreeSet<NodeId>) {
+    let mut to_join: Vec<NodeId> = members.iter().copied().collect();
+    while let Some(member) = to_join.pop() {
+        for node in graph.node(member).uses().filter_map(|value| graph.producer(value)) {
+            if !members.contains(&node.id) && is_source(graph, node, members) {
+                members.insert(node.id);
+                to_join.push(node.id);
+            }
         }
-        let exponential = || node.epilogue.steps.last().is_some_and(|step| applies(step, Function::Exp));
-        let differs = || node.uses().filter_map(|value| reduced(graph, value)).any(|of| node.uses().any(|x| x == of));
-        let joins = match node.op {
-            Op::Map(_) => is_square(graph, node.output()) || exponential() || differs(),
-            // A statistic of a tensor that members read as well.
-            _ => reduced(graph, node.output())
-                .is_some_and(|of| graph.users(of).iter().any(|user| members.contains(user) && *user != node.id)),
-        };
-        if joins {
-            members.insert(node.id);
-        }
+    }
+}
+
+/// Whether the node computes what a statistic is made of, for members alone.
+fn is_source(graph: &Graph, node: &Node, members: &BTreeSet<NodeId>) -> bool {
+    let shown = graph.outputs().iter().any(|output| output.value == node.output());
+    if shown || !graph.users(node.output()).iter().all(|user| members.contains(user)) {
+        return false;
+    }
+    let exponential = || node.epilogue.steps.last().is_some_and(|step| applies(step, Function::Exp));
+    let differs = || node.uses().filter_map(|value| reduced(graph, value)).any(|of| node.uses().any(|x| x == of));
+    match node.op {
+        Op::Map(_) => is_square(graph, node.output()) || exponential() || differs(),
+        // A statistic of a tensor that members read as well.
+        _ => reduced(graph, node.output())
+            .is_some_and(|of| graph.users(of).iter().any(|user| members.contains(user) && *user != node.id)),
     }
 }
 

@@ -101,10 +101,14 @@ impl Plan {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
         let Sensitive { mut reasons, normalizations } = sensitive(graph);
+        let mut normalizing: BTreeMap<NodeId, &str> = BTreeMap::new();
+        for Normalization { members, reason } in &normalizations {
+            normalizing.extend(members.iter().map(|id| (*id, reason.as_str())));
+        }
         for id in &order {
             let node = graph.node(*id);
             let kept = options.keeps_float(&node.origin).then(|| KEPT.to_owned());
-            let normalizes = || normalizations.iter().find(|n| n.members.contains(id)).map(|n| n.reason.clone());
+            let normalizes = || normalizing.get(id).map(|reason| (*reason).to_owned());
             let own = || obstacle(graph, node).or_else(|| reasons.remove(id));
             match kept.or_else(normalizes).or_else(own) {
                 None => _ = int8.insert(*id),
