@@ -18,8 +18,8 @@ use crate::channel::f32_constant;
 /// The noise gain at which a depthwise convolution stays in floats.
 ///
 /// Above it are, of real models, one convolution of yolox_nano (24) and five of openseeface (7 to 26), which gain 6 and
-/// 7 dB. Next are convolutions of yolox_nano, ultraface, mobilenetv2_1.0 and a MobileNet of MLPerf Tiny from 4 to 5.5, which
-/// gain at most 1 dB each. Most are near 1 (benches/README.md).
+/// 9 dB. Next are convolutions of yolox_nano, ultraface, mobilenetv2_1.0 and a MobileNet of MLPerf Tiny from 4 to 5.5, which
+/// change little. Most are near 1 (benches/README.md).
 const GREATEST_GAIN: f64 = 6.0;
 
 /// Why the node stays in floats, given the parameters that tensors would have.
