@@ -21,7 +21,7 @@ use plane::{Plane, Users};
 use schedule::{Chain, Link, Schedule, rows};
 
 use crate::choice::{Choices, Fusion, key};
-use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Producer, Storage};
+use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Storage};
 
 /// Which chains run in bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -110,7 +110,7 @@ fn is_alive(buffer: &Buffer, users: &Users, first: usize, last: usize) -> bool {
 impl<'p> Given<'p> {
     fn of(calls: &'p [Call], buffers: &'p [Buffer], choices: &'p Choices) -> Given<'p> {
         let users = Users::of_each(buffers, calls);
-        let is_main = |at: &usize| !matches!(calls[*at].producer, Producer::Fill { .. });
+        let is_main = |at: &usize| calls[*at].producer.def().filled().is_none();
         let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
         let planes = (0..buffers.len()).map(|id| Plane::of(BufferId(id), &buffers[id], calls, &users[id])).collect();
         let taken = |at: usize| -> usize {
@@ -171,15 +171,7 @@ impl Given<'_> {
         };
         let cuts = |at: &usize| {
             let call = &self.calls[*at];
-            let kind = matches!(
-                call.producer,
-                Producer::Gemm(_)
-                    | Producer::Depthwise(_)
-                    | Producer::WinogradInput(_)
-                    | Producer::Winograd(_)
-                    | Producer::Pool { .. }
-                    | Producer::Pointwise
-            );
+            let kind = call.producer.def().runs_in_bands();
             kind && call.output.grid.dims.len() == 4 && call.output.grid.elements() > 0
         };
         if members.len() < 2 || !members.iter().all(cuts) {
@@ -276,9 +268,9 @@ impl Given<'_> {
                 rings.insert(link.plane.buffer, link.plane.row * ring.rows * link.plane.batch * link.size());
             }
         }
-        let is_ring_border = |call: &Call| match (&call.producer, call.output.storage) {
-            (Producer::Fill { .. }, Storage::Buffer(id)) => rings.contains_key(&id),
-            _ => false,
+        let is_ring_border = |call: &Call| match call.output.storage {
+            Storage::Buffer(id) => call.producer.def().filled().is_some() && rings.contains_key(&id),
+            Storage::Const(_) => false,
         };
         let mut calls = Vec::new();
         let mut at = 0;

@@ -18,11 +18,10 @@ pub(crate) mod candidates;
 pub(crate) mod cost;
 mod decision;
 pub(crate) mod key;
-mod product;
 
+pub use crate::kernel::gemm::geometry::{Blocking, Geometry};
 pub use decision::{Decision, products};
 pub(crate) use decision::{Way, distinct};
-pub use product::{Blocking, Geometry};
 
 /// What was chosen, of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +136,8 @@ impl FromIterator<(String, Choice)> for Choices {
 
 #[cfg(test)]
 mod tests {
-    use super::product::tests::geometry;
     use super::*;
+    use crate::kernel::gemm::geometry::tests::geometry;
     use crate::program::Run;
 
     #[test]

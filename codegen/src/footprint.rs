@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::program::{BufferId, Call, Depthwise, Gemm, Grid, Producer, Storage, View, WinogradInput};
+use crate::program::{BufferId, Call, Grid, Storage, View};
 
 /// More pieces than this are taken for one.
 const PIECES: usize = 1 << 16;
@@ -22,16 +22,9 @@ pub(crate) struct Footprint {
 
 /// What the call reads of buffers.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
-    let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match (&call.producer, index) {
-        (Producer::Gemm(Gemm { pixels, input_strides, runs, .. }), 0) => {
-            runs.iter().map(|run| under(operand, *pixels, *input_strides, run.offset, run.length)).collect()
-        }
-        (Producer::Depthwise(Depthwise { pixels, input_strides, taps, channels, .. }), 0) => {
-            taps.iter().map(|tap| under(operand, *pixels, *input_strides, *tap, *channels)).collect()
-        }
-        (Producer::WinogradInput(input @ WinogradInput { tiles, input_strides, channels, .. }), 0) => {
-            input.taps().iter().map(|tap| under(operand, *tiles, *input_strides, *tap, *channels)).collect()
-        }
+    let window = call.producer.def().window();
+    let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
+        Some(window) if index == 0 => window.views(operand),
         _ => vec![operand.clone()],
     });
     views.filter_map(|view| of_view(&view)).collect()
@@ -57,14 +50,6 @@ impl Footprint {
         }
         false
     }
-}
-
-/// `length` elements of the input at this distance from the first one of each pixel.
-fn under(input: &View, pixels: [usize; 3], strides: [isize; 3], distance: isize, length: usize) -> View {
-    let [batch, rows, cols] = strides;
-    let [b, r, c] = pixels;
-    let grid = Grid { dims: vec![b, r, c, length], strides: vec![batch, rows, cols, 1] };
-    View { offset: (input.offset as isize + distance) as usize, grid, ..input.clone() }
 }
 
 fn of_view(view: &View) -> Option<Footprint> {
@@ -117,7 +102,7 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Run, Tile};
+    use crate::program::{Gemm, Run, Tile};
 
     fn view(offset: usize, dims: &[usize], strides: &[isize]) -> View {
         let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
@@ -165,7 +150,7 @@ mod tests {
             row_block: 1,
         };
         let call = Call {
-            producer: Producer::Gemm(gemm),
+            producer: gemm.into(),
             operands: vec![view(1, &[1, 8, 4, 4], &[160, 1, 40, 10])],
             steps: vec![],
             output: view(0, &[1, 1, 2, 2], &[4, 1, 2, 1]),

@@ -1,4 +1,8 @@
-//! Kernel families: one file each, which writes the code of a call in the verbs of [`crate::llvm::vector`].
+//! Kernel families: what calls of a program can be, and the code that does them.
+//!
+//! A family is one row of [`kernels!`] and one folder. Its file holds the data of a call and the answers of [`KernelDef`]:
+//! what it reads, along which axes it may be cut, what it costs, how it prints. `emit.rs` beside it writes the code in the
+//! verbs of [`crate::llvm::vector`]. Nothing outside the folder asks which family a call is of.
 //!
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
@@ -18,10 +22,33 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod window;
 pub(crate) mod winograd;
 pub(crate) mod winograd_input;
 
-use crate::program::Producer;
+use std::fmt::{self, Debug, Display, Formatter};
+use std::ops::Range;
+
+use eightfold_ir::DType;
+
+pub use self::depthwise::{Depthwise, pairs};
+pub use self::fill::Fill;
+pub use self::fold::Fold;
+pub use self::gather::Gather;
+pub use self::gemm::{Gemm, Run, Tile};
+pub use self::interpolate::Interpolate;
+pub use self::matmul::MatMul;
+pub use self::pointwise::Pointwise;
+pub use self::pool::Pool;
+pub use self::reduce::Reduce;
+pub use self::softmax::Softmax;
+use self::window::Window;
+pub use self::winograd::Winograd;
+pub use self::winograd_input::WinogradInput;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
+use crate::work::{Arithmetic, distinct_bytes};
 
 /// A family of kernels.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,40 +59,198 @@ pub struct Family {
     pub summary: &'static str,
 }
 
-/// All families, for lists.
-pub const KERNELS: &[Family] = &[
-    Family {
-        name: "gemm",
-        summary: "products with constant matrices, convolutions as implicit products; int8, bf16 and f32",
-    },
-    Family { name: "depthwise", summary: "convolutions channel by channel; int8, bf16 and f32" },
-    Family { name: "winograd_input", summary: "4 x 4 tiles of bytes as Winograd's F(2x2, 3x3) multiplies them; int8" },
-    Family { name: "winograd", summary: "3 x 3 convolutions of stride 1 over such tiles; int8" },
-    Family { name: "pointwise", summary: "elementwise chains, copies, layout changes, broadcasts" },
-    Family { name: "pool", summary: "sums, means and extremes of windows" },
-    Family { name: "reduce", summary: "sums, means, extremes and products along axes" },
-    Family { name: "softmax", summary: "softmax along an axis; int8 by a table, and f32" },
-    Family { name: "gather", summary: "elements at positions that a tensor holds" },
-    Family { name: "interpolate", summary: "linear interpolation along an axis" },
-    Family { name: "matmul", summary: "products of two matrices neither of which is constant" },
-    Family { name: "fill", summary: "one number everywhere" },
-];
+/// What a family knows of its calls: the data of one call answers. All answers follow from the call alone.
+///
+/// Most have a default, which holds for a family that reads operand 0 at the coordinates of the result, as `pointwise`
+/// does.
+pub(crate) trait KernelDef {
+    /// What stands behind the family's name in the name of the kernel: `_u8_4x16c4`.
+    fn variant(&self) -> String {
+        String::new()
+    }
 
-/// The family that does this, as [`KERNELS`] names it.
-#[must_use]
-pub fn family(producer: &Producer) -> &'static str {
-    match producer {
-        Producer::Gemm(_) => "gemm",
-        Producer::Depthwise(_) => "depthwise",
-        Producer::WinogradInput(_) => "winograd_input",
-        Producer::Winograd(_) => "winograd",
-        Producer::Pointwise => "pointwise",
-        Producer::Pool { .. } => "pool",
-        Producer::Reduce { .. } => "reduce",
-        Producer::Softmax { .. } => "softmax",
-        Producer::Gather { .. } => "gather",
-        Producer::Interpolate { .. } => "interpolate",
-        Producer::MatMul { .. } => "matmul",
-        Producer::Fill { .. } => "fill",
+    /// What a dump shows between braces.
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    /// Emits the body of the function. `parameters` point to the first elements of the operands and of the output.
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]);
+
+    /// How many operands, from the first one on, the output never overlaps.
+    fn unaliased(&self) -> usize {
+        0
+    }
+
+    /// The operand that holds packed weights, of which each is read once.
+    fn weights(&self) -> Option<usize> {
+        None
+    }
+
+    /// The positions that the call reads from memory at run time, and the extent that they must lie within.
+    fn unchecked_positions<'c>(&self, _call: &'c Call) -> Option<(&'c View, usize)> {
+        None
+    }
+
+    /// The element, low end first, that the call writes everywhere; `None` if it computes.
+    fn filled(&self) -> Option<[u8; 8]> {
+        None
+    }
+
+    /// The runs of elements that are read of operand 0, where that is not its view.
+    fn window(&self) -> Option<Window> {
+        None
+    }
+
+    /// Whether the call may be one of a chain that runs some rows (axis 2) at a time.
+    fn runs_in_bands(&self) -> bool {
+        false
+    }
+
+    /// The rows of operand 0's view that are read for these rows of the result, if there is no [window](Self::window).
+    fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
+        rows
+    }
+
+    /// Takes over new distances between the images of a batch.
+    fn set_batch_strides(&mut self, _input: Option<isize>, _output: Option<isize>) {}
+
+    /// The multiples at which the result may be cut along an axis, 1 for anywhere; `None` if not at all. An element must be
+    /// computed by the same operations in the same order in a part as in the whole call.
+    fn unit(&self, call: &Call, axis: usize) -> Option<usize>;
+
+    /// Results along the axis that a part has at least.
+    fn least_part(&self) -> usize {
+        1
+    }
+
+    /// Makes the call that of `range` of the result's `axis`. Operands of steps and the output are not its task.
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        operands[0].narrow(axis, range);
+    }
+
+    /// Products that are summed up.
+    fn macs(&self, _call: &Call) -> usize {
+        0
+    }
+
+    /// Products that the kernel does, those with padding among them.
+    fn executed_macs(&self, call: &Call, _target: &Target) -> usize {
+        self.macs(call)
+    }
+
+    /// The numbers that products are of. bf16 is taken for f32 unless the family multiplies it as such.
+    fn arithmetic(&self, call: &Call) -> Arithmetic {
+        if call.operands.is_empty() || call.input_type().is_float() { Arithmetic::F32 } else { Arithmetic::Int8 }
+    }
+
+    /// See [`Work::instructions`](crate::work::Work::instructions).
+    fn instructions(&self, _target: &Target) -> f64 {
+        1.0
+    }
+
+    /// The type that the steps begin with, and the operations that take place before them, all results together.
+    fn operations(&self, call: &Call, target: &Target) -> (DType, f64);
+
+    /// Bytes that are read of an operand, each once.
+    fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
+        distinct_bytes(&call.operands[index])
+    }
+
+    /// The extents that decide about the time.
+    fn shape(&self, call: &Call) -> String {
+        call.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+    }
+
+    /// What stands behind the family's name in a [key](Self::key) by views.
+    fn key_attributes(&self) -> String {
+        String::new()
+    }
+
+    /// What decides about the time, as text; `None` for the default: the family, attributes, and all views.
+    fn key(&self, _call: &Call) -> Option<String> {
+        None
+    }
+}
+
+/// Makes of each row `Variant(module) "name" "summary";` a variant of [`Producer`] with the data `module::Variant`, and a
+/// row of [`KERNELS`].
+macro_rules! kernels {
+    ($($variant:ident($module:ident) $name:literal $summary:literal;)*) => {
+        /// What a call computes before its steps.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Producer {
+            $(
+                #[doc = concat!("`", $name, "`: ", $summary, ".")]
+                $variant($module::$variant),
+            )*
+        }
+
+        /// All families, for lists.
+        pub const KERNELS: &[Family] = &[$(Family { name: $name, summary: $summary }),*];
+
+        impl Producer {
+            /// The name of the family, as [`KERNELS`] has it.
+            #[must_use]
+            pub fn family(&self) -> &'static str {
+                match self {
+                    $(Producer::$variant(_) => $name,)*
+                }
+            }
+
+            /// What the family knows of the call.
+            pub(crate) fn def(&self) -> &dyn KernelDef {
+                match self {
+                    $(Producer::$variant(kernel) => kernel,)*
+                }
+            }
+
+            /// The same, to be changed.
+            pub(crate) fn def_mut(&mut self) -> &mut dyn KernelDef {
+                match self {
+                    $(Producer::$variant(kernel) => kernel,)*
+                }
+            }
+        }
+
+        $(impl From<$module::$variant> for Producer {
+            fn from(kernel: $module::$variant) -> Producer {
+                Producer::$variant(kernel)
+            }
+        })*
+    };
+}
+
+kernels! {
+    Gemm(gemm) "gemm" "products with constant matrices, convolutions as implicit products; int8, bf16 and f32";
+    Depthwise(depthwise) "depthwise" "convolutions channel by channel; int8, bf16 and f32";
+    WinogradInput(winograd_input) "winograd_input" "4 x 4 tiles of bytes as Winograd's F(2x2, 3x3) multiplies them; int8";
+    Winograd(winograd) "winograd" "3 x 3 convolutions of stride 1 over such tiles; int8";
+    Pointwise(pointwise) "pointwise" "elementwise chains, copies, layout changes, broadcasts";
+    Pool(pool) "pool" "sums, means and extremes of windows";
+    Reduce(reduce) "reduce" "sums, means, extremes and products along axes";
+    Softmax(softmax) "softmax" "softmax along an axis; int8 by a table, and f32";
+    Gather(gather) "gather" "elements at positions that a tensor holds";
+    Interpolate(interpolate) "interpolate" "linear interpolation along an axis";
+    MatMul(matmul) "matmul" "products of two matrices neither of which is constant";
+    Fill(fill) "fill" "one number everywhere";
+}
+
+impl Producer {
+    /// The kernel's name: its family, and for products its input and tile.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}{}", self.family(), self.def().variant())
+    }
+}
+
+impl Display for Producer {
+    /// `pool {max, kernel=2x2, strides=2x2, pads=0x0}`
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())?;
+        match self.def().attributes() {
+            attributes if attributes.is_empty() => Ok(()),
+            attributes => write!(f, " {{{attributes}}}"),
+        }
     }
 }

@@ -16,7 +16,8 @@ use crate::bands::{Bands, in_bands};
 use crate::choice::Choices;
 use crate::memory::{bound, find_live, plan};
 use crate::program::{
-    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Producer, Program, Step, Storage, View,
+    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Fill, Grid, Pointwise, Producer, Program, Step, Storage,
+    View,
 };
 use crate::share::{Shared, Threads, share};
 use crate::target::Target;
@@ -329,7 +330,13 @@ impl<'g> Lowering<'g> {
             if count * run > 0 {
                 let grid = Grid { dims: vec![batch.0, count, run], strides: vec![batch.1, row, 1] };
                 let element = value.to_le_bytes();
-                self.call(Producer::Fill { element }, vec![], vec![], View { offset, grid, ..view.clone() }, "border");
+                self.call(
+                    Producer::Fill(Fill { element }),
+                    vec![],
+                    vec![],
+                    View { offset, grid, ..view.clone() },
+                    "border",
+                );
             }
         }
     }
@@ -340,7 +347,7 @@ impl<'g> Lowering<'g> {
 
     /// Copies `from` to `to`, which has the same extents.
     fn copy(&mut self, from: View, to: View, origin: &str) {
-        self.call(Producer::Pointwise, vec![from], vec![], to, origin);
+        self.call(Producer::Pointwise(Pointwise), vec![from], vec![], to, origin);
     }
 
     /// The node's steps for a result of extents `dims` in `layout`, and the views that they read, which come behind

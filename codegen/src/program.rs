@@ -11,9 +11,11 @@ use eightfold_ir::{DType, Function};
 use crate::target::Target;
 
 mod print;
-mod winograd;
 
-pub use winograd::{Winograd, WinogradInput};
+pub use crate::kernel::{
+    Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax, Tile,
+    Winograd, WinogradInput, pairs,
+};
 
 /// A buffer's number in [`Program::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +83,14 @@ pub struct View {
     pub offset: usize,
     /// Extents and distances.
     pub grid: Grid,
+}
+
+impl View {
+    /// Leaves of the view what lies in `range` of its `axis`.
+    pub(crate) fn narrow(&mut self, axis: usize, range: &Range<usize>) {
+        self.offset = (self.offset as isize + range.start as isize * self.grid.strides[axis]) as usize;
+        self.grid.dims[axis] = range.len();
+    }
 }
 
 /// Extents of a view and the distance in elements between neighbours along each axis; 0 repeats, negative walks back.
@@ -166,222 +176,6 @@ pub enum Arg {
     Float(f32),
     /// An integer.
     Int(i64),
-}
-
-/// Contiguous elements under one output pixel of a convolution: a row of its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Run {
-    /// Distance in elements from the pixel's first input element; negative into padding before it.
-    pub offset: isize,
-    /// Elements; reading them rounded up to four is safe.
-    pub length: usize,
-}
-
-/// A sum of products with constant weights over an output of `batch x rows x cols` pixels and `n` channels: convolution
-/// as an implicit product of matrices, and the product of matrices itself (`rows` = 1, one run).
-///
-/// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Constant operands
-/// follow: the packed weights, and the initial sums, one i32 or f32 a channel, padded to whole tiles.
-/// The result's channels are adjacent in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gemm {
-    /// Type of the input's elements: u8, i8, i16 that are bytes ([`crate::pack`]), bf16 or f32.
-    pub input: DType,
-    /// Output pixels.
-    pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring output pixels along batch, rows, cols.
-    pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring output pixels along batch, rows, cols.
-    pub output_strides: [isize; 3],
-    /// What lies under a pixel.
-    pub runs: Vec<Run>,
-    /// Output channels.
-    pub n: usize,
-    /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4 bytes, 2 words or bf16, 1 float).
-    pub tile: Tile,
-    /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
-    /// channels; empty for floats.
-    pub extra: Vec<Vec<isize>>,
-    /// Whether the products of two neighbouring groups of a run are added in 16 bits, which the weights allow for
-    /// ([`crate::pack`]).
-    pub joined: bool,
-    /// Rows of pixels that are done with one block of weights before the next block.
-    pub row_block: usize,
-}
-
-impl Gemm {
-    /// Groups of elements under a pixel.
-    #[must_use]
-    pub fn groups(&self) -> usize {
-        self.runs.iter().map(|run| run.length.div_ceil(self.tile.kr)).sum()
-    }
-
-    /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
-    #[must_use]
-    pub fn group_bytes(&self) -> usize {
-        self.tile.nr * self.tile.kr * self.input.byte_size()
-    }
-
-    /// Bytes that the packed weights of these blocks take, extra groups among them.
-    #[must_use]
-    pub fn weight_bytes(&self, blocks: Range<usize>) -> usize {
-        let vectors = self.vectors();
-        let extra: usize = self.extra[vectors * blocks.start..vectors * blocks.end].iter().map(Vec::len).sum();
-        blocks.len() * self.groups() * self.group_bytes() + extra * self.group_bytes() / vectors.max(1)
-    }
-
-    /// Vectors of a block that have extra groups of their own, 0 for floats.
-    #[must_use]
-    pub fn vectors(&self) -> usize {
-        self.extra.len() / self.n.div_ceil(self.tile.nr).max(1)
-    }
-}
-
-/// The shape of a micro-kernel: `mr` pixels by `nr` channels, `kr` elements at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tile {
-    /// Pixels.
-    pub mr: usize,
-    /// Channels, a multiple of the target's lanes.
-    pub nr: usize,
-    /// Elements.
-    pub kr: usize,
-}
-
-/// A sum of products channel by channel.
-///
-/// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
-/// whole vectors behind its last channel; the packed weights, taps or pairs of them x channels rounded up to whole vectors;
-/// the initial sums likewise.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Depthwise {
-    /// Type of the input's elements: u8, i8 or f32.
-    pub input: DType,
-    /// Output pixels: batch, rows, cols.
-    pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring output pixels.
-    pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring output pixels.
-    pub output_strides: [isize; 3],
-    /// Distance in elements of each tap from the pixel's first input element, row by row of the window.
-    pub taps: Vec<isize>,
-    /// Columns of the window: `taps` holds this many a row.
-    pub columns: usize,
-    /// Channels.
-    pub channels: usize,
-}
-
-impl Depthwise {
-    /// Rows and columns of the window.
-    #[must_use]
-    pub fn window(&self) -> [usize; 2] {
-        [self.taps.len() / self.columns.max(1), self.columns]
-    }
-
-    /// The taps, as row and column, that integers are multiplied by two at a time: see [`pairs`].
-    #[must_use]
-    pub fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
-        pairs(self.window())
-    }
-}
-
-/// The rows of each column of a window two by two, and in an odd last row the columns two by two. A tap that is left alone
-/// stands twice.
-#[must_use]
-pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
-    let down = (0..columns).flat_map(|x| (1..rows).step_by(2).map(move |y| [[y - 1, x], [y, x]]));
-    let last = (0..columns).step_by(2).map(|x| [[rows - 1, x], [rows - 1, (x + 1).min(columns - 1)]]);
-    down.chain(last.filter(|_| rows % 2 == 1)).collect()
-}
-
-/// What becomes of the numbers that a pool or reduction folds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fold {
-    /// Sum; of integers less `zero_point`, in i32 (64-bit types in i64).
-    Sum {
-        /// Taken from each integer.
-        zero_point: i32,
-    },
-    /// Mean of floats.
-    Mean,
-    /// Mean of what 8-bit integers stand for, added in f32 in the order of the window.
-    DequantizedMean {
-        /// Real numbers per step.
-        scale: f32,
-        /// The integer that means zero.
-        zero_point: i32,
-    },
-    /// Greatest.
-    Max,
-    /// Least.
-    Min,
-    /// Product.
-    Prod,
-    /// Sum of squares.
-    SumSquare,
-    /// Sum of magnitudes.
-    SumAbs,
-}
-
-/// What a call computes before its steps.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Producer {
-    /// See [`Gemm`].
-    Gemm(Gemm),
-    /// See [`Depthwise`].
-    Depthwise(Depthwise),
-    /// See [`WinogradInput`].
-    WinogradInput(WinogradInput),
-    /// See [`Winograd`].
-    Winograd(Winograd),
-    /// Operand 0 at the same coordinates: elementwise operators, copies, layout changes, broadcasts, all by views.
-    Pointwise,
-    /// A window over axes 2 and 3 of operand 0, a view of rank 4 (N, C, H, W); parts outside the input do not count.
-    Pool {
-        /// What becomes of the numbers.
-        fold: Fold,
-        /// Window extents.
-        kernel: [usize; 2],
-        /// Steps.
-        strides: [usize; 2],
-        /// Distances of neighbours in the window.
-        dilations: [usize; 2],
-        /// Padding before rows and columns.
-        pads: [usize; 2],
-        /// For means: whether padding counts in the divisor, and the padding after rows and columns if it does.
-        include_pad: Option<[usize; 2]>,
-    },
-    /// Folds the axes of operand 0 on which the result has extent 1; both views have one rank.
-    Reduce {
-        /// What becomes of the numbers.
-        fold: Fold,
-    },
-    /// Along `axis` of operand 0; of 8-bit integers by operand 1, a table of 256 i32.
-    Softmax {
-        /// The axis.
-        axis: usize,
-    },
-    /// Elements of operand 0 along `axis` at the positions that operand 1 (a vector of i32 or i64) holds.
-    Gather {
-        /// The axis.
-        axis: usize,
-    },
-    /// Linear interpolation of operand 0, a view of the result's rank, along `axis`; operand 1 holds for each output
-    /// coordinate two positions (i32), operand 2 their two weights (f32).
-    Interpolate {
-        /// The axis.
-        axis: usize,
-    },
-    /// A product of two matrices neither of which is constant: `x[.., m, k] * w[.., k, n]`, batch axes by strides.
-    MatMul {
-        /// Zero points of the operands, 0 for floats.
-        zero_points: [i32; 2],
-    },
-    /// This stored number everywhere: borders of padded buffers.
-    Fill {
-        /// The element's bytes, low end first.
-        element: [u8; 8],
-    },
 }
 
 /// One kernel call.
@@ -493,6 +287,21 @@ impl Phase {
 }
 
 impl Call {
+    /// The element type of operand 0, or of the result if there is no operand.
+    pub(crate) fn input_type(&self) -> DType {
+        self.operands.first().map_or(self.output.dtype, |view| view.dtype)
+    }
+
+    /// Elements of operand 0.
+    pub(crate) fn inputs(&self) -> f64 {
+        self.operands.first().map_or(0.0, |view| view.grid.elements() as f64)
+    }
+
+    /// Elements of the result.
+    pub(crate) fn results(&self) -> f64 {
+        self.output.grid.elements() as f64
+    }
+
     /// The call without what one function can leave to its arguments: which bytes, and what for.
     #[must_use]
     pub fn geometry(&self) -> Call {

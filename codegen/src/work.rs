@@ -4,10 +4,8 @@
 //! that caches lose within a call are not in it, and products with padding stand apart: they are what a kernel is to be
 //! measured by.
 
-use eightfold_ir::DType;
-
-use crate::program::{Call, Depthwise, Gemm, Producer, Storage, View, Winograd};
-use crate::target::{Dot, Target};
+use crate::program::{Call, Storage, View};
+use crate::target::Target;
 
 pub(crate) mod operations;
 
@@ -82,17 +80,12 @@ impl Call {
             let operands = self.operands.iter().enumerate().filter(|(_, view)| is_wanted(view));
             operands.map(|(index, _)| self.operand_bytes(index)).sum()
         };
-        let arithmetic = match (&self.producer, self.operands.first().map(|view| view.dtype)) {
-            // The other families take numbers of bf16 as f32.
-            (Producer::Gemm(_), Some(DType::Bf16)) => Arithmetic::Bf16,
-            (_, Some(dtype)) if !dtype.is_float() => Arithmetic::Int8,
-            _ => Arithmetic::F32,
-        };
+        let kernel = self.producer.def();
         Work {
-            macs: self.macs(),
-            executed_macs: self.executed_macs(target),
-            arithmetic,
-            instructions: self.instructions(target),
+            macs: kernel.macs(self) as u64,
+            executed_macs: kernel.executed_macs(self, target) as u64,
+            arithmetic: kernel.arithmetic(self),
+            instructions: kernel.instructions(target),
             operations: operations::call_operations(self, target),
             input_bytes: bytes_in(false),
             weight_bytes: bytes_in(true),
@@ -100,70 +93,9 @@ impl Call {
         }
     }
 
-    /// See [`Work::instructions`].
-    fn instructions(&self, target: &Target) -> f64 {
-        let words = match target.dot {
-            Dot::Maddubs => 4.0 / 3.0,
-            Dot::Vpdpbusd => 4.0,
-        };
-        match &self.producer {
-            Producer::Gemm(gemm) if gemm.joined => 5.0 / 6.0,
-            Producer::Gemm(gemm) if gemm.input == DType::I16 => words,
-            Producer::Winograd(_) => words * Winograd::POSITIONS as f64 / WINDOWS as f64,
-            _ => 1.0,
-        }
-    }
-
-    /// Products that the call sums up, those with padding among them; of a Winograd those of the convolution.
-    fn macs(&self) -> u64 {
-        let macs = match &self.producer {
-            Producer::Gemm(gemm) => gemm.pixels.iter().product::<usize>() * depth(gemm) * gemm.n,
-            Producer::Depthwise(Depthwise { pixels, taps, channels, .. }) => {
-                pixels.iter().product::<usize>() * taps.len() * channels
-            }
-            Producer::Winograd(Winograd { tiles, depth, n, .. }) => {
-                tiles.iter().product::<usize>() * WINDOWS * depth * n
-            }
-            Producer::MatMul { .. } => self.operands[0].grid.dims.last().map_or(0, |k| k * self.output.grid.elements()),
-            _ => 0,
-        };
-        macs as u64
-    }
-
-    /// Products that the kernel does, those with zeros of its own among them.
-    fn executed_macs(&self, target: &Target) -> u64 {
-        let lanes = target.lanes();
-        let executed = match &self.producer {
-            Producer::Gemm(gemm) => {
-                let vectors = gemm.n.div_ceil(lanes);
-                let extra: usize = gemm.extra.iter().take(vectors).map(Vec::len).sum();
-                gemm.pixels.iter().product::<usize>() * (vectors * gemm.groups() + extra) * gemm.tile.kr * lanes
-            }
-            Producer::Depthwise(depthwise) => {
-                let Depthwise { input, pixels, taps, channels, .. } = depthwise;
-                let products = if input.is_float() { taps.len() } else { 2 * depthwise.pairs().len() };
-                pixels.iter().product::<usize>() * products * channels.next_multiple_of(lanes)
-            }
-            Producer::Winograd(Winograd { tiles, depth, n, tile, .. }) => {
-                let depth = depth.next_multiple_of(tile.kr);
-                tiles.iter().product::<usize>() * WINDOWS * depth * n.next_multiple_of(lanes)
-            }
-            _ => return self.macs(),
-        };
-        executed as u64
-    }
-
     /// The bytes of an operand that the call reads, each once.
     pub(crate) fn operand_bytes(&self, index: usize) -> u64 {
-        let bytes = distinct_bytes(&self.operands[index]);
-        match &self.producer {
-            // A stride may pass over pixels.
-            Producer::Gemm(gemm) if index == 0 => {
-                let read = gemm.pixels.iter().product::<usize>() * depth(gemm) * gemm.input.byte_size();
-                bytes.min(read as u64)
-            }
-            _ => bytes,
-        }
+        self.producer.def().operand_bytes(self, index)
     }
 
     /// The bytes of the result.
@@ -174,39 +106,19 @@ impl Call {
     /// The kernel's name: its family, and for products its input and tile.
     #[must_use]
     pub fn kernel(&self) -> String {
-        let text = self.producer.to_string();
-        text.split(' ').next().unwrap_or_default().to_owned()
+        self.producer.name()
     }
 
     /// The extents that decide about the time: `M x K x N` of a product, pixels, taps and channels of a depthwise
     /// convolution, else those of the result.
     #[must_use]
     pub fn shape(&self) -> String {
-        match &self.producer {
-            Producer::Gemm(gemm) => format!("{}x{}x{}", gemm.pixels.iter().product::<usize>(), depth(gemm), gemm.n),
-            Producer::Depthwise(Depthwise { pixels: [batch, rows, cols], taps, columns, channels, .. }) => {
-                let window = format!("{}x{columns}", taps.len() / (*columns).max(1));
-                format!("{}x{cols}x{channels} {window}", batch * rows)
-            }
-            Producer::Winograd(Winograd { tiles, depth, n, .. }) => {
-                let pixels = tiles.iter().product::<usize>() * Winograd::YIELD * Winograd::YIELD;
-                format!("{pixels}x{}x{n}", depth * WINDOWS / (Winograd::YIELD * Winograd::YIELD))
-            }
-            _ => self.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x"),
-        }
+        self.producer.def().shape(self)
     }
 }
 
-/// Products of a 3 x 3 convolution for the pixels that a tile of a [`Winograd`] yields, for each input and output channel.
-const WINDOWS: usize = 9 * Winograd::YIELD * Winograd::YIELD;
-
-/// Products for each result.
-fn depth(gemm: &Gemm) -> usize {
-    gemm.runs.iter().map(|run| run.length).sum()
-}
-
 /// Bytes of a view's elements, repeated ones once.
-fn distinct_bytes(view: &View) -> u64 {
+pub(crate) fn distinct_bytes(view: &View) -> u64 {
     let walked = view.grid.dims.iter().zip(&view.grid.strides).map(|(dim, stride)| match stride {
         0 => (*dim).min(1),
         _ => *dim,

@@ -6,7 +6,7 @@
 
 use super::{Bands, Given, Plan};
 use crate::choice::{Choice, Choices, Decision, Fusion, Way, distinct};
-use crate::program::{Call, Producer, Program, Storage};
+use crate::program::{Call, Program, Storage};
 
 /// Numbers of bands that are tried.
 const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
@@ -47,7 +47,7 @@ impl Given<'_> {
     /// One whole call after the other, with all that fills borders of what they hand on.
     fn whole(&self, plan: &Plan<'_>) -> Way {
         let is_border = |call: &&Call| {
-            let is_fill = matches!(call.producer, Producer::Fill { .. });
+            let is_fill = call.producer.def().filled().is_some();
             is_fill && plan.chain.links.iter().any(|link| link.is_inside && link.plane.is_in(&call.output))
         };
         let last = plan.chain.members[plan.chain.members.len() - 1];

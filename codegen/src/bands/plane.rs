@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::slice;
 
 use crate::footprint::writes;
-use crate::program::{Buffer, BufferId, Call, Depthwise, Gemm, Producer, Storage, View, Winograd, WinogradInput};
+use crate::kernel::window::Window;
+use crate::program::{Buffer, BufferId, Call, Storage, View};
 
 /// A buffer's rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,10 +84,8 @@ impl Plane {
     /// Whether the call goes through rows of this operand.
     fn walked(&self, call: &Call, index: usize) -> bool {
         let view = &call.operands[index];
-        let Some((pixels, strides, runs)) = window(call, index) else {
-            // Of windows, neighbouring rows are counted.
-            let dense = !matches!(call.producer, Producer::Pool { .. }) || view.grid.strides[2] == self.row as isize;
-            return self.walks(view) && dense;
+        let Some(Window { pixels, strides, runs }) = window(call, index) else {
+            return self.walks(view);
         };
         let row = self.row as isize;
         let last_column = (view.offset % self.row) as isize + (pixels[2] as isize - 1) * strides[2];
@@ -107,7 +106,7 @@ impl Plane {
     fn border<'c>(&mut self, fills: impl Iterator<Item = &'c Call>) -> Option<()> {
         let mut filled = vec![Vec::new(); self.rows];
         for fill in fills {
-            let Producer::Fill { element } = fill.producer else { return None };
+            let element = fill.producer.def().filled()?;
             if self.element.is_some_and(|other| other != element) {
                 return None;
             }
@@ -137,26 +136,16 @@ impl Plane {
     /// The rows that the call reads of its operand `index`, which lies here, to make these rows of its result.
     pub(super) fn read(&self, call: &Call, index: usize, rows: Range<usize>) -> Range<usize> {
         let view = &call.operands[index];
-        let (first, last) = (rows.start, rows.end - 1);
         let start = view.offset / self.row;
-        if let Some((_, strides, runs)) = window(call, index) {
+        if let Some(Window { strides, runs, .. }) = window(call, index) {
             let step = strides[1] as usize / self.row;
             let reach = runs.iter().map(|(offset, _)| *offset as usize / self.row).max().unwrap_or(0);
-            return start + step * first..start + step * last + reach + 1;
+            return start + step * rows.start..start + step * (rows.end - 1) + reach + 1;
         }
-        match &call.producer {
-            Producer::Pool { kernel, strides, dilations, pads, .. } if index == 0 => {
-                let height = view.grid.dims[2];
-                let begin = (first * strides[0]).saturating_sub(pads[0]).min(height);
-                let end = (last * strides[0] + (kernel[0] - 1) * dilations[0] + 1).saturating_sub(pads[0]);
-                start + begin..start + end.clamp(begin, height)
-            }
-            Producer::Winograd(_) if index == 0 => start + first / Winograd::YIELD..start + last / Winograd::YIELD + 1,
-            _ => {
-                let step = view.grid.strides[2] as usize / self.row;
-                start + step * first..start + step * last + 1
-            }
-        }
+        let rows = if index == 0 { call.producer.def().input_rows(view, rows) } else { rows };
+        let step = view.grid.strides[2] as usize / self.row;
+        let end = if rows.is_empty() { rows.start * step } else { (rows.end - 1) * step + 1 };
+        start + step * rows.start..start + end
     }
 }
 
@@ -175,9 +164,9 @@ impl Users {
         let mut users = vec![Users::default(); buffers.len()];
         for (at, call) in calls.iter().enumerate() {
             if let Storage::Buffer(BufferId(id)) = call.output.storage {
-                match call.producer {
-                    Producer::Fill { .. } => users[id].fills.push(at),
-                    _ => users[id].writers.push(at),
+                match call.producer.def().filled() {
+                    Some(_) => users[id].fills.push(at),
+                    None => users[id].writers.push(at),
                 }
             }
             for view in &call.operands {
@@ -191,21 +180,7 @@ impl Users {
     }
 }
 
-/// Pixels, their distances, and what lies under one: distance and length of each run.
-type Window = ([usize; 3], [isize; 3], Vec<(isize, usize)>);
-
-/// The windows through which a sum of products reads its input.
+/// The window through which a call reads this operand, if it does.
 fn window(call: &Call, index: usize) -> Option<Window> {
-    match &call.producer {
-        Producer::Gemm(Gemm { pixels, input_strides, runs, .. }) if index == 0 => {
-            Some((*pixels, *input_strides, runs.iter().map(|run| (run.offset, run.length)).collect()))
-        }
-        Producer::Depthwise(Depthwise { pixels, input_strides, taps, channels, .. }) if index == 0 => {
-            Some((*pixels, *input_strides, taps.iter().map(|tap| (*tap, *channels)).collect()))
-        }
-        Producer::WinogradInput(input @ WinogradInput { tiles, input_strides, channels, .. }) if index == 0 => {
-            Some((*tiles, *input_strides, input.taps().into_iter().map(|tap| (tap, *channels)).collect()))
-        }
-        _ => None,
-    }
+    call.producer.def().window().filter(|_| index == 0)
 }

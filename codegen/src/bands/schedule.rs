@@ -10,8 +10,8 @@
 use std::ops::Range;
 
 use super::plane::{Plane, Users};
-use crate::program::{BufferId, Call, Grid, Producer, Storage, View};
-use crate::share::cut::{part, rows_together};
+use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
+use crate::share::cut::part;
 
 /// Consecutive calls that can run band by band.
 pub(super) struct Chain<'p> {
@@ -74,7 +74,7 @@ impl Chain<'_> {
     /// The height of about so many bands, of whole rows of what the last call computes together.
     pub(super) fn height_of(&self, bands: usize) -> usize {
         let last = &self.calls[self.members[self.members.len() - 1]];
-        self.height().div_ceil(bands).next_multiple_of(rows_together(last, 2))
+        self.height().div_ceil(bands).next_multiple_of(rows_together(last))
     }
 
     /// The calls in bands of `height` rows; `None` if a ring would have to be copied over itself.
@@ -105,7 +105,7 @@ impl Chain<'_> {
                 // As far as the last call.
                 None => (band * height * all).div_ceil(self.height()).min(all),
             };
-            made[at] = wanted.next_multiple_of(rows_together(call, 2)).min(all);
+            made[at] = wanted.next_multiple_of(rows_together(call)).min(all);
         }
         made
     }
@@ -222,8 +222,7 @@ impl Chain<'_> {
                 };
                 let (from, to) = (view(kept.start - before.base), view(0));
                 let origin = "band".to_owned();
-                let copy =
-                    Call { producer: Producer::Pointwise, operands: vec![from], steps: vec![], output: to, origin };
+                let copy = Call { producer: Pointwise.into(), operands: vec![from], steps: vec![], output: to, origin };
                 calls.push(copy);
             }
         }
@@ -237,13 +236,7 @@ impl Chain<'_> {
     fn fill(&self, link: &Link<'_>, ring: &Ring, offset: usize, extents: [usize; 2]) -> Call {
         let element = link.plane.element.unwrap_or_else(|| unreachable!("borders are filled with something"));
         let output = self.run(link, ring, offset, extents);
-        Call {
-            producer: Producer::Fill { element },
-            operands: vec![],
-            steps: vec![],
-            output,
-            origin: "border".to_owned(),
-        }
+        Call { producer: Fill { element }.into(), operands: vec![], steps: vec![], output, origin: "border".to_owned() }
     }
 
     /// So many rows of so many elements of each plane of a ring.
@@ -260,29 +253,20 @@ impl Plane {
     /// Moves what a part of a call touches of the plane to a ring of `rows` rows that begins with row `base`.
     fn move_to_ring(&self, call: &mut Call, base: usize, rows: usize) {
         let batch = (rows * self.row) as isize;
-        if let Some(input) = call.operands.first().filter(|input| self.is_in(input)) {
-            debug_assert!(input.offset >= base * self.row, "rows that are gone");
-            match &mut call.producer {
-                Producer::Gemm(gemm) => gemm.input_strides[0] = batch,
-                Producer::Depthwise(depthwise) => depthwise.input_strides[0] = batch,
-                Producer::WinogradInput(input) => input.input_strides[0] = batch,
-                Producer::Winograd(winograd) => winograd.input_strides[0] = batch,
-                _ => {}
-            }
-        }
-        if self.is_in(&call.output) {
-            match &mut call.producer {
-                Producer::Gemm(gemm) => gemm.output_strides[0] = batch,
-                Producer::Depthwise(depthwise) => depthwise.output_strides[0] = batch,
-                Producer::Winograd(winograd) => winograd.output_strides[0] = batch,
-                _ => {}
-            }
-        }
+        let reads = call.operands.first().is_some_and(|input| self.is_in(input));
+        debug_assert!(!reads || call.operands[0].offset >= base * self.row, "rows that are gone");
+        let writes = self.is_in(&call.output);
+        call.producer.def_mut().set_batch_strides(reads.then_some(batch), writes.then_some(batch));
         for view in call.operands.iter_mut().chain([&mut call.output]).filter(|view| self.is_in(view)) {
             view.offset -= base * self.row;
             view.grid.strides[0] = batch;
         }
     }
+}
+
+/// Rows of the result that are computed together.
+fn rows_together(call: &Call) -> usize {
+    call.producer.def().unit(call, 2).unwrap_or(1)
 }
 
 /// Rows of the result.

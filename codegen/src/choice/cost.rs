@@ -76,7 +76,7 @@ pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Blocking {
 }
 
 /// The usual tile, in bands that stay in the second-level cache.
-pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
+pub(crate) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.row(), geometry.n);
     Blocking { mr, nr, rows: rows(geometry, HALF_L2) }
 }
@@ -84,7 +84,7 @@ pub(super) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
 /// As many rows as keep their inputs and results in so many bytes. A result's cache line takes several blocks, one after
 /// the other. Of the rows and columns that strides skip, nothing comes into a cache; bytes, of which a band holds four
 /// times as many, gain nothing by that.
-pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
+pub(crate) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
     let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
     let under: usize = runs.iter().map(|run| run.length).sum();
     let skipping = if *input == DType::F32 { pixels[2] * under } else { usize::MAX };
@@ -94,7 +94,7 @@ pub(super) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
 }
 
 /// Cycles of a whole product.
-pub(super) fn cycles(geometry: &Geometry<'_>, choice: Blocking, target: &Target) -> f64 {
+pub(crate) fn cycles(geometry: &Geometry<'_>, choice: Blocking, target: &Target) -> f64 {
     let lanes = target.lanes();
     let blocks = [
         (geometry.n / choice.nr, choice.nr / lanes),

@@ -2,20 +2,14 @@
 //!
 //! Products are keyed by their geometry, so how they are cut into tiles is no part of it; of steps, what they read counts.
 
-use super::Geometry;
-use crate::kernel::family;
 use crate::llvm::steps::elementwise;
-use crate::program::{Call, Depthwise, Fold, Producer, Step, Storage, View};
+use crate::program::{Call, Step, Storage, View};
 
-/// A call: `gemm …` as [`Geometry::key`] writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
+/// A call: `gemm …` as [`Geometry::key`](super::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
 /// taps=3x3+3712+64 channels=64`, or of other families what is written and all that is read, `pool max … u8[1x64x28x28:…]
 /// = u8[…] …`. Behind that stands what the steps read: `reads=1` tensor element by element, a `table`.
 pub(crate) fn of_call(call: &Call) -> String {
-    let mut key = match (&call.producer, Geometry::of(call)) {
-        (_, Some(geometry)) => geometry.key(),
-        (Producer::Depthwise(depthwise), _) => of_depthwise(depthwise, call),
-        _ => of_views(call),
-    };
+    let mut key = call.producer.def().key(call).unwrap_or_else(|| of_views(call));
     let is_read = |index: &usize| matches!(call.operands[*index].storage, Storage::Buffer(_));
     match elementwise(&call.steps).iter().filter(|index| is_read(index)).count() {
         0 => {}
@@ -51,38 +45,11 @@ pub(crate) fn of_split(call: &Call, threads: usize) -> String {
     format!("split threads={threads} {}", of_call(call))
 }
 
-fn of_depthwise(depthwise: &Depthwise, call: &Call) -> String {
-    let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } = depthwise;
-    let [rows, _] = depthwise.window();
-    let output = call.output.dtype;
-    let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
-    let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
-    let (pixels, from, to) = (list(pixels, "x"), list(input_strides, ","), list(output_strides, ","));
-    let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
-    format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}")
-}
-
-/// What is written and read, and what the producer has besides.
+/// What is written and read, and what the family has besides.
 fn of_views(call: &Call) -> String {
     let reads = call.operands.iter().map(|operand| format!(" {}", of_view(operand))).collect::<String>();
-    let besides = match &call.producer {
-        Producer::Pool { fold, kernel, strides, dilations, pads, .. } => {
-            let [kernel, strides, dilations, pads] =
-                [kernel, strides, dilations, pads].map(|extents| list(extents, "x"));
-            format!(" {} window={kernel} strides={strides} dilations={dilations} pads={pads}", name(*fold))
-        }
-        Producer::Reduce { fold } => format!(" {}", name(*fold)),
-        Producer::Softmax { axis } | Producer::Gather { axis } | Producer::Interpolate { axis } => {
-            format!(" axis={axis}")
-        }
-        _ => String::new(),
-    };
-    format!("{}{besides} {} ={reads}", family(&call.producer), of_view(&call.output))
-}
-
-/// What becomes of numbers, without the numbers that say how.
-fn name(fold: Fold) -> String {
-    fold.to_string().split(' ').next().unwrap_or_default().to_owned()
+    let (family, attributes) = (call.producer.family(), call.producer.def().key_attributes());
+    format!("{family}{attributes} {} ={reads}", of_view(&call.output))
 }
 
 /// `u8[1x64x28x28:50176,1,1792,64]`
@@ -90,7 +57,8 @@ fn of_view(view: &View) -> String {
     format!("{}[{}:{}]", view.dtype, list(&view.grid.dims, "x"), list(&view.grid.strides, ","))
 }
 
-fn list<T: ToString>(numbers: &[T], between: &str) -> String {
+/// The numbers as text, with something between them.
+pub(crate) fn list<T: ToString>(numbers: &[T], between: &str) -> String {
     numbers.iter().map(T::to_string).collect::<Vec<_>>().join(between)
 }
 
@@ -99,7 +67,7 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Arg, BufferId, Grid};
+    use crate::program::{Arg, BufferId, Depthwise, Fold, Grid, Pool, Producer};
 
     fn view(buffer: usize, dims: &[usize]) -> View {
         View {
@@ -118,7 +86,7 @@ mod tests {
     #[test]
     fn keys_say_what_is_read_and_written() {
         let (kernel, strides, dilations, pads) = ([3, 2], [2, 2], [1, 1], [0, 1]);
-        let pool = Producer::Pool { fold: Fold::Max, kernel, strides, dilations, pads, include_pad: None };
+        let pool = Producer::Pool(Pool { fold: Fold::Max, kernel, strides, dilations, pads, include_pad: None });
         let views = "u8[1x8x4x4:128,1,32,8] = u8[1x8x9x9:648,1,72,8]";
         let key = format!("pool max window=3x2 strides=2x2 dilations=1x1 pads=0x1 {views}");
         assert_eq!(of_call(&call(pool.clone(), 0, 1)), key);

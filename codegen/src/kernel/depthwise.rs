@@ -1,192 +1,156 @@
-//! Convolutions channel by channel, over inputs whose channels are adjacent.
-//!
-//! A tile is a few neighbouring pixels of a row by one register of channels, of bytes by up to four. The
-//! columns of the input under them are taken one after the other; a column serves every pixel whose window it lies in, so
-//! at stride 1 each input is loaded, and each pair interleaved, once. Integers are exact without conditions: two rows of a
-//! column, and in an odd last row two columns, are interleaved to 16 bits and multiplied by `vpmaddwd`, so any weights
-//! within 16 bits do.
-//!
-//! Channels are innermost among the loops, as they are in memory.
+//! `depthwise`: convolutions channel by channel.
 
-use std::collections::BTreeMap;
+mod emit;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::pack;
-use crate::program::{Call, Depthwise};
+use super::KernelDef;
+use super::window::Window;
+use crate::choice::key::list;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
 
-/// Emits the body of the kernel.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {
-    let pixels = Pixels::of(call, depthwise.pixels, depthwise.input_strides, depthwise.output_strides);
-    // Pixels are finished while the sums of others are in registers, which a table of 16 rows would drive out.
-    let pixels = if e.target().byte_permute { pixels } else { pixels.with_table_later() };
-    let kernel = Kernel { e, depthwise, pixels };
-    let [batch, rows, cols] = kernel.pixels.extents;
-    let widest = if e.target().vector_registers > 16 { 14 } else { 8 };
-    // Tiles of nearly one size.
-    let width = cols.div_ceil(cols.div_ceil(widest));
-    let place = kernel.pixels.place(pointers);
-    e.repeat(e.int(batch), |b| {
-        let place = kernel.pixels.step(e, &place, 0, b, 1);
-        e.repeat(e.int(rows), |row| {
-            let place = kernel.pixels.step(e, &place, 1, row, 1);
-            e.repeat(e.int(cols / width), |tile| {
-                kernel.channels(width, &kernel.pixels.step(e, &place, 2, tile, width), pointers);
-            });
-            if cols % width > 0 {
-                let tail = kernel.pixels.step(e, &place, 2, e.int(cols / width), width);
-                kernel.channels(cols % width, &tail, pointers);
-            }
-        });
-    });
+/// A sum of products channel by channel.
+///
+/// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
+/// whole vectors behind its last channel; the packed weights, taps or pairs of them x channels rounded up to whole vectors;
+/// the initial sums likewise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Depthwise {
+    /// Type of the input's elements: u8, i8 or f32.
+    pub input: DType,
+    /// Output pixels: batch, rows, cols.
+    pub pixels: [usize; 3],
+    /// Distance in input elements of neighbouring output pixels.
+    pub input_strides: [isize; 3],
+    /// Distance in output elements of neighbouring output pixels.
+    pub output_strides: [isize; 3],
+    /// Distance in elements of each tap from the pixel's first input element, row by row of the window.
+    pub taps: Vec<isize>,
+    /// Columns of the window: `taps` holds this many a row.
+    pub columns: usize,
+    /// Channels.
+    pub channels: usize,
 }
 
-struct Kernel<'k, 'm, 'ctx> {
-    e: &'k Emitter<'m, 'ctx>,
-    depthwise: &'k Depthwise,
-    pixels: Pixels<'k>,
+impl Depthwise {
+    /// Rows and columns of the window.
+    #[must_use]
+    pub fn window(&self) -> [usize; 2] {
+        [self.taps.len() / self.columns.max(1), self.columns]
+    }
+
+    /// The taps, as row and column, that integers are multiplied by two at a time: see [`pairs`].
+    #[must_use]
+    pub fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
+        pairs(self.window())
+    }
 }
 
-/// Channels that are done together: so many registers of them.
-#[derive(Clone, Copy)]
-struct Block<'ctx> {
-    registers: usize,
-    channels: usize,
-    weights: Ptr<'ctx>,
-    sums: Ptr<'ctx>,
+/// The rows of each column of a window two by two, and in an odd last row the columns two by two. A tap that is left alone
+/// stands twice.
+#[must_use]
+pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
+    let down = (0..columns).flat_map(|x| (1..rows).step_by(2).map(move |y| [[y - 1, x], [y, x]]));
+    let last = (0..columns).step_by(2).map(|x| [[rows - 1, x], [rows - 1, (x + 1).min(columns - 1)]]);
+    down.chain(last.filter(|_| rows % 2 == 1)).collect()
 }
 
-impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// `width` pixels, all channels.
-    fn channels(&self, width: usize, place: &Place<'ctx>, pointers: &[Ptr<'ctx>]) {
-        let e = self.e;
-        let (lanes, channels) = (e.lanes(), self.depthwise.channels);
-        let block = |registers: usize, channels: usize, index: Int<'ctx>, before: usize| {
-            let at = e.plus(e.scale(index, (registers * lanes) as isize), e.int(before));
-            let input = e.offset_by(place.input, e.scale(at, self.depthwise.input.byte_size() as isize));
-            let place = self.pixels.channels(e, place, at, 1).with_input(input);
-            // A lane of weights and of sums has four bytes, whatever the type.
-            let [weights, sums] = [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(at, 4)));
-            self.tile(width, &place, Block { registers, channels, weights, sums });
+impl Depthwise {
+    /// Pixels of the result.
+    fn pixel_count(&self) -> usize {
+        self.pixels.iter().product()
+    }
+}
+
+impl KernelDef for Depthwise {
+    fn variant(&self) -> String {
+        format!("_{}", self.input)
+    }
+
+    fn attributes(&self) -> String {
+        let Depthwise { pixels: [b, r, c], taps, channels, .. } = self;
+        format!("pixels={b}x{r}x{c}, taps={}, channels={channels}", taps.len())
+    }
+
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self, parameters);
+    }
+
+    fn unaliased(&self) -> usize {
+        3
+    }
+
+    fn window(&self) -> Option<Window> {
+        let runs = self.taps.iter().map(|tap| (*tap, self.channels)).collect();
+        Some(Window { pixels: self.pixels, strides: self.input_strides, runs })
+    }
+
+    fn runs_in_bands(&self) -> bool {
+        true
+    }
+
+    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
+        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
+        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
+    }
+
+    /// The axes of the result are batch, channels, rows, columns.
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        matches!(axis, 0 | 2).then_some(1)
+    }
+
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        let window = Window { pixels: self.pixels, strides: self.input_strides, runs: vec![] };
+        let reach = self.taps.iter().copied().max().unwrap_or(0);
+        self.pixels = window.part(reach, &mut operands[0], axis, range);
+    }
+
+    fn macs(&self, _call: &Call) -> usize {
+        self.pixel_count() * self.taps.len() * self.channels
+    }
+
+    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+        let products = if self.input.is_float() { self.taps.len() } else { 2 * self.pairs().len() };
+        self.pixel_count() * products * self.channels.next_multiple_of(target.lanes())
+    }
+
+    /// Floats are products of the dot sequence.
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        if self.input.is_float() {
+            return (DType::F32, 0.0);
+        }
+        let columns = self.columns.max(1);
+        let rows = (self.taps.len() / columns).div_ceil(2);
+        // A column serves all pixels whose windows it lies in.
+        let step = match self.taps.get(1) {
+            Some(tap) if columns > 1 => (self.input_strides[2] / (tap - self.taps[0]).max(1)).unsigned_abs(),
+            _ => 1,
         };
-        let mut before = 0;
-        let registers = match self.depthwise.input.is_float() {
-            true => [(1, channels / lanes), (1, 0)],
-            false => pack::depthwise_blocks(e.target(), channels, self.depthwise.columns),
-        };
-        for (registers, count) in registers {
-            e.repeat(e.int(count), |index| block(registers, registers * lanes, index, before));
-            before += count * registers * lanes;
-        }
-        if before < channels {
-            block(1, channels - before, e.int(0), before);
-        }
+        // Each pair is interleaved and widened, then multiplied and added.
+        let each = rows * 2 * step.clamp(1, columns) + 2 * self.pairs().len();
+        (DType::I32, call.results() * each as f64)
     }
 
-    /// `width` pixels of a block.
-    fn tile(&self, width: usize, place: &Place<'ctx>, block: Block<'ctx>) {
-        let e = self.e;
-        let lanes = e.lanes();
-        let Depthwise { taps, columns, .. } = self.depthwise;
-        let float = self.depthwise.input.is_float();
-        let element = self.depthwise.input.byte_size() as isize;
-        let pairs = self.pairs();
-        // For each input, by its column's distance and its row, the pixels and the pairs of their windows that begin there.
-        let mut under: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
-        for (pixel, (pair, [[y, x], _])) in (0..width).flat_map(|p| pairs.iter().enumerate().map(move |pair| (p, pair)))
-        {
-            let distance = pixel as isize * self.pixels.input[2] + taps[*x] * element;
-            under.entry((distance, *y)).or_default().push((pixel, pair));
-        }
-        let register = |pointer, index: usize| e.offset(pointer, (4 * lanes * index) as isize);
-        let pair_bytes = 4 * self.depthwise.channels.next_multiple_of(lanes);
-        let kind = if float { Kind::F32 } else { Kind::I32 };
-        let sums: Vec<_> = (0..block.registers).map(|r| e.load(register(block.sums, r), kind, lanes)).collect();
-        let mut totals = vec![sums; width];
-        let mut left = vec![pairs.len(); width];
-        let order = (block.registers > 1).then(|| pack::interleaved(lanes, block.registers));
-        // Pixels whose results are bytes of one register.
-        let together = (4 / block.registers).max(1);
-        for ((distance, y), uses) in under {
-            let first = e.offset(place.input, distance + (taps[y * columns] - taps[0]) * element);
-            // The same for all pixels, but for pairs that have no second.
-            let tap = |[y, x]: [usize; 2]| taps[y * columns + x];
-            let step = uses.iter().map(|(_, pair)| tap(pairs[*pair][1]) - tap(pairs[*pair][0])).max().unwrap_or(0);
-            let inputs = match float {
-                true => self.float(first),
-                false => self.pair(first, e.offset(first, step * element), block.registers),
-            };
-            for (pixel, pair) in uses {
-                let weights = e.offset(block.weights, (pair * pair_bytes) as isize);
-                for (r, (x, total)) in inputs.iter().zip(&mut totals[pixel]).enumerate() {
-                    *total = match float {
-                        true => e.accumulate(*x, e.load(register(weights, r), Kind::F32, lanes), *total),
-                        false => {
-                            e.add(*total, e.multiply_pairs(*x, e.load(register(weights, r), Kind::I16, 2 * lanes)))
-                        }
-                    };
-                }
-                left[pixel] -= 1;
-                // What is done gives its registers to the pixels to come.
-                if left[pixel] == 0 && (pixel + 1 == width || (pixel + 1) % together == 0) {
-                    let first = pixel / together * together;
-                    let sums: Vec<_> = totals[first..=pixel].iter().map(|total| e.concat(total)).collect();
-                    self.pixels.finish(e, place, first, &sums, block.channels, order.as_deref());
-                }
-            }
-        }
-        self.pixels.look_up(e, place, width, block.channels, block.registers * lanes);
+    fn shape(&self, _call: &Call) -> String {
+        let Depthwise { pixels: [batch, rows, cols], taps, columns, channels, .. } = self;
+        let window = format!("{}x{columns}", taps.len() / (*columns).max(1));
+        format!("{}x{cols}x{channels} {window}", batch * rows)
     }
 
-    /// The taps in the order in which weights are packed: floats one by one, which stand for pairs of two alike.
-    fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
-        let window = self.depthwise.window();
-        match self.depthwise.input.is_float() {
-            true => (0..window[1]).flat_map(|x| (0..window[0]).map(move |y| [[y, x]; 2])).collect(),
-            false => self.depthwise.pairs(),
-        }
-    }
-
-    /// A register of floats; lanes beyond the channels hold whatever lies behind them, as for [`Kernel::pair`].
-    fn float(&self, first: Ptr<'ctx>) -> Vec<Vector<'ctx>> {
-        let (e, dtype) = (self.e, self.depthwise.input);
-        vec![steps::worked(e, e.load(first, steps::kind(dtype), e.lanes()), dtype)]
-    }
-
-    /// Two inputs as I16, those of a channel side by side; several registers of channels in the order of
-    /// [`pack::interleaved`], which takes the fewest instructions.
-    fn pair(&self, first: Ptr<'ctx>, second: Ptr<'ctx>, registers: usize) -> Vec<Vector<'ctx>> {
-        let e = self.e;
-        let lanes = registers * e.lanes();
-        let signed = self.depthwise.input == DType::I8;
-        let [a, b] = [first, second].map(|pointer| e.load(pointer, Kind::I8, lanes));
-        match registers {
-            1 => {
-                let sides: Vec<usize> = (0..2 * lanes).map(|lane| lane / 2 + lane % 2 * lanes).collect();
-                vec![e.widen(e.shuffle(a, b, &sides), Kind::I16, signed)]
-            }
-            2 => {
-                let [a, b] = [a, b].map(|bytes| e.widen(bytes, Kind::I16, signed));
-                [false, true].map(|upper| e.interleave(a, b, upper)).to_vec()
-            }
-            _ => {
-                let zero = e.zero(Kind::I8, lanes);
-                let widened = |bytes: Vector<'ctx>, upper: bool| match signed {
-                    false => e.bits_as(e.interleave(bytes, zero, upper), Kind::I16),
-                    true => {
-                        let high = e.bits_as(e.interleave(zero, bytes, upper), Kind::I16);
-                        e.shift_right(high, e.splat_int(8, Kind::I16, high.lanes), true)
-                    }
-                };
-                let bytes = [false, true].map(|upper| e.interleave(a, b, upper));
-                bytes.iter().flat_map(|bytes| [false, true].map(|upper| widened(*bytes, upper))).collect()
-            }
-        }
+    fn key(&self, call: &Call) -> Option<String> {
+        let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } = self;
+        let [rows, _] = Depthwise::window(self);
+        let output = call.output.dtype;
+        let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
+        let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
+        let (pixels, from, to) = (list(pixels, "x"), list(input_strides, ","), list(output_strides, ","));
+        let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
+        Some(format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}"))
     }
 }
-
-#[cfg(test)]
-mod tests;

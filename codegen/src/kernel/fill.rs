@@ -1,74 +1,45 @@
-//! One number everywhere: the borders of padded buffers.
+//! `fill`: one number everywhere.
 
-use super::nest::{nest, row, walk};
-use crate::llvm::vector::{Emitter, Kind, Ptr};
-use crate::program::Call;
+mod emit;
+#[cfg(test)]
+mod tests;
 
-/// Emits the body of the kernel that stores `element`, its low end first, all over the result.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, element: [u8; 8], parameters: &[Ptr<'ctx>]) {
-    let output = &call.output;
-    let size = output.dtype.byte_size();
-    let kind = match size {
-        1 => Kind::I8,
-        2 => Kind::I16,
-        4 => Kind::I32,
-        _ => Kind::I64,
-    };
-    let number = i64::from_le_bytes(element);
-    let store = |place, count, lanes| e.store_first(place, e.splat_int(number, kind, lanes), count);
-    let mut axes = nest(0..output.grid.dims.len(), &[output]);
-    // The innermost loop is one of vectors, where its elements are neighbours.
-    let inner = axes.pop_if(|axis| axis.strides == [size as isize]);
-    walk(e, &axes, &parameters[call.operands.len()..], &mut |at| match &inner {
-        None => store(at[0], 1, 1),
-        Some(inner) => {
-            let register = e.target().vector_bits / kind.bits();
-            row(e, inner.extent, &[4 * register, register], &mut |start, stretch| {
-                store(e.offset_by(at[0], e.scale(start, size as isize)), stretch.count, stretch.lanes);
-            });
-        }
-    });
+use std::ops::Range;
+
+use eightfold_ir::DType;
+
+use super::KernelDef;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
+
+/// This stored number everywhere: borders of padded buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The element's bytes, low end first.
+    pub element: [u8; 8],
 }
 
-#[cfg(test)]
-mod tests {
-    use eightfold_ir::DType;
-
-    use crate::llvm::trial::{self, BLANK, Trial, view};
-    use crate::program::{Call, Producer};
-
-    fn trial(dtype: DType, number: i64, dims: &[usize], strides: &[isize]) -> Trial {
-        let size = dtype.byte_size();
-        let output = view(dtype, 0, dims, strides);
-        let mut places = vec![0];
-        for (dim, stride) in dims.iter().zip(strides) {
-            places = places.iter().flat_map(|at| (0..*dim as isize).map(move |i| at + i * stride)).collect();
-        }
-        let end = places.iter().max().map_or(0, |last| *last as usize + 1);
-        let mut expected = vec![BLANK; end * size];
-        let element = number.to_le_bytes();
-        for place in places {
-            expected[place as usize * size..][..size].copy_from_slice(&element[..size]);
-        }
-        let producer = Producer::Fill { element };
-        let call = Call { producer, operands: vec![], steps: vec![], output, origin: String::new() };
-        Trial { call, operands: vec![], expected, name: format!("{dtype} {dims:?} {strides:?}") }
+impl KernelDef for Fill {
+    fn attributes(&self) -> String {
+        i64::from_le_bytes(self.element).to_string()
     }
 
-    #[test]
-    fn runs_of_any_length_are_filled_and_gaps_are_not() {
-        for (target, portable) in trial::targets() {
-            let lengths = [1, 2, 7, 31, 32, 33, 63, 200, 517];
-            let mut trials: Vec<_> = lengths.iter().map(|n| trial(DType::U8, 117, &[*n], &[1])).collect();
-            trials.extend([
-                trial(DType::I8, -3, &[2, 3, 21], &[200, 30, 1]),
-                trial(DType::F32, i64::from(0.5_f32.to_bits()), &[3, 9], &[11, 1]),
-                trial(DType::I16, -2, &[3, 5], &[1, 7]),
-                trial(DType::I64, -4, &[2, 5], &[12, 2]),
-                trial(DType::U8, 1, &[2, 0, 3], &[3, 3, 1]),
-                trial(DType::U8, 1, &[1, 1], &[3, 1]),
-            ]);
-            trial::equal(target, portable, &trials);
-        }
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self.element, parameters);
+    }
+
+    fn filled(&self) -> Option<[u8; 8]> {
+        Some(self.element)
+    }
+
+    fn unit(&self, _call: &Call, _axis: usize) -> Option<usize> {
+        Some(1)
+    }
+
+    fn take_part(&mut self, _operands: &mut [View], _output: &View, _axis: usize, _range: &Range<usize>) {}
+
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        (call.output.dtype, 0.0)
     }
 }

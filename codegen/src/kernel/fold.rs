@@ -3,11 +3,86 @@
 //! Integers are exact: extremes of bytes stay bytes, sums of few bytes fit 16 bits, others are taken in lanes that wrap
 //! where the result would. Floats are summed in f32, in the order in which they are given.
 
+use std::fmt::{self, Display, Formatter};
+
 use eightfold_ir::DType;
 
 use crate::llvm::steps::{cast, dequantized, work_kind, worked};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
-use crate::program::Fold;
+
+/// What becomes of the numbers that a pool or reduction folds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fold {
+    /// Sum; of integers less `zero_point`, in i32 (64-bit types in i64).
+    Sum {
+        /// Taken from each integer.
+        zero_point: i32,
+    },
+    /// Mean of floats.
+    Mean,
+    /// Mean of what 8-bit integers stand for, added in f32 in the order of the window.
+    DequantizedMean {
+        /// Real numbers per step.
+        scale: f32,
+        /// The integer that means zero.
+        zero_point: i32,
+    },
+    /// Greatest.
+    Max,
+    /// Least.
+    Min,
+    /// Product.
+    Prod,
+    /// Sum of squares.
+    SumSquare,
+    /// Sum of magnitudes.
+    SumAbs,
+}
+
+impl Fold {
+    /// The name, without the numbers that say how.
+    pub(crate) fn name(self) -> String {
+        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    /// The type of what numbers of type `input` are folded to.
+    pub(crate) fn result(self, input: DType) -> DType {
+        match self {
+            Fold::DequantizedMean { .. } => DType::F32,
+            Fold::Sum { .. } if input.is_integer() => DType::I32,
+            _ => input,
+        }
+    }
+
+    /// Operations that it takes to fold in one number.
+    pub(crate) fn operations(self, input: DType) -> f64 {
+        let bytes = input.bits() <= 8;
+        match self {
+            Fold::Max | Fold::Min if bytes => 0.25,
+            Fold::Max | Fold::Min if input.is_float() => 3.0,
+            Fold::Sum { .. } if bytes => 1.0,
+            Fold::DequantizedMean { .. } => 5.0,
+            Fold::SumSquare | Fold::SumAbs => 2.0,
+            Fold::Max | Fold::Min | Fold::Prod | Fold::Sum { .. } | Fold::Mean => 1.0,
+        }
+    }
+}
+
+impl Display for Fold {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Fold::Sum { zero_point: 0 } => write!(f, "sum"),
+            Fold::Sum { zero_point } => write!(f, "sum zero_point={zero_point}"),
+            Fold::Mean => write!(f, "mean"),
+            Fold::DequantizedMean { scale, zero_point } => write!(f, "mean scale={scale:?} zero_point={zero_point}"),
+            Fold::Max => write!(f, "max"),
+            Fold::Min => write!(f, "min"),
+            Fold::Prod => write!(f, "prod"),
+            Fold::SumSquare => write!(f, "sum_square"),
+            Fold::SumAbs => write!(f, "sum_abs"),
+        }
+    }
+}
 
 /// So many bytes add up to no more than 16 bits, with a sign or without.
 const SHORT: usize = 255;

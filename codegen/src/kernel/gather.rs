@@ -1,68 +1,51 @@
-//! Elements along an axis at positions that a tensor holds.
-//!
-//! Positions are walked where the axis lies among the result's; what lies inside is an elementwise copy.
+//! `gather`: elements along an axis at positions that a tensor holds.
 
-use super::finish::Finish;
-use super::nest::{along, around, moved, walk};
-use super::pointwise;
-use crate::llvm::steps;
-use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State};
-use crate::program::{Call, Producer, Storage, View};
-
-/// Emits the body of the kernel. Negative positions count from the end. Those outside are clamped, so that no byte
-/// outside the source is read; [`emit_check`] reports them.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
-    let finish = Finish::of(call);
-    let (views, pointers) = finish.moving(1, parameters);
-    let (outer, inner) = around(axis, &views);
-    let along = along(axis, &views);
-    let length = call.operands[0].grid.dims[axis];
-    walk(e, &outer, &pointers, &mut |pointers| {
-        e.repeat(e.int(along.extent), |i| {
-            let position = position(e, &call.operands[1], parameters[1], i);
-            let from_end = e.plus(position, e.int(length));
-            let position = e.choose(e.holds(Compare::Less, position, e.int(0)), from_end, position);
-            let position = e.lesser(e.greater(position, e.int(0)), e.int(length - 1));
-            let mut at = moved(e, pointers, i, &along.strides);
-            at[0] = e.offset_by(pointers[0], e.scale(position, along.strides[0]));
-            pointwise::emit_axes(e, call, inner.clone(), &at, parameters);
-        });
-    });
-}
-
-/// The positions that a call reads at run time, and the extent that they lie within; `None` where they are constants, which
-/// lowering has checked.
-pub(crate) fn unchecked(call: &Call) -> Option<(&View, usize)> {
-    match (&call.producer, call.operands.get(1)?.storage) {
-        (Producer::Gather { axis }, Storage::Buffer(_)) => Some((&call.operands[1], call.operands[0].grid.dims[*axis])),
-        _ => None,
-    }
-}
-
-/// Emits the body of `void (ptr positions, ptr status)`: `failure` goes to `status` if a position lies outside `length`.
-pub(crate) fn emit_check<'ctx>(
-    e: &Emitter<'_, 'ctx>,
-    (positions, length): (&View, usize),
-    failure: i32,
-    parameters: &[Ptr<'ctx>],
-) {
-    let state = State { ints: vec![e.int(0), e.int(0)], ..State::default() };
-    let ends = e.carry(e.int(positions.grid.dims[0]), state, |i, state| {
-        let position = position(e, positions, parameters[0], i);
-        state.ints = vec![e.lesser(state.ints[0], position), e.greater(state.ints[1], position)];
-    });
-    let status = e.load_int(parameters[1], Kind::I32, true);
-    let failure = e.signed(failure as isize);
-    let status = e.choose(e.holds(Compare::Less, ends.ints[0], e.signed(-(length as isize))), failure, status);
-    let status = e.choose(e.holds(Compare::GreaterOrEqual, ends.ints[1], e.int(length)), failure, status);
-    e.store(parameters[1], e.narrow(e.splat_index(status, 1), Kind::I32));
-}
-
-/// Element `index` of a vector of integers.
-pub(crate) fn position<'ctx>(e: &Emitter<'_, 'ctx>, view: &View, pointer: Ptr<'ctx>, index: Int<'ctx>) -> Int<'ctx> {
-    let stride = view.grid.strides[0] * view.dtype.byte_size() as isize;
-    e.load_int(e.offset_by(pointer, e.scale(index, stride)), steps::kind(view.dtype), true)
-}
-
+mod emit;
 #[cfg(test)]
 mod tests;
+
+use eightfold_ir::DType;
+
+pub(crate) use self::emit::{emit_check, position};
+use super::KernelDef;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, Storage, View};
+use crate::target::Target;
+use crate::work::operations::registers;
+
+/// Elements of operand 0 along `axis` at the positions that operand 1 (a vector of i32 or i64) holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gather {
+    /// The axis.
+    pub axis: usize,
+}
+
+impl KernelDef for Gather {
+    fn attributes(&self) -> String {
+        format!("axis={}", self.axis)
+    }
+
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self.axis, parameters);
+    }
+
+    /// Lowering has checked positions that are constants.
+    fn unchecked_positions<'c>(&self, call: &'c Call) -> Option<(&'c View, usize)> {
+        let positions = &call.operands[1];
+        let is_computed = matches!(positions.storage, Storage::Buffer(_));
+        is_computed.then(|| (positions, call.operands[0].grid.dims[self.axis]))
+    }
+
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        (axis != self.axis).then_some(1)
+    }
+
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        let input = call.input_type();
+        (input, call.results() * registers(input))
+    }
+
+    fn key_attributes(&self) -> String {
+        format!(" axis={}", self.axis)
+    }
+}

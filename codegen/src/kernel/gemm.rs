@@ -1,404 +1,259 @@
-//! Products with constant matrices, convolutions among them, without a copy of the input.
-//!
-//! A tile of `mr` pixels by `nr` channels stays in registers while the runs under its pixels go by: each turn loads one
-//! group of weights for all channels and broadcasts one group of inputs for each pixel. Then the steps run on the
-//! registers and the result is stored, once.
-//!
-//! Order of loops, outermost first: batch, bands of pixels (so many that their inputs stay in the second-level cache),
-//! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tiles of a row
-//! have a pixel less, the last block fewer registers and a shorter store.
+//! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
+
+mod emit;
+pub(crate) mod geometry;
+#[cfg(test)]
+mod tests;
+pub(crate) mod walk;
+
+use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
-use crate::program::{Call, Gemm, Run};
+pub(crate) use self::emit::emit_within;
+use super::KernelDef;
+use super::window::Window;
+use crate::choice::Geometry;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, Grid, View};
+use crate::target::{Dot, Target};
+use crate::work::{Arithmetic, distinct_bytes};
 
-pub(crate) mod walk;
-
-use walk::{Cut, Walk};
-
-/// Groups in a turn of the innermost loop.
-const UNROLL: usize = 2;
-
-/// Groups that are written out rather than looped over.
-const STRAIGHT: usize = 8;
-
-/// Bytes of a call's weights from which on they come from beyond the second-level cache.
-const FAR: usize = 1 << 17;
-
-/// Emits the body of the kernel.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointers: &[Ptr<'ctx>]) {
-    let blocks = gemm.n.div_ceil(gemm.tile.nr);
-    emit_within(e, call, gemm, pointers, blocks * gemm.groups() * gemm.group_bytes());
+/// Contiguous elements under one output pixel of a convolution: a row of its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// Distance in elements from the pixel's first input element; negative into padding before it.
+    pub offset: isize,
+    /// Elements; reading them rounded up to four is safe.
+    pub length: usize,
 }
 
-/// Emits the kernel as part of another, the weights of all of which take so many bytes; behind those of this product come those
-/// of the next.
-pub(crate) fn emit_within<'ctx>(
-    e: &Emitter<'_, 'ctx>,
-    call: &Call,
-    gemm: &Gemm,
-    pointers: &[Ptr<'ctx>],
-    weight_bytes: usize,
-) {
-    let pixels = Pixels::of(call, gemm.pixels, gemm.input_strides, gemm.output_strides);
-    let (groups, group_bytes) = (gemm.groups(), gemm.group_bytes());
-    let kernel = Kernel {
-        e,
-        gemm,
-        segments: segments(gemm),
-        group_bytes,
-        groups,
-        block_bytes: groups * group_bytes,
-        pixels,
-        is_far: weight_bytes >= FAR,
-    };
-    let place = kernel.pixels.place(pointers);
-    kernel.emit(&place, pointers[1], pointers[2]);
+/// A sum of products with constant weights over an output of `batch x rows x cols` pixels and `n` channels: convolution
+/// as an implicit product of matrices, and the product of matrices itself (`rows` = 1, one run).
+///
+/// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Constant operands
+/// follow: the packed weights, and the initial sums, one i32 or f32 a channel, padded to whole tiles.
+/// The result's channels are adjacent in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gemm {
+    /// Type of the input's elements: u8, i8, i16 that are bytes ([`crate::pack`]), bf16 or f32.
+    pub input: DType,
+    /// Output pixels.
+    pub pixels: [usize; 3],
+    /// Distance in input elements of neighbouring output pixels along batch, rows, cols.
+    pub input_strides: [isize; 3],
+    /// Distance in output elements of neighbouring output pixels along batch, rows, cols.
+    pub output_strides: [isize; 3],
+    /// What lies under a pixel.
+    pub runs: Vec<Run>,
+    /// Output channels.
+    pub n: usize,
+    /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4 bytes, 2 words or bf16, 1 float).
+    pub tile: Tile,
+    /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
+    /// channels; empty for floats.
+    pub extra: Vec<Vec<isize>>,
+    /// Whether the products of two neighbouring groups of a run are added in 16 bits, which the weights allow for
+    /// ([`crate::pack`]).
+    pub joined: bool,
+    /// Rows of pixels that are done with one block of weights before the next block.
+    pub row_block: usize,
 }
 
-/// Runs of one length at one distance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Segment {
-    first: isize,
-    step: isize,
-    count: usize,
-    length: usize,
+impl Gemm {
+    /// Groups of elements under a pixel.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.runs.iter().map(|run| run.length.div_ceil(self.tile.kr)).sum()
+    }
+
+    /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
+    #[must_use]
+    pub fn group_bytes(&self) -> usize {
+        self.tile.nr * self.tile.kr * self.input.byte_size()
+    }
+
+    /// Bytes that the packed weights of these blocks take, extra groups among them.
+    #[must_use]
+    pub fn weight_bytes(&self, blocks: Range<usize>) -> usize {
+        let vectors = self.vectors();
+        let extra: usize = self.extra[vectors * blocks.start..vectors * blocks.end].iter().map(Vec::len).sum();
+        blocks.len() * self.groups() * self.group_bytes() + extra * self.group_bytes() / vectors.max(1)
+    }
+
+    /// Vectors of a block that have extra groups of their own, 0 for floats.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.extra.len() / self.n.div_ceil(self.tile.nr).max(1)
+    }
 }
 
-/// Joins runs of equal lengths and distances, so that they become a loop, and runs that follow one another in memory.
-fn segments(gemm: &Gemm) -> Vec<Segment> {
-    // Joined groups are of one run.
-    let whole = if gemm.joined { 2 * gemm.tile.kr } else { gemm.tile.kr };
-    let mut segments: Vec<Segment> = Vec::new();
-    for &Run { offset, length } in &gemm.runs {
-        if let Some(last) = segments.last_mut() {
-            let step = offset - (last.first + last.step * (last.count as isize - 1));
-            let adjacent = last.count == 1 && step == last.length as isize && last.length % whole == 0;
-            if adjacent {
-                last.length += length;
-                continue;
-            }
-            if last.length == length && (last.count == 1 || last.step == step) {
-                (last.step, last.count) = (step, last.count + 1);
-                continue;
-            }
+/// The shape of a micro-kernel: `mr` pixels by `nr` channels, `kr` elements at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Pixels.
+    pub mr: usize,
+    /// Channels, a multiple of the target's lanes.
+    pub nr: usize,
+    /// Elements.
+    pub kr: usize,
+}
+
+impl Gemm {
+    /// Products for each result.
+    fn depth(&self) -> usize {
+        self.runs.iter().map(|run| run.length).sum()
+    }
+
+    /// Pixels of the result.
+    fn pixel_count(&self) -> usize {
+        self.pixels.iter().product()
+    }
+}
+
+impl KernelDef for Gemm {
+    fn variant(&self) -> String {
+        let Tile { mr, nr, kr } = self.tile;
+        format!("_{}_{mr}x{nr}c{kr}", self.input)
+    }
+
+    fn attributes(&self) -> String {
+        let Gemm { pixels: [b, r, c], runs, n, extra, joined, row_block, .. } = self;
+        let (k, runs) = (self.depth(), runs.len());
+        let mut text = format!("pixels={b}x{r}x{c}, k={k}/{runs}, n={n}, row_block={row_block}");
+        match extra.iter().map(Vec::len).sum() {
+            0_usize => {}
+            extra => text += &format!(", extra={extra}"),
         }
-        segments.push(Segment { first: offset, step: 0, count: 1, length });
-    }
-    segments
-}
-
-struct Kernel<'k, 'm, 'ctx> {
-    e: &'k Emitter<'m, 'ctx>,
-    gemm: &'k Gemm,
-    pixels: Pixels<'k>,
-    segments: Vec<Segment>,
-    /// Bytes of weights that one group of a block takes.
-    group_bytes: usize,
-    /// Groups of all runs.
-    groups: usize,
-    /// Bytes of a block's weights without its extra groups.
-    block_bytes: usize,
-    /// Whether weights come from beyond the second-level cache.
-    is_far: bool,
-}
-
-/// A block of channels: its weights and sums, and how many channels it has.
-#[derive(Clone, Copy)]
-struct Block<'ctx> {
-    weights: Ptr<'ctx>,
-    /// The weights of the block after this one.
-    next: Ptr<'ctx>,
-    sums: Ptr<'ctx>,
-    extra: Option<Extra<'ctx>>,
-    channels: usize,
-}
-
-/// The pixels of a tile.
-struct Spots<'ctx> {
-    /// How far each one's inputs are from the place of the tile.
-    pixels: Vec<Int<'ctx>>,
-    /// How far what is fetched ahead goes on in a turn.
-    ahead: isize,
-}
-
-/// The extra groups of a block.
-#[derive(Clone, Copy)]
-struct Extra<'ctx> {
-    /// Where the number of extra groups before each vector of the block is.
-    starts: Ptr<'ctx>,
-    /// The input offset of each extra group of all blocks, in order.
-    offsets: Ptr<'ctx>,
-}
-
-impl<'ctx> Extra<'ctx> {
-    /// The number of extra groups before a vector of the block, those of earlier blocks included.
-    fn start(&self, e: &Emitter<'_, 'ctx>, vector: usize) -> Int<'ctx> {
-        e.load_int(at(e, self.starts, 4 * vector), Kind::I32, true)
-    }
-}
-
-impl<'ctx> Kernel<'_, '_, 'ctx> {
-    fn emit(&self, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>) {
-        let e = self.e;
-        let [batch, rows, _] = self.pixels.extents;
-        let nr = self.gemm.tile.nr;
-        let tables = self.extra_tables();
-        let walk @ Walk { cut, long, band, .. } =
-            Walk::of(self.gemm, self.pixels.extents, self.groups, self.is_far.then_some(self.block_bytes));
-        let units = if long { cut.tiles() } else { rows };
-        e.repeat(e.int(batch), |b| {
-            let place = self.pixels.step(e, place, 0, b, 1);
-            e.repeat(e.int(units.div_ceil(band)), |turn| {
-                let first = e.scale(turn, band as isize);
-                let count = match units % band {
-                    0 => e.int(band.min(units)),
-                    _ if units < band => e.int(units),
-                    _ => e.lesser(e.int(band), e.minus(e.int(units), first)),
-                };
-                let work = |block: Block<'ctx>, place: &Place<'ctx>| match long {
-                    true => self.tiles(walk, [first, count, e.int(0)], place, block),
-                    false => e.repeat(count, |row| {
-                        let before = e.scale(row, cut.tiles() as isize);
-                        let row = self.pixels.step(e, place, 1, e.plus(first, row), 1);
-                        self.tiles(walk, [e.int(0), e.int(cut.tiles()), before], &row, block);
-                    }),
-                };
-                let block = |index: Int<'ctx>, channels: usize| {
-                    let extra = tables.map(|(starts, offsets)| {
-                        let vectors = (nr / e.lanes()) as isize;
-                        Extra { starts: e.offset_by(starts, e.scale(index, 4 * vectors)), offsets }
-                    });
-                    let mut block_weights = e.offset_by(weights, e.scale(index, self.block_bytes as isize));
-                    if let Some(extra) = extra {
-                        let before = extra.start(e, 0);
-                        block_weights = e.offset_by(block_weights, e.scale(before, self.extra_bytes()));
-                    }
-                    let sums = e.offset_by(sums, e.scale(index, 4 * nr as isize));
-                    let mut next = e.offset(block_weights, self.block_bytes as isize);
-                    if let Some(extra) = extra {
-                        let own = e.minus(extra.start(e, nr / e.lanes()), extra.start(e, 0));
-                        next = e.offset_by(next, e.scale(own, self.extra_bytes()));
-                    }
-                    let block = Block { weights: block_weights, next, sums, extra, channels };
-                    work(block, &self.pixels.channels(e, &place, index, nr));
-                };
-                let n = self.gemm.n;
-                e.repeat(e.int(n / nr), |index| block(index, nr));
-                if !n.is_multiple_of(nr) {
-                    block(e.int(n / nr), n % nr);
-                }
-            });
-        });
+        text + if *joined { ", joined" } else { "" }
     }
 
-    /// Where each vector's extra offsets begin in the table of offsets, and that table.
-    fn extra_tables(&self) -> Option<(Ptr<'ctx>, Ptr<'ctx>)> {
-        let extra = &self.gemm.extra;
-        if extra.iter().all(Vec::is_empty) {
-            return None;
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self, parameters);
+    }
+
+    fn unaliased(&self) -> usize {
+        3
+    }
+
+    fn weights(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn window(&self) -> Option<Window> {
+        let runs = self.runs.iter().map(|run| (run.offset, run.length)).collect();
+        Some(Window { pixels: self.pixels, strides: self.input_strides, runs })
+    }
+
+    fn runs_in_bands(&self) -> bool {
+        true
+    }
+
+    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
+        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
+        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
+    }
+
+    /// The axes of the result are batch, channels, rows, columns.
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        match axis {
+            1 => Some(self.tile.nr),
+            3 if self.pixels[0] * self.pixels[1] > 1 => None,
+            3 => Some(self.tile.mr),
+            _ => Some(1),
         }
-        let bytes = |table: &mut dyn Iterator<Item = isize>| {
-            let bytes: Vec<u8> = table.flat_map(|entry| (entry as i32).to_le_bytes()).collect();
-            self.e.bytes(&bytes)
+    }
+
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        if axis != 1 {
+            let window = Window { runs: vec![], ..self.window().unwrap_or_else(|| unreachable!("it has one")) };
+            let reach = self.runs.iter().map(|run| run.offset).max().unwrap_or(0);
+            self.pixels = window.part(reach, &mut operands[0], axis, range);
+            return;
+        }
+        let blocks = leave_blocks(operands, self.tile.nr, range, |blocks| self.weight_bytes(0..blocks));
+        let vectors = self.vectors();
+        self.extra = self.extra[vectors * blocks.start..vectors * blocks.end].to_vec();
+        self.n = range.len();
+    }
+
+    fn macs(&self, _call: &Call) -> usize {
+        self.pixel_count() * self.depth() * self.n
+    }
+
+    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+        let lanes = target.lanes();
+        let vectors = self.n.div_ceil(lanes);
+        let extra: usize = self.extra.iter().take(vectors).map(Vec::len).sum();
+        self.pixel_count() * (vectors * self.groups() + extra) * self.tile.kr * lanes
+    }
+
+    fn arithmetic(&self, _call: &Call) -> Arithmetic {
+        match self.input {
+            DType::Bf16 => Arithmetic::Bf16,
+            DType::F32 => Arithmetic::F32,
+            _ => Arithmetic::Int8,
+        }
+    }
+
+    fn instructions(&self, target: &Target) -> f64 {
+        match (self.joined, self.input) {
+            (true, _) => 5.0 / 6.0,
+            (_, DType::I16) => words(target),
+            _ => 1.0,
+        }
+    }
+
+    /// Inputs with a sign lose it, each group once for each block of channels.
+    fn operations(&self, _call: &Call, target: &Target) -> (DType, f64) {
+        let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
+        let signs = match self.input {
+            DType::I8 => self.pixel_count() * self.groups() * self.n.div_ceil(self.tile.nr) * target.lanes(),
+            _ => 0,
         };
-        let mut end = 0;
-        let ends = extra.iter().map(|offsets| {
-            end += offsets.len() as isize;
-            end
-        });
-        let starts = bytes(&mut [0].into_iter().chain(ends));
-        Some((starts, bytes(&mut extra.iter().flatten().copied())))
+        (accumulator, signs as f64)
     }
 
-    /// Bytes of weights that one extra group takes.
-    fn extra_bytes(&self) -> isize {
-        (self.e.lanes() * self.gemm.tile.kr) as isize
+    /// Of the input less may be read than lies there: a stride may pass over pixels.
+    fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
+        let bytes = distinct_bytes(&call.operands[index]);
+        let read = (self.pixel_count() * self.depth() * self.input.byte_size()) as u64;
+        if index == 0 { bytes.min(read) } else { bytes }
     }
 
-    /// `count` tiles of a row that begins at `row`, or of all rows, from the tile `first` on; `before` were done in the
-    /// band.
-    fn tiles(&self, walk: Walk, [first, count, before]: [Int<'ctx>; 3], row: &Place<'ctx>, block: Block<'ctx>) {
-        let e = self.e;
-        let Cut { size, large, small } = walk.cut;
-        let some = |size: usize, first: Int<'ctx>, count: Int<'ctx>, before: Int<'ctx>| {
-            e.repeat(count, |tile| {
-                let pixel = e.plus(first, e.scale(tile, size as isize));
-                let place = match walk.wrapped {
-                    true => self.pixels.spots(e, row, pixel, size),
-                    false => self.pixels.step(e, row, 2, pixel, 1),
-                };
-                let done = e.plus(before, tile);
-                let ahead = walk.slice.map(|slice| e.offset_by(block.next, e.scale(done, slice as isize)));
-                let ahead = ahead.zip(walk.slice.map(|slice| (slice * UNROLL).div_ceil(self.groups) as isize));
-                self.tile(size, &place, block, ahead);
-            });
-        };
-        let of_large = e.greater(e.int(0), e.lesser(count, e.minus(e.int(large), first)));
-        some(size, e.scale(first, size as isize), of_large, before);
-        if small > 0 {
-            let skipped = e.scale(e.greater(e.int(0), e.minus(first, e.int(large))), size as isize - 1);
-            let first = e.plus(e.int(large * size), skipped);
-            some(size - 1, first, e.minus(count, of_large), e.plus(before, of_large));
-        }
+    fn shape(&self, _call: &Call) -> String {
+        format!("{}x{}x{}", self.pixel_count(), self.depth(), self.n)
     }
 
-    /// One tile of `mr` pixels; where to fetch ahead, and how far that goes on each turn.
-    fn tile(&self, mr: usize, place: &Place<'ctx>, block: Block<'ctx>, ahead: Option<(Ptr<'ctx>, isize)>) {
-        let e = self.e;
-        let lanes = e.lanes();
-        let registers = block.channels.div_ceil(lanes);
-        let kind = if self.gemm.input.is_float() { Kind::F32 } else { Kind::I32 };
-        let sums: Vec<_> = (0..registers).map(|v| e.load(at(e, block.sums, v * lanes * 4), kind, lanes)).collect();
-        let vectors = (0..mr).flat_map(|_| sums.clone()).collect();
-        let pixels: Vec<_> = (0..mr).map(|pixel| Pixels::distance(e, place, pixel, &self.pixels.input)).collect();
-        let tile = Spots { pixels, ahead: ahead.map_or(0, |(_, step)| step) };
-        self.pixels.fetch(e, place, mr, block.channels);
-        let mut state = State { pointers: vec![place.input, block.weights], vectors, ..State::default() };
-        state.pointers.extend(ahead.map(|(pointer, _)| pointer));
-        for segment in &self.segments {
-            self.segment(&tile, *segment, place.input, &mut state);
-        }
-        if let Some(extra) = block.extra {
-            (0..registers).for_each(|vector| self.extra(&tile, vector, extra, place.input, &mut state));
-        }
-        let sums: Vec<_> = state.vectors.chunks(registers).map(|sums| e.concat(sums)).collect();
-        self.pixels.finish(e, place, 0, &sums, block.channels, None);
-    }
-
-    /// Sums up the extra groups of one vector of channels, whose weights are next.
-    fn extra(&self, tile: &Spots<'ctx>, vector: usize, extra: Extra<'ctx>, input: Ptr<'ctx>, state: &mut State<'ctx>) {
-        let e = self.e;
-        let first = extra.start(e, vector);
-        let offsets = e.offset_by(extra.offsets, e.scale(first, 4));
-        let count = e.minus(extra.start(e, vector + 1), first);
-        let registers = state.vectors.len() / tile.pixels.len();
-        let sums = state.vectors.iter().skip(vector).step_by(registers).copied().collect();
-        let one = State { pointers: vec![state.pointers[1]], vectors: sums, ..State::default() };
-        let one = e.carry(count, one, |i, state| {
-            let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
-            let weights = state.pointers[0];
-            let elements = self.gemm.tile.kr;
-            self.group(tile, 1, elements, e.offset_by(input, offset), weights, &mut state.vectors);
-            state.pointers = vec![e.offset(weights, self.extra_bytes())];
-        });
-        state.pointers[1] = one.pointers[0];
-        state.vectors.iter_mut().skip(vector).step_by(registers).zip(one.vectors).for_each(|(sum, new)| *sum = new);
-    }
-
-    /// Sums up all runs of a segment.
-    fn segment(&self, tile: &Spots<'ctx>, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
-        let e = self.e;
-        let element = self.gemm.input.byte_size() as isize;
-        // What lies behind a run may be no number, which zero weights do not silence: its last float is read alone.
-        let (groups, rest) = match self.gemm.input {
-            DType::Bf16 => (segment.length / self.gemm.tile.kr, segment.length % self.gemm.tile.kr),
-            _ => (segment.length.div_ceil(self.gemm.tile.kr), 0),
-        };
-        let first = e.offset(input, segment.first * element);
-        let run = |index: Int<'ctx>, state: &mut State<'ctx>| {
-            state.pointers[0] = e.offset_by(first, e.scale(index, segment.step * element));
-            if groups <= STRAIGHT {
-                self.groups(tile, groups, state);
-            } else {
-                let turns = e.int(groups / UNROLL);
-                *state = e.carry(turns, std::mem::take(state), |_, state| {
-                    if let Some(ahead) = state.pointers.get(2).copied() {
-                        e.prefetch(ahead, 2);
-                        state.pointers[2] = e.offset(ahead, tile.ahead);
-                    }
-                    self.groups(tile, UNROLL, state);
-                });
-                self.groups(tile, groups % UNROLL, state);
-            }
-            if rest > 0 {
-                let [input, weights] = [state.pointers[0], state.pointers[1]];
-                self.group(tile, 1, rest, input, weights, &mut state.vectors);
-                state.pointers[1] = at(e, weights, self.group_bytes);
-            }
-        };
-        if segment.count * (groups + rest) <= STRAIGHT {
-            (0..segment.count).for_each(|index| run(e.int(index), state));
-        } else {
-            *state = e.carry(e.int(segment.count), std::mem::take(state), run);
-        }
-    }
-
-    /// Sums up `count` groups, the input and the weights of which begin at the state's pointers, and moves them on.
-    fn groups(&self, tile: &Spots<'ctx>, count: usize, state: &mut State<'ctx>) {
-        let e = self.e;
-        let [input, weights] = [state.pointers[0], state.pointers[1]];
-        let joined = if self.gemm.joined { 2 } else { 1 };
-        for group in (0..count).step_by(joined) {
-            let weights = at(e, weights, group * self.group_bytes);
-            let input = at(e, input, group * 4);
-            let together = joined.min(count - group);
-            self.group(tile, together, self.gemm.tile.kr, input, weights, &mut state.vectors);
-        }
-        state.pointers[0] = at(e, input, count * 4);
-        state.pointers[1] = at(e, weights, count * self.group_bytes);
-    }
-
-    /// Adds the products of `joined` groups to the sums of a tile's pixels; of each one's inputs, `elements` are read.
-    fn group(
-        &self,
-        tile: &Spots<'ctx>,
-        joined: usize,
-        elements: usize,
-        input: Ptr<'ctx>,
-        weights: Ptr<'ctx>,
-        sums: &mut [Vector<'ctx>],
-    ) {
-        let e = self.e;
-        let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
-        let (kind, width) = match self.gemm.input {
-            DType::F32 => (Kind::F32, lanes),
-            DType::Bf16 => (Kind::I32, lanes),
-            DType::I16 => (Kind::I16, 2 * lanes),
-            _ => (Kind::I8, 4 * lanes),
-        };
-        let load = |vector: usize| {
-            let at = |group| at(e, weights, group * self.group_bytes + vector * lanes * 4);
-            (0..joined).map(|group| e.load(at(group), kind, width)).collect::<Vec<_>>()
-        };
-        let weights: Vec<_> = (0..registers).map(load).collect();
-        for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {
-            let input = e.offset_by(input, *pixel);
-            let inputs: Vec<_> = (0..joined).map(|group| self.broadcast(at(e, input, 4 * group), elements)).collect();
-            for (sum, weights) in sums.iter_mut().zip(&weights) {
-                let products: Vec<_> = inputs.iter().zip(weights).map(|(x, w)| [*x, *w]).collect();
-                *sum = match self.gemm.input {
-                    DType::F32 => products.iter().fold(*sum, |sum, [x, w]| e.accumulate(*x, *w, sum)),
-                    DType::Bf16 => products.iter().fold(*sum, |sum, [x, w]| e.dot_accumulate_bf16(sum, *x, *w)),
-                    DType::I16 => products.iter().fold(*sum, |sum, [x, w]| e.add(sum, e.multiply_pairs(*x, *w))),
-                    _ => e.dot_accumulate_joined(*sum, &products),
-                };
-            }
-        }
-    }
-
-    /// One group of a pixel's inputs, `elements` of which are read, in every lane.
-    fn broadcast(&self, input: Ptr<'ctx>, elements: usize) -> Vector<'ctx> {
-        let e = self.e;
-        let lanes = e.lanes();
-        match self.gemm.input {
-            DType::F32 => e.broadcast(input, Kind::F32, lanes),
-            DType::Bf16 if elements == 1 => e.widen(e.broadcast(input, Kind::I16, lanes), Kind::I32, false),
-            DType::Bf16 => e.broadcast(input, Kind::I32, lanes),
-            DType::I16 => e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I16),
-            dtype => {
-                let x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
-                if dtype == DType::I8 { e.xor(x, e.splat_int(-128, Kind::I8, 4 * lanes)) } else { x }
-            }
-        }
+    fn key(&self, call: &Call) -> Option<String> {
+        Some(Geometry::of(call)?.key())
     }
 }
 
-fn at<'ctx>(e: &Emitter<'_, 'ctx>, pointer: Ptr<'ctx>, bytes: usize) -> Ptr<'ctx> {
-    e.offset(pointer, bytes as isize)
+/// Instructions of a product of words, as a share of those of a product of bytes.
+pub(super) fn words(target: &Target) -> f64 {
+    match target.dot {
+        Dot::Maddubs => 4.0 / 3.0,
+        Dot::Vpdpbusd => 4.0,
+    }
 }
 
-#[cfg(test)]
-mod tests;
+/// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in, and says which;
+/// `bytes` are those that the weights of this many blocks take.
+pub(super) fn leave_blocks(
+    operands: &mut [View],
+    nr: usize,
+    range: &Range<usize>,
+    bytes: impl Fn(usize) -> usize,
+) -> Range<usize> {
+    let blocks = range.start / nr..range.end.div_ceil(nr);
+    leave(&mut operands[1], bytes(blocks.start)..bytes(blocks.end));
+    leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
+    blocks
+}
+
+/// Leaves these bytes of packed numbers.
+fn leave(view: &mut View, bytes: Range<usize>) {
+    let size = view.dtype.byte_size();
+    (view.offset, view.grid) = (view.offset + bytes.start / size, Grid::dense(&[bytes.len() / size]));
+}

@@ -1,188 +1,95 @@
-//! Folds of windows: sums, means and extremes, channel by channel.
-//!
-//! Vectors run along the channels. Pixels whose windows lie inside the input have them written out; at the edges, and
-//! where windows are large, loops run over what is inside. Nothing outside the input is read.
+//! `pool`: folds of windows.
+
+mod emit;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
-use super::finish::Finish;
-use super::fold::{Folding, Turns, over};
-use super::nest::{moved, read, row, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Int, Ptr};
-use crate::program::{Call, Producer, View};
+use eightfold_ir::DType;
 
-/// Windows of at most so many elements are written out.
-const STRAIGHT: usize = 16;
+use super::KernelDef;
+use super::fold::Fold;
+use crate::choice::key::list;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
 
-/// Emits the body of the kernel.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
-    let Producer::Pool { fold, kernel, strides, dilations, pads, include_pad } = &call.producer else {
-        unreachable!("the call is a pool")
-    };
-    let input = &call.operands[0];
-    let finish = Finish::of(call);
-    let views = [vec![input], finish.views()].concat();
-    let side = |side: usize| Side {
-        positions: call.output.grid.dims[2 + side],
-        length: input.grid.dims[2 + side],
-        kernel: kernel[side],
-        stride: strides[side],
-        dilation: dilations[side],
-        before: pads[side],
-        padded: include_pad.map(|after| input.grid.dims[2 + side] + pads[side] + after[side]),
-        bytes: bytes(input, 2 + side),
-    };
-    let folding = Folding::of(*fold, input.dtype, kernel[0] * kernel[1]);
-    let pool = Pool { e, call, folding, sides: [side(0), side(1)], finish, views, parameters };
-    pool.emit();
+/// A window over axes 2 and 3 of operand 0, a view of rank 4 (N, C, H, W); parts outside the input do not count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// What becomes of the numbers.
+    pub fold: Fold,
+    /// Window extents.
+    pub kernel: [usize; 2],
+    /// Steps.
+    pub strides: [usize; 2],
+    /// Distances of neighbours in the window.
+    pub dilations: [usize; 2],
+    /// Padding before rows and columns.
+    pub pads: [usize; 2],
+    /// For means: whether padding counts in the divisor, and the padding after rows and columns if it does.
+    pub include_pad: Option<[usize; 2]>,
 }
 
-/// Bytes between neighbours of a view.
-fn bytes(view: &View, axis: usize) -> isize {
-    view.grid.strides[axis] * view.dtype.byte_size() as isize
-}
-
-/// The window and the input along one axis.
-struct Side {
-    /// Positions of the window.
-    positions: usize,
-    /// Extent of the input.
-    length: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    /// Padding before the input.
-    before: usize,
-    /// The extent with all padding, if that counts in a mean's divisor.
-    padded: Option<usize>,
-    /// Bytes between neighbours of the input.
-    bytes: isize,
-}
-
-/// What a window takes along one axis: its first element inside the input, how many there are, and how many count.
-#[derive(Clone, Copy)]
-struct Taps<'ctx> {
-    first: Int<'ctx>,
-    count: Int<'ctx>,
-    divisor: Int<'ctx>,
-}
-
-impl Side {
-    /// The positions at which the whole window lies inside the input.
-    fn inside(&self) -> Range<usize> {
-        let reach = (self.kernel - 1) * self.dilation;
-        let end = (self.length + self.before).checked_sub(reach + 1).map_or(0, |last| last / self.stride + 1);
-        let end = end.min(self.positions);
-        self.before.div_ceil(self.stride).min(end)..end
+impl KernelDef for Pool {
+    fn attributes(&self) -> String {
+        let Pool { fold, kernel: [h, w], strides: [sy, sx], pads: [py, px], .. } = self;
+        format!("{fold}, kernel={h}x{w}, strides={sy}x{sx}, pads={py}x{px}")
     }
 
-    fn whole<'ctx>(&self, e: &Emitter<'_, 'ctx>) -> Taps<'ctx> {
-        let count = e.int(self.kernel);
-        Taps { first: e.int(0), count, divisor: count }
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self, parameters);
     }
 
-    /// The part inside the input of the window at a position.
-    fn clipped<'ctx>(&self, e: &Emitter<'_, 'ctx>, position: Int<'ctx>) -> Taps<'ctx> {
-        let start = e.scale(position, self.stride as isize);
-        // How many elements of the window lie before this coordinate of the padded input.
-        let before = |coordinate: usize| {
-            let room = e.minus(e.int(coordinate + self.dilation - 1), start);
-            let (count, _) = e.quotient(e.greater(room, e.int(0)), self.dilation);
-            e.lesser(count, e.int(self.kernel))
-        };
-        let first = before(self.before);
-        let count = e.minus(before(self.before + self.length), first);
-        let divisor = self.padded.map_or(count, before);
-        Taps { first, count, divisor: e.greater(divisor, e.int(1)) }
-    }
-}
-
-struct Pool<'k, 'm, 'ctx> {
-    e: &'k Emitter<'m, 'ctx>,
-    call: &'k Call,
-    folding: Folding,
-    /// Rows and columns.
-    sides: [Side; 2],
-    finish: Finish<'k>,
-    /// The input, the step operands, the result.
-    views: Vec<&'k View>,
-    parameters: &'k [Ptr<'ctx>],
-}
-
-impl<'ctx> Pool<'_, '_, 'ctx> {
-    fn emit(&self) {
-        let e = self.e;
-        let [rows, cols] = &self.sides;
-        let first = -((rows.before as isize) * rows.bytes + cols.before as isize * cols.bytes);
-        let input = e.offset(self.parameters[0], first);
-        let pointers = [vec![input], self.finish.pointers(self.parameters)].concat();
-        let strides: Vec<_> = self.views.iter().map(|view| bytes(view, 0)).collect();
-        e.repeat(e.int(self.call.output.grid.dims[0]), |batch| {
-            let at = moved(e, &pointers, batch, &strides);
-            self.positions(0, true, &at, &mut |at, rows, inside| {
-                self.positions(1, inside, at, &mut |at, cols, inside| self.pixel(at, [rows, cols], inside));
-            });
-        });
+    fn runs_in_bands(&self) -> bool {
+        true
     }
 
-    /// Runs `body` at each position of the window along a side: where things lie, what the window takes, and whether it
-    /// takes all of it. Where `split`, positions inside are apart from the others.
-    fn positions(
-        &self,
-        side: usize,
-        split: bool,
-        pointers: &[Ptr<'ctx>],
-        body: &mut dyn FnMut(&[Ptr<'ctx>], Taps<'ctx>, bool),
-    ) {
-        let e = self.e;
-        let Side { positions, kernel, stride, .. } = self.sides[side];
-        let mut strides: Vec<_> = self.views.iter().map(|view| bytes(view, 2 + side)).collect();
-        strides[0] *= stride as isize;
-        let small = kernel * self.sides[1 - side].kernel <= STRAIGHT;
-        let inside = if split && small { self.sides[side].inside() } else { 0..0 };
-        for (range, whole) in [(0..inside.start, false), (inside.clone(), true), (inside.end..positions, false)] {
-            e.repeat(e.int(range.len()), |i| {
-                let position = e.plus(e.int(range.start), i);
-                let taps = if whole { self.sides[side].whole(e) } else { self.sides[side].clipped(e, position) };
-                body(&moved(e, pointers, position, &strides), taps, whole);
-            });
+    fn input_rows(&self, input: &View, rows: Range<usize>) -> Range<usize> {
+        let height = input.grid.dims[2];
+        let begin = (rows.start * self.strides[0]).saturating_sub(self.pads[0]).min(height);
+        let reach = (self.kernel[0] - 1) * self.dilations[0] + 1;
+        let end = ((rows.end - 1) * self.strides[0] + reach).saturating_sub(self.pads[0]);
+        begin..end.clamp(begin, height)
+    }
+
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        (axis < 3).then_some(1)
+    }
+
+    /// Of the rows, the input begins where the first of their windows does, and padding before it is left where that lies
+    /// outside.
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        let input = &mut operands[0];
+        if axis != 2 {
+            return input.narrow(axis, range);
+        }
+        let Pool { kernel, strides, dilations, pads, include_pad, .. } = self;
+        let rows = input.grid.dims[2];
+        // All counted from the first row of padding.
+        let first = range.start * strides[0];
+        let end = (range.end - 1) * strides[0] + (kernel[0] - 1) * dilations[0] + 1;
+        let inside = first.max(pads[0]).min(pads[0] + rows)..end.clamp(pads[0], pads[0] + rows);
+        let padded = include_pad.map(|after| pads[0] + rows + after[0]);
+        let before = pads[0];
+        input.narrow(2, &(inside.start - before..inside.end.max(inside.start) - before));
+        pads[0] = inside.start - first.min(inside.start);
+        if let (Some(after), Some(padded)) = (include_pad, padded) {
+            // The rows that count end where they did.
+            after[0] = padded - first - pads[0] - input.grid.dims[2];
         }
     }
 
-    /// One window, all channels.
-    fn pixel(&self, pointers: &[Ptr<'ctx>], taps: [Taps<'ctx>; 2], inside: bool) {
-        let (e, folding) = (self.e, self.folding);
-        let strides: Vec<_> = self.views.iter().map(|view| bytes(view, 1)).collect();
-        let kind = steps::kind(self.views[0].dtype);
-        let distance = |side: usize| self.sides[side].dilation as isize * self.sides[side].bytes;
-        row(e, self.call.output.grid.dims[1], &widths(e), &mut |start, stretch| {
-            let at = moved(e, pointers, start, &strides);
-            let mut take = |pointer, folded| {
-                let x = read(e, pointer, strides[0], kind, stretch);
-                folding.take(e, folded, folding.read(e, x))
-            };
-            let mut folded = folding.start(e, stretch.lanes);
-            if inside {
-                let [rows, cols] = [0, 1].map(|side| self.sides[side].kernel as isize);
-                for (y, x) in (0..rows).flat_map(|y| (0..cols).map(move |x| (y, x))) {
-                    folded = take(e.offset(at[0], y * distance(0) + x * distance(1)), folded);
-                }
-            } else {
-                let loops: [Turns<'ctx>; 2] = [0, 1].map(|side| (taps[side].count, distance(side)));
-                let skip = |side: usize| e.scale(taps[side].first, distance(side));
-                let first = e.offset_by(at[0], e.plus(skip(0), skip(1)));
-                folded = over(e, &loops, first, folded, &mut take);
-            }
-            let count = match self.folding.mean() {
-                true => e.times(taps[0].divisor, taps[1].divisor),
-                false => e.times(taps[0].count, taps[1].count),
-            };
-            let produced = (folding.finish(e, folded, count), folding.produced);
-            self.finish.store(e, self.parameters, (&at[1..], &strides[1..]), produced, stretch);
-        });
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        let input = call.input_type();
+        let taken = call.results() * (self.kernel[0] * self.kernel[1]) as f64;
+        (self.fold.result(input), taken * self.fold.operations(input))
+    }
+
+    fn key_attributes(&self) -> String {
+        let Pool { fold, kernel, strides, dilations, pads, .. } = self;
+        let [kernel, strides, dilations, pads] = [kernel, strides, dilations, pads].map(|extents| list(extents, "x"));
+        format!(" {} window={kernel} strides={strides} dilations={dilations} pads={pads}", fold.name())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,144 +1,150 @@
-//! 3 x 3 convolutions of stride 1 over [transformed tiles](super::winograd_input): at each of 16 positions a product of
-//! matrices, then `A^T M A`, a quarter of which are the sums of 2 x 2 pixels.
-//!
-//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions; then once more all
-//! tiles of the band. So a block's weights are read once a band, and its products lie on the stack, of which a band has as
-//! many rows as fit the first-level caches. A product is a [`super::gemm`] of words without steps.
+//! `winograd`: 3 x 3 convolutions of stride 1 over [tiles](super::winograd_input).
+
+mod emit;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::gemm;
-use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Gemm, Grid, Producer, Run, View, Winograd, WinogradInput};
+use super::KernelDef;
+use super::gemm::{Tile, leave_blocks, words};
+use super::winograd_input::WinogradInput;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
 
-/// Emits the body of the kernel.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, winograd: &Winograd, pointers: &[Ptr<'ctx>]) {
-    let [batch, rows, cols] = winograd.tiles;
-    let band = winograd.row_block.clamp(1, rows);
-    let nr = winograd.tile.nr;
-    let extents = [batch, Winograd::YIELD * rows, Winograd::YIELD * cols];
-    let kernel = Kernel {
-        e,
-        call,
-        winograd,
-        pixels: Pixels::apart(call, extents, [0; 3], winograd.output_strides),
-        products: e.scratch(Winograd::POSITIONS * band * cols * nr * 4),
-        zeros: e.bytes(&vec![0; 4 * nr]),
-    };
-    let place = kernel.pixels.place(pointers);
-    let input = winograd.input_strides.map(|stride| stride * DType::I16.byte_size() as isize);
-    e.repeat(e.int(batch), |b| {
-        let place = kernel.pixels.step(e, &place, 0, b, 1);
-        let tiles = e.offset_by(pointers[0], e.scale(b, input[0]));
-        let rows_from = |first: Int<'ctx>, count: usize| {
-            let place = kernel.pixels.step(e, &place, 1, first, Winograd::YIELD);
-            kernel.band(e.offset_by(tiles, e.scale(first, input[1])), &place, count, pointers);
-        };
-        e.repeat(e.int(rows / band), |index| rows_from(e.scale(index, band as isize), band));
-        if !rows.is_multiple_of(band) {
-            rows_from(e.int(rows / band * band), rows % band);
+/// A 3 x 3 convolution of stride 1 over [tiles](WinogradInput) of its input, each of which yields 2 x 2 pixels: at each of
+/// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
+/// exact: weights are `(2G) g (2G)^T`, so that there are no halves, and sums are four times those of the convolution.
+///
+/// Operands: the tiles; the packed weights, as those of a [`Gemm`](super::gemm::Gemm) of 16 runs, one a position; what is added to the sums,
+/// one i32 a channel, padded to whole blocks. The result's channels are adjacent in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Winograd {
+    /// Tiles: batch, rows, cols.
+    pub tiles: [usize; 3],
+    /// Distance in input elements of neighbouring tiles.
+    pub input_strides: [isize; 3],
+    /// Distance in input elements from one position of a tile to the next.
+    pub position: isize,
+    /// Distance in output elements of neighbouring pixels along batch, rows, cols.
+    pub output_strides: [isize; 3],
+    /// Input channels.
+    pub depth: usize,
+    /// Output channels.
+    pub n: usize,
+    /// The tile of each product: tiles of the input by channels.
+    pub tile: Tile,
+    /// Rows of tiles that are done with one block of weights before the next block.
+    pub row_block: usize,
+}
+
+impl Winograd {
+    /// Numbers of a tile.
+    pub const POSITIONS: usize = WinogradInput::TILE * WinogradInput::TILE;
+
+    /// Rows and columns of the result that a tile yields.
+    pub const YIELD: usize = 2;
+
+    /// Bytes of one block's packed weights at one position.
+    #[must_use]
+    pub fn position_bytes(&self) -> usize {
+        self.depth.div_ceil(self.tile.kr) * self.tile.kr * self.tile.nr * DType::I16.byte_size()
+    }
+}
+
+/// Products of a 3 x 3 convolution for the pixels that a tile yields, for each input and output channel.
+const WINDOWS: usize = 9 * Winograd::YIELD * Winograd::YIELD;
+
+impl Winograd {
+    /// Tiles of the input.
+    fn tile_count(&self) -> usize {
+        self.tiles.iter().product()
+    }
+}
+
+impl KernelDef for Winograd {
+    fn variant(&self) -> String {
+        let Tile { mr, nr, kr } = self.tile;
+        format!("_{mr}x{nr}c{kr}")
+    }
+
+    fn attributes(&self) -> String {
+        let Winograd { tiles: [b, r, c], depth, n, row_block, .. } = self;
+        format!("tiles={b}x{r}x{c}, k={depth}, n={n}, row_block={row_block}")
+    }
+
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self, parameters);
+    }
+
+    fn unaliased(&self) -> usize {
+        3
+    }
+
+    fn weights(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn runs_in_bands(&self) -> bool {
+        true
+    }
+
+    fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
+        rows.start / Winograd::YIELD..(rows.end - 1) / Winograd::YIELD + 1
+    }
+
+    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
+        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
+        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
+    }
+
+    /// The axes of the result are batch, channels, rows, columns.
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        match axis {
+            1 => Some(self.tile.nr),
+            2 => Some(Winograd::YIELD),
+            3 => None,
+            _ => Some(1),
         }
-    });
-}
+    }
 
-struct Kernel<'k, 'm, 'ctx> {
-    e: &'k Emitter<'m, 'ctx>,
-    call: &'k Call,
-    winograd: &'k Winograd,
-    pixels: Pixels<'k>,
-    /// Products of a band: `[position][tile][nr]`.
-    products: Ptr<'ctx>,
-    /// What products begin with.
-    zeros: Ptr<'ctx>,
-}
-
-impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// All channels of `rows` rows of tiles.
-    fn band(&self, tiles: Ptr<'ctx>, place: &Place<'ctx>, rows: usize, pointers: &[Ptr<'ctx>]) {
-        let e = self.e;
-        let Winograd { n, tile, .. } = *self.winograd;
-        let block = |index: Int<'ctx>, channels: usize| {
-            let bytes = (Winograd::POSITIONS * self.winograd.position_bytes()) as isize;
-            let weights = e.offset_by(pointers[1], e.scale(index, bytes));
-            let sums = e.offset_by(pointers[2], e.scale(index, 4 * tile.nr as isize));
-            self.multiply(tiles, weights, rows, channels);
-            self.finish(&self.pixels.channels(e, place, index, tile.nr), sums, rows, channels);
-        };
-        e.repeat(e.int(n / tile.nr), |index| block(index, tile.nr));
-        if !n.is_multiple_of(tile.nr) {
-            block(e.int(n / tile.nr), n % tile.nr);
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        if axis == 1 {
+            let block = Winograd::POSITIONS * self.position_bytes();
+            leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
+            self.n = range.len();
+            return;
         }
+        let together = if axis == 2 { Winograd::YIELD } else { 1 };
+        let range = range.start / together..range.end / together;
+        self.tiles[axis.saturating_sub(1)] = range.len();
+        operands[0].narrow(axis, &range);
     }
 
-    /// The products of a block of channels.
-    fn multiply(&self, tiles: Ptr<'ctx>, weights: Ptr<'ctx>, rows: usize, channels: usize) {
-        let e = self.e;
-        let Winograd { tiles: [_, _, cols], input_strides, depth, tile, .. } = *self.winograd;
-        let nr = tile.nr as isize;
-        let output_strides = [0, cols as isize * nr, nr];
-        let gemm = Gemm {
-            input: DType::I16,
-            pixels: [1, rows, cols],
-            input_strides,
-            output_strides,
-            runs: vec![Run { offset: 0, length: depth }],
-            n: channels,
-            tile,
-            extra: Vec::new(),
-            joined: false,
-            row_block: rows,
-        };
-        let grid = Grid { dims: vec![1, channels, rows, cols], strides: vec![0, 1, output_strides[1], nr] };
-        let output = View { dtype: DType::I32, offset: 0, grid, ..self.call.output.clone() };
-        let operands = self.call.operands[..3].to_vec();
-        let producer = Producer::Gemm(gemm.clone());
-        let product = Call { producer, operands, steps: vec![], output, origin: String::new() };
-        let bytes = (rows * cols * tile.nr * 4) as isize;
-        let position = self.winograd.position * DType::I16.byte_size() as isize;
-        e.repeat(e.int(Winograd::POSITIONS), |index| {
-            let tiles = e.offset_by(tiles, e.scale(index, position));
-            let weights = e.offset_by(weights, e.scale(index, self.winograd.position_bytes() as isize));
-            let products = e.offset_by(self.products, e.scale(index, bytes));
-            let all = Winograd::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
-            gemm::emit_within(e, &product, &gemm, &[tiles, weights, self.zeros, products], all);
-        });
+    /// Those of the convolution.
+    fn macs(&self, _call: &Call) -> usize {
+        self.tile_count() * WINDOWS * self.depth * self.n
     }
 
-    /// The results of a block of channels.
-    fn finish(&self, place: &Place<'ctx>, sums: Ptr<'ctx>, rows: usize, channels: usize) {
-        let e = self.e;
-        let cols = self.winograd.tiles[2];
-        let lanes = channels.next_multiple_of(e.lanes());
-        let number = 4 * self.winograd.tile.nr as isize;
-        e.repeat(e.int(rows), |row| {
-            let place = self.pixels.step(e, place, 1, row, Winograd::YIELD);
-            let products = e.offset_by(self.products, e.scale(row, cols as isize * number));
-            e.repeat(e.int(cols), |col| {
-                let place = self.pixels.step(e, &place, 2, col, Winograd::YIELD);
-                let products = e.offset_by(products, e.scale(col, number));
-                let position = (rows * cols) as isize * number;
-                let product = |at: usize| e.load(e.offset(products, at as isize * position), Kind::I32, lanes);
-                let column = |x: usize| self.totals(std::array::from_fn(|y| product(WinogradInput::TILE * y + x)));
-                let columns: [_; WinogradInput::TILE] = std::array::from_fn(column);
-                let sums = e.load(sums, Kind::I32, lanes);
-                let two = e.splat_int(2, Kind::I32, lanes);
-                for (y, row) in [0, 1].map(|y| columns.map(|column| column[y])).into_iter().enumerate() {
-                    // The weights are four times their size.
-                    let totals = self.totals(row).map(|total| e.add(e.shift_right(total, two, true), sums));
-                    let place = self.pixels.step(e, &place, 1, e.int(y), 1);
-                    self.pixels.finish(e, &place, 0, &totals, channels, None);
-                }
-            });
-        });
+    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+        let depth = self.depth.next_multiple_of(self.tile.kr);
+        self.tile_count() * WINDOWS * depth * self.n.next_multiple_of(target.lanes())
     }
 
-    /// `A^T m`
-    fn totals(&self, [a, b, c, d]: [Vector<'ctx>; 4]) -> [Vector<'ctx>; 2] {
-        let e = self.e;
-        [e.add(a, e.add(b, c)), e.sub(e.sub(b, c), d)]
+    fn instructions(&self, target: &Target) -> f64 {
+        words(target) * Winograd::POSITIONS as f64 / WINDOWS as f64
+    }
+
+    /// For each four sums there are eight loads and stores and 24 additions, and a shift and an addition follow.
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        (DType::I32, call.results() * (56.0 / 4.0 + 2.0))
+    }
+
+    fn shape(&self, _call: &Call) -> String {
+        let pixels = self.tile_count() * Winograd::YIELD * Winograd::YIELD;
+        format!("{pixels}x{}x{}", self.depth * WINDOWS / (Winograd::YIELD * Winograd::YIELD), self.n)
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

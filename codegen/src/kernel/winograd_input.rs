@@ -1,84 +1,100 @@
-//! Tiles for [`super::winograd`]: `B^T d B` of each 4 x 4 inputs, a register of channels at a time.
-//!
-//! All is additions of words, which hold them: four bytes are summed up at most.
+//! `winograd_input`: tiles of an input as Winograd's F(2x2, 3x3) multiplies them.
+
+mod emit;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, WinogradInput};
+use super::KernelDef;
+use super::window::Window;
+use super::winograd::Winograd;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::{Call, View};
+use crate::target::Target;
 
-/// Emits the body of the kernel.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInput, pointers: &[Ptr<'ctx>]) {
-    let [batch, rows, cols] = input.tiles;
-    let from = input.input_strides.map(|stride| stride * input.input.byte_size() as isize);
-    let word = DType::I16.byte_size() as isize;
-    let strides = &call.output.grid.strides;
-    let to = [strides[0], strides[2], strides[3]].map(|stride| stride * word);
-    let kernel = Kernel { e, input, position: input.position * word };
-    let step = |places: [Ptr<'ctx>; 2], index: Int<'ctx>, axis: usize| {
-        [(places[0], from[axis]), (places[1], to[axis])].map(|(place, by)| e.offset_by(place, e.scale(index, by)))
-    };
-    e.repeat(e.int(batch), |b| {
-        let plane = step([pointers[0], pointers[1]], b, 0);
-        e.repeat(e.int(rows), |row| {
-            let row = step(plane, row, 1);
-            e.repeat(e.int(cols), |col| kernel.tile(step(row, col, 2)));
-        });
-    });
+/// Tiles of an input as Winograd's F(2x2, 3x3) multiplies them (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
+/// Neural Networks"): 4 x 4 inputs `d` at a distance of two rows and columns become `B^T d B`, 16 sums of up to four inputs.
+///
+/// Operand 0 is the input, its channels adjacent, its offset at the first element of the first tile, readable for whole
+/// vectors behind its last channel. The result is of i16, its channels adjacent: batch, channels, rows of tiles, and 16 times
+/// columns of tiles, first those of position (0, 0) within their tiles, then (0, 1), and so on, with or without columns of no
+/// tile behind each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WinogradInput {
+    /// Type of the input's elements: u8 or i8.
+    pub input: DType,
+    /// Tiles: batch, rows, cols.
+    pub tiles: [usize; 3],
+    /// Distance in input elements of neighbouring tiles.
+    pub input_strides: [isize; 3],
+    /// Distance in elements of neighbouring rows and columns of a tile.
+    pub steps: [isize; 2],
+    /// Distance in elements of the result from one position of a tile to the next.
+    pub position: isize,
+    /// Channels.
+    pub channels: usize,
 }
 
-struct Kernel<'k, 'm, 'ctx> {
-    e: &'k Emitter<'m, 'ctx>,
-    input: &'k WinogradInput,
-    /// Bytes from the results of one position to those of the next.
-    position: isize,
-}
+impl WinogradInput {
+    /// Rows and columns of a tile.
+    pub const TILE: usize = 4;
 
-impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// All channels of a tile.
-    fn tile(&self, [from, to]: [Ptr<'ctx>; 2]) {
-        let e = self.e;
-        // As many words as a register holds.
-        let width = 2 * e.lanes();
-        let channels = self.input.channels;
-        let some = |index: Int<'ctx>, count: usize| {
-            let channel = e.scale(index, width as isize);
-            let to = e.offset_by(to, e.scale(channel, DType::I16.byte_size() as isize));
-            self.register(e.offset_by(from, channel), to, count);
-        };
-        e.repeat(e.int(channels / width), |index| some(index, width));
-        if !channels.is_multiple_of(width) {
-            some(e.int(channels / width), channels % width);
-        }
-    }
-
-    /// The first `count` channels from here on.
-    fn register(&self, from: Ptr<'ctx>, to: Ptr<'ctx>, count: usize) {
-        let e = self.e;
-        let signed = self.input.input == DType::I8;
-        let taps = self.input.taps();
-        let load = |tap: &isize| e.widen(e.load(e.offset(from, *tap), Kind::I8, 2 * e.lanes()), Kind::I16, signed);
-        let tile: Vec<_> = taps.iter().map(load).collect();
-        // First along columns, then along rows.
-        let side = WinogradInput::TILE;
-        let line = |numbers: &[Vector<'ctx>], first: usize, step: usize| {
-            self.differences(std::array::from_fn(|index| numbers[first + index * step]))
-        };
-        let columns: Vec<[Vector<'ctx>; 4]> = (0..side).map(|column| line(&tile, column, side)).collect();
-        for y in 0..side {
-            let row: Vec<_> = columns.iter().map(|column| column[y]).collect();
-            for (x, sum) in line(&row, 0, 1).into_iter().enumerate() {
-                e.store_first(e.offset(to, (y * side + x) as isize * self.position), sum, count);
-            }
-        }
-    }
-
-    /// `B^T d`
-    fn differences(&self, [a, b, c, d]: [Vector<'ctx>; 4]) -> [Vector<'ctx>; 4] {
-        let e = self.e;
-        [e.sub(a, c), e.add(b, c), e.sub(c, b), e.sub(b, d)]
+    /// Distance in elements of each position of a tile from its first, row by row.
+    #[must_use]
+    pub fn taps(&self) -> Vec<isize> {
+        let [row, column] = self.steps;
+        let at = |position: usize| (position / Self::TILE) as isize * row + (position % Self::TILE) as isize * column;
+        (0..Winograd::POSITIONS).map(at).collect()
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests;
+impl KernelDef for WinogradInput {
+    fn variant(&self) -> String {
+        format!("_{}", self.input)
+    }
+
+    fn attributes(&self) -> String {
+        let WinogradInput { tiles: [b, r, c], channels, .. } = self;
+        format!("tiles={b}x{r}x{c}, channels={channels}")
+    }
+
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, self, parameters);
+    }
+
+    fn unaliased(&self) -> usize {
+        1
+    }
+
+    fn window(&self) -> Option<Window> {
+        let runs = self.taps().into_iter().map(|tap| (tap, self.channels)).collect();
+        Some(Window { pixels: self.tiles, strides: self.input_strides, runs })
+    }
+
+    fn runs_in_bands(&self) -> bool {
+        true
+    }
+
+    fn set_batch_strides(&mut self, input: Option<isize>, _output: Option<isize>) {
+        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
+    }
+
+    /// The axes of the result are batch, channels, rows, columns.
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        matches!(axis, 0 | 2).then_some(1)
+    }
+
+    fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
+        let window = Window { pixels: self.tiles, strides: self.input_strides, runs: vec![] };
+        let reach = self.taps().into_iter().max().unwrap_or(0);
+        self.tiles = window.part(reach, &mut operands[0], axis, range);
+    }
+
+    /// Of each register of 16 words a register of bytes is widened, and two pairs are added twice.
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        (DType::I16, call.results() * 4.0 / 2.0)
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
         let function = match kernels.get(&key) {
             Some(function) => *function,
             None => {
-                let name = format!("{}_{}", crate::kernel::family(&call.producer), kernels.len());
+                let name = format!("{}_{}", call.producer.family(), kernels.len());
                 let function = kernel::emit(&emitter, &geometry, &name);
                 kernels.insert(key, function);
                 function
@@ -48,7 +48,7 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
     // Gathers whose positions are not known here, and what checks these.
     let mut checks = BTreeMap::new();
     for (index, call) in program.calls.iter().enumerate() {
-        if let Some(unchecked) = crate::kernel::gather::unchecked(call) {
+        if let Some(unchecked) = call.producer.def().unchecked_positions(call) {
             checks.insert(index, kernel::emit_check(&emitter, unchecked, &format!("check_{index}")));
         }
     }

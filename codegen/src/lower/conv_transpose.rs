@@ -12,7 +12,7 @@ use eightfold_ir::{DType, Data, Node, Tensor};
 
 use super::conv::{Part, Sums, Window};
 use super::{LowerError, Lowering, origin};
-use crate::program::{Grid, Producer, View};
+use crate::program::{Grid, Pointwise, Producer, View};
 
 /// The outputs along one axis that one set of taps yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Lowering<'_> {
         let grid = Grid { dims: output.grid.dims.clone(), strides: vec![0, 1, 0, 0] };
         let mut operands = vec![View { grid, ..bias }];
         let steps = self.planar_steps(&window, &mut operands);
-        self.call(Producer::Pointwise, operands, steps, output, &name);
+        self.call(Producer::Pointwise(Pointwise), operands, steps, output, &name);
     }
 }
 

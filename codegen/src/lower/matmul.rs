@@ -5,6 +5,7 @@ use eightfold_ir::{DType, Data, Graph, Layout, Node};
 
 use super::conv::{Part, Product, Window, centered_weights};
 use super::{LowerError, Lowering, origin};
+use crate::kernel;
 use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
 
 impl Lowering<'_> {
@@ -93,7 +94,7 @@ impl Lowering<'_> {
             .into();
         let output = self.place(y);
         let steps = self.steps(node, &output.grid.dims.clone(), Layout::Nchw, &mut operands);
-        self.call(Producer::MatMul { zero_points }, operands, steps, output, &origin(&node.origin));
+        self.call(Producer::MatMul(kernel::MatMul { zero_points }), operands, steps, output, &origin(&node.origin));
         Ok(())
     }
 }

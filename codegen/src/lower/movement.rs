@@ -11,7 +11,8 @@ use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{DType, Data, Epilogue, Layout, Node, Tensor, ValueId};
 
 use super::{LowerError, Lowering, origin};
-use crate::program::{BufferKind, Grid, Producer, Step, Storage, View};
+use crate::kernel;
+use crate::program::{BufferKind, Fill, Grid, Interpolate, Pointwise, Producer, Step, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn map(&mut self, node: &Node) -> Result<(), LowerError> {
@@ -70,7 +71,7 @@ impl Lowering<'_> {
                 self.in_place.push((from, to));
             }
         }
-        self.call(Producer::Pointwise, operands, steps, output, &origin(&node.origin));
+        self.call(Producer::Pointwise(Pointwise), operands, steps, output, &origin(&node.origin));
         Ok(())
     }
 
@@ -154,7 +155,7 @@ impl Lowering<'_> {
         let name = origin(&node.origin);
         if op.mode == PadMode::Constant {
             let element = self.stored_value(x, op.value);
-            self.call(Producer::Fill { element }, vec![], vec![], output.clone(), &name);
+            self.call(Producer::Fill(Fill { element }), vec![], vec![], output.clone(), &name);
             let (grid, offset) = output.grid.sliced(&op.before, &view.grid.dims, |_| 1);
             let inner = View { offset: output.offset + offset as usize, grid, ..output.clone() };
             self.copy(view, inner, &name);
@@ -203,7 +204,7 @@ impl Lowering<'_> {
             // The result is rounded to its type once, behind the last axis.
             let next = self.arena(&name, DType::F32, &extents, layout, [0; 4]);
             let operands = self.taps(op, axis, current, &inputs);
-            self.call(Producer::Interpolate { axis }, operands, vec![], next.clone(), &name);
+            self.call(Producer::Interpolate(Interpolate { axis }), operands, vec![], next.clone(), &name);
             current = next;
         }
         let output = self.place(node.output());
@@ -211,7 +212,7 @@ impl Lowering<'_> {
         // Kernels mix in f32.
         let mut steps: Vec<Step> = (dtype != DType::F32).then_some(Step::Cast(dtype)).into_iter().collect();
         steps.extend(self.steps(node, &dims, layout, &mut operands));
-        self.call(Producer::Interpolate { axis: *last }, operands, steps, output, &name);
+        self.call(Producer::Interpolate(Interpolate { axis: *last }), operands, steps, output, &name);
         Ok(())
     }
 
@@ -245,7 +246,13 @@ impl Lowering<'_> {
         } else {
             let indices = self.view(indices);
             let list = self.reshaped(indices, &[count], &format!("{name} indices"), &name);
-            self.call(Producer::Gather { axis: op.axis }, vec![view, list], vec![], output.clone(), &name);
+            self.call(
+                Producer::Gather(kernel::Gather { axis: op.axis }),
+                vec![view, list],
+                vec![],
+                output.clone(),
+                &name,
+            );
         }
         if output.storage != place.storage {
             let from = View { grid: Grid::dense(&place.grid.dims), ..output };
@@ -259,7 +266,7 @@ impl Lowering<'_> {
     fn pick(&mut self, view: View, output: View, axis: usize, positions: &[i64], name: &str) {
         let Some([outer, inner]) = regular(positions) else {
             let operands = vec![view, self.int_list("positions", DType::I32, positions)];
-            return self.call(Producer::Gather { axis }, operands, vec![], output, name);
+            return self.call(Producer::Gather(kernel::Gather { axis }), operands, vec![], output, name);
         };
         let split = |grid: &Grid, strides: [isize; 2]| {
             let cut = |list: &[isize], pair: [isize; 2]| [&list[..axis], &pair, &list[axis + 1..]].concat();

@@ -5,6 +5,7 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{DType, Node, QuantParams};
 
 use super::{LowerError, Lowering, origin};
+use crate::kernel;
 use crate::program::{Fold, Grid, Producer, Step, View};
 
 impl Lowering<'_> {
@@ -25,14 +26,14 @@ impl Lowering<'_> {
         // One spatial axis is two with one row.
         let two = |f: &dyn Fn(usize) -> usize, row: usize| if spatial == 1 { [row, f(0)] } else { [f(0), f(1)] };
         let after = two(&|a| op.pad(a).1, 0);
-        let producer = Producer::Pool {
+        let producer = Producer::Pool(kernel::Pool {
             fold,
             kernel: two(&|a| op.kernel[a], 1),
             strides: two(&|a| op.stride(a), 1),
             dilations: two(&|a| op.dilation(a), 1),
             pads: two(&|a| op.pad(a).0, 0),
             include_pad: op.count_include_pad.then_some(after),
-        };
+        });
         let input = self.view(x);
         let output = self.place(y);
         let mut operands = vec![View { grid: planar(&input.grid), ..input }];
@@ -83,7 +84,7 @@ impl Lowering<'_> {
             }
         }
         let output = View { grid: kept(&output.grid), ..output };
-        self.call(Producer::Reduce { fold }, operands, steps, output, &origin(&node.origin));
+        self.call(Producer::Reduce(kernel::Reduce { fold }), operands, steps, output, &origin(&node.origin));
         Ok(())
     }
 }

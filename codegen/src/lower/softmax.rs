@@ -4,6 +4,7 @@ use eightfold_ir::op::softmax::{Softmax, exponentials};
 use eightfold_ir::{DType, Node};
 
 use super::{LowerError, Lowering, origin};
+use crate::kernel;
 use crate::program::Producer;
 
 impl Lowering<'_> {
@@ -21,7 +22,7 @@ impl Lowering<'_> {
         }
         let output = self.place(y);
         let steps = self.steps(node, &output.grid.dims.clone(), self.graph.ty(y).layout, &mut operands);
-        self.call(Producer::Softmax { axis: op.axis }, operands, steps, output, &origin(&node.origin));
+        self.call(Producer::Softmax(kernel::Softmax { axis: op.axis }), operands, steps, output, &origin(&node.origin));
         Ok(())
     }
 }

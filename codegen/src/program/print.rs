@@ -2,10 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{
-    Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Depthwise, Fold, Gemm, Grid, Producer, Program, Step,
-    Storage, Tile, View, Winograd, WinogradInput,
-};
+use super::{Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Grid, Program, Step, Storage, View};
 
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -105,70 +102,6 @@ impl Display for Call {
             write!(f, " |> {step}")?;
         }
         if self.origin.is_empty() { Ok(()) } else { write!(f, "  ; {}", self.origin) }
-    }
-}
-
-impl Display for Fold {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Fold::Sum { zero_point: 0 } => write!(f, "sum"),
-            Fold::Sum { zero_point } => write!(f, "sum zero_point={zero_point}"),
-            Fold::Mean => write!(f, "mean"),
-            Fold::DequantizedMean { scale, zero_point } => write!(f, "mean scale={scale:?} zero_point={zero_point}"),
-            Fold::Max => write!(f, "max"),
-            Fold::Min => write!(f, "min"),
-            Fold::Prod => write!(f, "prod"),
-            Fold::SumSquare => write!(f, "sum_square"),
-            Fold::SumAbs => write!(f, "sum_abs"),
-        }
-    }
-}
-
-impl Display for Producer {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Producer::Gemm(Gemm { input, pixels: [b, r, c], runs, n, tile, extra, joined, row_block, .. }) => {
-                let k: usize = runs.iter().map(|r| r.length).sum();
-                let extra: usize = extra.iter().map(Vec::len).sum();
-                write!(
-                    f,
-                    "gemm_{input}_{}x{}c{} {{pixels={b}x{r}x{c}, k={k}/{}",
-                    tile.mr,
-                    tile.nr,
-                    tile.kr,
-                    runs.len()
-                )?;
-                write!(f, ", n={n}, row_block={row_block}")?;
-                if extra > 0 {
-                    write!(f, ", extra={extra}")?;
-                }
-                if *joined {
-                    write!(f, ", joined")?;
-                }
-                write!(f, "}}")
-            }
-            Producer::Depthwise(Depthwise { input, pixels: [b, r, c], taps, channels, .. }) => {
-                write!(f, "depthwise_{input} {{pixels={b}x{r}x{c}, taps={}, channels={channels}}}", taps.len())
-            }
-            Producer::WinogradInput(WinogradInput { input, tiles: [b, r, c], channels, .. }) => {
-                write!(f, "winograd_input_{input} {{tiles={b}x{r}x{c}, channels={channels}}}")
-            }
-            Producer::Winograd(Winograd { tiles: [b, r, c], depth, n, tile, row_block, .. }) => {
-                let Tile { mr, nr, kr } = tile;
-                let products = format!("tiles={b}x{r}x{c}, k={depth}, n={n}, row_block={row_block}");
-                write!(f, "winograd_{mr}x{nr}c{kr} {{{products}}}")
-            }
-            Producer::Pointwise => write!(f, "pointwise"),
-            Producer::Pool { fold, kernel: [h, w], strides: [sy, sx], pads: [py, px], .. } => {
-                write!(f, "pool {{{fold}, kernel={h}x{w}, strides={sy}x{sx}, pads={py}x{px}}}")
-            }
-            Producer::Reduce { fold } => write!(f, "reduce {{{fold}}}"),
-            Producer::Softmax { axis } => write!(f, "softmax {{axis={axis}}}"),
-            Producer::Gather { axis } => write!(f, "gather {{axis={axis}}}"),
-            Producer::Interpolate { axis } => write!(f, "interpolate {{axis={axis}}}"),
-            Producer::MatMul { zero_points: [x, w] } => write!(f, "matmul {{zero_points={x},{w}}}"),
-            Producer::Fill { element } => write!(f, "fill {{{}}}", i64::from_le_bytes(*element)),
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{LINE, WORTH_SHARING, cost, cut, modelled};
 use crate::choice::{Choice, Decision, Split, Way, distinct, key};
-use crate::program::{Call, Grid, Producer, Program, Storage, View};
+use crate::program::{Call, Fill, Grid, Program, Storage, View};
 
 use eightfold_ir::DType;
 
@@ -47,7 +47,7 @@ fn inputs(call: &Call, program: &Program, threads: usize) -> Vec<Vec<Call>> {
         let Storage::Buffer(id) = view.storage else { continue };
         let grid = Grid::dense(&[program.buffers[id.0].byte_size]);
         let fill = Call {
-            producer: Producer::Fill { element: [0; 8] },
+            producer: Fill { element: [0; 8] }.into(),
             operands: vec![],
             steps: vec![],
             output: View { storage: view.storage, dtype: DType::U8, offset: 0, grid },

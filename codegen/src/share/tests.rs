@@ -5,7 +5,7 @@ use eightfold_ir::DType;
 use super::*;
 use crate::choice::Choice;
 use crate::memory::{PlanError, check, find_live};
-use crate::program::{Buffer, BufferKind, Grid, Producer, Program, Storage, View};
+use crate::program::{Buffer, BufferKind, Grid, Pointwise, Producer, Program, Storage, View};
 use crate::target::TARGETS;
 
 fn view(buffer: usize, elements: usize) -> View {
@@ -15,7 +15,7 @@ fn view(buffer: usize, elements: usize) -> View {
 
 fn copy(from: usize, to: usize, elements: usize) -> Call {
     let (operands, output) = (vec![view(from, elements)], view(to, elements));
-    Call { producer: Producer::Pointwise, operands, steps: vec![], output, origin: String::new() }
+    Call { producer: Producer::Pointwise(Pointwise), operands, steps: vec![], output, origin: String::new() }
 }
 
 fn ranges(shared: &Shared) -> Vec<Vec<std::ops::Range<usize>>> {

@@ -4,7 +4,7 @@ use eightfold_ir::DType;
 
 use super::{LINE, Reach};
 use crate::program::{
-    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Phase, Producer, Program, Storage, View,
+    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Phase, Pointwise, Producer, Program, Storage, View,
 };
 use crate::target::TARGETS;
 
@@ -20,7 +20,7 @@ fn view(storage: Storage, bytes: usize) -> View {
 }
 
 fn call(operands: Vec<View>, output: View) -> Call {
-    Call { producer: Producer::Pointwise, operands, steps: vec![], output, origin: String::new() }
+    Call { producer: Producer::Pointwise(Pointwise), operands, steps: vec![], output, origin: String::new() }
 }
 
 /// Input to a, a and weights to b, b to output.

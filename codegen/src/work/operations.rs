@@ -10,105 +10,20 @@ use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Function};
 
 use crate::kernel::math::{self, Arithmetic};
-use crate::program::{Arg, Call, Depthwise, Fold, Gemm, Producer, Step};
+use crate::program::{Arg, Call, Step};
 use crate::target::Target;
 
 /// Divisions and square roots take as long as so many other operations on current cores.
-const DIVISION: f64 = 8.0;
+pub(crate) const DIVISION: f64 = 8.0;
 
 /// Instructions of a lookup that goes element by element.
-const SCALAR_LOOKUP: f64 = 3.0;
+pub(crate) const SCALAR_LOOKUP: f64 = 3.0;
 
 /// All operations of a call.
 pub(super) fn call_operations(call: &Call, target: &Target) -> f64 {
     let types: Vec<DType> = call.operands.iter().map(|view| view.dtype).collect();
-    let (produced, own) = producer_operations(call, target);
-    own + results(call) * step_operations(target, &call.steps, produced, &types, call.output.dtype)
-}
-
-fn results(call: &Call) -> f64 {
-    call.output.grid.elements() as f64
-}
-
-/// What the producer yields, and the operations that it takes for all of it.
-fn producer_operations(call: &Call, target: &Target) -> (DType, f64) {
-    let input = call.operands.first().map_or(call.output.dtype, |view| view.dtype);
-    let read = call.operands.first().map_or(0.0, |view| view.grid.elements() as f64);
-    let accumulator = if input.is_float() { DType::F32 } else { DType::I32 };
-    let lanes = target.lanes() as f64;
-    match &call.producer {
-        Producer::Gemm(gemm) => (accumulator, sign_operations(gemm, lanes)),
-        Producer::Depthwise(depthwise) => (accumulator, results(call) * depthwise_operations(depthwise)),
-        // Two products a lane and an addition.
-        Producer::MatMul { .. } if accumulator == DType::I32 => (accumulator, call.macs() as f64),
-        Producer::MatMul { .. } => (accumulator, 0.0),
-        Producer::Pool { fold, kernel, .. } => {
-            let taken = results(call) * (kernel[0] * kernel[1]) as f64;
-            (folded(*fold, input), taken * fold_operations(*fold, input))
-        }
-        Producer::Reduce { fold } => (folded(*fold, input), read * fold_operations(*fold, input)),
-        Producer::Softmax { .. } => {
-            let exponential = match input {
-                DType::F32 => 1.0 + tally(|a| math::exp(a, ())),
-                _ => SCALAR_LOOKUP * lanes,
-            };
-            (DType::F32, read * (2.0 * exponential + 3.0 + DIVISION))
-        }
-        Producer::Interpolate { .. } => (DType::F32, 3.0 * results(call)),
-        // Of each register of 16 words a byte register is widened, and twice two are added; of each of sums, of four, eight
-        // loads and stores are made and 24 additions, and a shift and an addition follow.
-        Producer::WinogradInput(_) => (DType::I16, results(call) * 4.0 / 2.0),
-        Producer::Winograd(_) => (DType::I32, results(call) * (56.0 / 4.0 + 2.0)),
-        Producer::Gather { .. } | Producer::Pointwise => (input, results(call) * parts(input)),
-        Producer::Fill { .. } => (call.output.dtype, 0.0),
-    }
-}
-
-/// Inputs with a sign lose it, each group once for each block of channels.
-fn sign_operations(gemm: &Gemm, lanes: f64) -> f64 {
-    if gemm.input != DType::I8 {
-        return 0.0;
-    }
-    let blocks = gemm.n.div_ceil(gemm.tile.nr);
-    (gemm.pixels.iter().product::<usize>() * gemm.groups() * blocks) as f64 * lanes
-}
-
-/// For each result; floats are products of the dot sequence.
-fn depthwise_operations(depthwise: &Depthwise) -> f64 {
-    if depthwise.input.is_float() {
-        return 0.0;
-    }
-    let columns = depthwise.columns.max(1);
-    let rows = (depthwise.taps.len() / columns).div_ceil(2);
-    // A column serves all pixels whose windows it lies in.
-    let step = match depthwise.taps.get(1) {
-        Some(tap) if columns > 1 => (depthwise.input_strides[2] / (tap - depthwise.taps[0]).max(1)).unsigned_abs(),
-        _ => 1,
-    };
-    // Each pair is interleaved and widened, then multiplied and added.
-    (rows * 2 * step.clamp(1, columns) + 2 * depthwise.pairs().len()) as f64
-}
-
-/// The type of what is folded, as [`crate::kernel::fold`] has it.
-fn folded(fold: Fold, input: DType) -> DType {
-    match fold {
-        Fold::DequantizedMean { .. } => DType::F32,
-        Fold::Sum { .. } if input.is_integer() => DType::I32,
-        _ => input,
-    }
-}
-
-/// To take in one number.
-fn fold_operations(fold: Fold, input: DType) -> f64 {
-    let bytes = input.bits() <= 8;
-    match fold {
-        Fold::Max | Fold::Min if bytes => 0.25,
-        Fold::Max | Fold::Min if input.is_float() => 3.0,
-        Fold::Sum { .. } if bytes => 1.0,
-        Fold::DequantizedMean { .. } => 5.0,
-        Fold::SumSquare | Fold::SumAbs => 2.0,
-        Fold::Max | Fold::Min | Fold::Prod | Fold::Sum { .. } | Fold::Mean => 1.0,
-    }
+    let (produced, own) = call.producer.def().operations(call, target);
+    own + call.results() * step_operations(target, &call.steps, produced, &types, call.output.dtype)
 }
 
 /// For each result, what `steps` make of what was `produced`, and its store; `operands` are the types of the call's.
@@ -137,11 +52,11 @@ pub(crate) fn step_operations(
         dtype = next;
         total += operations;
     }
-    total + cast(dtype, output) + parts(output)
+    total + cast(dtype, output) + registers(output)
 }
 
 /// Registers of 32-bit lanes that a register's worth of elements takes.
-fn parts(dtype: DType) -> f64 {
+pub(crate) fn registers(dtype: DType) -> f64 {
     dtype.byte_size() as f64 / 4.0
 }
 
@@ -229,7 +144,7 @@ fn function_operations(function: Function) -> f64 {
 }
 
 /// The operations that a function of [`math`] is made of.
-fn tally(function: impl FnOnce(&Tally)) -> f64 {
+pub(crate) fn tally(function: impl FnOnce(&Tally)) -> f64 {
     let tally = Tally::default();
     function(&tally);
     tally.0.get()
@@ -237,7 +152,7 @@ fn tally(function: impl FnOnce(&Tally)) -> f64 {
 
 /// Numbers without a value, whose operations are counted.
 #[derive(Default)]
-struct Tally(Cell<f64>);
+pub(crate) struct Tally(Cell<f64>);
 
 impl Tally {
     fn add_up(&self, operations: f64) {

@@ -101,7 +101,9 @@ impl Terminal {
 
     fn dump(&mut self, report: &PassReport, graph: &Graph) {
         let Some(folder) = &self.passes.dump_dir else {
-            return self.bar.suspend(|| anstream::eprintln!("; after {}\n{}", report.pass, escaped(&graph.to_string())));
+            return self
+                .bar
+                .suspend(|| anstream::eprintln!("; after {}\n{}", report.pass, escaped(&graph.to_string())));
         };
         let text = eightfold_ir::print_full(graph);
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));

@@ -129,7 +129,13 @@ fn compiled_graphs_compute_what_onnx_runtime_does() {
         std::fs::write(file(index, "onnx"), model).expect("the model is written");
     }
     let ran = Command::new(python).args(["-c", SCRIPT]).arg(folder.path()).output().expect("Python runs");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    if !ran.status.success() {
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        let index = last.split('.').next().and_then(|number| number.parse().ok());
+        let graph = index.and_then(|index: usize| cases.get(index)).map(|case| print_full(&case.graph));
+        panic!("ONNX Runtime does not load what is exported: {last}\n{}", graph.unwrap_or_default());
+    }
     let (mut compared, mut wrong) = (0, Vec::new());
     for (index, case) in cases.iter().enumerate().filter(|(index, _)| !file(*index, "txt").exists()) {
         compared += 1;

@@ -4,6 +4,7 @@ use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::{EvalOperand, OpDef as _};
 use eightfold_ir::{DType, Tensor};
 
+use crate::kernel;
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::program::{Call, Grid, Producer, View};
 
@@ -17,7 +18,7 @@ fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, 
     let list = Tensor::int(positions.0, &[count], positions.1);
     let operands = vec![trial::numbers_for(&source, &mut Numbers(dims.len() as u64)), list.bytes().to_vec()];
     let call = Call {
-        producer: Producer::Gather { axis },
+        producer: Producer::Gather(kernel::Gather { axis }),
         operands: vec![source, view(positions.0, 0, &[count], &[1])],
         steps: Vec::new(),
         output: place(&result),

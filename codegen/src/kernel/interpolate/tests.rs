@@ -3,7 +3,7 @@
 use eightfold_ir::{Array, DType, Data, Shape, Tensor};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Call, Grid, Producer, View};
+use crate::program::{Call, Grid, Interpolate, Producer, View};
 
 /// Doubles and drops parts of `axis`; eighths as weights, so that sums are exact.
 fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid) -> Trial {
@@ -25,7 +25,7 @@ fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid) -> Trial {
     let mut result = dims.to_vec();
     result[axis] = taps.len();
     let call = Call {
-        producer: Producer::Interpolate { axis },
+        producer: Producer::Interpolate(Interpolate { axis }),
         operands: vec![
             source,
             view(DType::I32, 0, &[positions.len()], &[1]),

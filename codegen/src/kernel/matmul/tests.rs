@@ -3,7 +3,7 @@
 use eightfold_ir::{DType, Function};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Grid, Producer, Step};
+use crate::program::{Arg, Call, Grid, MatMul, Producer, Step};
 use crate::target::Target;
 
 /// A batch of products of `m x k` with `k x n`.
@@ -84,7 +84,7 @@ impl Case {
         };
         let result = [batch, m, n];
         let call = Call {
-            producer: Producer::MatMul { zero_points },
+            producer: Producer::MatMul(MatMul { zero_points }),
             operands: views.to_vec(),
             steps,
             output: view(DType::F32, 0, &result, &Grid::dense(&result).strides),

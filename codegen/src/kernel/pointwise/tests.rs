@@ -3,13 +3,13 @@
 use eightfold_ir::{DType, Function};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Grid, Producer, Step, View};
+use crate::program::{Arg, Call, Grid, Pointwise, Producer, Step, View};
 
 fn trial(operands: Vec<View>, steps: Vec<Step>, output: View) -> Trial {
     let name = format!("{operands:?} {steps:?} {output:?}");
     let mut numbers = Numbers(name.bytes().map(u64::from).sum());
     let bytes: Vec<_> = operands.iter().map(|view| trial::numbers_for(view, &mut numbers)).collect();
-    let call = Call { producer: Producer::Pointwise, operands, steps, output, origin: String::new() };
+    let call = Call { producer: Producer::Pointwise(Pointwise), operands, steps, output, origin: String::new() };
     let produced = trial::elements(&call.operands[0], &bytes[0]);
     let expected = trial::finished(&call, &bytes, produced);
     Trial { call, operands: bytes, expected, name }

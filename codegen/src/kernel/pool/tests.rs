@@ -4,7 +4,7 @@ use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Fold, Grid, Producer, Step, View};
+use crate::program::{Arg, Call, Fold, Grid, Pool, Producer, Step, View};
 
 /// A pool with as much padding behind as before.
 #[derive(Clone, Copy, Debug)]
@@ -147,14 +147,14 @@ impl Case {
             steps.push(Step::Apply(Function::Add, vec![Arg::Current, Arg::Float(11.0)]));
             steps.push(Step::Quantize { dtype: input, scale: 1.0, zero_point: 0, min, max });
         }
-        let producer = Producer::Pool {
+        let producer = Producer::Pool(Pool {
             fold,
             kernel,
             strides: [stride; 2],
             dilations: [dilation; 2],
             pads: [pad; 2],
             include_pad: self.include_pad.then_some([pad; 2]),
-        };
+        });
         let call = Call { producer, operands, steps, output: y_view, origin: String::new() };
         Trial { call, operands: bytes, expected, name: format!("{self:?}") }
     }

@@ -4,7 +4,7 @@ use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Fold, Grid, Producer, Step};
+use crate::program::{Arg, Call, Fold, Grid, Producer, Reduce, Step};
 
 const FOLDS: [Fold; 7] =
     [Fold::Sum { zero_point: 0 }, Fold::Mean, Fold::Max, Fold::Min, Fold::Prod, Fold::SumSquare, Fold::SumAbs];
@@ -85,7 +85,7 @@ fn trial(dtype: DType, fold: Fold, grid: &Grid, axes: &[usize]) -> Trial {
         false => (vec![], dtype),
     };
     let call = Call {
-        producer: Producer::Reduce { fold },
+        producer: Producer::Reduce(Reduce { fold }),
         operands: vec![view(dtype, 0, &dims, &grid.strides)],
         steps,
         output: view(output, 0, &result, &Grid::dense(&result).strides),

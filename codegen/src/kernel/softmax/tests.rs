@@ -4,6 +4,7 @@ use eightfold_ir::op::softmax::{Softmax, exponentials};
 use eightfold_ir::op::{EvalOperand, OpDef as _};
 use eightfold_ir::{DType, QuantParams};
 
+use crate::kernel;
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::program::{Call, Grid, Producer, Step, View};
 
@@ -18,7 +19,7 @@ fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, 
         operands.push(exponentials(scale).iter().flat_map(|entry| entry.to_le_bytes()).collect());
         views.push(view(DType::I32, 0, &[256], &[1]));
     }
-    let producer = Producer::Softmax { axis };
+    let producer = Producer::Softmax(kernel::Softmax { axis });
     let call = Call { producer, operands: views, steps, output: place(to), origin: String::new() };
     let array = trial::elements(&call.operands[0], &operands[0]);
     let operand = EvalOperand { array: &array, quant: dtype.is_integer().then_some(&params) };

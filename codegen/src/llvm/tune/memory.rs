@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::program::{Call, Producer, Program, Storage, View};
+use crate::program::{Call, Program, Storage, View};
 
 /// More bytes of constants than caches of today hold.
 const FAR: usize = 128 << 20;
@@ -67,8 +67,6 @@ impl Memory {
 /// The view of a call's weights that come from elsewhere in each run.
 pub(super) fn weights(call: &Call) -> Option<&View> {
     let is_weights = |view: &&View| matches!(view.storage, Storage::Const(_));
-    match call.producer {
-        Producer::Gemm(_) | Producer::Winograd(_) => call.operands.get(1).filter(is_weights),
-        _ => None,
-    }
+    let weights = call.producer.def().weights()?;
+    call.operands.get(weights).filter(is_weights)
 }

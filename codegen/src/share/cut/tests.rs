@@ -8,7 +8,10 @@ use super::*;
 use crate::llvm::jit::{Compiled, Jit};
 use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
 use crate::pack;
-use crate::program::{Arg, ConstId, Fold, Program, Run, Step, Storage};
+use crate::program::{
+    Arg, ConstId, Depthwise, Fill, Fold, Gather, Gemm, Grid, Interpolate, MatMul, Pointwise, Pool, Producer, Program,
+    Reduce, Run, Softmax, Step, Storage, View,
+};
 use crate::target::{TARGETS, Target};
 
 /// The bytes that these calls leave, one after the other, of the output's storage.
@@ -242,14 +245,14 @@ fn pools_keep_their_padding_and_what_means_are_divided_by() {
                 let rows = (high + pad + after - (kernel - 1) * dilation - 1) / stride + 1;
                 let cols = (wide + pad + after - (kernel - 1) * dilation - 1) / stride + 1;
                 for include in [None, Some([after, after])] {
-                    let producer = Producer::Pool {
+                    let producer = Producer::Pool(Pool {
                         fold,
                         kernel: [kernel; 2],
                         strides: [stride; 2],
                         dilations: [dilation; 2],
                         pads: [pad; 2],
                         include_pad: include,
-                    };
+                    });
                     let produced = match fold {
                         Fold::Max => input,
                         Fold::Sum { .. } => DType::I32,
@@ -270,13 +273,13 @@ fn folds_and_softmax_are_cut_along_what_stays() {
         for channels_last in [false, true] {
             let input = of(DType::F32, &[3, 21, 5, 4], channels_last);
             for result in [[3, 21, 1, 1], [3, 1, 5, 4], [1, 21, 5, 1]] {
-                let producer = Producer::Reduce { fold: Fold::Mean };
+                let producer = Producer::Reduce(Reduce { fold: Fold::Mean });
                 let (call, operands) = simple(producer, &input, vec![], of(DType::F32, &result, channels_last));
                 assert!(check(target, &call, &operands) >= 1);
             }
             for axis in 0..4 {
                 let output = of(DType::F32, &[3, 21, 5, 4], channels_last);
-                let (call, operands) = simple(Producer::Softmax { axis }, &input, vec![], output);
+                let (call, operands) = simple(Producer::Softmax(Softmax { axis }), &input, vec![], output);
                 assert!(check(target, &call, &operands) >= 1);
             }
         }
@@ -291,12 +294,13 @@ fn movement_is_cut_along_all_but_its_own_axis() {
     };
     for target in here() {
         let dims = [2, 7, 5, 6];
-        let copy = simple(Producer::Pointwise, &of(DType::U8, &dims, false), vec![], of(DType::U8, &dims, true));
+        let copy =
+            simple(Producer::Pointwise(Pointwise), &of(DType::U8, &dims, false), vec![], of(DType::U8, &dims, true));
         assert_eq!(check(target, &copy.0, &copy.1), 4);
         let element = 77_i64.to_le_bytes();
-        let fill = Call { operands: vec![], producer: Producer::Fill { element }, ..copy.0 };
+        let fill = Call { operands: vec![], producer: Producer::Fill(Fill { element }), ..copy.0 };
         assert_eq!(check(target, &fill, &[]), 4);
-        let gather = Producer::Gather { axis: 2 };
+        let gather = Producer::Gather(Gather { axis: 2 });
         let output = of(DType::U8, &[2, 7, 3, 6], true);
         let gather = simple(gather, &of(DType::U8, &dims, true), vec![ints(&[4, -5, 1])], output);
         assert_eq!(check(target, &gather.0, &gather.1), 3);
@@ -305,12 +309,13 @@ fn movement_is_cut_along_all_but_its_own_axis() {
             [0.25_f32, 0.75, 0.5, 0.5, 1.0, 0.0, 0.125, 0.875].iter().flat_map(|w| w.to_le_bytes()).collect();
         let tables = vec![(view(DType::I32, 0, &[8], &[1]), positions), (view(DType::F32, 0, &[8], &[1]), weights)];
         let output = of(DType::F32, &[2, 7, 4, 6], true);
-        let resize = simple(Producer::Interpolate { axis: 2 }, &of(DType::F32, &dims, true), tables, output);
+        let resize =
+            simple(Producer::Interpolate(Interpolate { axis: 2 }), &of(DType::F32, &dims, true), tables, output);
         assert_eq!(check(target, &resize.0, &resize.1), 3);
         let mut numbers = Numbers(5);
         let w = of(DType::F32, &[3, 6, 9], false);
         let factor = vec![(w.clone(), numbers_for(&w, &mut numbers))];
-        let product = Producer::MatMul { zero_points: [0; 2] };
+        let product = Producer::MatMul(MatMul { zero_points: [0; 2] });
         let product = simple(product, &of(DType::F32, &[3, 11, 6], false), factor, of(DType::F32, &[3, 11, 9], false));
         assert_eq!(check(target, &product.0, &product.1), 2);
     }
@@ -330,8 +335,13 @@ fn equal_parts_share_their_code_and_do_not_write_to_one_line() {
     assert_eq!(ways(&call, 2, 64).len(), 2);
     // 3 channels a pixel: no unit of channels keeps to lines.
     let narrow = view(DType::U8, 0, &[1, 3, 64, 64], &[0, 1, 192, 3]);
-    let copy =
-        Call { producer: Producer::Pointwise, operands: vec![narrow.clone()], steps: vec![], output: narrow, ..call };
+    let copy = Call {
+        producer: Producer::Pointwise(Pointwise),
+        operands: vec![narrow.clone()],
+        steps: vec![],
+        output: narrow,
+        ..call
+    };
     assert_eq!(ways(&copy, 2, 64).len(), 2);
     assert_eq!(ranges(10, 1, 3), [0..3, 3..6, 6..10]);
     assert_eq!(ranges(100, 32, 3), [0..32, 32..64, 64..100]);

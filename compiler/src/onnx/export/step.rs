@@ -114,10 +114,16 @@ impl Exporter<'_> {
             return Ok(self.call(call));
         }
         let of_arg = |this: &mut Self, arg: &Arg| this.argument(arg, &x, dtype, function);
-        let operands = args.iter().map(|arg| of_arg(self, arg)).collect::<Result<Vec<_>, _>>()?;
+        let mut operands = args.iter().map(|arg| of_arg(self, arg)).collect::<Result<Vec<_>, _>>()?;
         if function == Function::Silu {
-            let sigmoid = self.call(Call::new("Sigmoid", operands));
-            return Ok(self.call(Call::new("Mul", vec![x, sigmoid])));
+            let sigmoid = self.call(Call::new("Sigmoid", operands.clone()));
+            operands.push(sigmoid);
+            return Ok(self.call(Call::new("Mul", operands)));
+        }
+        if function == Function::Prelu && args[0] != Arg::Current {
+            // The slope is broadcast to the operand in ONNX, and not the other way round.
+            let shape = self.call(Call::new("Shape", vec![x.clone()]));
+            operands[0] = self.call(Call::new("Expand", vec![operands[0].clone(), shape]));
         }
         if function == Function::Clip {
             let scalar = |arg: &Arg| match arg {

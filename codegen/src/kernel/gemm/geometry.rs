@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use eightfold_ir::DType;
 
-use super::cost;
+use crate::choice::cost;
 use crate::kernel::gemm::walk::Cut;
 use crate::program::{Call, Grid, Producer, Run, Tile};
 use crate::target::Target;

@@ -1,0 +1,141 @@
+//! 3 x 3 convolutions of stride 1 over [transformed tiles](crate::kernel::winograd_input): at each of 16 positions a product of
+//! matrices, then `A^T M A`, a quarter of which are the sums of 2 x 2 pixels.
+//!
+//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions; then once more all
+//! tiles of the band. So a block's weights are read once a band, and its products lie on the stack, of which a band has as
+//! many rows as fit the first-level caches. A product is a [`super::gemm`] of words without steps.
+
+use eightfold_ir::DType;
+
+use crate::kernel::gemm;
+use crate::kernel::pixels::{Pixels, Place};
+use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::program::{Call, Gemm, Grid, Producer, Run, View, Winograd, WinogradInput};
+
+/// Emits the body of the kernel.
+pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, winograd: &Winograd, pointers: &[Ptr<'ctx>]) {
+    let [batch, rows, cols] = winograd.tiles;
+    let band = winograd.row_block.clamp(1, rows);
+    let nr = winograd.tile.nr;
+    let extents = [batch, Winograd::YIELD * rows, Winograd::YIELD * cols];
+    let kernel = Kernel {
+        e,
+        call,
+        winograd,
+        pixels: Pixels::apart(call, extents, [0; 3], winograd.output_strides),
+        products: e.scratch(Winograd::POSITIONS * band * cols * nr * 4),
+        zeros: e.bytes(&vec![0; 4 * nr]),
+    };
+    let place = kernel.pixels.place(pointers);
+    let input = winograd.input_strides.map(|stride| stride * DType::I16.byte_size() as isize);
+    e.repeat(e.int(batch), |b| {
+        let place = kernel.pixels.step(e, &place, 0, b, 1);
+        let tiles = e.offset_by(pointers[0], e.scale(b, input[0]));
+        let rows_from = |first: Int<'ctx>, count: usize| {
+            let place = kernel.pixels.step(e, &place, 1, first, Winograd::YIELD);
+            kernel.band(e.offset_by(tiles, e.scale(first, input[1])), &place, count, pointers);
+        };
+        e.repeat(e.int(rows / band), |index| rows_from(e.scale(index, band as isize), band));
+        if !rows.is_multiple_of(band) {
+            rows_from(e.int(rows / band * band), rows % band);
+        }
+    });
+}
+
+struct Kernel<'k, 'm, 'ctx> {
+    e: &'k Emitter<'m, 'ctx>,
+    call: &'k Call,
+    winograd: &'k Winograd,
+    pixels: Pixels<'k>,
+    /// Products of a band: `[position][tile][nr]`.
+    products: Ptr<'ctx>,
+    /// What products begin with.
+    zeros: Ptr<'ctx>,
+}
+
+impl<'ctx> Kernel<'_, '_, 'ctx> {
+    /// All channels of `rows` rows of tiles.
+    fn band(&self, tiles: Ptr<'ctx>, place: &Place<'ctx>, rows: usize, pointers: &[Ptr<'ctx>]) {
+        let e = self.e;
+        let Winograd { n, tile, .. } = *self.winograd;
+        let block = |index: Int<'ctx>, channels: usize| {
+            let bytes = (Winograd::POSITIONS * self.winograd.position_bytes()) as isize;
+            let weights = e.offset_by(pointers[1], e.scale(index, bytes));
+            let sums = e.offset_by(pointers[2], e.scale(index, 4 * tile.nr as isize));
+            self.multiply(tiles, weights, rows, channels);
+            self.finish(&self.pixels.channels(e, place, index, tile.nr), sums, rows, channels);
+        };
+        e.repeat(e.int(n / tile.nr), |index| block(index, tile.nr));
+        if !n.is_multiple_of(tile.nr) {
+            block(e.int(n / tile.nr), n % tile.nr);
+        }
+    }
+
+    /// The products of a block of channels.
+    fn multiply(&self, tiles: Ptr<'ctx>, weights: Ptr<'ctx>, rows: usize, channels: usize) {
+        let e = self.e;
+        let Winograd { tiles: [_, _, cols], input_strides, depth, tile, .. } = *self.winograd;
+        let nr = tile.nr as isize;
+        let output_strides = [0, cols as isize * nr, nr];
+        let gemm = Gemm {
+            input: DType::I16,
+            pixels: [1, rows, cols],
+            input_strides,
+            output_strides,
+            runs: vec![Run { offset: 0, length: depth }],
+            n: channels,
+            tile,
+            extra: Vec::new(),
+            joined: false,
+            row_block: rows,
+        };
+        let grid = Grid { dims: vec![1, channels, rows, cols], strides: vec![0, 1, output_strides[1], nr] };
+        let output = View { dtype: DType::I32, offset: 0, grid, ..self.call.output.clone() };
+        let operands = self.call.operands[..3].to_vec();
+        let producer = Producer::Gemm(gemm.clone());
+        let product = Call { producer, operands, steps: vec![], output, origin: String::new() };
+        let bytes = (rows * cols * tile.nr * 4) as isize;
+        let position = self.winograd.position * DType::I16.byte_size() as isize;
+        e.repeat(e.int(Winograd::POSITIONS), |index| {
+            let tiles = e.offset_by(tiles, e.scale(index, position));
+            let weights = e.offset_by(weights, e.scale(index, self.winograd.position_bytes() as isize));
+            let products = e.offset_by(self.products, e.scale(index, bytes));
+            let all = Winograd::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
+            gemm::emit_within(e, &product, &gemm, &[tiles, weights, self.zeros, products], all);
+        });
+    }
+
+    /// The results of a block of channels.
+    fn finish(&self, place: &Place<'ctx>, sums: Ptr<'ctx>, rows: usize, channels: usize) {
+        let e = self.e;
+        let cols = self.winograd.tiles[2];
+        let lanes = channels.next_multiple_of(e.lanes());
+        let number = 4 * self.winograd.tile.nr as isize;
+        e.repeat(e.int(rows), |row| {
+            let place = self.pixels.step(e, place, 1, row, Winograd::YIELD);
+            let products = e.offset_by(self.products, e.scale(row, cols as isize * number));
+            e.repeat(e.int(cols), |col| {
+                let place = self.pixels.step(e, &place, 2, col, Winograd::YIELD);
+                let products = e.offset_by(products, e.scale(col, number));
+                let position = (rows * cols) as isize * number;
+                let product = |at: usize| e.load(e.offset(products, at as isize * position), Kind::I32, lanes);
+                let column = |x: usize| self.totals(std::array::from_fn(|y| product(WinogradInput::TILE * y + x)));
+                let columns: [_; WinogradInput::TILE] = std::array::from_fn(column);
+                let sums = e.load(sums, Kind::I32, lanes);
+                let two = e.splat_int(2, Kind::I32, lanes);
+                for (y, row) in [0, 1].map(|y| columns.map(|column| column[y])).into_iter().enumerate() {
+                    // The weights are four times their size.
+                    let totals = self.totals(row).map(|total| e.add(e.shift_right(total, two, true), sums));
+                    let place = self.pixels.step(e, &place, 1, e.int(y), 1);
+                    self.pixels.finish(e, &place, 0, &totals, channels, None);
+                }
+            });
+        });
+    }
+
+    /// `A^T m`
+    fn totals(&self, [a, b, c, d]: [Vector<'ctx>; 4]) -> [Vector<'ctx>; 2] {
+        let e = self.e;
+        [e.add(a, e.add(b, c)), e.sub(e.sub(b, c), d)]
+    }
+}

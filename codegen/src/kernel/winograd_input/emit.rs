@@ -1,0 +1,81 @@
+//! Tiles for [`super::winograd`]: `B^T d B` of each 4 x 4 inputs, a register of channels at a time.
+//!
+//! All is additions of words, which hold them: four bytes are summed up at most.
+
+use eightfold_ir::DType;
+
+use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::program::{Call, WinogradInput};
+
+/// Emits the body of the kernel.
+pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInput, pointers: &[Ptr<'ctx>]) {
+    let [batch, rows, cols] = input.tiles;
+    let from = input.input_strides.map(|stride| stride * input.input.byte_size() as isize);
+    let word = DType::I16.byte_size() as isize;
+    let strides = &call.output.grid.strides;
+    let to = [strides[0], strides[2], strides[3]].map(|stride| stride * word);
+    let kernel = Kernel { e, input, position: input.position * word };
+    let step = |places: [Ptr<'ctx>; 2], index: Int<'ctx>, axis: usize| {
+        [(places[0], from[axis]), (places[1], to[axis])].map(|(place, by)| e.offset_by(place, e.scale(index, by)))
+    };
+    e.repeat(e.int(batch), |b| {
+        let plane = step([pointers[0], pointers[1]], b, 0);
+        e.repeat(e.int(rows), |row| {
+            let row = step(plane, row, 1);
+            e.repeat(e.int(cols), |col| kernel.tile(step(row, col, 2)));
+        });
+    });
+}
+
+struct Kernel<'k, 'm, 'ctx> {
+    e: &'k Emitter<'m, 'ctx>,
+    input: &'k WinogradInput,
+    /// Bytes from the results of one position to those of the next.
+    position: isize,
+}
+
+impl<'ctx> Kernel<'_, '_, 'ctx> {
+    /// All channels of a tile.
+    fn tile(&self, [from, to]: [Ptr<'ctx>; 2]) {
+        let e = self.e;
+        // As many words as a register holds.
+        let width = 2 * e.lanes();
+        let channels = self.input.channels;
+        let some = |index: Int<'ctx>, count: usize| {
+            let channel = e.scale(index, width as isize);
+            let to = e.offset_by(to, e.scale(channel, DType::I16.byte_size() as isize));
+            self.register(e.offset_by(from, channel), to, count);
+        };
+        e.repeat(e.int(channels / width), |index| some(index, width));
+        if !channels.is_multiple_of(width) {
+            some(e.int(channels / width), channels % width);
+        }
+    }
+
+    /// The first `count` channels from here on.
+    fn register(&self, from: Ptr<'ctx>, to: Ptr<'ctx>, count: usize) {
+        let e = self.e;
+        let signed = self.input.input == DType::I8;
+        let taps = self.input.taps();
+        let load = |tap: &isize| e.widen(e.load(e.offset(from, *tap), Kind::I8, 2 * e.lanes()), Kind::I16, signed);
+        let tile: Vec<_> = taps.iter().map(load).collect();
+        // First along columns, then along rows.
+        let side = WinogradInput::TILE;
+        let line = |numbers: &[Vector<'ctx>], first: usize, step: usize| {
+            self.differences(std::array::from_fn(|index| numbers[first + index * step]))
+        };
+        let columns: Vec<[Vector<'ctx>; 4]> = (0..side).map(|column| line(&tile, column, side)).collect();
+        for y in 0..side {
+            let row: Vec<_> = columns.iter().map(|column| column[y]).collect();
+            for (x, sum) in line(&row, 0, 1).into_iter().enumerate() {
+                e.store_first(e.offset(to, (y * side + x) as isize * self.position), sum, count);
+            }
+        }
+    }
+
+    /// `B^T d`
+    fn differences(&self, [a, b, c, d]: [Vector<'ctx>; 4]) -> [Vector<'ctx>; 4] {
+        let e = self.e;
+        [e.sub(a, c), e.add(b, c), e.sub(c, b), e.sub(b, d)]
+    }
+}
