@@ -6,7 +6,7 @@ use eightfold_ir::op::pool::{Pool, PoolKind};
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::transpose::Transpose;
-use eightfold_ir::{Arg, Function, Graph, Op, Step};
+use eightfold_ir::{Arg, DType, Function, Graph, Op, Step, Tensor};
 use eightfold_passes::fuse::{FUSIONS, Fusion, fuse_with};
 use eightfold_passes::{PassContext, PassOptions, RemarkKind};
 
@@ -96,6 +96,19 @@ const CASES: &[Case] = &[
         },
         after: "softmax+0",
         tolerance: 1e-6,
+    },
+    Case {
+        fusion: "one_hot",
+        build: |n| {
+            let x = n.input("x", &[2, 5, 1]);
+            let i = n.map("index", x, vec![literal(Function::Mul, 3.0), Step::Cast(DType::I32)]);
+            let all = n.graph.add_const("all", Tensor::int(DType::I32, &[4], &[0, 1, 2, 3]), None);
+            let hot = n.map("hot", i, vec![with(Function::Equal, all), Step::Cast(DType::F32)]);
+            let y = n.matmul("matmul", hot, &[4, 3]);
+            n.output(y);
+        },
+        after: "map+3 reshape+0 gather+0",
+        tolerance: 0.0,
     },
     Case {
         fusion: "clip",
