@@ -7,10 +7,13 @@
 //! here: that is for the passes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 
 use eightfold_ir::Graph;
 
+use self::proto::Source;
 use crate::limit::MemoryLimit;
 
 mod adapt;
@@ -110,8 +113,17 @@ pub enum ImportRemark {
 /// # Errors
 /// See [`OnnxError`].
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError> {
-    let bytes = std::fs::read(path).map_err(|source| OnnxError::Read { path: path.to_owned(), source })?;
-    import::import(&proto::decode(&bytes, Some(path), options.memory)?, options)
+    let error = |source| OnnxError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(error)?;
+    // A pipe can be read once only.
+    let source = if file.metadata().map_err(error)?.is_file() {
+        Source::new(file, Some(path))
+    } else {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(error)?;
+        Source::new(Cursor::new(bytes), Some(path))
+    };
+    import::import(&proto::decode(source?, options.memory)?, options)
 }
 
 /// Imports a model from its bytes; it can have no external data.
@@ -119,5 +131,6 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError>
 /// # Errors
 /// See [`OnnxError`].
 pub fn from_bytes(bytes: &[u8], options: &ImportOptions) -> Result<Imported, OnnxError> {
-    import::import(&proto::decode(bytes, None, options.memory)?, options)
+    let source = Source::new(Cursor::new(bytes), None)?;
+    import::import(&proto::decode(source, options.memory)?, options)
 }

@@ -9,10 +9,11 @@ mod encode;
 mod entries;
 mod external;
 mod kind;
+mod skim;
+mod source;
 mod tensor;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use eightfold_ir::DType;
 use prost::Message;
@@ -25,6 +26,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension;
 pub(crate) use self::encode::encode;
 use self::entries::count_entries;
 use self::external::External;
+pub(crate) use self::source::Source;
 use super::error::OnnxError;
 use crate::limit::MemoryLimit;
 
@@ -51,21 +53,32 @@ struct ModelFunctions {
 /// Bytes of memory that a node, tensor, attribute or declaration takes besides its contents, from the file to the graph.
 const ENTRY_BYTES: u64 = 1 << 10;
 
-/// The model in `bytes`, which the file `path` holds if there is one, if it takes no more than `memory`; external data is
-/// looked for beside that file.
-pub(crate) fn decode(bytes: &[u8], path: Option<&Path>, memory: MemoryLimit) -> Result<Model, OnnxError> {
-    if bytes.is_empty() {
+/// The model in `source`, if it takes no more than `memory`; external data is looked for beside its file.
+pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Model, OnnxError> {
+    let size = source.size();
+    if size == 0 {
         return Err(OnnxError::Empty);
     }
-    check_fields(bytes).map_err(|error| match kind::of(bytes) {
-        Some(kind) => OnnxError::NotOnnx { reason: format!("it is {kind}") },
-        None => error,
-    })?;
+    if let Err(error) = check_fields(&mut source) {
+        let start = source.read(0..size.min(kind::BYTES))?;
+        return Err(match kind::of(&start) {
+            Some(kind) => OnnxError::NotOnnx { reason: format!("it is {kind}") },
+            None => error,
+        });
+    }
+    let skimmed = skim::skim(&mut source)?;
+    let is_skimmed = skimmed.is_some();
+    // Bytes that are no model are decoded as they are, to see what is wrong with them.
+    let bytes = match skimmed {
+        Some(skimmed) => skimmed,
+        None => source.read(0..size)?,
+    };
+    let bytes = &*bytes;
     let entries = count_entries(bytes);
     memory.check(entries.saturating_mul(ENTRY_BYTES), || {
         format!("the import of {entries} nodes, tensors and attributes")
     })?;
-    memory.check(bytes.len() as u64, || "the model's file".to_owned())?;
+    memory.check(size, || "the model's file".to_owned())?;
     let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
     let model = pb::ModelProto::decode(bytes).map_err(not_onnx)?;
     if model.ir_version < 3 {
@@ -77,8 +90,8 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>, memory: MemoryLimit) -> 
     {
         return Err(OnnxError::Opset { version, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
-    let external = External::new(path);
-    let mut decoder = Decoder { external, hash: Sha256::new_with_prefix(bytes), memory, read: bytes.len() as u64 };
+    let external = External::new(source.path());
+    let mut decoder = Decoder { external, hash: source.hash()?, source, is_skimmed, memory, read: size };
     let graph = model.graph.ok_or_else(|| OnnxError::NotOnnx { reason: "it has no graph".to_owned() })?;
     let body = decoder.body(graph)?;
     if let Some(node) = body.first_of_default_set().filter(|_| !opsets.contains_key("")) {
@@ -109,21 +122,21 @@ pub(crate) fn decode(bytes: &[u8], path: Option<&Path>, memory: MemoryLimit) -> 
 
 /// Checks that the outermost fields are those of a ModelProto and end where the bytes end, which tells a file that
 /// was cut off from one that is something else.
-fn check_fields(bytes: &[u8]) -> Result<(), OnnxError> {
+fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
     /// Fields of ModelProto that are numbers, and that have a length.
     const NUMBERS: [u64; 2] = [1, 5];
     const LENGTHS: [u64; 10] = [2, 3, 4, 6, 7, 8, 14, 20, 25, 26];
-    let truncated = || OnnxError::Truncated { size: bytes.len() };
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let key = varint(&mut rest).ok_or_else(truncated)?;
+    let end = source.size();
+    let truncated = || OnnxError::Truncated { size: end as usize };
+    let number = |source: &mut Source<'_>| skim::varint(source, end, &mut Vec::new())?.ok_or_else(truncated);
+    while source.position() < end {
+        let key = number(source)?;
         let (field, wire) = (key >> 3, key & 7);
         if NUMBERS.contains(&field) && wire == 0 {
-            varint(&mut rest).ok_or_else(truncated)?;
+            number(source)?;
         } else if LENGTHS.contains(&field) && wire == 2 {
-            let length = varint(&mut rest).ok_or_else(truncated)?;
-            let length = usize::try_from(length).map_err(|_| truncated())?;
-            rest = rest.get(length..).ok_or_else(truncated)?;
+            let behind = number(source)?.checked_add(source.position()).filter(|behind| *behind <= end);
+            source.go_to(behind.ok_or_else(truncated)?)?;
         } else {
             return Err(OnnxError::NotOnnx {
                 reason: format!("field {field} of wire type {wire} in the outermost message"),
@@ -131,13 +144,6 @@ fn check_fields(bytes: &[u8]) -> Result<(), OnnxError> {
         }
     }
     Ok(())
-}
-
-/// A view of a file's bytes.
-fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
-    // SAFETY: the map is read-only and private, and lives no longer than the decoding, which copies what it needs. A
-    // file that another process cuts short meanwhile ends this process by a signal; nothing unsound is computed.
-    unsafe { memmap2::Mmap::map(file) }
 }
 
 pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
@@ -184,7 +190,10 @@ pub(crate) fn element_type(number: i64) -> Result<DType, String> {
     Err(newer.or_else(known).unwrap_or_else(|| format!("element type {number}, which ONNX does not define")))
 }
 
-struct Decoder {
+struct Decoder<'a> {
+    source: Source<'a>,
+    /// Whether the contents of tensors are still in the source.
+    is_skimmed: bool,
     external: External,
     hash: Sha256,
     memory: MemoryLimit,
@@ -192,7 +201,7 @@ struct Decoder {
     read: u64,
 }
 
-impl Decoder {
+impl Decoder<'_> {
     fn body(&mut self, graph: pb::GraphProto) -> Result<Body, OnnxError> {
         let mut initializers = Vec::with_capacity(graph.initializer.len());
         for tensor in graph.initializer {
@@ -249,20 +258,26 @@ impl Decoder {
         })
     }
 
-    fn tensor(&mut self, tensor: pb::TensorProto) -> Result<Content, OnnxError> {
+    fn tensor(&mut self, mut tensor: pb::TensorProto) -> Result<Content, OnnxError> {
         let dtype = match element_type(tensor.data_type.into()) {
             Ok(dtype) => dtype,
             Err(name) => return Ok(Content::Foreign(name)),
         };
         if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
+            if self.is_skimmed
+                && let Some(place) = skim::place(&tensor.raw_data)
+            {
+                tensor.raw_data = self.source.read(place)?;
+            }
             return tensor::typed(tensor, dtype).map(Content::Tensor);
         }
         let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-        let bytes =
-            self.external.read(&tensor.name, entry("location").unwrap_or(""), entry("offset"), entry("length"))?;
-        self.read += bytes.len() as u64;
+        let location = entry("location").unwrap_or("");
+        let range = self.external.find(&tensor.name, location, entry("offset"), entry("length"))?;
+        self.read += range.end - range.start;
         self.memory.check(self.read, || format!("the model up to the external data of tensor {:?}", tensor.name))?;
-        self.hash.update(bytes);
+        let bytes = self.external.read(&tensor.name, location, range)?;
+        self.hash.update(&bytes);
         tensor::raw(&tensor.name, &tensor.dims, dtype, bytes).map(Content::Tensor)
     }
 }

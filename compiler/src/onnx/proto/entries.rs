@@ -4,12 +4,13 @@ use super::varint;
 
 /// Messages that hold others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Message {
+pub(super) enum Message {
     Model,
     Graph,
     Function,
     Node,
     Attribute,
+    Tensor,
 }
 
 /// Fields that hold messages: of which message, the field's number, and what it holds if that has such fields itself.
@@ -20,7 +21,7 @@ const FIELDS: &[(Message, u64, Option<Message>)] = &[
     (Message::Model, 25, Some(Message::Function)),
     (Message::Graph, 1, Some(Message::Node)),
     // Initializers, inputs, outputs, types of values, sparse initializers.
-    (Message::Graph, 5, None),
+    (Message::Graph, 5, Some(Message::Tensor)),
     (Message::Graph, 11, None),
     (Message::Graph, 12, None),
     (Message::Graph, 13, None),
@@ -29,11 +30,16 @@ const FIELDS: &[(Message, u64, Option<Message>)] = &[
     (Message::Function, 11, Some(Message::Attribute)),
     (Message::Node, 5, Some(Message::Attribute)),
     // A tensor, a graph, lists of both.
-    (Message::Attribute, 5, None),
+    (Message::Attribute, 5, Some(Message::Tensor)),
     (Message::Attribute, 6, Some(Message::Graph)),
-    (Message::Attribute, 10, None),
+    (Message::Attribute, 10, Some(Message::Tensor)),
     (Message::Attribute, 11, Some(Message::Graph)),
 ];
+
+/// What the messages in this field are, of those that hold others.
+pub(super) fn holds(message: Message, field: u64) -> Option<Message> {
+    FIELDS.iter().find(|(of, number, _)| *of == message && *number == field).and_then(|(_, _, holds)| *holds)
+}
 
 /// The number of messages in a model. Bytes that are no message end the count: decoding will say what is wrong.
 pub(super) fn count_entries(bytes: &[u8]) -> u64 {

@@ -8,17 +8,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-
-use memmap2::Mmap;
 
 use crate::onnx::error::{ExternalFault, OnnxError};
 
 /// The files opened so far, by the name the model gives them.
 pub(super) struct External {
     model: Option<PathBuf>,
-    files: BTreeMap<String, (PathBuf, Mmap)>,
+    files: BTreeMap<String, (PathBuf, File)>,
 }
 
 impl External {
@@ -32,26 +31,36 @@ impl External {
         self.files.values().map(|(path, _)| path.clone()).collect()
     }
 
-    /// The bytes of `tensor`: those from `offset` on, `length` of them or all that follow.
-    pub(super) fn read(
+    /// Where the bytes of `tensor` are: those from `offset` on, `length` of them or all that follow.
+    pub(super) fn find(
         &mut self,
         tensor: &str,
         location: &str,
         offset: Option<&str>,
         length: Option<&str>,
-    ) -> Result<&[u8], OnnxError> {
+    ) -> Result<Range<u64>, OnnxError> {
         let error = |fault| OnnxError::External { tensor: tensor.to_owned(), location: location.to_owned(), fault };
         if !self.files.contains_key(location) {
             let opened = open(self.model.as_deref(), location).map_err(error)?;
             self.files.insert(location.to_owned(), opened);
         }
-        let file: &[u8] = &self.files[location].1;
-        slice(file, offset, length).map_err(error)
+        let file = &self.files[location].1;
+        let size = file.metadata().map_err(ExternalFault::from).map_err(error)?.len();
+        range(size, offset, length).map_err(error)
+    }
+
+    /// The bytes of `tensor` in this range of the file at `location`, which has been [found](Self::find).
+    pub(super) fn read(&mut self, tensor: &str, location: &str, range: Range<u64>) -> Result<Vec<u8>, OnnxError> {
+        let mut file = &self.files[location].1;
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let read = file.seek(SeekFrom::Start(range.start)).and_then(|_| file.read_exact(&mut bytes));
+        let (tensor, location) = (tensor.to_owned(), location.to_owned());
+        read.map_err(|error| OnnxError::External { tensor, location, fault: error.into() })?;
+        Ok(bytes)
     }
 }
 
-fn slice<'a>(file: &'a [u8], offset: Option<&str>, length: Option<&str>) -> Result<&'a [u8], ExternalFault> {
-    let size = file.len() as u64;
+fn range(size: u64, offset: Option<&str>, length: Option<&str>) -> Result<Range<u64>, ExternalFault> {
     let number = |key: &str, text: Option<&str>, default: u64| match text {
         Some(text) => {
             text.parse::<u64>().map_err(|_| ExternalFault::Number { key: key.to_owned(), value: text.to_owned() })
@@ -64,11 +73,11 @@ fn slice<'a>(file: &'a [u8], offset: Option<&str>, length: Option<&str>) -> Resu
     if end > size {
         return Err(ExternalFault::Range { offset, end, size });
     }
-    Ok(&file[offset as usize..end as usize])
+    Ok(offset..end)
 }
 
-/// Maps the file at `location`, as the module's documentation allows.
-fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, Mmap), ExternalFault> {
+/// Opens the file at `location`, as the module's documentation allows.
+fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, File), ExternalFault> {
     let model = model.ok_or(ExternalFault::NoFolder)?;
     let relative = Path::new(location);
     let plain = relative.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
@@ -89,6 +98,6 @@ fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, Mmap), Externa
     if !path.metadata()?.is_file() {
         return Err(ExternalFault::Io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }
-    let map = super::map(&File::open(&path)?)?;
-    Ok((path, map))
+    let file = File::open(&path)?;
+    Ok((path, file))
 }

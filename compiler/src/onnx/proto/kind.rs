@@ -1,5 +1,8 @@
 //! What a file is that is no ONNX model, told from how it begins.
 
+/// Bytes from the start that tell.
+pub(super) const BYTES: u64 = 256;
+
 /// How other kinds of files begin.
 const BEGINNINGS: &[(&[u8], &str)] = &[
     (b"\x7fELF", "a compiled library or object file (ELF)"),
@@ -25,7 +28,7 @@ pub(super) fn of(bytes: &[u8]) -> Option<&'static str> {
     if bytes.get(4..8) == Some(b"TFL3") {
         return Some("a TensorFlow Lite model");
     }
-    let start = &bytes[..bytes.len().min(256)];
+    let start = &bytes[..bytes.len().min(BYTES as usize)];
     // A character may be cut at the end.
     let is_utf8 = std::str::from_utf8(start).err().is_none_or(|error| error.error_len().is_none());
     let printable = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();

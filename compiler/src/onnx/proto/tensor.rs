@@ -6,13 +6,14 @@ use tract_onnx::pb::TensorProto;
 use crate::onnx::error::OnnxError;
 
 /// A tensor of `dtype` whose contents are in the message itself.
-pub(super) fn typed(tensor: TensorProto, dtype: DType) -> Result<Tensor, OnnxError> {
+pub(super) fn typed(mut tensor: TensorProto, dtype: DType) -> Result<Tensor, OnnxError> {
+    let raw_data = std::mem::take(&mut tensor.raw_data);
     let TensorProto { name, dims, .. } = &tensor;
     if tensor.segment.is_some() {
         return Err(OnnxError::Tensor { tensor: name.clone(), reason: "is one segment of several".to_owned() });
     }
-    if !tensor.raw_data.is_empty() {
-        return raw(name, dims, dtype, &tensor.raw_data);
+    if !raw_data.is_empty() {
+        return raw(name, dims, dtype, raw_data);
     }
     fn bytes<T: Copy, const N: usize>(list: &[T], f: impl Fn(T) -> [u8; N]) -> Vec<u8> {
         list.iter().flat_map(|x| f(*x)).collect()
@@ -29,11 +30,11 @@ pub(super) fn typed(tensor: TensorProto, dtype: DType) -> Result<Tensor, OnnxErr
         DType::F16 | DType::Bf16 | DType::I16 | DType::U16 => bytes(ints, |x| (x as u16).to_le_bytes()),
         DType::I8 | DType::U8 | DType::Bool | DType::I4 | DType::U4 => bytes(ints, |x| [x as u8]),
     };
-    raw(name, dims, dtype, &bytes)
+    raw(name, dims, dtype, bytes)
 }
 
 /// A tensor over bytes in ONNX's order: little-endian, 4-bit numbers two to a byte with the first one low.
-pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: &[u8]) -> Result<Tensor, OnnxError> {
+pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: Vec<u8>) -> Result<Tensor, OnnxError> {
     let error = |reason: String| OnnxError::Tensor { tensor: name.to_owned(), reason };
     let shape: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
     let shape = shape.ok_or_else(|| error(format!("has a negative extent in {dims:?}")))?;
@@ -44,10 +45,10 @@ pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: &[u8]) -> Resul
         return Err(error(format!("{dims:?} of {dtype} takes {expected} bytes, got {}", bytes.len())));
     }
     let bytes: Vec<u8> = match dtype {
-        DType::U4 => nibbles(bytes, elements).collect(),
-        DType::I4 => nibbles(bytes, elements).map(|x| ((x << 4) as i8 >> 4) as u8).collect(),
+        DType::U4 => nibbles(&bytes, elements).collect(),
+        DType::I4 => nibbles(&bytes, elements).map(|x| ((x << 4) as i8 >> 4) as u8).collect(),
         DType::Bool => bytes.iter().map(|x| u8::from(*x != 0)).collect(),
-        _ => bytes.to_vec(),
+        _ => bytes,
     };
     Ok(Tensor::new(dtype, Shape::new(&shape), bytes).expect("the number of bytes has been checked"))
 }

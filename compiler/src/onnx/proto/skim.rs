@@ -1,0 +1,153 @@
+//! A model without the bytes of its tensors, which are most of it: in place of them stands where they are.
+//!
+//! So what is decoded is small, and each tensor is read once, into the memory that it stays in.
+
+use std::ops::Range;
+
+use super::entries::{Message, holds};
+use super::source::Source;
+use crate::onnx::error::OnnxError;
+
+/// Field of a TensorProto: its elements as they lie in memory.
+const RAW_DATA: u64 = 9;
+
+/// As deep as messages may lie in each other for the decoder, which fails beyond.
+const DEEPEST: usize = 100;
+
+/// The model with a [`place`] for the elements of each tensor; `None` for bytes that are no model.
+pub(super) fn skim(source: &mut Source<'_>) -> Result<Option<Vec<u8>>, OnnxError> {
+    source.go_to(0)?;
+    let end = source.size();
+    message(source, Message::Model, end, 0)
+}
+
+/// Where a tensor's elements are, as stands in their place.
+pub(super) fn place(bytes: &[u8]) -> Option<Range<u64>> {
+    let (start, rest) = bytes.split_first_chunk()?;
+    let end = rest.try_into().ok()?;
+    Some(u64::from_le_bytes(*start)..u64::from_le_bytes(end))
+}
+
+/// The fields of a message of this kind, up to `end`.
+fn message(source: &mut Source<'_>, kind: Message, end: u64, depth: usize) -> Result<Option<Vec<u8>>, OnnxError> {
+    let mut skimmed = Vec::new();
+    if depth > DEEPEST {
+        return Ok(None);
+    }
+    while source.position() < end {
+        let Some(key) = varint(source, end, &mut skimmed)? else { return Ok(None) };
+        let (field, wire) = (key >> 3, key & 7);
+        let fixed = match wire {
+            0 => {
+                if varint(source, end, &mut skimmed)?.is_none() {
+                    return Ok(None);
+                }
+                continue;
+            }
+            1 => Some(8),
+            5 => Some(4),
+            2 => None,
+            _ => return Ok(None),
+        };
+        let length = match fixed {
+            Some(length) => length,
+            None => match varint(source, end, &mut Vec::new())? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
+        };
+        let start = source.position();
+        let Some(behind) = start.checked_add(length).filter(|behind| *behind <= end) else { return Ok(None) };
+        let contents = match (fixed, holds(kind, field)) {
+            (None, Some(inner)) => match message(source, inner, behind, depth + 1)? {
+                Some(contents) => contents,
+                None => return Ok(None),
+            },
+            (None, None) if kind == Message::Tensor && field == RAW_DATA && length > 0 => {
+                source.go_to(behind)?;
+                [start.to_le_bytes(), behind.to_le_bytes()].concat()
+            }
+            _ => source.read(start..behind)?,
+        };
+        if fixed.is_none() {
+            put_varint(&mut skimmed, contents.len() as u64);
+        }
+        skimmed.extend(contents);
+    }
+    Ok(Some(skimmed))
+}
+
+/// The number that begins here, whose bytes also go to `copy`; `None` if it does not end before `end`.
+pub(super) fn varint(source: &mut Source<'_>, end: u64, copy: &mut Vec<u8>) -> Result<Option<u64>, OnnxError> {
+    let start = copy.len();
+    for _ in 0..10 {
+        let Some(byte) = source.byte(end)? else { return Ok(None) };
+        copy.push(byte);
+        if byte & 0x80 == 0 {
+            return Ok(super::varint(&mut &copy[start..]));
+        }
+    }
+    Ok(None)
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use prost::Message as _;
+    use tract_onnx::pb;
+
+    use super::*;
+
+    const ELEMENTS: usize = 300;
+
+    /// A model with a tensor among its initializers and one in an attribute.
+    fn model() -> pb::ModelProto {
+        let tensor = |fill: u8| pb::TensorProto {
+            name: format!("t{fill}"),
+            dims: vec![ELEMENTS as i64],
+            raw_data: vec![fill; ELEMENTS],
+            ..Default::default()
+        };
+        let attribute = pb::AttributeProto { t: Some(tensor(7)), ..Default::default() };
+        let node = pb::NodeProto { attribute: vec![attribute], ..Default::default() };
+        let graph = pb::GraphProto { node: vec![node], initializer: vec![tensor(5)], ..Default::default() };
+        pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
+    }
+
+    fn skimmed(bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut source = Source::new(Cursor::new(bytes), None).expect("memory can be read");
+        skim(&mut source).expect("memory can be read")
+    }
+
+    #[test]
+    fn elements_are_replaced_by_where_they_are_and_the_rest_stays() {
+        let bytes = model().encode_to_vec();
+        let mut small = pb::ModelProto::decode(&*skimmed(&bytes).expect("a model")).expect("a model still");
+        let graph = small.graph.as_mut().expect("a graph");
+        let attribute = graph.node[0].attribute[0].t.as_mut().expect("a tensor");
+        for (tensor, fill) in [(attribute, 7), (&mut graph.initializer[0], 5)] {
+            let place = place(&tensor.raw_data).expect("a place");
+            tensor.raw_data = bytes[place.start as usize..place.end as usize].to_vec();
+            assert_eq!(tensor.raw_data, [fill; ELEMENTS]);
+        }
+        assert_eq!(small, model());
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_model() {
+        let bytes = model().encode_to_vec();
+        for length in 1..bytes.len() {
+            let whole_fields = length == 2;
+            assert_eq!(skimmed(&bytes[..length]).is_some(), whole_fields, "{length} bytes");
+        }
+    }
+}
