@@ -3,6 +3,7 @@
 use crate::interface::{Interface, InterfaceError};
 use crate::llvm::machine::MachineError;
 use crate::llvm::program::emit_artifact;
+use crate::object::ObjectFile;
 use crate::program::Program;
 
 /// Texts wanted besides the object file.
@@ -18,7 +19,7 @@ pub struct Listings {
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// An object file for x86-64 ELF, complete in itself but for memcpy, memset and memmove.
-    pub object: Vec<u8>,
+    pub object: ObjectFile,
     /// The assembly, if it was asked for.
     pub assembly: Option<String>,
     /// LLVM IR, if it was asked for.

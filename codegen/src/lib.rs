@@ -10,6 +10,7 @@ pub mod compile;
 mod footprint;
 mod grid;
 pub mod header;
+mod image;
 pub mod interface;
 pub mod kernel;
 pub mod llvm;

@@ -9,7 +9,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use eightfold_ir::graph::Origin;
 use eightfold_ir::{
-    Arg as IrArg, DType, Data, Def, Function, Graph, Layout, Node, Op, QuantRule, Step as IrStep, Tensor, ValueId,
+    Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, QuantRule, Step as IrStep, Tensor,
+    ValueId,
 };
 
 use crate::bands::{Bands, in_bands};
@@ -210,7 +211,8 @@ impl<'g> Lowering<'g> {
     }
 
     /// A constant of these bytes; equal bytes share one.
-    fn constant(&mut self, name: String, bytes: Vec<u8>) -> ConstId {
+    fn constant(&mut self, name: String, bytes: impl Into<Bytes>) -> ConstId {
+        let bytes = bytes.into();
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let alike = self.const_ids.entry(hasher.finish()).or_default();
@@ -247,9 +249,9 @@ impl<'g> Lowering<'g> {
             for (element, to) in tensor.bytes().chunks_exact(size).zip(positions) {
                 bytes[to * size..][..size].copy_from_slice(element);
             }
-            (grid, bytes)
+            (grid, Bytes::from(bytes))
         } else {
-            (Grid::dense(&dims), tensor.bytes().to_vec())
+            (Grid::dense(&dims), tensor.shared_bytes())
         };
         let id = self.constant(name.to_owned(), bytes);
         View { storage: Storage::Const(id), dtype: tensor.dtype(), offset: 0, grid }

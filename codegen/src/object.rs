@@ -3,13 +3,18 @@
 //! Invariants: a file appears whole or not at all (it is written beside its destination, then renamed); the same
 //! object gives the same library, byte for byte; the library exports one symbol and needs no other library.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::{env, fs};
 
 use tempfile::Builder;
 use thiserror::Error;
+
+pub use self::file::ObjectFile;
+
+pub(crate) mod file;
 
 /// The runtime's object file, built by `build.rs` for [`crate::RUNTIME_TARGET`].
 static RUNTIME_OBJECT: &[u8] = include_bytes!(env!("EIGHTFOLD_RUNTIME_OBJECT"));
@@ -111,21 +116,24 @@ impl Linker {
     ///
     /// # Errors
     /// Every [`ObjectError`].
-    pub fn link_shared(&self, object: &[u8], query_symbol: &str, output: &Path) -> Result<(), ObjectError> {
+    pub fn link_shared(&self, object: &ObjectFile, query_symbol: &str, output: &Path) -> Result<(), ObjectError> {
         // The file's class, byte order and machine type.
         let machine = |elf: &[u8]| Some((elf.get(4..6)?.to_owned(), elf.get(18..20)?.to_owned()));
-        if object.starts_with(b"\x7fELF") && machine(object) != machine(RUNTIME_OBJECT) {
+        let code = object.code();
+        if code.starts_with(b"\x7fELF") && machine(code) != machine(RUNTIME_OBJECT) {
             return Err(ObjectError::OtherMachine { runtime: crate::RUNTIME_TARGET });
         }
         place(output, |work, name| {
             let exports = format!("{{ global: {query_symbol}; local: *; }};\n");
-            let write = |file: &str, bytes: &[u8]| {
-                fs::write(work.join(file), bytes)
-                    .map_err(|source| ObjectError::Write { path: output.to_owned(), source })
+            let model = || {
+                let mut file = BufWriter::new(File::create(work.join("model.o"))?);
+                object.write_to(&mut file)?;
+                file.flush()
             };
-            write("model.o", object)?;
-            write("runtime.o", RUNTIME_OBJECT)?;
-            write("exports", exports.as_bytes())?;
+            let written = model()
+                .and_then(|()| fs::write(work.join("runtime.o"), RUNTIME_OBJECT))
+                .and_then(|()| fs::write(work.join("exports"), exports));
+            written.map_err(|source| ObjectError::Write { path: output.to_owned(), source })?;
             self.run(work, name)
         })
     }

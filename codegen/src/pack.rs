@@ -13,7 +13,8 @@
 
 use std::ops::Range;
 
-use eightfold_ir::{DType, Data, Tensor};
+use eightfold_ir::DType;
+use half::bf16;
 
 mod depthwise;
 mod winograd;
@@ -118,8 +119,7 @@ pub fn gemm_words(
     weight: &dyn Fn(usize, usize, usize) -> i32,
     sums: &[i64],
 ) -> Packed {
-    let words = in_groups(tile, n, runs, &|o, r, e| weight(o, r, e) as i16);
-    let weights = words.into_iter().flat_map(i16::to_le_bytes).collect();
+    let weights = in_groups(tile, n, runs, &|o, r, e| (weight(o, r, e) as i16).to_le_bytes()).into_flattened();
     Packed { weights, sums: int_sums(tile, n, sums), extra: Vec::new(), joined: false }
 }
 
@@ -278,22 +278,32 @@ pub fn gemm_float(
     weight: &dyn Fn(usize, usize, usize) -> f32,
     sums: &[f32],
 ) -> Packed {
-    let weights = in_groups(tile, n, runs, weight);
-    let weights = Tensor::from_array(dtype, [weights.len()].into_iter().collect(), &Data::Float(weights));
+    let weights = match dtype {
+        DType::Bf16 => {
+            in_groups(tile, n, runs, &|o, r, e| bf16::from_f32(weight(o, r, e)).to_le_bytes()).into_flattened()
+        }
+        _ => in_groups(tile, n, runs, &|o, r, e| weight(o, r, e).to_le_bytes()).into_flattened(),
+    };
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
     let sums = (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect();
-    Packed { weights: weights.bytes().to_vec(), sums, extra: Vec::new(), joined: false }
+    Packed { weights, sums, extra: Vec::new(), joined: false }
 }
 
-/// Weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.
-fn in_groups<T: Default>(tile: Tile, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> T) -> Vec<T> {
-    let mut weights = Vec::new();
+/// The bytes of weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.
+fn in_groups<const N: usize>(
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> [u8; N],
+) -> Vec<[u8; N]> {
+    let groups: usize = runs.iter().map(|run| run.length.div_ceil(tile.kr)).sum();
+    let mut weights = Vec::with_capacity(n.next_multiple_of(tile.nr) * groups * tile.kr);
     for block in (0..n).step_by(tile.nr) {
         let groups = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).step_by(tile.kr).map(move |e| (r, e)));
         for (r, first) in groups {
             for channel in block..block + tile.nr {
                 let held = |element| channel < n && element < runs[r].length;
-                let at = |element| if held(element) { weight(channel, r, element) } else { T::default() };
+                let at = |element| if held(element) { weight(channel, r, element) } else { [0; N] };
                 weights.extend((first..first + tile.kr).map(at));
             }
         }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use eightfold_ir::{DType, Function};
+use eightfold_ir::{Bytes, DType, Function};
 
 use crate::target::Target;
 
@@ -68,8 +68,8 @@ pub struct Buffer {
 pub struct Const {
     /// What it holds and how it is packed, for dumps.
     pub name: String,
-    /// The bytes as kernels read them. The emitter aligns each to 64 and leaves [`Program::SLACK`] bytes behind the last.
-    pub bytes: Vec<u8>,
+    /// The bytes as kernels read them. In an artifact each is aligned to 64, with [`Program::SLACK`] bytes behind the last.
+    pub bytes: Bytes,
 }
 
 /// Where the elements of a tensor lie: element `index` is at `offset + sum(index[axis] * strides[axis])`, in elements.

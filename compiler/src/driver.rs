@@ -15,7 +15,7 @@ use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::lower::lower_with;
-use eightfold_codegen::object::Linker;
+use eightfold_codegen::object::{Linker, ObjectFile};
 use eightfold_codegen::program::{BufferKind, Program};
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
@@ -32,7 +32,7 @@ use crate::coverage::Coverage;
 use crate::error::Error;
 use crate::limit::MemoryLimit;
 use crate::model::Model;
-use crate::output_file::make_file;
+use crate::output_file::{make_file, write_file};
 use crate::provenance::{self, Calibration, Provenance};
 
 /// A stage of the pipeline.
@@ -389,14 +389,28 @@ pub fn optimize(
     options: &OptimizeOptions,
     progress: &mut dyn Progress,
 ) -> Result<Optimized, Error> {
+    optimize_owned(model.clone(), calibration, options, progress)
+}
+
+/// The same for a model that nobody wants as it was: memory that weights take is free again as soon as a pass has made
+/// others of them.
+///
+/// # Errors
+/// As those of [`optimize`].
+pub fn optimize_owned(
+    model: Model,
+    calibration: Option<CalibrationTable>,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Optimized, Error> {
     progress.stage(Stage::Optimize);
-    let precision = precision(model, calibration.is_some(), options.precision)?;
+    let precision = precision(&model, calibration.is_some(), options.precision)?;
     let provenance = Provenance {
         eightfold: env!("CARGO_PKG_VERSION").to_owned(),
         target: options.target.name.to_owned(),
         model_sha256: model.sha256.clone(),
         opset: model.opset,
-        options: options.named(precision).chain(constants(model)).collect(),
+        options: options.named(precision).chain(constants(&model)).collect(),
         calibration: calibration.as_ref().map(Calibration::of),
         tuning: None,
         coverage: Coverage::default(),
@@ -408,11 +422,11 @@ pub fn optimize(
         Precision::Bf16 => BF16,
         Precision::Int8 => INT8,
     };
-    let mut graph = model.graph.clone();
+    let Model { mut graph, name, memory, .. } = model;
     let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
     let coverage = Coverage::of(&graph, &outcome.remarks);
     let Outcome { remarks, reports, .. } = outcome;
-    let (name, target, threads) = (model.name.clone(), options.target, options.threads);
+    let (target, threads) = (options.target, options.threads);
     let bands = if options.bands { Bands::WherePaid } else { Bands::Never };
     Ok(Optimized {
         graph,
@@ -426,7 +440,7 @@ pub fn optimize(
         coverage,
         choices: Choices::default(),
         provenance,
-        memory: model.memory,
+        memory,
         prefer: options.prefer,
     })
 }
@@ -512,7 +526,7 @@ pub struct Compiled {
     /// What the artifact was made from.
     pub provenance: Provenance,
     /// An object file, complete in itself.
-    pub object: Vec<u8>,
+    pub object: ObjectFile,
     /// The assembly, if it was asked for.
     pub assembly: Option<String>,
     /// LLVM IR, if it was asked for.
@@ -554,6 +568,15 @@ impl Compiled {
         linked.map_err(write)?
     }
 
+    /// Writes the object file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_object(&self, path: &Path) -> Result<(), Error> {
+        let written = write_file(path, |file| self.object.write_to(file));
+        written.map_err(|source| Error::Write { path: path.to_owned(), source })
+    }
+
     /// The C header of the artifact.
     ///
     /// # Errors
@@ -566,7 +589,8 @@ impl Compiled {
     /// Bytes of machine code in the object file.
     #[must_use]
     pub fn code_bytes(&self) -> u64 {
-        let file = object::File::parse(&*self.object).unwrap_or_else(|error| unreachable!("our object file: {error}"));
+        let file =
+            object::File::parse(self.object.code()).unwrap_or_else(|error| unreachable!("our object file: {error}"));
         file.sections().filter(|section| section.kind() == SectionKind::Text).map(|section| section.size()).sum()
     }
 }

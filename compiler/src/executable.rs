@@ -119,7 +119,7 @@ impl Executable {
     pub fn of(optimized: &Optimized) -> Result<Executable, Error> {
         let program = optimized.program(optimized.threads)?;
         let variant = Variant::of(&optimized.graph, &program);
-        let code = Box::new(Resident::new(&program, &variant).map_err(CompileError::Machine)?);
+        let code = Box::new(Resident::new(program, &variant).map_err(CompileError::Machine)?);
         let size = |output: &TensorDescription| output.byte_size().unwrap_or_default();
         let buffers = variant.outputs.iter().map(|output| vec![0; size(output)]).collect();
         Ok(Executable { code: Code::Resident { code, buffers }, variant })

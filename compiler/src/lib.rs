@@ -54,7 +54,7 @@ pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate, check_table
 pub use coverage::{Coverage, FloatNode, grouped, node_macs, node_precision};
 pub use driver::{
     Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, ReduceRange, Stage, compile, export, optimize,
-    quantize,
+    optimize_owned, quantize,
 };
 pub use error::{Error, Fault};
 pub use executable::Executable;

@@ -64,7 +64,7 @@ fn fixture(macros: &[&str]) -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     let object = object(folder.path(), macros)?;
     let path = folder.path().join("fixture.so");
-    Linker::from_env().link_shared(&object, "fixture_query", &path).unwrap();
+    Linker::from_env().link_shared(&object.into(), "fixture_query", &path).unwrap();
     Some(Fixture { _folder: folder, path })
 }
 

@@ -100,7 +100,7 @@ fn thousands_of_outputs_are_written_by_functions_of_bounded_length() {
     text += "}\n";
     let (_, compiled) = compiled(&text, target("x86-64-v3"));
     assert_eq!(compiled.program.calls.len(), COUNT);
-    let longest = longest_function(&compiled.object);
+    let longest = longest_function(compiled.object.code());
     assert!(longest < 16 << 10, "{longest} bytes");
 
     let numbers: Vec<f32> = (0..2 * COUNT).map(|i| i as f32).collect();

@@ -201,7 +201,7 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
                 continue;
             }
             let variant = Variant::of(&graph, &program);
-            let mut resident = Resident::new(&program, &variant).unwrap();
+            let mut resident = Resident::new(program.clone(), &variant).unwrap();
             let mut outputs: Vec<Vec<u8>> =
                 variant.outputs.iter().map(|output| vec![0xa5; output.byte_size().unwrap()]).collect();
             for _ in 0..20 {

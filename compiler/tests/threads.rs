@@ -68,7 +68,7 @@ fn compiled(threads: usize) -> TempDir {
     let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
     let library = folder.path().join("rows.so");
     Linker::from_env().link_shared(&compiled.object, &interface.query_symbol(), &library).expect("links");
-    fs::write(folder.path().join("rows.o"), &compiled.object).unwrap();
+    fs::write(folder.path().join("rows.o"), compiled.object.to_vec()).unwrap();
     fs::write(folder.path().join("rows.h"), c_header(&interface).unwrap()).unwrap();
     folder
 }
@@ -160,7 +160,8 @@ fn an_index_out_of_range_is_a_status_of_that_run_whatever_the_threads() {
     for threads in [1, 2, 5] {
         let program = lower_for_threads(&graph, target(), Threads::eager(threads)).expect("lowers");
         memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
-        let mut resident = Resident::new(&program, &Variant::of(&graph, &program)).expect("compiles");
+        let variant = Variant::of(&graph, &program);
+        let mut resident = Resident::new(program, &variant).expect("compiles");
         let mut run = |last: i64| {
             let rows = Tensor::int(DType::I64, &[8], &[0, 15, -16, 3, 2, 1, 0, last]);
             let mut y = vec![vec![0u8; 8 * 64 * 4]];

@@ -178,8 +178,7 @@ fn text_is_plain() {
 
 #[test]
 fn unsafe_code_is_where_it_is_expected() {
-    const PLACES: &[&str] =
-        &["runtime/src/", "codegen/src/llvm", "compiler/src/artifact", "compiler/src/onnx/proto.rs"];
+    const PLACES: &[&str] = &["runtime/src/", "codegen/src/llvm", "compiler/src/artifact"];
     let elsewhere = |file: &&File| file.is_shipped() && !PLACES.iter().any(|place| file.path.starts_with(place));
     let found = |file: &File| file.lines_with(|line| has_word(line, "unsafe"));
     none("unsafe code has its few places", sources().iter().filter(elsewhere).flat_map(found));
@@ -251,7 +250,7 @@ fn crates_depend_on_what_they_may() {
     const MAY: &[(&str, &str)] = &[
         ("compiler/ir", "half libm petgraph smallvec thiserror"),
         ("passes", "eightfold-ir libm smallvec thiserror"),
-        ("codegen", "eightfold-ir eightfold-runtime inkwell smallvec tempfile thiserror"),
+        ("codegen", "eightfold-ir eightfold-runtime half inkwell object smallvec tempfile thiserror"),
         ("runtime", ""),
         ("xtask", "serde serde_json"),
     ];

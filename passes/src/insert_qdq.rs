@@ -27,8 +27,8 @@ use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::quantize_linear::QuantizeLinear;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
-    DType, Data, Epilogue, Granularity, Graph, InferError, Node, NodeId, QuantId, QuantParams, QuantRule, Rewrite,
-    Shape, Tensor, ValueId,
+    DType, Epilogue, Granularity, Graph, InferError, Node, NodeId, QuantId, QuantParams, QuantRule, Rewrite, Shape,
+    Tensor, ValueId,
 };
 
 use crate::channel::{f32_constant, summed_axis, weight_axis};
@@ -270,18 +270,16 @@ fn quantized_name(graph: &Graph, id: ValueId) -> String {
 
 /// The integers that a constant becomes with these parameters, clamped to this range.
 fn integers(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<i32> {
-    let numbers = tensor.to_f32s().expect("an f32 constant");
-    let entry = entries(tensor.shape(), params);
-    let stored = |(i, x): (usize, &f32)| quantize(*x, params.scale[entry(i)], params.zero_point[entry(i)], min, max);
-    numbers.iter().enumerate().map(stored).collect()
+    let (numbers, entry) = (tensor.elements(), entries(tensor.shape(), params));
+    let stored = |i| quantize(numbers.float(i), params.scale[entry(i)], params.zero_point[entry(i)], min, max);
+    (0..tensor.shape().elements()).map(stored).collect()
 }
 
 /// What has been added to each number of a constant that became these integers.
-fn rounding(tensor: &Tensor, params: &QuantParams, integers: &[i32]) -> Vec<f32> {
-    let numbers = tensor.to_f32s().expect("an f32 constant");
-    let entry = entries(tensor.shape(), params);
-    let real = |i: usize, stored: i32| (stored - params.zero_point[entry(i)]) as f32 * params.scale[entry(i)];
-    numbers.iter().zip(integers).enumerate().map(|(i, (x, stored))| real(i, *stored) - x).collect()
+fn rounding<'a>(tensor: &'a Tensor, params: &'a QuantParams, integers: &'a [i32]) -> impl Fn(usize) -> f32 + 'a {
+    let (numbers, entry) = (tensor.elements(), entries(tensor.shape(), params));
+    let real = move |i: usize| (integers[i] - params.zero_point[entry(i)]) as f32 * params.scale[entry(i)];
+    move |i| real(i) - numbers.float(i)
 }
 
 /// The dequantized form of a constant of these integers.
@@ -293,8 +291,12 @@ fn constant(
     integers: &[i32],
     params: QuantParams,
 ) -> Result<ValueId, InferError> {
-    let integers = Data::Int(integers.iter().map(|stored| i64::from(*stored)).collect());
-    let integers = Tensor::from_array(params.storage, shape.clone(), &integers);
+    let size = params.storage.byte_size();
+    let bytes: Vec<u8> = match size {
+        1 => integers.iter().map(|stored| *stored as u8).collect(),
+        _ => integers.iter().flat_map(|stored| i64::from(*stored).to_le_bytes().into_iter().take(size)).collect(),
+    };
+    let integers = Tensor::new(params.storage, shape.clone(), bytes).expect("one for each element");
     let params = graph.add_qparams(params);
     let mut rewrite = Rewrite::new(graph, NAME);
     let q = rewrite.constant(name, integers, Some(params));

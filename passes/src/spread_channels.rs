@@ -46,7 +46,15 @@ impl Pass for SpreadChannels {
             channels.groups().into_iter().filter(|_| cx.spend(|| "a group of channels".to_owned())).collect();
         let readers = |channels: &Channels| -> Vec<Reader> {
             let nodes = graph.nodes().filter(|node| quantized.contains(&node.id));
-            nodes.filter_map(|node| Reader::of(graph, node, channels)).collect()
+            let moves = |reader: &Reader| groups.iter().any(|group| reader.reads(group[0]));
+            let reader = |node: &Node| {
+                let mut reader = Reader::of(graph, node, channels)?;
+                if !moves(&reader) {
+                    reader.settle();
+                }
+                Some(reader)
+            };
+            nodes.filter_map(reader).collect()
         };
         let mut after = readers(&channels);
         let before: Vec<f32> = after.iter().map(Reader::growth).collect();

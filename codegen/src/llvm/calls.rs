@@ -10,6 +10,7 @@ use inkwell::module::Linkage;
 use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
 
 use super::built;
+use super::program::Constants;
 use super::run::CallFields;
 use super::vector::Emitter;
 use crate::program::{BufferId, BufferKind, ConstId, Program, Storage, View};
@@ -26,9 +27,7 @@ pub(super) struct Calls<'a, 'm, 'ctx> {
     pub(super) functions: Vec<FunctionValue<'ctx>>,
     /// For gathers whose positions are not known, what checks these: it writes a status where they are wrong.
     pub(super) checks: BTreeMap<usize, FunctionValue<'ctx>>,
-    pub(super) constants: PointerValue<'ctx>,
-    /// Where each constant begins.
-    pub(super) offsets: Vec<usize>,
+    pub(super) constants: Constants<'ctx>,
     /// Functions that hold calls, so far.
     pub(super) outlined: Cell<usize>,
 }
@@ -103,7 +102,7 @@ impl<'ctx> Calls<'_, '_, 'ctx> {
             })
         };
         let (base, offset) = match view.storage {
-            Storage::Const(ConstId(index)) => (self.constants, self.offsets[index]),
+            Storage::Const(ConstId(index)) => (self.constants.base, self.constants.offsets[index]),
             Storage::Buffer(BufferId(index)) => match self.program.buffers[index].kind {
                 BufferKind::Arena { offset } => (base(Base::Arena), offset),
                 BufferKind::Input(index) => (base(Base::Input(index)), 0),

@@ -58,7 +58,7 @@ pub fn profile(program: &Program, duration: Duration) -> Result<Profile, Machine
     let room = |size: usize| vec![0_u8; size + Program::SLACK + Program::ARENA_ALIGN];
     let mut arena = room(program.arena_size);
     let mut outside: Vec<Vec<u8>> = program.buffers.iter().map(|buffer| room(buffer.byte_size)).collect();
-    let mut constants: Vec<Vec<u8>> = program.consts.iter().map(|constant| constant.bytes.clone()).collect();
+    let mut constants: Vec<Vec<u8>> = program.consts.iter().map(|constant| constant.bytes.to_vec()).collect();
     for bytes in &mut constants {
         bytes.resize(bytes.len() + Program::SLACK + Program::ARENA_ALIGN, 0);
         // As in an artifact, each begins a cache line.

@@ -3,31 +3,42 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use inkwell::AddressSpace;
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
-use inkwell::types::BasicType as _;
-use inkwell::values::{FunctionValue, IntValue, PointerValue};
+use inkwell::values::{FunctionValue, GlobalValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, GlobalVisibility};
 
 use super::barrier::{Barriers, emit_waiting};
 use super::built;
 use super::calls::{Calls, attribute};
 use super::descriptor::emit_query;
 use super::kernel;
-use super::machine::Machine;
+use super::machine::{Machine, MachineError};
 use super::run::{CallFields, emit_run, run_type};
 use super::vector::Emitter;
 use crate::compile::{CompileError, Compiled, Listings};
+use crate::image::{ALIGN, Image};
 use crate::interface::Interface;
-use crate::program::{Const, Phase, Program};
+use crate::object::ObjectFile;
+use crate::object::file::CONSTANTS;
+use crate::program::{Phase, Program};
 
-/// Alignment of each constant: a cache line, and the widest vector.
-const CONST_ALIGN: usize = 64;
+/// Where the constants of a program lie.
+pub(crate) struct Constants<'ctx> {
+    /// An address.
+    pub(crate) base: PointerValue<'ctx>,
+    /// How far from it each constant begins.
+    pub(crate) offsets: Vec<usize>,
+}
 
 /// Emits all of `program` into `module`; returns its inner function, which [`emit_run`](super::run::emit_run) wraps.
-pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str) -> FunctionValue<'ctx> {
+pub(crate) fn emit<'ctx>(
+    module: &Module<'ctx>,
+    program: &Program,
+    constants: Constants<'ctx>,
+    symbol: &str,
+) -> FunctionValue<'ctx> {
     let emitter = Emitter::new(module, program.target, false);
-    let (constants, offsets) = constants(module, &program.consts);
     // Calls of equal geometry share a function. The text of a geometry is its key: floats have no order.
     let mut kernels: BTreeMap<String, FunctionValue<'ctx>> = BTreeMap::new();
     let mut functions = Vec::with_capacity(program.calls.len());
@@ -61,8 +72,7 @@ pub(crate) fn emit<'ctx>(module: &Module<'ctx>, program: &Program, symbol: &str)
     builder.position_at_end(entry);
     let fields = CallFields::of(module, inner);
     let number = context.i32_type();
-    let calls =
-        Calls { emitter: &emitter, program, symbol, functions, checks, constants, offsets, outlined: Cell::new(0) };
+    let calls = Calls { emitter: &emitter, program, symbol, functions, checks, constants, outlined: Cell::new(0) };
     let status = (!calls.checks.is_empty()).then(|| {
         let word = built(builder.build_alloca(number, "status"));
         built(builder.build_store(word, number.const_zero()));
@@ -145,24 +155,31 @@ fn emit_thread(
     }
 }
 
-/// One constant of all bytes, each part aligned, and where the parts begin. Kernels may read a little beyond the end.
-fn constants<'ctx>(module: &Module<'ctx>, consts: &[Const]) -> (PointerValue<'ctx>, Vec<usize>) {
-    let mut bytes = Vec::new();
-    let mut offsets = Vec::with_capacity(consts.len());
-    for constant in consts {
-        bytes.resize(bytes.len().next_multiple_of(CONST_ALIGN), 0);
-        offsets.push(bytes.len());
-        bytes.extend_from_slice(&constant.bytes);
-    }
-    bytes.resize(bytes.len() + Program::SLACK, 0);
-    let context = module.get_context();
-    let value = context.const_string(&bytes, false);
-    let global = module.add_global(value.get_type().as_basic_type_enum(), Some(AddressSpace::default()), "constants");
-    global.set_initializer(&value);
+/// Declares the bytes of an image and, in assembly, the empty section that they come to lie in.
+fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, MachineError> {
+    const SYMBOL: &str = "eightfold_constants";
+    // Code reaches no further than this from where it is, and so does a length in LLVM.
+    let size = i32::try_from(image.size()).map_err(|_| MachineError::new(&"the weights take more than 2 GiB"))?;
+    module
+        .set_inline_assembly(&format!(".section {CONSTANTS},\"a\",@progbits\n.p2align {}\n{SYMBOL}:\n", ALIGN.ilog2()));
+    let bytes = module.get_context().i8_type().array_type(size.unsigned_abs());
+    let global = module.add_global(bytes, Some(AddressSpace::default()), SYMBOL);
     global.set_constant(true);
+    // Its address is known at a distance, as that of anything in this file.
+    global.set_visibility(GlobalVisibility::Hidden);
+    global.set_alignment(ALIGN as u32);
+    Ok(global)
+}
+
+/// Puts the bytes themselves into the module, for texts that are to be complete.
+fn define_constants(module: &Module<'_>, global: GlobalValue<'_>, image: &Image) -> Result<(), MachineError> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut bytes).map_err(|error| MachineError::new(&error))?;
+    module.set_inline_assembly("");
+    global.set_initializer(&module.get_context().const_string(&bytes, false));
+    global.set_visibility(GlobalVisibility::Default);
     global.set_linkage(Linkage::Private);
-    global.set_alignment(CONST_ALIGN as u32);
-    (global.as_pointer_value(), offsets)
+    Ok(())
 }
 
 /// Emits programs and descriptors into one module and compiles it.
@@ -178,15 +195,23 @@ pub(crate) fn emit_artifact(
     let module = context.create_module(&interface.symbol_prefix);
     let machine = Machine::new()?;
     machine.prepare(&module);
+    let mut image = Image::default();
+    let offsets: Vec<Vec<usize>> = programs.iter().map(|program| image.add(&program.consts)).collect();
+    let constants = declare_constants(&module, &image)?;
     let mut runs = Vec::with_capacity(programs.len());
-    for (index, (program, variant)) in programs.iter().zip(&interface.variants).enumerate() {
-        let inner = emit(&module, program, &format!("variant_{index}"));
+    for (index, ((program, variant), offsets)) in programs.iter().zip(&interface.variants).zip(offsets).enumerate() {
+        let constants = Constants { base: constants.as_pointer_value(), offsets };
+        let inner = emit(&module, program, constants, &format!("variant_{index}"));
         runs.push(emit_run(&module, &format!("run_{index}"), variant, inner));
     }
     emit_query(&module, interface, &runs)?;
     machine.optimize(&module)?;
+    let code = machine.object(&module)?;
+    if listings.assembly || listings.llvm_ir {
+        define_constants(&module, constants, &image)?;
+    }
     Ok(Compiled {
-        object: machine.object(&module)?,
+        object: ObjectFile::with_constants(code, image),
         assembly: listings.assembly.then(|| machine.assembly(&module)).transpose()?,
         llvm_ir: listings.llvm_ir.then(|| module.print_to_string().to_string()),
     })

@@ -92,7 +92,7 @@ fn call(target: &'static Target, input: DType, product: Product) -> Result<(Call
     let call = gemm.unwrap_or_else(|| unreachable!("a 1x1 convolution is a product"));
     let bytes = call.operands.iter().chain([&call.output]).map(|view| {
         let mut bytes = match view.storage {
-            Storage::Const(id) => program.consts[id.0].bytes.clone(),
+            Storage::Const(id) => program.consts[id.0].bytes.to_vec(),
             Storage::Buffer(id) => vec![1; program.buffers[id.0].byte_size],
         };
         bytes.resize(bytes.len() + Program::SLACK, 0);

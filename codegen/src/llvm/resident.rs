@@ -8,14 +8,15 @@ use std::ffi::c_void;
 use eightfold_runtime::abi::{self, RunFn};
 use eightfold_runtime::session::{Session, session_create_in, session_destroy, session_run, session_size};
 use eightfold_runtime::status::Status;
-use inkwell::OptimizationLevel;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
 use inkwell::module::Linkage;
+use inkwell::{AddressSpace, OptimizationLevel};
 
 use super::machine::{Machine, MachineError};
-use super::program::emit;
+use super::program::{Constants, emit};
 use super::run::emit_run;
+use crate::image::{Image, Memory};
 use crate::interface::{Tensor, Variant};
 use crate::program::Program;
 
@@ -30,20 +31,22 @@ pub struct Resident {
     _variant: Box<abi::Variant>,
     input_sizes: Vec<usize>,
     output_sizes: Vec<usize>,
+    /// The constants: the code holds their address.
+    _constants: Memory,
     // Fields are dropped in order: the engine, which owns the code, before the context that it lives in.
     _engine: ExecutionEngine<'static>,
     _context: Box<Context>,
 }
 
 impl Resident {
-    /// Compiles `program`, which `variant` describes, for this process. Its target must run here.
+    /// Compiles `program`, which `variant` describes, for this process, and takes its constants. Its target must run here.
     ///
     /// # Errors
     /// LLVM refuses, or the system does not give the program's threads.
     ///
     /// # Panics
     /// If this machine lacks features of the program's target.
-    pub fn new(program: &Program, variant: &Variant) -> Result<Self, MachineError> {
+    pub fn new(mut program: Program, variant: &Variant) -> Result<Self, MachineError> {
         assert!(program.target.runs_here(), "a program runs where it is compiled");
         let context = Box::new(Context::create());
         // SAFETY: the context is on the heap, is not touched but through this reference, and outlives the engine, which
@@ -52,7 +55,12 @@ impl Resident {
         let module = borrowed.create_module("resident");
         let machine = Machine::new()?;
         machine.prepare(&module);
-        let inner = emit(&module, program, "inner");
+        let mut image = Image::default();
+        let offsets = image.add(&std::mem::take(&mut program.consts));
+        let memory = image.into_memory();
+        let address = borrowed.i64_type().const_int(memory.address() as u64, false);
+        let base = address.const_to_pointer(borrowed.ptr_type(AddressSpace::default()));
+        let inner = emit(&module, &program, Constants { base, offsets }, "inner");
         emit_run(&module, RUN, variant, inner).set_linkage(Linkage::External);
         machine.optimize(&module)?;
         let engine = module.create_jit_execution_engine(OptimizationLevel::Aggressive);
@@ -64,10 +72,11 @@ impl Resident {
             tensors.iter().map(|tensor| tensor.byte_size().expect("lowered tensors fit into memory")).collect()
         };
         let described = Box::new(described(variant, run));
-        let (session, memory) = session(&described).map_err(|status| MachineError::new(&status))?;
+        let (session, session_memory) = session(&described).map_err(|status| MachineError::new(&status))?;
         Ok(Resident {
             session,
-            _memory: memory,
+            _memory: session_memory,
+            _constants: memory,
             _variant: described,
             input_sizes: sizes(&variant.inputs),
             output_sizes: sizes(&variant.outputs),

@@ -173,7 +173,17 @@ impl Lowering<'_> {
                 ..output.clone()
             };
             let product = Product { n, runs, first, zero: sums.zero };
-            self.gemm(window, product, input, view, weights, &weight, sums.bias.as_ref(), &bias_of);
+            let bias = sums.bias.as_ref();
+            match weights {
+                Data::Float(w) => {
+                    let weights = Weights::Float(&|o, r, e| w[weight(o, r, e)]);
+                    self.gemm(window, product, input, view, weights, bias, &bias_of);
+                }
+                Data::Int(w) => {
+                    let weights = Weights::Int(&|o, r, e| w[weight(o, r, e)] as i32);
+                    self.gemm(window, product, input, view, weights, bias, &bias_of);
+                }
+            }
         }
     }
 
@@ -185,32 +195,26 @@ impl Lowering<'_> {
         product: Product,
         input: View,
         output: View,
-        weights: &Data,
-        weight: &dyn Fn(usize, usize, usize) -> usize,
+        weights: Weights<'_>,
         bias: Option<&Data>,
         bias_of: &dyn Fn(usize) -> usize,
     ) {
         let Product { n, runs, first, zero } = product;
-        let lengths: Vec<usize> = runs.iter().map(|r| r.length).collect();
-        // Packed in single vectors, and joined to blocks once it is known how many extra groups there are.
+        // Integers are packed in single vectors, and joined to blocks once it is known how many extra groups there are.
         let vector = Blocking { mr: 1, nr: self.target.lanes(), rows: 1 }.tile(input.dtype);
-        let packed = match weights {
-            Data::Float(w) => {
-                let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
-                pack::gemm_float(input.dtype, vector, n, &runs, &|o, r, e| w[weight(o, r, e)], &sums)
-            }
-            Data::Int(w) => {
+        let in_vectors = match weights {
+            Weights::Float(_) => None,
+            Weights::Int(weight) => {
                 let shift = input_shift(input.dtype, zero);
                 let sum = |o: usize| -> i64 {
-                    let all = lengths.iter().enumerate().flat_map(|(r, l)| (0..*l).map(move |e| (r, e)));
-                    all.map(|(r, e)| w[weight(o, r, e)]).sum()
+                    let all = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
+                    all.map(|(r, e)| i64::from(weight(o, r, e))).sum()
                 };
                 let sums: Vec<i64> = (0..n).map(|o| int(bias, bias_of(o)) - shift * sum(o)).collect();
-                let weight = |o: usize, r: usize, e: usize| w[weight(o, r, e)] as i32;
-                match input.dtype {
-                    DType::I16 => pack::gemm_words(vector, n, &runs, &weight, &sums),
-                    _ => pack::gemm_int(self.target, vector, n, &runs, &weight, &sums),
-                }
+                Some(match input.dtype {
+                    DType::I16 => pack::gemm_words(vector, n, &runs, weight, &sums),
+                    _ => pack::gemm_int(self.target, vector, n, &runs, weight, &sums),
+                })
             }
         };
         let name = origin(&window.node.origin);
@@ -225,12 +229,19 @@ impl Lowering<'_> {
             output_strides,
             runs: &runs,
             n,
-            extra: packed.extra.iter().map(Vec::len).sum(),
-            joined: packed.joined,
+            extra: in_vectors.iter().flat_map(|packed| &packed.extra).map(Vec::len).sum(),
+            joined: in_vectors.as_ref().is_some_and(|packed| packed.joined),
         };
         let choice = self.choices.product(&geometry, self.target);
         let tile = choice.tile(input.dtype);
-        let packed = packed.regrouped(self.target, n, geometry.groups(), vector.nr, tile.nr);
+        let packed = match (weights, in_vectors) {
+            (_, Some(packed)) => packed.regrouped(self.target, n, geometry.groups(), vector.nr, tile.nr),
+            (Weights::Float(weight), _) => {
+                let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
+                pack::gemm_float(input.dtype, tile, n, &runs, weight, &sums)
+            }
+            (Weights::Int(_), None) => unreachable!("integers have been packed"),
+        };
         let gemm = Gemm {
             input: input.dtype,
             pixels: window.pixels,
@@ -361,6 +372,15 @@ impl Part {
         }
         View { offset, grid, ..view.clone() }
     }
+}
+
+/// Constant weights by channel, run and element of the run: integers less their zero points, floats as they are.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a> {
+    /// Of a product of floats.
+    Float(&'a dyn Fn(usize, usize, usize) -> f32),
+    /// Of a product of integers.
+    Int(&'a dyn Fn(usize, usize, usize) -> i32),
 }
 
 /// What differs between the products of one convolution.

@@ -1,9 +1,9 @@
 //! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
 
 use eightfold_ir::op::matmul::MatMul;
-use eightfold_ir::{DType, Data, Graph, Layout, Node};
+use eightfold_ir::{DType, Graph, Layout, Node, QuantParams, Tensor};
 
-use super::conv::{Part, Product, Window, centered_weights};
+use super::conv::{Part, Product, Weights, Window};
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
 use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
@@ -16,13 +16,13 @@ impl Lowering<'_> {
             return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype });
         }
         match shared_weights(self.graph, node) {
-            Some(weights) => self.product(node, &weights),
+            Some(weights) => self.product(node, weights),
             None => self.general(node),
         }
     }
 
     /// Constant weights, shared by the whole batch: one product of all rows.
-    fn product(&mut self, node: &Node, weights: &Data) -> Result<(), LowerError> {
+    fn product(&mut self, node: &Node, weights: &Tensor) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         let ws = self.graph.ty(w).shape.clone();
         let (k, n) = (ws[ws.rank() - 2], ws[ws.rank() - 1]);
@@ -67,7 +67,11 @@ impl Lowering<'_> {
         let bias = self.kernel_bias(node);
         let zero = self.stored_zero(x);
         let product = Product { n, runs: vec![Run { offset: 0, length: k }], first: 0, zero };
-        self.gemm(&window, product, input, output, weights, &|o, _, e| e * n + o, bias.as_ref(), &|o| o);
+        let (elements, centered) = (weights.elements(), centered(weights, self.graph.quant(w)));
+        let float = |o: usize, _: usize, e: usize| elements.float(e * n + o);
+        let int = |o: usize, _: usize, e: usize| centered(e * n + o);
+        let weights = if weights.dtype().is_float() { Weights::Float(&float) } else { Weights::Int(&int) };
+        self.gemm(&window, product, input, output, weights, bias.as_ref(), &|o| o);
         if let Some(place) = copy_to {
             let from = View { grid: Grid::dense(&place.grid.dims), ..rows };
             self.copy(from, place, &name);
@@ -99,12 +103,24 @@ impl Lowering<'_> {
     }
 }
 
-/// The weights of a product, less their zero points, if they are constant and one matrix for the whole batch.
-pub(super) fn shared_weights(graph: &Graph, node: &Node) -> Option<Data> {
+/// The weights of a product if they are constant and one matrix for the whole batch.
+pub(super) fn shared_weights<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Tensor> {
     let w = node.operand(1)?;
     let shape = &graph.ty(w).shape;
     let is_matrix = shape[..shape.rank() - 2].iter().all(|extent| *extent == 1);
-    if is_matrix { centered_weights(graph, w) } else { None }
+    graph.constant(w).filter(|_| is_matrix)
+}
+
+/// The elements of integer weights, less their zero points.
+fn centered<'g>(weights: &'g Tensor, quant: Option<&'g QuantParams>) -> Box<dyn Fn(usize) -> i32 + 'g> {
+    let elements = weights.elements();
+    match quant.filter(|quant| quant.zero_point.iter().any(|zero| *zero != 0)) {
+        None => Box::new(move |index| elements.int(index) as i32),
+        Some(quant) => {
+            let entry = eightfold_ir::op::quantize_linear::entries(weights.shape(), quant);
+            Box::new(move |index| elements.int(index) as i32 - quant.zero_point[entry(index)])
+        }
+    }
 }
 
 /// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.

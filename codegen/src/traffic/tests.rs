@@ -36,7 +36,7 @@ fn chain() -> Program {
             buffer(BufferKind::Arena { offset: 0 }),
             buffer(BufferKind::Arena { offset: BUFFER }),
         ],
-        consts: vec![Const { name: String::new(), bytes: vec![0; WEIGHTS] }],
+        consts: vec![Const { name: String::new(), bytes: vec![0; WEIGHTS].into() }],
         calls: vec![call(vec![input], a.clone()), call(vec![a, weights], b.clone()), call(vec![b], output)],
         phases: vec![Phase::alone(0..3, 1)],
         arena_size: 2 * BUFFER,

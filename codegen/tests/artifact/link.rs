@@ -15,7 +15,7 @@ pub(crate) fn shared(folder: &Path, name: &str) -> Option<Vec<u8>> {
     let interface = plus_one::interface();
     let object = plus_one::object(&interface);
     let output = folder.join(name);
-    match Linker::from_env().link_shared(&object, &interface.query_symbol(), &output) {
+    match Linker::from_env().link_shared(&object.into(), &interface.query_symbol(), &output) {
         Ok(()) => Some(fs::read(output).unwrap()),
         Err(ObjectError::LinkerNotFound { linker }) => {
             eprintln!("skipped: no linker {linker}");
@@ -81,7 +81,7 @@ fn an_object_for_another_machine_is_refused() {
     let output = folder.path().join("x.so");
     let mut object = plus_one::object(&plus_one::interface());
     object[18] = 40;
-    let error = Linker::from_env().link_shared(&object, "x_query", &output).unwrap_err();
+    let error = Linker::from_env().link_shared(&object.into(), "x_query", &output).unwrap_err();
     let target = eightfold_codegen::RUNTIME_TARGET;
     assert_eq!(
         error.to_string(),
@@ -149,7 +149,7 @@ fn a_missing_linker_has_its_own_error() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("x.so");
     let linker = Linker::new("eightfold-no-such-linker -m64");
-    let error = linker.link_shared(b"", "x_query", &output).unwrap_err();
+    let error = linker.link_shared(&Vec::new().into(), "x_query", &output).unwrap_err();
     assert_eq!(error.to_string(), "no linker: \"eightfold-no-such-linker\" is not installed");
     assert!(matches!(error, ObjectError::LinkerNotFound { .. }));
     assert_eq!(names(folder.path()), [""; 0]);
@@ -161,7 +161,7 @@ fn a_failing_linker_is_quoted() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("x.so");
     fs::write(&output, b"as it was").unwrap();
-    match Linker::from_env().link_shared(b"this is no object file", "x_query", &output) {
+    match Linker::from_env().link_shared(&b"this is no object file".to_vec().into(), "x_query", &output) {
         Err(ObjectError::LinkerNotFound { .. }) => eprintln!("skipped: no linker"),
         Err(ObjectError::LinkFailed { stderr, .. }) => {
             assert!(stderr.contains("model.o"), "{stderr}");
@@ -177,7 +177,7 @@ fn an_unwritable_destination_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("missing/model.so");
     let expected = format!("cannot write {}", output.display());
-    let linked = Linker::from_env().link_shared(b"", "x_query", &output).unwrap_err();
+    let linked = Linker::from_env().link_shared(&Vec::new().into(), "x_query", &output).unwrap_err();
     assert_eq!(linked.to_string(), expected);
     let error = write_file(&output, b"").unwrap_err();
     assert_eq!(error.to_string(), expected);

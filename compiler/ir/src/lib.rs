@@ -7,6 +7,7 @@
 
 pub mod array;
 pub mod attr;
+pub mod bytes;
 pub mod epilogue;
 pub mod eval;
 pub mod graph;
@@ -26,6 +27,7 @@ mod uses;
 pub mod verify;
 
 pub use array::Array;
+pub use bytes::Bytes;
 pub use epilogue::{Arg, Epilogue, Step};
 pub use eval::{EvalError, eval};
 pub use graph::{Def, Graph, Node, Origin, Output, Value};

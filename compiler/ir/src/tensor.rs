@@ -1,10 +1,10 @@
 //! Tensors of known contents: constants, and the data that goes in and out of evaluation.
 
 use std::fmt;
-use std::sync::Arc;
 
 use half::{bf16, f16};
 
+use crate::bytes::Bytes;
 use crate::types::{DType, Shape};
 
 /// A tensor stored densely in row-major order, little-endian, four-bit elements one to a byte. Cloning shares the bytes.
@@ -12,7 +12,7 @@ use crate::types::{DType, Shape};
 pub struct Tensor {
     dtype: DType,
     shape: Shape,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
 }
 
 /// The byte count of a tensor does not follow from its type and shape.
@@ -34,7 +34,7 @@ impl Tensor {
     ///
     /// # Errors
     /// When the number of bytes does not fit type and shape.
-    pub fn new(dtype: DType, shape: Shape, bytes: impl Into<Arc<[u8]>>) -> Result<Self, SizeMismatch> {
+    pub fn new(dtype: DType, shape: Shape, bytes: impl Into<Bytes>) -> Result<Self, SizeMismatch> {
         let bytes = bytes.into();
         let expected = shape.elements() * dtype.byte_size();
         if bytes.len() != expected {
@@ -101,11 +101,17 @@ impl Tensor {
         &self.bytes
     }
 
+    /// The same, shared.
+    #[must_use]
+    pub fn shared_bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
     /// The same bytes under another shape with as many elements.
     #[must_use]
     pub fn reshaped(&self, shape: Shape) -> Self {
         assert_eq!(shape.elements(), self.shape.elements(), "a reshape keeps the number of elements");
-        Tensor { dtype: self.dtype, shape, bytes: Arc::clone(&self.bytes) }
+        Tensor { dtype: self.dtype, shape, bytes: self.bytes.clone() }
     }
 
     /// The elements as numbers; half precision widens exactly, doubles round to single.
@@ -132,6 +138,12 @@ impl Tensor {
             DType::I64 => ints(bytes, i64::from_le_bytes),
             DType::U64 => ints(bytes, |b| u64::from_le_bytes(b) as i64),
         }
+    }
+
+    /// The elements one at a time: all of them as numbers take up to eight times the bytes.
+    #[must_use]
+    pub fn elements(&self) -> Elements<'_> {
+        Elements { dtype: self.dtype, bytes: &self.bytes }
     }
 
     /// The elements of a float tensor.
@@ -172,6 +184,47 @@ impl fmt::Debug for Tensor {
     }
 }
 
+/// The elements of a tensor, by row-major position, as [`Tensor::data`] has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Elements<'a> {
+    dtype: DType,
+    bytes: &'a [u8],
+}
+
+impl Elements<'_> {
+    /// A number of a float type; half precision widens exactly, doubles round to single.
+    #[must_use]
+    pub fn float(&self, index: usize) -> f32 {
+        match self.dtype {
+            DType::F16 => f16::from_le_bytes(self.at(index)).to_f32(),
+            DType::Bf16 => bf16::from_le_bytes(self.at(index)).to_f32(),
+            DType::F64 => f64::from_le_bytes(self.at(index)) as f32,
+            DType::F32 => f32::from_le_bytes(self.at(index)),
+            _ => self.int(index) as f32,
+        }
+    }
+
+    /// A number of an integer type; floats convert towards zero.
+    #[must_use]
+    pub fn int(&self, index: usize) -> i64 {
+        match self.dtype {
+            DType::I4 | DType::I8 => i8::from_le_bytes(self.at(index)).into(),
+            DType::U4 | DType::U8 | DType::Bool => u8::from_le_bytes(self.at(index)).into(),
+            DType::I16 => i16::from_le_bytes(self.at(index)).into(),
+            DType::U16 => u16::from_le_bytes(self.at(index)).into(),
+            DType::I32 => i32::from_le_bytes(self.at(index)).into(),
+            DType::U32 => u32::from_le_bytes(self.at(index)).into(),
+            DType::I64 => i64::from_le_bytes(self.at(index)),
+            DType::U64 => u64::from_le_bytes(self.at(index)) as i64,
+            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => self.float(index) as i64,
+        }
+    }
+
+    fn at<const N: usize>(&self, index: usize) -> [u8; N] {
+        self.bytes[index * N..][..N].try_into().expect("as many bytes as were taken")
+    }
+}
+
 /// Numbers in the form in which evaluation works on them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
@@ -203,6 +256,29 @@ impl Data {
         match self {
             Data::Float(v) => Data::Float(indices.map(|i| v[i]).collect()),
             Data::Int(v) => Data::Int(indices.map(|i| v[i]).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_those_of_all_data() {
+        let bytes: Vec<u8> = (0..64_u8).map(|i| i.wrapping_mul(37)).collect();
+        for dtype in DType::ALL {
+            let count = bytes.len() / dtype.byte_size();
+            let tensor = Tensor::new(*dtype, Shape::new(&[count]), &*bytes).expect("whole elements");
+            let elements = tensor.elements();
+            match tensor.data() {
+                Data::Int(v) => assert_eq!((0..count).map(|i| elements.int(i)).collect::<Vec<_>>(), v, "{dtype}"),
+                Data::Float(v) => {
+                    let bits = |x: f32| x.to_bits();
+                    let one_by_one: Vec<u32> = (0..count).map(|i| bits(elements.float(i))).collect();
+                    assert_eq!(one_by_one, v.into_iter().map(bits).collect::<Vec<_>>(), "{dtype}");
+                }
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use eightfold::output_file::is_same_file;
 use eightfold::provenance::Calibration;
-use eightfold::{Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage, write_bytes};
+use eightfold::{Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
+use eightfold_ir::Graph;
 use eightfold_passes::Precision;
 use serde::Serialize;
 
@@ -129,6 +130,10 @@ impl Arguments {
         let wants = |form| outputs.iter().any(|(wanted, _)| *wanted == form);
         let listings = Listings { assembly: wants(Emit::Asm), llvm_ir: wants(Emit::LlvmIr) };
         let compiled = eightfold::compile(&optimized, &symbol, listings)?;
+        // Its weights are in the program now, and the linker wants memory, too.
+        if !wants(Emit::Ir) {
+            optimized.graph = Graph::new("");
+        }
 
         progress.stage(Stage::Link);
         let outputs = write(&outputs, &optimized, &compiled)?;
@@ -232,7 +237,7 @@ fn write(outputs: &[(Emit, Destination)], optimized: &Optimized, compiled: &Comp
                 None
             }
             Emit::Object => {
-                write_bytes(destination.file("an object file")?, &compiled.object)?;
+                compiled.write_object(destination.file("an object file")?)?;
                 None
             }
             Emit::Header => Some(compiled.header()?),

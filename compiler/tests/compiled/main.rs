@@ -10,7 +10,7 @@ use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
-use eightfold_codegen::object::Linker;
+use eightfold_codegen::object::{Linker, ObjectFile};
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::concat::Concat;
@@ -32,6 +32,7 @@ use eightfold_ir::{
 };
 use object::{Object as _, ObjectSymbol as _};
 
+mod constants;
 mod convolutions;
 mod odd_choices;
 mod random_channels;
@@ -172,7 +173,7 @@ fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choic
         variants: vec![Variant::of(graph, &program)],
     };
     let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
-    calls_no_library(&compiled.object, target);
+    calls_no_library(compiled.object.code(), target);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.so");
     Linker::from_env().link_shared(&compiled.object, &interface.query_symbol(), &path).expect("links");

@@ -158,7 +158,7 @@ fn no_operator_function_or_type_calls_a_library_on_any_target() {
                 variants: vec![Variant::of(&case.graph, &program)],
             };
             let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
-            calls_no_library(&compiled.object, target);
+            calls_no_library(compiled.object.code(), target);
         }
     }
 }

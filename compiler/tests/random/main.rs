@@ -88,7 +88,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
         .map_err(|error| format!("has no program: {error}"))?;
     memory::check(&program).map_err(|error| format!("{error}\n{program}"))?;
     let variant = Variant::of(graph, &program);
-    let mut resident = Resident::new(&program, &variant).map_err(|error| error.to_string())?;
+    let mut resident = Resident::new(program.clone(), &variant).map_err(|error| error.to_string())?;
     let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
     let sizes = variant.outputs.iter().map(|output| output.byte_size().expect("a small output"));
     let mut outputs: Vec<Vec<u8>> = sizes.map(|size| vec![0xa5; size]).collect();

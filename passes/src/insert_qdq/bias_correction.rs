@@ -69,9 +69,14 @@ pub(super) fn means(
 
 /// What rounding adds to each output channel on average.
 ///
-/// `rounding` is what was added to each weight of `shape`, whose output channels lie on `weight_axis`; `means` is the
+/// `rounding` is what was added to the weight at a row-major position of `shape`, whose output channels lie on `weight_axis`; `means` is the
 /// mean of each input channel. `None` if they do not fit each other.
-pub(super) fn shift(rounding: &[f32], shape: &Shape, weight_axis: usize, means: &[f32]) -> Option<Vec<f32>> {
+pub(super) fn shift(
+    rounding: &dyn Fn(usize) -> f32,
+    shape: &Shape,
+    weight_axis: usize,
+    means: &[f32],
+) -> Option<Vec<f32>> {
     let outputs = *shape.get(weight_axis)?;
     let mut shift = vec![0.0_f64; outputs];
     if weight_axis == 0 {
@@ -82,18 +87,19 @@ pub(super) fn shift(rounding: &[f32], shape: &Shape, weight_axis: usize, means: 
             return None;
         }
         let outputs_of_group = outputs / (means.len() / inputs);
-        for (row, added) in rounding.chunks_exact(window).enumerate() {
+        for row in 0..outputs * inputs {
             let (output, input) = (row / inputs, row % inputs);
             let mean = means[output / outputs_of_group * inputs + input];
-            shift[output] += added.iter().map(|x| f64::from(*x)).sum::<f64>() * f64::from(mean);
+            let added = (row * window..(row + 1) * window).map(|at| f64::from(rounding(at)));
+            shift[output] += added.sum::<f64>() * f64::from(mean);
         }
     } else {
-        if rounding.len() != means.len() * outputs {
+        if shape.elements() != means.len() * outputs {
             return None;
         }
-        for (added, mean) in rounding.chunks_exact(outputs).zip(means) {
-            for (sum, added) in shift.iter_mut().zip(added) {
-                *sum += f64::from(*added) * f64::from(*mean);
+        for (row, mean) in means.iter().enumerate() {
+            for (output, sum) in shift.iter_mut().enumerate() {
+                *sum += f64::from(rounding(row * outputs + output)) * f64::from(*mean);
             }
         }
     }
@@ -109,15 +115,15 @@ mod tests {
         // Two groups of one input and two outputs each, windows of 1 x 2.
         let shape: Shape = [4, 1, 1, 2].into_iter().collect();
         let rounding = [0.5, 0.25, 0.0, -1.0, 1.0, 1.0, 0.0, 0.125];
-        assert_eq!(shift(&rounding, &shape, 0, &[2.0, 4.0]), Some(vec![1.5, -2.0, 8.0, 0.5]));
-        assert_eq!(shift(&rounding, &shape, 0, &[1.0, 2.0, 3.0]), None);
+        assert_eq!(shift(&|at| rounding[at], &shape, 0, &[2.0, 4.0]), Some(vec![1.5, -2.0, 8.0, 0.5]));
+        assert_eq!(shift(&|at| rounding[at], &shape, 0, &[1.0, 2.0, 3.0]), None);
     }
 
     #[test]
     fn a_matrix_product_sums_its_rows() {
         let shape: Shape = [2, 3].into_iter().collect();
         let rounding = [1.0, 0.5, 0.0, 0.25, 0.0, -1.0];
-        assert_eq!(shift(&rounding, &shape, 1, &[2.0, 4.0]), Some(vec![3.0, 1.0, -4.0]));
-        assert_eq!(shift(&rounding, &shape, 1, &[2.0]), None);
+        assert_eq!(shift(&|at| rounding[at], &shape, 1, &[2.0, 4.0]), Some(vec![3.0, 1.0, -4.0]));
+        assert_eq!(shift(&|at| rounding[at], &shape, 1, &[2.0]), None);
     }
 }

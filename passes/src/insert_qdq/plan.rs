@@ -212,8 +212,9 @@ fn infinite_number(graph: &Graph, node: &Node) -> Option<String> {
 
 /// Whether an f32 constant holds finite numbers alone.
 fn is_finite(graph: &Graph, id: ValueId) -> Option<bool> {
-    let numbers = f32_constant(graph, id)?.to_f32s()?;
-    Some(numbers.iter().all(|x| x.is_finite()))
+    let tensor = f32_constant(graph, id)?;
+    let numbers = tensor.elements();
+    Some((0..tensor.shape().elements()).all(|index| numbers.float(index).is_finite()))
 }
 
 /// Why a node that could compute on integers need not.

@@ -54,7 +54,7 @@ pub(super) fn weight_params(
     biases: &[f32],
     x_scale: f32,
 ) -> QuantParams {
-    let numbers = tensor.to_f32s().expect("an f32 constant");
+    let (numbers, count) = (tensor.elements(), tensor.shape().elements());
     let channels = axis.map_or(1, |axis| tensor.shape()[axis]);
     let mut params = QuantParams::per_tensor(DType::I8, 1.0, 0);
     if let Some(axis) = axis {
@@ -62,15 +62,15 @@ pub(super) fn weight_params(
     }
     let channel = entries(tensor.shape(), &params);
     let mut greatest = vec![0.0_f32; channels];
-    for (i, w) in numbers.iter().enumerate() {
-        greatest[channel(i)] = greatest[channel(i)].max(w.abs());
+    for i in 0..count {
+        greatest[channel(i)] = greatest[channel(i)].max(numbers.float(i).abs());
     }
     if let Some(inputs) = inputs.filter(|axis| tensor.shape().get(*axis).is_some_and(|extent| *extent >= TAKEN)) {
         let (stride, extent) = (tensor.shape().strides()[inputs], tensor.shape()[inputs]);
         let input = |i: usize| i / stride % extent;
-        for column in (0..numbers.len()).filter(|i| input(*i) == 0) {
+        for column in (0..count).filter(|i| input(*i) == 0) {
             for sum in 0..sums(extent) {
-                let at = |place: usize| if place < extent { numbers[column + place * stride] } else { 0.0 };
+                let at = |place: usize| if place < extent { numbers.float(column + place * stride) } else { 0.0 };
                 let summed = of_one_sign(places(sum).map(at)) * 127.0 / MOST;
                 greatest[channel(column)] = greatest[channel(column)].max(summed);
             }

@@ -43,15 +43,15 @@ impl Reader {
         if inputs < TAKEN || shape.elements() == 0 {
             return None;
         }
-        let numbers = tensor.to_f32s()?;
+        let numbers = tensor.elements();
         let (taps, strides) = (shape.elements() / inputs / outputs, shape.strides());
         let at = |input, tap, output| input * strides[axis] + output * strides[output_axis] + tap;
         let mut greatest = vec![f32::MIN_POSITIVE; outputs];
-        let mut columns = Vec::with_capacity(numbers.len());
+        let mut columns = Vec::with_capacity(shape.elements() + shape.elements() / inputs);
         for (input, tap) in (0..inputs).flat_map(|input| (0..taps).map(move |tap| (input, tap))) {
-            columns.extend((0..outputs).map(|output| numbers[at(input, tap, output)]));
+            columns.extend((0..outputs).map(|output| numbers.float(at(input, tap, output))));
             for (output, greatest) in greatest.iter_mut().enumerate() {
-                *greatest = greatest.max(numbers[at(input, tap, output)].abs());
+                *greatest = greatest.max(numbers.float(at(input, tap, output)).abs());
             }
         }
         columns.chunks_exact_mut(outputs).flat_map(|row| row.iter_mut().zip(&greatest)).for_each(|(w, g)| *w /= g);
@@ -74,6 +74,11 @@ impl Reader {
         (0..sums).for_each(|sum| reader.measure(sum));
         (0..outputs).for_each(|output| reader.find_worst(output));
         Some(reader)
+    }
+
+    /// Forgets the weights of a product whose inputs stay where they are; what it is measured to be stays known.
+    pub(super) fn settle(&mut self) {
+        self.columns = Vec::new();
     }
 
     /// Whether a channel is among its inputs.

@@ -73,7 +73,7 @@ impl OptimizeArguments {
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
         let Calibrated { model, options, table } = self.calibrated(path, options, progress)?;
-        eightfold::optimize(&model, table, &options, progress)
+        eightfold::optimize_owned(model, table, &options, progress)
     }
 
     /// The same for where only time counts: what int8 lacks of ranges is found on noise, aloud.
@@ -88,7 +88,7 @@ impl OptimizeArguments {
             progress.note("calibration: on noise, as only time is looked at");
             table = Some(noise_table(&model, &options, progress)?);
         }
-        eightfold::optimize(&model, table, &options, progress)
+        eightfold::optimize_owned(model, table, &options, progress)
     }
 
     /// The model, the options with its nodes in them, and the ranges that were asked for.

@@ -1,0 +1,123 @@
+//! How constants lie in memory: one after the other, each aligned, with bytes behind the last that kernels may read.
+//!
+//! Weights are most of an artifact, so they are handed on as they are and never through LLVM: code knows the address of
+//! the first byte and the distances alone.
+
+use std::io::{self, Write};
+
+use eightfold_ir::Bytes;
+
+use crate::program::{Const, Program};
+
+/// Alignment of each constant: a cache line, and the widest vector.
+pub(crate) const ALIGN: usize = 64;
+
+/// Constants in the order in which they lie.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Image {
+    parts: Vec<Bytes>,
+    /// Bytes up to the end of the last part.
+    end: usize,
+}
+
+/// Memory that constants can lie in.
+#[derive(Debug)]
+pub(crate) struct Memory(Vec<Line>);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u8; ALIGN]);
+
+impl Image {
+    /// Puts these constants behind those that are there; where each begins.
+    pub(crate) fn add(&mut self, consts: &[Const]) -> Vec<usize> {
+        let place = |constant: &Const| {
+            let start = self.end.next_multiple_of(ALIGN);
+            self.end = start + constant.bytes.len();
+            self.parts.push(constant.bytes.clone());
+            start
+        };
+        consts.iter().map(place).collect()
+    }
+
+    /// Bytes that the constants take, those behind the last included.
+    pub(crate) fn size(&self) -> usize {
+        self.end + Program::SLACK
+    }
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// Of `out`.
+    pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (index, part) in self.parts.iter().enumerate() {
+            out.write_all(part)?;
+            if index + 1 < self.parts.len() {
+                out.write_all(&[0; ALIGN][..part.len().next_multiple_of(ALIGN) - part.len()])?;
+            }
+        }
+        out.write_all(&[0; Program::SLACK])
+    }
+
+    /// Lays them down in memory, and lets go of each as soon as it has been copied.
+    pub(crate) fn into_memory(self) -> Memory {
+        let mut lines = vec![Line([0; ALIGN]); self.size().div_ceil(ALIGN)];
+        let mut rest = lines.as_mut_slice();
+        for part in self.parts {
+            let (here, behind) = rest.split_at_mut(part.len().div_ceil(ALIGN));
+            here.iter_mut()
+                .zip(part.chunks(ALIGN))
+                .for_each(|(line, bytes)| line.0[..bytes.len()].copy_from_slice(bytes));
+            rest = behind;
+        }
+        Memory(lines)
+    }
+}
+
+impl Memory {
+    /// The address of the first byte, which does not change.
+    pub(crate) fn address(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Constants of these sizes, filled with their position.
+    fn image(sizes: &[usize]) -> (Image, Vec<usize>) {
+        let constant =
+            |(index, size): (usize, &usize)| Const { name: String::new(), bytes: vec![index as u8 + 1; *size].into() };
+        let consts: Vec<Const> = sizes.iter().enumerate().map(constant).collect();
+        let mut image = Image::default();
+        let offsets = image.add(&consts);
+        (image, offsets)
+    }
+
+    #[test]
+    fn each_is_aligned_and_the_last_has_slack() {
+        let (image, offsets) = image(&[3, 64, 65, 1]);
+        assert_eq!(offsets, [0, 64, 128, 256]);
+        let mut bytes = Vec::new();
+        image.write_to(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), image.size());
+        assert_eq!(bytes.len(), 257 + Program::SLACK);
+        let numbers: Vec<(usize, u8)> = bytes.iter().copied().enumerate().filter(|(_, byte)| *byte != 0).collect();
+        let expected = [(0, 3), (64, 64), (128, 65), (256, 1)].into_iter().enumerate();
+        let expected =
+            expected.flat_map(|(index, (start, size))| (start..start + size).map(move |at| (at, index as u8 + 1)));
+        assert_eq!(numbers, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn memory_holds_what_a_file_holds() {
+        let (image, _) = image(&[3, 0, 130]);
+        let mut bytes = Vec::new();
+        image.write_to(&mut bytes).unwrap();
+        let memory = image.into_memory();
+        assert_eq!(memory.address() % ALIGN, 0);
+        let held: Vec<u8> = memory.0.iter().flat_map(|line| line.0).collect();
+        assert_eq!(held[..bytes.len()], bytes);
+    }
+}

@@ -1,0 +1,83 @@
+//! Where constants are: in the object file once, in no other part of it, and in the listings.
+
+use std::fs;
+use std::process::Command;
+
+use eightfold_codegen::compile::Compiled;
+use object::ObjectSection as _;
+
+use super::*;
+
+/// Extents of the weights, which take most of the file.
+const K: usize = 256;
+const N: usize = 512;
+const WEIGHT_BYTES: usize = K * N * 4;
+
+/// A product with constant weights, compiled for the oldest target, which runs wherever these tests do.
+fn product() -> Compiled {
+    let mut case = Case::new("constants");
+    let x = case.input("x", DType::F32, &[4, K], None);
+    let w = case.random(DType::F32, &[K, N], None);
+    let y = case.node(MatMul {}, &[x, w], vec![], None);
+    case.output(y);
+    let target = TARGETS.iter().find(|target| target.runs_here()).expect("a target runs here");
+    let program = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
+    let listings = Listings { assembly: true, llvm_ir: true };
+    let compiled = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), listings);
+    compiled.expect("compiles")
+}
+
+fn interface(graph: &Graph, program: &eightfold_codegen::program::Program) -> Interface {
+    Interface {
+        name: graph.name.clone(),
+        symbol_prefix: "model".to_owned(),
+        provenance: String::new(),
+        variants: vec![Variant::of(graph, program)],
+    }
+}
+
+/// What a linked object computes of fixed inputs.
+fn outputs(object: &ObjectFile) -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.so");
+    Linker::from_env().link_shared(object, "model_query", &path).expect("links");
+    let mut session = Artifact::load(&path).expect("loads").session().expect("a session");
+    let mut outputs = session.output_buffers();
+    let x = Stream(1).tensor(DType::F32, &[4, K]);
+    session.run(&[x.bytes()], &mut outputs).expect("runs");
+    outputs
+}
+
+#[test]
+fn constants_do_not_go_through_llvm_and_lie_in_one_section_of_the_object() {
+    let compiled = product();
+    let code = compiled.object.code();
+    assert!(code.len() < WEIGHT_BYTES / 8, "LLVM's part takes {} bytes", code.len());
+    let bytes = compiled.object.to_vec();
+    assert!((WEIGHT_BYTES..WEIGHT_BYTES + WEIGHT_BYTES / 8).contains(&bytes.len()), "{} bytes", bytes.len());
+    let file = object::File::parse(&*bytes).expect("an object file");
+    let section = file.section_by_name(".rodata.eightfold").expect("a section");
+    assert_eq!(section.align(), 64);
+    let contents = section.data().expect("within the file");
+    assert!(contents.len() >= WEIGHT_BYTES);
+    assert_eq!(bytes[bytes.len() - contents.len()..], *contents);
+    // No name of it can clash with that of another model in the same program.
+    let global = file.symbols().filter(|symbol| symbol.is_global() && symbol.is_definition());
+    assert_eq!(global.map(|symbol| symbol.name().expect("a name")).collect::<Vec<_>>(), ["model_query"]);
+}
+
+#[test]
+fn listings_are_complete() {
+    let compiled = product();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (source, object) = (folder.path().join("model.s"), folder.path().join("model.o"));
+    fs::write(&source, compiled.assembly.expect("asked for")).expect("written");
+    let assembled = Command::new("cc").arg("-c").arg(&source).arg("-o").arg(&object).status().expect("a C compiler");
+    assert!(assembled.success());
+    let assembled = ObjectFile::from(fs::read(object).expect("assembled"));
+    assert!(assembled.code().len() > WEIGHT_BYTES);
+    assert_eq!(outputs(&assembled), outputs(&compiled.object));
+    let llvm_ir = compiled.llvm_ir.expect("asked for");
+    assert!(llvm_ir.contains("@eightfold_constants = private constant ["));
+    assert!(!llvm_ir.contains("module asm"));
+}
