@@ -22,6 +22,7 @@ mod lower_qdq;
 mod order;
 mod pair_channels;
 mod pass;
+mod quantize_tables;
 mod separate_activations;
 mod spread_channels;
 
@@ -44,6 +45,7 @@ pub const PASSES: &[&dyn Pass] = &[
     &lower_bf16::LowerBf16,
     &lower_qdq::LowerQdq,
     &pair_channels::PairChannels,
+    &quantize_tables::QuantizeTables,
     &separate_activations::SeparateActivations,
     &spread_channels::SpreadChannels,
 ];
@@ -103,6 +105,9 @@ pub const INT8: &[&str] = &[
     "eliminate_dead",
     "spread_channels",
     "insert_qdq",
+    "quantize_tables",
+    // What has become integers takes no more memory.
+    "eliminate_dead",
     "assign_precision",
     "lower_qdq",
     "fuse",

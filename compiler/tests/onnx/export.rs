@@ -60,7 +60,7 @@ fn assert_same(graph: &Graph, bound: f64) {
 
 #[test]
 fn every_operator_and_step_has_a_form() {
-    for name in ["operators", "steps", "quantized"] {
+    for name in ["operators", "steps", "quantized", "table"] {
         let path = workspace().join(format!("testdata/export/{name}.ir"));
         let graph = parse(&std::fs::read_to_string(&path).expect("the text is there")).expect("the text parses");
         assert_same(&graph, 1e-6);
