@@ -34,7 +34,7 @@ use eightfold_ir::DType;
 pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
 pub use self::fold::Fold;
-pub use self::gather::Gather;
+pub use self::gather::{Blocks, Gather};
 pub use self::gemm::{Gemm, Run, Tile};
 pub use self::interpolate::Interpolate;
 pub use self::matmul::MatMul;

@@ -30,6 +30,7 @@ mod movement;
 mod placement;
 mod reduce;
 mod softmax;
+mod tied;
 mod winograd;
 mod words;
 
@@ -94,6 +95,7 @@ pub fn lower_with(
         lowering.node(node)?;
     }
     lowering.copy_outputs();
+    lowering.share_tables();
     Ok(lowering.finish(threads, bands))
 }
 

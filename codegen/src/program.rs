@@ -13,8 +13,8 @@ use crate::target::Target;
 mod print;
 
 pub use crate::kernel::{
-    Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax, Tile,
-    Winograd, WinogradInput, pairs,
+    Blocks, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
+    Tile, Winograd, WinogradInput, pairs,
 };
 
 /// A buffer's number in [`Program::buffers`].

@@ -18,15 +18,28 @@ use crate::work::operations::registers;
 pub struct Gather {
     /// The axis.
     pub axis: usize,
+    /// Where the positions lie, if not one stride of the axis apart.
+    pub blocks: Option<Blocks>,
+}
+
+/// Positions of an axis that lie in blocks: position `p` is `p / size` times the distance and `p % size` strides of the axis
+/// from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// Positions of a block.
+    pub size: usize,
+    /// Distance in elements of neighbouring blocks.
+    pub distance: isize,
 }
 
 impl KernelDef for Gather {
     fn attributes(&self) -> String {
-        format!("axis={}", self.axis)
+        let blocks = self.blocks.map(|Blocks { size, distance }| format!(", blocks={size} by {distance}"));
+        format!("axis={}{}", self.axis, blocks.unwrap_or_default())
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
-        emit::emit(e, call, self.axis, parameters);
+        emit::emit(e, call, self, parameters);
     }
 
     /// Lowering has checked positions that are constants.

@@ -247,7 +247,7 @@ impl Lowering<'_> {
             let indices = self.view(indices);
             let list = self.reshaped(indices, &[count], &format!("{name} indices"), &name);
             self.call(
-                Producer::Gather(kernel::Gather { axis: op.axis }),
+                Producer::Gather(kernel::Gather { axis: op.axis, blocks: None }),
                 vec![view, list],
                 vec![],
                 output.clone(),
@@ -266,7 +266,7 @@ impl Lowering<'_> {
     fn pick(&mut self, view: View, output: View, axis: usize, positions: &[i64], name: &str) {
         let Some([outer, inner]) = regular(positions) else {
             let operands = vec![view, self.int_list("positions", DType::I32, positions)];
-            return self.call(Producer::Gather(kernel::Gather { axis }), operands, vec![], output, name);
+            return self.call(Producer::Gather(kernel::Gather { axis, blocks: None }), operands, vec![], output, name);
         };
         let split = |grid: &Grid, strides: [isize; 2]| {
             let cut = |list: &[isize], pair: [isize; 2]| [&list[..axis], &pair, &list[axis + 1..]].concat();

@@ -81,3 +81,71 @@ fn listings_are_complete() {
     assert!(llvm_ir.contains("@eightfold_constants = private constant ["));
     assert!(!llvm_ir.contains("module asm"));
 }
+
+/// A table of rows by position, and a product with the same numbers, transposed; with `off` one of them is another.
+fn tied(dtype: DType, k: usize, off: bool) -> Case {
+    const ROWS: usize = 300;
+    let mut case = Case::new("tied");
+    let table = match dtype {
+        // Small enough for two products to fit 16 bits on every target.
+        DType::I8 => {
+            let values: Vec<i64> = (0..ROWS * k).map(|_| (case.stream.next() % 121) as i64 - 60).collect();
+            Tensor::int(dtype, &[ROWS, k], &values)
+        }
+        _ => case.stream.tensor(dtype, &[ROWS, k]),
+    };
+    let positions = (0..k).flat_map(|column| (0..ROWS).map(move |row| row * k + column));
+    let mut transposed = Tensor::from_array(dtype, Shape::new(&[k, ROWS]), &table.data().gather(positions));
+    if off {
+        let mut bytes = transposed.bytes().to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        transposed = Tensor::new(dtype, Shape::new(&[k, ROWS]), bytes).expect("as many bytes");
+    }
+    let (x_type, x_quant, w_quant) = match dtype {
+        DType::I8 => (DType::U8, case.q(DType::U8, 0.02, 12), case.q(dtype, 0.01, 0)),
+        _ => (dtype, None, None),
+    };
+    let tokens = case.input("tokens", DType::U8, &[7], None);
+    let tokens = case.node(Map {}, &[tokens], vec![Step::Cast(DType::I64)], None);
+    let table = case.graph.add_const("table", table, None);
+    let rows = case.node(Gather { axis: 0 }, &[table, tokens], vec![], None);
+    case.output(rows);
+    let x = case.input("x", x_type, &[5, k], x_quant);
+    let w = case.graph.add_const("w", transposed, w_quant);
+    let steps = if dtype == DType::I8 { vec![Step::Cast(DType::F32)] } else { vec![] };
+    let y = case.node(MatMul {}, &[x, w], steps, None);
+    case.output(y);
+    case
+}
+
+/// The constants of a program that are as large as a table of so many bytes.
+fn as_large(graph: &Graph, target: &'static Target, bytes: usize) -> usize {
+    let program = lower_with(graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
+    memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    program.consts.iter().filter(|constant| constant.bytes.len() >= bytes).count()
+}
+
+#[test]
+fn a_table_that_is_the_weights_of_a_product_is_stored_once() {
+    for (dtype, k, bound) in [(DType::F32, 12, 1e-5), (DType::F32, 7, 1e-5), (DType::I8, 12, 0.0)] {
+        let case = tied(dtype, k, false);
+        for target in TARGETS {
+            let bytes = 300 * k * dtype.byte_size();
+            assert_eq!(as_large(&case.graph, target, bytes), 1, "{dtype} on {}", target.name);
+        }
+        case.check(bound);
+    }
+}
+
+#[test]
+fn a_table_that_differs_is_stored_beside_the_weights() {
+    // Integers of 7 columns fill groups of four, so that rows do not lie in them as they are.
+    for (dtype, k, off, bound) in [(DType::F32, 12, true, 1e-5), (DType::I8, 12, true, 0.0), (DType::I8, 7, false, 0.0)]
+    {
+        let case = tied(dtype, k, off);
+        let target = TARGETS.iter().find(|target| target.runs_here()).expect("a target runs here");
+        assert_eq!(as_large(&case.graph, target, 300 * k * dtype.byte_size()), 2, "{dtype}, {k} columns");
+        case.check(bound);
+    }
+}

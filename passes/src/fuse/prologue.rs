@@ -13,13 +13,16 @@
 //! No: weights are rounded instead of products.
 //!
 //! ## Known problems
-//! A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
+//! A factor stays before weights that rows are taken from as well, transposed, as tied embeddings are: they are stored once
+//! as long as they are the same. A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
 
 use eightfold_ir::op::conv::Conv;
-use eightfold_ir::{DType, Epilogue, Graph, Node, Op, Rewrite, Tensor};
+use eightfold_ir::op::gather::Gather;
+use eightfold_ir::{DType, Epilogue, Graph, Node, NodeId, Op, Rewrite, Tensor, ValueId};
 
 use super::{Fusion, Miss, require};
 use crate::channel::{AffineStep, affine_step, f32_constant};
+use crate::insert_qdq::tensor_name;
 
 pub(super) const PROLOGUE: Fusion = Fusion {
     name: "prologue",
@@ -58,6 +61,9 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let mut operands = root.operands.clone();
     match &step {
         AffineStep::Scale(scale) => {
+            if let Some(table) = table_of(graph, weights) {
+                return near(&format!("stays before weights that are stored once with the table {table}"));
+            }
             let new = per_input(&root.op, weights, |w, i| w * scale[i]);
             operands[1] = Some(rewrite.constant("", Tensor::f32(weights.shape(), &new), None));
         }
@@ -87,6 +93,27 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let y = rewrite.node(graph, &from, root.op.clone(), &operands, root.epilogue.clone(), quant)?;
     rewrite.replace(root.output(), y);
     Ok(rewrite)
+}
+
+/// The table whose rows are the columns of these weights, if nodes take rows of it.
+fn table_of(graph: &Graph, weights: &Tensor) -> Option<String> {
+    let [inputs, outputs] = **weights.shape() else { return None };
+    let takes_rows = |id: ValueId| {
+        let takes = |user: &NodeId| {
+            let user = graph.node(*user);
+            matches!(user.op, Op::Gather(Gather { axis: 0 })) && user.operand(0) == Some(id)
+        };
+        graph.users(id).iter().any(takes)
+    };
+    let ours = weights.elements();
+    let is_same = |table: &Tensor| {
+        let theirs = table.elements();
+        let at = |index: usize| ours.float(index % inputs * outputs + index / inputs);
+        (0..inputs * outputs).all(|index| theirs.float(index).to_bits() == at(index).to_bits())
+    };
+    let constants = graph.values().filter_map(|(id, _)| Some((id, f32_constant(graph, id)?)));
+    let mut tables = constants.filter(|(_, tensor)| **tensor.shape() == [outputs, inputs]);
+    tables.find(|(id, table)| takes_rows(*id) && is_same(table)).map(|(id, _)| tensor_name(graph, id))
 }
 
 /// The weights, each combined by `f` with the index of the input channel that it meets.

@@ -2,6 +2,7 @@
 //!
 //! Positions are walked where the axis lies among the result's; what lies inside is an elementwise copy.
 
+use super::{Blocks, Gather};
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{along, around, moved, walk};
 use crate::kernel::pointwise;
@@ -11,7 +12,8 @@ use crate::program::{Call, View};
 
 /// Emits the body of the kernel. Negative positions count from the end. Those outside are clamped, so that no byte
 /// outside the source is read; [`emit_check`] reports them.
-pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
+pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gather: &Gather, parameters: &[Ptr<'ctx>]) {
+    let Gather { axis, blocks } = *gather;
     let finish = Finish::of(call);
     let (views, pointers) = finish.moving(1, parameters);
     let (outer, inner) = around(axis, &views);
@@ -24,7 +26,15 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parame
             let position = e.choose(e.holds(Compare::Less, position, e.int(0)), from_end, position);
             let position = e.lesser(e.greater(position, e.int(0)), e.int(length - 1));
             let mut at = moved(e, pointers, i, &along.strides);
-            at[0] = e.offset_by(pointers[0], e.scale(position, along.strides[0]));
+            let distance = match blocks {
+                None => e.scale(position, along.strides[0]),
+                Some(Blocks { size, distance }) => {
+                    let (block, within) = e.quotient(position, size);
+                    let block = e.scale(block, distance * call.operands[0].dtype.byte_size() as isize);
+                    e.plus(block, e.scale(within, along.strides[0]))
+                }
+            };
+            at[0] = e.offset_by(pointers[0], distance);
             pointwise::emit_axes(e, call, inner.clone(), &at, parameters);
         });
     });

@@ -18,7 +18,7 @@ fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, 
     let list = Tensor::int(positions.0, &[count], positions.1);
     let operands = vec![trial::numbers_for(&source, &mut Numbers(dims.len() as u64)), list.bytes().to_vec()];
     let call = Call {
-        producer: Producer::Gather(kernel::Gather { axis }),
+        producer: Producer::Gather(kernel::Gather { axis, blocks: None }),
         operands: vec![source, view(positions.0, 0, &[count], &[1])],
         steps: Vec::new(),
         output: place(&result),
@@ -26,7 +26,7 @@ fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, 
     };
     let arrays = [0, 1].map(|i| trial::elements(&call.operands[i], &operands[i]));
     let arrays = [0, 1].map(|i| Some(EvalOperand { array: &arrays[i], quant: None }));
-    let [produced] = Gather { axis }.eval(&arrays).into_inner().expect("one result");
+    let [produced] = Gather { axis, blocks: None }.eval(&arrays).into_inner().expect("one result");
     let expected = trial::finished(&call, &operands, produced);
     Trial { expected, name: format!("{call:?}"), call, operands }
 }

@@ -300,7 +300,7 @@ fn movement_is_cut_along_all_but_its_own_axis() {
         let element = 77_i64.to_le_bytes();
         let fill = Call { operands: vec![], producer: Producer::Fill(Fill { element }), ..copy.0 };
         assert_eq!(check(target, &fill, &[]), 4);
-        let gather = Producer::Gather(Gather { axis: 2 });
+        let gather = Producer::Gather(Gather { axis: 2, blocks: None });
         let output = of(DType::U8, &[2, 7, 3, 6], true);
         let gather = simple(gather, &of(DType::U8, &dims, true), vec![ints(&[4, -5, 1])], output);
         assert_eq!(check(target, &gather.0, &gather.1), 3);
