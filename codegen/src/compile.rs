@@ -33,9 +33,20 @@ pub enum CompileError {
     /// The interface cannot be put into an artifact; mostly names, the user's fault.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// The model's limit: code cannot reach all of its weights.
+    #[error("the weights take {size} bytes, code reaches {} of them", CompileError::REACH)]
+    TooLarge {
+        /// Bytes of all constants.
+        size: usize,
+    },
     /// LLVM refused what it was given: a bug of this compiler.
     #[error(transparent)]
     Machine(#[from] MachineError),
+}
+
+impl CompileError {
+    /// Bytes of constants that code can reach: distances have 31 bits, and code lies there as well.
+    pub const REACH: usize = 0x7f00_0000;
 }
 
 /// Compiles `programs`, one for each variant of `interface`, in its order.

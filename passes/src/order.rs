@@ -46,7 +46,7 @@ pub(crate) fn permute_constants(graph: &mut Graph, channels: &Channels, label: &
 
 /// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
 fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
-    let (shape, size) = (tensor.shape(), tensor.dtype().byte_size());
+    let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.bytes());
     let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
     let strides = shape.strides();
     let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
@@ -55,7 +55,7 @@ fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
     for row in strided(&rows, 0, index_strides.to_vec()) {
         let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
         for &at in last {
-            bytes.extend_from_slice(&tensor.bytes()[(from + at) * size..][..size]);
+            bytes.extend_from_slice(&source[(from + at) * size..][..size]);
         }
     }
     Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))

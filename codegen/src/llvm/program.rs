@@ -156,13 +156,15 @@ fn emit_thread(
 }
 
 /// Declares the bytes of an image and, in assembly, the empty section that they come to lie in.
-fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, MachineError> {
+fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, CompileError> {
     const SYMBOL: &str = "eightfold_constants";
-    // Code reaches no further than this from where it is, and so does a length in LLVM.
-    let size = i32::try_from(image.size()).map_err(|_| MachineError::new(&"the weights take more than 2 GiB"))?;
+    let size = image.size();
+    if size > CompileError::REACH {
+        return Err(CompileError::TooLarge { size });
+    }
     module
         .set_inline_assembly(&format!(".section {CONSTANTS},\"a\",@progbits\n.p2align {}\n{SYMBOL}:\n", ALIGN.ilog2()));
-    let bytes = module.get_context().i8_type().array_type(size.unsigned_abs());
+    let bytes = module.get_context().i8_type().array_type(size as u32);
     let global = module.add_global(bytes, Some(AddressSpace::default()), SYMBOL);
     global.set_constant(true);
     // Its address is known at a distance, as that of anything in this file.

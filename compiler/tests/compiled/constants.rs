@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use eightfold_codegen::compile::Compiled;
+use eightfold_codegen::compile::{CompileError, Compiled};
 use object::ObjectSection as _;
 
 use super::*;
@@ -64,6 +64,24 @@ fn constants_do_not_go_through_llvm_and_lie_in_one_section_of_the_object() {
     // No name of it can clash with that of another model in the same program.
     let global = file.symbols().filter(|symbol| symbol.is_global() && symbol.is_definition());
     assert_eq!(global.map(|symbol| symbol.name().expect("a name")).collect::<Vec<_>>(), ["model_query"]);
+}
+
+/// Nothing is copied before it is known that it will be of use: these weights are memory that nobody has touched.
+#[test]
+fn weights_out_of_reach_are_an_error() {
+    let mut case = Case::new("large");
+    let x = case.input("x", DType::F32, &[4, K], None);
+    let w = case.random(DType::F32, &[K, N], None);
+    let y = case.node(MatMul {}, &[x, w], vec![], None);
+    case.output(y);
+    let target = &TARGETS[0];
+    let lowered = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never);
+    let mut program = lowered.expect("lowers");
+    program.consts[0].bytes = vec![0; CompileError::REACH].into();
+    let error = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), Listings::default());
+    let error = error.expect_err("too large").to_string();
+    assert!(error.starts_with("the weights take 21"), "{error}");
+    assert!(error.ends_with(" bytes, code reaches 2130706432 of them"), "{error}");
 }
 
 #[test]
