@@ -20,13 +20,13 @@ pub(crate) struct Image {
     end: usize,
 }
 
-/// Memory that constants can lie in.
+/// Memory that constants lie in, aligned.
 #[derive(Debug)]
-pub(crate) struct Memory(Vec<Line>);
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u8; ALIGN]);
+pub(crate) struct Memory {
+    bytes: Vec<u8>,
+    /// Where the first constant begins.
+    start: usize,
+}
 
 impl Image {
     /// Puts these constants behind those that are there; where each begins.
@@ -61,23 +61,22 @@ impl Image {
 
     /// Lays them down in memory, and lets go of each as soon as it has been copied.
     pub(crate) fn into_memory(self) -> Memory {
-        let mut lines = vec![Line([0; ALIGN]); self.size().div_ceil(ALIGN)];
-        let mut rest = lines.as_mut_slice();
+        // Zeros that the system has yet to provide: page by page, as constants are copied.
+        let mut bytes = vec![0; self.size() + ALIGN];
+        let start = bytes.as_ptr().align_offset(ALIGN);
+        let mut at = start;
         for part in self.parts {
-            let (here, behind) = rest.split_at_mut(part.len().div_ceil(ALIGN));
-            here.iter_mut()
-                .zip(part.chunks(ALIGN))
-                .for_each(|(line, bytes)| line.0[..bytes.len()].copy_from_slice(bytes));
-            rest = behind;
+            bytes[at..at + part.len()].copy_from_slice(&part);
+            at += part.len().next_multiple_of(ALIGN);
         }
-        Memory(lines)
+        Memory { bytes, start }
     }
 }
 
 impl Memory {
     /// The address of the first byte, which does not change.
     pub(crate) fn address(&self) -> usize {
-        self.0.as_ptr().addr()
+        self.bytes[self.start..].as_ptr().addr()
     }
 }
 
@@ -117,7 +116,6 @@ mod tests {
         image.write_to(&mut bytes).unwrap();
         let memory = image.into_memory();
         assert_eq!(memory.address() % ALIGN, 0);
-        let held: Vec<u8> = memory.0.iter().flat_map(|line| line.0).collect();
-        assert_eq!(held[..bytes.len()], bytes);
+        assert_eq!(memory.bytes[memory.start..][..bytes.len()], bytes);
     }
 }
