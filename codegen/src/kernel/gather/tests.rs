@@ -26,7 +26,7 @@ fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, 
     };
     let arrays = [0, 1].map(|i| trial::elements(&call.operands[i], &operands[i]));
     let arrays = [0, 1].map(|i| Some(EvalOperand { array: &arrays[i], quant: None }));
-    let [produced] = Gather { axis, blocks: None }.eval(&arrays).into_inner().expect("one result");
+    let [produced] = Gather { axis }.eval(&arrays).into_inner().expect("one result");
     let expected = trial::finished(&call, &operands, produced);
     Trial { expected, name: format!("{call:?}"), call, operands }
 }
