@@ -1,6 +1,6 @@
 //! Nodes in messages: grouped, so that a message stays short however many nodes a model has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of a group that a message shows.
 const SHOWN: usize = 3;
@@ -21,9 +21,11 @@ pub(crate) fn groups<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<Vec<&
     groups
 }
 
-/// `node "a"`, or `12 nodes ("a", "b", "c" and 9 more)`.
+/// `node "a"`, or `12 nodes ("a", "b", "c" and 9 more)`. One that several nodes of the graph come from is named once.
 pub(crate) fn names(names: &[&str]) -> String {
-    if let [name] = names {
+    let mut seen = BTreeSet::new();
+    let names: Vec<&str> = names.iter().copied().filter(|name| seen.insert(*name)).collect();
+    if let [name] = *names {
         return format!("node {name:?}");
     }
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
@@ -60,7 +62,8 @@ mod tests {
     #[test]
     fn a_message_shows_three_names_of_a_group() {
         assert_eq!(names(&["a"]), "node \"a\"");
-        assert_eq!(names(&["a", "b"]), "2 nodes (\"a\", \"b\")");
+        assert_eq!(names(&["a", "a"]), "node \"a\"");
+        assert_eq!(names(&["a", "b", "a"]), "2 nodes (\"a\", \"b\")");
         assert_eq!(names(&["a", "b", "c", "d", "e"]), "5 nodes (\"a\", \"b\", \"c\" and 2 more)");
     }
 
