@@ -2,13 +2,13 @@
 //! protobuf types.
 //!
 //! Whatever the bytes are, decoding ends with a model or an error: sizes are checked before memory is asked for.
-//! The types are tract's, which lack two things of newer ONNX: default attributes of functions, read here by a message
-//! of our own, and overload names, so that two overloads of one function are a duplicate.
+//! Overload names of functions are not read, so two overloads of one function are a duplicate.
 
 mod encode;
 mod entries;
 mod external;
 mod kind;
+mod messages;
 mod skim;
 mod source;
 mod tensor;
@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 use eightfold_ir::DType;
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tract_onnx::pb;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::dimension;
 
 pub(crate) use self::encode::encode;
 use self::entries::count_entries;
 use self::external::External;
+use self::messages::{
+    AttributeProto, AttributeType, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TypeValue, ValueInfoProto,
+};
 pub(crate) use self::source::Source;
 use super::error::OnnxError;
 use crate::limit::MemoryLimit;
@@ -36,19 +36,6 @@ use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Nod
 const OLDEST_OPSET: i64 = 7;
 /// Newest version of the default operator set that is imported: ONNX 1.23.
 const NEWEST_OPSET: i64 = 28;
-
-/// What tract's FunctionProto leaves out.
-#[derive(Clone, PartialEq, Message)]
-struct FunctionDefaults {
-    #[prost(message, repeated, tag = "11")]
-    attribute_proto: Vec<pb::AttributeProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ModelFunctions {
-    #[prost(message, repeated, tag = "25")]
-    functions: Vec<FunctionDefaults>,
-}
 
 /// Bytes of memory that a node, tensor, attribute or declaration takes besides its contents, from the file to the graph.
 const ENTRY_BYTES: u64 = 1 << 10;
@@ -80,7 +67,7 @@ pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Mode
     })?;
     memory.check(size, || "the model's file".to_owned())?;
     let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
-    let model = pb::ModelProto::decode(bytes).map_err(not_onnx)?;
+    let model = ModelProto::decode(bytes).map_err(not_onnx)?;
     if model.ir_version < 3 {
         return Err(OnnxError::IrVersion { version: model.ir_version });
     }
@@ -98,20 +85,17 @@ pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Mode
         return Err(OnnxError::NoOpset { node: node.name.clone(), op_type: node.op_type.clone() });
     }
     let mut functions = BTreeMap::new();
-    if !model.functions.is_empty() {
-        let defaults = ModelFunctions::decode(bytes).map_err(not_onnx)?.functions;
-        for (function, defaults) in model.functions.into_iter().zip(defaults) {
-            let key = (domain(function.domain.unwrap_or_default()), function.name.unwrap_or_default());
-            let function = Function {
-                inputs: function.input,
-                outputs: function.output,
-                defaults: decoder.attributes(defaults.attribute_proto)?,
-                nodes: function.node.into_iter().map(|n| decoder.node(n)).collect::<Result<_, _>>()?,
-                opsets: self::opsets(function.opset_import),
-            };
-            if functions.insert(key.clone(), function).is_some() {
-                return Err(OnnxError::Duplicate { name: format!("{}::{}", key.0, key.1) });
-            }
+    for function in model.functions {
+        let key = (domain(function.domain), function.name);
+        let function = Function {
+            inputs: function.input,
+            outputs: function.output,
+            defaults: decoder.attributes(function.attribute_proto)?,
+            nodes: function.node.into_iter().map(|n| decoder.node(n)).collect::<Result<_, _>>()?,
+            opsets: self::opsets(function.opset_import),
+        };
+        if functions.insert(key.clone(), function).is_some() {
+            return Err(OnnxError::Duplicate { name: format!("{}::{}", key.0, key.1) });
         }
     }
     let producer = [model.producer_name, model.producer_version].join(" ").trim().to_owned();
@@ -164,14 +148,18 @@ fn domain(name: String) -> String {
     if name == "ai.onnx" { String::new() } else { name }
 }
 
-fn opsets(imports: Vec<pb::OperatorSetIdProto>) -> BTreeMap<String, i64> {
+fn opsets(imports: Vec<OperatorSetIdProto>) -> BTreeMap<String, i64> {
     imports.into_iter().map(|o| (domain(o.domain), o.version)).collect()
 }
 
 /// The element type of this number in ONNX, or the name of one that is not supported.
 pub(crate) fn element_type(number: i64) -> Result<DType, String> {
-    /// Types that are newer than tract's.
-    const NEWER: &[(i64, &str)] = &[
+    /// Types that no tensor here has.
+    const FOREIGN: &[(i64, &str)] = &[
+        (0, "undefined"),
+        (8, "string"),
+        (14, "complex64"),
+        (15, "complex128"),
         (17, "float8e4m3fn"),
         (18, "float8e4m3fnuz"),
         (19, "float8e5m2"),
@@ -181,13 +169,11 @@ pub(crate) fn element_type(number: i64) -> Result<DType, String> {
         (25, "uint2"),
         (26, "int2"),
     ];
-    let narrow = i32::try_from(number).ok();
-    if let Some(dtype) = narrow.and_then(DType::from_onnx) {
+    if let Some(dtype) = i32::try_from(number).ok().and_then(DType::from_onnx) {
         return Ok(dtype);
     }
-    let newer = NEWER.iter().find(|row| row.0 == number).map(|row| row.1.to_owned());
-    let known = || narrow.and_then(|n| DataType::try_from(n).ok()).map(|kind| kind.as_str_name().to_lowercase());
-    Err(newer.or_else(known).unwrap_or_else(|| format!("element type {number}, which ONNX does not define")))
+    let foreign = FOREIGN.iter().find(|row| row.0 == number).map(|row| row.1.to_owned());
+    Err(foreign.unwrap_or_else(|| format!("element type {number}, which ONNX does not define")))
 }
 
 struct Decoder<'a> {
@@ -202,7 +188,7 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn body(&mut self, graph: pb::GraphProto) -> Result<Body, OnnxError> {
+    fn body(&mut self, graph: GraphProto) -> Result<Body, OnnxError> {
         let mut initializers = Vec::with_capacity(graph.initializer.len());
         for tensor in graph.initializer {
             let name = tensor.name.clone();
@@ -221,7 +207,7 @@ impl Decoder<'_> {
         })
     }
 
-    fn node(&mut self, node: pb::NodeProto) -> Result<Node, OnnxError> {
+    fn node(&mut self, node: NodeProto) -> Result<Node, OnnxError> {
         Ok(Node {
             name: node.name,
             op_type: node.op_type,
@@ -232,11 +218,11 @@ impl Decoder<'_> {
         })
     }
 
-    fn attributes(&mut self, list: Vec<pb::AttributeProto>) -> Result<BTreeMap<String, Attribute>, OnnxError> {
+    fn attributes(&mut self, list: Vec<AttributeProto>) -> Result<BTreeMap<String, Attribute>, OnnxError> {
         list.into_iter().map(|a| Ok((a.name.clone(), self.attribute(a)?))).collect()
     }
 
-    fn attribute(&mut self, a: pb::AttributeProto) -> Result<Attribute, OnnxError> {
+    fn attribute(&mut self, a: AttributeProto) -> Result<Attribute, OnnxError> {
         if !a.ref_attr_name.is_empty() {
             return Ok(Attribute::Of(a.ref_attr_name));
         }
@@ -254,16 +240,16 @@ impl Decoder<'_> {
                 Some(graph) => Attribute::Graph(Box::new(self.body(graph)?)),
                 None => Attribute::Other("GRAPH without a graph"),
             },
-            other => Attribute::Other(other.as_str_name()),
+            other => Attribute::Other(other.name()),
         })
     }
 
-    fn tensor(&mut self, mut tensor: pb::TensorProto) -> Result<Content, OnnxError> {
+    fn tensor(&mut self, mut tensor: TensorProto) -> Result<Content, OnnxError> {
         let dtype = match element_type(tensor.data_type.into()) {
             Ok(dtype) => dtype,
             Err(name) => return Ok(Content::Foreign(name)),
         };
-        if tensor.data_location != Some(pb::tensor_proto::DataLocation::External as i32) {
+        if tensor.data_location != TensorProto::EXTERNAL {
             if self.is_skimmed
                 && let Some(place) = skim::place(&tensor.raw_data)
             {
@@ -282,14 +268,14 @@ impl Decoder<'_> {
     }
 }
 
-fn declared(info: pb::ValueInfoProto) -> Declared {
+fn declared(info: ValueInfoProto) -> Declared {
     let Some(ty) = info.r#type else { return Declared { name: info.name, dtype: None, shape: None } };
-    let Some(pb::type_proto::Value::TensorType(tensor)) = ty.value else {
+    let Some(TypeValue::Tensor(tensor)) = ty.value else {
         return Declared { name: info.name, dtype: Some(Err("not a tensor".to_owned())), shape: None };
     };
-    let dim = |dim: pb::tensor_shape_proto::Dimension| match dim.value {
-        Some(dimension::Value::DimValue(n)) if n >= 0 => Dim::Number(n as usize),
-        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dim::Symbol(name),
+    let dim = |dim: Dimension| match dim.value {
+        Some(DimensionValue::Number(n)) if n >= 0 => Dim::Number(n as usize),
+        Some(DimensionValue::Name(name)) if !name.is_empty() => Dim::Symbol(name),
         // Exporters write -1 for what they do not know.
         _ => Dim::Unknown,
     };

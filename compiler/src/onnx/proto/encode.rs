@@ -2,10 +2,11 @@
 
 use eightfold_ir::DType;
 use prost::Message;
-use tract_onnx::pb;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 
+use super::messages::{
+    AttributeProto, AttributeType, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
+};
 use crate::onnx::error::OnnxError;
 use crate::onnx::model::{Attribute, Body, Content, Declared, Dim, Model, Node};
 
@@ -17,9 +18,8 @@ const BYTES_LIMIT: usize = 1 << 31;
 /// The bytes of a model without functions; its tensors are within the file.
 pub(crate) fn encode(model: &Model) -> Result<Vec<u8>, OnnxError> {
     let (producer_name, producer_version) = model.producer.split_once(' ').unwrap_or((&model.producer, ""));
-    let opset =
-        |(domain, version): (&String, &i64)| pb::OperatorSetIdProto { domain: domain.clone(), version: *version };
-    let message = pb::ModelProto {
+    let opset = |(domain, version): (&String, &i64)| OperatorSetIdProto { domain: domain.clone(), version: *version };
+    let message = ModelProto {
         ir_version: IR_VERSION,
         opset_import: model.opsets.iter().map(opset).collect(),
         producer_name: producer_name.to_owned(),
@@ -33,8 +33,8 @@ pub(crate) fn encode(model: &Model) -> Result<Vec<u8>, OnnxError> {
     }
 }
 
-fn body(body: &Body) -> pb::GraphProto {
-    pb::GraphProto {
+fn body(body: &Body) -> GraphProto {
+    GraphProto {
         name: body.name.clone(),
         node: body.nodes.iter().map(node).collect(),
         initializer: body.initializers.iter().map(|(name, content)| tensor(name, content)).collect(),
@@ -44,8 +44,8 @@ fn body(body: &Body) -> pb::GraphProto {
     }
 }
 
-fn node(node: &Node) -> pb::NodeProto {
-    pb::NodeProto {
+fn node(node: &Node) -> NodeProto {
+    NodeProto {
         input: node.inputs.clone(),
         output: node.outputs.clone(),
         name: node.name.clone(),
@@ -56,8 +56,8 @@ fn node(node: &Node) -> pb::NodeProto {
     }
 }
 
-fn attribute(name: &str, value: &Attribute) -> pb::AttributeProto {
-    let mut a = pb::AttributeProto { name: name.to_owned(), ..Default::default() };
+fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut a = AttributeProto { name: name.to_owned(), ..Default::default() };
     let kind = match value {
         Attribute::Float(x) => {
             a.f = *x;
@@ -93,7 +93,7 @@ fn attribute(name: &str, value: &Attribute) -> pb::AttributeProto {
     a
 }
 
-fn tensor(name: &str, content: &Content) -> pb::TensorProto {
+fn tensor(name: &str, content: &Content) -> TensorProto {
     let Content::Tensor(tensor) = content else { unreachable!("the exporter has tensors of supported types alone") };
     let bytes = tensor.bytes();
     let raw_data = match tensor.dtype() {
@@ -103,7 +103,7 @@ fn tensor(name: &str, content: &Content) -> pb::TensorProto {
         }
         _ => bytes.to_vec(),
     };
-    pb::TensorProto {
+    TensorProto {
         name: name.to_owned(),
         data_type: tensor.dtype().onnx(),
         dims: tensor.shape().iter().map(|dim| *dim as i64).collect(),
@@ -112,24 +112,21 @@ fn tensor(name: &str, content: &Content) -> pb::TensorProto {
     }
 }
 
-fn declared(declared: &Declared) -> pb::ValueInfoProto {
+fn declared(declared: &Declared) -> ValueInfoProto {
     let dim = |dim: &Dim| Dimension {
         value: match dim {
-            Dim::Number(n) => Some(dimension::Value::DimValue(*n as i64)),
-            Dim::Symbol(name) => Some(dimension::Value::DimParam(name.clone())),
+            Dim::Number(n) => Some(DimensionValue::Number(*n as i64)),
+            Dim::Symbol(name) => Some(DimensionValue::Name(name.clone())),
             Dim::Unknown => None,
         },
         ..Default::default()
     };
-    let shape = declared.shape.as_ref().map(|dims| pb::TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let tensor = |dtype: &DType| pb::type_proto::Tensor { elem_type: dtype.onnx(), shape };
+    let shape = declared.shape.as_ref().map(|dims| TensorShapeProto { dim: dims.iter().map(dim).collect() });
+    let tensor = |dtype: &DType| TensorType { elem_type: dtype.onnx(), shape };
     let known = declared.dtype.as_ref().and_then(|dtype| dtype.as_ref().ok());
-    pb::ValueInfoProto {
+    ValueInfoProto {
         name: declared.name.clone(),
-        r#type: known.map(|dtype| pb::TypeProto {
-            value: Some(pb::type_proto::Value::TensorType(tensor(dtype))),
-            ..Default::default()
-        }),
+        r#type: known.map(|dtype| TypeProto { value: Some(TypeValue::Tensor(tensor(dtype))), ..Default::default() }),
         ..Default::default()
     }
 }

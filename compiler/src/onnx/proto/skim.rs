@@ -103,24 +103,24 @@ mod tests {
     use std::io::Cursor;
 
     use prost::Message as _;
-    use tract_onnx::pb;
 
+    use super::super::messages::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
     use super::*;
 
     const ELEMENTS: usize = 300;
 
     /// A model with a tensor among its initializers and one in an attribute.
-    fn model() -> pb::ModelProto {
-        let tensor = |fill: u8| pb::TensorProto {
+    fn model() -> ModelProto {
+        let tensor = |fill: u8| TensorProto {
             name: format!("t{fill}"),
             dims: vec![ELEMENTS as i64],
             raw_data: vec![fill; ELEMENTS],
             ..Default::default()
         };
-        let attribute = pb::AttributeProto { t: Some(tensor(7)), ..Default::default() };
-        let node = pb::NodeProto { attribute: vec![attribute], ..Default::default() };
-        let graph = pb::GraphProto { node: vec![node], initializer: vec![tensor(5)], ..Default::default() };
-        pb::ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
+        let attribute = AttributeProto { t: Some(tensor(7)), ..Default::default() };
+        let node = NodeProto { attribute: vec![attribute], ..Default::default() };
+        let graph = GraphProto { node: vec![node], initializer: vec![tensor(5)], ..Default::default() };
+        ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
     }
 
     fn skimmed(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn elements_are_replaced_by_where_they_are_and_the_rest_stays() {
         let bytes = model().encode_to_vec();
-        let mut small = pb::ModelProto::decode(&*skimmed(&bytes).expect("a model")).expect("a model still");
+        let mut small = ModelProto::decode(&*skimmed(&bytes).expect("a model")).expect("a model still");
         let graph = small.graph.as_mut().expect("a graph");
         let attribute = graph.node[0].attribute[0].t.as_mut().expect("a tensor");
         for (tensor, fill) in [(attribute, 7), (&mut graph.initializer[0], 5)] {

@@ -1,8 +1,8 @@
 //! The contents of a TensorProto: bytes as they lie in memory, or numbers in a field of their own.
 
 use eightfold_ir::{DType, Shape, Tensor};
-use tract_onnx::pb::TensorProto;
 
+use super::messages::TensorProto;
 use crate::onnx::error::OnnxError;
 
 /// A tensor of `dtype` whose contents are in the message itself.

@@ -8,7 +8,7 @@ use eightfold_ir::verify::Rule;
 use eightfold_ir::{parse, print_full, verify};
 
 fn files(folder: &str) -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").join(folder);
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()

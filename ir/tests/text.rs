@@ -9,7 +9,7 @@ use eightfold_ir::{
 use proptest::prelude::*;
 
 fn files() -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ir");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/ir");
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 5);

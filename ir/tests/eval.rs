@@ -8,7 +8,7 @@ use std::path::Path;
 use eightfold_ir::{DType, EvalError, Function, Op, Shape, Step, Tensor, eval, parse, print_full, verify};
 
 fn files() -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ops");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/ops");
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths.map(|path| (path.file_stem().unwrap().display().to_string(), fs::read_to_string(path).unwrap())).collect()
 }
