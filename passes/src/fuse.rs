@@ -22,6 +22,7 @@ mod transpose;
 use eightfold_ir::{Graph, InferError, Node, QuantId, Rewrite, Step};
 
 pub(crate) use clip::float_bounds;
+pub(crate) use prologue::LARGE;
 pub(crate) use residual::exchanged;
 
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};

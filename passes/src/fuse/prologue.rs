@@ -14,7 +14,8 @@
 //!
 //! ## Known problems
 //! A factor stays before weights that rows are taken from as well, transposed, as tied embeddings are: they are stored once
-//! as long as they are the same. A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
+//! as long as they are the same. A summand of 1,000 or more stays, since floats would lose digits where its products cancel
+//! those of what it is added to; the factor behind it stays, too. A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::gather::Gather;
@@ -31,6 +32,10 @@ pub(super) const PROLOGUE: Fusion = Fusion {
 };
 
 const BIAS: usize = 2;
+
+/// Constants of this magnitude stand for what they are subtracted from, as the mean year 2010 does, or mask numbers, as
+/// -10,000 does. A sum of products of either loses the digits that matter.
+pub(crate) const LARGE: f32 = 1000.0;
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let x = root.operand(0).ok_or(Miss::Unrelated)?;
@@ -61,6 +66,10 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let mut operands = root.operands.clone();
     match &step {
         AffineStep::Scale(scale) => {
+            let shift = before.last().and_then(|step| affine_step(graph, step, shape, channels));
+            if matches!(&shift, Some(AffineStep::Shift(shift)) if is_large(shift)) {
+                return near("multiplies what a large number is added to, which stays");
+            }
             if let Some(table) = table_of(graph, weights) {
                 return near(&format!("stays before weights that are stored once with the table {table}"));
             }
@@ -68,6 +77,9 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
             operands[1] = Some(rewrite.constant("", Tensor::f32(weights.shape(), &new), None));
         }
         AffineStep::Shift(shift) => {
+            if is_large(shift) {
+                return near("adds a number so large that its products would only cancel each other");
+            }
             if matches!(&root.op, Op::Conv(conv) if conv.pads.iter().any(|p| *p != 0))
                 && shift.iter().any(|t| *t != 0.0)
             {
@@ -93,6 +105,10 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let y = rewrite.node(graph, &from, root.op.clone(), &operands, root.epilogue.clone(), quant)?;
     rewrite.replace(root.output(), y);
     Ok(rewrite)
+}
+
+fn is_large(shift: &[f32]) -> bool {
+    shift.iter().any(|t| t.abs() >= LARGE)
 }
 
 /// The table whose rows are the columns of these weights, if nodes take rows of it.

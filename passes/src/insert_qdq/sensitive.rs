@@ -11,6 +11,10 @@
 //! - What a logarithm is taken of. If everything from the graph's inputs to a logarithm feeds nothing but it, as in
 //!   models that begin with a spectrogram, all of that stays in floats, its sums of products included.
 //!
+//! - What is compared, rounded, or taken the sine of: the least change of it may change the result altogether.
+//! - Sums with constants of [`LARGE`] magnitude: masks, beside which all other numbers are one and the same of 256, and
+//!   means that are subtracted from numbers near them.
+//!
 //! Other sums of products stay on integers: they read numbers of eight bits, but their results are as exact as floats.
 //! A convolution before an exponential is one of them.
 
@@ -20,7 +24,8 @@ use eightfold_ir::{Arg, Def, Function, Graph, Node, NodeId, Op, QuantRule, Step,
 
 use super::normalization::{self, Normalization};
 use super::plan::{dequantized, is_carried, tensor_name};
-use crate::channel::literal;
+use crate::channel::{f32_constant, literal};
+use crate::fuse::LARGE;
 
 /// What eight bits do not hold in a graph.
 pub(super) struct Sensitive {
@@ -74,6 +79,38 @@ fn quantizes(graph: &Graph, node: &Node) -> bool {
     is_carried(graph, node.output()) || node.uses().any(|x| dequantized(graph, x).is_some())
 }
 
+/// Whether the least change of what the step takes may change what it yields altogether.
+fn is_abrupt(step: &Step) -> bool {
+    use Function::{Ceil, Cos, Equal, Floor, Greater, GreaterOrEqual, Less, LessOrEqual, Mod, Round, Sign, Sin};
+    let Step::Apply(function, _) = step else { return false };
+    matches!(
+        function,
+        Ceil | Cos | Equal | Floor | Greater | GreaterOrEqual | Less | LessOrEqual | Mod | Round | Sign | Sin
+    )
+}
+
+/// Whether the step adds, subtracts or fills in a constant that dwarfs other numbers.
+fn is_dwarfing(graph: &Graph, step: &Step) -> bool {
+    let Step::Apply(Function::Add | Function::Sub | Function::Select, args) = step else { return false };
+    args.iter().any(|arg| match arg {
+        Arg::Float(number) => is_large(*number),
+        Arg::Value(value) => holds_large(graph, *value),
+        _ => false,
+    })
+}
+
+/// Whether the value is a constant some of whose numbers are large.
+fn holds_large(graph: &Graph, value: ValueId) -> bool {
+    f32_constant(graph, value).is_some_and(|tensor| {
+        let numbers = tensor.elements();
+        (0..tensor.shape().elements()).any(|index| is_large(numbers.float(index)))
+    })
+}
+
+fn is_large(number: f32) -> bool {
+    number.is_finite() && number.abs() >= LARGE
+}
+
 /// Whether small results of the step matter as much as great ones.
 pub(crate) fn is_wide(step: &Step) -> bool {
     match step {
@@ -95,8 +132,15 @@ fn is_cheap(node: &Node) -> bool {
 
 /// Why a node stays in floats, given which values before it are wide.
 fn reason(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> Option<String> {
-    if !is_cheap(node) || quantizes(graph, node) {
+    let softmax = matches!(node.op.quant_rule(), QuantRule::Fixed { .. });
+    if !(is_cheap(node) || softmax) || quantizes(graph, node) {
         return None;
+    }
+    if let Some(Step::Apply(function, _)) = node.epilogue.steps.iter().find(|step| is_abrupt(step)) {
+        return Some(format!("rounding what {} takes may change its result altogether", function.name()));
+    }
+    if node.epilogue.steps.iter().any(|step| is_dwarfing(graph, step)) {
+        return Some(format!("it adds or fills in a constant of {LARGE} or more, which dwarfs other numbers"));
     }
     if let Some(Step::Apply(function, _)) = node.epilogue.steps.iter().find(|step| is_wide(step)) {
         return Some(format!("eight bits do not hold what {} reads or yields", function.name()));
@@ -130,6 +174,11 @@ fn yields_wide(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> bool {
     // `None` as long as the number is a constant, which takes on what it meets.
     let of = |value: ValueId| varying(&value).then(|| (moves || is_cheap(node)) && wide.contains(&value));
     let mut now = node.operand(0).and_then(of);
+    if let QuantRule::Affine { bias, .. } = node.op.quant_rule()
+        && node.operand(bias).is_some_and(|bias| holds_large(graph, bias))
+    {
+        now = Some(true);
+    }
     for step in &node.epilogue.steps {
         let Step::Apply(function, args) = step else { continue };
         let value = |arg: &Arg| if let Arg::Value(value) = arg { Some(*value) } else { None };
@@ -138,7 +187,7 @@ fn yields_wide(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> bool {
         now = match function {
             // A logarithm has all magnitudes in a few steps.
             Function::Log => Some(false),
-            _ if is_wide(step) => Some(true),
+            _ if is_wide(step) || is_dwarfing(graph, step) => Some(true),
             Function::Mul | Function::Div if !meets => now,
             // Numbers are normalized by a tensor that they are divided by or multiplied with, unless all of them are wide.
             Function::Mul => Some(now.unwrap_or(true) && others.all(|wide| wide)),
