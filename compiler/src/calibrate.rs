@@ -7,7 +7,7 @@ use std::path::Path;
 
 use eightfold_ir::{Graph, Tensor, ValueId};
 use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
-use eightfold_passes::{Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
+use eightfold_passes::{PassOptions, Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use crate::dataset::{DatasetError, InputSpec, Sample};
 use crate::driver::{OptimizeOptions, Progress, Stage, baseline, run_passes};
@@ -128,7 +128,9 @@ pub fn check_table(
         outputs.chain(graph.inputs().iter().map(|id| tensor_name(graph, *id))).collect()
     };
     let mut known: BTreeSet<String> = names(&graph).into_iter().collect();
-    run_passes(SIMPLIFY, &mut graph, &options.for_passes(Precision::Int8, None), &mut ())?;
+    // The table was made without a limit on rewrites.
+    let passes = PassOptions { limit: None, ..options.for_passes(Precision::Int8, None) };
+    run_passes(SIMPLIFY, &mut graph, &passes, &mut ())?;
     known.extend(names(&graph));
     let named = table.ranges.keys().chain(table.means.keys());
     let unknown: BTreeSet<&String> = named.filter(|name| !known.contains(*name)).collect();

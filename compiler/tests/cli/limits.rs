@@ -69,6 +69,19 @@ fn a_graph_that_says_what_to_run_is_a_test_in_one_command() {
 }
 
 #[test]
+fn a_calibration_table_goes_with_any_limit_on_rewrites() {
+    let sandbox = Sandbox::new();
+    // `fuse` names a tensor that the model has not: the normalization's result.
+    sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --samples 0..16 -o digits.calibration");
+    let table = std::fs::read_to_string(sandbox.path("digits.calibration")).unwrap();
+    assert!(table.contains('#'), "a tensor that only a fusion makes:\n{table}");
+    for limit in [0, 1, 5] {
+        let compile = format!("compile digits.onnx --calibration-table digits.calibration --pass-limit {limit}");
+        sandbox.stdout(&format!("{compile} --target x86-64-v3 -o digits.o"));
+    }
+}
+
+#[test]
 fn a_limit_on_rewrites_tells_how_many_there_are_and_which_was_the_last() {
     let sandbox = Sandbox::new();
     let case = "graph @g {\n  input %x: 2xf32\n  %a = map(%x) |> exp : 2xf32 ; \"/Exp\"\n  \
