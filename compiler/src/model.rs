@@ -41,6 +41,9 @@ pub struct Model {
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     if path.extension().is_some_and(|extension| extension == "ir") {
+        if let Some(dim) = options.dims.keys().next() {
+            return Err(Error::Usage(format!("--dim {dim}: only ONNX models leave dimensions open")));
+        }
         if let Some(input) = options.constants.keys().next() {
             return Err(Error::Usage(format!("--constant {input}: only inputs of ONNX models can be made constants")));
         }

@@ -11,6 +11,7 @@ use super::KernelDef;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Storage, View};
 use crate::target::Target;
+use crate::work::distinct_bytes;
 use crate::work::operations::registers;
 
 /// Elements of operand 0 along `axis` at the positions that operand 1 (a vector of i32 or i64) holds.
@@ -56,6 +57,13 @@ impl KernelDef for Gather {
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         let input = call.input_type();
         (input, call.results() * registers(input))
+    }
+
+    /// Of a table no more is read than is yielded.
+    fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
+        let view = &call.operands[index];
+        let yielded = (call.output.grid.elements() * view.dtype.byte_size()) as u64;
+        if index == 0 { distinct_bytes(view).min(yielded) } else { distinct_bytes(view) }
     }
 
     fn key_attributes(&self) -> String {

@@ -1,147 +1,27 @@
 //! Groups of arguments that several verbs take.
 
+mod import;
 mod optimize;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample, read_npy};
+use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample};
 use eightfold::driver::target;
-use eightfold::onnx::Constant;
 use eightfold::{
-    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, ImportOptions, MemoryLimit, Model, OptimizeOptions,
-    PrecisionRequest, Progress, ReduceRange, Stage, check_table, declare_input,
+    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, Model, OptimizeOptions, PrecisionRequest, Progress,
+    ReduceRange, check_table, declare_input,
 };
 use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
 use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
 
+pub(crate) use self::import::ImportArguments;
 pub(crate) use self::optimize::OptimizeArguments;
-
-/// How a model is imported.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ImportArguments {
-    /// A number for a dimension that the model leaves open, by its symbol (batch=1) or by input and axis (image.0=1).
-    #[arg(long = "dim", value_name = "NAME=N")]
-    dims: Vec<Dim>,
-    /// A constant for an input, which the compiled model then does not have: one number, for each element of the input
-    /// (sr=16000), or all elements (mask=mask.npy).
-    #[arg(long = "constant", value_name = "INPUT=VALUE")]
-    constants: Vec<ConstantArgument>,
-    /// The most memory that a tensor, or all of the compiled model, may take: 8G, 500M; by default three quarters of this
-    /// machine's.
-    #[arg(long, value_name = "SIZE")]
-    max_memory: Option<MemoryLimit>,
-}
-
-/// `sr=16000` or `mask=mask.npy`
-#[derive(Clone, Debug)]
-struct ConstantArgument {
-    input: String,
-    value: String,
-}
-
-impl FromStr for ConstantArgument {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once('=') {
-            Some((input, value)) if !input.is_empty() && !value.is_empty() => {
-                Ok(ConstantArgument { input: input.to_owned(), value: value.to_owned() })
-            }
-            _ => Err("expected INPUT=NUMBER or INPUT=FILE.npy".to_owned()),
-        }
-    }
-}
-
-impl ConstantArgument {
-    fn read(&self) -> Result<Constant, Error> {
-        if Path::new(&self.value).extension().is_some_and(|extension| extension == "npy") {
-            declare_input(Path::new(&self.value))?;
-            return Ok(Constant::Tensor(read_npy(Path::new(&self.value))?));
-        }
-        Ok(Constant::Literal(self.value.clone()))
-    }
-}
-
-/// `batch=1`
-#[derive(Clone, Debug)]
-struct Dim(String, usize);
-
-impl FromStr for Dim {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected NAME=N with a whole number N of at least 0".to_owned();
-        let (name, number) = text.rsplit_once('=').ok_or_else(expected)?;
-        match number.parse() {
-            Ok(number) if !name.is_empty() => Ok(Dim(name.to_owned(), number)),
-            _ => Err(expected()),
-        }
-    }
-}
-
-impl ImportArguments {
-    /// Imports a model and passes on what the import has to say.
-    pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
-        progress.stage(Stage::Import);
-        declare_input(path)?;
-        let mut dims = BTreeMap::new();
-        for Dim(name, number) in &self.dims {
-            if let Some(first) = dims.insert(name.clone(), *number) {
-                return Err(Error::Usage(format!(
-                    "--dim {name}: expected once, got {name}={first} and {name}={number}"
-                )));
-            }
-        }
-        let mut constants = BTreeMap::new();
-        for argument in &self.constants {
-            if constants.insert(argument.input.clone(), argument.read()?).is_some() {
-                return Err(Error::Usage(format!("--constant {} is given twice", argument.input)));
-            }
-        }
-        let model =
-            eightfold::load(path, &ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })?;
-        model.external.iter().try_for_each(|file| declare_input(file))?;
-        for remark in &model.remarks {
-            progress.note(&format!("{}: {remark}", path.display()));
-        }
-        Ok(model)
-    }
-
-    /// The model in `path`, ready to run: an artifact as it is; any other compiled as it is, or not compiled at all.
-    pub(crate) fn executable(
-        &self,
-        path: &Path,
-        reference: &ReferenceArguments,
-        threads: &ThreadArguments,
-        progress: &mut dyn Progress,
-    ) -> Result<Executable, Error> {
-        declare_input(path)?;
-        let compiled = is_artifact(path)?;
-        if compiled && reference.given() {
-            return Err(Error::Usage("--reference runs models, not compiled ones".to_owned()));
-        }
-        if threads.given() && (compiled || reference.given()) {
-            let what = if compiled { "a compiled model has its own" } else { "the reference evaluator has one" };
-            return Err(Error::Usage(format!("--threads is for models that are compiled first; {what}")));
-        }
-        threads.check(progress);
-        if compiled {
-            return Executable::load(path);
-        }
-        let model = self.load(path, progress)?;
-        match reference.executable(&model, progress) {
-            Some(evaluated) => evaluated,
-            None => Executable::compile_for_threads(&model, threads.count(), progress),
-        }
-    }
-}
 
 /// Whether the reference evaluator runs a model, and which graph of it.
 #[derive(Args, Clone, Debug)]
@@ -590,9 +470,6 @@ mod tests {
         assert_eq!("95%".parse::<Percentage>().unwrap(), Percentage(0.95));
         assert!("0.95".parse::<Percentage>().unwrap_err().contains("95%"));
         assert!("101%".parse::<Percentage>().is_err());
-        let Dim(name, number) = "a=b=3".parse().unwrap();
-        assert_eq!((name.as_str(), number), ("a=b", 3));
-        assert!(["x", "x=", "=1", "x=-1"].iter().all(|text| text.parse::<Dim>().is_err()));
         let SampleRange { begin, end } = "128..".parse().unwrap();
         assert_eq!((begin, end), (128, None));
         assert!("128".parse::<SampleRange>().is_err());

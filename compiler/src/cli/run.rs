@@ -49,8 +49,9 @@ struct Output {
     name: String,
     dtype: String,
     shape: Vec<usize>,
-    min: f32,
-    max: f32,
+    /// The least number; none where there is no number.
+    min: Option<f32>,
+    max: Option<f32>,
     /// Where the greatest number is, counted over all elements.
     greatest_at: Option<usize>,
 }
@@ -88,8 +89,8 @@ impl Arguments {
                 name: description.name.clone(),
                 dtype: description.dtype.to_string(),
                 shape: description.dims.clone(),
-                min: values.iter().copied().fold(f32::INFINITY, f32::min),
-                max: values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                min: values.iter().copied().filter(|x| !x.is_nan()).reduce(f32::min),
+                max: values.iter().copied().filter(|x| !x.is_nan()).reduce(f32::max),
                 greatest_at: top(&values, 1).first().copied(),
             }
         });
@@ -98,7 +99,9 @@ impl Arguments {
             let row = |o: &Output| {
                 let shape: Vec<String> = o.shape.iter().map(usize::to_string).collect();
                 let at = o.greatest_at.map_or_else(String::new, |at| at.to_string());
-                [o.name.clone(), format!("{}x{}", shape.join("x"), o.dtype), o.min.to_string(), o.max.to_string(), at]
+                let number = |number: Option<f32>| number.map_or_else(String::new, |x| x.to_string());
+                let ty = format!("{}x{}", shape.join("x"), o.dtype);
+                [o.name.clone(), ty, number(o.min), number(o.max), at]
             };
             let header = ["output", "type", "least", "greatest", "at"];
             table(header, report.outputs.iter().map(row), &[2, 3, 4])

@@ -50,6 +50,18 @@ fn calibrate_and_quantize_leave_out_what_is_kept_in_float() {
 }
 
 #[test]
+fn what_is_decided_at_import_is_refused_where_nothing_is_imported() {
+    let sandbox = Sandbox::new();
+    sandbox.stdout("compile digits.onnx --target x86-64-v3 -o digits.so");
+    sandbox.stdout("opt digits.onnx -o digits.ir --full");
+    for option in ["--dim", "--constant"] {
+        let error = format!("{option} is for models that are compiled first, digits.so is compiled already");
+        sandbox.fails(&format!("run digits.so {option} image=3"), 2, &error);
+    }
+    sandbox.fails("run digits.ir --dim n=3", 2, "--dim n: only ONNX models leave dimensions open");
+}
+
+#[test]
 fn keeping_nodes_in_float_where_all_are_is_said_to_change_nothing() {
     let sandbox = Sandbox::new();
     let note = "--keep-float changes nothing: in f32 every node is in float\n";

@@ -105,6 +105,8 @@ fn operands_that_do_not_fit_or_are_not_constant_are_named() {
     let data = || floats("d", &[3], &[0.0; 3]);
     let gather = || vec![node("GatherElements", "d i", "y")];
     fails(gather(), vec![data(), indices(&[1], &[3])], ErrorKind::Broken, "index 3 on an axis of extent 3");
+    let taken = vec![node("Gather", "d i", "y")];
+    fails(taken, vec![data(), indices(&[1], &[-4])], ErrorKind::Broken, "index -4 on an axis of extent 3");
     fails(
         gather(),
         vec![data(), indices(&[1, 1], &[0])],

@@ -7,6 +7,7 @@ use eightfold_ir::{DType, Tensor};
 use crate::kernel;
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::program::{Call, Grid, Producer, View};
+use crate::target::TARGETS;
 
 /// Takes `positions` along `axis` of a tensor laid out by `grid`.
 fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, positions: (DType, &[i64])) -> Trial {
@@ -47,4 +48,11 @@ fn positions_inside_and_outside() {
     for (target, portable) in trial::targets() {
         trial::equal(target, portable, &trials);
     }
+}
+
+#[test]
+fn of_a_table_the_rows_that_are_taken_count() {
+    let trial = trial(DType::F32, &[1000, 8], 0, Grid::dense, (DType::I64, &[3, -1, 3]));
+    let work = trial.call.work(&TARGETS[0]);
+    assert_eq!((work.input_bytes + work.weight_bytes, work.output_bytes), (3 * 8 * 4 + 3 * 8, 3 * 8 * 4));
 }

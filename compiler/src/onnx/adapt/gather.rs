@@ -22,11 +22,11 @@ pub(super) fn gather(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         return Ok(vec![a.emit(Gather { axis }, &[&x, &indices])?]);
     };
     let extent = shape[axis] as i64;
-    let absolute = |i: i64| if i < 0 { i.saturating_add(extent) } else { i };
-    let list: Vec<i64> = tensor.to_ints().unwrap_or_default().into_iter().map(absolute).collect();
-    if let Some(index) = list.iter().find(|i| !(0..extent).contains(*i)) {
+    let given = tensor.to_ints().unwrap_or_default();
+    if let Some(index) = given.iter().find(|i| !(-extent..extent).contains(*i)) {
         return Err(broken(format!("index {index} on an axis of extent {extent}")));
     }
+    let list: Vec<i64> = given.into_iter().map(|i| if i < 0 { i + extent } else { i }).collect();
     let taken = a.shape(&indices);
     let result: Vec<usize> = shape[..axis].iter().chain(taken.iter()).chain(&shape[axis + 1..]).copied().collect();
     let step = list.get(1).map_or(1, |i| i - list[0]);

@@ -52,7 +52,6 @@ fn node(node: &Node) -> NodeProto {
         op_type: node.op_type.clone(),
         domain: node.domain.clone(),
         attribute: node.attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
-        ..Default::default()
     }
 }
 
@@ -119,14 +118,12 @@ fn declared(declared: &Declared) -> ValueInfoProto {
             Dim::Symbol(name) => Some(DimensionValue::Name(name.clone())),
             Dim::Unknown => None,
         },
-        ..Default::default()
     };
     let shape = declared.shape.as_ref().map(|dims| TensorShapeProto { dim: dims.iter().map(dim).collect() });
     let tensor = |dtype: &DType| TensorType { elem_type: dtype.onnx(), shape };
     let known = declared.dtype.as_ref().and_then(|dtype| dtype.as_ref().ok());
     ValueInfoProto {
         name: declared.name.clone(),
-        r#type: known.map(|dtype| TypeProto { value: Some(TypeValue::Tensor(tensor(dtype))), ..Default::default() }),
-        ..Default::default()
+        r#type: known.map(|dtype| TypeProto { value: Some(TypeValue::Tensor(tensor(dtype))) }),
     }
 }
