@@ -2,10 +2,10 @@
 //!
 //! The first rows of the first call, the rows that the second can make of them, and so on to the last call; then the next
 //! rows. A band of a call is a part of it as threads have one, so there is no kernel and no loop of its own for bands; bands
-//! of one height share their functions. Buffers that only the chain touches shrink to [rings](schedule) of some rows.
+//! of one height share their functions. Buffers that only the chain touches shrink to rings of some rows.
 //!
 //! Invariant: each element is computed by the same operations in the same order as without bands. Which chains run in
-//! bands, and how high those are, is decided by what was [measured](decisions) of a chain, or else by what it [costs](cost).
+//! bands, and how high those are, is decided by what was measured of a chain, or else by what it costs.
 //! Programs of several threads cut calls among these instead.
 
 mod cost;

@@ -1,6 +1,6 @@
 //! Kernel families: what calls of a program can be, and the code that does them.
 //!
-//! A family is one row of [`kernels!`] and one folder. Its file holds the data of a call and the answers of [`KernelDef`]:
+//! A family is one row of `kernels!` and one folder. Its file holds the data of a call and the answers of `KernelDef`:
 //! what it reads, along which axes it may be cut, what it costs, how it prints. `emit.rs` beside it writes the code in the
 //! verbs of [`crate::llvm::vector`]. Nothing outside the folder asks which family a call is of.
 //!

@@ -1,6 +1,6 @@
 //! Lowering: from a graph to a program.
 //!
-//! First every value gets a place ([`placement`]): operators that only move elements become views where strides can say
+//! First every value gets a place (`placement`): operators that only move elements become views where strides can say
 //! so, operands of a concatenation are produced inside the joined buffer, inputs of padded convolutions get a border.
 //! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here.
 

@@ -1,7 +1,7 @@
 //! Sharing: which thread runs which calls, and where threads wait for each other.
 //!
-//! A call that is worth it is cut into one part a thread ([`cut`]); calls that are not stay whole, on the first thread.
-//! What was [measured](decisions) of a call decides, or else what it [costs](cost); whether anything is shared at all, the
+//! A call that is worth it is cut into one part a thread (`cut`); calls that are not stay whole, on the first thread.
+//! What was measured of a call decides, or else what it costs; whether anything is shared at all, the
 //! costs of all calls together.
 //! Between two shared calls all threads wait for each other. Whole calls run before the first thread's part of the next
 //! shared call, without a barrier of their own where nothing that the other threads do there needs them.

@@ -44,7 +44,7 @@ pub struct Work {
     pub arithmetic: Arithmetic,
     /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
     /// of six where groups are joined, four for three where inputs are words ([`crate::pack`]), 16 of 36 of those where they
-    /// are tiles ([`Winograd`]).
+    /// are tiles (`Winograd`).
     pub instructions: f64,
     /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the
     /// way that is no product of the target's dot sequence. Those that do several bytes at once count in parts.

@@ -1,6 +1,6 @@
 //! The graph: values, nodes, and who uses what.
 //!
-//! Operands live in the node and are its truth. Beside them stands a graph of who reads what ([`Uses`]), which this module
+//! Operands live in the node and are its truth. Beside them stands a graph of who reads what (`Uses`), which this module
 //! alone keeps in step, so that the users of a value are known without a look at all nodes.
 
 use std::cmp::Reverse;

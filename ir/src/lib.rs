@@ -1,8 +1,8 @@
 //! Eightfold's graph: what to compute, as data.
 //!
 //! A [`Graph`] is a dataflow graph of [`Node`]s, each an operator with an [`Epilogue`] of pointwise steps, over typed
-//! values. The crate holds the operators and their meaning ([`eval`]), the text form ([`print`], [`parse`]), the
-//! verifier ([`verify`]) and the one way to change a graph ([`Rewrite`]). It does no input or output and knows neither
+//! values. The crate holds the operators and their meaning ([`mod@eval`]), the text form ([`mod@print`], [`mod@parse`]), the
+//! verifier ([`mod@verify`]) and the one way to change a graph ([`Rewrite`]). It does no input or output and knows neither
 //! ONNX nor machine code.
 
 pub mod array;

@@ -1,4 +1,4 @@
-//! Reads the text form that [`print`](crate::print) writes.
+//! Reads the text form that [`print`](crate::print()) writes.
 //!
 //! Every type is inferred again and must be the one written; layout and quantization are taken from the text. A graph
 //! that parses is well-formed but not yet right: that is the verifier's part. No text makes the parser panic, and the

@@ -1,7 +1,7 @@
 //! The text form of a graph: one line for each parameter set, input, constant, node and output.
 //!
 //! The text says all that a graph is, in the order and with the numbers of [`Numbering`]; what equals its default is
-//! left out. [`parse`](crate::parse) reads it back. Large constants print as a hash of their bytes, unless
+//! left out. [`parse`](crate::parse()) reads it back. Large constants print as a hash of their bytes, unless
 //! [`print_full`] is asked for.
 //!
 //! ```text
