@@ -105,8 +105,13 @@ impl OptimizeArguments {
             PrecisionRequest::Auto => table.is_none() && !model.is_quantized(),
             precision => precision == PrecisionRequest::F32,
         };
-        if is_f32 && !options.keep_float.is_empty() {
-            progress.note("--keep-float changes nothing: in f32 every node is in float");
+        let needless = match (is_f32, table.is_none() && model.is_quantized()) {
+            (true, _) => Some("in f32 every node is in float"),
+            (false, true) => Some("the model itself says what is quantized"),
+            (false, false) => None,
+        };
+        if let Some(reason) = needless.filter(|_| !options.keep_float.is_empty()) {
+            progress.note(&format!("--keep-float changes nothing: {reason}"));
         }
         Ok(Calibrated { model, options, table })
     }
