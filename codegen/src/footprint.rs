@@ -22,7 +22,7 @@ pub(crate) struct Footprint {
 
 /// What the call reads of buffers.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
-    let window = call.producer.def().window();
+    let window = call.producer.def().input_window();
     let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
         Some(window) if index == 0 => window.views(operand),
         _ => vec![operand.clone()],

@@ -98,7 +98,7 @@ pub(crate) trait KernelDef {
     }
 
     /// The runs of elements that are read of operand 0, where that is not its view.
-    fn window(&self) -> Option<Window> {
+    fn input_window(&self) -> Option<Window> {
         None
     }
 
@@ -107,7 +107,7 @@ pub(crate) trait KernelDef {
         false
     }
 
-    /// The rows of operand 0's view that are read for these rows of the result, if there is no [window](Self::window).
+    /// The rows of operand 0's view that are read for these rows of the result, if there is no [window](Self::input_window).
     fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
         rows
     }

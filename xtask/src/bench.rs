@@ -1,7 +1,9 @@
 //! `bench`: what is measured of this code on this machine, one benchmark a name; the figures go to standard output.
 
+use std::path::PathBuf;
 use std::process::Command;
 
+use crate::llvm::Installation;
 use crate::process::{self, Failure};
 use crate::{python, setup, workspace, zoo};
 
@@ -45,15 +47,20 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             if let Err(failure) = zoo::build(&[]) {
                 eprintln!("bench: the networks of the zoo are SKIPPED: {failure}");
             }
-            process::run(workspace::cargo(&llvm).args(["build", "--release", "--package", "eightfold-compiler"]))?;
-            let mut models = Command::new(python);
-            models.arg(workspace::root().join("benches/models.py"));
-            models.arg("--eightfold").arg(workspace::target().join("release/eightfold"));
-            models.arg("--models").arg(workspace::shared().join("models"));
-            models.arg("--networks").arg(zoo::folder());
-            process::run(models.args(rest))
+            process::run(script("models.py", python, &llvm)?.args(rest))
         }
     }
+}
+
+/// A script of `benches/` that runs the released compiler, which is built first, on the shared models and the networks.
+pub(crate) fn script(name: &str, python: PathBuf, llvm: &Installation) -> Result<Command, Failure> {
+    process::run(workspace::cargo(llvm).args(["build", "--release", "--package", "eightfold-compiler"]))?;
+    let mut script = Command::new(python);
+    script.arg(workspace::root().join("benches").join(name));
+    script.arg("--eightfold").arg(workspace::target().join("release/eightfold"));
+    script.arg("--models").arg(workspace::shared().join("models"));
+    script.arg("--networks").arg(zoo::folder());
+    Ok(script)
 }
 
 /// The benchmark that the first argument names, and the others.

@@ -12,7 +12,7 @@ use crate::{python, workspace};
 
 /// The convolutional networks, which `benches/networks.py` knows as well. All but the one that is no classifier are built
 /// when none is named.
-const CONVOLUTIONAL: &[&str] = &[
+pub(crate) const CONVOLUTIONAL: &[&str] = &[
     "densenet121",
     "efficientnet_b0",
     "inception_v3",

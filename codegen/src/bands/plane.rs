@@ -182,5 +182,5 @@ impl Users {
 
 /// The window through which a call reads this operand, if it does.
 fn window(call: &Call, index: usize) -> Option<Window> {
-    call.producer.def().window().filter(|_| index == 0)
+    call.producer.def().input_window().filter(|_| index == 0)
 }

@@ -62,6 +62,12 @@ pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
 }
 
 impl Depthwise {
+    /// What lies under the pixels.
+    fn under(&self) -> Window {
+        let runs = self.taps.iter().map(|tap| (*tap, self.channels)).collect();
+        Window { pixels: self.pixels, strides: self.input_strides, runs }
+    }
+
     /// Pixels of the result.
     fn pixel_count(&self) -> usize {
         self.pixels.iter().product()
@@ -86,9 +92,8 @@ impl KernelDef for Depthwise {
         3
     }
 
-    fn window(&self) -> Option<Window> {
-        let runs = self.taps.iter().map(|tap| (*tap, self.channels)).collect();
-        Some(Window { pixels: self.pixels, strides: self.input_strides, runs })
+    fn input_window(&self) -> Option<Window> {
+        Some(self.under())
     }
 
     fn runs_in_bands(&self) -> bool {
@@ -106,9 +111,7 @@ impl KernelDef for Depthwise {
     }
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
-        let window = Window { pixels: self.pixels, strides: self.input_strides, runs: vec![] };
-        let reach = self.taps.iter().copied().max().unwrap_or(0);
-        self.pixels = window.part(reach, &mut operands[0], axis, range);
+        self.pixels = self.under().part(&mut operands[0], axis, range);
     }
 
     fn macs(&self, _call: &Call) -> usize {
@@ -145,7 +148,7 @@ impl KernelDef for Depthwise {
 
     fn key(&self, call: &Call) -> Option<String> {
         let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } = self;
-        let [rows, _] = Depthwise::window(self);
+        let [rows, _] = self.window();
         let output = call.output.dtype;
         let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
         let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });

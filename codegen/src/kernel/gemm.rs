@@ -100,6 +100,12 @@ pub struct Tile {
 }
 
 impl Gemm {
+    /// What lies under the pixels.
+    fn under(&self) -> Window {
+        let runs = self.runs.iter().map(|run| (run.offset, run.length)).collect();
+        Window { pixels: self.pixels, strides: self.input_strides, runs }
+    }
+
     /// Products for each result.
     fn depth(&self) -> usize {
         self.runs.iter().map(|run| run.length).sum()
@@ -140,9 +146,8 @@ impl KernelDef for Gemm {
         Some(1)
     }
 
-    fn window(&self) -> Option<Window> {
-        let runs = self.runs.iter().map(|run| (run.offset, run.length)).collect();
-        Some(Window { pixels: self.pixels, strides: self.input_strides, runs })
+    fn input_window(&self) -> Option<Window> {
+        Some(self.under())
     }
 
     fn runs_in_bands(&self) -> bool {
@@ -166,9 +171,7 @@ impl KernelDef for Gemm {
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         if axis != 1 {
-            let window = Window { runs: vec![], ..self.window().unwrap_or_else(|| unreachable!("it has one")) };
-            let reach = self.runs.iter().map(|run| run.offset).max().unwrap_or(0);
-            self.pixels = window.part(reach, &mut operands[0], axis, range);
+            self.pixels = self.under().part(&mut operands[0], axis, range);
             return;
         }
         let blocks = leave_blocks(operands, self.tile.nr, range, |blocks| self.weight_bytes(0..blocks));

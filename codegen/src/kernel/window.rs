@@ -27,10 +27,10 @@ impl Window {
         self.runs.iter().map(view).collect()
     }
 
-    /// The pixels in `range` of the result's `axis`; leaves of `input` what lies under them. Runs begin at most `reach`
-    /// elements behind the pixel's first element.
-    pub(crate) fn part(&self, reach: isize, input: &mut View, axis: usize, range: &Range<usize>) -> [usize; 3] {
-        let Window { mut pixels, strides, .. } = *self;
+    /// The pixels in `range` of the result's `axis`; leaves of `input` what lies under them.
+    pub(crate) fn part(&self, input: &mut View, axis: usize, range: &Range<usize>) -> [usize; 3] {
+        let Window { mut pixels, strides, ref runs } = *self;
+        let reach = runs.iter().map(|(distance, _)| *distance).max().unwrap_or(0);
         // Results have their channels between batch and rows, inputs of products of matrices only rows.
         let pixel_axis = axis.saturating_sub(1);
         pixels[pixel_axis] = range.len();

@@ -51,6 +51,14 @@ impl WinogradInput {
     }
 }
 
+impl WinogradInput {
+    /// What lies under the tiles.
+    fn under(&self) -> Window {
+        let runs = self.taps().into_iter().map(|tap| (tap, self.channels)).collect();
+        Window { pixels: self.tiles, strides: self.input_strides, runs }
+    }
+}
+
 impl KernelDef for WinogradInput {
     fn variant(&self) -> String {
         format!("_{}", self.input)
@@ -69,9 +77,8 @@ impl KernelDef for WinogradInput {
         1
     }
 
-    fn window(&self) -> Option<Window> {
-        let runs = self.taps().into_iter().map(|tap| (tap, self.channels)).collect();
-        Some(Window { pixels: self.tiles, strides: self.input_strides, runs })
+    fn input_window(&self) -> Option<Window> {
+        Some(self.under())
     }
 
     fn runs_in_bands(&self) -> bool {
@@ -88,9 +95,7 @@ impl KernelDef for WinogradInput {
     }
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
-        let window = Window { pixels: self.tiles, strides: self.input_strides, runs: vec![] };
-        let reach = self.taps().into_iter().max().unwrap_or(0);
-        self.tiles = window.part(reach, &mut operands[0], axis, range);
+        self.tiles = self.under().part(&mut operands[0], axis, range);
     }
 
     /// Of each register of 16 words a register of bytes is widened, and two pairs are added twice.

@@ -20,7 +20,7 @@ use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
 use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
 
-pub(crate) use self::import::ImportArguments;
+pub(crate) use self::import::{ImportArguments, compiled_already};
 pub(crate) use self::optimize::OptimizeArguments;
 
 /// Whether the reference evaluator runs a model, and which graph of it.

@@ -19,7 +19,7 @@ use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
 use serde::Serialize;
 
-use super::arguments::{OptimizeArguments, ThreadArguments, is_artifact, threads_text};
+use super::arguments::{OptimizeArguments, ThreadArguments, compiled_already, is_artifact, threads_text};
 use super::output::{Format, bytes, count, percent};
 use super::progress::Terminal;
 
@@ -197,10 +197,7 @@ impl Arguments {
             // Global options, and those that say how to measure.
             let measuring = ["--duration", "--warmup", "--format", "--verbose"];
             if let Some(option) = given.iter().find(|option| !measuring.contains(&option.as_str())) {
-                let path = model.display();
-                return Err(Error::Usage(format!(
-                    "{option} is for models that are compiled first, {path} is compiled already"
-                )));
+                return Err(compiled_already(option, model));
             }
             let provenance = Provenance::parse(&Artifact::load(model)?.interface().provenance);
             return Ok((Executable::load(model)?, provenance.map(|provenance| provenance.coverage)));

@@ -123,9 +123,7 @@ impl ImportArguments {
         if compiled {
             let given = [("--dim", !self.dims.is_empty()), ("--constant", !self.constants.is_empty())];
             if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-                let path = path.display();
-                let text = format!("{option} is for models that are compiled first, {path} is compiled already");
-                return Err(Error::Usage(text));
+                return Err(compiled_already(option, path));
             }
             return Executable::load(path);
         }
@@ -135,6 +133,12 @@ impl ImportArguments {
             None => Executable::compile_for_threads(&model, threads.count(), progress),
         }
     }
+}
+
+/// The error for an option that decides how a model is compiled, beside an artifact.
+pub(crate) fn compiled_already(option: &str, path: &Path) -> Error {
+    let path = path.display();
+    Error::Usage(format!("{option} is for models that are compiled first, {path} is compiled already"))
 }
 
 #[cfg(test)]
