@@ -3,7 +3,7 @@
 //! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, the [`Split`] of a call among
 //! threads. What is to be decided has a text, its key, which says all that decides about the time: equal keys, equal choices,
 //! whatever the layers are called. Whoever measured says which choice is best, in [`Choices`]; what was not measured, the
-//! cost model of that kind decides (`cost`, `bands/cost.rs`, `share/cost.rs`). A [`Decision`] lists what there is to
+//! cost model of that kind decides (`cost`, `bands/cost.rs`, `parallel/cost.rs`). A [`Decision`] lists what there is to
 //! choose from, for those who measure.
 //!
 //! Invariant: no choice changes a result, not even of floats: whatever the tile, an output is summed in one register, in

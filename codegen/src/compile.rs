@@ -1,10 +1,15 @@
-//! From programs to an object file: all that LLVM does, in one call.
+//! From a graph to a scheduled program, and from programs to an object file: all that LLVM does, in one call.
+
+use eightfold_ir::Graph;
 
 use crate::interface::{Interface, InterfaceError};
 use crate::llvm::machine::MachineError;
 use crate::llvm::program::emit_artifact;
+use crate::lower::{LowerError, lower};
 use crate::object::ObjectFile;
 use crate::program::Program;
+use crate::schedule::{ScheduleContext, schedule};
+use crate::target::Target;
 
 /// Texts wanted besides the object file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +52,20 @@ pub enum CompileError {
 impl CompileError {
     /// Bytes of constants that code can reach: distances have 31 bits, and code lies there as well.
     pub const REACH: usize = 0x7f00_0000;
+}
+
+/// The program that code is emitted for: lowered, then scheduled. It computes the same bytes whatever `cx` says.
+///
+/// # Errors
+/// When an operator has no kernel for its types or operands.
+pub fn lower_and_schedule(
+    graph: &Graph,
+    target: &'static Target,
+    cx: &ScheduleContext<'_>,
+) -> Result<Program, LowerError> {
+    let mut program = lower(graph, target, cx.choices)?;
+    schedule(&mut program, cx, &mut |_, _| {});
+    Ok(program)
 }
 
 /// Compiles `programs`, one for each variant of `interface`, in its order.

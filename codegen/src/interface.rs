@@ -106,7 +106,7 @@ impl Variant {
         Variant {
             target: program.target.name.to_owned(),
             features: program.target.feature_set(),
-            threads: program.threads() as u32,
+            threads: program.threads as u32,
             workers: program.workers() as u32,
             arena_size: program.arena_size as u64,
             arena_align: Program::ARENA_ALIGN as u32,

@@ -7,6 +7,7 @@
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
 
+pub(crate) mod attribute;
 pub(crate) mod depthwise;
 pub(crate) mod fill;
 pub(crate) mod finish;
@@ -31,6 +32,7 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
+pub(crate) use self::attribute::{Attributes, Fields};
 pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
 pub use self::fold::Fold;
@@ -63,14 +65,9 @@ pub struct Family {
 ///
 /// Most have a default, which holds for a family that reads operand 0 at the coordinates of the result, as `pointwise`
 /// does.
-pub(crate) trait KernelDef {
+pub(crate) trait KernelDef: Attributes {
     /// What stands behind the family's name in the name of the kernel: `_u8_4x16c4`.
     fn variant(&self) -> String {
-        String::new()
-    }
-
-    /// What a dump shows between braces.
-    fn attributes(&self) -> String {
         String::new()
     }
 
@@ -80,6 +77,12 @@ pub(crate) trait KernelDef {
     /// How many operands, from the first one on, the output never overlaps.
     fn unaliased(&self) -> usize {
         0
+    }
+
+    /// Whether the result may overwrite operand 0 where both lie at the same bytes: an element is read before its place is
+    /// written.
+    fn may_overwrite_input(&self) -> bool {
+        false
     }
 
     /// The operand that holds packed weights, of which each is read once.
@@ -213,6 +216,20 @@ macro_rules! kernels {
             }
         }
 
+        /// A call's data from the name of its family and its attributes.
+        ///
+        /// # Errors
+        /// What is wrong with them.
+        pub(crate) fn parse(family: &str, fields: &mut Fields<'_>) -> Result<Producer, String> {
+            match family {
+                $($name => Attributes::parse(fields).map(Producer::$variant),)*
+                _ => {
+                    let names: Vec<&str> = KERNELS.iter().map(|family| family.name).collect();
+                    Err(format!("no kernel is called {family:?}; there are {}", names.join(", ")))
+                }
+            }
+        }
+
         $(impl From<$module::$variant> for Producer {
             fn from(kernel: $module::$variant) -> Producer {
                 Producer::$variant(kernel)
@@ -245,12 +262,11 @@ impl Producer {
 }
 
 impl Display for Producer {
-    /// `pool {max, kernel=2x2, strides=2x2, pads=0x0}`
+    /// `pool {fold=max, kernel=2x2, strides=2x2, dilations=1x1, pads=0x0}`
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.name())?;
-        match self.def().attributes() {
-            attributes if attributes.is_empty() => Ok(()),
-            attributes => write!(f, " {{{attributes}}}"),
-        }
+        write!(f, "{}", self.family())?;
+        let attributes = self.def().attributes();
+        let texts: Vec<String> = attributes.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        if texts.is_empty() { Ok(()) } else { write!(f, " {{{}}}", texts.join(", ")) }
     }
 }

@@ -4,24 +4,19 @@
 //! artifact: [`interface`] says what that offers, [`llvm`] puts it into a module, [`object`] links it, [`header`] writes
 //! its C declaration.
 
-pub mod bands;
 pub mod choice;
 pub mod compile;
-mod footprint;
-mod grid;
 pub mod header;
 mod image;
 pub mod interface;
 pub mod kernel;
 pub mod llvm;
 pub mod lower;
-pub mod memory;
 pub mod object;
 pub mod pack;
 pub mod program;
-pub mod share;
+pub mod schedule;
 pub mod target;
-pub mod traffic;
 pub mod tuning;
 pub mod work;
 

@@ -13,14 +13,11 @@ use eightfold_ir::{
     ValueId,
 };
 
-use crate::bands::{Bands, in_bands};
 use crate::choice::Choices;
-use crate::memory::{bound, find_live, plan};
 use crate::program::{
-    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Fill, Grid, Pointwise, Producer, Program, Step, Storage,
-    View,
+    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Fill, Grid, Item, Pointwise, Producer, Program, Step,
+    Storage, View,
 };
-use crate::share::{Shared, Threads, share};
 use crate::target::Target;
 
 mod conv;
@@ -62,41 +59,18 @@ pub enum LowerError {
     },
 }
 
-/// The program of a graph, for one thread.
+/// The program of a graph: its calls one after the other, which no schedule pass has seen.
 ///
 /// # Errors
 /// When an operator has no kernel for its types or operands.
-pub fn lower(graph: &Graph, target: &'static Target) -> Result<Program, LowerError> {
-    lower_for_threads(graph, target, Threads::new(1))
-}
-
-/// The program of a graph, for several threads; it computes the same bytes for any number of them.
-///
-/// # Errors
-/// When an operator has no kernel for its types or operands.
-pub fn lower_for_threads(graph: &Graph, target: &'static Target, threads: Threads) -> Result<Program, LowerError> {
-    lower_with(graph, target, threads, &Choices::default(), Bands::Never)
-}
-
-/// The program of a graph whose kernels are those of `choices`, and of which some chains of calls may run in `bands`; it
-/// computes the same bytes whatever they are.
-///
-/// # Errors
-/// When an operator has no kernel for its types or operands.
-pub fn lower_with(
-    graph: &Graph,
-    target: &'static Target,
-    threads: Threads,
-    choices: &Choices,
-    bands: Bands,
-) -> Result<Program, LowerError> {
+pub fn lower(graph: &Graph, target: &'static Target, choices: &Choices) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(graph, target, choices);
     for node in graph.nodes() {
         lowering.node(node)?;
     }
     lowering.copy_outputs();
     lowering.share_tables();
-    Ok(lowering.finish(threads, bands))
+    Ok(lowering.finish())
 }
 
 /// A program in the making.
@@ -114,8 +88,6 @@ struct Lowering<'g> {
     /// The constants whose bytes have this hash.
     const_ids: BTreeMap<u64, Vec<ConstId>>,
     calls: Vec<Call>,
-    /// Pairs of buffers of which the second may take the bytes of the first: an elementwise call reads one and writes the other.
-    in_place: Vec<(BufferId, BufferId)>,
 }
 
 impl<'g> Lowering<'g> {
@@ -132,13 +104,12 @@ impl<'g> Lowering<'g> {
             consts: Vec::new(),
             const_ids: BTreeMap::new(),
             calls: Vec::new(),
-            in_place: Vec::new(),
         };
         for (position, id) in graph.inputs().iter().enumerate() {
             let ty = graph.ty(*id);
             let storage = lowering.buffer(&lowering.name(*id), BufferKind::Input(position), ty.dtype, ty.byte_size());
             let grid = Grid::dense(&ty.shape);
-            lowering.views[id.index()] = Some(View { storage, dtype: ty.dtype, offset: 0, grid });
+            lowering.views[id.index()] = Some(View::new(storage, ty.dtype, 0, grid));
         }
         for (position, output) in graph.outputs().iter().enumerate() {
             let ty = graph.ty(output.value);
@@ -180,7 +151,7 @@ impl<'g> Lowering<'g> {
     }
 
     fn buffer(&mut self, name: &str, kind: BufferKind, dtype: DType, byte_size: usize) -> Storage {
-        self.buffers.push(Buffer { name: name.to_owned(), kind, dtype, byte_size, live: (usize::MAX, 0) });
+        self.buffers.push(Buffer { name: name.to_owned(), kind, dtype, byte_size });
         Storage::Buffer(BufferId(self.buffers.len() - 1))
     }
 
@@ -209,7 +180,7 @@ impl<'g> Lowering<'g> {
                 offset += top * grid.strides[last - 1] as usize;
             }
         }
-        View { storage, dtype, offset, grid }
+        View::new(storage, dtype, offset, grid)
     }
 
     /// A constant of these bytes; equal bytes share one.
@@ -256,7 +227,7 @@ impl<'g> Lowering<'g> {
             (Grid::dense(&dims), tensor.shared_bytes())
         };
         let id = self.constant(name.to_owned(), bytes);
-        View { storage: Storage::Const(id), dtype: tensor.dtype(), offset: 0, grid }
+        View::new(Storage::Const(id), tensor.dtype(), 0, grid)
     }
 
     /// Where a value lies; constants are laid down in the order of `layout`.
@@ -287,7 +258,7 @@ impl<'g> Lowering<'g> {
             View { offset: parent_view.offset + offset as usize, grid, ..parent_view }
         } else if let Some(position) = self.placement.output(id) {
             let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
-            View { storage, dtype: ty.dtype, offset: 0, grid: Grid::dense(&ty.shape) }
+            View::new(storage, ty.dtype, 0, Grid::dense(&ty.shape))
         } else {
             let border = self.placement.border(id);
             self.borders[id.index()] = border;
@@ -441,32 +412,16 @@ impl<'g> Lowering<'g> {
             let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
             let from = self.view(output.value);
             if from.storage != storage {
-                let to = View { storage, dtype: from.dtype, offset: 0, grid: Grid::dense(&from.grid.dims) };
+                let to = View::new(storage, from.dtype, 0, Grid::dense(&from.grid.dims));
                 self.copy(from, to, "output");
             }
         }
     }
 
-    fn finish(mut self, threads: Threads, bands: Bands) -> Program {
-        // Threads share whole calls.
-        let bands = if threads.count > 1 { Bands::Never } else { bands };
-        let (calls, bands) = in_bands(self.calls, &mut self.buffers, &mut self.in_place, bands, self.choices);
-        find_live(&mut self.buffers, &calls);
-        let Shared { calls, phases, moments } = share(calls, &self.in_place, self.target, threads, self.choices);
-        let arena_size = plan(&mut self.buffers, &self.in_place, &moments);
-        let arena_bound = bound(&self.buffers, &self.in_place, &moments);
-        find_live(&mut self.buffers, &calls);
-        Program {
-            name: self.graph.name.clone(),
-            target: self.target,
-            buffers: self.buffers,
-            consts: self.consts,
-            calls,
-            phases,
-            arena_size,
-            arena_bound,
-            bands,
-        }
+    fn finish(self) -> Program {
+        let body = self.calls.into_iter().map(Item::Call).collect();
+        let (buffers, consts) = (self.buffers, self.consts);
+        Program { buffers, consts, body, ..Program::new(&self.graph.name, self.target) }
     }
 }
 

@@ -10,8 +10,21 @@ use eightfold_ir::{Bytes, DType, Function};
 
 use crate::target::Target;
 
+mod check;
+pub(crate) mod footprint;
+mod grid;
+pub(crate) mod liveness;
+mod parse;
 mod print;
+mod region;
+mod traffic;
+mod verify;
 
+pub use self::check::{PlanError, check};
+pub use self::parse::{ParseError, parse};
+pub use self::region::{Execution, For, If, Item, LoopId, Parallel, calls, executions, for_each_call, views, walk};
+pub use self::traffic::Reach;
+pub use self::verify::{ProgramError, verify};
 pub use crate::kernel::{
     Blocks, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
     Tile, Winograd, WinogradInput, pairs,
@@ -59,8 +72,6 @@ pub struct Buffer {
     pub dtype: DType,
     /// Its size. Arena buffers carry [`Program::SLACK`] bytes behind it that kernels may read.
     pub byte_size: usize,
-    /// The first and the last call that touch it.
-    pub live: (usize, usize),
 }
 
 /// Read-only bytes of the artifact.
@@ -81,11 +92,19 @@ pub struct View {
     pub dtype: DType,
     /// First element.
     pub offset: usize,
+    /// Loops around the call that move the view, each with the elements by which it does so a turn.
+    pub loops: Vec<(LoopId, isize)>,
     /// Extents and distances.
     pub grid: Grid,
 }
 
 impl View {
+    /// A view that no loop moves.
+    #[must_use]
+    pub fn new(storage: Storage, dtype: DType, offset: usize, grid: Grid) -> View {
+        View { storage, dtype, offset, loops: Vec::new(), grid }
+    }
+
     /// Leaves of the view what lies in `range` of its `axis`.
     pub(crate) fn narrow(&mut self, axis: usize, range: &Range<usize>) {
         self.offset = (self.offset as isize + range.start as isize * self.grid.strides[axis]) as usize;
@@ -178,6 +197,22 @@ pub enum Arg {
     Int(i64),
 }
 
+/// The positions in [`Call::operands`] of what the steps read element by element; tables are not among them.
+pub(crate) fn elementwise(steps: &[Step]) -> Vec<usize> {
+    let args = steps.iter().flat_map(|step| match step {
+        Step::Apply(_, args) => args.as_slice(),
+        _ => &[],
+    });
+    let read = args.filter_map(|arg| match *arg {
+        Arg::Operand(operand) | Arg::Dequantized { operand, .. } => Some(operand),
+        _ => None,
+    });
+    let mut positions: Vec<usize> = read.collect();
+    positions.sort_unstable();
+    positions.dedup();
+    positions
+}
+
 /// One kernel call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
@@ -191,13 +226,6 @@ pub struct Call {
     pub output: View,
     /// The ONNX nodes it came from, for profiles and dumps.
     pub origin: String,
-}
-
-/// What threads do between two barriers: for each thread, which of [`Program::calls`]; they follow one another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase {
-    /// One range a thread; the first thread has work in each phase.
-    pub threads: Vec<Range<usize>>,
 }
 
 /// A chain of calls, and whether it runs depth first, some rows at a time.
@@ -230,14 +258,12 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// Constants in the order in which they are first read.
     pub consts: Vec<Const>,
-    /// The calls, in an order in which one thread may run them.
-    pub calls: Vec<Call>,
-    /// Which thread runs which call, and where they wait for each other; of one thread there is one phase.
-    pub phases: Vec<Phase>,
+    /// Threads that it is for, at least one.
+    pub threads: usize,
+    /// What runs, in order. What is in no [`Parallel`] runs on the first thread.
+    pub body: Vec<Item>,
     /// Bytes of the arena.
     pub arena_size: usize,
-    /// Bytes of all arena buffers that are alive at once, at most: no plan takes fewer.
-    pub arena_bound: usize,
     /// Chains that run in bands, and neighbours that could.
     pub bands: Vec<Band>,
 }
@@ -249,40 +275,41 @@ impl Program {
     /// Bytes behind each arena buffer and the constants that kernels may read (never write).
     pub const SLACK: usize = 256;
 
-    /// Threads that the program is for.
+    /// A program that does nothing.
     #[must_use]
-    pub fn threads(&self) -> usize {
-        self.phases.first().map_or(1, |phase| phase.threads.len())
+    pub fn new(name: &str, target: &'static Target) -> Program {
+        Program {
+            name: name.to_owned(),
+            target,
+            buffers: Vec::new(),
+            consts: Vec::new(),
+            threads: 1,
+            body: Vec::new(),
+            arena_size: 0,
+            bands: Vec::new(),
+        }
     }
 
     /// Threads besides the first that have any work.
     #[must_use]
     pub fn workers(&self) -> usize {
-        match self.phases.iter().any(Phase::is_shared) {
-            true => self.threads() - 1,
-            false => 0,
-        }
-    }
-}
-
-impl Phase {
-    /// `calls` on the first of `threads` threads.
-    #[must_use]
-    pub fn alone(calls: Range<usize>, threads: usize) -> Phase {
-        let nothing = calls.end..calls.end;
-        Phase { threads: [calls].into_iter().chain(vec![nothing; threads - 1]).collect() }
+        let is_shared = |item: &Item| match item {
+            Item::Parallel(parallel) => parallel.threads.iter().skip(1).any(|body| !body.is_empty()),
+            _ => false,
+        };
+        if self.body.iter().any(is_shared) { self.threads - 1 } else { 0 }
     }
 
-    /// Whether several threads have work.
+    /// All calls, in the order of the text. A call's place in this order is its number.
     #[must_use]
-    pub fn is_shared(&self) -> bool {
-        self.threads.iter().skip(1).any(|calls| !calls.is_empty())
+    pub fn calls(&self) -> Vec<&Call> {
+        calls(&self.body)
     }
 
-    /// The calls of all threads.
+    /// All that runs when the program runs, in an order in which one thread may run it.
     #[must_use]
-    pub fn calls(&self) -> Range<usize> {
-        self.threads[0].start..self.threads[self.threads.len() - 1].end
+    pub fn executions(&self) -> Vec<Execution> {
+        executions(&self.body)
     }
 }
 
@@ -302,16 +329,27 @@ impl Call {
         self.output.grid.elements() as f64
     }
 
+    /// The operands, then the result.
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        self.operands.iter().chain([&self.output])
+    }
+
+    /// The same, to be changed.
+    pub fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
+        self.operands.iter_mut().chain([&mut self.output])
+    }
+
     /// The call without what one function can leave to its arguments: which bytes, and what for.
     #[must_use]
     pub fn geometry(&self) -> Call {
         let mut call = self.clone();
-        for view in call.operands.iter_mut().chain([&mut call.output]) {
+        for view in call.views_mut() {
             view.storage = match view.storage {
                 Storage::Buffer(_) => Storage::Buffer(BufferId(0)),
                 Storage::Const(_) => Storage::Const(ConstId(0)),
             };
             view.offset = 0;
+            view.loops.clear();
         }
         call.origin.clear();
         call

@@ -9,15 +9,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::{Choices, Prefer};
 use eightfold_codegen::compile::Listings;
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::object::{Linker, ObjectFile};
 use eightfold_codegen::program::{BufferKind, Program};
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::bands::Bands;
+use eightfold_codegen::schedule::parallel::Threads;
+use eightfold_codegen::schedule::plan::arena_bound;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::{DType, Graph, Symmetry};
@@ -368,7 +370,11 @@ impl Optimized {
     fn lowered(&self, threads: usize, choices: &Choices, bands: Bands) -> Result<Program, Error> {
         self.memory.check_tensors(&self.graph)?;
         let choices = choices.clone().preferring(self.prefer);
-        let program = lower_with(&self.graph, self.target, Threads::new(threads), &choices, bands)?;
+        let program = lower_and_schedule(
+            &self.graph,
+            self.target,
+            &ScheduleContext { threads: Threads::new(threads), bands, ..ScheduleContext::of(&choices) },
+        )?;
         let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));
         let shown: usize = shown.map(|buffer| buffer.byte_size).sum();
         let weights: usize = program.consts.iter().map(|constant| constant.bytes.len()).sum();
@@ -541,7 +547,7 @@ pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Resul
     let program = optimized.program(optimized.threads)?;
     let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
     let coverage = optimized.coverage.clone();
-    let arena_bound_bytes = program.arena_bound as u64;
+    let arena_bound_bytes = arena_bound(&program) as u64;
     let provenance = Provenance { coverage, weight_bytes, arena_bound_bytes, ..optimized.provenance.clone() };
     let interface = Interface {
         name: optimized.name.clone(),

@@ -6,6 +6,7 @@ use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
 use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::program::Program;
+use eightfold_codegen::target::TARGETS;
 use eightfold_ir::op::relayout::{Order, Relayout};
 use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
@@ -88,17 +89,7 @@ impl Executable {
     /// A graph, run by the reference evaluator.
     fn evaluated(name: &str, graph: &Graph) -> Executable {
         // The description alone is wanted; no code is made, so the target does not matter.
-        let program = Program {
-            name: name.to_owned(),
-            target: &eightfold_codegen::target::TARGETS[0],
-            buffers: Vec::new(),
-            consts: Vec::new(),
-            calls: Vec::new(),
-            phases: Vec::new(),
-            arena_size: 0,
-            arena_bound: 0,
-            bands: Vec::new(),
-        };
+        let program = Program::new(name, &TARGETS[0]);
         let variant = Variant { target: "reference".to_owned(), ..Variant::of(graph, &program) };
         Executable { code: Code::Reference(Box::new(graph.clone())), variant }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::peaks::{self, Peaks};
+use eightfold_codegen::program::Reach;
 use eightfold_codegen::target::Target;
-use eightfold_codegen::traffic::Reach;
 use eightfold_codegen::work::Arithmetic;
 use eightfold_ir::DType;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@
 //! the same units as products do. Each roof stands for itself: a call takes at least as long as the longest of the three,
 //! and a program as long as its calls together.
 
-use eightfold_codegen::program::{Call, Program};
-use eightfold_codegen::traffic::Reach;
+use eightfold_codegen::program::Reach;
+use eightfold_codegen::program::{Call, Execution, Program};
 use eightfold_codegen::work::Work;
 use serde::Serialize;
 
@@ -152,8 +152,9 @@ pub(crate) fn bounds(program: &Program, machine: &Machine) -> Result<Vec<Bound>,
     if machine.target != target.name {
         return Err(Error::PeaksTarget { expected: target.name, got: machine.target.clone() });
     }
-    let bound = |(call, traffic): (&Call, Vec<Reach>)| Bound::of(call, &call.work(target), &traffic, machine);
-    Ok(program.calls.iter().zip(program.traffic()).map(bound).collect())
+    let bound =
+        |(run, traffic): (Execution, Vec<Reach>)| Bound::of(&run.call, &run.call.work(target), &traffic, machine);
+    Ok(program.executions().into_iter().zip(program.traffic()).map(bound).collect())
 }
 
 #[cfg(test)]

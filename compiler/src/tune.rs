@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use eightfold_codegen::bands::{Bands, chains};
 use eightfold_codegen::choice::{Choice, Choices, Decision, products};
 use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
-use eightfold_codegen::share::splits;
+use eightfold_codegen::schedule::bands::{Bands, chains};
+use eightfold_codegen::schedule::parallel::splits;
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
@@ -183,7 +183,7 @@ fn time(
         let Trials { model, best, tried } = trials;
         let (model, best): (Timed, Timed) = (model.into(), best.into());
         tuning.choices.insert(decision.key.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
-        let calls = || decision.calls.iter().map(|at| &program.calls[*at]);
+        let calls = || decision.calls.iter().map(|at| program.calls()[*at]);
         measured.push(Measured {
             kind,
             layer: calls().map(|call| call.origin.clone()).collect::<Vec<_>>().join("; "),

@@ -11,6 +11,7 @@ use eightfold::{
     CalibrateOptions, Compiled, Error, Executable, Fault, ImportOptions, MemoryLimit, Model, OptimizeOptions,
     PrecisionRequest,
 };
+use eightfold_codegen::choice::Choices;
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::object::Linker;
@@ -99,7 +100,7 @@ fn thousands_of_outputs_are_written_by_functions_of_bounded_length() {
     (0..COUNT).for_each(|row| _ = writeln!(text, "  output %y{row}"));
     text += "}\n";
     let (_, compiled) = compiled(&text, target("x86-64-v3"));
-    assert_eq!(compiled.program.calls.len(), COUNT);
+    assert_eq!(compiled.program.calls().len(), COUNT);
     let longest = longest_function(compiled.object.code());
     assert!(longest < 16 << 10, "{longest} bytes");
 
@@ -122,7 +123,7 @@ fn calls_of_a_transposed_convolution_follow_the_kernel_and_not_the_stride() {
 }
 ";
     let (_, compiled) = compiled(text, target("x86-64-v3"));
-    let calls = compiled.program.calls.len();
+    let calls = compiled.program.calls().len();
     assert!(calls < 6 + 10, "{calls} calls\n{}", compiled.program);
 
     let model = model(text);
@@ -267,7 +268,8 @@ fn int8_stopped_after_any_rewrite_compiles() {
         for limit in 0..=total {
             let graph = stopped(Some(limit)).graph;
             verify(&graph).unwrap_or_else(|errors| panic!("{limit}: {errors}"));
-            lower(&graph, target).unwrap_or_else(|error| panic!("{name}, {limit} of {total}: {error}"));
+            lower(&graph, target, &Choices::default())
+                .unwrap_or_else(|error| panic!("{name}, {limit} of {total}: {error}"));
             assert_eq!(class(&graph), class(&whole.graph), "{limit}");
         }
         assert_eq!(stopped(Some(total)).graph, whole.graph);

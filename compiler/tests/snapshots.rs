@@ -14,13 +14,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use eightfold::recipe::Recipe;
-use eightfold_codegen::bands::{Bands, chains};
 use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::lower_with;
-use eightfold_codegen::memory;
-use eightfold_codegen::share::{Threads, splits};
+use eightfold_codegen::program::check;
+use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::bands::{Bands, chains};
+use eightfold_codegen::schedule::parallel::{Threads, splits};
+use eightfold_codegen::schedule::plan::arena_bound;
 use eightfold_codegen::target::Target;
 use eightfold_ir::{Data, Graph, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::fuse::FUSIONS;
@@ -141,8 +143,13 @@ fn snapshot(case: &Case, ran: &Ran) -> String {
     writeln!(text, "outputs: {}", difference(&case.graph, &ran.graph)).unwrap();
     ran.remarks.iter().for_each(|remark| writeln!(text, "{remark}").unwrap());
     if let Some(target) = case.target {
-        let program = lower_with(&ran.graph, target, Threads::new(1), &Choices::default(), Bands::default()).unwrap();
-        memory::check(&program).unwrap();
+        let program = lower_and_schedule(
+            &ran.graph,
+            target,
+            &ScheduleContext { bands: Bands::default(), ..ScheduleContext::of(&Choices::default()) },
+        )
+        .unwrap();
+        check(&program).unwrap();
         write!(text, "{program}").unwrap();
     }
     text
@@ -190,10 +197,15 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
         let usual = ways.iter().map(|(threads, bands)| (*threads, *bands, Choices::default()));
         let odd = (0..3).flat_map(|seed| odd_choices(&graph, target, seed));
         for (threads, bands, choices) in usual.chain(odd) {
-            let program = lower_with(&graph, target, threads, &choices, bands).unwrap();
-            memory::check(&program).unwrap_or_else(|error| panic!("{}: {error}\n{program}", path.display()));
-            assert!(threads == Threads::new(program.threads()) || threads == Threads::eager(program.threads()));
-            assert!(program.arena_bound <= program.arena_size && program.arena_size <= 2 * program.arena_bound);
+            let program = lower_and_schedule(
+                &graph,
+                target,
+                &ScheduleContext { threads, bands, ..ScheduleContext::of(&choices) },
+            )
+            .unwrap();
+            check(&program).unwrap_or_else(|error| panic!("{}: {error}\n{program}", path.display()));
+            assert!(threads == Threads::new(program.threads) || threads == Threads::eager(program.threads));
+            assert!(arena_bound(&program) <= program.arena_size && program.arena_size <= 2 * arena_bound(&program));
             shared += program.workers();
             banded += program.bands.iter().filter(|band| band.is_used).count();
             measured += program.bands.iter().filter(|band| band.is_used && band.is_measured).count();
@@ -224,7 +236,7 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
 
 /// Chains in bands, and calls on several threads, as no model would choose: others for each seed.
 fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads, Bands, Choices); 2] {
-    let lower = |choices: &Choices| lower_with(graph, target, Threads::new(1), choices, Bands::Never).unwrap();
+    let lower = |choices: &Choices| lower_and_schedule(graph, target, &ScheduleContext::of(choices)).unwrap();
     let odd = [Fusion::Bands { height: 1 }, Fusion::Whole, Fusion::Bands { height: 3 }];
     let mut fusions: Vec<(String, Choice)> = Vec::new();
     for _ in 0..4 {
@@ -260,7 +272,8 @@ fn each_snapshot_has_its_graph() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "snap") {
-                assert!(path.with_extension("ir").is_file(), "{} is left over", path.display());
+                let is_case = ["ir", "program"].iter().any(|case| path.with_extension(case).is_file());
+                assert!(is_case, "{} is left over", path.display());
             }
         }
     }

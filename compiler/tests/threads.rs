@@ -3,16 +3,19 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use eightfold::artifact::Artifact;
+use eightfold_codegen::choice::Choices;
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::lower_for_threads;
-use eightfold_codegen::memory;
 use eightfold_codegen::object::Linker;
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::program::check;
+use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::conv::{Conv, canonical};
 use eightfold_ir::op::gather::Gather;
@@ -52,11 +55,17 @@ fn graph() -> Graph {
     graph
 }
 
+/// What has this many threads share all that can be cut.
+fn eager(threads: usize) -> ScheduleContext<'static> {
+    static CHOICES: LazyLock<Choices> = LazyLock::new(Choices::default);
+    ScheduleContext { threads: Threads::eager(threads), ..ScheduleContext::of(&CHOICES) }
+}
+
 /// The graph compiled into a folder, as `rows.so`, `rows.o` and `rows.h`.
 fn compiled(threads: usize) -> TempDir {
     let graph = graph();
-    let program = lower_for_threads(&graph, target(), Threads::eager(threads)).expect("lowers");
-    memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    let program = lower_and_schedule(&graph, target(), &eager(threads)).expect("lowers");
+    check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     assert_eq!(program.workers(), threads - 1, "{program}");
     let interface = Interface {
         name: "rows".to_owned(),
@@ -158,8 +167,8 @@ fn an_index_out_of_range_is_a_status_of_that_run_whatever_the_threads() {
     let graph = looking_up();
     let table = Tensor::f32(&[16, 64], &(0..1024).map(|i| i as f32 / 1024.0).collect::<Vec<_>>());
     for threads in [1, 2, 5] {
-        let program = lower_for_threads(&graph, target(), Threads::eager(threads)).expect("lowers");
-        memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+        let program = lower_and_schedule(&graph, target(), &eager(threads)).expect("lowers");
+        check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
         let variant = Variant::of(&graph, &program);
         let mut resident = Resident::new(program, &variant).expect("compiles");
         let mut run = |last: i64| {

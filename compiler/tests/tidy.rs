@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eightfold_codegen::kernel::KERNELS;
+use eightfold_codegen::schedule::SCHEDULE_PASSES;
 use eightfold_ir::Op;
 use eightfold_passes::PASSES;
 use eightfold_passes::calibrate::OBSERVERS;
@@ -250,7 +251,7 @@ fn crates_depend_on_what_they_may() {
     const MAY: &[(&str, &str)] = &[
         ("ir", "half libm petgraph smallvec thiserror"),
         ("passes", "eightfold-ir libm smallvec thiserror"),
-        ("codegen", "eightfold-ir eightfold-runtime half inkwell object smallvec tempfile thiserror"),
+        ("codegen", "eightfold-ir eightfold-runtime half inkwell object rangemap smallvec tempfile thiserror"),
         ("runtime", ""),
         ("xtask", "serde serde_json"),
     ];
@@ -286,6 +287,10 @@ fn rows_have_their_files_and_tests() {
     let parts = |name: &str| [".rs", "/emit.rs", "/tests.rs"].map(|part| format!("codegen/src/kernel/{name}{part}"));
     let missing = KERNELS.iter().flat_map(|family| parts(family.name)).filter(|path| !exists(path));
     none("a family of kernels is a definition, an emitter and tests", missing);
+    let passes = SCHEDULE_PASSES.iter().map(|pass| pass.name());
+    let parts = |name: &str| [format!("codegen/src/schedule/{name}.rs"), format!("testdata/programs/{name}")];
+    let missing = passes.flat_map(parts).filter(|path| !exists(path));
+    none("a schedule pass is a file, and has programs", missing);
     // What a family knows, it says itself: its variant is named in its own folder and where lowering makes it.
     let by_family = |file: &File| {
         let path = file.path.as_str();

@@ -38,7 +38,7 @@ impl Decision {
 
     /// The ways that are near one that has turned out well, itself left out.
     pub(crate) fn near(&self, choice: Choice, program: &Program) -> Vec<Way> {
-        let call = &program.calls[self.calls[0]];
+        let call = program.calls()[self.calls[0]];
         match (choice, Geometry::of(call)) {
             (Choice::Blocking(blocking), Some(geometry)) => {
                 let bands = candidates::bands(blocking, &geometry).into_iter();
@@ -69,7 +69,7 @@ impl Way {
 #[must_use]
 pub fn products(program: &Program) -> Vec<Decision> {
     let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
-    distinct(program.calls.iter().enumerate().filter_map(product), |(geometry, call)| {
+    distinct(program.calls().into_iter().enumerate().filter_map(product), |(geometry, call)| {
         let model = geometry.blocking(program.target);
         let others = candidates::tiles(&geometry, program.target, TILES).into_iter().filter(|tile| *tile != model);
         [model].into_iter().chain(others).map(|blocking| Way::product(blocking, call, program)).collect()

@@ -2,8 +2,7 @@
 //!
 //! Products are keyed by their geometry, so how they are cut into tiles is no part of it; of steps, what they read counts.
 
-use crate::llvm::steps::elementwise;
-use crate::program::{Call, Step, Storage, View};
+use crate::program::{Call, Step, Storage, View, elementwise};
 
 /// A call: `gemm …` as [`Geometry::key`](super::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
 /// taps=3x3+3712+64 channels=64`, or of other families what is written and all that is read, `pool max … u8[1x64x28x28:…]
@@ -70,12 +69,7 @@ mod tests {
     use crate::program::{Arg, BufferId, Depthwise, Fold, Grid, Pool, Producer};
 
     fn view(buffer: usize, dims: &[usize]) -> View {
-        View {
-            storage: Storage::Buffer(BufferId(buffer)),
-            dtype: DType::U8,
-            offset: 7,
-            grid: Grid::channels_last(dims),
-        }
+        View::new(Storage::Buffer(BufferId(buffer)), DType::U8, 7, Grid::channels_last(dims))
     }
 
     fn call(producer: Producer, from: usize, to: usize) -> Call {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::window::Window;
 use crate::choice::key::list;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -74,14 +75,11 @@ impl Depthwise {
     }
 }
 
+attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } }
+
 impl KernelDef for Depthwise {
     fn variant(&self) -> String {
         format!("_{}", self.input)
-    }
-
-    fn attributes(&self) -> String {
-        let Depthwise { pixels: [b, r, c], taps, channels, .. } = self;
-        format!("pixels={b}x{r}x{c}, taps={}, channels={channels}", taps.len())
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
@@ -20,11 +21,9 @@ pub struct Fill {
     pub element: [u8; 8],
 }
 
-impl KernelDef for Fill {
-    fn attributes(&self) -> String {
-        i64::from_le_bytes(self.element).to_string()
-    }
+attributes! { Fill { element } }
 
+impl KernelDef for Fill {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.element, parameters);
     }

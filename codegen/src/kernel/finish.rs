@@ -5,7 +5,7 @@ use eightfold_ir::DType;
 use super::nest::{Stretch, read, write};
 use crate::llvm::steps::{self, Operands};
 use crate::llvm::vector::{Emitter, Ptr, Vector};
-use crate::program::{Call, View};
+use crate::program::{Call, View, elementwise};
 
 /// The end of a call: step operands and the result, which move together.
 pub(crate) struct Finish<'c> {
@@ -16,7 +16,7 @@ pub(crate) struct Finish<'c> {
 
 impl<'c> Finish<'c> {
     pub(crate) fn of(call: &'c Call) -> Self {
-        Finish { call, operands: steps::elementwise(&call.steps) }
+        Finish { call, operands: elementwise(&call.steps) }
     }
 
     /// The views that move with the result: the step operands, then the result itself.

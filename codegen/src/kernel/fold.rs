@@ -3,10 +3,9 @@
 //! Integers are exact: extremes of bytes stay bytes, sums of few bytes fit 16 bits, others are taken in lanes that wrap
 //! where the result would. Floats are summed in f32, in the order in which they are given.
 
-use std::fmt::{self, Display, Formatter};
-
 use eightfold_ir::DType;
 
+use super::attribute::Attribute as _;
 use crate::llvm::steps::{cast, dequantized, work_kind, worked};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
@@ -42,7 +41,7 @@ pub enum Fold {
 impl Fold {
     /// The name, without the numbers that say how.
     pub(crate) fn name(self) -> String {
-        self.to_string().split(' ').next().unwrap_or_default().to_owned()
+        self.text().split('/').next().unwrap_or_default().to_owned()
     }
 
     /// The type of what numbers of type `input` are folded to.
@@ -64,22 +63,6 @@ impl Fold {
             Fold::DequantizedMean { .. } => 5.0,
             Fold::SumSquare | Fold::SumAbs => 2.0,
             Fold::Max | Fold::Min | Fold::Prod | Fold::Sum { .. } | Fold::Mean => 1.0,
-        }
-    }
-}
-
-impl Display for Fold {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Fold::Sum { zero_point: 0 } => write!(f, "sum"),
-            Fold::Sum { zero_point } => write!(f, "sum zero_point={zero_point}"),
-            Fold::Mean => write!(f, "mean"),
-            Fold::DequantizedMean { scale, zero_point } => write!(f, "mean scale={scale:?} zero_point={zero_point}"),
-            Fold::Max => write!(f, "max"),
-            Fold::Min => write!(f, "min"),
-            Fold::Prod => write!(f, "prod"),
-            Fold::SumSquare => write!(f, "sum_square"),
-            Fold::SumAbs => write!(f, "sum_abs"),
         }
     }
 }

@@ -8,6 +8,7 @@ use eightfold_ir::DType;
 
 pub(crate) use self::emit::{emit_check, position};
 use super::KernelDef;
+use super::attribute::attributes;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Storage, View};
 use crate::target::Target;
@@ -33,12 +34,9 @@ pub struct Blocks {
     pub distance: isize,
 }
 
-impl KernelDef for Gather {
-    fn attributes(&self) -> String {
-        let blocks = self.blocks.map(|Blocks { size, distance }| format!(", blocks={size} by {distance}"));
-        format!("axis={}{}", self.axis, blocks.unwrap_or_default())
-    }
+attributes! { Gather { axis, blocks } }
 
+impl KernelDef for Gather {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self, parameters);
     }

@@ -12,6 +12,7 @@ use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_within;
 use super::KernelDef;
+use super::attribute::attributes;
 use super::window::Window;
 use crate::choice::Geometry;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -117,21 +118,12 @@ impl Gemm {
     }
 }
 
+attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block } }
+
 impl KernelDef for Gemm {
     fn variant(&self) -> String {
         let Tile { mr, nr, kr } = self.tile;
         format!("_{}_{mr}x{nr}c{kr}", self.input)
-    }
-
-    fn attributes(&self) -> String {
-        let Gemm { pixels: [b, r, c], runs, n, extra, joined, row_block, .. } = self;
-        let (k, runs) = (self.depth(), runs.len());
-        let mut text = format!("pixels={b}x{r}x{c}, k={k}/{runs}, n={n}, row_block={row_block}");
-        match extra.iter().map(Vec::len).sum() {
-            0_usize => {}
-            extra => text += &format!(", extra={extra}"),
-        }
-        text + if *joined { ", joined" } else { "" }
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {

@@ -7,6 +7,7 @@ mod tests;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
 use crate::target::Target;
@@ -19,11 +20,9 @@ pub struct Interpolate {
     pub axis: usize,
 }
 
-impl KernelDef for Interpolate {
-    fn attributes(&self) -> String {
-        format!("axis={}", self.axis)
-    }
+attributes! { Interpolate { axis } }
 
+impl KernelDef for Interpolate {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.axis, parameters);
     }

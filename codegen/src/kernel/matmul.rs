@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
@@ -20,12 +21,9 @@ pub struct MatMul {
     pub zero_points: [i32; 2],
 }
 
-impl KernelDef for MatMul {
-    fn attributes(&self) -> String {
-        let [x, w] = self.zero_points;
-        format!("zero_points={x},{w}")
-    }
+attributes! { MatMul { zero_points } }
 
+impl KernelDef for MatMul {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.zero_points, parameters);
     }

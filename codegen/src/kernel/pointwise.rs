@@ -8,6 +8,7 @@ use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_axes;
 use super::KernelDef;
+use super::attribute::attributes;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
 use crate::target::Target;
@@ -17,9 +18,15 @@ use crate::work::operations::registers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointwise;
 
+attributes! { Pointwise {} }
+
 impl KernelDef for Pointwise {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, parameters);
+    }
+
+    fn may_overwrite_input(&self) -> bool {
+        true
     }
 
     fn runs_in_bands(&self) -> bool {

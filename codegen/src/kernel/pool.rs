@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::fold::Fold;
 use crate::choice::key::list;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -32,12 +33,9 @@ pub struct Pool {
     pub include_pad: Option<[usize; 2]>,
 }
 
-impl KernelDef for Pool {
-    fn attributes(&self) -> String {
-        let Pool { fold, kernel: [h, w], strides: [sy, sx], pads: [py, px], .. } = self;
-        format!("{fold}, kernel={h}x{w}, strides={sy}x{sx}, pads={py}x{px}")
-    }
+attributes! { Pool { fold, kernel, strides, dilations, pads, include_pad } }
 
+impl KernelDef for Pool {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self, parameters);
     }

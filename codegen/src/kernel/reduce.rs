@@ -7,6 +7,7 @@ mod tests;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::fold::Fold;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
@@ -19,11 +20,9 @@ pub struct Reduce {
     pub fold: Fold,
 }
 
-impl KernelDef for Reduce {
-    fn attributes(&self) -> String {
-        self.fold.to_string()
-    }
+attributes! { Reduce { fold } }
 
+impl KernelDef for Reduce {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.fold, parameters);
     }

@@ -7,6 +7,7 @@ mod tests;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::math;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
@@ -20,11 +21,9 @@ pub struct Softmax {
     pub axis: usize,
 }
 
-impl KernelDef for Softmax {
-    fn attributes(&self) -> String {
-        format!("axis={}", self.axis)
-    }
+attributes! { Softmax { axis } }
 
+impl KernelDef for Softmax {
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.axis, parameters);
     }

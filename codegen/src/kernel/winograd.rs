@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::gemm::{Tile, leave_blocks, words};
 use super::winograd_input::WinogradInput;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -65,15 +66,12 @@ impl Winograd {
     }
 }
 
+attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block } }
+
 impl KernelDef for Winograd {
     fn variant(&self) -> String {
         let Tile { mr, nr, kr } = self.tile;
         format!("_{mr}x{nr}c{kr}")
-    }
-
-    fn attributes(&self) -> String {
-        let Winograd { tiles: [b, r, c], depth, n, row_block, .. } = self;
-        format!("tiles={b}x{r}x{c}, k={depth}, n={n}, row_block={row_block}")
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
+use super::attribute::attributes;
 use super::window::Window;
 use super::winograd::Winograd;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -59,14 +60,11 @@ impl WinogradInput {
     }
 }
 
+attributes! { WinogradInput { input, tiles, input_strides, steps, position, channels } }
+
 impl KernelDef for WinogradInput {
     fn variant(&self) -> String {
         format!("_{}", self.input)
-    }
-
-    fn attributes(&self) -> String {
-        let WinogradInput { tiles: [b, r, c], channels, .. } = self;
-        format!("tiles={b}x{r}x{c}, channels={channels}")
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {

@@ -1,55 +1,86 @@
-//! The calls of a program, in functions of bounded length.
+//! The items of a program, in functions of bounded length.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;
 use inkwell::module::Linkage;
-use inkwell::values::{BasicMetadataValueEnum, FunctionValue, PointerValue};
+use inkwell::values::{BasicMetadataValueEnum, BasicValue as _, FunctionValue, IntValue, PointerValue};
+use inkwell::{AddressSpace, IntPredicate};
 
-use super::built;
 use super::program::Constants;
 use super::run::CallFields;
 use super::vector::Emitter;
-use crate::program::{BufferId, BufferKind, ConstId, Program, Storage, View};
+use super::{built, kernel};
+use crate::program::{
+    BufferId, BufferKind, Call, ConstId, For, If, Item, LoopId, Program, Storage, View, calls, views,
+};
 
-/// Calls that one function makes. LLVM's time grows by the square of a function's length.
+/// Calls that one function makes, but for those of one loop. LLVM's time grows by the square of a function's length.
 const CALLS: usize = 256;
 
-/// Emits the calls of a program.
+/// Emits the items of a program, and the functions that they call.
 pub(super) struct Calls<'a, 'm, 'ctx> {
-    pub(super) emitter: &'a Emitter<'m, 'ctx>,
-    pub(super) program: &'a Program,
-    pub(super) symbol: &'a str,
-    /// For each call of the program its kernel.
-    pub(super) functions: Vec<FunctionValue<'ctx>>,
+    emitter: &'a Emitter<'m, 'ctx>,
+    program: &'a Program,
+    symbol: &'a str,
+    constants: Constants<'ctx>,
+    /// The kernel of each geometry: its text is the key, as floats have no order.
+    kernels: RefCell<BTreeMap<String, FunctionValue<'ctx>>>,
     /// For gathers whose positions are not known, what checks these: it writes a status where they are wrong.
-    pub(super) checks: BTreeMap<usize, FunctionValue<'ctx>>,
-    pub(super) constants: Constants<'ctx>,
-    /// Functions that hold calls, so far.
-    pub(super) outlined: Cell<usize>,
+    checks: RefCell<BTreeMap<String, FunctionValue<'ctx>>>,
+    /// Functions that hold items, so far.
+    outlined: Cell<usize>,
 }
 
-impl<'ctx> Calls<'_, '_, 'ctx> {
-    /// Emits these calls, in order, where `builder` stands: in place, or in functions of at most [`CALLS`] each. There is a
-    /// word for the `status` if there are checks.
+/// Where items are emitted: in a function whose parameters give access to the caller's memory.
+struct Place<'b, 'ctx> {
+    builder: &'b Builder<'ctx>,
+    function: FunctionValue<'ctx>,
+    /// Addresses of the caller's memory, which the function has loaded.
+    bases: BTreeMap<Base, PointerValue<'ctx>>,
+    /// A word for the status, if there are checks.
+    status: Option<PointerValue<'ctx>>,
+}
+
+/// The turns of the loops around an item.
+type Turns<'ctx> = Vec<(LoopId, IntValue<'ctx>)>;
+
+impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
+    pub(super) fn new(
+        emitter: &'a Emitter<'m, 'ctx>,
+        program: &'a Program,
+        symbol: &'a str,
+        constants: Constants<'ctx>,
+    ) -> Self {
+        let (kernels, checks, outlined) = (RefCell::default(), RefCell::default(), Cell::new(0));
+        Calls { emitter, program, symbol, constants, kernels, checks, outlined }
+    }
+
+    /// Whether a call of the program checks what it reads.
+    pub(super) fn has_checks(&self) -> bool {
+        self.program.calls().into_iter().any(|call| call.producer.def().unchecked_positions(call).is_some())
+    }
+
+    /// Emits these items, in order, where `builder` stands: in place, or in functions of at most [`CALLS`] calls each. There is
+    /// a word for the `status` if there are checks.
     pub(super) fn emit(
         &self,
         builder: &Builder<'ctx>,
         fields: &CallFields<'ctx>,
         status: Option<PointerValue<'ctx>>,
-        calls: &[usize],
+        items: &[&Item],
     ) {
-        if calls.len() <= CALLS {
-            return self.in_place(builder, fields, status, calls);
+        let parts = parts(items);
+        if parts.len() <= 1 {
+            return self.in_place(builder, fields, status, items);
         }
         let module = self.emitter.module();
         let context = module.get_context();
         let pointer = context.ptr_type(AddressSpace::default());
         let signature = context.void_type().fn_type(&[pointer.into(); 2], false);
-        for part in calls.chunks(CALLS) {
+        for part in parts {
             let number = self.outlined.replace(self.outlined.get() + 1);
             let name = format!("{}_calls_{number}", self.symbol);
             let function = module.add_function(&name, signature, Some(Linkage::Internal));
@@ -70,51 +101,155 @@ impl<'ctx> Calls<'_, '_, 'ctx> {
         builder: &Builder<'ctx>,
         fields: &CallFields<'ctx>,
         status: Option<PointerValue<'ctx>>,
-        calls: &[usize],
+        items: &[&Item],
     ) {
-        let mut bases: BTreeMap<Base, PointerValue<'ctx>> = BTreeMap::new();
-        for &index in calls {
-            let call = &self.program.calls[index];
-            if let (Some(check), Some(word)) = (self.checks.get(&index), status) {
-                let positions = self.address(builder, fields, &mut bases, &call.operands[1]);
-                built(builder.build_call(*check, &[positions.into(), word.into()], ""));
-            }
-            let views = call.operands.iter().chain([&call.output]);
-            let arguments: Vec<BasicMetadataValueEnum> =
-                views.map(|view| self.address(builder, fields, &mut bases, view).into()).collect();
-            built(builder.build_call(self.functions[index], &arguments, ""));
-        }
-    }
-
-    /// The address of a view's first element. Addresses of the caller's memory are loaded once and kept in `bases`.
-    fn address(
-        &self,
-        builder: &Builder<'ctx>,
-        fields: &CallFields<'ctx>,
-        bases: &mut BTreeMap<Base, PointerValue<'ctx>>,
-        view: &View,
-    ) -> PointerValue<'ctx> {
-        let mut base = |base: Base| {
-            *bases.entry(base).or_insert_with(|| match base {
+        let mut bases = BTreeMap::new();
+        for view in items.iter().flat_map(|item| views(std::slice::from_ref(*item))) {
+            let Some(base) = self.base(view) else { continue };
+            bases.entry(base).or_insert_with(|| match base {
                 Base::Input(index) => fields.input(builder, index as u32),
                 Base::Output(index) => fields.output(builder, index as u32),
                 Base::Arena => fields.arena(builder),
-            })
-        };
-        let (base, offset) = match view.storage {
-            Storage::Const(ConstId(index)) => (self.constants.base, self.constants.offsets[index]),
+            });
+        }
+        let block = builder.get_insert_block().and_then(|block| block.get_parent());
+        let function = block.unwrap_or_else(|| unreachable!("the builder stands in a function"));
+        let place = Place { builder, function, bases, status };
+        let mut turns = Turns::new();
+        items.iter().for_each(|item| self.item(&place, &mut turns, item));
+    }
+
+    fn item(&self, place: &Place<'_, 'ctx>, turns: &mut Turns<'ctx>, item: &Item) {
+        match item {
+            Item::Call(call) => self.call(place, turns, call),
+            Item::For(each) => self.repeat(place, turns, each),
+            Item::If(branch) => self.branch(place, turns, branch),
+            Item::Parallel(_) => unreachable!("the verifier lets parallel regions stand in no other"),
+        }
+    }
+
+    fn call(&self, place: &Place<'_, 'ctx>, turns: &Turns<'ctx>, call: &Call) {
+        let builder = place.builder;
+        if let (Some(unchecked), Some(word)) = (call.producer.def().unchecked_positions(call), place.status) {
+            let mut checks = self.checks.borrow_mut();
+            let name = format!("check_{}", checks.len());
+            let check = *checks
+                .entry(format!("{} {:?} {}", unchecked.0.dtype, unchecked.0.grid, unchecked.1))
+                .or_insert_with(|| kernel::emit_check(self.emitter, unchecked, &name));
+            let positions = self.address(place, turns, unchecked.0);
+            built(builder.build_call(check, &[positions.into(), word.into()], ""));
+        }
+        let arguments: Vec<BasicMetadataValueEnum> =
+            call.views().map(|view| self.address(place, turns, view).into()).collect();
+        built(builder.build_call(self.kernel(call), &arguments, ""));
+    }
+
+    /// The function of a call. Calls of equal geometry share one.
+    fn kernel(&self, call: &Call) -> FunctionValue<'ctx> {
+        let geometry = call.geometry();
+        let mut kernels = self.kernels.borrow_mut();
+        let name = format!("{}_{}", call.producer.family(), kernels.len());
+        *kernels.entry(format!("{geometry:?}")).or_insert_with(|| kernel::emit(self.emitter, &geometry, &name))
+    }
+
+    /// A loop that runs at least once.
+    fn repeat(&self, place: &Place<'_, 'ctx>, turns: &mut Turns<'ctx>, each: &For) {
+        let Place { builder, function, .. } = *place;
+        let context = self.emitter.module().get_context();
+        let word = context.i64_type();
+        let before = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
+        let [body, after] = ["turn", "after"].map(|name| context.append_basic_block(function, name));
+        built(builder.build_unconditional_branch(body));
+        builder.position_at_end(body);
+        let turn = built(builder.build_phi(word, "turn"));
+        turns.push((each.id, turn.as_basic_value().into_int_value()));
+        each.body.iter().for_each(|item| self.item(place, turns, item));
+        turns.pop();
+        let next =
+            built(builder.build_int_add(turn.as_basic_value().into_int_value(), word.const_int(1, false), "next"));
+        let end = builder.get_insert_block().unwrap_or_else(|| unreachable!("the function has begun"));
+        turn.add_incoming(&[(&word.const_zero(), before), (&next, end)]);
+        let count = word.const_int(each.count as u64, false);
+        let more = built(builder.build_int_compare(IntPredicate::ULT, next, count, "more"));
+        built(builder.build_conditional_branch(more, body, after));
+        builder.position_at_end(after);
+    }
+
+    fn branch(&self, place: &Place<'_, 'ctx>, turns: &mut Turns<'ctx>, branch: &If) {
+        let Place { builder, function, .. } = *place;
+        let context = self.emitter.module().get_context();
+        let bits = (8 * branch.condition.dtype.byte_size()) as u32;
+        let ty = std::num::NonZeroU32::new(bits).map(|bits| context.custom_width_int_type(bits));
+        let Some(Ok(ty)) = ty else { unreachable!("the verifier lets conditions be bool or integers") };
+        let condition = built(builder.build_load(ty, self.address(place, turns, &branch.condition), "condition"));
+        // Inputs are of any alignment.
+        let aligned = condition.as_instruction_value().map(|load| load.set_alignment(1));
+        debug_assert!(matches!(aligned, Some(Ok(()))));
+        let holds =
+            built(builder.build_int_compare(IntPredicate::NE, condition.into_int_value(), ty.const_zero(), "holds"));
+        let [then, otherwise, after] =
+            ["then", "otherwise", "after"].map(|name| context.append_basic_block(function, name));
+        built(builder.build_conditional_branch(holds, then, otherwise));
+        for (block, items) in [(then, &branch.then), (otherwise, &branch.otherwise)] {
+            builder.position_at_end(block);
+            items.iter().for_each(|item| self.item(place, turns, item));
+            built(builder.build_unconditional_branch(after));
+        }
+        builder.position_at_end(after);
+    }
+
+    /// The caller's memory that the view lies in; `None` for constants.
+    fn base(&self, view: &View) -> Option<Base> {
+        match view.storage {
+            Storage::Const(_) => None,
+            Storage::Buffer(BufferId(index)) => Some(match self.program.buffers[index].kind {
+                BufferKind::Arena { .. } => Base::Arena,
+                BufferKind::Input(index) => Base::Input(index),
+                BufferKind::Output(index) => Base::Output(index),
+            }),
+        }
+    }
+
+    /// The address of a view's first element in these turns.
+    fn address(&self, place: &Place<'_, 'ctx>, turns: &Turns<'ctx>, view: &View) -> PointerValue<'ctx> {
+        let builder = place.builder;
+        let base = self.base(view).map_or(self.constants.base, |base| place.bases[&base]);
+        let start = match view.storage {
+            Storage::Const(ConstId(index)) => self.constants.offsets[index],
             Storage::Buffer(BufferId(index)) => match self.program.buffers[index].kind {
-                BufferKind::Arena { offset } => (base(Base::Arena), offset),
-                BufferKind::Input(index) => (base(Base::Input(index)), 0),
-                BufferKind::Output(index) => (base(Base::Output(index)), 0),
+                BufferKind::Arena { offset } => offset,
+                BufferKind::Input(_) | BufferKind::Output(_) => 0,
             },
         };
         let context = self.emitter.module().get_context();
-        let offset = offset + view.offset * view.dtype.byte_size();
-        let distance = context.i64_type().const_int(offset as u64, false);
-        // SAFETY: the distance stays inside the buffer or the constants: lowering made the view.
+        let (word, size) = (context.i64_type(), view.dtype.byte_size());
+        let first = word.const_int((start + view.offset * size) as u64, false);
+        let distance = view.loops.iter().fold(first, |distance, (id, step)| {
+            let turn = turns.iter().find(|(own, _)| own == id).map(|(_, turn)| *turn);
+            let turn = turn.unwrap_or_else(|| unreachable!("the verifier lets views name loops around them"));
+            let step = word.const_int((step * size as isize) as u64, true);
+            let moved = built(builder.build_int_mul(turn, step, ""));
+            built(builder.build_int_add(distance, moved, ""))
+        });
+        // SAFETY: the distance stays inside the buffer or the constants in each turn: lowering made the view.
         built(unsafe { builder.build_gep(context.i8_type(), base, &[distance], "") })
     }
+}
+
+/// The items in parts of at most [`CALLS`] calls, where no item has more by itself.
+fn parts<'s, 'p>(items: &'s [&'p Item]) -> Vec<&'s [&'p Item]> {
+    let mut parts = Vec::new();
+    let (mut first, mut made) = (0, 0);
+    for (index, item) in items.iter().enumerate() {
+        let more = calls(std::slice::from_ref(*item)).len();
+        if made + more > CALLS && index > first {
+            parts.push(&items[first..index]);
+            (first, made) = (index, 0);
+        }
+        made += more;
+    }
+    parts.push(&items[first..]);
+    parts
 }
 
 /// Memory of the caller that views lie in.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::jit::{Entry, Jit};
 use super::machine::MachineError;
-use crate::program::{BufferKind, Program, Storage, View};
+use crate::program::{BufferKind, Call, Program, Storage, View};
 
 /// Rounds of each kind that are run in any case.
 const LEAST: usize = 3;
@@ -40,7 +40,7 @@ impl Times {
 /// The times of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Of each call.
+    /// Of each of the program's [executions](Program::executions).
     pub calls: Vec<Times>,
     /// Of all calls in a row.
     pub whole: Times,
@@ -53,8 +53,10 @@ pub struct Profile {
 /// Of LLVM.
 pub fn profile(program: &Program, duration: Duration) -> Result<Profile, MachineError> {
     let jit = Jit::default();
-    let compiled = jit.compile(&program.calls, program.target, false, false)?;
-    let entries: Vec<Entry<'_>> = (0..program.calls.len()).map(|index| compiled.entry(index)).collect();
+    let kernels: Vec<Call> = program.calls().into_iter().cloned().collect();
+    let compiled = jit.compile(&kernels, program.target, false, false)?;
+    let executions = program.executions();
+    let entries: Vec<Entry<'_>> = executions.iter().map(|run| compiled.entry(run.number)).collect();
     let room = |size: usize| vec![0_u8; size + Program::SLACK + Program::ARENA_ALIGN];
     let mut arena = room(program.arena_size);
     let mut outside: Vec<Vec<u8>> = program.buffers.iter().map(|buffer| room(buffer.byte_size)).collect();
@@ -76,11 +78,8 @@ pub fn profile(program: &Program, duration: Duration) -> Result<Profile, Machine
         let aligned = bytes.as_ptr().align_offset(Program::ARENA_ALIGN);
         bytes[aligned + start + view.offset * view.dtype.byte_size()..].as_mut_ptr()
     };
-    let pointers: Vec<Vec<*mut u8>> = program
-        .calls
-        .iter()
-        .map(|call| call.operands.iter().chain([&call.output]).map(&mut address).collect())
-        .collect();
+    let pointers: Vec<Vec<*mut u8>> =
+        executions.iter().map(|run| run.call.views().map(&mut address).collect()).collect();
     let run = |index: usize| {
         // SAFETY: each pointer is the first element of its view in a buffer as large as the program has it, with slack
         // behind; the program was made by lowering, which keeps calls inside their buffers.

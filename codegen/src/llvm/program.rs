@@ -1,8 +1,5 @@
 //! From a program to a module: constants, one function for each distinct call, and the function that calls them in order.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
-
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
 use inkwell::values::{FunctionValue, GlobalValue, IntValue, PointerValue};
@@ -12,7 +9,6 @@ use super::barrier::{Barriers, emit_waiting};
 use super::built;
 use super::calls::{Calls, attribute};
 use super::descriptor::emit_query;
-use super::kernel;
 use super::machine::{Machine, MachineError};
 use super::run::{CallFields, emit_run, run_type};
 use super::vector::Emitter;
@@ -21,7 +17,7 @@ use crate::image::{ALIGN, Image};
 use crate::interface::Interface;
 use crate::object::ObjectFile;
 use crate::object::file::CONSTANTS;
-use crate::program::{Phase, Program};
+use crate::program::{Item, Program};
 
 /// Where the constants of a program lie.
 pub(crate) struct Constants<'ctx> {
@@ -39,30 +35,6 @@ pub(crate) fn emit<'ctx>(
     symbol: &str,
 ) -> FunctionValue<'ctx> {
     let emitter = Emitter::new(module, program.target, false);
-    // Calls of equal geometry share a function. The text of a geometry is its key: floats have no order.
-    let mut kernels: BTreeMap<String, FunctionValue<'ctx>> = BTreeMap::new();
-    let mut functions = Vec::with_capacity(program.calls.len());
-    for call in &program.calls {
-        let geometry = call.geometry();
-        let key = format!("{geometry:?}");
-        let function = match kernels.get(&key) {
-            Some(function) => *function,
-            None => {
-                let name = format!("{}_{}", call.producer.family(), kernels.len());
-                let function = kernel::emit(&emitter, &geometry, &name);
-                kernels.insert(key, function);
-                function
-            }
-        };
-        functions.push(function);
-    }
-    // Gathers whose positions are not known here, and what checks these.
-    let mut checks = BTreeMap::new();
-    for (index, call) in program.calls.iter().enumerate() {
-        if let Some(unchecked) = call.producer.def().unchecked_positions(call) {
-            checks.insert(index, kernel::emit_check(&emitter, unchecked, &format!("check_{index}")));
-        }
-    }
     let context = module.get_context();
     let inner = module.add_function(symbol, run_type(module), Some(Linkage::Internal));
     emitter.attribute_target(inner);
@@ -72,8 +44,8 @@ pub(crate) fn emit<'ctx>(
     builder.position_at_end(entry);
     let fields = CallFields::of(module, inner);
     let number = context.i32_type();
-    let calls = Calls { emitter: &emitter, program, symbol, functions, checks, constants, outlined: Cell::new(0) };
-    let status = (!calls.checks.is_empty()).then(|| {
+    let calls = Calls::new(&emitter, program, symbol, constants);
+    let status = calls.has_checks().then(|| {
         let word = built(builder.build_alloca(number, "status"));
         built(builder.build_store(word, number.const_zero()));
         word
@@ -83,23 +55,24 @@ pub(crate) fn emit<'ctx>(
         Some(word) => built(builder.build_load(number, word, "")).into_int_value(),
         None => number.const_zero(),
     };
-    let call = |list: Vec<usize>| calls.emit(&builder, &fields, status, &list);
+    let emit_items = |items: &[&Item]| calls.emit(&builder, &fields, status, items);
     let done = |status: IntValue<'ctx>| built(builder.build_return(Some(&status)));
     let thread = fields.thread(&builder);
     let mut cases = Vec::new();
     if program.workers() > 0 {
         let waiting = emit_waiting(module, &format!("{symbol}_wait"));
-        for number in 0..program.threads() {
+        let phases = phases(program);
+        for number in 0..program.threads {
             let block = context.append_basic_block(inner, &format!("thread_{number}"));
             builder.position_at_end(block);
-            let position = (number, program.threads());
+            let position = (number, program.threads);
             let barriers = Barriers::begin(module, &builder, fields.host(&builder), waiting, position);
             let publish = || {
                 if status.is_some() {
                     barriers.publish(reported());
                 }
             };
-            emit_thread(program, number, &barriers, call, publish);
+            emit_thread(&phases, number, &barriers, emit_items, publish);
             done(if number == 0 && status.is_some() { barriers.combined(reported()) } else { reported() });
             cases.push(block);
         }
@@ -107,7 +80,7 @@ pub(crate) fn emit<'ctx>(
         // The others, if there are any, have nothing to do.
         let block = context.append_basic_block(inner, "thread_0");
         builder.position_at_end(block);
-        call(program.phases.iter().flat_map(Phase::calls).collect());
+        phases(program).iter().for_each(|phase| phase.iter().for_each(|items| emit_items(items)));
         done(reported());
         cases.push(block);
     }
@@ -121,18 +94,42 @@ pub(crate) fn emit<'ctx>(
     inner
 }
 
+/// What threads do between two barriers: the items of each thread.
+type Phase<'p> = Vec<Vec<&'p Item>>;
+
+/// The program's phases: each parallel region is one, and so are the items between two of them, on the first thread.
+fn phases(program: &Program) -> Vec<Phase<'_>> {
+    let idle = || vec![Vec::new(); program.threads];
+    let mut phases: Vec<Phase<'_>> = Vec::new();
+    let mut is_open = false;
+    for item in &program.body {
+        if let Item::Parallel(parallel) = item {
+            phases.push(parallel.threads.iter().map(|body| body.iter().collect()).collect());
+            is_open = false;
+            continue;
+        }
+        if !is_open {
+            phases.push(idle());
+            is_open = true;
+        }
+        if let Some(phase) = phases.last_mut() {
+            phase[0].push(item);
+        }
+    }
+    phases
+}
+
 /// Emits what one thread does. A thread that has nothing to do in a phase does not wait before it; what it waits for
 /// later includes that. Each thread publishes its status before it arrives for the last time. In the end the first thread
 /// waits for all, as the run is over when it returns.
 fn emit_thread(
-    program: &Program,
+    phases: &[Phase<'_>],
     thread: usize,
     barriers: &Barriers<'_, '_>,
-    call: impl Fn(Vec<usize>),
+    emit_items: impl Fn(&[&Item]),
     publish: impl Fn(),
 ) {
-    let phases = &program.phases;
-    let busy: Vec<usize> = (0..phases.len()).filter(|phase| !phases[*phase].threads[thread].is_empty()).collect();
+    let busy: Vec<usize> = (0..phases.len()).filter(|phase| !phases[*phase][thread].is_empty()).collect();
     let arrive = |done: usize| {
         if done == phases.len() {
             publish();
@@ -147,7 +144,7 @@ fn emit_thread(
         if phase > 0 {
             barriers.wait(phase);
         }
-        call(phases[phase].threads[thread].clone().collect());
+        emit_items(&phases[phase][thread]);
         arrive(busy.get(index + 1).copied().unwrap_or(phases.len()));
     }
     if thread == 0 {

@@ -38,22 +38,6 @@ pub(crate) fn kind(dtype: DType) -> Kind {
     }
 }
 
-/// The positions in [`Call::operands`] of what the steps read element by element; tables are not among them.
-pub(crate) fn elementwise(steps: &[Step]) -> Vec<usize> {
-    let args = steps.iter().flat_map(|step| match step {
-        Step::Apply(_, args) => args.as_slice(),
-        _ => &[],
-    });
-    let read = args.filter_map(|arg| match *arg {
-        Arg::Operand(operand) | Arg::Dequantized { operand, .. } => Some(operand),
-        _ => None,
-    });
-    let mut positions: Vec<usize> = read.collect();
-    positions.sort_unstable();
-    positions.dedup();
-    positions
-}
-
 /// The numbers that `call`'s steps make of `current`, which holds elements of type `dtype`; in the lanes in which the
 /// output stores them.
 pub(crate) fn apply<'ctx>(

@@ -119,7 +119,7 @@ impl Numbers {
 /// A view of a buffer.
 pub(crate) fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize]) -> View {
     let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
-    View { storage: Storage::Buffer(BufferId(0)), dtype, offset, grid }
+    View::new(Storage::Buffer(BufferId(0)), dtype, offset, grid)
 }
 
 /// Stored numbers for a view, offset and all: integers of up to 30 bits from all of their range, floats between -4 and 4.

@@ -306,7 +306,7 @@ impl Lowering<'_> {
     pub(super) fn bytes(&mut self, name: &str, dtype: DType, bytes: Vec<u8>) -> View {
         let count = bytes.len() / dtype.byte_size();
         let id = self.constant(name.to_owned(), bytes);
-        View { storage: Storage::Const(id), dtype, offset: 0, grid: Grid::dense(&[count]) }
+        View::new(Storage::Const(id), dtype, 0, Grid::dense(&[count]))
     }
 }
 

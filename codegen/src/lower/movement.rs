@@ -12,7 +12,7 @@ use eightfold_ir::{DType, Data, Epilogue, Layout, Node, Tensor, ValueId};
 
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
-use crate::program::{BufferKind, Fill, Grid, Interpolate, Pointwise, Producer, Step, Storage, View};
+use crate::program::{Fill, Grid, Interpolate, Pointwise, Producer, Step, View};
 
 impl Lowering<'_> {
     pub(super) fn map(&mut self, node: &Node) -> Result<(), LowerError> {
@@ -55,22 +55,9 @@ impl Lowering<'_> {
         self.check_dtypes(node)?;
         let output = self.place(y);
         let dims = output.grid.dims.clone();
-        let source = x.storage;
         let mut operands = vec![View { grid: x.grid.broadcast(&dims), ..x }];
-        let same_size = operands[0].dtype.byte_size() == output.dtype.byte_size();
-        let same_grid = same_size && operands[0].grid.coincides(&output.grid);
         let mut steps = first;
         steps.extend(self.steps(node, &dims, self.graph.ty(y).layout, &mut operands));
-        if let (true, Storage::Buffer(from), Storage::Buffer(to)) = (same_grid, source, output.storage) {
-            let arena = |b: usize| matches!(self.buffers[b].kind, BufferKind::Arena { .. });
-            // Operands of steps may read elements that the result has overwritten, unless they lie elsewhere.
-            let alone = operands[1..].iter().all(|o| o.storage != source || o.grid.coincides(&operands[0].grid));
-            let whole =
-                operands[0].offset == output.offset && self.buffers[from.0].byte_size == self.buffers[to.0].byte_size;
-            if arena(from.0) && arena(to.0) && alone && whole && from != to {
-                self.in_place.push((from, to));
-            }
-        }
         self.call(Producer::Pointwise(Pointwise), operands, steps, output, &origin(&node.origin));
         Ok(())
     }

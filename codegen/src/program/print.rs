@@ -1,38 +1,78 @@
-//! The text form of a program: one line a buffer, a constant, a call; of several threads, also who runs it, and barriers.
+//! The text form of a program: one line a buffer, a constant, a call; regions are blocks. [`parse`](super::parse) reads it.
+//!
+//! The bytes of constants are not part of it. What stands behind `;` is for people, but for the names of buffers and
+//! constants and the origins of calls, which belong to the program.
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Grid, Program, Step, Storage, View};
+use super::liveness::{Span, users};
+use super::{Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Grid, Item, LoopId, Program, Step, Storage, View};
 
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (name, target) = (&self.name, self.target.name);
+        let (name, target) = (Name(&self.name), self.target.name);
         write!(f, "program @{name}  target={target} arena={} align={}", self.arena_size, Program::ARENA_ALIGN)?;
-        match self.threads() {
+        match self.threads {
             1 => writeln!(f, " {{")?,
             threads => writeln!(f, " threads={threads} {{")?,
         }
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            writeln!(f, "  {}", BufferLine { index, buffer })?;
+        for (index, (buffer, live)) in self.buffers.iter().zip(users(self)).enumerate() {
+            writeln!(f, "  {}", BufferLine { index, buffer, live })?;
         }
         for (index, constant) in self.consts.iter().enumerate() {
-            writeln!(f, "  const @{index} {} B  ; {}", constant.bytes.len(), constant.name)?;
+            writeln!(f, "  const @{index} {} B  ; {}", constant.bytes.len(), Name(&constant.name))?;
         }
-        for (index, phase) in self.phases.iter().enumerate() {
-            if index > 0 {
-                writeln!(f, "  barrier")?;
-            }
-            for (thread, calls) in phase.threads.iter().enumerate() {
-                for index in calls.clone() {
-                    match self.threads() {
-                        1 => writeln!(f, "  {index}: {}", self.calls[index])?,
-                        _ => writeln!(f, "  {index} thread {thread}: {}", self.calls[index])?,
-                    }
-                }
-            }
-        }
+        write_items(f, &self.body, 1, 0)?;
         self.bands.iter().try_for_each(|band| writeln!(f, "  ; {band}"))?;
         writeln!(f, "}}")
+    }
+}
+
+/// Writes items, the first call of which has this number; returns the number after the last.
+fn write_items(f: &mut Formatter<'_>, items: &[Item], depth: usize, first: usize) -> Result<usize, fmt::Error> {
+    let indent = "  ".repeat(depth);
+    items.iter().try_fold(first, |number, item| match item {
+        Item::Call(call) => {
+            writeln!(f, "{indent}{number}: {call}")?;
+            Ok(number + 1)
+        }
+        Item::For(each) => {
+            writeln!(f, "{indent}for {} in 0..{} {{", each.id, each.count)?;
+            let number = write_items(f, &each.body, depth + 1, number)?;
+            writeln!(f, "{indent}}}")?;
+            Ok(number)
+        }
+        Item::If(branch) => {
+            writeln!(f, "{indent}if {} {{", branch.condition)?;
+            let number = write_items(f, &branch.then, depth + 1, number)?;
+            writeln!(f, "{indent}}} else {{")?;
+            let number = write_items(f, &branch.otherwise, depth + 1, number)?;
+            writeln!(f, "{indent}}}")?;
+            Ok(number)
+        }
+        Item::Parallel(parallel) => {
+            writeln!(f, "{indent}parallel {{")?;
+            let number = parallel.threads.iter().enumerate().try_fold(number, |number, (thread, body)| {
+                writeln!(f, "{indent}  thread {thread} {{")?;
+                let number = write_items(f, body, depth + 2, number)?;
+                writeln!(f, "{indent}  }}")?;
+                Ok(number)
+            })?;
+            writeln!(f, "{indent}}}")?;
+            Ok(number)
+        }
+    })
+}
+
+/// A name in a line of its own: characters that would break the line are escaped.
+struct Name<'a>(&'a str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_unicode()),
+            false => write!(f, "{c}"),
+        })
     }
 }
 
@@ -50,19 +90,31 @@ impl Display for Band {
 struct BufferLine<'a> {
     index: usize,
     buffer: &'a Buffer,
+    /// The numbers of the first and the last call that touch it.
+    live: Option<Span>,
 }
 
 impl Display for BufferLine<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Buffer { name, kind, dtype, byte_size, live } = self.buffer;
-        let index = self.index;
+        let Buffer { name, kind, dtype, byte_size } = self.buffer;
+        let (index, name) = (self.index, Name(name));
         match kind {
             BufferKind::Input(_) => write!(f, "in  %{index} {dtype} {byte_size} B  ; {name}"),
             BufferKind::Output(_) => write!(f, "out %{index} {dtype} {byte_size} B  ; {name}"),
             BufferKind::Arena { offset } => {
-                write!(f, "buf %{index} {dtype} {byte_size} B arena+{offset} live {}..{}  ; {name}", live.0, live.1)
+                write!(f, "buf %{index} {dtype} {byte_size} B arena+{offset}")?;
+                match self.live {
+                    Some(Span { first, last }) => write!(f, " live {first}..{last}  ; {name}"),
+                    None => write!(f, "  ; {name}"),
+                }
             }
         }
+    }
+}
+
+impl Display for LoopId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "i{}", self.0)
     }
 }
 
@@ -76,12 +128,14 @@ impl Display for Storage {
 }
 
 impl Display for View {
-    /// `%3+64[1x8x4x4 : 128,1,32,8]`; strides are left out where they are row-major.
+    /// `u8 %3+64+i0*256[1x8x4x4 : 128,1,32,8]`: in turn `i0` of a loop the view begins 64 + 256 `i0` elements behind the
+    /// buffer's first. Strides are left out where they are row-major.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.storage)?;
+        write!(f, "{} {}", self.dtype, self.storage)?;
         if self.offset > 0 {
             write!(f, "+{}", self.offset)?;
         }
+        self.loops.iter().try_for_each(|(id, step)| write!(f, "+{id}*{step}"))?;
         let list = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         write!(f, "[{}", list(&self.grid.dims))?;
         if self.grid != Grid::dense(&self.grid.dims) {
@@ -94,14 +148,14 @@ impl Display for View {
 
 impl Display for Call {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} <- ", self.producer, self.output)?;
+        write!(f, "{} {}", self.producer, self.output)?;
         for (i, operand) in self.operands.iter().enumerate() {
-            write!(f, "{}{operand}", if i == 0 { "" } else { ", " })?;
+            write!(f, "{}{operand}", if i == 0 { " <- " } else { ", " })?;
         }
         for step in &self.steps {
             write!(f, " |> {step}")?;
         }
-        if self.origin.is_empty() { Ok(()) } else { write!(f, "  ; {}", self.origin) }
+        if self.origin.is_empty() { Ok(()) } else { write!(f, "  ; {}", Name(&self.origin)) }
     }
 }
 
@@ -117,7 +171,7 @@ impl Display for Step {
             Step::Quantize { dtype, scale, zero_point, min, max } => {
                 write!(f, "quantize {dtype} {{{scale:?}, {zero_point}, {min}..{max}}}")
             }
-            Step::Table { operand, .. } => write!(f, "table ${operand}"),
+            Step::Table { operand, dtype } => write!(f, "table {dtype} ${operand}"),
         }
     }
 }
@@ -128,7 +182,7 @@ impl Display for Arg {
         match self {
             Arg::Current => write!(f, "_"),
             Arg::Operand(index) => write!(f, "${index}"),
-            Arg::Dequantized { operand, scale, zero_point } => write!(f, "${operand}{{{scale:?}, {zero_point}}}"),
+            Arg::Dequantized { operand, scale, zero_point } => write!(f, "${operand}{{{scale:?},{zero_point}}}"),
             Arg::Float(x) => write!(f, "{x:?}"),
             Arg::Int(x) => write!(f, "{x}"),
         }

@@ -4,8 +4,10 @@ use eightfold_ir::{DType, Function};
 
 use super::Arithmetic;
 use super::operations::step_operations;
-use crate::lower::lower;
+use crate::choice::Choices;
+use crate::compile::lower_and_schedule;
 use crate::program::{Arg, Call, Program, Step};
+use crate::schedule::ScheduleContext;
 use crate::target::Target;
 
 fn target() -> &'static Target {
@@ -14,11 +16,11 @@ fn target() -> &'static Target {
 
 fn program(text: &str) -> Program {
     let graph = eightfold_ir::parse(text).expect("parses");
-    lower(&graph, target()).expect("lowers")
+    lower_and_schedule(&graph, target(), &ScheduleContext::of(&Choices::default())).expect("lowers")
 }
 
 fn only<'p>(program: &'p Program, family: &str) -> &'p Call {
-    let mut calls = program.calls.iter().filter(|call| call.kernel().starts_with(family));
+    let mut calls = program.calls().into_iter().filter(|call| call.kernel().starts_with(family));
     let call = calls.next().expect("there is one");
     assert!(calls.next().is_none(), "{program}");
     call
@@ -77,7 +79,8 @@ fn weights_that_a_product_cannot_hold_are_padding() {
     // 64 pixels; three rows of three groups for each vector of channels. Two of the three pair 100 with 100.
     for (name, vectors, extra, lanes) in [("x86-64-v3", 3, 6, 8), ("x86-64-v4-vnni", 2, 0, 16)] {
         let target = Target::find(name).expect("listed");
-        let program = lower(&eightfold_ir::parse(&text).expect("parses"), target).expect("lowers");
+        let graph = eightfold_ir::parse(&text).expect("parses");
+        let program = lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
         let work = only(&program, "gemm").work(target);
         assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * vectors * (9 + extra) * 4 * lanes), "{name}");
     }
@@ -87,7 +90,8 @@ fn weights_that_a_product_cannot_hold_are_padding() {
 fn an_image_in_words_has_no_padding_but_odd_ends() {
     let target = Target::find("x86-64-v3").expect("listed");
     let text = of_large_weights("f32", " |> quantize u8 {scale=0.01}");
-    let program = lower(&eightfold_ir::parse(&text).expect("parses"), target).expect("lowers");
+    let graph = eightfold_ir::parse(&text).expect("parses");
+    let program = lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
     let work = only(&program, "gemm").work(target);
     // Three rows of nine numbers, in pairs; a product and a sum for each instead of two and one for four.
     assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * 3 * (3 * 5) * 2 * 8));

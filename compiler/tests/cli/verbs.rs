@@ -65,7 +65,7 @@ fn compile_in_bf16() {
     let report = sandbox.json(&arguments);
     assert_eq!((&report["precision"], &report["bf16_mac_share"]), (&"bf16".into(), &1.0.into()));
     let program = fs::read_to_string(sandbox.path("out.program")).unwrap();
-    assert!(program.contains("gemm_bf16_"), "{program}");
+    assert!(program.contains("gemm {input=bf16, "), "{program}");
     let described = sandbox.json("inspect out.so");
     let text = described.to_string();
     assert!(text.contains("\"precision\":\"bf16\"") && text.contains("\"bf16_mac_share\":1.0"), "{text}");

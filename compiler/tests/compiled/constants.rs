@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use eightfold_codegen::compile::{CompileError, Compiled};
+use eightfold_codegen::schedule::ScheduleContext;
 use object::ObjectSection as _;
 
 use super::*;
@@ -21,7 +22,7 @@ fn product() -> Compiled {
     let y = case.node(MatMul {}, &[x, w], vec![], None);
     case.output(y);
     let target = TARGETS.iter().find(|target| target.runs_here()).expect("a target runs here");
-    let program = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
+    let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
     let listings = Listings { assembly: true, llvm_ir: true };
     let compiled = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), listings);
     compiled.expect("compiles")
@@ -75,7 +76,7 @@ fn weights_out_of_reach_are_an_error() {
     let y = case.node(MatMul {}, &[x, w], vec![], None);
     case.output(y);
     let target = &TARGETS[0];
-    let lowered = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never);
+    let lowered = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
     let mut program = lowered.expect("lowers");
     program.consts[0].bytes = vec![0; CompileError::REACH].into();
     let error = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), Listings::default());
@@ -139,8 +140,8 @@ fn tied(dtype: DType, k: usize, off: bool) -> Case {
 
 /// The constants of a program that are as large as a table of so many bytes.
 fn as_large(graph: &Graph, target: &'static Target, bytes: usize) -> usize {
-    let program = lower_with(graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
-    memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    let program = lower_and_schedule(graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+    check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     program.consts.iter().filter(|constant| constant.bytes.len() >= bytes).count()
 }
 

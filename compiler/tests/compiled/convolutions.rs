@@ -1,10 +1,9 @@
 //! Convolutions and their transposes, of all types.
 
-use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::Choices;
-use eightfold_codegen::lower::lower_with;
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::program::Producer;
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_codegen::target::Target;
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
@@ -61,9 +60,9 @@ fn convolutions_multiplied_as_tiles_equal_the_evaluator() {
     for (batch, &shape) in (1..).zip(TILED) {
         for types in INTEGERS {
             let case = integer_conv(shape, batch, types);
-            let program = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never);
-            let calls = program.expect("lowers").calls;
-            assert!(calls.iter().any(|call| matches!(call.producer, Producer::Winograd(_))), "{shape:?}");
+            let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
+            let program = program.expect("lowers");
+            assert!(program.calls().iter().any(|call| matches!(call.producer, Producer::Winograd(_))), "{shape:?}");
             case.check(0.0);
         }
     }
@@ -74,7 +73,7 @@ fn convolutions_without_channels_are_lowered() {
     let target = Target::find("x86-64-v3").expect("listed");
     for shape in [(0, 32, 1, 8, 8, 3, 1, [1; 4], 1), (64, 0, 1, 8, 8, 3, 1, [1; 4], 1)] {
         let graph = integer_conv(shape, 1, INTEGERS[0]).graph;
-        lower_with(&graph, target, Threads::new(1), &Choices::default(), Bands::Never).expect("lowers");
+        lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
     }
 }
 

@@ -4,14 +4,14 @@
 //! compile it, and all must agree.
 
 use eightfold::artifact::Artifact;
-use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::Choices;
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
-use eightfold_codegen::lower::lower_with;
-use eightfold_codegen::memory;
 use eightfold_codegen::object::{Linker, ObjectFile};
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::program::check;
+use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::concat::Concat;
 use eightfold_ir::op::conv::Conv;
@@ -164,8 +164,9 @@ impl Case {
 }
 
 fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choices, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = lower_with(graph, target, threads, choices, Bands::Never).expect("lowers");
-    memory::check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
+    let program = lower_and_schedule(graph, target, &ScheduleContext { threads, ..ScheduleContext::of(choices) })
+        .expect("lowers");
+    check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let interface = Interface {
         name: graph.name.clone(),
         symbol_prefix: "model".to_owned(),

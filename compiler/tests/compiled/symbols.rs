@@ -1,5 +1,6 @@
 //! What objects call: memcpy, memset and memmove, and nothing else, for every operator, function and type on every target.
 
+use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::expand::Expand;
@@ -149,7 +150,7 @@ fn no_operator_function_or_type_calls_a_library_on_any_target() {
         let outputs = case.graph.outputs().len();
         assert!(outputs > 12, "{dtype}: {outputs} outputs");
         for target in TARGETS {
-            let program = lower_with(&case.graph, target, Threads::new(1), &Choices::default(), Bands::Never);
+            let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
             let program = program.expect("lowers");
             let interface = Interface {
                 name: case.graph.name.clone(),

@@ -13,13 +13,14 @@ mod tape;
 
 use std::collections::BTreeMap;
 
-use eightfold_codegen::bands::Bands;
 use eightfold_codegen::choice::Choices;
+use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::lower::lower_with;
-use eightfold_codegen::memory;
-use eightfold_codegen::share::Threads;
+use eightfold_codegen::program::check;
+use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::bands::Bands;
+use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_values;
 use eightfold_ir::{Graph, Op, Tensor, eval, print_full, verify};
@@ -84,9 +85,13 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     let target = targets[targets.len() - 1 - tape.below(targets.len())];
     let threads = if tape.one_in(4) { Threads::eager(2) } else { Threads::new(1) };
     let bands = if tape.one_in(4) { Bands::Always(1) } else { Bands::Never };
-    let program = lower_with(graph, target, threads, &Choices::default(), bands)
-        .map_err(|error| format!("has no program: {error}"))?;
-    memory::check(&program).map_err(|error| format!("{error}\n{program}"))?;
+    let program = lower_and_schedule(
+        graph,
+        target,
+        &ScheduleContext { threads, bands, ..ScheduleContext::of(&Choices::default()) },
+    )
+    .map_err(|error| format!("has no program: {error}"))?;
+    check(&program).map_err(|error| format!("{error}\n{program}"))?;
     let variant = Variant::of(graph, &program);
     let mut resident = Resident::new(program.clone(), &variant).map_err(|error| error.to_string())?;
     let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();

@@ -113,7 +113,7 @@ fn tiles_yield_the_convolution() {
     }
 }
 
-/// The convolution that a part of the calls yields, from the same numbers: see [`crate::share`].
+/// The convolution that a part of the calls yields, from the same numbers: see [`crate::schedule::parallel`].
 pub(crate) fn whole(target: &Target) -> Trial {
     let tile = Tile { mr: 6, nr: target.lanes(), kr: 2 };
     let n = 2 * tile.nr + 5;

@@ -66,7 +66,7 @@ impl Case {
     }
 }
 
-/// The tiles of which parts are made: see [`crate::share`].
+/// The tiles of which parts are made: see [`crate::schedule::parallel`].
 pub(crate) fn whole() -> Trial {
     Case { input: DType::U8, tiles: [2, 5, 3], channels: 21, gap: 2, pad: 1 }.trial()
 }

@@ -1,6 +1,6 @@
 //! Arithmetic on views: the data movement that costs nothing because only strides change.
 
-use crate::program::Grid;
+use super::Grid;
 
 impl Grid {
     /// The grid of a tensor of extents `dims` whose axis 1 is innermost in memory, the others in order.

@@ -60,7 +60,7 @@ fn here() -> impl Iterator<Item = &'static Target> {
 
 fn const_view(dtype: DType, bytes: &[u8]) -> View {
     let grid = Grid::dense(&[bytes.len() / dtype.byte_size()]);
-    View { storage: Storage::Const(ConstId(0)), dtype, offset: 0, grid }
+    View::new(Storage::Const(ConstId(0)), dtype, 0, grid)
 }
 
 /// Relu, or what makes bytes of sums, and a residual in between.

@@ -16,7 +16,7 @@ const SMALL: f64 = 0.5;
 #[must_use]
 pub fn splits(program: &Program, threads: usize) -> Vec<Decision> {
     let is_large = |call: &Call| cost::nanoseconds(call, program.target) >= SMALL * WORTH_SHARING;
-    let calls = program.calls.iter().enumerate().filter(|(_, call)| is_large(call));
+    let calls = program.calls().into_iter().enumerate().filter(|(_, call)| is_large(call));
     let pieces = calls.map(|(at, call)| (key::of_split(call, threads), vec![at], call));
     distinct(pieces, |call| ways(call, program, threads))
 }
@@ -50,7 +50,7 @@ fn inputs(call: &Call, program: &Program, threads: usize) -> Vec<Vec<Call>> {
             producer: Fill { element: [0; 8] }.into(),
             operands: vec![],
             steps: vec![],
-            output: View { storage: view.storage, dtype: DType::U8, offset: 0, grid },
+            output: View::new(view.storage, DType::U8, 0, grid),
             origin: "input".to_owned(),
         };
         if let Some((_, fills)) = cut::ways(&fill, threads, LINE).into_iter().next() {

@@ -4,7 +4,8 @@ use eightfold_ir::DType;
 
 use super::{LINE, Reach};
 use crate::program::{
-    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Phase, Pointwise, Producer, Program, Storage, View,
+    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Item, Pointwise, Producer, Program, Storage, View,
+    for_each_call,
 };
 use crate::target::TARGETS;
 
@@ -12,11 +13,11 @@ const BUFFER: usize = 8 << 10;
 const WEIGHTS: usize = 64 << 10;
 
 fn buffer(kind: BufferKind) -> Buffer {
-    Buffer { name: String::new(), kind, dtype: DType::U8, byte_size: BUFFER, live: (0, 2) }
+    Buffer { name: String::new(), kind, dtype: DType::U8, byte_size: BUFFER }
 }
 
 fn view(storage: Storage, bytes: usize) -> View {
-    View { storage, dtype: DType::U8, offset: 0, grid: Grid::dense(&[bytes]) }
+    View::new(storage, DType::U8, 0, Grid::dense(&[bytes]))
 }
 
 fn call(operands: Vec<View>, output: View) -> Call {
@@ -27,9 +28,8 @@ fn call(operands: Vec<View>, output: View) -> Call {
 fn chain() -> Program {
     let [input, output, a, b] = [0, 1, 2, 3].map(|id| view(Storage::Buffer(BufferId(id)), BUFFER));
     let weights = view(Storage::Const(ConstId(0)), WEIGHTS);
+    let calls = [call(vec![input], a.clone()), call(vec![a, weights], b.clone()), call(vec![b], output)];
     Program {
-        name: String::new(),
-        target: &TARGETS[0],
         buffers: vec![
             buffer(BufferKind::Input(0)),
             buffer(BufferKind::Output(0)),
@@ -37,11 +37,9 @@ fn chain() -> Program {
             buffer(BufferKind::Arena { offset: BUFFER }),
         ],
         consts: vec![Const { name: String::new(), bytes: vec![0; WEIGHTS].into() }],
-        calls: vec![call(vec![input], a.clone()), call(vec![a, weights], b.clone()), call(vec![b], output)],
-        phases: vec![Phase::alone(0..3, 1)],
+        body: calls.map(Item::Call).to_vec(),
         arena_size: 2 * BUFFER,
-        arena_bound: 0,
-        bands: vec![],
+        ..Program::new("", &TARGETS[0])
     }
 }
 
@@ -64,11 +62,15 @@ fn bytes_are_as_far_as_what_was_touched_since() {
 fn elements_far_apart_bring_their_own_bytes_only() {
     let mut program = chain();
     // Every fourth element of the input.
-    program.calls[0].operands[0].grid = Grid { dims: vec![BUFFER / 4], strides: vec![4] };
+    let first =
+        |program: &mut Program, change: fn(&mut Call)| for_each_call(&mut program.body[..1], &mut |call| change(call));
+    first(&mut program, |call| call.operands[0].grid = Grid { dims: vec![BUFFER / 4], strides: vec![4] });
     let bytes = |call: usize| -> f64 { program.traffic()[call].iter().map(|reach| reach.bytes).sum() };
     assert_eq!(bytes(0), (BUFFER + BUFFER / 4) as f64);
     // A call without elements moves nothing.
-    program.calls[0].operands[0].grid = Grid::dense(&[0]);
-    program.calls[0].output.grid = Grid::dense(&[0]);
+    first(&mut program, |call| {
+        call.operands[0].grid = Grid::dense(&[0]);
+        call.output.grid = Grid::dense(&[0]);
+    });
     assert!(program.traffic()[0].is_empty());
 }

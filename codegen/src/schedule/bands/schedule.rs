@@ -9,9 +9,9 @@
 
 use std::ops::Range;
 
+use super::super::parallel::cut::part;
 use super::plane::{Plane, Users};
 use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
-use crate::share::cut::part;
 
 /// Consecutive calls that can run band by band.
 pub(super) struct Chain<'p> {
@@ -162,15 +162,22 @@ impl Chain<'_> {
         Some(Ring { rows, turns })
     }
 
-    /// The calls band by band; `fills` those that fill borders of what is not a ring.
-    pub(super) fn emit(&self, schedule: &Schedule, fills: impl Iterator<Item = Call>) -> Vec<Call> {
-        let mut calls: Vec<Call> = fills.collect();
+    /// The calls that come before the first band: those that fill borders of rings.
+    pub(super) fn prologue(&self, schedule: &Schedule) -> Vec<Call> {
+        let mut calls = Vec::new();
         for (link, ring) in self.rings(schedule) {
             self.fill_ring(link, ring, &mut calls);
         }
+        calls
+    }
+
+    /// The calls of each band.
+    pub(super) fn bands(&self, schedule: &Schedule) -> Vec<Vec<Call>> {
         let nothing = vec![0; self.members.len()];
+        let mut bands = Vec::with_capacity(schedule.made.len());
         for (band, made) in schedule.made.iter().enumerate() {
             let before = if band == 0 { &nothing } else { &schedule.made[band - 1] };
+            let mut calls = Vec::new();
             let mut ready: Vec<BufferId> = Vec::new();
             for (at, member) in self.members.iter().enumerate() {
                 let call = &self.calls[*member];
@@ -187,8 +194,9 @@ impl Chain<'_> {
                     calls.push(part);
                 }
             }
+            bands.push(calls);
         }
-        calls
+        bands
     }
 
     /// The links that are rings.
@@ -245,7 +253,7 @@ impl Chain<'_> {
         let dtype = self.calls[link.users.writers[0]].output.dtype;
         let strides = vec![(ring.rows * row) as isize, row as isize, 1];
         let grid = Grid { dims: vec![batch, rows, length], strides };
-        View { storage: Storage::Buffer(buffer), dtype, offset, grid }
+        View::new(Storage::Buffer(buffer), dtype, offset, grid)
     }
 }
 

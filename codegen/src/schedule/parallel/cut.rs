@@ -6,8 +6,7 @@
 
 use std::ops::Range;
 
-use crate::llvm::steps::elementwise;
-use crate::program::Call;
+use crate::program::{Call, elementwise};
 
 /// All ways to cut `call` into `count` parts or, where there is less to cut, fewer, but at least two: each with the axis
 /// of the result. Parts do not begin inside a run of `line` bytes of the result.

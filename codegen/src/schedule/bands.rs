@@ -1,16 +1,18 @@
-//! Bands: chains of calls that run depth first, some rows at a time, so that what they hand on stays in the cache.
+//! `bands`: chains of calls that run depth first, some rows at a time, so that what they hand on stays in the cache.
 //!
-//! The first rows of the first call, the rows that the second can make of them, and so on to the last call; then the next
-//! rows. A band of a call is a part of it as threads have one, so there is no kernel and no loop of its own for bands; bands
-//! of one height share their functions. Buffers that only the chain touches shrink to rings of some rows.
+//! The first rows of the first call, then the rows that the second can make of them, and so on to the last call; then the
+//! next rows. A band of a call is a part of it as threads have one, so bands need no kernels of their own, and bands of one
+//! height share their functions. Bands that are alike become turns of a loop (`roll`). Buffers that only the chain touches
+//! shrink to rolling buffers of some rows.
 //!
-//! Invariant: each element is computed by the same operations in the same order as without bands. Which chains run in
-//! bands, and how high those are, is decided by what was measured of a chain, or else by what it costs.
+//! Invariant: each element is computed by the same operations in the same order as without bands. A measured choice decides
+//! which chains run in bands, and how high those are, or else the cost model.
 //! Programs of several threads cut calls among these instead.
 
 mod cost;
 mod decisions;
 mod plane;
+mod roll;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -18,10 +20,12 @@ use std::collections::BTreeMap;
 use cost::{Worth, worth};
 pub use decisions::chains;
 use plane::{Plane, Users};
+use roll::roll;
 use schedule::{Chain, Link, Schedule, rows};
 
+use super::{ScheduleContext, SchedulePass};
 use crate::choice::{Choices, Fusion, key};
-use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Storage};
+use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Item, Program, Storage};
 
 /// Which chains run in bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -44,28 +48,44 @@ const MEASURED: f64 = 1e9;
 /// Bands of a chain at most, so that programs stay short.
 const MOST: usize = 32;
 
-/// Lets chains among `calls` run in bands; shrinks the buffers that become rings.
-///
-/// `in_place` lists pairs of buffers of which the second may take the bytes of the first; rings take part in none.
-pub(crate) fn in_bands(
-    calls: Vec<Call>,
-    buffers: &mut [Buffer],
-    in_place: &mut Vec<(BufferId, BufferId)>,
-    bands: Bands,
-    choices: &Choices,
-) -> (Vec<Call>, Vec<Band>) {
-    if bands == Bands::Never {
-        return (calls, Vec::new());
+/// The pass.
+pub struct RunInBands;
+
+impl SchedulePass for RunInBands {
+    fn name(&self) -> &'static str {
+        "bands"
     }
-    let program = Given::of(&calls, buffers, choices);
-    let plans = program.choose(bands);
-    let notes = plans.iter().map(|plan| program.note(plan)).collect();
-    let (calls, rings) = program.emit(&plans);
-    in_place.retain(|(from, to)| !rings.contains_key(from) && !rings.contains_key(to));
-    for (BufferId(id), bytes) in rings {
-        buffers[id].byte_size = bytes;
+
+    fn summary(&self) -> &'static str {
+        "lets chains of calls run some rows at a time, so that what they hand on stays in the cache"
     }
-    (calls, notes)
+
+    /// Leaves a program alone that has regions already.
+    fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {
+        // Threads share whole calls.
+        if cx.bands == Bands::Never || cx.threads.count > 1 {
+            return;
+        }
+        let Some(calls) = straight(program) else { return };
+        let given = Given::of(&calls, &program.buffers, cx.choices);
+        let plans = given.choose(cx.bands);
+        let notes = plans.iter().map(|plan| given.note(plan)).collect();
+        let (body, rings) = given.emit(&plans);
+        program.body = body;
+        program.bands = notes;
+        for (BufferId(id), bytes) in rings {
+            program.buffers[id].byte_size = bytes;
+        }
+    }
+}
+
+/// The calls of a program without regions.
+fn straight(program: &Program) -> Option<Vec<Call>> {
+    let call = |item: &Item| match item {
+        Item::Call(call) => Some(call.clone()),
+        _ => None,
+    };
+    program.body.iter().map(call).collect()
 }
 
 /// A program whose chains are looked at.
@@ -258,7 +278,7 @@ impl Given<'_> {
     }
 
     /// All calls, those of the chains in bands, and the new sizes of what became rings.
-    fn emit(&self, plans: &[Plan<'_>]) -> (Vec<Call>, BTreeMap<BufferId, usize>) {
+    fn emit(&self, plans: &[Plan<'_>]) -> (Vec<Item>, BTreeMap<BufferId, usize>) {
         let mut rings = BTreeMap::new();
         let mut starts: BTreeMap<usize, (&Plan<'_>, &Schedule)> = BTreeMap::new();
         for plan in plans {
@@ -272,22 +292,23 @@ impl Given<'_> {
             Storage::Buffer(id) => call.producer.def().filled().is_some() && rings.contains_key(&id),
             Storage::Const(_) => false,
         };
-        let mut calls = Vec::new();
-        let mut at = 0;
+        let mut body: Vec<Item> = Vec::new();
+        let (mut at, mut loops) = (0, 0);
         while at < self.calls.len() {
             match starts.get(&at) {
                 Some((plan, schedule)) => {
                     let fills = self.fills(&plan.chain).filter(|call| !is_ring_border(call)).cloned();
-                    calls.extend(plan.chain.emit(schedule, fills));
+                    body.extend(fills.chain(plan.chain.prologue(schedule)).map(Item::Call));
+                    body.extend(roll(plan.chain.bands(schedule), &mut loops));
                     at = plan.chain.members[plan.chain.members.len() - 1] + 1;
                 }
                 None => {
-                    calls.extend(Some(&self.calls[at]).filter(|call| !is_ring_border(call)).cloned());
+                    body.extend(Some(&self.calls[at]).filter(|call| !is_ring_border(call)).cloned().map(Item::Call));
                     at += 1;
                 }
             }
         }
-        (calls, rings)
+        (body, rings)
     }
 
     /// Calls between those of the chain, which fill borders.

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::slice;
 
-use crate::footprint::writes;
 use crate::kernel::window::Window;
+use crate::program::footprint::writes;
 use crate::program::{Buffer, BufferId, Call, Storage, View};
 
 /// A buffer's rows.

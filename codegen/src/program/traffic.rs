@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::program::{BufferKind, Call, Program, Storage, View};
+use super::{BufferKind, Call, Program, Storage, View};
 
 /// Bytes that are followed together.
 const LINE: usize = 1 << 10;
@@ -22,17 +22,19 @@ pub struct Reach {
 }
 
 impl Program {
-    /// For each call, the bytes that it reads and writes by their distance, the nearest first.
+    /// For each of its [executions](Program::executions), the bytes that it reads and writes by their distance, the nearest
+    /// first.
     #[must_use]
     pub fn traffic(&self) -> Vec<Vec<Reach>> {
         let places = Places::of(self);
-        let calls = self.calls.len();
+        let executions = self.executions();
+        let calls = executions.len();
         // When each line was touched last, and how many lines were touched last at each time.
         let mut last: Vec<Option<usize>> = vec![None; places.lines];
         let mut touched = vec![0_u64; 2 * calls];
         let mut traffic = Vec::with_capacity(calls);
         for time in 0..2 * calls {
-            let call = &self.calls[time % calls];
+            let call = &executions[time % calls].call;
             let mut bytes_since: BTreeMap<usize, f64> = BTreeMap::new();
             for (lines, bytes) in places.moved(call) {
                 let share = bytes as f64 / lines.len().max(1) as f64;

@@ -4,7 +4,7 @@
 //! bands as [`COUNTS`] says. Chains that run best in bands stay; those that do not make room for others: whoever measures
 //! asks again until nothing is new.
 
-use super::{Bands, Given, Plan};
+use super::{Bands, Given, Plan, straight};
 use crate::choice::{Choice, Choices, Decision, Fusion, Way, distinct};
 use crate::program::{Call, Program, Storage};
 
@@ -14,7 +14,8 @@ const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 /// The distinct chains of a program of one thread without bands that are worth measuring, given what is known of some.
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
-    let given = Given::of(&program.calls, &program.buffers, choices);
+    let Some(calls) = straight(program) else { return Vec::new() };
+    let given = Given::of(&calls, &program.buffers, choices);
     let plans = given.choose(Bands::WherePaid);
     let pieces = plans.iter().map(|plan| (given.key(&plan.chain), plan.chain.members.clone(), plan));
     distinct(pieces, |plan| given.ways(plan))
@@ -32,7 +33,8 @@ impl Given<'_> {
             let rings: Vec<_> = plan.chain.rings(&schedule).map(|(link, _)| link.plane.buffer).collect();
             let is_ring = |call: &&Call| rings.iter().any(|ring| call.output.storage == Storage::Buffer(*ring));
             let fills = self.fills(&plan.chain).filter(|call| !is_ring(call)).cloned();
-            let calls = plan.chain.emit(&schedule, fills);
+            let bands = plan.chain.bands(&schedule).into_iter().flatten();
+            let calls = fills.chain(plan.chain.prologue(&schedule)).chain(bands).collect();
             Some(Way::of(Choice::Fusion(Fusion::Bands { height }), vec![calls]))
         });
         let mut ways: Vec<Way> = std::iter::once(self.whole(plan)).chain(bands).collect();

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use crate::program::{BufferId, Call, Grid, Storage, View};
+use super::{BufferId, Call, Grid, Storage, View};
 
 /// More pieces than this are taken for one.
 const PIECES: usize = 1 << 16;
@@ -20,7 +20,7 @@ pub(crate) struct Footprint {
     pub(crate) bytes: Vec<Range<usize>>,
 }
 
-/// What the call reads of buffers.
+/// What the call reads of buffers, without what loops around it move.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
     let window = call.producer.def().input_window();
     let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
@@ -106,7 +106,7 @@ mod tests {
 
     fn view(offset: usize, dims: &[usize], strides: &[isize]) -> View {
         let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
-        View { storage: Storage::Buffer(BufferId(0)), dtype: DType::F32, offset, grid }
+        View::new(Storage::Buffer(BufferId(0)), DType::F32, offset, grid)
     }
 
     fn bytes(view: &View) -> Vec<Range<usize>> {

@@ -1,14 +1,13 @@
-//! Sharing: which thread runs which calls, and where threads wait for each other.
+//! `parallel`: which thread runs what, and where threads wait for each other.
 //!
-//! A call that is worth it is cut into one part a thread (`cut`); calls that are not stay whole, on the first thread.
-//! What was measured of a call decides, or else what it costs; whether anything is shared at all, the
-//! costs of all calls together.
-//! Between two shared calls all threads wait for each other. Whole calls run before the first thread's part of the next
-//! shared call, without a barrier of their own where nothing that the other threads do there needs them.
+//! A call that is worth it is cut into one part for each thread (`cut`); all others stay whole, on the first thread. A
+//! measured choice decides about a call, or else the cost model. Whether anything is shared at all, the costs of all calls
+//! together decide. Between two shared calls all threads wait for each other. Whole calls run before the first thread's
+//! part of the next shared call, without a barrier of their own if nothing that the other threads do there needs them.
 //!
 //! Invariant: parts of one call write different elements and each is computed as in the whole call, so results are the
-//! same bytes for any number of threads. Within a phase no thread touches what another writes;
-//! [`crate::memory::check`] proves that of finished programs.
+//! same bytes for any number of threads. Within a parallel region no thread touches what another writes;
+//! [`check`](crate::program::check) proves that of finished programs.
 
 mod cost;
 pub(crate) mod cut;
@@ -16,9 +15,11 @@ mod decisions;
 
 pub use decisions::splits;
 
-use crate::choice::{Choices, Split, key};
-use crate::footprint::{Footprint, reads, writes};
-use crate::program::{BufferId, Call, Phase};
+use super::plan::in_place;
+use super::{ScheduleContext, SchedulePass};
+use crate::choice::{Split, key};
+use crate::program::footprint::{Footprint, reads, writes};
+use crate::program::{BufferId, Call, Item, Parallel, Program, executions};
 use crate::target::Target;
 
 /// Nanoseconds of one thread from which a call is shared: many times what the barrier itself costs (58 between two cores
@@ -63,53 +64,52 @@ impl Threads {
     }
 }
 
-/// Calls on threads.
-pub(crate) struct Shared {
-    pub(crate) calls: Vec<Call>,
-    pub(crate) phases: Vec<Phase>,
-    /// For each call that was given, when it runs: calls of one moment run at the same time.
-    pub(crate) moments: Vec<usize>,
-}
+/// The pass.
+pub struct ShareAmongThreads;
 
-/// Shares `calls` among threads. `in_place` lists pairs of buffers of which the second may take the bytes of the
-/// first.
-pub(crate) fn share(
-    calls: Vec<Call>,
-    in_place: &[(BufferId, BufferId)],
-    target: &Target,
-    threads: Threads,
-    choices: &Choices,
-) -> Shared {
-    let parts: Vec<Option<Vec<Call>>> = calls.iter().map(|call| parts(call, target, threads, choices)).collect();
-    let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
-    let won = calls.iter().zip(&parts).filter_map(|(call, parts)| {
-        let parts = parts.as_ref()?;
-        Some(cost::nanoseconds(call, target) - longest(parts))
-    });
-    let worth_it = threads.eager || won.sum::<f64>() >= WORTH_WAKING;
-    let count = threads.count;
-    let mut sharing = Sharing { in_place, threads: count, calls: Vec::new(), phases: Vec::new(), moments: Vec::new() };
-    if !worth_it {
-        sharing.whole(calls);
-    } else {
+impl SchedulePass for ShareAmongThreads {
+    fn name(&self) -> &'static str {
+        "parallel"
+    }
+
+    fn summary(&self) -> &'static str {
+        "cuts calls into parts that threads run at the same time"
+    }
+
+    fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {
+        let threads = cx.threads;
+        program.threads = threads.count;
+        if threads.count < 2 {
+            return;
+        }
+        let target = program.target;
+        let parts: Vec<Option<Vec<Call>>> = program.body.iter().map(|item| parts(item, target, cx)).collect();
+        let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
+        let won = program.body.iter().zip(&parts).filter_map(|(item, parts)| match (item, parts) {
+            (Item::Call(call), Some(parts)) => Some(cost::nanoseconds(call, target) - longest(parts)),
+            _ => None,
+        });
+        if !threads.eager && won.sum::<f64>() < WORTH_WAKING {
+            return;
+        }
+        let in_place = in_place(program.calls().into_iter(), &program.buffers);
+        let mut sharing = Sharing { in_place, threads: threads.count, body: Vec::new() };
         let mut before = Vec::new();
-        for (call, parts) in calls.into_iter().zip(parts) {
+        for (item, parts) in std::mem::take(&mut program.body).into_iter().zip(parts) {
             match parts {
-                None => before.push(call),
+                None => before.push(item),
                 Some(parts) => sharing.parts(std::mem::take(&mut before), parts),
             }
         }
-        sharing.whole(before);
+        sharing.body.append(&mut before);
+        program.body = sharing.body;
     }
-    let Sharing { calls, phases, moments, .. } = sharing;
-    Shared { calls, phases, moments }
 }
 
 /// The parts of a call that is worth sharing, as measured or by the model.
-fn parts(call: &Call, target: &Target, threads: Threads, choices: &Choices) -> Option<Vec<Call>> {
-    if threads.count < 2 {
-        return None;
-    }
+fn parts(item: &Item, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<Call>> {
+    let Item::Call(call) = item else { return None };
+    let ScheduleContext { threads, choices, .. } = cx;
     let ways = cut::ways(call, threads.count, if threads.eager { 1 } else { LINE });
     match choices.split(|| key::of_split(call, threads.count)) {
         Some(Split::Whole) => return None,
@@ -137,54 +137,30 @@ fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], target: &Target, eager: bo
 }
 
 /// A program that is being shared.
-struct Sharing<'a> {
-    in_place: &'a [(BufferId, BufferId)],
+struct Sharing {
+    in_place: Vec<(BufferId, BufferId)>,
     threads: usize,
-    calls: Vec<Call>,
-    phases: Vec<Phase>,
-    moments: Vec<usize>,
+    body: Vec<Item>,
 }
 
-impl Sharing<'_> {
-    /// Calls that the first thread runs alone.
-    fn whole(&mut self, calls: Vec<Call>) {
-        if calls.is_empty() && !self.phases.is_empty() {
-            return;
-        }
-        let start = self.calls.len();
-        for call in calls {
-            self.moments.push(self.next_moment());
-            self.calls.push(call);
-        }
-        self.phases.push(Phase::alone(start..self.calls.len(), self.threads));
-    }
-
+impl Sharing {
     /// One call in parts, and what the first thread runs before its own.
-    fn parts(&mut self, mut before: Vec<Call>, parts: Vec<Call>) {
-        let others: Vec<Touched> = parts[1..].iter().map(Touched::by).collect();
-        // Calls after the last that the other threads have to wait for.
-        let waits = |call: &Call| others.iter().any(|other| self.conflict(&Touched::by(call), other));
+    fn parts(&mut self, mut before: Vec<Item>, parts: Vec<Call>) {
+        let mut parts = parts.into_iter().map(Item::Call);
+        let first = parts.next();
+        let mut threads: Vec<Vec<Item>> = parts.map(|part| vec![part]).collect();
+        let others: Vec<Touched> = threads.iter().map(|body| Touched::by(body)).collect();
+        // Items after the last that the other threads have to wait for.
+        let waits = |item: &Item| {
+            let touched = Touched::by(std::slice::from_ref(item));
+            others.iter().any(|other| self.conflict(&touched, other))
+        };
         let free = before.iter().rposition(waits).map_or(0, |last| last + 1);
         let beside = before.split_off(free);
-        if !before.is_empty() {
-            self.whole(before);
-        }
-        let moment = self.next_moment();
-        self.moments.extend(vec![moment; beside.len() + 1]);
-        let mut threads = Vec::with_capacity(self.threads);
-        let mut parts = parts.into_iter();
-        let first: Vec<Call> = beside.into_iter().chain(parts.next()).collect();
-        for calls in std::iter::once(first).chain(parts.map(|part| vec![part])) {
-            let start = self.calls.len();
-            self.calls.extend(calls);
-            threads.push(start..self.calls.len());
-        }
-        threads.resize(self.threads, self.calls.len()..self.calls.len());
-        self.phases.push(Phase { threads });
-    }
-
-    fn next_moment(&self) -> usize {
-        self.moments.last().map_or(0, |moment| moment + 1)
+        self.body.append(&mut before);
+        threads.insert(0, beside.into_iter().chain(first).collect());
+        threads.resize(self.threads, Vec::new());
+        self.body.push(Item::Parallel(Parallel { threads }));
     }
 
     /// Whether one writes what the other touches.
@@ -204,15 +180,19 @@ impl Sharing<'_> {
     }
 }
 
-/// The bytes that a call reads and writes.
+/// The bytes that items read and write.
 struct Touched {
     read: Vec<Footprint>,
-    written: Option<Footprint>,
+    written: Vec<Footprint>,
 }
 
 impl Touched {
-    fn by(call: &Call) -> Touched {
-        Touched { read: reads(call), written: writes(call) }
+    fn by(items: &[Item]) -> Touched {
+        let runs = executions(items);
+        Touched {
+            read: runs.iter().flat_map(|run| reads(&run.call)).collect(),
+            written: runs.iter().filter_map(|run| writes(&run.call)).collect(),
+        }
     }
 }
 

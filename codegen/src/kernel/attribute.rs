@@ -1,0 +1,366 @@
+//! Attributes of kernels: the data of a call that its views do not hold, printed between braces and parsed back.
+//!
+//! `attributes!` lists the fields of a family's struct once; printing and parsing follow from it. A value is one word
+//! without `, ` and without braces.
+
+use eightfold_ir::DType;
+
+use super::{Blocks, Fold, Run, Tile};
+
+/// A value that has a text.
+pub(crate) trait Attribute: Sized {
+    /// The value as text.
+    fn text(&self) -> String;
+
+    /// The value of a text.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// The value of an attribute that is left out.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+/// The data of a call as names and texts.
+pub(crate) trait Attributes {
+    /// Each attribute's name and text, without those that have the value of one left out.
+    fn attributes(&self) -> Vec<(&'static str, String)>;
+
+    /// The data that these texts say.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn parse(fields: &mut Fields<'_>) -> Result<Self, String>
+    where
+        Self: Sized;
+}
+
+/// Attributes as they are written, of which each is taken once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields<'t>(Vec<(&'t str, &'t str)>);
+
+impl<'t> Fields<'t> {
+    /// The attributes of a text such as `axis=1, fold=max`.
+    ///
+    /// # Errors
+    /// A part that has no `=`.
+    pub(crate) fn of(text: &'t str) -> Result<Fields<'t>, String> {
+        let parts = text.split(", ").filter(|part| !part.is_empty());
+        let field = |part: &'t str| part.split_once('=').ok_or_else(|| format!("expected name=value, got {part:?}"));
+        parts.map(field).collect::<Result<_, _>>().map(Fields)
+    }
+
+    /// The value of this name.
+    ///
+    /// # Errors
+    /// If there is none, or another than this attribute can have.
+    pub(crate) fn take<T: Attribute>(&mut self, name: &str) -> Result<T, String> {
+        let Some(at) = self.0.iter().position(|(own, _)| *own == name) else {
+            return T::absent().ok_or_else(|| format!("attribute {name} is missing"));
+        };
+        let (_, text) = self.0.remove(at);
+        T::parse(text).ok_or_else(|| format!("attribute {name} cannot be {text:?}"))
+    }
+
+    /// Nothing, if all attributes were taken.
+    ///
+    /// # Errors
+    /// The first that was not.
+    pub(crate) fn done(&self) -> Result<(), String> {
+        match self.0.first() {
+            Some((name, _)) => Err(format!("unknown attribute {name}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lists the attributes of a family's struct, all its fields.
+macro_rules! attributes {
+    ($kernel:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::kernel::attribute::Attributes for $kernel {
+            fn attributes(&self) -> Vec<(&'static str, String)> {
+                let written: Vec<Option<(&'static str, String)>> =
+                    vec![$($crate::kernel::attribute::written(stringify!($field), &self.$field)),*];
+                written.into_iter().flatten().collect()
+            }
+
+            fn parse(fields: &mut $crate::kernel::attribute::Fields<'_>) -> Result<Self, String> {
+                let kernel = $kernel { $($field: fields.take(stringify!($field))?),* };
+                fields.done()?;
+                Ok(kernel)
+            }
+        }
+    };
+}
+pub(crate) use attributes;
+
+/// An attribute as it is printed; `None` if it may be left out.
+pub(crate) fn written<T: Attribute>(name: &'static str, value: &T) -> Option<(&'static str, String)> {
+    let text = value.text();
+    let absent = T::absent().is_some_and(|absent| absent.text() == text);
+    (!absent).then_some((name, text))
+}
+
+/// Values with something between them.
+fn join<T: Attribute>(values: &[T], between: &str) -> String {
+    values.iter().map(T::text).collect::<Vec<_>>().join(between)
+}
+
+/// The values of a text with something between them; none of an empty one.
+fn split<T: Attribute>(text: &str, between: char) -> Option<Vec<T>> {
+    if text.is_empty() { Some(Vec::new()) } else { text.split(between).map(T::parse).collect() }
+}
+
+/// Numbers and names: their text is that of `Display`.
+macro_rules! plain {
+    ($($ty:ty),*) => {$(
+        impl Attribute for $ty {
+            fn text(&self) -> String {
+                self.to_string()
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        }
+    )*};
+}
+
+plain!(usize, isize, i32);
+
+impl Attribute for bool {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(false)
+    }
+}
+
+impl Attribute for DType {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        DType::from_name(text)
+    }
+}
+
+/// Extents: `1x14x14`.
+impl<const N: usize> Attribute for [usize; N] {
+    fn text(&self) -> String {
+        join(self, "x")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, 'x')?.try_into().ok()
+    }
+}
+
+/// Distances: `784,56,-4`.
+impl<const N: usize> Attribute for [isize; N] {
+    fn text(&self) -> String {
+        join(self, ",")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, ',')?.try_into().ok()
+    }
+}
+
+/// Numbers: `0,128`.
+impl<const N: usize> Attribute for [i32; N] {
+    fn text(&self) -> String {
+        join(self, ",")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, ',')?.try_into().ok()
+    }
+}
+
+/// Distances: `0,64,128`.
+impl Attribute for Vec<isize> {
+    fn text(&self) -> String {
+        join(self, ",")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, ',')
+    }
+}
+
+/// Lists of distances: `0,64;;128`.
+impl Attribute for Vec<Vec<isize>> {
+    fn text(&self) -> String {
+        join(self, ";")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.split(';').map(Vec::parse).collect()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+/// `-64:192`, the offset and the length.
+impl Attribute for Run {
+    fn text(&self) -> String {
+        format!("{}:{}", self.offset, self.length)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (offset, length) = text.split_once(':')?;
+        Some(Run { offset: offset.parse().ok()?, length: length.parse().ok()? })
+    }
+}
+
+/// `0:192/7424:192`
+impl Attribute for Vec<Run> {
+    fn text(&self) -> String {
+        join(self, "/")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, '/')
+    }
+}
+
+/// `4x16x4`
+impl Attribute for Tile {
+    fn text(&self) -> String {
+        [self.mr, self.nr, self.kr].text()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let [mr, nr, kr] = Attribute::parse(text)?;
+        Some(Tile { mr, nr, kr })
+    }
+}
+
+/// The bytes as a number.
+impl Attribute for [u8; 8] {
+    fn text(&self) -> String {
+        i64::from_le_bytes(*self).to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(i64::to_le_bytes)
+    }
+}
+
+/// `none`, or the value.
+impl<T: Attribute> Attribute for Option<T> {
+    fn text(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), T::text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "none" { Some(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// `8@64`, the size and the distance.
+impl Attribute for Blocks {
+    fn text(&self) -> String {
+        format!("{}@{}", self.size, self.distance)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (size, distance) = text.split_once('@')?;
+        Some(Blocks { size: size.parse().ok()?, distance: distance.parse().ok()? })
+    }
+}
+
+/// `max`, `sum/128` with the zero point, `mean/0.05/128` with scale and zero point.
+impl Attribute for Fold {
+    fn text(&self) -> String {
+        match self {
+            Fold::Sum { zero_point: 0 } => "sum".to_owned(),
+            Fold::Sum { zero_point } => format!("sum/{zero_point}"),
+            Fold::Mean => "mean".to_owned(),
+            Fold::DequantizedMean { scale, zero_point } => format!("mean/{scale:?}/{zero_point}"),
+            Fold::Max => "max".to_owned(),
+            Fold::Min => "min".to_owned(),
+            Fold::Prod => "prod".to_owned(),
+            Fold::SumSquare => "sum_square".to_owned(),
+            Fold::SumAbs => "sum_abs".to_owned(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split('/').collect();
+        Some(match words[..] {
+            ["sum"] => Fold::Sum { zero_point: 0 },
+            ["sum", zero_point] => Fold::Sum { zero_point: zero_point.parse().ok()? },
+            ["mean"] => Fold::Mean,
+            ["mean", scale, zero_point] => {
+                Fold::DequantizedMean { scale: scale.parse().ok()?, zero_point: zero_point.parse().ok()? }
+            }
+            ["max"] => Fold::Max,
+            ["min"] => Fold::Min,
+            ["prod"] => Fold::Prod,
+            ["sum_square"] => Fold::SumSquare,
+            ["sum_abs"] => Fold::SumAbs,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Kernel {
+        strides: [isize; 2],
+        extra: Vec<Vec<isize>>,
+        fold: Fold,
+        blocks: Option<Blocks>,
+        joined: bool,
+    }
+
+    attributes! { Kernel { strides, extra, fold, blocks, joined } }
+
+    fn text(kernel: &Kernel) -> String {
+        let fields = kernel.attributes();
+        fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn what_is_printed_parses_back() {
+        let blocks = Some(Blocks { size: 8, distance: -64 });
+        let fold = Fold::DequantizedMean { scale: 1e-7, zero_point: -3 };
+        let full = Kernel { strides: [64, -4], extra: vec![vec![1, 2], vec![], vec![3]], fold, blocks, joined: true };
+        assert_eq!(text(&full), "strides=64,-4, extra=1,2;;3, fold=mean/1e-7/-3, blocks=8@-64, joined=true");
+        let short = Kernel { extra: vec![], blocks: None, joined: false, fold: Fold::Max, ..full };
+        assert_eq!(text(&short), "strides=64,-4, fold=max");
+        for text in
+            ["strides=64,-4, extra=1,2;;3, fold=mean/1e-7/-3, blocks=8@-64, joined=true", "strides=64,-4, fold=max"]
+        {
+            let kernel = Kernel::parse(&mut Fields::of(text).expect("fields")).expect("parses");
+            assert_eq!(super::tests::text(&kernel), text);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |text| Fields::of(text).and_then(|mut fields| Kernel::parse(&mut fields)).expect_err("is wrong");
+        assert_eq!(error("fold=max"), "attribute strides is missing");
+        assert_eq!(error("strides=1, fold=max"), "attribute strides cannot be \"1\"");
+        assert_eq!(error("strides=1,2, fold=max, axis=1"), "unknown attribute axis");
+        assert_eq!(error("strides"), "expected name=value, got \"strides\"");
+    }
+}

@@ -1,0 +1,64 @@
+//! Scheduling: from the program that lowering makes to the one that code is emitted for.
+//!
+//! Lowering says which calls compute a graph, one after the other. Passes then decide how they run: which chains in bands of
+//! rows, what threads share, where buffers lie. Each is a row of [`SCHEDULE_PASSES`], reads and writes the program alone,
+//! and can run by itself on a program's text. No pass changes a result.
+
+pub mod bands;
+pub mod parallel;
+pub mod plan;
+
+use self::bands::Bands;
+use self::parallel::Threads;
+use crate::choice::Choices;
+use crate::program::{Program, check};
+
+/// What the passes are told.
+#[derive(Clone, Copy, Debug)]
+pub struct ScheduleContext<'a> {
+    /// Threads that an inference runs on, and what they share.
+    pub threads: Threads,
+    /// Which chains run in bands.
+    pub bands: Bands,
+    /// What was measured.
+    pub choices: &'a Choices,
+}
+
+impl<'a> ScheduleContext<'a> {
+    /// One thread, no bands, and these choices.
+    #[must_use]
+    pub fn of(choices: &'a Choices) -> Self {
+        ScheduleContext { threads: Threads::new(1), bands: Bands::Never, choices }
+    }
+}
+
+/// A change to how a program runs.
+pub trait SchedulePass: Sync {
+    /// Its name, equal to that of its file.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in a line.
+    fn summary(&self) -> &'static str;
+
+    /// Changes the program.
+    fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>);
+}
+
+/// All passes, in the order in which they run.
+pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[&bands::RunInBands, &parallel::ShareAmongThreads, &plan::PlanArena];
+
+/// Runs all passes; `after` sees the program after each. Builds with debug assertions prove that the result loses no data.
+///
+/// # Panics
+/// In builds with debug assertions if the result loses data: a fault of a pass.
+pub fn schedule(program: &mut Program, cx: &ScheduleContext<'_>, after: &mut dyn FnMut(&dyn SchedulePass, &Program)) {
+    for pass in SCHEDULE_PASSES {
+        pass.run(program, cx);
+        after(*pass, program);
+    }
+    if cfg!(debug_assertions)
+        && let Err(error) = check(program)
+    {
+        panic!("{error}\n{program}");
+    }
+}

@@ -1,0 +1,135 @@
+//! `plan`: where in the arena each buffer lies, from when it is live.
+//!
+//! Greedy by size, as TFLite's planner (Pisarchyk and Lee, 2020): the largest buffer first, each at the lowest offset
+//! that no buffer alive at the same time overlaps. An elementwise call's result takes its operand's bytes where the
+//! operand dies there. [`check`](crate::program::check) proves a plan by interpreting it.
+
+use std::cmp::Reverse;
+
+use super::{ScheduleContext, SchedulePass};
+use crate::program::liveness::{Span, liveness};
+use crate::program::{Buffer, BufferId, BufferKind, Call, Program, Storage};
+
+/// The pass.
+pub struct PlanArena;
+
+impl SchedulePass for PlanArena {
+    fn name(&self) -> &'static str {
+        "plan"
+    }
+
+    fn summary(&self) -> &'static str {
+        "gives each buffer its place in the arena, from when it is live"
+    }
+
+    fn run(&self, program: &mut Program, _cx: &ScheduleContext<'_>) {
+        let Lives { leader, live } = Lives::of(program);
+        let buffers = &mut program.buffers;
+        let mut order: Vec<(usize, Span)> = leaders(buffers, &leader, &live).collect();
+        order.sort_by_key(|(b, span)| (Reverse(buffers[*b].byte_size), span.first, *b));
+        let mut placed: Vec<(usize, usize, Span)> = Vec::new();
+        let mut offsets = vec![0; buffers.len()];
+        for (b, span) in order {
+            let size = aligned(buffers[b].byte_size);
+            let mut busy: Vec<(usize, usize)> = placed
+                .iter()
+                .filter(|(_, _, other)| span.meets(*other))
+                .map(|(start, end, _)| (*start, *end))
+                .collect();
+            busy.sort_unstable();
+            let mut offset = 0;
+            for (start, end) in busy {
+                if offset + size <= start {
+                    break;
+                }
+                offset = offset.max(end);
+            }
+            placed.push((offset, offset + size, span));
+            offsets[b] = offset;
+        }
+        for b in 0..buffers.len() {
+            if let BufferKind::Arena { offset } = &mut buffers[b].kind {
+                *offset = offsets[leader[b]];
+            }
+        }
+        program.arena_size = placed.iter().map(|(_, end, _)| *end).max().unwrap_or(0);
+    }
+}
+
+/// The most bytes of arena buffers that are alive at one moment, each with its slack and aligned: no plan takes fewer.
+#[must_use]
+pub fn arena_bound(program: &Program) -> usize {
+    let Lives { leader, live } = Lives::of(program);
+    let leaders: Vec<(usize, Span)> = leaders(&program.buffers, &leader, &live).collect();
+    let taken_at = |moment: usize| -> usize {
+        let alive = leaders.iter().filter(|(_, span)| span.first <= moment && moment <= span.last);
+        alive.map(|(b, _)| aligned(program.buffers[*b].byte_size)).sum()
+    };
+    // The sum is greatest where some life begins.
+    leaders.iter().map(|(_, span)| taken_at(span.first)).max().unwrap_or(0)
+}
+
+/// Pairs of buffers of equal size of which the second may take the bytes of the first if that dies where the second is
+/// made: an elementwise call reads one and writes the other.
+pub(super) fn in_place<'c>(calls: impl Iterator<Item = &'c Call>, buffers: &[Buffer]) -> Vec<(BufferId, BufferId)> {
+    calls.filter_map(|call| overwritable(call, buffers)).collect()
+}
+
+/// The buffer that the call reads element by element as it writes the other, if it does.
+fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
+    let (read, written) = (call.operands.first()?, &call.output);
+    let (Storage::Buffer(from), Storage::Buffer(to)) = (read.storage, written.storage) else { return None };
+    let [source, result] = [from, to].map(|id| &buffers[id.0]);
+    let arena = [source, result].iter().all(|buffer| matches!(buffer.kind, BufferKind::Arena { .. }));
+    let alike = read.offset == written.offset
+        && read.loops == written.loops
+        && read.dtype.byte_size() == written.dtype.byte_size()
+        && read.grid.coincides(&written.grid)
+        && source.byte_size == result.byte_size;
+    // Operands of steps may read elements that the result has overwritten, unless they lie elsewhere.
+    let alone = call.operands[1..].iter().all(|o| o.storage != read.storage || o.grid.coincides(&read.grid));
+    let fits = from != to && arena && alike && alone && call.producer.def().may_overwrite_input();
+    fits.then_some((from, to))
+}
+
+/// From when to when bytes are taken.
+struct Lives {
+    /// The first of the buffers that one takes its bytes from in place.
+    leader: Vec<usize>,
+    /// Of leaders the span of all that follow them.
+    live: Vec<Option<Span>>,
+}
+
+impl Lives {
+    fn of(program: &Program) -> Lives {
+        let mut leader: Vec<usize> = (0..program.buffers.len()).collect();
+        let mut live = liveness(program);
+        for (BufferId(from), BufferId(to)) in in_place(program.calls().into_iter(), &program.buffers) {
+            let first = leader[from];
+            // The chain grows at its end only: its last buffer dies where the next is made.
+            if let (Some(before), Some(after)) = (live[first], live[to])
+                && before.last == after.first
+                && leader[to] == to
+            {
+                live[first] = Some(Span { first: before.first, last: after.last });
+                leader[to] = first;
+            }
+        }
+        Lives { leader, live }
+    }
+}
+
+/// The arena buffers whose bytes are their own, and when they are alive.
+fn leaders<'l>(
+    buffers: &'l [Buffer],
+    leader: &'l [usize],
+    live: &'l [Option<Span>],
+) -> impl Iterator<Item = (usize, Span)> + 'l {
+    let own = (0..buffers.len()).filter(|b| leader[*b] == *b && matches!(buffers[*b].kind, BufferKind::Arena { .. }));
+    own.filter_map(|b| Some((b, live[b]?)))
+}
+
+/// Bytes that a buffer takes in the arena, its slack among them.
+fn aligned(byte_size: usize) -> usize {
+    (byte_size + Program::SLACK).next_multiple_of(Program::ARENA_ALIGN)
+}
