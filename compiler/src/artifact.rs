@@ -6,6 +6,7 @@
 
 mod elf;
 mod error;
+pub mod provenance;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use eightfold_ir::Graph;
 
 use self::proto::Source;
-use crate::limit::MemoryLimit;
+use crate::host::memory_limit::MemoryLimit;
 
 mod adapt;
 mod computed;

@@ -7,8 +7,8 @@ mod roofline;
 use std::path::PathBuf;
 
 use clap::{Arg, Args};
-use eightfold::machine::Machine;
-use eightfold::roofline::roofline;
+use eightfold::measure::machine::Machine;
+use eightfold::measure::roofline::roofline;
 use eightfold::{Coverage, Error, FloatNode, grouped};
 use serde::Serialize;
 

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use eightfold::driver::{run_passes, target};
-use eightfold::recipe::{Recipe, expanded};
+use eightfold::calibrate::read_table;
+use eightfold::options::recipe::{Recipe, expanded};
+use eightfold::options::target::target;
+use eightfold::stages::optimize::run_passes;
 use eightfold::{Error, OptimizeOptions};
 use eightfold_passes::{PassOptions, Precision};
 use serde::Serialize;
 
-use super::arguments::{ImportArguments, SchemeArguments, read_table};
+use super::arguments::{ImportArguments, SchemeArguments};
 use super::destination::Destination;
 use super::output::{Format, escaped};
 use super::progress::{PassArguments, Terminal};
@@ -81,7 +83,7 @@ impl Arguments {
         self.output.as_ref().map_or(Ok(()), |output| output.check(&["ir"]))?;
         let mut model = self.import.load(&self.model, progress)?;
         let options = self.scheme.apply(OptimizeOptions::new(target(&self.target)?));
-        let options = self.scheme.keep_float(&model, options)?;
+        let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
         let options = OptimizeOptions { pass_limit: self.shown.pass_limit, ..options };
         let table =
             self.calibration_table.as_deref().map(|path| read_table(path, &model, &options, progress)).transpose()?;

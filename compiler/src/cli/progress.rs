@@ -108,7 +108,7 @@ impl Terminal {
         let text = eightfold_ir::print_full(graph);
         let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
         if let Err(error) = write_bytes(&file, text.as_bytes()) {
-            self.failed.get_or_insert(error);
+            self.failed.get_or_insert(error.into());
         }
     }
 }

@@ -28,7 +28,7 @@ use self::messages::{
 };
 pub(crate) use self::source::Source;
 use super::error::OnnxError;
-use crate::limit::MemoryLimit;
+use crate::host::memory_limit::MemoryLimit;
 
 use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
 

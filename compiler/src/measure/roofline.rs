@@ -9,9 +9,9 @@ use eightfold_codegen::traffic::Reach;
 use eightfold_codegen::work::Work;
 use serde::Serialize;
 
-use crate::driver::Optimized;
+use super::machine::Machine;
 use crate::error::Error;
-use crate::machine::Machine;
+use crate::stages::optimize::Optimized;
 
 /// What a call's time goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
