@@ -8,6 +8,7 @@ mod bench;
 mod calibrate;
 mod compare;
 mod compile;
+mod coverage;
 mod destination;
 mod errors;
 mod eval;

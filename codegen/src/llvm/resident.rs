@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 
 use eightfold_runtime::abi::{self, RunFn};
-use eightfold_runtime::session::{Session, session_create_in, session_destroy, session_run, session_size};
+use eightfold_runtime::session::{session_create_in, session_destroy, session_run, session_size};
 use eightfold_runtime::status::Status;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
@@ -25,7 +25,7 @@ const RUN: &str = "run";
 /// A program in memory, ready to run.
 #[derive(Debug)]
 pub struct Resident {
-    session: *mut Session,
+    session: *mut abi::Session,
     /// What the session lies in, and the variant that it runs: neither moves with the program.
     _memory: Vec<u8>,
     _variant: Box<abi::Variant>,
@@ -125,7 +125,7 @@ fn described(variant: &Variant, run: RunFn) -> abi::Variant {
 }
 
 /// A session of the variant, and the memory that it lies in.
-fn session(variant: &abi::Variant) -> Result<(*mut Session, Vec<u8>), Status> {
+fn session(variant: &abi::Variant) -> Result<(*mut abi::Session, Vec<u8>), Status> {
     let variants = [std::ptr::from_ref(variant)];
     let model = abi::Model {
         abi_version: abi::ABI_VERSION,

@@ -14,6 +14,7 @@ use eightfold_passes::Precision;
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
+use super::coverage::CoverageReport;
 use super::destination::{Destination, check_extension, known_extension};
 use super::output::{Format, arena_text, bytes};
 use super::progress::{PassArguments, Terminal};
@@ -271,7 +272,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     tuning: Option<TuningReport>,
     #[serde(flatten)]
-    coverage: super::inspect::CoverageReport,
+    coverage: CoverageReport,
     arena_bytes: u64,
     arena_bound_bytes: u64,
     code_bytes: u64,

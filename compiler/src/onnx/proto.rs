@@ -130,19 +130,6 @@ fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
     Ok(())
 }
 
-pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
 /// ONNX's own domain has two names.
 fn domain(name: String) -> String {
     if name == "ai.onnx" { String::new() } else { name }
