@@ -7,8 +7,7 @@ use crate::llvm::machine::MachineError;
 use crate::llvm::program::emit_artifact;
 use crate::lower::{LowerError, lower};
 use crate::object::ObjectFile;
-use crate::program::Program;
-use crate::schedule::{ScheduleContext, schedule};
+use crate::schedule::{ScheduleContext, Scheduled, schedule};
 use crate::target::Target;
 
 /// Texts wanted besides the object file.
@@ -62,17 +61,15 @@ pub fn lower_and_schedule(
     graph: &Graph,
     target: &'static Target,
     cx: &ScheduleContext<'_>,
-) -> Result<Program, LowerError> {
-    let mut program = lower(graph, target, cx.choices)?;
-    schedule(&mut program, cx, &mut |_, _| {});
-    Ok(program)
+) -> Result<Scheduled, LowerError> {
+    Ok(schedule(lower(graph, target, cx.choices)?, cx, &mut |_, _| {}))
 }
 
 /// Compiles `programs`, one for each variant of `interface`, in its order.
 ///
 /// # Errors
 /// See [`CompileError`].
-pub fn compile(programs: &[Program], interface: &Interface, listings: Listings) -> Result<Compiled, CompileError> {
+pub fn compile(programs: &[Scheduled], interface: &Interface, listings: Listings) -> Result<Compiled, CompileError> {
     assert_eq!(programs.len(), interface.variants.len(), "one program a variant");
     interface.check()?;
     emit_artifact(programs, interface, listings)

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::interface::{Tensor, Variant};
 use eightfold_codegen::llvm::resident::Resident;
-use eightfold_codegen::program::{Buffer, BufferKind, Program, check, parse, verify};
+use eightfold_codegen::program::{Buffer, BufferKind, Program, parse, verify};
 use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
-use eightfold_codegen::schedule::{SCHEDULE_PASSES, ScheduleContext, SchedulePass};
+use eightfold_codegen::schedule::{SCHEDULE_PASSES, ScheduleContext, SchedulePass, Scheduled};
 use eightfold_runtime::status::Status;
 
 fn testdata() -> PathBuf {
@@ -55,11 +55,10 @@ fn scheduled(text: &str) -> Program {
 }
 
 /// Puts buffers where the plan wants them, and proves that nothing is lost.
-fn planned(mut program: Program) -> Program {
+fn planned(mut program: Program) -> Scheduled {
     let choices = Choices::default();
     pass("plan").run(&mut program, &ScheduleContext::of(&choices));
-    check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
-    program
+    Scheduled::proven(program.clone()).unwrap_or_else(|error| panic!("{error}\n{program}"))
 }
 
 /// What the program makes of inputs that are the same forever.

@@ -6,6 +6,7 @@
 
 mod elf;
 mod error;
+pub mod provenance;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ impl Artifact {
 pub struct Session {
     artifact: Artifact,
     variant: usize,
-    session: *mut session::Session,
+    session: *mut abi::Session,
     /// What `session` points into; its buffer does not move with the session.
     _memory: Vec<u8>,
 }

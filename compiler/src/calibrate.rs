@@ -1,20 +1,32 @@
 //! Calibration: the compiled float build runs on samples, observers watch its tensors.
 //!
+//! It stands above the stages, as it runs all of them once more: the float build is optimized and compiled like any model.
+//!
 //! Invariant: memory is that of one sample, however many there are; equal samples in equal order give an equal table.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use eightfold_ir::{Graph, Tensor, ValueId};
 use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
-use eightfold_passes::{PassOptions, Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
+use eightfold_passes::{Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
-use crate::dataset::{DatasetError, InputSpec, Sample};
-use crate::driver::{OptimizeOptions, Progress, Stage, baseline, run_passes};
+use self::spread::Spread;
+use crate::dataset::{DatasetError, Sample};
 use crate::error::Error;
-use crate::executable::Executable;
-use crate::model::Model;
-use crate::similarity::to_f32;
+use crate::options::OptimizeOptions;
+use crate::options::target::baseline;
+use crate::report::similarity::to_f32;
+use crate::session::executable::Executable;
+use crate::stages::load::Model;
+use crate::stages::optimize::run_passes;
+use crate::stages::progress::{Progress, Stage};
+
+mod ranges;
+mod spread;
+mod table;
+
+pub use self::ranges::{CalibrationData, Ranges, warn_of_few};
+pub use self::table::read_table;
 
 /// The calibrator that is used where none is named.
 pub const DEFAULT_CALIBRATOR: &str = "mse";
@@ -110,80 +122,6 @@ where
         true => CalibrationTable { means: means.means(), ..table },
         false => table,
     })
-}
-
-/// Checks that a table belongs to the model: all tensors that it names are there, and each mean has as many channels.
-///
-/// # Errors
-/// [`Error::ForeignTable`], or a pass fails.
-pub fn check_table(
-    model: &Model,
-    path: &Path,
-    table: &CalibrationTable,
-    options: &OptimizeOptions,
-) -> Result<(), Error> {
-    let mut graph = model.graph.clone();
-    let names = |graph: &Graph| -> Vec<String> {
-        let outputs = graph.nodes().map(|node| tensor_name(graph, node.output()));
-        outputs.chain(graph.inputs().iter().map(|id| tensor_name(graph, *id))).collect()
-    };
-    let mut known: BTreeSet<String> = names(&graph).into_iter().collect();
-    // The table was made without a limit on rewrites.
-    let passes = PassOptions { limit: None, ..options.for_passes(Precision::Int8, None) };
-    run_passes(SIMPLIFY, &mut graph, &passes, &mut ())?;
-    known.extend(names(&graph));
-    let named = table.ranges.keys().chain(table.means.keys());
-    let unknown: BTreeSet<&String> = named.filter(|name| !known.contains(*name)).collect();
-    if !unknown.is_empty() {
-        let unknown = unknown.into_iter().cloned().collect();
-        return Err(Error::ForeignTable { path: path.to_owned(), model: table.model.clone(), unknown });
-    }
-    for (id, axis) in channel_axes(&graph) {
-        let (name, expected) = (tensor_name(&graph, id), graph.ty(id).shape[axis]);
-        if let Some(got) = table.means.get(&name).map(Vec::len).filter(|got| *got != expected) {
-            return Err(Error::TableMeans { path: path.to_owned(), tensor: name, expected, got });
-        }
-    }
-    Ok(())
-}
-
-/// The least and the greatest number of each input of more than one number, over all samples.
-struct Spread<'m> {
-    inputs: Vec<(&'m str, f32, f32)>,
-}
-
-impl<'m> Spread<'m> {
-    fn of(specs: &'m [InputSpec]) -> Self {
-        let many = |spec: &&InputSpec| spec.shape.elements() > 1;
-        let all = |spec: &'m InputSpec| (spec.name.as_str(), f32::INFINITY, f32::NEG_INFINITY);
-        Spread { inputs: specs.iter().filter(many).map(all).collect() }
-    }
-
-    fn observe(&mut self, specs: &[InputSpec], tensors: &[Tensor]) {
-        for (name, least, greatest) in &mut self.inputs {
-            let Some(position) = specs.iter().position(|spec| spec.name == *name) else { continue };
-            for value in to_f32(tensors[position].data()) {
-                (*least, *greatest) = (least.min(value), greatest.max(value));
-            }
-        }
-    }
-
-    /// Ranges of data that is one number throughout mean nothing; where that is so of some inputs only, it may be meant.
-    fn check(&self, progress: &mut dyn Progress) -> Result<(), Error> {
-        let constant: Vec<_> = self.inputs.iter().filter(|(_, least, greatest)| least == greatest).collect();
-        match constant.first() {
-            None => Ok(()),
-            Some((input, value, _)) if constant.len() == self.inputs.len() => {
-                Err(Error::ConstantData { input: (*input).to_owned(), value: *value })
-            }
-            Some(_) => {
-                for (input, value, _) in constant {
-                    progress.note(&format!("warning: calibration: every number for input {input:?} is {value}"));
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Names and positions of the graph's inputs that are among `wanted`.

@@ -8,9 +8,12 @@ mod bench;
 mod calibrate;
 mod compare;
 mod compile;
+mod coverage;
 mod destination;
+mod errors;
 mod eval;
 mod inspect;
+pub(crate) mod interrupt;
 mod layers;
 mod list;
 mod opt;
@@ -27,7 +30,6 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use eightfold::{Error, Fault};
 
-use crate::report;
 pub(crate) use output::Format;
 
 /// Compiles ONNX models ahead of time, to eight-bit machine code where they allow it.
@@ -89,7 +91,7 @@ pub(crate) fn run() -> ExitCode {
     match verb.run(format, &given) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::print(&error, format);
+            errors::print(&error, format);
             ExitCode::from(error.fault().exit_code())
         }
     }
@@ -106,7 +108,7 @@ fn refused(mut error: clap::Error) -> ExitCode {
         || arguments.iter().any(|argument| argument == "--format=json");
     if json && error.use_stderr() {
         let text = error.render().to_string();
-        report::print_json(&Error::Usage(text.trim_start_matches("error: ").trim_end().to_owned()), false);
+        errors::print_json(&Error::Usage(text.trim_start_matches("error: ").trim_end().to_owned()), false);
     } else {
         // A reader that has gone away is no error.
         let _ = error.print();

@@ -14,6 +14,7 @@ mod noise;
 mod npy;
 mod npz;
 mod preprocess;
+mod sample_range;
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +24,13 @@ use self::error::list;
 use self::image_folder::ImageFolder;
 use self::npy::Array;
 use self::npz::{Npz, read_npy_array};
+use crate::host::output_file::{WriteError, declare_input};
 
 pub use self::error::DatasetError;
 pub use self::input_arguments::{input_files, read_inputs};
 pub use self::npz::{read_npy, read_npz, write_npy, write_npz};
 pub use self::preprocess::{ImageSizeError, Preprocess, PreprocessError};
+pub use self::sample_range::SampleRange;
 
 /// The name of the array that holds the labels.
 const LABELS: &str = "labels";
@@ -206,6 +209,17 @@ impl Dataset {
         if data.is_empty() { Err(DatasetError::Empty { file: file() }) } else { Ok(data) }
     }
 
+    /// Opens data that a command reads: no output of it goes over these files.
+    ///
+    /// # Errors
+    /// As those of [`Dataset::open`], and [`DatasetError::Write`] if an output was to.
+    pub fn open_input(path: &Path, inputs: &[InputSpec], options: &DatasetOptions) -> Result<Self, DatasetError> {
+        let data = Self::open(path, inputs, options)?;
+        let lost = |WriteError { path, source }| DatasetError::Write { file: path, source };
+        data.files().try_for_each(declare_input).map_err(lost)?;
+        Ok(data)
+    }
+
     fn npz(path: &Path, inputs: &[InputSpec], label_offset: i64) -> Result<Self, DatasetError> {
         let mut npz = Npz::open(path)?;
         let mut arrays = Vec::new();
@@ -304,6 +318,17 @@ impl Dataset {
     /// The label of each row of all samples, offset included.
     pub fn labels(&self) -> Option<&[i64]> {
         self.labels.as_deref()
+    }
+
+    /// Reads these samples, one after the other.
+    ///
+    /// # Errors
+    /// [`DatasetError::NoSuchSamples`]; for each sample those of [`Dataset::sample`].
+    pub fn samples(
+        &self,
+        range: &SampleRange,
+    ) -> Result<impl ExactSizeIterator<Item = Result<Sample, DatasetError>> + use<'_>, DatasetError> {
+        Ok(range.of(self.len())?.map(|index| self.sample(index)))
     }
 
     /// Reads a sample, from 0; panics if there are not as many.

@@ -1,4 +1,6 @@
-//! Every way in which a command can fail, and whose fault it is.
+//! Every way in which a command can fail, as the stages pass it on.
+//!
+//! What stands below the stages (`onnx`, `dataset`, `artifact`, `host`) has errors of its own, which are variants here.
 
 use std::path::PathBuf;
 
@@ -12,51 +14,19 @@ use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
 use eightfold_passes::calibrate::{CalibrateError, TableError};
 use eightfold_passes::{PassError, Precision};
-use eightfold_runtime::status::Status;
 
 use crate::artifact::{ArtifactError, RunError};
-use crate::coverage::{self, FloatNode};
 use crate::dataset::{DatasetError, PreprocessError};
-use crate::limit::TooLarge;
-use crate::nodes;
-use crate::onnx::{ErrorKind, OnnxError};
+use crate::host::memory_limit::TooLarge;
+use crate::host::output_file::WriteError;
+use crate::onnx::OnnxError;
+use crate::report::coverage::{self, FloatNode};
+use crate::report::nodes;
 
-/// Whose fault an error is; decides the exit code of the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// A requirement of the user's is not met; everything works.
-    Requirement,
-    /// The command line's, or the machine's: a flag that contradicts another, a file that is not there, no linker.
-    Usage,
-    /// Ours: the model or artifact is fine, but asks for something that is not supported.
-    Unsupported,
-    /// The model's or the data's: it breaks the rules of its format.
-    Broken,
-}
+mod fault;
+mod hint;
 
-impl Fault {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Fault::Requirement => "requirement",
-            Fault::Usage => "usage",
-            Fault::Unsupported => "unsupported",
-            Fault::Broken => "broken",
-        }
-    }
-
-    /// The exit code of the command line.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Fault::Requirement => 1,
-            Fault::Usage => 2,
-            Fault::Unsupported => 3,
-            Fault::Broken => 4,
-        }
-    }
-}
+pub use self::fault::Fault;
 
 /// An error of any stage.
 #[derive(Debug, thiserror::Error)]
@@ -79,13 +49,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Usage: an output cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// Broken: a graph in text form that does not parse.
     #[error("cannot parse {}", path.display())]
     Parse {
@@ -291,8 +256,16 @@ pub enum Error {
         /// The line.
         line: String,
     },
-    /// A requirement is not met: the graph is not the one expected.
-    #[error("the graph is not that of {}: line {line} is {got:?}, expected {expected:?}", path.display())]
+    /// Broken: a text that is no program, or a program that breaks a rule.
+    #[error("{}: {reason}", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A requirement is not met: the graph or program is not the one expected.
+    #[error("what came out is not that of {}: line {line} is {got:?}, expected {expected:?}", path.display())]
     OtherGraph {
         /// The file with the graph expected.
         path: PathBuf,
@@ -383,41 +356,6 @@ fn first(names: &[String]) -> String {
 }
 
 impl Error {
-    /// Whose fault it is.
-    #[must_use]
-    pub fn fault(&self) -> Fault {
-        match self {
-            Error::Int8Share { .. } | Error::OtherGraph { .. } => Fault::Requirement,
-            Error::TooLarge(_) => Fault::Unsupported,
-            Error::Import { source, .. } => match source.kind() {
-                ErrorKind::Usage => Fault::Usage,
-                ErrorKind::Unsupported => Fault::Unsupported,
-                ErrorKind::Broken => Fault::Broken,
-            },
-            Error::Verify { ours: true, .. } | Error::Lower(_) | Error::Export(_) | Error::NoNativeTarget { .. } => {
-                Fault::Unsupported
-            }
-            Error::Compile(CompileError::Interface(_)) => Fault::Usage,
-            Error::Compile(_) => Fault::Unsupported,
-            Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. }) => Fault::Usage,
-            Error::Pass(_) => Fault::Unsupported,
-            Error::Calibrate(CalibrateError::Observe { .. }) => Fault::Broken,
-            Error::Artifact(error) => artifact_fault(error),
-            Error::Dataset(error) => dataset_fault(error),
-            Error::Parse { .. } | Error::Verify { .. } | Error::Table { .. } | Error::Tuning { .. } => Fault::Broken,
-            Error::NoLabels { .. } | Error::Recipe { .. } | Error::Label { .. } | Error::ConstantData { .. } => {
-                Fault::Broken
-            }
-            Error::ForeignTable { .. } | Error::TableMeans { .. } => Fault::Broken,
-            Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => Fault::Broken,
-            Error::Eval(EvalError::Index { .. }) | Error::Run(RunError::Status(Status::INDEX_OUT_OF_RANGE)) => {
-                Fault::Broken
-            }
-            Error::Run(RunError::Status(_)) => Fault::Unsupported,
-            _ => Fault::Usage,
-        }
-    }
-
     /// A line for each node that the error is about, where the message leaves some out.
     #[must_use]
     pub fn details(&self) -> Option<Vec<String>> {
@@ -430,109 +368,5 @@ impl Error {
             }
             _ => None,
         }
-    }
-
-    /// What the user can do about it, where the message does not say so.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Error::TooLarge(_) | Error::Import { source: OnnxError::Memory(_), .. } => {
-                "--max-memory SIZE sets another limit, --dim NAME=N smaller extents".to_owned()
-            }
-            Error::Recipe { .. } => "eightfold opt --help lists what such lines may say".to_owned(),
-            Error::OtherGraph { path, .. } => format!("if the new graph is right, write it with -o {}", path.display()),
-            Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
-            Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
-            Error::Object(ObjectError::LinkerNotFound { .. }) => {
-                "install a C compiler, name one by the environment variable CC, or write --emit=object,header"
-                    .to_owned()
-            }
-            Error::Object(ObjectError::OtherMachine { .. }) => {
-                "write --emit=object,header and link on the target machine".to_owned()
-            }
-            Error::Artifact(ArtifactError::NotElf { .. }) => {
-                "expected a library that eightfold compile has written".to_owned()
-            }
-            Error::Artifact(ArtifactError::NoSupportedVariant { .. }) => {
-                "compile the model with --target native on this machine".to_owned()
-            }
-            Error::Artifact(ArtifactError::AbiVersion { .. }) => "compile the model again".to_owned(),
-            Error::Import { source: OnnxError::NotOnnx { .. }, .. } => {
-                "a model is an .onnx file, or a graph in text form whose name ends in .ir".to_owned()
-            }
-            Error::ForeignTable { .. } | Error::TableMeans { .. } => {
-                "make a table of this model by eightfold calibrate, or correct the lines".to_owned()
-            }
-            Error::ConstantData { .. } => "give samples as the model will see them".to_owned(),
-            Error::Label { .. } => {
-                "--label-offset N is added to each label, --output names another output of the model".to_owned()
-            }
-            Error::NoCalls { .. } => "give the model that it was made of, with the flags of eightfold compile".to_owned(),
-            Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
-                "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by \
-                 --peaks FILE"
-                    .to_owned()
-            }
-            Error::TuneElsewhere { .. } => {
-                "tune on a machine that runs it, and compile with --tuning-file here".to_owned()
-            }
-            Error::TuneThreads { .. } => {
-                "tune for fewer threads, or on a machine of more cpus, and compile with --tuning-file here".to_owned()
-            }
-            Error::TuningCpu { .. } => {
-                "take it as it is without --tune, or name another file by --tuning-file".to_owned()
-            }
-            Error::TuningTarget { .. } => "give --target, or another --tuning-file".to_owned(),
-            Error::PeaksTarget { .. } => "give --target, or peaks that were measured with it".to_owned(),
-            Error::Verify { ours: true, .. } => "this is a fault of eightfold: please report it".to_owned(),
-            Error::Lower(_) => "eightfold list ops shows what is supported".to_owned(),
-            Error::Import { source: OnnxError::Unsupported(_), .. } => {
-                "eightfold list ops shows what is supported".to_owned()
-            }
-            Error::Pass(PassError::UnknownPass { .. }) => "eightfold list passes describes them".to_owned(),
-            Error::UnknownTarget { .. } => "eightfold list targets describes them".to_owned(),
-            Error::Calibrate(CalibrateError::UnknownObserver { .. }) => {
-                "eightfold list calibrators describes them".to_owned()
-            }
-            Error::Calibrate(CalibrateError::Observe { .. }) => {
-                "the model overflows on this data: is it preprocessed as the model wants it?".to_owned()
-            }
-            _ => return None,
-        })
-    }
-}
-
-fn artifact_fault(error: &ArtifactError) -> Fault {
-    match error {
-        ArtifactError::NotElf { .. }
-        | ArtifactError::Truncated { .. }
-        | ArtifactError::NotOurs { .. }
-        | ArtifactError::NotLinked { .. }
-        | ArtifactError::Damaged { .. }
-        | ArtifactError::Load { .. } => Fault::Broken,
-        ArtifactError::Machine { .. }
-        | ArtifactError::AbiVersion { .. }
-        | ArtifactError::NoSupportedVariant { .. }
-        | ArtifactError::Session { .. } => Fault::Unsupported,
-        _ => Fault::Usage,
-    }
-}
-
-fn dataset_fault(error: &DatasetError) -> Fault {
-    match error {
-        DatasetError::Read { source, .. }
-            if matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) =>
-        {
-            Fault::Usage
-        }
-        DatasetError::Write { .. }
-        | DatasetError::Form { .. }
-        | DatasetError::NoPreprocess { .. }
-        | DatasetError::UnusedPreprocess { .. }
-        | DatasetError::Preprocess(_)
-        | DatasetError::InputArgument { .. }
-        | DatasetError::InputName { .. }
-        | DatasetError::InputCount { .. } => Fault::Usage,
-        _ => Fault::Broken,
     }
 }

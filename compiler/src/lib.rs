@@ -2,8 +2,8 @@
 //!
 //! [`load`] imports a model, [`calibrate`] finds the ranges of its tensors on sample data, [`optimize`] brings it into the
 //! precision asked for, and [`compile`] makes machine code of it; what comes out can be linked into a shared library
-//! that [`Artifact`](artifact::Artifact) loads and a C program runs. [`driver`] is these steps in a row; the `eightfold`
-//! command line is made of nothing else.
+//! that [`Artifact`](artifact::Artifact) loads and a C program runs. [`driver::build`] is these steps in a row; the
+//! `eightfold` command line is made of nothing else.
 //!
 //! # Examples
 //! ```
@@ -28,41 +28,30 @@
 //! ```
 
 pub mod artifact;
-mod calibrate;
-mod coverage;
+pub mod calibrate;
 pub mod dataset;
 pub mod driver;
 mod error;
-pub mod executable;
-mod keep_float;
-mod layers;
-pub mod limit;
-pub mod machine;
-mod model;
-mod nodes;
+pub mod host;
+pub mod measure;
 pub mod onnx;
-pub mod output_file;
-pub mod profile;
-pub mod provenance;
-pub mod recipe;
-pub mod roofline;
-mod saturation;
-pub mod similarity;
-pub mod tune;
+pub mod options;
+pub mod report;
+pub mod session;
+pub mod stages;
 
-pub use calibrate::{CalibrateOptions, DEFAULT_CALIBRATOR, calibrate, check_table};
-pub use coverage::{Coverage, FloatNode, grouped, node_macs, node_precision};
-pub use driver::{
-    Compiled, OptimizeOptions, Optimized, PrecisionRequest, Progress, ReduceRange, Stage, compile, export, optimize,
-    optimize_owned, quantize,
-};
+pub use artifact::provenance::Provenance;
+pub use calibrate::{CalibrateOptions, calibrate};
 pub use error::{Error, Fault};
-pub use executable::Executable;
-pub use keep_float::kept_nodes;
-pub use layers::{Layer, compare_layers};
-pub use limit::MemoryLimit;
-pub use model::{Model, load};
+pub use host::memory_limit::MemoryLimit;
+pub use host::output_file::{check_writable, declare_input, write_bytes};
 pub use onnx::ImportOptions;
-pub use output_file::{check_writable, declare_input, write_bytes};
-pub use provenance::Provenance;
-pub use saturation::Saturation;
+pub use options::{OptimizeOptions, PrecisionRequest, ReduceRange};
+pub use report::coverage::{Coverage, FloatNode, grouped, node_macs, node_precision};
+pub use report::saturation::Saturation;
+pub use session::executable::Executable;
+pub use session::layers::{Layer, compare_layers};
+pub use stages::emit::{Compiled, compile};
+pub use stages::load::{Model, load};
+pub use stages::optimize::{Optimized, optimize, optimize_owned, quantize};
+pub use stages::progress::{Progress, Stage};

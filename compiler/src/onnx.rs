@@ -1,4 +1,4 @@
-//! ONNX in and out: models become [`Graph`]s, graphs become models.
+//! ONNX in and out: models become [`Graph`](eightfold_ir::Graph)s, graphs become models.
 //!
 //! `proto` decodes the file into plain structs and is the only place that names protobuf types; `import` walks
 //! those structs in topological order and hands each node to the adapter of its operator (`adapt/`), which adds
@@ -6,15 +6,11 @@
 //! decides about a shape has been computed. [`export`] goes the other way, operator by operator. Nothing is optimised
 //! here: that is for the passes.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read as _};
-use std::path::{Path, PathBuf};
-
-use eightfold_ir::Graph;
+use std::path::Path;
 
 use self::proto::Source;
-use crate::limit::MemoryLimit;
 
 mod adapt;
 mod computed;
@@ -24,6 +20,8 @@ mod emit;
 mod error;
 mod export;
 mod import;
+mod imported;
+mod importer;
 mod model;
 mod names;
 mod order;
@@ -34,79 +32,8 @@ pub use adapt::operators;
 pub use constants::Constant;
 pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported, UnsupportedNodes};
 pub use export::export;
+pub use imported::{ImportOptions, ImportRemark, Imported};
 pub use support::{Support, support};
-
-/// What the user says about a model before it is imported.
-#[derive(Clone, Debug, Default)]
-pub struct ImportOptions {
-    /// Numbers for dimensions that the model leaves open, by symbol (`batch`) or by input and axis (`image.0`).
-    pub dims: BTreeMap<String, usize>,
-    /// Inputs that are constants, by name: the graph does not have them as inputs.
-    pub constants: BTreeMap<String, Constant>,
-    /// The most bytes that the model, or a tensor of it, may take.
-    pub memory: MemoryLimit,
-}
-
-/// An imported model.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// What the model computes.
-    pub graph: Graph,
-    /// What the user may want to know.
-    pub remarks: Vec<ImportRemark>,
-    /// Version of the default operator set; `None` if all operators are of other sets.
-    pub opset: Option<i64>,
-    /// The program that wrote the model, with its version; empty if it does not say.
-    pub producer: String,
-    /// SHA-256 of the model's bytes, external data behind the file's, in hexadecimal.
-    pub sha256: String,
-    /// The files with external data.
-    pub external: Vec<PathBuf>,
-}
-
-/// Something that the import decided or noticed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportRemark {
-    /// A leading dimension that nobody bound became 1.
-    #[error("axis 0 of input {input:?} ({symbol}) is taken as 1; --dim {key}=N sets another number")]
-    DefaultedDim {
-        /// The input.
-        input: String,
-        /// The symbol, or `?` for a dimension without a name.
-        symbol: String,
-        /// What `--dim` calls it.
-        key: String,
-    },
-    /// The model lists an output more than once.
-    #[error("output {output:?} is listed again: the copy is called {copy:?}")]
-    RepeatedOutput {
-        /// The output.
-        output: String,
-        /// The name of the copy, which shows the same tensor.
-        copy: String,
-    },
-    /// The model declares another shape for an output than its operators yield.
-    #[error("output {output:?} is declared {declared}, but its shape is {inferred}")]
-    OutputShape {
-        /// The output.
-        output: String,
-        /// The shape in the model.
-        declared: String,
-        /// The shape it has.
-        inferred: String,
-    },
-    /// The model declares another element type for an output than its operators yield.
-    #[error("output {output:?} is declared {declared}, but its type is {inferred}")]
-    OutputType {
-        /// The output.
-        output: String,
-        /// The type in the model.
-        declared: String,
-        /// The type it has.
-        inferred: String,
-    },
-}
 
 /// Imports the model in a file; external data is looked for in the file's folder.
 ///

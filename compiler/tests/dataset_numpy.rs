@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use eightfold::dataset::{Dataset, DatasetOptions, InputSpec, read_npy, read_npz, write_npy, write_npz};
-use eightfold::output_file::write_file;
+use eightfold::host::output_file::write_file;
 use eightfold_ir::{DType, Data, Shape, Tensor};
 use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use eightfold::recipe::Recipe;
+use eightfold::options::recipe::Recipe;
 use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
 use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;

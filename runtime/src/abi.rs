@@ -6,7 +6,6 @@
 use core::ffi::{c_char, c_void};
 
 use crate::features::FeatureSet;
-use crate::session::Session;
 use crate::status::Status;
 
 /// The version of the ABI that this crate speaks: `EIGHTFOLD_ABI_VERSION`.
@@ -136,6 +135,15 @@ pub struct Variant {
     pub outputs: *const *const TensorDesc,
     /// The code.
     pub run: Option<RunFn>,
+}
+
+/// A variant, its arena and its workers: `eightfold_session`, which callers see from outside alone.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) variant: *const Variant,
+    pub(crate) arena: *mut c_void,
+    /// The team of workers. Null where the first thread does all the work.
+    pub(crate) team: *mut c_void,
 }
 
 /// The session functions: `eightfold_runtime`.

@@ -6,19 +6,10 @@
 use core::ffi::{c_char, c_void};
 use core::ptr;
 
-use crate::abi::{ABI_VERSION, Call, Model, Runtime, Variant};
+use crate::abi::{ABI_VERSION, Call, Model, Runtime, Session, Variant};
 use crate::features;
 use crate::status::Status;
-use crate::team::{self, Team};
-
-/// A variant, its arena and its workers: `eightfold_session`.
-#[derive(Debug)]
-pub struct Session {
-    variant: *const Variant,
-    arena: *mut c_void,
-    /// Null where the first thread does all the work.
-    team: *mut Team,
-}
+use crate::team;
 
 /// The table that artifacts with a runtime point to.
 pub const RUNTIME: Runtime = Runtime {
@@ -127,7 +118,7 @@ pub unsafe extern "C" fn session_create_in(
             rest = memory.byte_add(size);
         }
         let arena = aligned(rest, variant.arena_align as usize);
-        here.write(Session { variant, arena, team });
+        here.write(Session { variant, arena, team: team.cast() });
         *session = here;
     }
     Status::OK
@@ -168,7 +159,7 @@ pub unsafe extern "C" fn session_run(
     unsafe {
         match session.team.is_null() {
             true => run(&call),
-            false => team::run(session.team, call),
+            false => team::run(session.team.cast(), call),
         }
     }
 }
@@ -183,7 +174,7 @@ pub unsafe extern "C" fn session_destroy(session: *mut Session) {
         && !session.team.is_null()
     {
         // SAFETY: as above; the pointer goes, so that another call does nothing.
-        unsafe { team::stop(core::mem::replace(&mut session.team, ptr::null_mut())) };
+        unsafe { team::stop(core::mem::replace(&mut session.team, ptr::null_mut()).cast()) };
     }
 }
 

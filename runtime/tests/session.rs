@@ -4,10 +4,10 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use eightfold_runtime::abi::{ABI_VERSION, Call, Model, Variant};
+use eightfold_runtime::abi::{ABI_VERSION, Call, Model, Session, Variant};
 use eightfold_runtime::features::FeatureSet;
 use eightfold_runtime::session::{
-    Session, select, session_create_in, session_destroy, session_run, session_size, status_message,
+    select, session_create_in, session_destroy, session_run, session_size, status_message,
 };
 use eightfold_runtime::status::Status;
 

@@ -5,8 +5,6 @@
 
 use eightfold_ir::DType;
 
-use super::{Blocks, Fold, Run, Tile};
-
 /// A value that has a text.
 pub(crate) trait Attribute: Sized {
     /// The value as text.
@@ -102,12 +100,12 @@ pub(crate) fn written<T: Attribute>(name: &'static str, value: &T) -> Option<(&'
 }
 
 /// Values with something between them.
-fn join<T: Attribute>(values: &[T], between: &str) -> String {
+pub(crate) fn join<T: Attribute>(values: &[T], between: &str) -> String {
     values.iter().map(T::text).collect::<Vec<_>>().join(between)
 }
 
 /// The values of a text with something between them; none of an empty one.
-fn split<T: Attribute>(text: &str, between: char) -> Option<Vec<T>> {
+pub(crate) fn split<T: Attribute>(text: &str, between: char) -> Option<Vec<T>> {
     if text.is_empty() { Some(Vec::new()) } else { text.split(between).map(T::parse).collect() }
 }
 
@@ -211,41 +209,6 @@ impl Attribute for Vec<Vec<isize>> {
     }
 }
 
-/// `-64:192`, the offset and the length.
-impl Attribute for Run {
-    fn text(&self) -> String {
-        format!("{}:{}", self.offset, self.length)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (offset, length) = text.split_once(':')?;
-        Some(Run { offset: offset.parse().ok()?, length: length.parse().ok()? })
-    }
-}
-
-/// `0:192/7424:192`
-impl Attribute for Vec<Run> {
-    fn text(&self) -> String {
-        join(self, "/")
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        split(text, '/')
-    }
-}
-
-/// `4x16x4`
-impl Attribute for Tile {
-    fn text(&self) -> String {
-        [self.mr, self.nr, self.kr].text()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let [mr, nr, kr] = Attribute::parse(text)?;
-        Some(Tile { mr, nr, kr })
-    }
-}
-
 /// The bytes as a number.
 impl Attribute for [u8; 8] {
     fn text(&self) -> String {
@@ -272,56 +235,10 @@ impl<T: Attribute> Attribute for Option<T> {
     }
 }
 
-/// `8@64`, the size and the distance.
-impl Attribute for Blocks {
-    fn text(&self) -> String {
-        format!("{}@{}", self.size, self.distance)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (size, distance) = text.split_once('@')?;
-        Some(Blocks { size: size.parse().ok()?, distance: distance.parse().ok()? })
-    }
-}
-
-/// `max`, `sum/128` with the zero point, `mean/0.05/128` with scale and zero point.
-impl Attribute for Fold {
-    fn text(&self) -> String {
-        match self {
-            Fold::Sum { zero_point: 0 } => "sum".to_owned(),
-            Fold::Sum { zero_point } => format!("sum/{zero_point}"),
-            Fold::Mean => "mean".to_owned(),
-            Fold::DequantizedMean { scale, zero_point } => format!("mean/{scale:?}/{zero_point}"),
-            Fold::Max => "max".to_owned(),
-            Fold::Min => "min".to_owned(),
-            Fold::Prod => "prod".to_owned(),
-            Fold::SumSquare => "sum_square".to_owned(),
-            Fold::SumAbs => "sum_abs".to_owned(),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let words: Vec<&str> = text.split('/').collect();
-        Some(match words[..] {
-            ["sum"] => Fold::Sum { zero_point: 0 },
-            ["sum", zero_point] => Fold::Sum { zero_point: zero_point.parse().ok()? },
-            ["mean"] => Fold::Mean,
-            ["mean", scale, zero_point] => {
-                Fold::DequantizedMean { scale: scale.parse().ok()?, zero_point: zero_point.parse().ok()? }
-            }
-            ["max"] => Fold::Max,
-            ["min"] => Fold::Min,
-            ["prod"] => Fold::Prod,
-            ["sum_square"] => Fold::SumSquare,
-            ["sum_abs"] => Fold::SumAbs,
-            _ => return None,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::{Blocks, Fold};
 
     #[derive(Debug, PartialEq)]
     struct Kernel {

@@ -5,7 +5,7 @@
 
 use eightfold_ir::DType;
 
-use super::attribute::Attribute as _;
+use super::attribute::Attribute;
 use crate::llvm::steps::{cast, dequantized, work_kind, worked};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
@@ -64,6 +64,41 @@ impl Fold {
             Fold::SumSquare | Fold::SumAbs => 2.0,
             Fold::Max | Fold::Min | Fold::Prod | Fold::Sum { .. } | Fold::Mean => 1.0,
         }
+    }
+}
+
+/// `max`, `sum/128` with the zero point, `mean/0.05/128` with scale and zero point.
+impl Attribute for Fold {
+    fn text(&self) -> String {
+        match self {
+            Fold::Sum { zero_point: 0 } => "sum".to_owned(),
+            Fold::Sum { zero_point } => format!("sum/{zero_point}"),
+            Fold::Mean => "mean".to_owned(),
+            Fold::DequantizedMean { scale, zero_point } => format!("mean/{scale:?}/{zero_point}"),
+            Fold::Max => "max".to_owned(),
+            Fold::Min => "min".to_owned(),
+            Fold::Prod => "prod".to_owned(),
+            Fold::SumSquare => "sum_square".to_owned(),
+            Fold::SumAbs => "sum_abs".to_owned(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split('/').collect();
+        Some(match words[..] {
+            ["sum"] => Fold::Sum { zero_point: 0 },
+            ["sum", zero_point] => Fold::Sum { zero_point: zero_point.parse().ok()? },
+            ["mean"] => Fold::Mean,
+            ["mean", scale, zero_point] => {
+                Fold::DequantizedMean { scale: scale.parse().ok()?, zero_point: zero_point.parse().ok()? }
+            }
+            ["max"] => Fold::Max,
+            ["min"] => Fold::Min,
+            ["prod"] => Fold::Prod,
+            ["sum_square"] => Fold::SumSquare,
+            ["sum_abs"] => Fold::SumAbs,
+            _ => return None,
+        })
     }
 }
 

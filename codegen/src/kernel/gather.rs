@@ -8,7 +8,7 @@ use eightfold_ir::DType;
 
 pub(crate) use self::emit::{emit_check, position};
 use super::KernelDef;
-use super::attribute::attributes;
+use super::attribute::{Attribute, attributes};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Storage, View};
 use crate::target::Target;
@@ -32,6 +32,18 @@ pub struct Blocks {
     pub size: usize,
     /// Distance in elements of neighbouring blocks.
     pub distance: isize,
+}
+
+/// `8@64`, the size and the distance.
+impl Attribute for Blocks {
+    fn text(&self) -> String {
+        format!("{}@{}", self.size, self.distance)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (size, distance) = text.split_once('@')?;
+        Some(Blocks { size: size.parse().ok()?, distance: distance.parse().ok()? })
+    }
 }
 
 attributes! { Gather { axis, blocks } }

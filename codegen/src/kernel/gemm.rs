@@ -12,7 +12,7 @@ use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_within;
 use super::KernelDef;
-use super::attribute::attributes;
+use super::attribute::{Attribute, attributes, join, split};
 use super::window::Window;
 use crate::choice::Geometry;
 use crate::llvm::vector::{Emitter, Ptr};
@@ -115,6 +115,41 @@ impl Gemm {
     /// Pixels of the result.
     fn pixel_count(&self) -> usize {
         self.pixels.iter().product()
+    }
+}
+
+/// `-64:192`, the offset and the length.
+impl Attribute for Run {
+    fn text(&self) -> String {
+        format!("{}:{}", self.offset, self.length)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (offset, length) = text.split_once(':')?;
+        Some(Run { offset: offset.parse().ok()?, length: length.parse().ok()? })
+    }
+}
+
+/// `0:192/7424:192`
+impl Attribute for Vec<Run> {
+    fn text(&self) -> String {
+        join(self, "/")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        split(text, '/')
+    }
+}
+
+/// `4x16x4`
+impl Attribute for Tile {
+    fn text(&self) -> String {
+        [self.mr, self.nr, self.kr].text()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let [mr, nr, kr] = Attribute::parse(text)?;
+        Some(Tile { mr, nr, kr })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::interface::Interface;
 use crate::object::ObjectFile;
 use crate::object::file::CONSTANTS;
 use crate::program::{Item, Program};
+use crate::schedule::Scheduled;
 
 /// Where the constants of a program lie.
 pub(crate) struct Constants<'ctx> {
@@ -186,7 +187,7 @@ fn define_constants(module: &Module<'_>, global: GlobalValue<'_>, image: &Image)
 /// # Errors
 /// See [`CompileError`].
 pub(crate) fn emit_artifact(
-    programs: &[Program],
+    programs: &[Scheduled],
     interface: &Interface,
     listings: Listings,
 ) -> Result<Compiled, CompileError> {

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 
 use eightfold_runtime::abi::{self, RunFn};
-use eightfold_runtime::session::{Session, session_create_in, session_destroy, session_run, session_size};
+use eightfold_runtime::session::{session_create_in, session_destroy, session_run, session_size};
 use eightfold_runtime::status::Status;
 use inkwell::context::Context;
 use inkwell::execution_engine::ExecutionEngine;
@@ -18,14 +18,14 @@ use super::program::{Constants, emit};
 use super::run::emit_run;
 use crate::image::{Image, Memory};
 use crate::interface::{Tensor, Variant};
-use crate::program::Program;
+use crate::schedule::Scheduled;
 
 const RUN: &str = "run";
 
 /// A program in memory, ready to run.
 #[derive(Debug)]
 pub struct Resident {
-    session: *mut Session,
+    session: *mut abi::Session,
     /// What the session lies in, and the variant that it runs: neither moves with the program.
     _memory: Vec<u8>,
     _variant: Box<abi::Variant>,
@@ -46,8 +46,9 @@ impl Resident {
     ///
     /// # Panics
     /// If this machine lacks features of the program's target.
-    pub fn new(mut program: Program, variant: &Variant) -> Result<Self, MachineError> {
+    pub fn new(program: Scheduled, variant: &Variant) -> Result<Self, MachineError> {
         assert!(program.target.runs_here(), "a program runs where it is compiled");
+        let mut program = program.into_program();
         let context = Box::new(Context::create());
         // SAFETY: the context is on the heap, is not touched but through this reference, and outlives the engine, which
         // is all that keeps the reference: see the order of the fields.
@@ -125,7 +126,7 @@ fn described(variant: &Variant, run: RunFn) -> abi::Variant {
 }
 
 /// A session of the variant, and the memory that it lies in.
-fn session(variant: &abi::Variant) -> Result<(*mut Session, Vec<u8>), Status> {
+fn session(variant: &abi::Variant) -> Result<(*mut abi::Session, Vec<u8>), Status> {
     let variants = [std::ptr::from_ref(variant)];
     let model = abi::Model {
         abi_version: abi::ABI_VERSION,

@@ -7,14 +7,14 @@ use super::operations::step_operations;
 use crate::choice::Choices;
 use crate::compile::lower_and_schedule;
 use crate::program::{Arg, Call, Program, Step};
-use crate::schedule::ScheduleContext;
+use crate::schedule::{ScheduleContext, Scheduled};
 use crate::target::Target;
 
 fn target() -> &'static Target {
     Target::find("x86-64-v3").expect("listed")
 }
 
-fn program(text: &str) -> Program {
+fn program(text: &str) -> Scheduled {
     let graph = eightfold_ir::parse(text).expect("parses");
     lower_and_schedule(&graph, target(), &ScheduleContext::of(&Choices::default())).expect("lowers")
 }

@@ -9,16 +9,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample};
-use eightfold::driver::target;
-use eightfold::{
-    CalibrateOptions, DEFAULT_CALIBRATOR, Error, Executable, Model, OptimizeOptions, PrecisionRequest, Progress,
-    ReduceRange, check_table, declare_input,
-};
+use eightfold::calibrate::{CalibrationData, DEFAULT_CALIBRATOR, Ranges};
+use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample, SampleRange};
+use eightfold::options::target::target;
+use eightfold::{Error, Executable, Model, OptimizeOptions, PrecisionRequest, Progress, ReduceRange};
 use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
-use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
+use eightfold_passes::calibrate::ObserverOptions;
 
 pub(crate) use self::import::{ImportArguments, compiled_already};
 pub(crate) use self::optimize::OptimizeArguments;
@@ -82,12 +80,8 @@ pub(crate) struct ReadArguments {
 }
 
 impl ReadArguments {
-    /// Opens data for these inputs.
-    pub(crate) fn open(&self, path: &Path, inputs: &[InputSpec]) -> Result<Dataset, Error> {
-        let options = DatasetOptions { preprocess: self.preprocess.clone(), label_offset: self.label_offset };
-        let data = Dataset::open(path, inputs, &options)?;
-        data.files().try_for_each(declare_input)?;
-        Ok(data)
+    fn options(&self) -> DatasetOptions {
+        DatasetOptions { preprocess: self.preprocess.clone(), label_offset: self.label_offset }
     }
 }
 
@@ -108,7 +102,7 @@ pub(crate) struct DataArguments {
 impl DataArguments {
     /// Opens the data.
     pub(crate) fn open(&self, inputs: &[InputSpec]) -> Result<Dataset, Error> {
-        self.read.open(&self.data, inputs)
+        Ok(Dataset::open_input(&self.data, inputs, &self.read.options())?)
     }
 
     /// The position, in the data, of the first row of the samples asked for.
@@ -118,45 +112,14 @@ impl DataArguments {
 
     /// The samples asked for.
     pub(crate) fn samples<'a>(&self, data: &'a Dataset) -> Result<impl Samples + use<'a>, Error> {
-        samples(self.samples.as_ref(), data)
+        Ok(data.samples(self.samples.as_ref().unwrap_or(&SampleRange::default()))?)
     }
 }
 
-/// A run of samples.
+/// Samples, one after the other.
 pub(crate) trait Samples: ExactSizeIterator<Item = Result<Sample, DatasetError>> {}
 
 impl<T: ExactSizeIterator<Item = Result<Sample, DatasetError>>> Samples for T {}
-
-fn samples<'a>(range: Option<&SampleRange>, data: &'a Dataset) -> Result<impl Samples + use<'a>, Error> {
-    let SampleRange { begin, end } = range.cloned().unwrap_or_default();
-    let end = end.unwrap_or(data.len());
-    if begin >= end || end > data.len() {
-        let count = data.len();
-        return Err(Error::Usage(format!("there are {count} samples, {begin}..{end} are none of them")));
-    }
-    Ok((begin..end).map(|index| data.sample(index)))
-}
-
-/// `0..128`, `128..`, `..128`
-#[derive(Clone, Debug, Default)]
-struct SampleRange {
-    begin: usize,
-    end: Option<usize>,
-}
-
-impl FromStr for SampleRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || "expected BEGIN..END, two positions counted from 0, either of which may be left out".to_owned();
-        let (begin, end) = text.split_once("..").ok_or_else(expected)?;
-        let number = |text: &str| text.parse::<usize>().map_err(|_| expected());
-        let begin = if begin.is_empty() { 0 } else { number(begin)? };
-        let end = if end.is_empty() { None } else { Some(number(end)?) };
-        Ok(SampleRange { begin, end })
-    }
-}
 
 /// How tensors become integers.
 #[derive(Args, Clone, Debug)]
@@ -170,7 +133,7 @@ pub(crate) struct SchemeArguments {
     /// Keep a node in float, by its name or by that of a tensor it yields, or all that fit a pattern such as '/head/*'; what
     /// is fused with it stays in float, too. May be repeated.
     #[arg(long, value_name = "NODE|PATTERN")]
-    keep_float: Vec<String>,
+    pub(crate) keep_float: Vec<String>,
     /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
     #[arg(long)]
     no_bias_correction: bool,
@@ -203,11 +166,6 @@ enum Activations {
 }
 
 impl SchemeArguments {
-    /// The options with the nodes of `model` in them that are to be kept in float.
-    pub(crate) fn keep_float(&self, model: &Model, options: OptimizeOptions) -> Result<OptimizeOptions, Error> {
-        Ok(OptimizeOptions { keep_float: eightfold::kept_nodes(&model.graph, &self.keep_float)?, ..options })
-    }
-
     /// The options with this scheme in them.
     pub(crate) fn apply(&self, options: OptimizeOptions) -> OptimizeOptions {
         let weight_scales = match self.weights {
@@ -252,8 +210,8 @@ pub(crate) struct CalibratorArguments {
 }
 
 impl CalibratorArguments {
-    /// The options for a model that will be optimized with these.
-    pub(crate) fn options(&self, optimize: OptimizeOptions) -> Result<CalibrateOptions, Error> {
+    /// The calibrator, and what is tuned about it.
+    pub(crate) fn chosen(&self) -> Result<(String, ObserverOptions), Error> {
         let calibrator = self.calibrator.as_deref().unwrap_or(DEFAULT_CALIBRATOR);
         let tuned = [
             ("momentum", self.momentum.is_some(), "moving-average"),
@@ -267,7 +225,7 @@ impl CalibratorArguments {
             momentum: self.momentum.unwrap_or(defaults.momentum),
             percentile: self.percentile.unwrap_or(defaults.percentile),
         };
-        Ok(CalibrateOptions { calibrator: calibrator.to_owned(), observer, ..CalibrateOptions::new(optimize) })
+        Ok((calibrator.to_owned(), observer))
     }
 
     /// The name of an option that was given.
@@ -300,67 +258,21 @@ pub(crate) struct CalibrationArguments {
 }
 
 impl CalibrationArguments {
-    /// The table asked for: read, or made by running the model; `None` if neither is asked for.
-    pub(crate) fn table(
-        &self,
-        model: &Model,
-        options: &OptimizeOptions,
-        progress: &mut dyn Progress,
-    ) -> Result<Option<CalibrationTable>, Error> {
-        let unused = match options.precision {
-            PrecisionRequest::F32 => Some(eightfold_passes::Precision::F32),
-            PrecisionRequest::Bf16 => Some(eightfold_passes::Precision::Bf16),
-            PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
-        };
-        if let Some(precision) = unused.filter(|_| self.calibration_data.is_some() || self.calibration_table.is_some())
-        {
-            return Err(Error::UnusedCalibration { precision });
-        }
+    /// Where the ranges asked for come from.
+    pub(crate) fn ranges(&self) -> Result<Ranges, Error> {
         let idle = self.calibrator.given().or(self.read.preprocess.is_some().then_some("--preprocess"));
         if let (Some(option), None) = (idle, &self.calibration_data) {
             let instead = if self.calibration_table.is_some() { ", the table has its ranges already" } else { "" };
             return Err(Error::Usage(format!("{option} is for --calibration-data{instead}")));
         }
         if let Some(path) = &self.calibration_table {
-            return read_table(path, model, options, progress).map(Some);
+            return Ok(Ranges::Table(path.clone()));
         }
-        let Some(path) = &self.calibration_data else { return Ok(None) };
-        let data = self.read.open(path, &model.inputs())?;
-        let samples = samples(self.calibration_samples.as_ref(), &data)?;
-        let options = self.calibrator.options(options.clone())?;
-        warn_of_few(samples.len(), progress);
-        eightfold::calibrate(model, samples, &options, progress).map(Some)
+        let Some(path) = self.calibration_data.clone() else { return Ok(Ranges::Model) };
+        let (calibrator, observer) = self.calibrator.chosen()?;
+        let (samples, reading) = (self.calibration_samples.clone().unwrap_or_default(), self.read.options());
+        Ok(Ranges::Data(CalibrationData { path, samples, reading, calibrator, observer }))
     }
-}
-
-/// Fewer samples than that hardly show the range of a tensor.
-const FEW_SAMPLES: usize = 8;
-
-/// Warns where ranges come from few samples.
-pub(crate) fn warn_of_few(samples: usize, progress: &mut dyn Progress) {
-    if samples < FEW_SAMPLES {
-        progress.note(&format!(
-            "warning: calibration on {samples} samples: real values may lie far outside their ranges; 100 are usual"
-        ));
-    }
-}
-
-/// Reads a calibration table, which must fit the model, and says so if it was made of another file.
-pub(crate) fn read_table(
-    path: &Path,
-    model: &Model,
-    options: &OptimizeOptions,
-    progress: &mut dyn Progress,
-) -> Result<CalibrationTable, Error> {
-    declare_input(path)?;
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let table: CalibrationTable = text.parse().map_err(|source| Error::Table { path: path.to_owned(), source })?;
-    check_table(model, path, &table, options)?;
-    if table.hash != model.sha256 {
-        let (path, of) = (path.display(), &table.model);
-        progress.note(&format!("warning: {path}: the table was made of another model file ({of})"));
-    }
-    Ok(table)
 }
 
 /// What machine code is made for.
@@ -470,8 +382,5 @@ mod tests {
         assert_eq!("95%".parse::<Percentage>().unwrap(), Percentage(0.95));
         assert!("0.95".parse::<Percentage>().unwrap_err().contains("95%"));
         assert!("101%".parse::<Percentage>().is_err());
-        let SampleRange { begin, end } = "128..".parse().unwrap();
-        assert_eq!((begin, end), (128, None));
-        assert!("128".parse::<SampleRange>().is_err());
     }
 }

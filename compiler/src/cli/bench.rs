@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use clap::{Arg, Args};
 use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
-use eightfold::machine::{Machine, share_of_peak};
-use eightfold::profile::profile;
+use eightfold::measure::machine::{Machine, share_of_peak};
+use eightfold::measure::profile::profile;
 use eightfold::{Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage};
 use eightfold_codegen::target::Target;
 use eightfold_ir::Tensor;
@@ -170,7 +170,7 @@ impl Arguments {
         let machine = Machine::measure(options.target)?;
         let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
         if let Some(file) = &self.tuning_file {
-            optimized.tune_by(&eightfold::tune::read(file)?)?;
+            optimized.tune_by(&eightfold::measure::tuning_file::read(file)?)?;
         }
         progress.finish(&[])?;
         let profile = profile(&optimized, &machine, self.duration)?;
@@ -185,7 +185,7 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
         let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
-        let (_, measured) = eightfold::tune::tune(&optimized, None, progress)?;
+        let (_, measured) = eightfold::measure::tune::tune(&optimized, None, progress)?;
         progress.finish(&[])?;
         let report = tune::Report::of(&optimized, &measured);
         format.print(&report, || report.text())
@@ -207,7 +207,7 @@ impl Arguments {
         let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
         let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
         if let Some(file) = &self.tuning_file {
-            optimized.tune_by(&eightfold::tune::read(file)?)?;
+            optimized.tune_by(&eightfold::measure::tuning_file::read(file)?)?;
         }
         progress.stage(Stage::Compile);
         let executable = Executable::of(&optimized)?;

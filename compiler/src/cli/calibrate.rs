@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use eightfold::calibrate::{CalibrateOptions, calibrate, warn_of_few};
+use eightfold::options::target::target;
 use eightfold::{Error, OptimizeOptions};
 use serde::Serialize;
 
-use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments, warn_of_few};
+use super::arguments::{CalibratorArguments, DataArguments, ImportArguments, SchemeArguments};
 use super::destination::Destination;
 use super::output::Format;
 use super::progress::Terminal;
@@ -52,12 +54,13 @@ impl Arguments {
         let model = self.import.load(&self.model, progress)?;
         let data = self.data.open(&model.inputs())?;
         // Which tensors need a range, and which, does not depend on the target.
-        let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
-        let options = self.scheme.keep_float(&model, options)?;
-        let options = self.calibrator.options(options)?;
+        let options = self.scheme.apply(OptimizeOptions::new(target("native")?));
+        let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
+        let (calibrator, observer) = self.calibrator.chosen()?;
+        let options = CalibrateOptions { calibrator, observer, optimize: options };
         let samples = self.data.samples(&data)?;
         warn_of_few(samples.len(), progress);
-        let table = eightfold::calibrate(&model, samples, &options, progress)?;
+        let table = calibrate(&model, samples, &options, progress)?;
         progress.finish(&[])?;
         self.output.write(&table.to_string())?;
         let report = Report {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use eightfold::artifact::Artifact;
-use eightfold::executable::real;
-use eightfold::similarity::Similarity;
+use eightfold::report::similarity::Similarity;
+use eightfold::session::executable::real;
 use eightfold::{Error, Executable, Model, OptimizeOptions, Progress as _, Provenance, Stage, compare_layers};
 use eightfold_passes::calibrate::CalibrationTable;
 use serde::Serialize;

@@ -4,17 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use eightfold::output_file::is_same_file;
-use eightfold::provenance::Calibration;
-use eightfold::{Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress as _, Stage};
+use eightfold::artifact::provenance::Calibration;
+use eightfold::driver::{Built, Request, build};
+use eightfold::host::output_file::is_same_file;
+use eightfold::{Compiled, Error, OptimizeOptions, Optimized};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
-use eightfold_codegen::object::Linker;
-use eightfold_ir::Graph;
 use eightfold_passes::Precision;
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};
+use super::coverage::CoverageReport;
 use super::destination::{Destination, check_extension, known_extension};
 use super::output::{Format, arena_text, bytes};
 use super::progress::{PassArguments, Terminal};
@@ -111,42 +111,45 @@ impl Arguments {
         }
         let tuning_file = self.tuning.file(&self.output)?;
         if let (Some(tuning), Destination::File(output)) = (&tuning_file, &self.output)
-            && is_same_file(tuning, output)
+            && is_same_file(&tuning.path, output)
         {
             return Err(Error::Usage(format!(
                 "{}: the output and the tuning file need different names",
-                tuning.display()
+                tuning.path.display()
             )));
         }
         let options = self.optimize.options(self.passes.pass_limit)?;
         let options = OptimizeOptions { threads: self.threads.count(), ..options };
         self.threads.check(progress);
-        let mut optimized = self.optimize.optimize(&self.model, &options, progress)?;
-        self.check_int8(&optimized.coverage)?;
-        let tuning = tuning_file.map(|file| self.tuning.apply(&mut optimized, &file, progress)).transpose()?;
-
-        progress.stage(Stage::Compile);
-        let symbol = self.name.clone().unwrap_or_else(|| c_identifier(&self.stem(&optimized.name)));
+        let library = outputs.iter().find(|(form, _)| *form == Emit::Shared);
+        let library = library.map(|(_, destination)| destination.file("a shared library")).transpose()?;
         let wants = |form| outputs.iter().any(|(wanted, _)| *wanted == form);
-        let listings = Listings { assembly: wants(Emit::Asm), llvm_ir: wants(Emit::LlvmIr) };
-        let compiled = eightfold::compile(&optimized, &symbol, listings)?;
-        // Its weights are in the program now, and the linker wants memory, too.
-        if !wants(Emit::Ir) {
-            optimized.graph = Graph::new("");
-        }
-
-        progress.stage(Stage::Link);
+        let request = Request {
+            model: self.model.clone(),
+            import: self.optimize.import.options()?,
+            options,
+            keep_float: self.optimize.scheme.keep_float.clone(),
+            ranges: self.optimize.calibration.ranges()?,
+            required_int8: self.require_int8.map(|Percentage(required)| required),
+            tuning: tuning_file,
+            symbol: self.name.clone().or_else(|| self.stem().map(|stem| c_identifier(&stem))),
+            listings: Listings { assembly: wants(Emit::Asm), llvm_ir: wants(Emit::LlvmIr) },
+            library: library.map(Path::to_owned),
+            keep_graph: wants(Emit::Ir),
+        };
+        let Built { optimized, tuned, compiled } = build(&request, progress)?;
         let outputs = write(&outputs, &optimized, &compiled)?;
         progress.finish(&optimized.reports)?;
         if optimized.precision == Precision::Bf16 && !optimized.target.bf16 {
             let target = optimized.target.name;
             anstream::eprintln!("{target} has no products of bf16: f32 instructions compute them, no faster than f32");
         }
+        let tuning = tuned.as_ref().map(TuningReport::of);
         let report = Report { tuning, ..Report::new(outputs, &optimized, &compiled, progress) };
         format.print_beside(&self.output, &report, || report.text(format))
     }
 
-    /// The forms to write, each with its destination; the shared library first, since linking can fail.
+    /// The forms to write, each with its destination; the shared library first, as it is linked before others are written.
     fn outputs(&self) -> Result<Vec<(Emit, Destination)>, Error> {
         let extension = match &self.output {
             Destination::File(path) => path.extension().and_then(|extension| extension.to_str()),
@@ -199,23 +202,10 @@ impl Arguments {
     }
 
     /// The output's file name without its extension.
-    fn stem(&self, model: &str) -> String {
-        match &self.output {
-            Destination::Stdout => model.to_owned(),
-            Destination::File(path) => {
-                let name = if known_extension(path).is_some() { path.file_stem() } else { path.file_name() };
-                name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned())
-            }
-        }
-    }
-
-    fn check_int8(&self, coverage: &Coverage) -> Result<(), Error> {
-        let Some(Percentage(required)) = self.require_int8 else { return Ok(()) };
-        let share = coverage.int8_share();
-        if share >= required {
-            return Ok(());
-        }
-        Err(Error::Int8Share { share, required, float_nodes: coverage.float_nodes.clone() })
+    fn stem(&self) -> Option<String> {
+        let Destination::File(path) = &self.output else { return None };
+        let name = if known_extension(path).is_some() { path.file_stem() } else { path.file_name() };
+        name.map(|name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -226,16 +216,13 @@ fn unknown_extension(path: &Path) -> Error {
     Error::Usage(format!("{}: the extension names no form, expected one of {forms}, or --emit", path.display()))
 }
 
-/// Writes the forms, each whole or not at all.
+/// Writes the forms other than the shared library, which is linked already; each whole or not at all.
 fn write(outputs: &[(Emit, Destination)], optimized: &Optimized, compiled: &Compiled) -> Result<Vec<Output>, Error> {
     let listing = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut written = Vec::new();
     for (form, destination) in outputs {
         let text = match form {
-            Emit::Shared => {
-                compiled.link(&Linker::from_env(), destination.file("a shared library")?)?;
-                None
-            }
+            Emit::Shared => None,
             Emit::Object => {
                 compiled.write_object(destination.file("an object file")?)?;
                 None
@@ -285,7 +272,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     tuning: Option<TuningReport>,
     #[serde(flatten)]
-    coverage: super::inspect::CoverageReport,
+    coverage: CoverageReport,
     arena_bytes: u64,
     arena_bound_bytes: u64,
     code_bytes: u64,

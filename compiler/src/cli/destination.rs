@@ -41,7 +41,7 @@ impl Destination {
             Destination::Stdout => Ok(()),
             Destination::File(path) => {
                 check_extension(path, extensions)?;
-                check_writable(path)
+                Ok(check_writable(path)?)
             }
         }
     }
@@ -59,7 +59,7 @@ impl Destination {
     /// Writes text.
     pub(crate) fn write(&self, text: &str) -> Result<(), Error> {
         match self {
-            Destination::File(path) => write_bytes(path, text.as_bytes()),
+            Destination::File(path) => Ok(write_bytes(path, text.as_bytes())?),
             Destination::Stdout => print(text),
         }
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use eightfold::executable::real;
-use eightfold::similarity::top;
+use eightfold::report::similarity::top;
+use eightfold::session::executable::real;
 use eightfold::{Error, Progress as _, Stage};
 use serde::Serialize;
 

@@ -7,13 +7,12 @@ mod roofline;
 use std::path::PathBuf;
 
 use clap::{Arg, Args};
-use eightfold::machine::Machine;
-use eightfold::roofline::roofline;
-use eightfold::{Coverage, Error, FloatNode, grouped};
-use serde::Serialize;
+use eightfold::Error;
+use eightfold::measure::machine::Machine;
+use eightfold::measure::roofline::roofline;
 
 use super::arguments::{OptimizeArguments, is_artifact};
-use super::output::{Format, count, percent};
+use super::output::Format;
 use super::progress::Terminal;
 
 /// See the verb's help.
@@ -92,52 +91,5 @@ impl Arguments {
         let bounds = roofline(&optimized, &machine)?;
         let report = roofline::Report::of(&optimized, &machine, &bounds);
         format.print(&report, || if self.calls { report.calls_text() } else { report.layers_text(self.top) })
-    }
-}
-
-/// What is computed in integers, as reports show it.
-#[derive(Serialize)]
-pub(super) struct CoverageReport {
-    macs: u64,
-    /// Fraction of the multiply-accumulates that are done in int8, 0 to 1.
-    int8_mac_share: f64,
-    /// The same of those that are done in bf16; left out where there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bf16_mac_share: Option<f64>,
-    /// Names of the nodes that compute in float.
-    float_nodes: Vec<String>,
-    float_node_details: Vec<FloatNode>,
-}
-
-impl From<&Coverage> for CoverageReport {
-    fn from(coverage: &Coverage) -> Self {
-        CoverageReport {
-            macs: coverage.macs,
-            int8_mac_share: if coverage.macs == 0 { 0.0 } else { coverage.int8_share() },
-            bf16_mac_share: (coverage.bf16_macs > 0).then(|| coverage.bf16_macs as f64 / coverage.macs as f64),
-            float_nodes: coverage.float_nodes.iter().map(|node| node.node.clone()).collect(),
-            float_node_details: coverage.float_nodes.clone(),
-        }
-    }
-}
-
-impl CoverageReport {
-    /// `99.48% of 1.24 M MACs`
-    pub(super) fn share_text(&self) -> String {
-        format!("{} of {} MACs", percent(self.bf16_mac_share.unwrap_or(self.int8_mac_share)), count(self.macs))
-    }
-
-    /// The precision that [`Self::share_text`] is about.
-    pub(super) fn share_name(&self) -> &'static str {
-        if self.bf16_mac_share.is_some() { "bf16" } else { "int8" }
-    }
-
-    /// The nodes that compute in float, with the reasons: a line for each group, or each node if that is asked for.
-    pub(super) fn float_lines(&self, format: Format) -> Vec<String> {
-        let lines = match format.verbose {
-            true => self.float_node_details.iter().map(FloatNode::to_string).collect(),
-            false => grouped(&self.float_node_details),
-        };
-        lines.iter().map(|line| format!("  in float    {line}")).collect()
     }
 }

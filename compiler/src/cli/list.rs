@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use eightfold::Error;
 use eightfold::onnx::{Support, support};
 use eightfold_codegen::kernel::KERNELS;
+use eightfold_codegen::schedule::SCHEDULE_PASSES;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::Function;
 use eightfold_passes::PASSES;
@@ -31,6 +32,8 @@ enum What {
     Functions,
     /// Passes, for --passes and --dump-after.
     Passes,
+    /// Passes that decide how a program runs, for --dump-after, and for --passes on a program.
+    SchedulePasses,
     /// Families of kernels.
     Kernels,
     /// Targets, for --target.
@@ -68,6 +71,7 @@ impl Arguments {
             What::Ops => return operators(format),
             What::Functions => Function::ALL.iter().map(|f| Row::new(f.name(), &f.accuracy().to_string())).collect(),
             What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
+            What::SchedulePasses => SCHEDULE_PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
             What::Targets => TARGETS.iter().map(target).collect(),
             What::Calibrators => OBSERVERS.iter().map(|row| Row::new(row.name, row.summary)).collect(),

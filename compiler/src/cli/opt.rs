@@ -1,16 +1,22 @@
-//! `eightfold opt`: passes on any graph.
+//! `eightfold opt`: passes on any graph, schedule passes on any program.
+
+mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use eightfold::driver::{run_passes, target};
-use eightfold::recipe::{Recipe, expanded};
+use eightfold::calibrate::read_table;
+use eightfold::options::recipe::{Recipe, expanded};
+use eightfold::options::target::target;
+use eightfold::stages::optimize::run_passes;
+use eightfold::stages::progress::Progress as _;
 use eightfold::{Error, OptimizeOptions};
+use eightfold_codegen::program::Program;
 use eightfold_passes::{PassOptions, Precision};
 use serde::Serialize;
 
-use super::arguments::{ImportArguments, SchemeArguments, read_table};
+use super::arguments::{ImportArguments, SchemeArguments};
 use super::destination::Destination;
 use super::output::{Format, escaped};
 use super::progress::{PassArguments, Terminal};
@@ -24,13 +30,17 @@ A graph in text form may say itself what to run, in lines before it: `; run: fus
 `; activations: symmetric i8`, `; weights: per_tensor`, `; range: TENSOR MIN MAX`, `; target: x86-64-v3`, `; limit: 5`.
 With --check, that is a test: the graph that comes out must be the one in the file.
 
+On a program in text form (.program, from `compile --emit program`), schedule passes run: `eightfold list schedule-passes`. Its
+text may say `; run: bands, plan`, `; threads: 2`, `; bands: 4` (rows of each band).
+
 Example:
   eightfold opt --passes fold_constants,fuse model.onnx
   eightfold opt --passes int8 --calibration-table model.calibration --dump-after all model.onnx
   eightfold opt --full model.onnx -o model.ir
-  eightfold opt case.ir --check case.expected.ir")]
+  eightfold opt case.ir --check case.expected.ir
+  eightfold opt net.program --passes bands,plan")]
 pub(crate) struct Arguments {
-    /// An ONNX model, or a graph in text form (.ir).
+    /// An ONNX model, a graph in text form (.ir), or a program in text form (.program).
     model: PathBuf,
     /// Passes to run, in this order, or the pipelines simplify, f32, bf16 and int8; if left out those that the graph's
     /// text names, if any.
@@ -78,10 +88,13 @@ impl Arguments {
     /// Runs the passes.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::new(&self.shown)?;
+        if program::is_program(&self.model) {
+            return self.run_on_program(format, progress);
+        }
         self.output.as_ref().map_or(Ok(()), |output| output.check(&["ir"]))?;
         let mut model = self.import.load(&self.model, progress)?;
         let options = self.scheme.apply(OptimizeOptions::new(target(&self.target)?));
-        let options = self.scheme.keep_float(&model, options)?;
+        let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
         let options = OptimizeOptions { pass_limit: self.shown.pass_limit, ..options };
         let table =
             self.calibration_table.as_deref().map(|path| read_table(path, &model, &options, progress)).transpose()?;
@@ -125,6 +138,31 @@ impl Arguments {
         let report = Report { ir: text, remarks: outcome.remarks.iter().map(remark).collect() };
         format.print(&report, || report.ir.clone())
     }
+}
+
+impl Arguments {
+    /// Runs schedule passes.
+    fn run_on_program(&self, format: Format, progress: &mut Terminal) -> Result<(), Error> {
+        self.output.as_ref().map_or(Ok(()), |output| output.check(&["program"]))?;
+        let mut shown = |name: &str, program: &Program| progress.schedule_pass(name, program);
+        let text = program::scheduled(&self.model, &self.passes, &mut shown)?.to_string();
+        progress.finish(&[])?;
+        match (&self.check, &self.output) {
+            (Some(path), _) => {
+                check(path, &text)?;
+                let checked = Checked { same_as: path.display().to_string() };
+                format.print(&checked, || format!("the same program as in {}", checked.same_as))
+            }
+            (None, Some(output)) => output.write(&text),
+            (None, None) => format.print(&ProgramReport { program: text.clone() }, || text),
+        }
+    }
+}
+
+/// The program that came out.
+#[derive(Serialize)]
+struct ProgramReport {
+    program: String,
 }
 
 /// What came of a comparison.

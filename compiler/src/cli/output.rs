@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table};
 use eightfold::Error;
-pub(crate) use eightfold::limit::bytes;
+pub(crate) use eightfold::report::numbers::bytes;
 use eightfold_ir::misleads;
 use serde::Serialize;
 

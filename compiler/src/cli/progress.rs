@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use eightfold::{Error, Progress, Stage, write_bytes};
+use eightfold_codegen::program::Program;
+use eightfold_codegen::schedule::SCHEDULE_PASSES;
 use eightfold_ir::Graph;
 use eightfold_passes::{PASSES, PassReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,7 +18,7 @@ use super::output::{escaped, table};
 /// What is shown of the passes.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PassArguments {
-    /// Print the graph after this pass, or after all of them.
+    /// Print the graph after this pass, the program after this schedule pass, or both after all of them.
     #[arg(long, value_name = "PASS|all")]
     dump_after: Option<String>,
     /// Write the dumps into this folder instead, one file each, with constants whole: each is a model to go on from.
@@ -35,10 +37,11 @@ impl PassArguments {
     /// Checks that the passes named exist.
     fn check(&self) -> Result<(), Error> {
         let Some(wanted) = &self.dump_after else { return Ok(()) };
-        if wanted == "all" || PASSES.iter().any(|pass| pass.name() == wanted) {
+        let schedule = SCHEDULE_PASSES.iter().map(|pass| pass.name());
+        let names: Vec<&str> = PASSES.iter().map(|pass| pass.name()).chain(schedule).collect();
+        if wanted == "all" || names.contains(&wanted.as_str()) {
             return Ok(());
         }
-        let names: Vec<&str> = PASSES.iter().map(|pass| pass.name()).collect();
         Err(Error::Usage(format!("--dump-after: expected all or one of {}, got {wanted}", names.join(", "))))
     }
 }
@@ -99,16 +102,19 @@ impl Terminal {
         self.stages.iter().zip(ends).map(|((stage, begin), end)| (stage.name(), end - *begin)).collect()
     }
 
-    fn dump(&mut self, report: &PassReport, graph: &Graph) {
+    /// Shows what a pass has left if it is asked for: `text` on the terminal, or `whole` in a file of this form.
+    fn dump(&mut self, pass: &str, form: &str, text: impl Fn() -> String, whole: impl Fn() -> String) {
+        let number = self.dumps;
+        self.dumps += 1;
+        if self.passes.dump_after.as_ref().is_none_or(|wanted| wanted != "all" && wanted != pass) {
+            return;
+        }
         let Some(folder) = &self.passes.dump_dir else {
-            return self
-                .bar
-                .suspend(|| anstream::eprintln!("; after {}\n{}", report.pass, escaped(&graph.to_string())));
+            return self.bar.suspend(|| anstream::eprintln!("; after {pass}\n{}", escaped(&text())));
         };
-        let text = eightfold_ir::print_full(graph);
-        let file = folder.join(format!("{:02}-{}.ir", self.dumps, report.pass));
-        if let Err(error) = write_bytes(&file, text.as_bytes()) {
-            self.failed.get_or_insert(error);
+        let file = folder.join(format!("{number:02}-{pass}.{form}"));
+        if let Err(error) = write_bytes(&file, whole().as_bytes()) {
+            self.failed.get_or_insert(error.into());
         }
     }
 }
@@ -132,10 +138,11 @@ impl Progress for Terminal {
 
     fn pass(&mut self, report: &PassReport, graph: &Graph) {
         self.bar.set_message(report.pass);
-        if self.passes.dump_after.as_ref().is_some_and(|wanted| wanted == "all" || wanted == report.pass) {
-            self.dump(report, graph);
-        }
-        self.dumps += 1;
+        self.dump(report.pass, "ir", || graph.to_string(), || eightfold_ir::print_full(graph));
+    }
+
+    fn schedule_pass(&mut self, name: &str, program: &Program) {
+        self.dump(name, "program", || program.to_string(), || program.to_string());
     }
 
     fn note(&mut self, message: &str) {

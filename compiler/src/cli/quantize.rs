@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use eightfold::calibrate::Ranges;
+use eightfold::options::target::target;
 use eightfold::{Error, OptimizeOptions, ReduceRange, Saturation, write_bytes};
 use eightfold_ir::Op;
 use eightfold_passes::WeightType;
@@ -70,10 +72,14 @@ impl Arguments {
         let progress = &mut Terminal::new(&self.passes)?;
         let output = self.output.file("an ONNX model")?;
         self.output.check(&["onnx"])?;
+        let ranges = self.calibration.ranges()?;
         let model = self.import.load(&self.model, progress)?;
+        if matches!(ranges, Ranges::Model) {
+            return Err(Error::NothingToQuantizeBy);
+        }
         // Neither where Q/DQ stand nor what they round to depends on the machine: nobody knows yet where the model will run.
-        let options = self.scheme.apply(OptimizeOptions::new(eightfold::driver::target("native")?));
-        let options = self.scheme.keep_float(&model, options)?;
+        let options = self.scheme.apply(OptimizeOptions::new(target("native")?));
+        let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
         let reduce_range = match options.reduce_range {
             ReduceRange::Auto => ReduceRange::Never,
             asked => asked,
@@ -81,10 +87,10 @@ impl Arguments {
         let weight_type = WeightType::from_name(&self.weight_type);
         let weight_type = weight_type.unwrap_or_else(|| unreachable!("clap takes no other names"));
         let options = OptimizeOptions { reduce_range, weight_type, pass_limit: self.passes.pass_limit, ..options };
-        let table = self.calibration.table(&model, &options, progress)?.ok_or(Error::NothingToQuantizeBy)?;
+        let table = ranges.calibrate(&model, &options, progress)?.ok_or(Error::NothingToQuantizeBy)?;
         let (calibrator, samples) = (table.calibrator.clone(), table.samples);
         let (graph, outcome) = eightfold::quantize(&model, table, &options, progress)?;
-        let onnx = eightfold::export(&graph)?;
+        let onnx = eightfold::onnx::export(&graph).map_err(Error::Export)?;
         write_bytes(output, &onnx)?;
         progress.finish(&outcome.reports)?;
         let Saturation { products, saturating } = Saturation::of(&graph);

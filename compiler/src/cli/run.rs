@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use eightfold::dataset::{input_files, read_inputs, write_npy, write_npz};
-use eightfold::executable::real;
-use eightfold::similarity::top;
+use eightfold::report::similarity::top;
+use eightfold::session::executable::real;
 use eightfold::{Error, check_writable, declare_input};
 use serde::Serialize;
 

@@ -1,11 +1,11 @@
 //! The arguments that say by which measurements is chosen how a model runs.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::tune::{self, Kind, Measured, totals};
-use eightfold::{Error, Optimized, Progress, check_writable, declare_input, write_bytes};
+use eightfold::measure::tune::{Kind, Measured, totals};
+use eightfold::measure::tuning_file::{Tuned, TuningFile};
+use eightfold::{Error, check_writable, declare_input};
 use serde::Serialize;
 
 use super::destination::{Destination, check_extension};
@@ -70,7 +70,7 @@ struct Summary {
 
 impl TuningArguments {
     /// The file that measurements are read from, or kept in; `None` if nothing is measured. It is checked before the work.
-    pub(crate) fn file(&self, output: &Destination) -> Result<Option<PathBuf>, Error> {
+    pub(crate) fn file(&self, output: &Destination) -> Result<Option<TuningFile>, Error> {
         let path = match (&self.tuning_file, self.tune, output) {
             (Some(path), ..) => path.clone(),
             (None, false, _) => return Ok(None),
@@ -86,38 +86,7 @@ impl TuningArguments {
         } else {
             declare_input(&path)?;
         }
-        Ok(Some(path))
-    }
-
-    /// Times what is to be timed, writes the file, and has the graph's kernels chosen by it.
-    pub(crate) fn apply(
-        &self,
-        optimized: &mut Optimized,
-        path: &Path,
-        progress: &mut dyn Progress,
-    ) -> Result<TuningReport, Error> {
-        let begin = Instant::now();
-        let (tuning, timed) = match self.tune {
-            false => (tune::read(path)?, Vec::new()),
-            true => {
-                let known = if path.exists() { Some(tune::read(path)?) } else { None };
-                let tuned = tune::tune(optimized, known, progress)?;
-                write_bytes(path, tuned.0.to_string().as_bytes())?;
-                tuned
-            }
-        };
-        optimized.tune_by(&tuning)?;
-        let known = tune::known(optimized, &tuning)?;
-        let [of_products, chains, splits] = std::array::from_fn(|at| Summary::of(Kind::ALL[at], known[at], &timed));
-        let of_kind = |summary: Summary| OfKind { distinct: summary.distinct, summary };
-        Ok(TuningReport {
-            file: path.display().to_string(),
-            products: of_products.distinct,
-            of_products,
-            chains: of_kind(chains),
-            splits: of_kind(splits),
-            seconds: begin.elapsed().as_secs_f64(),
-        })
+        Ok(Some(TuningFile { path, measures: self.tune }))
     }
 }
 
@@ -146,6 +115,20 @@ impl Summary {
 }
 
 impl TuningReport {
+    pub(crate) fn of(tuned: &Tuned) -> TuningReport {
+        let Tuned { path, known, timed, seconds } = tuned;
+        let [of_products, chains, splits] = std::array::from_fn(|at| Summary::of(Kind::ALL[at], known[at], timed));
+        let of_kind = |summary: Summary| OfKind { distinct: summary.distinct, summary };
+        TuningReport {
+            file: path.display().to_string(),
+            products: of_products.distinct,
+            of_products,
+            chains: of_kind(chains),
+            splits: of_kind(splits),
+            seconds: *seconds,
+        }
+    }
+
     /// One line, or more where something was timed.
     pub(crate) fn text(&self) -> Vec<String> {
         let TuningReport { file, of_products, chains, splits, seconds, .. } = self;

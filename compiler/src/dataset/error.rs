@@ -19,6 +19,16 @@ pub enum DatasetError {
         /// What the system, or the format's reader, says.
         source: io::Error,
     },
+    /// Samples were named that the data does not have.
+    #[error("there are {count} samples, {begin}..{end} are none of them")]
+    NoSuchSamples {
+        /// The first sample named.
+        begin: usize,
+        /// The one behind the last.
+        end: usize,
+        /// Samples that there are.
+        count: usize,
+    },
     /// The file system refuses. Whatever was there before is unchanged.
     #[error("cannot write {}", file.display())]
     Write {

@@ -14,7 +14,7 @@ use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::error::DatasetError;
 use super::npy::{self, Array, NpyError};
-use crate::output_file::write_file;
+use crate::host::output_file::write_file;
 
 /// An open .npz file.
 pub(super) struct Npz {
@@ -103,7 +103,7 @@ pub fn write_npz<'a>(
     file: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
 ) -> Result<(), DatasetError> {
-    let write = |output: &mut dyn crate::output_file::OutputFile| -> io::Result<()> {
+    let write = |output: &mut dyn crate::host::output_file::OutputFile| -> io::Result<()> {
         let mut archive = ZipWriter::new(output);
         let written = write_arrays(&mut archive, tensors).and_then(|()| Ok(archive.finish().map(drop)?));
         if written.is_err() {
@@ -116,7 +116,7 @@ pub fn write_npz<'a>(
 }
 
 fn write_arrays<'a>(
-    archive: &mut ZipWriter<&mut dyn crate::output_file::OutputFile>,
+    archive: &mut ZipWriter<&mut dyn crate::host::output_file::OutputFile>,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
 ) -> io::Result<()> {
     for (name, tensor) in tensors {

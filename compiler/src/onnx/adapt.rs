@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eightfold_ir::{DType, Function, InferError, Origin, Shape, ValueId};
 
 use super::error::OnnxError;
-use super::import::{Importer, Operand};
+use super::importer::{Importer, Operand};
 use super::model::{Attribute, Body, Content, Node};
 
 /// Why an adapter gives up.
@@ -127,9 +127,16 @@ pub fn operators() -> Vec<(&'static str, &'static str)> {
     all
 }
 
+/// Expands a subgraph without inputs, which sees the names around it, given operator sets and the prefix of its names; its
+/// outputs, or `None` if one of them could not be imported.
+pub(crate) type Expand<'m> =
+    fn(&mut Importer<'m>, &Body, &BTreeMap<String, i64>, &str) -> Result<Option<Vec<Operand>>, OnnxError>;
+
 /// A node under import.
 pub(crate) struct Adapt<'i, 'm> {
     pub(crate) importer: &'i mut Importer<'m>,
+    /// What walks over nodes, for those within this one.
+    pub(crate) expand: Expand<'m>,
     pub(crate) node: &'i Node,
     /// Version of the operator set that the node belongs to.
     pub(crate) version: i64,
@@ -149,6 +156,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     #[expect(clippy::too_many_arguments, reason = "the one constructor, called once")]
     pub(crate) fn new(
         importer: &'i mut Importer<'m>,
+        expand: Expand<'m>,
         node: &'i Node,
         version: i64,
         inputs: Vec<Option<Operand>>,
@@ -158,7 +166,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
         path: &'i str,
     ) -> Self {
         let read = RefCell::default();
-        Adapt { importer, node, version, opsets, path, inputs, used, read, origin, added: Vec::new() }
+        Adapt { importer, expand, node, version, opsets, path, inputs, used, read, origin, added: Vec::new() }
     }
 
     /// The operand at `index`, if it is there.

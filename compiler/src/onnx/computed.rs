@@ -7,7 +7,7 @@ use eightfold_ir::eval::eval_node;
 use eightfold_ir::{Array, QuantRule, Tensor, ValueId};
 
 use super::adapt::{Adapt, Fault, broken, unsupported};
-use super::import::Operand;
+use super::importer::Operand;
 
 impl Adapt<'_, '_> {
     /// What the operand at `index` holds, if it is there; it must be constant, or computed from constants.

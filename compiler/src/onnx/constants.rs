@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::OnnxError;
 use super::model::Declared;
-use crate::model::hex;
+use crate::report::numbers::hex;
 
 /// What stands for an input.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::adapt::{Adapt, Fault, broken};
 use super::dims::MOST_ELEMENTS;
-use super::import::Operand;
+use super::importer::Operand;
 
 /// A result of integers of at most this many elements is computed at import, and of floats of [`MOST_FLOATS`].
 const MOST_INTEGERS: usize = 1 << 20;

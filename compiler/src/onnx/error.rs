@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::nodes;
+use crate::report::nodes;
 
 /// Whose fault an error is; decides the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub enum OnnxError {
         name: String,
     },
     /// Broken: the names of nodes are long, and multiply with the functions that they lie in.
-    #[error("the names of nodes take more than {} once all functions are expanded", crate::limit::bytes(*limit as u64))]
+    #[error("the names of nodes take more than {} once all functions are expanded", crate::report::numbers::bytes(*limit as u64))]
     Names {
         /// Bytes that they may take.
         limit: usize,
@@ -188,7 +188,7 @@ pub enum OnnxError {
     },
     /// Unsupported: the model takes more memory than it may.
     #[error(transparent)]
-    Memory(#[from] crate::limit::TooLarge),
+    Memory(#[from] crate::host::memory_limit::TooLarge),
     /// Unsupported: every use of an operator that cannot be imported, by first appearance.
     #[error("unsupported operators:{}", nodes::below(&.0.lines()))]
     Unsupported(UnsupportedNodes),

@@ -5,15 +5,16 @@
 //! is known, so that one error can list everything that is missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
 
-use eightfold_ir::{DType, Graph, Origin, QuantId, QuantParams, Shape, Tensor, TensorType, ValueId};
+use eightfold_ir::{Graph, Origin, TensorType};
 
 use super::adapt::{self, Adapt, Fault};
 use super::error::{OnnxError, Unsupported, UnsupportedNodes};
+use super::imported::{ImportOptions, ImportRemark, Imported};
+use super::importer::{Importer, Labels, Operand, Scope, Slot};
 use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
 use super::names::Names;
-use super::{ImportOptions, ImportRemark, Imported, constants, dims, order};
+use super::{constants, dims, order};
 
 /// How deep functions and subgraphs may nest.
 const DEEPEST: usize = 32;
@@ -28,64 +29,6 @@ const ROOM_PER_BYTE: usize = 8;
 /// Bytes that the names of nodes may take together once functions are expanded, each with the names of the calls around it:
 /// a few functions that call each other twice, with long names, would make gigabytes of them.
 const MOST_NAMES: usize = 64 << 20;
-
-/// A tensor on its way into the graph.
-#[derive(Clone, Debug)]
-pub(crate) enum Operand {
-    /// Known already; enters the graph when an operator reads it.
-    Const {
-        /// The name it will have, if any.
-        name: Rc<str>,
-        /// Its contents.
-        tensor: Tensor,
-    },
-    /// Computed by the graph.
-    Value(ValueId),
-}
-
-impl Operand {
-    pub(crate) fn constant(name: &str, tensor: Tensor) -> Self {
-        Operand::Const { name: Rc::from(name), tensor }
-    }
-}
-
-/// What a name stands for.
-#[derive(Clone)]
-enum Slot {
-    Known(Operand),
-    /// A constant of an element type that is not supported.
-    Foreign(String),
-    /// The output of a node that could not be imported.
-    Lost,
-}
-
-/// The names of a graph, a function call or a subgraph.
-struct Scope {
-    names: HashMap<String, Slot>,
-    /// Whether names of the scope around it can be seen.
-    open: bool,
-}
-
-/// Quantization of integer inputs, found out where they are dequantized.
-pub(crate) type Labels = BTreeMap<String, QuantParams>;
-
-/// The state of an import.
-pub(crate) struct Importer<'m> {
-    model: &'m Model,
-    pub(crate) graph: Graph,
-    scopes: Vec<Scope>,
-    /// Constants that are in the graph, by where their bytes lie, type and quantization.
-    placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
-    origins: Names,
-    unsupported: Vec<Unsupported>,
-    expanded: usize,
-    /// Bytes of the names of nodes so far.
-    named: usize,
-    /// Bytes of constants that may yet be computed.
-    room: usize,
-    /// Quantization that inputs would need in their type.
-    pub(crate) wanted: Labels,
-}
 
 /// Imports `model`.
 pub(crate) fn import(model: &Model, options: &ImportOptions) -> Result<Imported, OnnxError> {
@@ -202,23 +145,6 @@ fn contradictions(declared: &Declared, ty: &TensorType) -> Vec<ImportRemark> {
 }
 
 impl Importer<'_> {
-    fn bind(&mut self, name: &str, slot: Slot) {
-        let scope = self.scopes.last_mut().unwrap_or_else(|| unreachable!("the graph's scope is never popped"));
-        scope.names.insert(name.to_owned(), slot);
-    }
-
-    fn lookup(&self, name: &str) -> Option<&Slot> {
-        for scope in self.scopes.iter().rev() {
-            if let Some(slot) = scope.names.get(name) {
-                return Some(slot);
-            }
-            if !scope.open {
-                break;
-            }
-        }
-        None
-    }
-
     /// Imports the body into the innermost scope; what its outputs stand for.
     fn body(&mut self, body: &Body, opsets: &BTreeMap<String, i64>, path: &str) -> Result<Vec<Slot>, OnnxError> {
         for (name, content) in &body.initializers {
@@ -267,13 +193,6 @@ impl Importer<'_> {
         }
         let slot = |name: &&str| self.lookup(name).cloned().unwrap_or(Slot::Lost);
         Ok(outputs.iter().map(slot).collect())
-    }
-
-    /// Whether a constant of so many bytes may be computed, which is counted.
-    pub(crate) fn afford(&mut self, bytes: usize) -> bool {
-        let left = self.room.checked_sub(bytes);
-        self.room = left.unwrap_or(self.room);
-        left.is_some()
     }
 
     fn node(
@@ -326,7 +245,8 @@ impl Importer<'_> {
             return Ok(lost);
         }
         let used = node.outputs.iter().map(|o| read.contains(o.as_str())).collect();
-        let mut adapt = Adapt::new(self, node, version, inputs, used, Origin::of(origin), opsets, path);
+        let mut adapt =
+            Adapt::new(self, Importer::subgraph, node, version, inputs, used, Origin::of(origin), opsets, path);
         match adapter.run(&mut adapt) {
             Ok(outputs) => {
                 adapt.name_outputs(&outputs);
@@ -374,7 +294,7 @@ impl Importer<'_> {
 
     /// Expands a subgraph without inputs, which sees the names around it; its outputs, or `None` if one of them could
     /// not be imported.
-    pub(crate) fn subgraph(
+    fn subgraph(
         &mut self,
         body: &Body,
         opsets: &BTreeMap<String, i64>,
@@ -388,19 +308,6 @@ impl Importer<'_> {
             Slot::Foreign(_) | Slot::Lost => None,
         };
         Ok(slots?.into_iter().map(known).collect())
-    }
-
-    /// The value of an operand, constants entering the graph with the quantization `quant`.
-    pub(crate) fn place(&mut self, operand: &Operand, quant: Option<QuantId>) -> ValueId {
-        match operand {
-            Operand::Value(value) => *value,
-            Operand::Const { name, tensor } => {
-                let graph = &mut self.graph;
-                // The graph keeps the bytes alive, so no other tensor can come to lie there.
-                let key = (tensor.bytes().as_ptr() as usize, tensor.dtype(), tensor.shape().clone(), quant);
-                *self.placed.entry(key).or_insert_with(|| graph.add_const(name, tensor.clone(), quant))
-            }
-        }
     }
 }
 

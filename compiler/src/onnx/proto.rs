@@ -28,7 +28,7 @@ use self::messages::{
 };
 pub(crate) use self::source::Source;
 use super::error::OnnxError;
-use crate::limit::MemoryLimit;
+use crate::host::memory_limit::MemoryLimit;
 
 use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
 
@@ -128,19 +128,6 @@ fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(first & 0x7f) << shift;
-        if first & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// ONNX's own domain has two names.

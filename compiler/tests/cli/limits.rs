@@ -56,7 +56,11 @@ fn a_graph_that_says_what_to_run_is_a_test_in_one_command() {
     sandbox.write("case.expected.ir", format!("; a comment\n{}", expected.replace("neg", "abs")).as_bytes());
     let ended = sandbox.run("opt case.ir --check case.expected.ir");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    assert!(ended.stderr.contains("error: the graph is not that of case.expected.ir: line 4 is "), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("error: what came out is not that of case.expected.ir: line 4 is "),
+        "{}",
+        ended.stderr
+    );
     assert!(
         ended.stderr.contains("  hint: if the new graph is right, write it with -o case.expected.ir"),
         "{}",

@@ -271,3 +271,45 @@ fn has_output(folder: &std::path::Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| entry.file_name() == "output" && entry.path().is_file() || has_output(&entry.path()))
 }
+
+#[test]
+fn schedule_passes_run_on_the_text_of_a_program() {
+    let sandbox = Sandbox::new();
+    let list = sandbox.stdout("list schedule-passes");
+    assert!(["bands", "parallel", "plan"].iter().all(|pass| list.contains(pass)), "{list}");
+    let compile = "compile digits.onnx --target x86-64-v3 -o digits.program --dump-after all --dump-dir dumps";
+    sandbox.stdout(compile);
+    let dumps: Vec<String> = fs::read_dir(sandbox.path("dumps"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    let bands = dumps.iter().find(|name| name.ends_with("-bands.program")).expect("a dump");
+    let whole = fs::read_to_string(sandbox.path("digits.program")).unwrap();
+    // What follows the dump gives the program that is compiled, whose snapshot holds.
+    sandbox.stdout(&format!("opt dumps/{bands} --passes parallel,plan -o again.program"));
+    let again = fs::read_to_string(sandbox.path("again.program")).unwrap();
+    let said =
+        |text: &str| text.lines().filter(|line| !line.starts_with("  ; ")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(said(&again), said(&whole));
+    let same = sandbox.stdout(&format!("opt dumps/{bands} --passes parallel,plan --check again.program"));
+    assert_eq!(same.trim(), "the same program as in again.program");
+    let two = format!("; run: parallel\n; threads: 2\n{again}");
+    sandbox.write("two.program", two.as_bytes());
+    assert!(sandbox.stdout("opt two.program").contains(" threads=2 {"));
+
+    let failed = |arguments: &str, code: i32, expected: &str| {
+        let run = sandbox.run(arguments);
+        assert!(run.code == Some(code) && run.stderr.contains(expected), "{}", run.stderr);
+    };
+    failed(
+        "opt again.program --passes fuse",
+        2,
+        "--passes: expected one of bands, parallel, plan for a program, got fuse",
+    );
+    sandbox.write("cut.program", &whole.as_bytes()[..whole.len() / 2]);
+    failed("opt cut.program --passes plan", 4, "cut.program: line ");
+    sandbox.write("torn.program", whole.replacen("<- f32 %0[", "<- f32 %99[", 1).as_bytes());
+    failed("opt torn.program --passes plan", 4, "torn.program: call 3: there is no %99");
+    sandbox.write("none.program", format!("; threads: 0\n{whole}").as_bytes());
+    failed("opt none.program --passes plan", 4, "none.program: expected a number from 1 in \"threads: 0\"");
+}

@@ -127,7 +127,7 @@ fn splits_are_timed_and_taken_up_again() {
         };
         sandbox.write("hand.tuning", file.lines().map(line).collect::<Vec<_>>().join("\n").as_bytes());
         sandbox.stdout("compile net.ir --tuning-file hand.tuning --threads 2 --emit program -o net.program");
-        fs::read_to_string(sandbox.path("net.program")).unwrap().matches(" thread 1: ").count()
+        fs::read_to_string(sandbox.path("net.program")).unwrap().matches(" thread 1 {\n").count()
     };
     assert_eq!(by_hand("axis=none"), 0);
     assert!(by_hand("axis=2") >= 4);

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use eightfold_codegen::compile::{CompileError, Compiled};
-use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::{ScheduleContext, Scheduled};
 use object::ObjectSection as _;
 
 use super::*;
@@ -77,8 +77,9 @@ fn weights_out_of_reach_are_an_error() {
     case.output(y);
     let target = &TARGETS[0];
     let lowered = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
-    let mut program = lowered.expect("lowers");
+    let mut program = lowered.expect("lowers").into_program();
     program.consts[0].bytes = vec![0; CompileError::REACH].into();
+    let program = Scheduled::proven(program).expect("is as sound as before");
     let error = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), Listings::default());
     let error = error.expect_err("too large").to_string();
     assert!(error.starts_with("the weights take 21"), "{error}");

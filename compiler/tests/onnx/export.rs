@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use eightfold::dataset::{Dataset, DatasetOptions};
-use eightfold::driver::target;
 use eightfold::onnx::{self, ErrorKind, ImportOptions, OnnxError};
-use eightfold::similarity::Similarity;
+use eightfold::options::target::target;
+use eightfold::report::similarity::Similarity;
 use eightfold::{CalibrateOptions, OptimizeOptions, ReduceRange, Saturation};
 use eightfold_ir::{DType, Graph, Shape, Tensor, eval, parse};
 use eightfold_passes::{PassOptions, Pipeline, SIMPLIFY, WeightType};

@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use eightfold::dataset::InputSpec;
-use eightfold::{Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest, driver};
+use eightfold::options::target::target;
+use eightfold::{Executable, ImportOptions, Model, OptimizeOptions, PrecisionRequest};
 use eightfold_ir::{Tensor, eval};
 use tract_onnx::prelude::*;
 
@@ -78,7 +79,7 @@ fn agrees(path: &Path, scale: f32) {
     };
     let options = OptimizeOptions {
         precision: PrecisionRequest::F32,
-        ..OptimizeOptions::new(driver::target("native").expect("this machine runs a target"))
+        ..OptimizeOptions::new(target("native").expect("this machine runs a target"))
     };
     let optimized = eightfold::optimize(&model, None, &options, &mut ()).unwrap_or_else(|e| panic!("{place}: {e}"));
     check("evaluated", &eval(&optimized.graph, &data).expect("the graph evaluates"));

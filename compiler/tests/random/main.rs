@@ -194,7 +194,7 @@ fn int8_passes_leave_what_compiles() {
     try_graphs(Style::Imported, count(192), |tape, graph, inputs| {
         let Some(table) = ranges(graph, inputs)? else { return Ok(()) };
         let calibration = if tape.one_in(4) { None } else { Some(table) };
-        let pair_sums = TARGETS.iter().find_map(eightfold::driver::pair_sums).filter(|_| tape.one_in(2));
+        let pair_sums = TARGETS.iter().find_map(eightfold::options::target::pair_sums).filter(|_| tape.one_in(2));
         let precision = Arithmetic::Int8;
         let options = PassOptions {
             precision,

@@ -3,7 +3,7 @@
 //! There is no list of tokens in between: the parser asks for what may come next. Blanks part tokens; the end of a line
 //! ends an item, and a `;` hides the rest of its line.
 
-use super::{ParseError, Reason};
+use super::error::{ParseError, Reason};
 
 /// A place in the text.
 #[derive(Clone, Copy)]

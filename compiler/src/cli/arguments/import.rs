@@ -7,7 +7,8 @@ use std::str::FromStr;
 use clap::Args;
 use eightfold::dataset::read_npy;
 use eightfold::onnx::Constant;
-use eightfold::{Error, Executable, ImportOptions, MemoryLimit, Model, Progress, Stage, declare_input};
+use eightfold::stages::load::import;
+use eightfold::{Error, Executable, ImportOptions, MemoryLimit, Model, Progress, declare_input};
 
 use super::{ReferenceArguments, ThreadArguments, is_artifact};
 
@@ -77,8 +78,11 @@ impl FromStr for Dim {
 impl ImportArguments {
     /// Imports a model and passes on what the import has to say.
     pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
-        progress.stage(Stage::Import);
-        declare_input(path)?;
+        import(path, &self.options()?, progress)
+    }
+
+    /// What the import is told.
+    pub(crate) fn options(&self) -> Result<ImportOptions, Error> {
         let mut dims = BTreeMap::new();
         for Dim(name, number) in &self.dims {
             if let Some(first) = dims.insert(name.clone(), *number) {
@@ -93,13 +97,7 @@ impl ImportArguments {
                 return Err(Error::Usage(format!("--constant {} is given twice", argument.input)));
             }
         }
-        let model =
-            eightfold::load(path, &ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })?;
-        model.external.iter().try_for_each(|file| declare_input(file))?;
-        for remark in &model.remarks {
-            progress.note(&format!("{}: {remark}", path.display()));
-        }
-        Ok(model)
+        Ok(ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })
     }
 
     /// The model in `path`, ready to run: an artifact as it is; any other compiled as it is, or not compiled at all.

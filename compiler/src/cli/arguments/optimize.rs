@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
+use eightfold::calibrate::CalibrateOptions;
 use eightfold::dataset::Sample;
-use eightfold::{CalibrateOptions, Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+use eightfold::{Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
 use eightfold_codegen::choice::Prefer;
 use eightfold_passes::calibrate::CalibrationTable;
 
@@ -18,9 +19,9 @@ pub(crate) struct OptimizeArguments {
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     precision: Precision,
     #[command(flatten)]
-    calibration: CalibrationArguments,
+    pub(crate) calibration: CalibrationArguments,
     #[command(flatten)]
-    scheme: SchemeArguments,
+    pub(crate) scheme: SchemeArguments,
     /// Run each call on all its rows before the next, also where bands of rows would keep the numbers in the cache.
     #[arg(long)]
     no_bands: bool,
@@ -65,63 +66,24 @@ impl OptimizeArguments {
         })
     }
 
-    /// Imports a model, calibrates it where that is asked for, and optimizes it.
-    pub(crate) fn optimize(
-        &self,
-        path: &Path,
-        options: &OptimizeOptions,
-        progress: &mut dyn Progress,
-    ) -> Result<Optimized, Error> {
-        let Calibrated { model, options, table } = self.calibrated(path, options, progress)?;
-        eightfold::optimize_owned(model, table, &options, progress)
-    }
-
-    /// The same for where only time counts: what int8 lacks of ranges is found on noise, aloud.
+    /// A model for which only time counts, imported, calibrated and optimized: what int8 lacks of ranges is found on noise,
+    /// aloud.
     pub(crate) fn optimize_for_time(
         &self,
         path: &Path,
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
-        let Calibrated { model, options, mut table } = self.calibrated(path, options, progress)?;
+        let ranges = self.calibration.ranges()?;
+        let model = self.import.load(path, progress)?;
+        let options = options.clone().keeping_float(&model.graph, &self.scheme.keep_float)?;
+        let mut table = ranges.calibrate(&model, &options, progress)?;
         if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
             progress.note("calibration: on noise, as only time is looked at");
             table = Some(noise_table(&model, &options, progress)?);
         }
         eightfold::optimize_owned(model, table, &options, progress)
     }
-
-    /// The model, the options with its nodes in them, and the ranges that were asked for.
-    fn calibrated(
-        &self,
-        path: &Path,
-        options: &OptimizeOptions,
-        progress: &mut dyn Progress,
-    ) -> Result<Calibrated, Error> {
-        let model = self.import.load(path, progress)?;
-        let options = self.scheme.keep_float(&model, options.clone())?;
-        let table = self.calibration.table(&model, &options, progress)?;
-        let is_f32 = match options.precision {
-            PrecisionRequest::Auto => table.is_none() && !model.is_quantized(),
-            precision => precision == PrecisionRequest::F32,
-        };
-        let needless = match (is_f32, table.is_none() && model.is_quantized()) {
-            (true, _) => Some("in f32 every node is in float"),
-            (false, true) => Some("the model itself says what is quantized"),
-            (false, false) => None,
-        };
-        if let Some(reason) = needless.filter(|_| !options.keep_float.is_empty()) {
-            progress.note(&format!("--keep-float changes nothing: {reason}"));
-        }
-        Ok(Calibrated { model, options, table })
-    }
-}
-
-/// A model that is ready to be optimized.
-struct Calibrated {
-    model: Model,
-    options: OptimizeOptions,
-    table: Option<CalibrationTable>,
 }
 
 /// Ranges of one sample of noise.
@@ -131,5 +93,5 @@ fn noise_table(
     progress: &mut dyn Progress,
 ) -> Result<CalibrationTable, Error> {
     let samples = [Ok(Sample::noise(&model.inputs()))].into_iter();
-    eightfold::calibrate(model, samples, &CalibrateOptions::new(options.clone()), progress)
+    eightfold::calibrate::calibrate(model, samples, &CalibrateOptions::new(options.clone()), progress)
 }

@@ -1,6 +1,6 @@
 //! `eightfold bench --machine`: the peaks of one core.
 
-use eightfold::machine::{Level, Machine};
+use eightfold::measure::machine::{Level, Machine};
 
 use crate::cli::output::{bytes, table};
 

@@ -1,9 +1,9 @@
 //! `eightfold bench --profile`: where the time of a model goes, layer by layer or call by call.
 
 use eightfold::Optimized;
-use eightfold::machine::Machine;
-use eightfold::profile::{Profile, Timed};
-use eightfold::roofline::{Bound, Limit};
+use eightfold::measure::machine::Machine;
+use eightfold::measure::profile::{Profile, Timed};
+use eightfold::measure::roofline::{Bound, Limit};
 use serde::Serialize;
 
 use crate::cli::layers::{Layer, layers, rest};

@@ -1,7 +1,7 @@
 //! `eightfold bench --tune`: how good the choices of the cost models are, decision by decision.
 
 use eightfold::Optimized;
-use eightfold::tune::{Kind, Measured, totals};
+use eightfold::measure::tune::{Kind, Measured, totals};
 use serde::Serialize;
 
 use crate::cli::output::{percent, table};

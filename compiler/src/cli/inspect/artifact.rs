@@ -9,8 +9,8 @@ use eightfold_codegen::interface::{Tensor, Variant};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::CoverageReport;
 use crate::cli::arguments::threads_text;
+use crate::cli::coverage::CoverageReport;
 use crate::cli::output::{Format, bytes, table};
 
 /// An artifact.

@@ -1,8 +1,8 @@
 //! The least time that each layer or call takes, before any runs.
 
 use eightfold::Optimized;
-use eightfold::machine::Machine;
-use eightfold::roofline::{Bound, Limit};
+use eightfold::measure::machine::Machine;
+use eightfold::measure::roofline::{Bound, Limit};
 use serde::Serialize;
 
 use crate::cli::layers::{Layer, layers, rest};

@@ -4,7 +4,7 @@ use eightfold_ir::{Arg, Function, Step};
 use smallvec::smallvec;
 
 use super::{Adapt, Fault, Outputs, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// The steps that run on operand 0; the second argument is that operand, for steps that read it once more.
 fn on_operand(

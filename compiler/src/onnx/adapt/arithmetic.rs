@@ -3,7 +3,7 @@
 use eightfold_ir::{Arg, Function, Step};
 
 use super::{Adapt, Fault, Outputs, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 use crate::onnx::proto::element_type;
 
 fn fold(a: &mut Adapt<'_, '_>, function: Function) -> Result<Operand, Fault> {

@@ -6,7 +6,7 @@ use eightfold_ir::op::expand::Expand;
 use eightfold_ir::{Shape, Step};
 
 use super::{Adapt, Fault, Outputs, axis, broken, sizes};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn concat(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let operands = a.operands()?;

@@ -6,7 +6,7 @@ use eightfold_ir::{DType, Data, Shape, Tensor};
 
 use super::{Adapt, Fault, Outputs, broken, sizes, unsupported};
 use crate::onnx::dims::MOST_ELEMENTS;
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// The most numbers that a range may have.
 const MOST_IN_RANGE: f64 = (1 << 20) as f64;

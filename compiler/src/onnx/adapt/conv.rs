@@ -5,7 +5,7 @@ use eightfold_ir::{Op, ValueId};
 
 use super::window::Window;
 use super::{Adapt, Fault, Outputs, broken, sizes};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);

@@ -8,7 +8,7 @@ use eightfold_ir::{Array, Granularity, Op, QuantParams, Tensor, ValueId};
 
 use super::window::{Attributes, Padding, Window, list};
 use super::{Adapt, Fault, Outputs, broken, quantize, sizes};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn conv_transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);

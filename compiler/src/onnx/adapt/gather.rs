@@ -6,7 +6,7 @@ use eightfold_ir::op::slice::Slice;
 use eightfold_ir::{DType, Tensor};
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn gather(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let (x, indices) = (a.operand(0)?, a.operand(1)?);

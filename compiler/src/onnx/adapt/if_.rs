@@ -15,6 +15,6 @@ pub(super) fn if_(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         return Err(broken(format!("{name} has inputs")));
     }
     let path = format!("{}/", a.origin.names().next().unwrap_or_default());
-    let outputs = a.importer.subgraph(&body, a.opsets, &path).map_err(|e| Fault::Model(Box::new(e)))?;
+    let outputs = (a.expand)(a.importer, &body, a.opsets, &path).map_err(|e| Fault::Model(Box::new(e)))?;
     outputs.ok_or(Fault::Lost)
 }

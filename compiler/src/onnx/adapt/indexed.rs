@@ -7,7 +7,7 @@ use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// `y[i, j] = x[indices[i, j], j]`, for axis 0.
 pub(super) fn gather_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {

@@ -4,7 +4,7 @@ use eightfold_ir::op::matmul::MatMul;
 use eightfold_ir::{Arg, Function, Op, Step};
 
 use super::{Adapt, Fault, Outputs, broken};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);

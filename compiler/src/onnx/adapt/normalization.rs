@@ -4,7 +4,7 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{Arg, Data, Function, Shape, Step, Tensor};
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// `(x - mean) / sqrt(var + epsilon) * scale + bias` as one multiplication and one addition a channel.
 pub(super) fn batch_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {

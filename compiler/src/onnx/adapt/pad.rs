@@ -4,7 +4,7 @@ use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::pad::{Pad, PadMode};
 
 use super::{Adapt, Fault, Outputs, axis, broken, sizes, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// Pads and value are attributes before opset 11; operands since, with axes from opset 18.
 pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {

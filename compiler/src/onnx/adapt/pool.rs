@@ -5,7 +5,7 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 
 use super::window::Window;
 use super::{Adapt, Fault, Outputs, broken, sizes, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn max_pool(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     a.refuse_output(1, "Indices")?;

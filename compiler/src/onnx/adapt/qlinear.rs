@@ -8,7 +8,7 @@ use smallvec::smallvec;
 
 use super::quantize::{self, Axis};
 use super::{Adapt, Fault, Outputs, broken, concat, conv, matmul, pool, softmax, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// No axis: all entries of a scale are one.
 const WHOLE: Axis = Axis { axis: 0, block: 0 };

@@ -9,7 +9,7 @@ use eightfold_ir::op::quantize_linear::{QuantizeLinear, entries, quantized};
 use eightfold_ir::{Arg, Array, DType, Data, Function, Granularity, Op, QuantParams, Shape, Step, Tensor, ValueId};
 
 use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 use crate::onnx::proto::element_type;
 
 /// Along which axis the entries of a scale lie.

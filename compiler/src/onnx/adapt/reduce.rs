@@ -4,7 +4,7 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{Arg, Function, Step};
 
 use super::{Adapt, Fault, Outputs, axes, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// Where the node says which axes are folded.
 struct Folding {

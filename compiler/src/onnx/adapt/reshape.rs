@@ -1,7 +1,7 @@
 //! What only changes a shape: Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout; DepthToSpace, SpaceToDepth.
 
 use super::{Adapt, Fault, Outputs, axes, axis, broken, sizes, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// An extent of 0 stands for the operand's own unless `allowzero` is set, one of -1 for what is left.
 pub(super) fn reshape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {

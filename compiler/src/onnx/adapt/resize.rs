@@ -4,7 +4,7 @@ use eightfold_ir::attr::{Floats, Sizes};
 use eightfold_ir::op::resize::{Coordinates, NearestMode, Resize, ResizeMode};
 
 use super::{Adapt, Fault, Outputs, axis, broken, sizes, unsupported};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 /// The most that an axis may grow to.
 const MOST_EXTENT: f32 = (1 << 24) as f32;

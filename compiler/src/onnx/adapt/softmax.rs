@@ -5,7 +5,7 @@ use eightfold_ir::op::softmax::Softmax;
 use eightfold_ir::{Function, Step};
 
 use super::{Adapt, Fault, Outputs, axis};
-use crate::onnx::import::Operand;
+use crate::onnx::importer::Operand;
 
 pub(super) fn softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     let x = a.operand(0)?;

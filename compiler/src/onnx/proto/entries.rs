@@ -1,7 +1,5 @@
 //! Counts what a file consists of before it is decoded: a message of two bytes becomes a struct of hundreds.
 
-use super::varint;
-
 /// Messages that hold others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
@@ -72,6 +70,20 @@ fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     let (contents, behind) = rest.split_at_checked(length)?;
     *rest = behind;
     Some((key >> 3, if key & 7 == 2 { contents } else { &[] }))
+}
+
+/// Takes a number of variable length off the front; `None` if it does not end.
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

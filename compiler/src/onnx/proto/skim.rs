@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::entries::{Message, holds};
+use super::entries::{self, Message, holds};
 use super::source::Source;
 use crate::onnx::error::OnnxError;
 
@@ -84,7 +84,7 @@ pub(super) fn varint(source: &mut Source<'_>, end: u64, copy: &mut Vec<u8>) -> R
         let Some(byte) = source.byte(end)? else { return Ok(None) };
         copy.push(byte);
         if byte & 0x80 == 0 {
-            return Ok(super::varint(&mut &copy[start..]));
+            return Ok(entries::varint(&mut &copy[start..]));
         }
     }
     Ok(None)

@@ -19,7 +19,7 @@ use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::{BF16, F32, INT8, PassOptions, Precision, SIMPLIFY, WeightScales, WeightType};
 
-use crate::driver::pair_sums;
+use super::target::pair_sums;
 
 /// Pipelines that a list of passes may name.
 pub const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8)];

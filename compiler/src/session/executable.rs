@@ -14,10 +14,15 @@ use eightfold_runtime::status::Status;
 
 use crate::artifact::{Artifact, RunError, Session, check_sizes};
 use crate::dataset::InputSpec;
-use crate::driver::{self, OptimizeOptions, Optimized, PrecisionRequest, Progress};
 use crate::error::Error;
-use crate::model::Model;
-use crate::similarity::to_f32;
+use crate::options::target::target;
+use crate::options::{OptimizeOptions, PrecisionRequest};
+use crate::report::similarity::to_f32;
+use crate::stages::load::Model;
+use crate::stages::lower::lower;
+use crate::stages::optimize::{Optimized, optimize};
+use crate::stages::progress::Progress;
+use crate::stages::schedule::schedule;
 
 /// A model that can be run.
 #[derive(Debug)]
@@ -64,8 +69,8 @@ impl Executable {
         threads: usize,
         progress: &mut dyn Progress,
     ) -> Result<Executable, Error> {
-        let options = OptimizeOptions { threads, ..OptimizeOptions::new(driver::target("native")?) };
-        Executable::of(&driver::optimize(model, None, &options, progress)?)
+        let options = OptimizeOptions { threads, ..OptimizeOptions::new(target("native")?) };
+        Executable::of(&optimize(model, None, &options, progress)?)
     }
 
     /// A model as it was imported, run by the reference evaluator: what the model's operators mean, each rounded on its
@@ -81,8 +86,8 @@ impl Executable {
     /// # Errors
     /// The model cannot be optimized.
     pub fn compiled_reference(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
-        let options = OptimizeOptions::new(driver::target("native")?);
-        let optimized = driver::optimize(model, None, &options, progress)?;
+        let options = OptimizeOptions::new(target("native")?);
+        let optimized = optimize(model, None, &options, progress)?;
         Ok(Executable::evaluated(&optimized.name, &optimized.graph))
     }
 
@@ -100,7 +105,7 @@ impl Executable {
         let mut model = model.clone();
         show(&mut model.graph, values);
         let options = OptimizeOptions { precision: PrecisionRequest::F32, ..options.clone() };
-        Executable::of(&driver::optimize(&model, None, &options, &mut ())?)
+        Executable::of(&optimize(&model, None, &options, &mut ())?)
     }
 
     /// An optimized graph, compiled into this process.
@@ -108,7 +113,7 @@ impl Executable {
     /// # Errors
     /// An operator has no kernel, or the system does not give the threads.
     pub fn of(optimized: &Optimized) -> Result<Executable, Error> {
-        let program = optimized.program(optimized.threads)?;
+        let program = schedule(optimized, lower(optimized)?, &mut ())?;
         let variant = Variant::of(&optimized.graph, &program);
         let code = Box::new(Resident::new(program, &variant).map_err(CompileError::Machine)?);
         let size = |output: &TensorDescription| output.byte_size().unwrap_or_default();

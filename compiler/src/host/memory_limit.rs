@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use eightfold_ir::Graph;
 
+use crate::report::numbers::bytes;
+
 /// The most bytes that a tensor, or all of a model, may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryLimit(pub u64);
@@ -87,21 +89,6 @@ impl MemoryLimit {
         }
         Ok(())
     }
-}
-
-/// A number of bytes with a unit: `43.1 KiB`.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    let mut number = count as f64;
-    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if number < 1024.0 {
-            break;
-        }
-        (number, unit) = (number / 1024.0, larger);
-    }
-    if unit == "B" { format!("{count} B") } else { format!("{number:.1} {unit}") }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::profile as timing;
 use serde::Serialize;
 
-use crate::driver::Optimized;
+use super::machine::{Machine, runs_here};
+use super::roofline::{Bound, Limit, bounds};
 use crate::error::Error;
-use crate::machine::{Machine, runs_here};
-use crate::roofline::{Bound, Limit, bounds};
+use crate::stages::optimize::Optimized;
 
 /// A call with its time.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -9,8 +9,8 @@ use eightfold_passes::calibrate::CalibrationTable;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::coverage::Coverage;
-use crate::model::hex;
+use crate::report::coverage::Coverage;
+use crate::report::numbers::hex;
 
 /// The provenance of an artifact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ pub(crate) fn leave_no_halves() {
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            eightfold::output_file::abandon();
+            eightfold::host::output_file::abandon();
             let _ = emulate_default_handler(signal);
         }
     });

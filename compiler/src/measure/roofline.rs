@@ -9,9 +9,9 @@ use eightfold_codegen::program::{Call, Execution, Program};
 use eightfold_codegen::work::Work;
 use serde::Serialize;
 
-use crate::driver::Optimized;
+use super::machine::Machine;
 use crate::error::Error;
-use crate::machine::Machine;
+use crate::stages::optimize::Optimized;
 
 /// What a call's time goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -143,7 +143,8 @@ impl Bound {
 /// # Errors
 /// An operator has no kernel, or the machine's peaks are those of another target.
 pub fn roofline(optimized: &Optimized, machine: &Machine) -> Result<Vec<Bound>, Error> {
-    bounds(&optimized.program(1)?, machine)
+    let program = optimized.program(1)?;
+    bounds(&program, machine)
 }
 
 /// The bounds of a program's calls, in order.

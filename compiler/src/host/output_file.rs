@@ -18,7 +18,15 @@ use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
-use crate::error::Error;
+/// An output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    /// The output.
+    pub path: PathBuf,
+    /// What the system says.
+    pub source: io::Error,
+}
 
 /// Where the contents of an output file go.
 pub trait OutputFile: Write + Seek {}
@@ -57,17 +65,17 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Re
 /// Writes `bytes` to `path`.
 ///
 /// # Errors
-/// [`Error::Write`]; `path` is then as it was before.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_file(path, |file| file.write_all(bytes)).map_err(|source| Error::Write { path: path.to_owned(), source })
+/// [`WriteError`]; `path` is then as it was before.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write_file(path, |file| file.write_all(bytes)).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 /// Whether `path` can be written, asked before the work whose result goes there. A later [`declare_input`] of the same
 /// file fails.
 ///
 /// # Errors
-/// [`Error::Write`].
-pub fn check_writable(path: &Path) -> Result<(), Error> {
+/// [`WriteError`].
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     let probe = |path: &Path| {
         let make = || Builder::new().prefix(PREFIX).tempfile_in(folder_of(path));
         Unfinished::begin(make, NamedTempFile::path).map(drop)
@@ -76,7 +84,7 @@ pub fn check_writable(path: &Path) -> Result<(), Error> {
         Destination::File(path) => probe(&path),
         Destination::Device(_) => Ok(()),
     });
-    checked.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+    checked.map_err(|source| WriteError { path: path.to_owned(), source })?;
     files().outputs.push(path.to_owned());
     Ok(())
 }
@@ -84,11 +92,11 @@ pub fn check_writable(path: &Path) -> Result<(), Error> {
 /// Declares a file an input of this command: nothing is written over it from now on, under whatever name.
 ///
 /// # Errors
-/// [`Error::Write`] if it is one of the outputs that [`check_writable`] was asked about.
-pub fn declare_input(path: &Path) -> Result<(), Error> {
+/// [`WriteError`] if it is one of the outputs that [`check_writable`] was asked about.
+pub fn declare_input(path: &Path) -> Result<(), WriteError> {
     let mut files = files();
     if let Some(output) = files.outputs.iter().find(|output| is_same_file(output, path)) {
-        return Err(Error::Write { path: output.clone(), source: would_lose(path) });
+        return Err(WriteError { path: output.clone(), source: would_lose(path) });
     }
     if !files.inputs.iter().any(|input| input == path) {
         files.inputs.push(path.to_owned());

@@ -4,12 +4,14 @@ use eightfold_ir::{DType, Def};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{Precision, SIMPLIFY};
 
+use super::executable::{Executable, real, show};
 use crate::dataset::{DatasetError, Sample};
-use crate::driver::{OptimizeOptions, PrecisionRequest, Progress, Stage, optimize, run_passes};
 use crate::error::Error;
-use crate::executable::{Executable, real, show};
-use crate::model::Model;
-use crate::similarity::Similarity;
+use crate::options::{OptimizeOptions, PrecisionRequest};
+use crate::report::similarity::Similarity;
+use crate::stages::load::Model;
+use crate::stages::optimize::{optimize, run_passes};
+use crate::stages::progress::{Progress, Stage};
 
 /// A tensor of the quantized graph, and how alike it is to the float graph's.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use eightfold_ir::{Graph, Op};
 use sha2::{Digest, Sha256};
 
+use super::progress::{Progress, Stage};
 use crate::dataset::InputSpec;
 use crate::error::Error;
-use crate::limit::MemoryLimit;
+use crate::host::memory_limit::MemoryLimit;
+use crate::host::output_file::declare_input;
 use crate::onnx::{self, Constant, ImportOptions, OnnxError};
+use crate::report::numbers::hex;
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -32,6 +35,22 @@ pub struct Model {
     pub external: Vec<PathBuf>,
     /// The most bytes that the model, compiled or not, may take.
     pub memory: MemoryLimit,
+}
+
+/// Loads the model that a command works on: no output of it goes over the model's files, and what the import remarks is
+/// passed on.
+///
+/// # Errors
+/// As those of [`load`], and [`Error::Write`] if an output was to.
+pub fn import(path: &Path, options: &ImportOptions, progress: &mut dyn Progress) -> Result<Model, Error> {
+    progress.stage(Stage::Import);
+    declare_input(path)?;
+    let model = load(path, options)?;
+    model.external.iter().try_for_each(|file| declare_input(file))?;
+    for remark in &model.remarks {
+        progress.note(&format!("{}: {remark}", path.display()));
+    }
+    Ok(model)
 }
 
 /// Imports the model in a file: a graph in text form if the name ends in `.ir`, else ONNX.
@@ -92,9 +111,4 @@ impl Model {
     pub fn is_quantized(&self) -> bool {
         self.graph.nodes().any(|node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)))
     }
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,5 @@
 //! Measured choices: what is the fastest way on this machine, and how far off the cost models are.
 
-use std::fs;
-use std::path::Path;
 use std::thread;
 
 use eightfold_codegen::choice::{Choice, Choices, Decision, products};
@@ -13,9 +11,10 @@ use eightfold_codegen::schedule::parallel::splits;
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
-use crate::driver::{Optimized, Progress, Stage};
+use super::machine::cpu;
 use crate::error::Error;
-use crate::machine::cpu;
+use crate::stages::optimize::Optimized;
+use crate::stages::progress::{Progress, Stage};
 
 /// How often chains are asked for, at most: the last ones are hardly worth their time.
 const ROUNDS: usize = 8;
@@ -110,15 +109,6 @@ pub fn totals<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> [f64; 2] 
         let calls = one.calls as f64;
         [best + calls * one.best.us, model + calls * one.model.us]
     })
-}
-
-/// A tuning file.
-///
-/// # Errors
-/// It cannot be read, or does not parse.
-pub fn read(path: &Path) -> Result<Tuning, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    text.parse().map_err(|source| Error::Tuning { path: path.to_owned(), source })
 }
 
 /// Times the choices for each distinct decision about a graph that `known` has none for, and returns both together, and

@@ -7,7 +7,7 @@ use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, Step, ValueId};
 use eightfold_passes::{Remark, RemarkKind};
 use serde::{Deserialize, Serialize};
 
-use crate::nodes;
+use super::nodes;
 
 /// The arithmetic of a graph by precision.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

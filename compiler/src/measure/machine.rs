@@ -11,8 +11,8 @@ use eightfold_codegen::work::Arithmetic;
 use eightfold_ir::DType;
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::Coverage;
 use crate::error::Error;
+use crate::report::coverage::Coverage;
 
 /// Bytes that are read to measure memory: several times what caches of today hold for one core.
 const MEMORY_BYTES: u64 = 128 << 20;

@@ -5,18 +5,15 @@ use std::collections::BTreeSet;
 use eightfold_ir::{Graph, Node};
 use wildmatch::WildMatch;
 
+use super::optimize::OptimizeOptions;
 use crate::error::Error;
 
 /// Names that are suggested for one that does not exist, and how similar they are at least.
 const SUGGESTIONS: usize = 3;
 const SIMILAR: f64 = 0.5;
 
-/// The ONNX nodes of `graph` that `patterns` name: by their own names or by those of the tensors that they yield. In a
-/// pattern, `*` stands for any characters and `?` for one.
-///
-/// # Errors
-/// [`Error::UnknownNode`] suggests names like one that no node has.
-pub fn kept_nodes(graph: &Graph, patterns: &[String]) -> Result<BTreeSet<String>, Error> {
+/// The nodes that [`OptimizeOptions::keeping_float`] keeps.
+fn kept_nodes(graph: &Graph, patterns: &[String]) -> Result<BTreeSet<String>, Error> {
     let mut kept = BTreeSet::new();
     for pattern in patterns {
         let wanted = WildMatch::new(pattern);
@@ -32,6 +29,18 @@ pub fn kept_nodes(graph: &Graph, patterns: &[String]) -> Result<BTreeSet<String>
         }
     }
     Ok(kept)
+}
+
+impl OptimizeOptions {
+    /// The options with the ONNX nodes of `graph` kept in float that `patterns` name: by their own names or by those of the
+    /// tensors that they yield. In a pattern, `*` stands for any characters and `?` for one.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNode`] suggests names like one that no node has.
+    pub fn keeping_float(mut self, graph: &Graph, patterns: &[String]) -> Result<Self, Error> {
+        self.keep_float.extend(kept_nodes(graph, patterns)?);
+        Ok(self)
+    }
 }
 
 /// The names that a node goes by.

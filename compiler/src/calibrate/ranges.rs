@@ -1,0 +1,114 @@
+//! Where the ranges of a model's tensors come from: the model, a table, or data to run it on.
+
+use std::path::PathBuf;
+
+use eightfold_passes::Precision;
+use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
+
+use super::table::read_table;
+use super::{CalibrateOptions, calibrate};
+use crate::dataset::{Dataset, DatasetOptions, SampleRange};
+use crate::error::Error;
+use crate::options::{OptimizeOptions, PrecisionRequest};
+use crate::stages::load::Model;
+use crate::stages::progress::Progress;
+
+/// Fewer samples than that hardly show the range of a tensor.
+const FEW_SAMPLES: usize = 8;
+
+/// Where the ranges of tensors come from.
+#[derive(Clone, Debug, Default)]
+pub enum Ranges {
+    /// From the model alone, if it came quantized.
+    #[default]
+    Model,
+    /// From a table that `eightfold calibrate` has written.
+    Table(PathBuf),
+    /// From running the model on data.
+    Data(CalibrationData),
+}
+
+/// Data to find ranges on, and how they are found.
+#[derive(Clone, Debug)]
+pub struct CalibrationData {
+    /// A file or folder, as [`Dataset::open`] takes it.
+    pub path: PathBuf,
+    /// The samples of it to take.
+    pub samples: SampleRange,
+    /// How it is read.
+    pub reading: DatasetOptions,
+    /// The calibrator's name, see [`CalibrateOptions::calibrator`].
+    pub calibrator: String,
+    /// What can be tuned about it.
+    pub observer: ObserverOptions,
+}
+
+impl Ranges {
+    /// The table of ranges: read, or made by running the model; `None` if the model is to do without. Notes options that
+    /// change nothing with these ranges.
+    ///
+    /// # Errors
+    /// Ranges for a precision that has no use for them, a table of another model, or data that does not fit.
+    pub fn calibrate(
+        &self,
+        model: &Model,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<CalibrationTable>, Error> {
+        let unused = match options.precision {
+            PrecisionRequest::F32 => Some(Precision::F32),
+            PrecisionRequest::Bf16 => Some(Precision::Bf16),
+            PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
+        };
+        let table = match (self, unused) {
+            (Ranges::Model, _) => None,
+            (_, Some(precision)) => return Err(Error::UnusedCalibration { precision }),
+            (Ranges::Table(path), None) => Some(read_table(path, model, options, progress)?),
+            (Ranges::Data(data), None) => Some(data.calibrate(model, options, progress)?),
+        };
+        note_needless_keep_float(model, table.is_some(), options, progress);
+        Ok(table)
+    }
+}
+
+impl CalibrationData {
+    fn calibrate(
+        &self,
+        model: &Model,
+        options: &OptimizeOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<CalibrationTable, Error> {
+        let data = Dataset::open_input(&self.path, &model.inputs(), &self.reading)?;
+        let samples = data.samples(&self.samples)?;
+        let (calibrator, observer, optimize) = (self.calibrator.clone(), self.observer, options.clone());
+        warn_of_few(samples.len(), progress);
+        calibrate(model, samples, &CalibrateOptions { calibrator, observer, optimize }, progress)
+    }
+}
+
+/// Warns where ranges come from few samples.
+pub fn warn_of_few(samples: usize, progress: &mut dyn Progress) {
+    if samples < FEW_SAMPLES {
+        progress.note(&format!(
+            "warning: calibration on {samples} samples: real values may lie far outside their ranges; 100 are usual"
+        ));
+    }
+}
+
+/// Notes that nodes are to be kept in float where all are, or where the model decides itself.
+fn note_needless_keep_float(model: &Model, has_table: bool, options: &OptimizeOptions, progress: &mut dyn Progress) {
+    if options.keep_float.is_empty() {
+        return;
+    }
+    let decides_itself = !has_table && model.is_quantized();
+    let is_f32 = match options.precision {
+        PrecisionRequest::Auto => !has_table && !model.is_quantized(),
+        precision => precision == PrecisionRequest::F32,
+    };
+    let needless = match (is_f32, decides_itself) {
+        (true, _) => "in f32 every node is in float",
+        (false, true) => "the model itself says what is quantized",
+        (false, false) => return,
+    };
+    progress.note(&format!("--keep-float changes nothing: {needless}"));
+}

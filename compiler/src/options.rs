@@ -1,0 +1,11 @@
+//! What the user decides about the code: the options, their names in provenance, the target, nodes kept in float, and
+//! options that stand in a graph's text.
+
+mod keep_float;
+mod optimize;
+mod provenance_names;
+pub mod recipe;
+pub mod target;
+
+pub use optimize::{OptimizeOptions, PrecisionRequest, ReduceRange};
+pub(crate) use provenance_names::CONSTANT;

@@ -1,0 +1,188 @@
+//! The passes: a model's graph becomes the graph that code is made of.
+
+use eightfold_codegen::choice::{Choices, Prefer};
+use eightfold_codegen::schedule::bands::Bands;
+use eightfold_codegen::target::Target;
+use eightfold_codegen::tuning::Tuning;
+use eightfold_ir::Graph;
+use eightfold_passes::calibrate::CalibrationTable;
+use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark};
+
+use super::load::Model;
+use super::progress::{Progress, Stage};
+use crate::artifact::provenance::{self, Calibration, Provenance};
+use crate::error::Error;
+use crate::host::memory_limit::MemoryLimit;
+use crate::options::{CONSTANT, OptimizeOptions, PrecisionRequest};
+use crate::report::coverage::Coverage;
+
+/// A graph that is ready for code generation.
+#[derive(Clone, Debug)]
+pub struct Optimized {
+    /// The graph.
+    pub graph: Graph,
+    /// The model's name.
+    pub name: String,
+    /// What code is to be made for.
+    pub target: &'static Target,
+    /// Threads that one inference is to run on, at least one.
+    pub threads: usize,
+    /// Which chains of calls run band by band.
+    pub bands: Bands,
+    /// The precision that the request came down to.
+    pub precision: Precision,
+    /// What the passes did, and what they declined to do and why.
+    pub remarks: Vec<Remark>,
+    /// One report a pass.
+    pub reports: Vec<PassReport>,
+    /// What is computed in integers.
+    pub coverage: Coverage,
+    pub(super) choices: Choices,
+    pub(super) provenance: Provenance,
+    pub(super) memory: MemoryLimit,
+    pub(super) prefer: Prefer,
+}
+
+impl Optimized {
+    /// Has the kernels be those that were measured to be the best; the provenance tells.
+    ///
+    /// # Errors
+    /// [`Error::TuningTarget`]: other instructions were measured.
+    pub fn tune_by(&mut self, tuning: &Tuning) -> Result<(), Error> {
+        if tuning.target != self.target {
+            return Err(Error::TuningTarget { expected: self.target.name, got: tuning.target.name });
+        }
+        self.choices = tuning.choices();
+        self.provenance.tuning = Some(provenance::Tuning::of(tuning));
+        Ok(())
+    }
+}
+
+/// Brings a model into the precision asked for; `calibration` holds the ranges of the tensors that it quantizes.
+///
+/// # Errors
+/// int8 was asked for without ranges, ranges were given for f32, or a pass fails.
+pub fn optimize(
+    model: &Model,
+    calibration: Option<CalibrationTable>,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Optimized, Error> {
+    optimize_owned(model.clone(), calibration, options, progress)
+}
+
+/// The same for a model that nobody wants as it was: memory that weights take is free again as soon as a pass has made
+/// others of them.
+///
+/// # Errors
+/// As those of [`optimize`].
+pub fn optimize_owned(
+    model: Model,
+    calibration: Option<CalibrationTable>,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<Optimized, Error> {
+    progress.stage(Stage::Optimize);
+    let precision = precision(&model, calibration.is_some(), options.precision)?;
+    let provenance = Provenance {
+        eightfold: env!("CARGO_PKG_VERSION").to_owned(),
+        target: options.target.name.to_owned(),
+        model_sha256: model.sha256.clone(),
+        opset: model.opset,
+        options: options.named(precision).chain(constants(&model)).collect(),
+        calibration: calibration.as_ref().map(Calibration::of),
+        tuning: None,
+        coverage: Coverage::default(),
+        weight_bytes: 0,
+        arena_bound_bytes: 0,
+    };
+    let passes = match precision {
+        Precision::F32 => F32,
+        Precision::Bf16 => BF16,
+        Precision::Int8 => INT8,
+    };
+    let Model { mut graph, name, memory, .. } = model;
+    let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
+    let coverage = Coverage::of(&graph, &outcome.remarks);
+    let Outcome { remarks, reports, .. } = outcome;
+    let (target, threads) = (options.target, options.threads);
+    let bands = if options.bands { Bands::WherePaid } else { Bands::Never };
+    Ok(Optimized {
+        graph,
+        name,
+        target,
+        threads,
+        bands,
+        precision,
+        remarks,
+        reports,
+        coverage,
+        choices: Choices::default(),
+        provenance,
+        memory,
+        prefer: options.prefer,
+    })
+}
+
+/// The inputs of a model that the import has made constants, as options: what each of them is.
+fn constants(model: &Model) -> impl Iterator<Item = (String, String)> {
+    model.constants.iter().map(|(name, value)| (format!("{CONSTANT}{name}"), value.to_string()))
+}
+
+/// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
+/// that can be exported.
+///
+/// # Errors
+/// A pass fails.
+pub fn quantize(
+    model: &Model,
+    calibration: CalibrationTable,
+    options: &OptimizeOptions,
+    progress: &mut dyn Progress,
+) -> Result<(Graph, Outcome), Error> {
+    progress.stage(Stage::Optimize);
+    let quantizing = INT8.iter().copied().take_while(|pass| *pass != "assign_precision");
+    let passes: Vec<&str> = quantizing.chain(["eliminate_dead"]).collect();
+    let mut graph = model.graph.clone();
+    let outcome = run_passes(&passes, &mut graph, &options.for_passes(Precision::Int8, Some(calibration)), progress)?;
+    Ok((graph, outcome))
+}
+
+/// The precision that a request comes down to.
+fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Result<Precision, Error> {
+    let can_int8 = has_ranges || model.is_quantized();
+    match request {
+        PrecisionRequest::Int8 if !can_int8 => Err(Error::NoRanges),
+        PrecisionRequest::F32 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::F32 }),
+        PrecisionRequest::Bf16 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::Bf16 }),
+        PrecisionRequest::Bf16 => Ok(Precision::Bf16),
+        PrecisionRequest::Auto if can_int8 => Ok(Precision::Int8),
+        PrecisionRequest::Int8 => Ok(Precision::Int8),
+        PrecisionRequest::Auto | PrecisionRequest::F32 => Ok(Precision::F32),
+    }
+}
+
+/// Runs passes by name and checks what they leave.
+///
+/// # Errors
+/// An unknown name, a pass that fails, or a graph that does not verify.
+pub fn run_passes(
+    passes: &[&str],
+    graph: &mut Graph,
+    options: &PassOptions,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, Error> {
+    let pipeline = Pipeline::new(passes)?;
+    let before = options.limit.map(|_| graph.clone());
+    let outcome = pipeline.run(graph, options, &mut |report, graph| progress.pass(report, graph))?;
+    let place = || format!("the graph after {}", passes.join(", "));
+    eightfold_ir::verify(graph).map_err(|source| Error::Verify { place: place(), ours: true, source })?;
+    if let Some(mut whole) = before {
+        let rewrites = |outcome: &Outcome| outcome.reports.iter().map(|report| report.rewrites).sum::<usize>();
+        let unlimited = PassOptions { limit: None, ..options.clone() };
+        let total: usize = rewrites(&pipeline.run(&mut whole, &unlimited, &mut |_, _| {})?);
+        let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", the last is {last}"));
+        progress.note(&format!("--pass-limit: {} of {total} rewrites{last}", rewrites(&outcome)));
+    }
+    Ok(outcome)
+}

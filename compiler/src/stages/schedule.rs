@@ -1,0 +1,52 @@
+//! How a program runs: chains in bands, calls shared among threads, places of buffers.
+
+use eightfold_codegen::choice::Choices;
+use eightfold_codegen::program::{BufferKind, Program};
+use eightfold_codegen::schedule::bands::Bands;
+use eightfold_codegen::schedule::parallel::Threads;
+use eightfold_codegen::schedule::{self, ScheduleContext, Scheduled};
+
+use super::optimize::Optimized;
+use super::progress::Progress;
+use crate::error::Error;
+
+/// Schedules a program for as many threads as the graph asks for.
+///
+/// # Errors
+/// The program takes more memory than it may.
+pub fn schedule(optimized: &Optimized, program: Program, progress: &mut dyn Progress) -> Result<Scheduled, Error> {
+    optimized.scheduled(program, optimized.threads, &optimized.choices, optimized.bands, progress)
+}
+
+impl Optimized {
+    /// The program by these choices for one thread without bands, as kernels are chosen for whole calls.
+    pub(crate) fn whole_program(&self, choices: &Choices) -> Result<Scheduled, Error> {
+        self.scheduled(self.lowered(choices)?, 1, choices, Bands::Never, &mut ())
+    }
+
+    /// The program, for `threads` threads.
+    pub(crate) fn program(&self, threads: usize) -> Result<Scheduled, Error> {
+        self.scheduled(self.lowered(&self.choices)?, threads, &self.choices, self.bands, &mut ())
+    }
+
+    /// Runs the schedule passes; what comes out takes no more memory than it may.
+    fn scheduled(
+        &self,
+        program: Program,
+        threads: usize,
+        choices: &Choices,
+        bands: Bands,
+        progress: &mut dyn Progress,
+    ) -> Result<Scheduled, Error> {
+        let cx = ScheduleContext { threads: Threads::new(threads), bands, choices };
+        let program =
+            schedule::schedule(program, &cx, &mut |pass, program| progress.schedule_pass(pass.name(), program));
+        let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));
+        let shown: usize = shown.map(|buffer| buffer.byte_size).sum();
+        let weights: usize = program.consts.iter().map(|constant| constant.bytes.len()).sum();
+        let total = program.arena_size + shown + weights;
+        self.memory
+            .check(total as u64, || "the compiled model, with its arena, inputs, outputs and weights,".to_owned())?;
+        Ok(program)
+    }
+}

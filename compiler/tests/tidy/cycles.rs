@@ -1,0 +1,172 @@
+//! Arrows between files, and between folders, run one way.
+//!
+//! Arrows are those of [`imports`](super::imports): a file names what another defines. Two rules:
+//! - Files have no cycle, but for a table and its rows: a table names its rows by `mod`, and rows use what it defines.
+//! - What lies side by side in a folder has no cycle: each folder counts with all that is in it and with the file of its
+//!   name.
+//!
+//! What breaks them today is listed, arrow by arrow. The lists only ever shrink: an arrow that is gone, or closes no cycle
+//! any more, must leave them. To break a cycle, ask which way the arrow should run, and move what is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::imports::Crate;
+use super::{none, sources};
+
+const CRATES: &[&str] = &["ir", "passes", "codegen", "runtime", "compiler", "xtask"];
+
+/// Files that are tables, by how their paths begin: `kernel/` are the families, each with its emitter.
+const TABLES: &[&str] = &[
+    "codegen/src/kernel.rs",
+    "codegen/src/kernel/",
+    "codegen/src/program.rs",
+    "codegen/src/schedule.rs",
+    "compiler/src/onnx/adapt.rs",
+    "ir/src/op.rs",
+    "passes/src/calibrate.rs",
+    "passes/src/canonicalize.rs",
+    "passes/src/fuse.rs",
+    "passes/src/lib.rs",
+    "passes/src/lower_qdq.rs",
+];
+
+/// Arrows between files that close a cycle today.
+const FILES: &[Arrow] = &[
+    ("codegen/src/choice/candidates.rs", "codegen/src/choice/cost.rs"),
+    ("codegen/src/kernel/gemm/geometry.rs", "codegen/src/choice/cost.rs"),
+    ("codegen/src/kernel/winograd_input.rs", "codegen/src/kernel/winograd.rs"),
+    ("codegen/src/llvm/calls.rs", "codegen/src/llvm/program.rs"),
+    ("codegen/src/llvm/program.rs", "codegen/src/compile.rs"),
+    ("codegen/src/llvm/steps/cast.rs", "codegen/src/llvm/steps.rs"),
+    ("codegen/src/lower.rs", "codegen/src/lower/placement.rs"),
+    ("codegen/src/lower/conv.rs", "codegen/src/lower/placement.rs"),
+    ("codegen/src/lower/matmul.rs", "codegen/src/lower.rs"),
+    ("codegen/src/lower/matmul.rs", "codegen/src/lower/conv.rs"),
+    ("codegen/src/program.rs", "codegen/src/kernel.rs"),
+    ("passes/src/insert_qdq/noise_gain.rs", "passes/src/insert_qdq/plan.rs"),
+    ("passes/src/insert_qdq/normalization.rs", "passes/src/insert_qdq/sensitive.rs"),
+    ("passes/src/insert_qdq/plan.rs", "passes/src/insert_qdq/sensitive.rs"),
+    ("passes/src/insert_qdq/plan.rs", "passes/src/separate_activations.rs"),
+    ("passes/src/insert_qdq/weight_scales.rs", "passes/src/insert_qdq.rs"),
+];
+
+/// Arrows between what lies side by side that close a cycle today.
+const FOLDERS: &[Arrow] = &[
+    ("codegen/src/choice/cost", "codegen/src/choice/candidates"),
+    ("codegen/src/kernel", "codegen/src/choice"),
+    ("codegen/src/kernel/winograd_input", "codegen/src/kernel/winograd"),
+    ("codegen/src/llvm", "codegen/src/choice"),
+    ("codegen/src/llvm", "codegen/src/compile"),
+    ("codegen/src/llvm", "codegen/src/kernel"),
+    ("codegen/src/llvm", "codegen/src/lower"),
+    ("codegen/src/llvm/calls", "codegen/src/llvm/program"),
+    ("codegen/src/lower/conv", "codegen/src/lower/placement"),
+    ("codegen/src/lower/matmul", "codegen/src/lower/conv"),
+    ("codegen/src/pack", "codegen/src/kernel"),
+    ("codegen/src/program", "codegen/src/kernel"),
+    ("codegen/src/work", "codegen/src/kernel"),
+    ("passes/src/fuse", "passes/src/insert_qdq"),
+    ("passes/src/insert_qdq", "passes/src/separate_activations"),
+    ("passes/src/insert_qdq/noise_gain", "passes/src/insert_qdq/plan"),
+    ("passes/src/insert_qdq/normalization", "passes/src/insert_qdq/sensitive"),
+    ("passes/src/insert_qdq/plan", "passes/src/insert_qdq/sensitive"),
+    ("passes/src/pass", "passes/src/insert_qdq"),
+];
+
+/// From what names to what is named.
+type Arrow = (&'static str, &'static str);
+
+/// For each node, those that it names.
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn files_name_each_other_one_way() {
+    let mut tables: BTreeSet<&str> = TABLES.iter().copied().collect();
+    let graph = read(|known, from, to| {
+        let table = TABLES.iter().find(|table| from.starts_with(**table)).filter(|_| known.declares(from, to));
+        table.inspect(|table| _ = tables.remove(**table));
+        table.is_none().then(|| (from.to_owned(), to.to_owned()))
+    });
+    check(&graph, FILES);
+    none("no table is called like this", tables.into_iter().map(str::to_owned));
+}
+
+#[test]
+fn folders_name_each_other_one_way() {
+    check(&read(|_, from, to| siblings(from, to)), FOLDERS);
+}
+
+/// The graph of the arrows that `arrow` makes of those between files, over all crates.
+fn read(mut arrow: impl FnMut(&Crate, &str, &str) -> Option<(String, String)>) -> Graph {
+    let sources = sources();
+    let mut graph = Graph::new();
+    for folder in CRATES {
+        let known = Crate::read(folder, &sources);
+        for (from, named) in known.edges() {
+            for (from, to) in named.into_iter().filter_map(|to| arrow(&known, from, to)) {
+                graph.entry(from).or_default().insert(to);
+            }
+        }
+    }
+    graph
+}
+
+/// The folders or files that lie side by side, one with `from` in it and one with `to`; `None` where one holds the other.
+fn siblings(from: &str, to: &str) -> Option<(String, String)> {
+    // `a.rs` belongs to the folder `a`, the root of a crate to its `src`.
+    let parts = |path: &'_ str| -> Vec<String> {
+        let path = path.trim_end_matches(".rs").trim_end_matches("/lib").trim_end_matches("/main");
+        path.split('/').map(str::to_owned).collect()
+    };
+    let (from, to) = (parts(from), parts(to));
+    let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    Some((from.get(..=same)?.join("/"), to.get(..=same)?.join("/")))
+}
+
+/// Fails where the graph has cycles without the arrows of `known`, and where one of these closes none.
+fn check(graph: &Graph, known: &[Arrow]) {
+    let is_known = |from: &str, to: &str| known.contains(&(from, to));
+    let rest: Graph = graph
+        .iter()
+        .map(|(from, named)| (from.clone(), named.iter().filter(|to| !is_known(from, to)).cloned().collect()))
+        .collect();
+    let arrows = rest.iter().flat_map(|(from, named)| named.iter().map(move |to| (from, to)));
+    let closing = arrows.filter(|(from, to)| reaches(&rest, to, from));
+    none("these arrows run in cycles", closing.map(|(from, to)| format!("{from} -> {to}")));
+    let exists = |from: &str, to: &str| graph.get(from).is_some_and(|named| named.contains(to));
+    let idle = known.iter().filter(|(from, to)| !exists(from, to) || !reaches(&rest, to, from));
+    none("these arrows close no cycle: take them off the list", idle.map(|(from, to)| format!("{from} -> {to}")));
+}
+
+/// Whether arrows lead from one node to another.
+fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
+    let mut seen = BTreeSet::from([from]);
+    let mut ahead = vec![from];
+    while let Some(at) = ahead.pop() {
+        if at == to {
+            return true;
+        }
+        let named = graph.get(at).into_iter().flatten().map(String::as_str);
+        ahead.extend(named.filter(|next| seen.insert(next)));
+    }
+    false
+}
+
+#[test]
+fn cycles_are_found() {
+    let graph = |arrows: &[(&str, &str)]| {
+        let mut graph = Graph::new();
+        arrows.iter().for_each(|(from, to)| _ = graph.entry((*from).to_owned()).or_default().insert((*to).to_owned()));
+        graph
+    };
+    let fails = |graph: &Graph, known: &[Arrow]| std::panic::catch_unwind(|| check(graph, known)).is_err();
+    let cycle = graph(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")]);
+    assert!(fails(&cycle, &[]));
+    assert!(!fails(&cycle, &[("c", "a")]));
+    assert!(fails(&cycle, &[("c", "a"), ("c", "d")]), "d closes no cycle");
+    assert!(fails(&graph(&[("a", "b")]), &[("b", "a")]), "the arrow is gone");
+    let between = |from: &str, to: &str| siblings(from, to).map(|(a, b)| format!("{a} {b}"));
+    assert_eq!(between("c/src/a/x.rs", "c/src/b.rs").as_deref(), Some("c/src/a c/src/b"));
+    assert_eq!(between("c/src/a.rs", "c/src/a/x.rs"), None);
+    assert_eq!(between("c/src/lib.rs", "c/src/b.rs"), None);
+}
