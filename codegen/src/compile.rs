@@ -7,7 +7,8 @@ use crate::llvm::machine::MachineError;
 use crate::llvm::program::emit_artifact;
 use crate::lower::{LowerError, lower};
 use crate::object::ObjectFile;
-use crate::schedule::{ScheduleContext, Scheduled, schedule};
+use crate::program::Scheduled;
+use crate::schedule::{ScheduleContext, schedule};
 use crate::target::Target;
 
 /// Texts wanted besides the object file.

@@ -17,12 +17,14 @@ pub(crate) mod liveness;
 mod parse;
 mod print;
 mod region;
+mod scheduled;
 mod traffic;
 mod verify;
 
 pub use self::check::{PlanError, check};
 pub use self::parse::{ParseError, parse};
 pub use self::region::{Execution, For, If, Item, LoopId, Parallel, calls, executions, for_each_call, views, walk};
+pub use self::scheduled::{ScheduleError, Scheduled};
 pub use self::traffic::Reach;
 pub use self::verify::{ProgramError, verify};
 pub use crate::kernel::{

@@ -8,13 +8,10 @@ pub mod bands;
 pub mod parallel;
 pub mod plan;
 
-use std::fmt::{self, Display, Formatter};
-use std::ops::Deref;
-
 use self::bands::Bands;
 use self::parallel::Threads;
 use crate::choice::Choices;
-use crate::program::{PlanError, Program, ProgramError, check, verify};
+use crate::program::{Program, Scheduled};
 
 /// What the passes are told.
 #[derive(Clone, Copy, Debug)]
@@ -50,54 +47,6 @@ pub trait SchedulePass: Sync {
 /// All passes, in the order in which they run.
 pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[&bands::RunInBands, &parallel::ShareAmongThreads, &plan::PlanArena];
 
-/// A program that all passes have seen: what code is emitted for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scheduled(Program);
-
-impl Deref for Scheduled {
-    type Target = Program;
-
-    fn deref(&self) -> &Program {
-        &self.0
-    }
-}
-
-impl Display for Scheduled {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Scheduled {
-    /// A program that somebody else has scheduled, proven to keep all rules and to lose no data.
-    ///
-    /// # Errors
-    /// A rule that it breaks, or data that it loses.
-    pub fn proven(program: Program) -> Result<Scheduled, ScheduleError> {
-        verify(&program)?;
-        check(&program)?;
-        Ok(Scheduled(program))
-    }
-
-    /// The program.
-    #[must_use]
-    pub fn into_program(self) -> Program {
-        self.0
-    }
-}
-
-/// A program that cannot be run as it is scheduled.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ScheduleError {
-    /// It breaks a rule.
-    #[error(transparent)]
-    Rule(#[from] ProgramError),
-    /// It loses data.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-}
-
 /// Runs all passes; `after` sees the program after each. Builds with debug assertions prove the result.
 ///
 /// # Panics
@@ -114,5 +63,5 @@ pub fn schedule(
     if cfg!(debug_assertions) {
         return Scheduled::proven(program.clone()).unwrap_or_else(|error| panic!("{error}\n{program}"));
     }
-    Scheduled(program)
+    Scheduled::trusted(program)
 }

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::interface::{Tensor, Variant};
 use eightfold_codegen::llvm::resident::Resident;
+use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::program::{Buffer, BufferKind, Program, parse, verify};
 use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
-use eightfold_codegen::schedule::{SCHEDULE_PASSES, ScheduleContext, SchedulePass, Scheduled};
+use eightfold_codegen::schedule::{SCHEDULE_PASSES, ScheduleContext, SchedulePass};
 use eightfold_runtime::status::Status;
 
 fn testdata() -> PathBuf {

@@ -285,6 +285,17 @@ pub enum Error {
     /// The reference evaluator cannot run on these tensors.
     #[error(transparent)]
     Eval(#[from] EvalError),
+    /// Usage: this program has no oracle.
+    #[error("this eightfold was built without tract")]
+    NoOracle,
+    /// Unsupported: the oracle does not run the model.
+    #[error("tract does not run {}", path.display())]
+    Oracle {
+        /// The model.
+        path: PathBuf,
+        /// What tract says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Data that cannot be read, or does not fit the model.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

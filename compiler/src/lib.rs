@@ -1,6 +1,6 @@
 //! Eightfold: an ahead-of-time compiler from ONNX to eight-bit machine code.
 //!
-//! [`load`] imports a model, [`calibrate`] finds the ranges of its tensors on sample data, [`optimize`] brings it into the
+//! [`load`] imports a model, [`calibrate()`] finds the ranges of its tensors on sample data, [`optimize`] brings it into the
 //! precision asked for, and [`compile`] makes machine code of it; what comes out can be linked into a shared library
 //! that [`Artifact`](artifact::Artifact) loads and a C program runs. [`driver::build`] is these steps in a row; the
 //! `eightfold` command line is made of nothing else.

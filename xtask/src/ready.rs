@@ -3,16 +3,23 @@
 use crate::process::{self, Failure};
 use crate::{setup, test, workspace};
 
-/// The task: format, clippy, tests, documentation; stops at the first that fails.
+/// The task: format, clippy, tests, documentation, and what differs without the oracle; stops at the first that fails.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
         return Err(Failure::Usage(format!("ready takes no arguments, got `{argument}`")));
     }
     let llvm = setup::ensure()?;
     process::run(workspace::cargo(&llvm).args(["fmt", "--all", "--check"]))?;
-    process::run(workspace::cargo(&llvm).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let cargo = |task: &str| {
+        let mut cargo = workspace::cargo(&llvm);
+        cargo.arg(task).args(workspace::EVERYTHING);
+        cargo
+    };
+    process::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
     test::run(&[])?;
-    let mut doc = workspace::cargo(&llvm);
-    doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-    process::run(&mut doc)
+    process::run(cargo("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
+    // As it is installed: without an oracle.
+    let installed = ["--package", "eightfold-compiler"];
+    process::run(workspace::cargo(&llvm).arg("clippy").args(installed).args(["--", "-D", "warnings"]))?;
+    test::run(&["--package", "eightfold-compiler", "--test", "cli", "oracle"].map(str::to_owned))
 }

@@ -47,13 +47,13 @@ fn take_full(arguments: &[String]) -> (bool, Vec<String>) {
     (true, told)
 }
 
-/// `cargo test` of the whole workspace to its end, unless the arguments choose packages.
+/// `cargo test` of everything to its end, unless the arguments choose packages.
 fn cargo_arguments(arguments: &[String]) -> Vec<String> {
     let chooses = |word: &String| word == "-p" || word.starts_with("--package") || word == "--workspace";
     let own = arguments.iter().take_while(|word| *word != "--");
     let mut command = vec!["test".to_owned(), "--no-fail-fast".to_owned()];
     if !own.into_iter().any(chooses) {
-        command.push("--workspace".to_owned());
+        command.extend(workspace::EVERYTHING.map(str::to_owned));
     }
     command.extend_from_slice(arguments);
     command
@@ -102,10 +102,11 @@ mod tests {
 
     #[test]
     fn the_whole_workspace_is_tested_unless_packages_are_named() {
-        assert_eq!(arguments(&[]), "test --no-fail-fast --workspace");
-        assert_eq!(arguments(&["fuse"]), "test --no-fail-fast --workspace fuse");
+        let everything = "test --no-fail-fast --workspace --features eightfold-compiler/oracle";
+        assert_eq!(arguments(&[]), everything);
+        assert_eq!(arguments(&["fuse"]), format!("{everything} fuse"));
         assert_eq!(arguments(&["-p", "eightfold-ir"]), "test --no-fail-fast -p eightfold-ir");
         assert_eq!(arguments(&["--package=xtask"]), "test --no-fail-fast --package=xtask");
-        assert_eq!(arguments(&["--", "-p"]), "test --no-fail-fast --workspace -- -p");
+        assert_eq!(arguments(&["--", "-p"]), format!("{everything} -- -p"));
     }
 }

@@ -11,6 +11,9 @@ pub(crate) fn root() -> PathBuf {
     Path::new(&manifest).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
+/// What `cargo` is told for all that there is, with what is off by default: the oracle tract.
+pub(crate) const EVERYTHING: [&str; 3] = ["--workspace", "--features", "eightfold-compiler/oracle"];
+
 /// Cargo's build folder: `CARGO_TARGET_DIR`, or `target` in the workspace.
 pub(crate) fn target() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());

@@ -17,8 +17,8 @@ use crate::image::{ALIGN, Image};
 use crate::interface::Interface;
 use crate::object::ObjectFile;
 use crate::object::file::CONSTANTS;
+use crate::program::Scheduled;
 use crate::program::{Item, Program};
-use crate::schedule::Scheduled;
 
 /// Where the constants of a program lie.
 pub(crate) struct Constants<'ctx> {

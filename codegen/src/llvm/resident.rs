@@ -18,7 +18,7 @@ use super::program::{Constants, emit};
 use super::run::emit_run;
 use crate::image::{Image, Memory};
 use crate::interface::{Tensor, Variant};
-use crate::schedule::Scheduled;
+use crate::program::Scheduled;
 
 const RUN: &str = "run";
 

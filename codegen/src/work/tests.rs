@@ -6,8 +6,9 @@ use super::Arithmetic;
 use super::operations::step_operations;
 use crate::choice::Choices;
 use crate::compile::lower_and_schedule;
+use crate::program::Scheduled;
 use crate::program::{Arg, Call, Program, Step};
-use crate::schedule::{ScheduleContext, Scheduled};
+use crate::schedule::ScheduleContext;
 use crate::target::Target;
 
 fn target() -> &'static Target {

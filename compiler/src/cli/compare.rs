@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use eightfold::artifact::Artifact;
 use eightfold::report::similarity::Similarity;
 use eightfold::session::executable::real;
@@ -21,23 +21,39 @@ The model is compiled as it is, in f32 if it is not quantized, and both run on t
 both compute is compared, the worst first; the artifact's provenance says how it was quantized, so it is made again from \
 the model.
 
+With --oracle tract, tract runs the model's file instead: an implementation of ONNX that shares no code with this one. \
+Without a compiled model, the model is compiled as it is and compared with tract. tract must have been built in: \
+cargo build --release --package eightfold-compiler --features oracle
+
 Example:
   eightfold compare model.onnx model.so --data test.npz
-  eightfold compare model.onnx model.so --data test.npz --samples 0..16 --layers")]
+  eightfold compare model.onnx model.so --data test.npz --samples 0..16 --layers
+  eightfold compare model.onnx --oracle tract --data test.npz")]
 pub(crate) struct Arguments {
     /// The model.
     model: PathBuf,
     /// The compiled model (.so).
-    artifact: PathBuf,
+    #[arg(required_unless_present = "oracle")]
+    artifact: Option<PathBuf>,
     #[command(flatten)]
     data: DataArguments,
     /// Compare every tensor on the way, too.
-    #[arg(long)]
+    #[arg(long, requires = "artifact")]
     layers: bool,
+    /// Who runs the model, instead of code that is compiled from it.
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "reference")]
+    oracle: Option<OracleName>,
     #[command(flatten)]
     reference: ReferenceArguments,
     #[command(flatten)]
     import: ImportArguments,
+}
+
+/// An implementation of ONNX that shares no code with this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OracleName {
+    /// tract, in Rust.
+    Tract,
 }
 
 /// How alike the two are.
@@ -100,11 +116,15 @@ impl Arguments {
     /// Compares.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let progress = &mut Terminal::plain();
-        let artifact = Artifact::load(&self.artifact)?;
-        let mut executable = Executable::load(&self.artifact)?;
+        let loaded = self.artifact.as_ref().map(|path| Executable::load(path)).transpose()?;
         let model = self.import.load(&self.model, progress)?;
-        let mut reference = match self.reference.executable(&model, progress) {
-            Some(evaluated) => evaluated?,
+        let mut reference = match (self.oracle, self.reference.executable(&model, progress)) {
+            (Some(OracleName::Tract), _) => Executable::oracle(&self.model, &model)?,
+            (None, Some(evaluated)) => evaluated?,
+            (None, None) => Executable::compile(&model, progress)?,
+        };
+        let mut executable = match loaded {
+            Some(loaded) => loaded,
             None => Executable::compile(&model, progress)?,
         };
         let pairs = pairs(&reference, &executable)?;
@@ -124,12 +144,13 @@ impl Arguments {
             }
         }
         progress.samples(count, count);
-        let layers = if self.layers {
-            let (options, calibration) = remake(&model, &artifact)?;
-            let samples = self.data.samples(&data)?;
-            Some(compare_layers(&model, calibration, &options, samples, progress)?)
-        } else {
-            None
+        let layers = match self.artifact.as_ref().filter(|_| self.layers) {
+            Some(path) => {
+                let (options, calibration) = remake(&model, &Artifact::load(path)?)?;
+                let samples = self.data.samples(&data)?;
+                Some(compare_layers(&model, calibration, &options, samples, progress)?)
+            }
+            None => None,
         };
         progress.finish(&[])?;
 

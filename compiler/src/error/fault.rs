@@ -64,7 +64,7 @@ impl Error {
                 Fault::Unsupported
             }
             Error::Compile(CompileError::Interface(_)) => Fault::Usage,
-            Error::Compile(_) => Fault::Unsupported,
+            Error::Compile(_) | Error::Oracle { .. } => Fault::Unsupported,
             Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. }) => Fault::Usage,
             Error::Pass(_) => Fault::Unsupported,
             Error::Calibrate(CalibrateError::Observe { .. }) => Fault::Broken,

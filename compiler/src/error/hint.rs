@@ -18,6 +18,9 @@ impl Error {
             }
             Error::Recipe { .. } => "eightfold opt --help lists what such lines may say".to_owned(),
             Error::OtherGraph { path, .. } => format!("if the new graph is right, write it with -o {}", path.display()),
+            Error::NoOracle => {
+                "build it with tract: cargo build --release --package eightfold-compiler --features oracle".to_owned()
+            }
             Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
             Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
             Error::Object(ObjectError::LinkerNotFound { .. }) => {

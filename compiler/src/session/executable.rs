@@ -1,4 +1,4 @@
-//! A model that can be run on tensors: compiled, or by the reference evaluator.
+//! A model that can be run on tensors: compiled, by the reference evaluator, or by an oracle.
 
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
 use eightfold_runtime::status::Status;
 
+use super::oracle::Oracle;
 use crate::artifact::{Artifact, RunError, Session, check_sizes};
 use crate::dataset::InputSpec;
 use crate::error::Error;
@@ -39,6 +40,8 @@ enum Code {
     Resident { code: Box<Resident>, buffers: Vec<Vec<u8>> },
     /// Not compiled.
     Reference(Box<Graph>),
+    /// Not ours.
+    Oracle(Box<Oracle>),
 }
 
 impl Executable {
@@ -91,12 +94,18 @@ impl Executable {
         Ok(Executable::evaluated(&optimized.name, &optimized.graph))
     }
 
+    /// The model in a file, from which `model` was imported, run by tract.
+    ///
+    /// # Errors
+    /// tract is not there, or does not run the model.
+    pub fn oracle(path: &Path, model: &Model) -> Result<Executable, Error> {
+        let code = Code::Oracle(Box::new(Oracle::load(path, model)?));
+        Ok(Executable { code, variant: described(&model.name, &model.graph, "tract") })
+    }
+
     /// A graph, run by the reference evaluator.
     fn evaluated(name: &str, graph: &Graph) -> Executable {
-        // The description alone is wanted; no code is made, so the target does not matter.
-        let program = Program::new(name, &TARGETS[0]);
-        let variant = Variant { target: "reference".to_owned(), ..Variant::of(graph, &program) };
-        Executable { code: Code::Reference(Box::new(graph.clone())), variant }
+        Executable { code: Code::Reference(Box::new(graph.clone())), variant: described(name, graph, "reference") }
     }
 
     /// A simplified model, compiled in f32, whose outputs are these values (at least one) and no others, under their
@@ -163,6 +172,9 @@ impl Executable {
         if let Code::Reference(graph) = &self.code {
             return Ok(eightfold_ir::eval(graph, inputs)?);
         }
+        if let Code::Oracle(oracle) = &self.code {
+            return oracle.run(inputs).and_then(|outputs| self.expected(outputs));
+        }
         let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
         let buffers = self.run_bytes(&bytes)?.to_vec();
         let tensor = |(output, bytes): (&TensorDescription, Vec<u8>)| {
@@ -170,6 +182,20 @@ impl Executable {
             tensor.unwrap_or_else(|error| unreachable!("a buffer is as large as its output: {error}"))
         };
         Ok(self.variant.outputs.iter().zip(buffers).map(tensor).collect())
+    }
+
+    /// The outputs of a foreign implementation, if they are those that the model has.
+    fn expected(&self, outputs: Vec<Tensor>) -> Result<Vec<Tensor>, Error> {
+        let shapes = |described: &[TensorDescription]| -> Vec<String> {
+            described.iter().map(|output| format!("{}x{}", Shape::new(&output.dims), output.dtype)).collect()
+        };
+        let expected = shapes(self.outputs());
+        let got: Vec<String> = outputs.iter().map(|output| format!("{}x{}", output.shape(), output.dtype())).collect();
+        if expected == got {
+            return Ok(outputs);
+        }
+        let (expected, got, by) = (expected.join(", "), got.join(", "), &self.variant.target);
+        Err(Error::Incomparable { reason: format!("the outputs are {expected}, those of {by} {got}") })
     }
 
     /// Runs the compiled model once, on and to bytes: what a benchmark measures.
@@ -190,8 +216,16 @@ impl Executable {
                 }
             }
             Code::Reference(_) => Err(Error::Usage("the reference evaluator runs on tensors alone".to_owned())),
+            Code::Oracle(_) => Err(Error::Usage("the oracle runs on tensors alone".to_owned())),
         }
     }
+}
+
+/// The inputs and outputs of a graph that is run by something else than code of ours.
+fn described(name: &str, graph: &Graph, by: &str) -> Variant {
+    // The description alone is wanted; no code is made, so the target does not matter.
+    let program = Program::new(name, &TARGETS[0]);
+    Variant { target: by.to_owned(), ..Variant::of(graph, &program) }
 }
 
 /// Makes `values` the outputs of the graph, under their names, row-major as all outputs are.

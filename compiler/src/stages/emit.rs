@@ -6,7 +6,7 @@ use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
 use eightfold_codegen::object::{Linker, ObjectFile};
-use eightfold_codegen::schedule::Scheduled;
+use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::schedule::plan::arena_bound;
 use object::{Object as _, ObjectSection as _, SectionKind};
 

@@ -1,10 +1,11 @@
 //! How a program runs: chains in bands, calls shared among threads, places of buffers.
 
 use eightfold_codegen::choice::Choices;
+use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::program::{BufferKind, Program};
 use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
-use eightfold_codegen::schedule::{self, ScheduleContext, Scheduled};
+use eightfold_codegen::schedule::{self, ScheduleContext};
 
 use super::optimize::Optimized;
 use super::progress::Progress;

@@ -4,6 +4,7 @@ mod bad_data;
 mod bad_models;
 mod choices;
 mod limits;
+mod oracle;
 mod outputs;
 mod protobuf;
 mod quantizing;

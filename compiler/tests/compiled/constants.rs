@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use eightfold_codegen::compile::{CompileError, Compiled};
-use eightfold_codegen::schedule::{ScheduleContext, Scheduled};
+use eightfold_codegen::program::Scheduled;
+use eightfold_codegen::schedule::ScheduleContext;
 use object::ObjectSection as _;
 
 use super::*;
