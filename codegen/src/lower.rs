@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use eightfold_ir::graph::Origin;
 use eightfold_ir::{
-    Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, QuantRule, Step as IrStep, Tensor,
-    ValueId,
+    Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, Origin, QuantRule, Step as IrStep,
+    Tensor, ValueId,
 };
 
 use crate::bands::{Bands, in_bands};

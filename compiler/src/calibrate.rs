@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use eightfold_ir::{Graph, Tensor, ValueId};
+use eightfold_ir::{Graph, Precision, Tensor, ValueId};
 use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
-use eightfold_passes::{PassOptions, Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
+use eightfold_passes::{PassOptions, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use crate::dataset::{DatasetError, InputSpec, Sample};
 use crate::driver::{OptimizeOptions, Progress, Stage, baseline, run_passes};

@@ -20,10 +20,10 @@ use eightfold_codegen::program::{BufferKind, Program};
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_codegen::tuning::Tuning;
-use eightfold_ir::{DType, Graph, Symmetry};
+use eightfold_ir::{DType, Graph, Precision, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
 use eightfold_passes::{
-    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Precision, Remark, WeightScales, WeightType,
+    BF16, F32, INT8, Outcome, PairSums, PassOptions, PassReport, Pipeline, Remark, WeightScales, WeightType,
 };
 use object::{Object as _, ObjectSection as _, SectionKind};
 

@@ -7,11 +7,11 @@ use eightfold_codegen::interface::InterfaceError;
 use eightfold_codegen::lower::LowerError;
 use eightfold_codegen::object::ObjectError;
 use eightfold_codegen::tuning::TuningError;
-use eightfold_ir::EvalError;
 use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
+use eightfold_ir::{EvalError, Precision};
+use eightfold_passes::PassError;
 use eightfold_passes::calibrate::{CalibrateError, TableError};
-use eightfold_passes::{PassError, Precision};
 use eightfold_runtime::status::Status;
 
 use crate::artifact::{ArtifactError, RunError};

@@ -92,10 +92,6 @@ impl Ran {
         if FUSIONS.iter().any(|fusion| fusion.name == name) {
             return self.remarks.iter().any(|r| r.kind == RemarkKind::Fired && r.message == name);
         }
-        // This one leaves its decisions beside the graph, and a reason for each node that stays on floats.
-        if name == "assign_precision" {
-            return !self.remarks.iter().any(|r| r.kind == RemarkKind::Float);
-        }
         self.passes.iter().any(|(pass, _, changed)| *pass == name && *changed)
     }
 }
@@ -171,6 +167,32 @@ fn graphs_become_what_their_snapshots_say() {
         }
     }
     assert!(wrong.is_empty(), "not as their snapshots say: {wrong:?}");
+}
+
+/// A pipeline does what its passes do one after another, each on the text that the one before it has left: what a pass has
+/// to know of another is in the text.
+#[test]
+fn passes_tell_each_other_nothing_but_the_text() {
+    let mut wrong = Vec::new();
+    for (path, text) in files(&testdata()) {
+        let case = case(&text).unwrap();
+        // A limit counts the rewrites of all passes.
+        if case.options.limit.is_some() {
+            continue;
+        }
+        let at_once = run(&case);
+        let (mut text, mut remarks) = (print_full(&case.graph), BTreeSet::new());
+        for pass in &case.passes {
+            let graph = parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let alone = run(&Case { graph, passes: vec![pass.clone()], options: case.options.clone(), target: None });
+            text = print_full(&alone.graph);
+            remarks.extend(alone.remarks);
+        }
+        if text != print_full(&at_once.graph) || remarks != at_once.remarks.into_iter().collect() {
+            wrong.push(path.strip_prefix(testdata()).unwrap().display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "another graph or other remarks if passes run alone: {wrong:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! All rules are checked and all that is wrong is told at once, each with its place in the text of the graph. A
 //! [`VerifiedGraph`] is the proof; nothing but [`verify`] makes one.
 
+mod precision;
 mod quantization;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::epilogue::{Epilogue, Step};
-use crate::graph::{Def, Graph, Node, Origin};
+use crate::graph::{Def, Graph, Node};
 use crate::id::{NodeId, ValueId};
 use crate::numbering::Numbering;
 use crate::op::Op;
+use crate::origin::Origin;
 use crate::types::{DType, Layout};
 
 /// A graph that keeps all rules.
@@ -87,6 +89,10 @@ rules! {
     Requantize "requantize";
     /// A bias in integers counts in products of the scales of operand and weights.
     Bias "bias";
+    /// The operator can be computed in the precision that the node is given, on the operands that it reads.
+    Precision "precision";
+    /// A channel order names each position of an axis once.
+    ChannelOrder "channel_order";
 }
 
 impl fmt::Display for Rule {
@@ -284,6 +290,19 @@ impl<'g> Verifier<'g> {
                 self.value_error(id, Rule::Elements, tensor.dtype().to_string(), format!("the byte {byte:#04x}"));
             }
         }
+        if let Some(order) = &value.channel_order {
+            match value.ty.shape.get(order.axis) {
+                Some(extent) if order.is_permutation(*extent) => {}
+                Some(extent) => {
+                    let expected = format!("each position below {extent} once");
+                    self.value_error(id, Rule::ChannelOrder, expected, format!("{:?}", order.from));
+                }
+                None => {
+                    let expected = format!("an axis below rank {}", value.ty.shape.rank());
+                    self.value_error(id, Rule::ChannelOrder, expected, format!("axis {}", order.axis));
+                }
+            }
+        }
         self.quantization(id);
     }
 
@@ -336,6 +355,7 @@ impl<'g> Verifier<'g> {
             }
         }
         self.operator_quantization(node, &inferred);
+        self.precision(node);
     }
 }
 

@@ -308,8 +308,8 @@ impl CalibrationArguments {
         progress: &mut dyn Progress,
     ) -> Result<Option<CalibrationTable>, Error> {
         let unused = match options.precision {
-            PrecisionRequest::F32 => Some(eightfold_passes::Precision::F32),
-            PrecisionRequest::Bf16 => Some(eightfold_passes::Precision::Bf16),
+            PrecisionRequest::F32 => Some(eightfold_ir::Precision::F32),
+            PrecisionRequest::Bf16 => Some(eightfold_ir::Precision::Bf16),
             PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
         };
         if let Some(precision) = unused.filter(|_| self.calibration_data.is_some() || self.calibration_table.is_some())

@@ -10,8 +10,8 @@ use eightfold::{Compiled, Coverage, Error, OptimizeOptions, Optimized, Progress 
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
 use eightfold_codegen::object::Linker;
-use eightfold_ir::Graph;
-use eightfold_passes::Precision;
+use eightfold_ir::{Graph, Precision};
+
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};

@@ -7,7 +7,8 @@ use clap::Args;
 use eightfold::driver::{run_passes, target};
 use eightfold::recipe::{Recipe, expanded};
 use eightfold::{Error, OptimizeOptions};
-use eightfold_passes::{PassOptions, Precision};
+use eightfold_ir::Precision;
+use eightfold_passes::PassOptions;
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments, read_table};
