@@ -244,15 +244,16 @@ impl<'g> Lowering<'g> {
         let (grid, bytes) = if channels_last {
             let grid = Grid::channels_last(&dims);
             let size = tensor.dtype().byte_size();
-            let mut bytes = vec![0; tensor.bytes().len()];
+            let unpacked = tensor.unpacked();
+            let mut bytes = vec![0; unpacked.len()];
             let positions =
                 eightfold_ir::array::strided(tensor.shape(), 0, grid.strides.iter().map(|s| *s as usize).collect());
-            for (element, to) in tensor.bytes().chunks_exact(size).zip(positions) {
+            for (element, to) in unpacked.chunks_exact(size).zip(positions) {
                 bytes[to * size..][..size].copy_from_slice(element);
             }
             (grid, Bytes::from(bytes))
         } else {
-            (Grid::dense(&dims), tensor.shared_bytes())
+            (Grid::dense(&dims), tensor.unpacked())
         };
         let id = self.constant(name.to_owned(), bytes);
         View { storage: Storage::Const(id), dtype: tensor.dtype(), offset: 0, grid }

@@ -22,7 +22,7 @@ use eightfold_codegen::lower::lower_with;
 use eightfold_codegen::memory;
 use eightfold_codegen::share::{Threads, splits};
 use eightfold_codegen::target::Target;
-use eightfold_ir::{Data, Graph, Tensor, eval, parse, print, print_full, verify};
+use eightfold_ir::{Bytes, Data, Graph, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::fuse::FUSIONS;
 use eightfold_passes::{PASSES, PassOptions, Pipeline, Remark, RemarkKind};
 
@@ -207,7 +207,8 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
         let Some(target) = case.target else { continue };
         let graph = run(&case).graph;
         let inputs = inputs(&graph, 7);
-        let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+        let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+        let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
         let mut expected: Option<Vec<Vec<u8>>> = None;
         let usual = ways.iter().map(|(threads, bands)| (*threads, *bands, Choices::default()));
         let odd = (0..3).flat_map(|seed| odd_choices(&graph, target, seed));

@@ -209,8 +209,9 @@ impl Printer<'_> {
             let text = element(dtype, bytes);
             parse_element(dtype, &text).is_some_and(|read| read.as_slice() == bytes).then_some(text)
         };
-        let elements = || tensor.bytes().chunks_exact(dtype.byte_size());
-        let splat = tensor.splat().and_then(exact).filter(|_| elements().len() > 1);
+        let unpacked = tensor.unpacked();
+        let elements = || unpacked.chunks_exact(dtype.byte_size());
+        let splat = tensor.splat().and_then(|bytes| exact(&bytes)).filter(|_| elements().len() > 1);
         if let Some(text) = splat {
             return format!("splat({text})");
         }

@@ -278,15 +278,9 @@ impl<'g> Verifier<'g> {
                 let got = format!("data of {}x{}", tensor.shape(), tensor.dtype());
                 self.value_error(id, Rule::Types, value.ty.to_string(), got);
             }
-            // Types whose bytes have values to spare.
-            let fits: Option<fn(u8) -> bool> = match tensor.dtype() {
-                DType::Bool => Some(|b| b <= 1),
-                DType::U4 => Some(|b| b <= 15),
-                DType::I4 => Some(|b| (-8..=7).contains(&(b as i8))),
-                _ => None,
-            };
-            let wrong = fits.and_then(|fits| tensor.bytes().iter().find(|b| !fits(**b)));
-            if let Some(byte) = wrong {
+            // The type whose bytes have values to spare.
+            let truths = if tensor.dtype() == DType::Bool { tensor.bytes() } else { &[] };
+            if let Some(byte) = truths.iter().find(|byte| **byte > 1) {
                 self.value_error(id, Rule::Elements, tensor.dtype().to_string(), format!("the byte {byte:#04x}"));
             }
         }

@@ -192,7 +192,7 @@ proptest! {
             if small && verify(&graph).is_ok() {
                 let zeros = |id: &ValueId| {
                     let ty = graph.ty(*id);
-                    Tensor::new(ty.dtype, ty.shape.clone(), vec![0; ty.byte_size()]).unwrap()
+                    Tensor::from_unpacked(ty.dtype, ty.shape.clone(), vec![0; ty.byte_size()]).unwrap()
                 };
                 let inputs: Vec<Tensor> = graph.inputs().iter().map(zeros).collect();
                 eval(&graph, &inputs).unwrap();

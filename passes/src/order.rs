@@ -70,11 +70,11 @@ fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str
 
 /// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
 fn permute_tensor(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
-    let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.bytes());
+    let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.unpacked());
     let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
     let strides = shape.strides();
     let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
-    let mut bytes = Vec::with_capacity(tensor.bytes().len());
+    let mut bytes = Vec::with_capacity(source.len());
     let index_strides = rows.strides();
     for row in strided(&rows, 0, index_strides.to_vec()) {
         let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
@@ -82,7 +82,8 @@ fn permute_tensor(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
             bytes.extend_from_slice(&source[(from + at) * size..][..size]);
         }
     }
-    Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))
+    Tensor::from_unpacked(tensor.dtype(), shape.clone(), bytes)
+        .unwrap_or_else(|_| unreachable!("as many elements as before"))
 }
 
 /// The parameters of a tensor permuted like that.

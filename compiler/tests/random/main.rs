@@ -22,7 +22,7 @@ use eightfold_codegen::memory;
 use eightfold_codegen::share::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_values;
-use eightfold_ir::{Graph, Op, Precision as Arithmetic, Tensor, eval, parse, print_full, verify};
+use eightfold_ir::{Bytes, Graph, Op, Precision as Arithmetic, Tensor, eval, parse, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
 use eightfold_passes::{BF16, F32, INT8, PassOptions, Pipeline, SIMPLIFY, quantized_tensors, tensor_name};
 use eightfold_runtime::status::Status;
@@ -87,7 +87,8 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     memory::check(&program).map_err(|error| format!("{error}\n{program}"))?;
     let variant = Variant::of(graph, &program);
     let mut resident = Resident::new(program.clone(), &variant).map_err(|error| error.to_string())?;
-    let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+    let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+    let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
     let sizes = variant.outputs.iter().map(|output| output.byte_size().expect("a small output"));
     let mut outputs: Vec<Vec<u8>> = sizes.map(|size| vec![0xa5; size]).collect();
     for _ in 0..2 {
@@ -100,7 +101,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     let types = graph.outputs().iter().map(|output| graph.ty(output.value));
     types
         .zip(outputs)
-        .map(|(ty, bytes)| Tensor::new(ty.dtype, ty.shape.clone(), bytes).map_err(|e| e.to_string()))
+        .map(|(ty, bytes)| Tensor::from_unpacked(ty.dtype, ty.shape.clone(), bytes).map_err(|e| e.to_string()))
         .collect()
 }
 
