@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use eightfold_ir::graph::Origin;
 use eightfold_ir::{
-    Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, QuantRule, Step as IrStep, Tensor,
-    ValueId,
+    Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, Origin, QuantRule, Step as IrStep,
+    Tensor, ValueId,
 };
 
 use crate::choice::Choices;
@@ -216,15 +215,16 @@ impl<'g> Lowering<'g> {
         let (grid, bytes) = if channels_last {
             let grid = Grid::channels_last(&dims);
             let size = tensor.dtype().byte_size();
-            let mut bytes = vec![0; tensor.bytes().len()];
+            let unpacked = tensor.unpacked();
+            let mut bytes = vec![0; unpacked.len()];
             let positions =
                 eightfold_ir::array::strided(tensor.shape(), 0, grid.strides.iter().map(|s| *s as usize).collect());
-            for (element, to) in tensor.bytes().chunks_exact(size).zip(positions) {
+            for (element, to) in unpacked.chunks_exact(size).zip(positions) {
                 bytes[to * size..][..size].copy_from_slice(element);
             }
             (grid, Bytes::from(bytes))
         } else {
-            (Grid::dense(&dims), tensor.shared_bytes())
+            (Grid::dense(&dims), tensor.unpacked())
         };
         let id = self.constant(name.to_owned(), bytes);
         View::new(Storage::Const(id), tensor.dtype(), 0, grid)

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use eightfold_ir::Precision;
 use eightfold_ir::{Graph, Tensor, ValueId};
 use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
-use eightfold_passes::{Precision, SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
+use eightfold_passes::{SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use self::spread::Spread;
 use crate::dataset::{DatasetError, Sample};

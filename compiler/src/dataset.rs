@@ -371,7 +371,7 @@ impl Dataset {
 
     fn tensor(&self, input: &InputSpec, bytes: Vec<u8>, sample: usize) -> Result<Tensor, DatasetError> {
         input.check_finite(&bytes, sample, &self.path)?;
-        Ok(Tensor::new(input.dtype, input.shape.clone(), bytes).expect("a sample is as large as the input"))
+        Ok(Tensor::from_unpacked(input.dtype, input.shape.clone(), bytes).expect("a sample is as large as the input"))
     }
 }
 

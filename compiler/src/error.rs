@@ -10,10 +10,11 @@ use eightfold_codegen::lower::LowerError;
 use eightfold_codegen::object::ObjectError;
 use eightfold_codegen::tuning::TuningError;
 use eightfold_ir::EvalError;
+use eightfold_ir::Precision;
 use eightfold_ir::parse::ParseError;
 use eightfold_ir::verify::VerifyErrors;
+use eightfold_passes::PassError;
 use eightfold_passes::calibrate::{CalibrateError, TableError};
-use eightfold_passes::{PassError, Precision};
 
 use crate::artifact::{ArtifactError, RunError};
 use crate::dataset::{DatasetError, PreprocessError};

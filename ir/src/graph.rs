@@ -4,62 +4,21 @@
 //! alone keeps in step, so that the users of a value are known without a look at all nodes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::channel_order::ChannelOrder;
 use crate::epilogue::{self, Epilogue};
 use crate::id::{NodeId, QuantId, ValueId};
-use crate::literal::Quoted;
 use crate::op::{InferError, InferOperand, Op, Types};
+use crate::origin::Origin;
+use crate::precision::Precision;
 use crate::quant::QuantParams;
 use crate::tensor::Tensor;
 use crate::types::{Layout, TensorType};
 use crate::uses::Uses;
-
-/// Names of the ONNX nodes that an operator came from, in order of first mention; fusions unite them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin(SmallVec<[Arc<str>; 1]>);
-
-impl Origin {
-    /// An operator that came from this node.
-    #[must_use]
-    pub fn of(name: &str) -> Self {
-        Origin(SmallVec::from_elem(Arc::from(name), 1))
-    }
-
-    /// The names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AsRef::as_ref)
-    }
-
-    /// Whether there is no name: an operator that a pass made up.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Adds the names of `other` that are not there yet.
-    pub fn unite(&mut self, other: &Origin) {
-        if self.0.is_empty() {
-            self.0.clone_from(&other.0);
-            return;
-        }
-        let known: HashSet<&str> = self.names().collect();
-        let new: Vec<Arc<str>> = other.0.iter().filter(|name| !known.contains(&***name)).cloned().collect();
-        self.0.extend(new);
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (i, name) in self.names().enumerate() {
-            write!(f, "{}{}", if i == 0 { "" } else { ", " }, Quoted(name))?;
-        }
-        Ok(())
-    }
-}
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +47,8 @@ pub struct Value {
     pub ty: TensorType,
     /// Where it comes from.
     pub def: Def,
+    /// Where its channels lay in the model, if a pass has moved them.
+    pub channel_order: Option<ChannelOrder>,
 }
 
 /// An operator with its operands and epilogue.
@@ -103,6 +64,8 @@ pub struct Node {
     pub epilogue: Epilogue,
     /// The values it defines.
     pub outputs: SmallVec<[ValueId; 1]>,
+    /// The precision it is computed in; `None` as long as no pass has decided, and where there is nothing to decide.
+    pub precision: Option<Precision>,
     /// The ONNX nodes it came from.
     pub origin: Origin,
     /// Position in the model; breaks ties in the topological order.
@@ -433,6 +396,16 @@ impl Graph {
         self.values[id.index()].ty.layout = layout;
     }
 
+    /// Decides the precision of a node, or takes the decision back.
+    pub fn set_precision(&mut self, id: NodeId, precision: Option<Precision>) {
+        self.nodes[id.index()].as_mut().expect("the node is in the graph").precision = precision;
+    }
+
+    /// Says where the channels of a value lay in the model.
+    pub fn set_channel_order(&mut self, id: ValueId, order: Option<ChannelOrder>) {
+        self.values[id.index()].channel_order = order;
+    }
+
     /// Gives a value a name; one that is taken gets a number behind it.
     pub fn set_name(&mut self, id: ValueId, name: &str) {
         if let Some(old) = self.values[id.index()].name.take() {
@@ -448,11 +421,12 @@ impl Graph {
         self.values[id.index()].name = Some(unique);
     }
 
-    /// Gives `to` the name of `from`, which then has none; nothing happens where `from` has no name.
+    /// Gives `to` the name and the channel order of `from`, which then has none; nothing happens where `from` has no name.
     pub fn move_name(&mut self, from: ValueId, to: ValueId) {
         if let Some(name) = self.values[from.index()].name.take() {
             self.names.remove(&name);
             self.set_name(to, &name);
+            self.values[to.index()].channel_order = self.values[from.index()].channel_order.take();
         }
     }
 
@@ -462,7 +436,7 @@ impl Graph {
         if def == Def::Input {
             self.inputs.push(id);
         }
-        self.values.push(Value { name: None, ty, def });
+        self.values.push(Value { name: None, ty, def, channel_order: None });
         self.uses.define(id, self.producer_id(id));
         self.shown.push(0);
         if let Some(name) = name {
@@ -485,7 +459,7 @@ impl Graph {
         self.next_order = self.next_order.max(order + 1);
         let define = |(output, ty)| self.define(None, ty, Def::Node { node: id, output });
         let outputs = types.into_iter().enumerate().map(define).collect();
-        let node = Node { id, op, operands, epilogue, outputs, origin, order };
+        let node = Node { id, op, operands, epilogue, outputs, precision: None, origin, order };
         node.uses().for_each(|used| self.uses.connect(used, id, 1));
         self.nodes.push(Some(node));
         id
@@ -522,6 +496,7 @@ impl Graph {
         {
             self.names.insert(Arc::clone(&name), new);
             self.values[new.index()].name = Some(name);
+            self.values[new.index()].channel_order = self.values[old.index()].channel_order.take();
         }
     }
 

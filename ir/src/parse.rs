@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use cursor::Cursor;
 pub use error::{ParseError, Reason};
 
+use crate::channel_order::ChannelOrder;
 use crate::graph::{Def, Graph};
 use crate::id::{QuantId, ValueId};
 use crate::types::TensorType;
@@ -108,8 +109,8 @@ impl<'a> Parser<'a> {
     fn input(&mut self) -> Result<()> {
         let label = self.new_label()?;
         self.cursor.expect(":")?;
-        let ty = self.ty()?;
-        self.define(label, ty, Def::Input);
+        let (ty, order) = (self.ty()?, self.channel_order()?);
+        self.define(label, ty, Def::Input, order);
         Ok(())
     }
 
@@ -117,10 +118,10 @@ impl<'a> Parser<'a> {
     fn constant(&mut self) -> Result<()> {
         let label = self.new_label()?;
         self.cursor.expect(":")?;
-        let ty = self.ty()?;
+        let (ty, order) = (self.ty()?, self.channel_order()?);
         self.cursor.expect("=")?;
         let tensor = self.contents(&ty)?;
-        self.define(label, ty, Def::Const(tensor));
+        self.define(label, ty, Def::Const(tensor), order);
         Ok(())
     }
 
@@ -175,12 +176,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn define(&mut self, label: Label, ty: TensorType, def: Def) {
+    fn define(&mut self, label: Label, ty: TensorType, def: Def, order: Option<ChannelOrder>) {
         let name = match &label {
             Label::Name(name) => Some(name.as_str()),
             Label::Number(_) => None,
         };
         let id = self.graph.define(name, ty, def);
+        self.graph.set_channel_order(id, order);
         self.values.insert(label, id);
     }
 

@@ -1,7 +1,7 @@
 //! The text form of a graph: one line for each parameter set, input, constant, node and output.
 //!
 //! The text says all that a graph is, in the order and with the numbers of [`Numbering`]; what equals its default is
-//! left out. [`parse`](crate::parse()) reads it back. Large constants print as a hash of their bytes, unless
+//! left out, and so is the precision of a node that is undecided. [`parse`](crate::parse()) reads it back. Large constants print as a hash of their bytes, unless
 //! [`print_full`] is asked for.
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //!   input %x: 1x3x8x8xf32
 //!   const %w: 4x3x3x3xf32 = blob(89a3f1c2bb6e7c01)
 //!   const %b: 4xf32 = splat(0.0)
-//!   %y = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} |> relu |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0 ; "/Conv", "/Relu"
+//!   %y = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} in f32 |> relu |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0 ; "/Conv", "/Relu"
 //!   output %y
 //! }
 //! ```
@@ -18,6 +18,7 @@
 use std::fmt::{self, Write};
 
 use crate::attr::Attr;
+use crate::channel_order::ChannelOrder;
 use crate::epilogue::{Arg, Epilogue, Step};
 use crate::graph::{Graph, Node};
 use crate::id::{NodeId, ValueId};
@@ -129,6 +130,9 @@ impl Printer<'_> {
         if !attrs.is_empty() {
             write!(f, " {{{}}}", list(attrs, |(name, value)| format!("{name}={}", attr(&value))))?;
         }
+        if let Some(precision) = node.precision {
+            write!(f, " in {precision}")?;
+        }
         self.epilogue(f, &node.epilogue)?;
         write!(f, " : {}", list(&node.outputs, |id| self.ty(*id)))?;
         if !node.origin.is_empty() {
@@ -143,8 +147,14 @@ impl Printer<'_> {
 
     fn ty(&self, id: ValueId) -> String {
         let ty = self.graph.ty(id);
-        let quant = ty.quant.and_then(|q| self.numbering.quant(q));
-        quant.map_or_else(|| ty.to_string(), |number| format!("{ty} #{number}"))
+        let mut text = ty.to_string();
+        if let Some(number) = ty.quant.and_then(|q| self.numbering.quant(q)) {
+            text += &format!(" #{number}");
+        }
+        if let Some(ChannelOrder { axis, from }) = &self.graph.value(id).channel_order {
+            text += &format!(" ordered axis={axis} from=[{}]", list(from, usize::to_string));
+        }
+        text
     }
 
     fn epilogue(&self, f: &mut String, epilogue: &Epilogue) -> fmt::Result {
@@ -199,8 +209,9 @@ impl Printer<'_> {
             let text = element(dtype, bytes);
             parse_element(dtype, &text).is_some_and(|read| read.as_slice() == bytes).then_some(text)
         };
-        let elements = || tensor.bytes().chunks_exact(dtype.byte_size());
-        let splat = tensor.splat().and_then(exact).filter(|_| elements().len() > 1);
+        let unpacked = tensor.unpacked();
+        let elements = || unpacked.chunks_exact(dtype.byte_size());
+        let splat = tensor.splat().and_then(|bytes| exact(&bytes)).filter(|_| elements().len() > 1);
         if let Some(text) = splat {
             return format!("splat({text})");
         }

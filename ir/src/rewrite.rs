@@ -6,9 +6,11 @@
 use smallvec::SmallVec;
 
 use crate::epilogue::Epilogue;
-use crate::graph::{Def, Graph, Origin, infer};
+use crate::graph::{Def, Graph, Node, infer};
 use crate::id::{NodeId, QuantId, ValueId};
 use crate::op::{InferError, Op, Types};
+use crate::origin::Origin;
+use crate::precision::Precision;
 use crate::tensor::Tensor;
 use crate::types::TensorType;
 
@@ -24,6 +26,7 @@ enum New {
         operands: SmallVec<[Option<ValueId>; 4]>,
         epilogue: Epilogue,
         types: Types,
+        precision: Option<Precision>,
         origin: Origin,
         order: u32,
     },
@@ -54,7 +57,8 @@ impl Rewrite {
         self.value(ty)
     }
 
-    /// A new node in the place of the nodes `from`: it takes their origins, and the position of the last of them.
+    /// A new node in the place of the nodes `from`: it takes their origins, the position of the last of them, and the
+    /// precision of the first decided one that has its operator, or if none has it, of the first decided one that suits.
     /// Output 0 carries `quant` where one is given, else what inference says. Returns output 0.
     ///
     /// # Errors
@@ -75,11 +79,12 @@ impl Rewrite {
         }
         let mut origin = Origin::default();
         from.iter().for_each(|id| origin.unite(&graph.node(*id).origin));
+        let precision = inherited(&op, &from.iter().map(|id| graph.node(*id)).collect::<Vec<_>>());
         let order = from.iter().map(|id| graph.node(*id).order).max().unwrap_or(0);
         let first = self.value(types[0].clone());
         types[1..].iter().for_each(|ty| _ = self.value(ty.clone()));
         let operands = operands.iter().copied().collect();
-        self.new.push(New::Node { op, operands, epilogue, types, origin, order });
+        self.new.push(New::Node { op, operands, epilogue, types, precision, origin, order });
         Ok(first)
     }
 
@@ -119,6 +124,15 @@ impl Rewrite {
     }
 }
 
+/// The precision of a node with this operator in the place of others: that of the first decided node with the same operator,
+/// or if none of them has it, that of the first decided node which suits.
+fn inherited(op: &Op, from: &[&Node]) -> Option<Precision> {
+    let same = |node: &Node| node.op.name() == op.name();
+    let any_same = from.iter().any(|node| same(node));
+    let heirs = from.iter().filter(|node| !any_same || same(node));
+    heirs.filter_map(|node| node.precision).find(|precision| precision.suits(op))
+}
+
 impl Graph {
     /// Carries out a rewrite: adds what is new, redirects uses, removes what nothing reads any more. Returns the nodes
     /// added.
@@ -128,8 +142,10 @@ impl Graph {
         for new in rewrite.new {
             match new {
                 New::Const { name, tensor, quant } => _ = self.add_const(&name, tensor, quant),
-                New::Node { op, operands, epilogue, types, origin, order } => {
-                    added.push(self.insert(op, operands, epilogue, types, origin, order));
+                New::Node { op, operands, epilogue, types, precision, origin, order } => {
+                    let node = self.insert(op, operands, epilogue, types, origin, order);
+                    self.set_precision(node, precision);
+                    added.push(node);
                 }
             }
         }

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use half::{bf16, f16};
+use smallvec::SmallVec;
 
 use crate::bytes::Bytes;
 use crate::types::{DType, Shape};
 
-/// A tensor stored densely in row-major order, little-endian, four-bit elements one to a byte. Cloning shares the bytes.
+/// A tensor stored densely in row-major order, little-endian, elements of four bits two to a byte, the first one low, as ONNX
+/// has them; the half byte behind an odd number of them is zero. Cloning shares the bytes.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     dtype: DType,
@@ -30,17 +32,40 @@ pub struct SizeMismatch {
 }
 
 impl Tensor {
-    /// A tensor over these bytes.
+    /// A tensor over these bytes. What stands in half a byte behind the last element is cleared.
     ///
     /// # Errors
     /// When the number of bytes does not fit type and shape.
     pub fn new(dtype: DType, shape: Shape, bytes: impl Into<Bytes>) -> Result<Self, SizeMismatch> {
-        let bytes = bytes.into();
-        let expected = shape.elements() * dtype.byte_size();
+        let (mut bytes, elements) = (bytes.into(), shape.elements());
+        let expected = dtype.packed_size(elements);
         if bytes.len() != expected {
             return Err(SizeMismatch { dtype, shape, expected, got: bytes.len() });
         }
+        if is_packed(dtype) && !elements.is_multiple_of(2) && bytes[expected - 1] > 0xf {
+            let mut cleared = bytes.to_vec();
+            cleared[expected - 1] &= 0xf;
+            bytes = cleared.into();
+        }
         Ok(Tensor { dtype, shape, bytes })
+    }
+
+    /// A tensor of elements that have bytes of their own, as compiled programs write them.
+    ///
+    /// # Errors
+    /// When the number of bytes does not fit type and shape.
+    pub fn from_unpacked(dtype: DType, shape: Shape, bytes: impl Into<Bytes>) -> Result<Self, SizeMismatch> {
+        let bytes = bytes.into();
+        if !is_packed(dtype) {
+            return Tensor::new(dtype, shape, bytes);
+        }
+        let (expected, got) = (shape.elements(), bytes.len());
+        if got != expected {
+            return Err(SizeMismatch { dtype, shape, expected, got });
+        }
+        let pair = |pair: &[u8]| pair[0] & 0xf | pair.get(1).map_or(0, |high| high << 4);
+        let bytes: Vec<u8> = bytes.chunks(2).map(pair).collect();
+        Tensor::new(dtype, shape, bytes)
     }
 
     /// A tensor of type `dtype` with these numbers, each rounded (floats to nearest even) or wrapped (integers) to the type.
@@ -67,7 +92,7 @@ impl Tensor {
                 }
             }
         }
-        Tensor::new(dtype, shape, bytes).expect("as many numbers as the shape has elements")
+        Tensor::from_unpacked(dtype, shape, bytes).expect("as many numbers as the shape has elements")
     }
 
     /// A tensor of singles.
@@ -95,16 +120,20 @@ impl Tensor {
         &self.shape
     }
 
-    /// The elements' bytes.
+    /// The elements' bytes, those of four bits two to a byte.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The same, shared.
+    /// The elements' bytes, each with bytes of its own, as compiled programs read them; shared where they are so already.
     #[must_use]
-    pub fn shared_bytes(&self) -> Bytes {
-        self.bytes.clone()
+    pub fn unpacked(&self) -> Bytes {
+        if !is_packed(self.dtype) {
+            return self.bytes.clone();
+        }
+        let elements = self.elements();
+        (0..self.shape.elements()).map(|index| elements.int(index) as u8).collect::<Vec<u8>>().into()
     }
 
     /// The same bytes under another shape with as many elements.
@@ -129,8 +158,12 @@ impl Tensor {
             DType::F16 => floats(bytes, |b| f16::from_le_bytes(b).to_f32()),
             DType::Bf16 => floats(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             DType::F64 => floats(bytes, |b| f64::from_le_bytes(b) as f32),
-            DType::I4 | DType::I8 => ints(bytes, |b| i64::from(i8::from_le_bytes(b))),
-            DType::U4 | DType::U8 | DType::Bool => ints(bytes, |b| i64::from(u8::from_le_bytes(b))),
+            DType::I4 | DType::U4 => {
+                let elements = self.elements();
+                Data::Int((0..self.shape.elements()).map(|index| elements.int(index)).collect())
+            }
+            DType::I8 => ints(bytes, |b| i64::from(i8::from_le_bytes(b))),
+            DType::U8 | DType::Bool => ints(bytes, |b| i64::from(u8::from_le_bytes(b))),
             DType::I16 => ints(bytes, |b| i64::from(i16::from_le_bytes(b))),
             DType::U16 => ints(bytes, |b| i64::from(u16::from_le_bytes(b))),
             DType::I32 => ints(bytes, |b| i64::from(i32::from_le_bytes(b))),
@@ -170,12 +203,18 @@ impl Tensor {
         self.bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
     }
 
-    /// The one element that all elements equal, as stored; `None` for an empty tensor or one that varies.
+    /// The bytes of the one element that all elements equal; `None` for an empty tensor or one that varies.
     #[must_use]
-    pub fn splat(&self) -> Option<&[u8]> {
-        let first = self.bytes.get(..self.dtype.byte_size())?;
-        self.bytes.chunks_exact(first.len()).all(|c| c == first).then_some(first)
+    pub fn splat(&self) -> Option<SmallVec<[u8; 8]>> {
+        let bytes = self.unpacked();
+        let first = bytes.get(..self.dtype.byte_size())?;
+        bytes.chunks_exact(first.len()).all(|c| c == first).then(|| SmallVec::from_slice(first))
     }
+}
+
+/// Whether two elements share a byte.
+fn is_packed(dtype: DType) -> bool {
+    matches!(dtype, DType::I4 | DType::U4)
 }
 
 impl fmt::Debug for Tensor {
@@ -208,8 +247,9 @@ impl Elements<'_> {
     #[must_use]
     pub fn int(&self, index: usize) -> i64 {
         match self.dtype {
-            DType::I4 | DType::I8 => i8::from_le_bytes(self.at(index)).into(),
-            DType::U4 | DType::U8 | DType::Bool => u8::from_le_bytes(self.at(index)).into(),
+            DType::I4 | DType::U4 => self.dtype.wrap(i64::from(self.bytes[index / 2] >> (4 * (index % 2)))),
+            DType::I8 => i8::from_le_bytes(self.at(index)).into(),
+            DType::U8 | DType::Bool => u8::from_le_bytes(self.at(index)).into(),
             DType::I16 => i16::from_le_bytes(self.at(index)).into(),
             DType::U16 => u16::from_le_bytes(self.at(index)).into(),
             DType::I32 => i32::from_le_bytes(self.at(index)).into(),
@@ -265,10 +305,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn elements_of_four_bits_lie_two_to_a_byte_with_the_first_one_low() {
+        for (dtype, numbers) in [(DType::I4, [-8, 7, -1, 3, 0]), (DType::U4, [8, 7, 15, 3, 0])] {
+            for (count, bytes) in [(0, &[][..]), (1, &[0x08]), (2, &[0x78]), (3, &[0x78, 0x0f]), (5, &[0x78, 0x3f, 0])]
+            {
+                let tensor = Tensor::int(dtype, &[count], &numbers[..count]);
+                assert_eq!(tensor.bytes(), bytes, "{dtype}");
+                assert_eq!(tensor.to_ints().expect("integers"), numbers[..count], "{dtype}");
+                let unpacked: Vec<u8> = numbers[..count].iter().map(|x| *x as u8).collect();
+                assert_eq!(*tensor.unpacked(), *unpacked, "{dtype}");
+                assert_eq!(Tensor::from_unpacked(dtype, Shape::new(&[count]), unpacked).expect("fits"), tensor);
+            }
+        }
+        let other_half = Tensor::new(DType::U4, Shape::new(&[3]), vec![0x21, 0xf3]).expect("two bytes");
+        assert_eq!(other_half, Tensor::int(DType::U4, &[3], &[1, 2, 3]), "the half byte behind is no part of it");
+        let got = |bytes: Vec<u8>| Tensor::new(DType::I4, Shape::new(&[3]), bytes).expect_err("of another size").got;
+        assert_eq!([got(vec![0]), got(vec![0; 3])], [1, 3]);
+        let splat = |numbers: &[i64]| Tensor::int(DType::I4, &[numbers.len()], numbers).splat();
+        assert_eq!(splat(&[-2; 3]).as_deref(), Some(&[0xfe][..]));
+        assert_eq!(splat(&[-2, -2, 2]), None);
+    }
+
+    #[test]
     fn elements_are_those_of_all_data() {
         let bytes: Vec<u8> = (0..64_u8).map(|i| i.wrapping_mul(37)).collect();
         for dtype in DType::ALL {
-            let count = bytes.len() / dtype.byte_size();
+            let count = bytes.len() * 8 / dtype.bits();
             let tensor = Tensor::new(*dtype, Shape::new(&[count]), &*bytes).expect("whole elements");
             let elements = tensor.elements();
             match tensor.data() {

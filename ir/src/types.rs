@@ -24,7 +24,7 @@ macro_rules! dtypes {
                 match self { $(DType::$variant => $name,)* }
             }
 
-            /// Bits of one element as the type counts them; four-bit elements are still stored one to a byte.
+            /// Bits of one element.
             #[must_use]
             pub fn bits(self) -> usize {
                 match self { $(DType::$variant => $bits,)* }
@@ -85,10 +85,19 @@ impl DType {
         DType::ALL.iter().copied().find(|d| d.onnx() == number)
     }
 
-    /// Bytes of one stored element.
+    /// Bytes of one element that has bytes of its own, as all have while a compiled program works on them.
     #[must_use]
     pub fn byte_size(self) -> usize {
         self.bits().div_ceil(8)
+    }
+
+    /// Bytes of this many elements of a [`Tensor`](crate::Tensor), where elements of four bits share them. Saturates.
+    #[must_use]
+    pub fn packed_size(self, elements: usize) -> usize {
+        match self {
+            DType::I4 | DType::U4 => elements.div_ceil(2),
+            _ => elements.saturating_mul(self.byte_size()),
+        }
     }
 
     /// Whether elements are floating-point numbers.
@@ -278,7 +287,7 @@ impl TensorType {
         self
     }
 
-    /// Bytes of the tensor, stored densely. Saturates.
+    /// Bytes of the tensor while a compiled program works on it, each element with bytes of its own. Saturates.
     #[must_use]
     pub fn byte_size(&self) -> usize {
         self.shape.elements().saturating_mul(self.dtype.byte_size())

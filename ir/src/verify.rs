@@ -3,6 +3,7 @@
 //! All rules are checked and all that is wrong is told at once, each with its place in the text of the graph. A
 //! [`VerifiedGraph`] is the proof; nothing but [`verify`] makes one.
 
+mod precision;
 mod quantization;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,11 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::epilogue::{Epilogue, Step};
-use crate::graph::{Def, Graph, Node, Origin};
+use crate::graph::{Def, Graph, Node};
 use crate::id::{NodeId, ValueId};
 use crate::numbering::Numbering;
 use crate::op::Op;
+use crate::origin::Origin;
 use crate::types::{DType, Layout};
 
 /// A graph that keeps all rules.
@@ -87,6 +89,10 @@ rules! {
     Requantize "requantize";
     /// A bias in integers counts in products of the scales of operand and weights.
     Bias "bias";
+    /// The operator can be computed in the precision that the node is given, on the operands that it reads.
+    Precision "precision";
+    /// A channel order names each position of an axis once.
+    ChannelOrder "channel_order";
 }
 
 impl fmt::Display for Rule {
@@ -272,16 +278,23 @@ impl<'g> Verifier<'g> {
                 let got = format!("data of {}x{}", tensor.shape(), tensor.dtype());
                 self.value_error(id, Rule::Types, value.ty.to_string(), got);
             }
-            // Types whose bytes have values to spare.
-            let fits: Option<fn(u8) -> bool> = match tensor.dtype() {
-                DType::Bool => Some(|b| b <= 1),
-                DType::U4 => Some(|b| b <= 15),
-                DType::I4 => Some(|b| (-8..=7).contains(&(b as i8))),
-                _ => None,
-            };
-            let wrong = fits.and_then(|fits| tensor.bytes().iter().find(|b| !fits(**b)));
-            if let Some(byte) = wrong {
+            // The type whose bytes have values to spare.
+            let truths = if tensor.dtype() == DType::Bool { tensor.bytes() } else { &[] };
+            if let Some(byte) = truths.iter().find(|byte| **byte > 1) {
                 self.value_error(id, Rule::Elements, tensor.dtype().to_string(), format!("the byte {byte:#04x}"));
+            }
+        }
+        if let Some(order) = &value.channel_order {
+            match value.ty.shape.get(order.axis) {
+                Some(extent) if order.is_permutation(*extent) => {}
+                Some(extent) => {
+                    let expected = format!("each position below {extent} once");
+                    self.value_error(id, Rule::ChannelOrder, expected, format!("{:?}", order.from));
+                }
+                None => {
+                    let expected = format!("an axis below rank {}", value.ty.shape.rank());
+                    self.value_error(id, Rule::ChannelOrder, expected, format!("axis {}", order.axis));
+                }
             }
         }
         self.quantization(id);
@@ -336,6 +349,7 @@ impl<'g> Verifier<'g> {
             }
         }
         self.operator_quantization(node, &inferred);
+        self.precision(node);
     }
 }
 

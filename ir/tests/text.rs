@@ -12,7 +12,7 @@ fn files() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/ir");
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 5);
+    assert!(paths.len() >= 6);
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
@@ -70,6 +70,10 @@ fn mistakes_are_told_with_their_place() {
     }
     let cases = [
         ("%y = map(%z) : 1x4xf32", "line 3, column 10: no line above defines %z"),
+        ("%y = map(%x) in f16 : 1x4xf32", "line 3, column 17: expected f32, bf16 or int8, got \"f16\""),
+        ("%y = map(%x) |> relu in f32 : 1x4xf32", "line 3, column 22: expected an argument: _, a value or a number"),
+        ("%y = map(%x) : 1x4xf32 ordered axis=1 from=2", "expected a list of integers of at least 0, got \"2\""),
+        ("%y = map(%x) : 1x4xf32 ordered from=[0]", "line 3, column 32: expected axis=, got \"from\""),
         ("%y = mop(%x) : 1x4xf32", "line 3, column 6: no operator is called \"mop\"; there are concat, conv,"),
         ("%y = map(%x) {a=1} : 1x4xf32", "map has no attribute a; it has: none"),
         ("%y = softmax(%x) : 1x4xf32", "softmax needs attribute axis: an integer of at least 0"),
@@ -164,7 +168,7 @@ proptest! {
     /// Random changes to valid texts: an error, or a graph that prints, verifies or not, and if so runs; never a panic.
     #[test]
     fn no_text_makes_the_crate_panic(
-        file in 0..5_usize,
+        file in 0..6_usize,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4_usize, ".{0,3}"), 1..4),
     ) {
         let mut chars: Vec<char> = files()[file].1.chars().collect();
@@ -188,7 +192,7 @@ proptest! {
             if small && verify(&graph).is_ok() {
                 let zeros = |id: &ValueId| {
                     let ty = graph.ty(*id);
-                    Tensor::new(ty.dtype, ty.shape.clone(), vec![0; ty.byte_size()]).unwrap()
+                    Tensor::from_unpacked(ty.dtype, ty.shape.clone(), vec![0; ty.byte_size()]).unwrap()
                 };
                 let inputs: Vec<Tensor> = graph.inputs().iter().map(zeros).collect();
                 eval(&graph, &inputs).unwrap();

@@ -67,7 +67,7 @@ pub(crate) fn literal(graph: &Graph, arg: &Arg) -> Option<f32> {
         Arg::Value(id) => {
             let tensor = graph.constant(*id)?;
             let bytes = tensor.splat().filter(|_| tensor.dtype() == DType::F32)?;
-            Some(f32::from_le_bytes(bytes.try_into().expect("four bytes of an f32")))
+            Some(f32::from_le_bytes(bytes[..].try_into().expect("four bytes of an f32")))
         }
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! Computes once what is computed twice: nodes of equal operator, operands and steps, and constants of equal contents.
+//! Computes once what is computed twice: nodes of equal operator, operands, steps and precision, and constants of equal contents.
 //!
 //! Exact: yes. The first of two equal nodes stays and takes the origins of both.
 //! Known problems: `add %a, %b` and `add %b, %a` count as different.
@@ -35,7 +35,8 @@ impl Pass for CommonSubexpressions {
                 continue;
             }
             let output = node.output();
-            let key = format!("{:?}{:?}{:?}{:?}", node.op, node.operands, node.epilogue, graph.ty(output));
+            let (op, operands, epilogue, precision) = (&node.op, &node.operands, &node.epilogue, node.precision);
+            let key = format!("{op:?}{operands:?}{epilogue:?}{precision:?}{:?}", graph.ty(output));
             let Some(&first) = seen.get(&key) else {
                 seen.insert(key, output);
                 continue;

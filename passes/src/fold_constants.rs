@@ -8,9 +8,9 @@ mod stored_weights;
 
 use eightfold_ir::eval::eval_node;
 use eightfold_ir::op::InferOperand;
-use eightfold_ir::{Array, Graph, Node, Op, Rewrite, Tensor, ValueId};
+use eightfold_ir::{Array, Graph, Node, Op, Precision, Rewrite, Tensor, ValueId};
 
-use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 
 /// Results of a run take at most this many bytes, and so many more for each byte of the graph's constants: chains of
 /// nodes that each double their operand do not fill the memory.

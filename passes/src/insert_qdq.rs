@@ -11,6 +11,11 @@
 //! knows the mean of each input channel, the bias takes up what rounding the weights shifts ([`bias_correction`]).
 //! Tensors that carry quantization already are left as they are.
 //!
+//! What stays in floats gets the precision `f32` and a remark that says why, one for all nodes of a normalization. Two kinds of
+//! nodes that the plan leaves in floats stay undecided: those all of whose operands are quantized now, which may read the
+//! integers and compute on what they mean, and rows of large tables, about which
+//! [`quantize_tables`](crate::quantize_tables) decides.
+//!
 //! Exact: no. This is where rounding to 8 bits comes in; all later passes keep to it within one step.
 
 mod bias_correction;
@@ -27,17 +32,19 @@ use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::quantize_linear::QuantizeLinear;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
-    DType, Epilogue, Granularity, Graph, InferError, Node, NodeId, QuantId, QuantParams, QuantRule, Rewrite, Shape,
-    Tensor, ValueId,
+    DType, Epilogue, Granularity, Graph, InferError, Node, NodeId, Origin, Precision, QuantId, QuantParams, QuantRule,
+    Rewrite, Shape, Tensor, ValueId,
 };
 
 use crate::channel::{f32_constant, summed_axis, weight_axis};
-use crate::pass::{Pass, PassContext, PassError, PassOptions, Precision, WeightScales, WeightType};
+use crate::pass::{Pass, PassContext, PassError, PassOptions, RemarkKind, WeightScales, WeightType};
+use crate::quant::{KEPT, dequantized, obstacles};
+use crate::quantize_tables::large_table;
 pub use bias_correction::channel_axes;
-pub(crate) use normalization::Normalization;
+use normalization::Normalization;
 use plan::Plan;
-pub(crate) use plan::{KEPT, dequantized, not_eight_bits, quantized_nodes};
-pub use plan::{quantized_tensors, tensor_name};
+pub(crate) use plan::quantized_nodes;
+pub use plan::quantized_tensors;
 pub(crate) use sensitive::is_wide;
 use weight_scales::weight_params;
 
@@ -70,12 +77,14 @@ impl Pass for InsertQdq {
         let plan = Plan::of_table(graph, options, table);
         let params: BTreeMap<ValueId, QuantId> =
             plan.params.iter().map(|(value, params)| (*value, graph.add_qparams(params.clone()))).collect();
-        cx.float_reasons = plan.float;
-        cx.normalizations = plan.normalizations;
         let means = match options.bias_correction {
-            true => bias_correction::means(graph, table, &cx.channel_orders),
+            true => bias_correction::means(graph, table),
             false => BTreeMap::new(),
         };
+        // Nothing is looked up by channel any more.
+        let ordered = graph.values().filter(|(_, value)| value.channel_order.is_some());
+        let ordered: Vec<ValueId> = ordered.map(|(id, _)| id).collect();
+        ordered.into_iter().for_each(|id| graph.set_channel_order(id, None));
         let PassOptions { weight_scales, weight_type, reduce_range, .. } = *options;
         let done = BTreeMap::new();
         let mut insertion = Insertion { params, weight_scales, weight_type, reduce_range, means, done };
@@ -90,7 +99,37 @@ impl Pass for InsertQdq {
                 source: source.into(),
             })?;
         }
+        keep_in_float(graph, cx, &plan.float, &plan.normalizations);
         Ok(())
+    }
+}
+
+/// Gives f32 to the nodes that stay in floats, and tells why.
+fn keep_in_float(
+    graph: &mut Graph,
+    cx: &mut PassContext<'_>,
+    reasons: &BTreeMap<NodeId, String>,
+    normalizations: &[Normalization],
+) {
+    let members =
+        |(index, n): (usize, &Normalization)| n.members.iter().map(move |id| (*id, index)).collect::<Vec<_>>();
+    let members: BTreeMap<NodeId, usize> = normalizations.iter().enumerate().flat_map(members).collect();
+    // Where the nodes of each normalization came from: one remark tells about all.
+    let mut origins: BTreeMap<usize, Origin> = BTreeMap::new();
+    for (id, obstacle) in obstacles(graph, cx.options) {
+        let (Some(_), Some(reason)) = (obstacle, reasons.get(&id)) else { continue };
+        let node = graph.node(id);
+        if reason != KEPT && large_table(graph, node).is_some() {
+            continue;
+        }
+        match members.get(&id).filter(|_| reason != KEPT) {
+            Some(index) => origins.entry(*index).or_default().unite(&node.origin),
+            None => cx.remark(RemarkKind::Float, &node.origin, reason.as_str()),
+        }
+        graph.set_precision(id, Some(Precision::F32));
+    }
+    for (index, origin) in origins {
+        cx.remark(RemarkKind::Float, &origin, normalizations[index].reason.as_str());
     }
 }
 

@@ -4,8 +4,10 @@
 //! [`INT8`] say which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
 //! with, stands beside them in [`calibrate`].
 //!
-//! Invariants: a pass changes a graph through [`Rewrite`](eightfold_ir::Rewrite) alone; its output verifies; it keeps
-//! the graph's meaning bit for bit unless its documentation says `Exact: no`. There is no lowering to kernels here.
+//! Invariants: a pass changes what a graph computes through [`Rewrite`](eightfold_ir::Rewrite) alone; its output verifies;
+//! it keeps the graph's meaning bit for bit unless its documentation says `Exact: no`. What a pass has to know of one before
+//! it stands in the graph (the precision of a node, the order of channels), so that each runs alone on a text. There is no
+//! lowering to kernels here.
 
 mod assign_precision;
 pub mod calibrate;
@@ -22,15 +24,17 @@ mod lower_qdq;
 mod order;
 mod pair_channels;
 mod pass;
+mod quant;
 mod quantize_tables;
 mod separate_activations;
 mod spread_channels;
 
-pub use insert_qdq::{channel_axes, quantized_tensors, tensor_name};
+pub use insert_qdq::{channel_axes, quantized_tensors};
 pub use pass::{
-    Outcome, PairSums, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Precision, Remark, RemarkKind,
+    Outcome, PairSums, Pass, PassContext, PassError, PassOptions, PassReport, Pipeline, Remark, RemarkKind,
     WeightScales, WeightType,
 };
+pub use quant::tensor_name;
 
 /// The passes there are, by name.
 pub const PASSES: &[&dyn Pass] = &[

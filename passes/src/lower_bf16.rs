@@ -1,19 +1,21 @@
 //! Lets sums of products read bf16: weights are rounded once and for all, inputs where they are made.
 //!
-//! Before: `%y = conv(%x, %w, %b) |> relu`. After: `%y = conv(%r, %v, %b) |> relu` with `%r = map(%x) |> cast bf16` and
-//! `%v` the rounded weights; the products are summed in f32, and the steps run on f32 as before. Each tensor is rounded
-//! once for all its readers, before operators that only move it; `fuse` puts the rounding into the steps of whoever makes
-//! the numbers, so that what lies in memory between two such nodes is bf16. Where all that is left of a tensor's other
-//! readers are steps, such as residual additions, these read the rounded numbers as well.
+//! Before: `%y = conv(%x, %w, %b) in bf16 |> relu`. After: `%y = conv(%r, %v, %b) in bf16 |> relu` with
+//! `%r = map(%x) |> cast bf16` and `%v` the rounded weights; the products are summed in f32, and the steps run on f32 as
+//! before. Each tensor is rounded once for all its readers, before operators that only move it; `fuse` puts the rounding
+//! into the steps of whoever makes the numbers, so that what lies in memory between two such nodes is bf16. Where all that
+//! is left of a tensor's other readers are steps, such as residual additions, these read the rounded numbers as well.
 //!
 //! Exact: no. Inputs and weights are rounded to eight bits of precision.
 
 use std::collections::BTreeMap;
 
 use eightfold_ir::op::map::Map;
-use eightfold_ir::{DType, Epilogue, Graph, InferError, Node, NodeId, Op, QuantRule, Rewrite, Step, Tensor, ValueId};
+use eightfold_ir::{
+    DType, Epilogue, Graph, InferError, Node, NodeId, Op, Precision, QuantRule, Rewrite, Step, Tensor, ValueId,
+};
 
-use crate::pass::{Pass, PassContext, PassError, Precision};
+use crate::pass::{Pass, PassContext, PassError};
 
 /// See the module's documentation.
 pub(crate) struct LowerBf16;
@@ -31,13 +33,16 @@ impl Pass for LowerBf16 {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let mut rounded = BTreeMap::new();
-        let wanted: Vec<NodeId> =
-            graph.topo().into_iter().filter(|id| cx.precision.get(id) == Some(&Precision::Bf16)).collect();
+        let float = |id: ValueId| graph.ty(id).dtype == DType::F32;
+        let waits = |node: &&Node| node.precision == Some(Precision::Bf16) && node.operand(0).is_some_and(float);
+        let wanted: Vec<NodeId> = graph.nodes().filter(waits).map(|node| node.id).collect();
         for id in wanted {
             let Some(node) = graph.get(id) else { continue };
             let rewrite = narrow(graph, node, &mut rounded).map_err(|source| failed(graph, id, source))?;
-            if cx.apply(graph, rewrite).is_none() {
-                return Ok(());
+            let Some(added) = cx.apply(graph, rewrite) else { return Ok(()) };
+            // What rounds the inputs reads f32.
+            for id in added.into_iter().filter(|id| graph.node(*id).precision.is_none()).collect::<Vec<_>>() {
+                graph.set_precision(id, Some(Precision::F32));
             }
         }
         for (wide, narrow) in rounded {
@@ -61,7 +66,7 @@ fn failed(graph: &Graph, id: NodeId, source: InferError) -> PassError {
 /// The node on rounded inputs and weights; `rounded` holds the tensors that have been rounded already.
 fn narrow(graph: &Graph, node: &Node, rounded: &mut BTreeMap<ValueId, ValueId>) -> Result<Rewrite, InferError> {
     let QuantRule::Affine { weight, .. } = node.op.quant_rule() else {
-        unreachable!("{} was given bf16", node.op.name())
+        unreachable!("a valid graph gives {} no bf16", node.op.name())
     };
     let mut rewrite = Rewrite::new(graph, NAME);
     let mut operands = node.operands.clone();

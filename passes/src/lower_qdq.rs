@@ -4,9 +4,10 @@
 //! After: `conv(%xq, %wq, %b) |> cast f32 |> mul %m |> quantize u8 {zero_point, min}`, where
 //! `m[c] = (s_x * s_w[c]) / s_y` in f32 in that order, and ReLU is the least integer stored.
 //!
-//! Each node that `assign_precision` gave to the integers is rewritten on its own, producers first, by the file of its
-//! [`QuantRule`]; every rounding of the graph stays, so an imported graph keeps its meaning. What is then left of
-//! `quantize_linear` and `dequantize_linear`, at the borders to floats, becomes steps of a `map`.
+//! Each node on floats whose precision is int8 is rewritten on its own, producers first, by the file of its [`QuantRule`];
+//! where integers turn out not to hold what it computes, its precision becomes f32. Every rounding of the graph stays, so an
+//! imported graph keeps its meaning. What is then left of `quantize_linear` and `dequantize_linear`, at the borders to
+//! floats, becomes steps of a `map`, which computes in f32.
 //!
 //! Exact: within one step of the stored integers. The factors are multiplied beforehand, so a number within rounding of
 //! a tie may fall to its other side. Movement, tables and requantization are exact.
@@ -25,11 +26,13 @@ mod units;
 use std::collections::VecDeque;
 
 use eightfold_ir::quant::quantize;
-use eightfold_ir::{DType, Graph, InferError, Node, NodeId, Op, QuantId, QuantParams, QuantRule, Rewrite, ValueId};
+use eightfold_ir::{
+    DType, Graph, InferError, Node, NodeId, Op, Precision, QuantId, QuantParams, QuantRule, Rewrite, ValueId,
+};
 
 use crate::fold_constants::{fold, is_constant};
-use crate::insert_qdq::dequantized;
-use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+use crate::quant::dequantized;
 
 /// See the module's documentation.
 pub(crate) struct LowerQdq;
@@ -78,10 +81,11 @@ fn fold_float_constants(graph: &mut Graph) -> Result<(), PassError> {
     Ok(())
 }
 
-/// Lowers the nodes that `assign_precision` gave to the integers.
+/// Lowers the nodes that are to be computed in int8 and are still on floats.
 fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
-    let int8 = |id: &NodeId| cx.precision.get(id) == Some(&Precision::Int8);
-    let mut work: VecDeque<_> = graph.topo().into_iter().filter(int8).collect();
+    let float = |id: &ValueId| graph.ty(*id).dtype.is_float();
+    let waits = |node: &&Node| node.precision == Some(Precision::Int8) && node.operands.iter().flatten().any(float);
+    let mut work: VecDeque<NodeId> = graph.nodes().filter(waits).map(|node| node.id).collect();
     while let Some(id) = work.pop_front() {
         let Some(node) = graph.get(id) else { continue };
         let origin = node.origin.clone();
@@ -91,7 +95,10 @@ fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
                 // The second half of a node that was cut in two is next: its users wait for it.
                 added.iter().rev().filter(|_| rest).take(1).for_each(|id| work.push_front(*id));
             }
-            Err(reason) => cx.remark(RemarkKind::Float, &origin, reason),
+            Err(reason) => {
+                graph.set_precision(id, Some(Precision::F32));
+                cx.remark(RemarkKind::Float, &origin, reason);
+            }
         }
     }
 }
@@ -106,9 +113,9 @@ fn lower_borders(graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), Pass
             origin,
             source: source.into(),
         })?;
-        if lowered.is_some_and(|rewrite| cx.apply(graph, rewrite).is_none()) {
-            break;
-        }
+        let Some(rewrite) = lowered else { continue };
+        let Some(added) = cx.apply(graph, rewrite) else { break };
+        added.into_iter().for_each(|id| graph.set_precision(id, Some(Precision::F32)));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Permuted where they are made and wherever they are read, channels carry the same numbers. [`channels()`] says which
 //! positions are one channel, as nodes tie them to each other ([`ties`]), and which may change places;
-//! [`permute_constants`] puts a graph into the order that was found.
+//! [`permute`] puts a graph into the order that was found.
 //!
 //! Inputs and outputs of the graph keep their order, and so does what an operator gives a meaning by position. A channel of
 //! a grouped convolution, of a shuffle or of a reshape that merges axes stays where it is.
@@ -10,8 +10,10 @@
 mod channels;
 mod ties;
 
+use std::collections::BTreeMap;
+
 use eightfold_ir::array::strided;
-use eightfold_ir::{Def, Granularity, Graph, Node, QuantParams, Rewrite, Tensor, ValueId};
+use eightfold_ir::{ChannelOrder, Def, Granularity, Graph, Node, QuantParams, Rewrite, Tensor, ValueId};
 
 pub(crate) use channels::Channels;
 
@@ -22,8 +24,30 @@ pub(crate) fn channels(graph: &Graph, free: &dyn Fn(&Node) -> bool) -> Channels 
     channels
 }
 
-/// Gives the constants the order that the channels are in; `label` names the pass.
-pub(crate) fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str) {
+/// Puts the graph into the order that the channels are in: permutes the constants, and notes on the values of `axes`, and on
+/// those that have such a note already, where the channels of that axis lay in the model. `label` names the pass.
+pub(crate) fn permute(graph: &mut Graph, channels: &Channels, mut axes: BTreeMap<ValueId, usize>, label: &'static str) {
+    let noted = graph.values().filter_map(|(id, value)| Some((id, value.channel_order.as_ref()?.axis)));
+    axes.extend(noted);
+    for (value, axis) in axes {
+        note_order(graph, channels, value, axis);
+    }
+    permute_constants(graph, channels, label);
+}
+
+/// Notes where the channels of a value lay in the model, given what is noted so far.
+fn note_order(graph: &mut Graph, channels: &Channels, value: ValueId, axis: usize) {
+    let order = channels.order(value, axis);
+    let from: Box<[usize]> = match &graph.value(value).channel_order {
+        Some(before) => order.iter().map(|at| before.from[*at]).collect(),
+        None => order.into(),
+    };
+    let moved = !from.iter().copied().eq(0..from.len());
+    graph.set_channel_order(value, moved.then_some(ChannelOrder { axis, from }));
+}
+
+/// Gives the constants the order that the channels are in.
+fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str) {
     let constants: Vec<ValueId> = graph.values().filter(|(_, v)| matches!(v.def, Def::Const(_))).map(|c| c.0).collect();
     let mut permuted = Vec::new();
     for id in constants {
@@ -32,7 +56,7 @@ pub(crate) fn permute_constants(graph: &mut Graph, channels: &Channels, label: &
         if orders.iter().all(|order| order.iter().copied().eq(0..order.len())) {
             continue;
         }
-        let tensor = permute(graph.constant(id).unwrap_or_else(|| unreachable!("it is a constant")), &orders);
+        let tensor = permute_tensor(graph.constant(id).unwrap_or_else(|| unreachable!("it is a constant")), &orders);
         let quant = graph.quant(id).map(|params| permute_params(params, &orders));
         permuted.push((id, tensor, quant.map(|params| graph.add_qparams(params))));
     }
@@ -45,12 +69,12 @@ pub(crate) fn permute_constants(graph: &mut Graph, channels: &Channels, label: &
 }
 
 /// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
-fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
-    let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.bytes());
+fn permute_tensor(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
+    let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.unpacked());
     let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
     let strides = shape.strides();
     let rows: eightfold_ir::Shape = shape[..outer.len()].iter().copied().collect();
-    let mut bytes = Vec::with_capacity(tensor.bytes().len());
+    let mut bytes = Vec::with_capacity(source.len());
     let index_strides = rows.strides();
     for row in strided(&rows, 0, index_strides.to_vec()) {
         let from: usize = (0..outer.len()).map(|a| outer[a][row / index_strides[a] % rows[a]] * strides[a]).sum();
@@ -58,7 +82,8 @@ fn permute(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
             bytes.extend_from_slice(&source[(from + at) * size..][..size]);
         }
     }
-    Tensor::new(tensor.dtype(), shape.clone(), bytes).unwrap_or_else(|_| unreachable!("as many elements as before"))
+    Tensor::from_unpacked(tensor.dtype(), shape.clone(), bytes)
+        .unwrap_or_else(|_| unreachable!("as many elements as before"))
 }
 
 /// The parameters of a tensor permuted like that.

@@ -15,6 +15,8 @@ mod matching;
 mod places;
 mod products;
 
+use std::collections::BTreeMap;
+
 use eightfold_ir::{Graph, Node};
 
 use crate::order::{self, Channels};
@@ -35,12 +37,10 @@ impl Pass for PairChannels {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let Some(sums) = cx.options.pair_sums else { return Ok(()) };
-        if !cx.channel_orders.is_empty() {
-            // The scales of a reduced range hold for the order that `spread_channels` chose, which leaves next to no pair.
-            return Ok(());
-        }
         let products = Product::all(graph, sums);
-        if products.is_empty() {
+        // The scales of a reduced range hold for the order that `spread_channels` chose, which leaves next to no pair.
+        let is_spread = cx.options.reduce_range && cx.options.calibration.is_some();
+        if products.is_empty() || is_spread && products.iter().all(Product::is_of_reduced_range) {
             return Ok(());
         }
         let exact = |node: &Node| node.operand(0).is_some_and(|x| graph.ty(x).dtype.is_integer());
@@ -54,7 +54,7 @@ impl Pass for PairChannels {
         for (product, before) in products.iter().zip(before) {
             tell(graph, cx, product, &channels, before);
         }
-        order::permute_constants(graph, &channels, self.name());
+        order::permute(graph, &channels, BTreeMap::new(), self.name());
         Ok(())
     }
 }

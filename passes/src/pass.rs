@@ -1,16 +1,15 @@
 //! What a pass is, what it is told and tells, and the pipeline that runs passes in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use eightfold_ir::epilogue::StepError;
 use eightfold_ir::{
-    DType, EvalError, Graph, InferError, NodeId, Origin, Rewrite, Symmetry, ValueId, VerifyErrors, verify,
+    DType, EvalError, Graph, InferError, NodeId, Origin, Precision, Rewrite, Symmetry, VerifyErrors, verify,
 };
 
 use crate::calibrate::CalibrationTable;
-use crate::insert_qdq::Normalization;
 
 /// A change to a graph.
 pub trait Pass: Sync {
@@ -25,27 +24,6 @@ pub trait Pass: Sync {
     /// # Errors
     /// When the graph cannot be brought into the form that later passes need.
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError>;
-}
-
-/// The arithmetic that a node is computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Precision {
-    /// Single-precision floats.
-    F32,
-    /// Products of bf16 numbers, summed in f32.
-    Bf16,
-    /// 8-bit integers with exact sums.
-    Int8,
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-        })
-    }
 }
 
 /// Over which elements of a weight one scale holds.
@@ -273,18 +251,11 @@ pub enum PassError {
     },
 }
 
-/// What passes share while a pipeline runs.
+/// What passes are told and tell while a pipeline runs: options in, remarks and the count of rewrites out. What one pass
+/// has to know of another stands in the graph.
 pub struct PassContext<'a> {
     /// What the user asks for.
     pub options: &'a PassOptions,
-    /// What `assign_precision` decided, for `lower_qdq`.
-    pub(crate) precision: BTreeMap<NodeId, Precision>,
-    /// For tensors whose channels `spread_channels` moved, where each came from, for `insert_qdq`.
-    pub(crate) channel_orders: BTreeMap<ValueId, Vec<usize>>,
-    /// Why `insert_qdq` left nodes in floats, for `assign_precision`.
-    pub(crate) float_reasons: BTreeMap<NodeId, String>,
-    /// Those of these nodes that are normalizations, each of which has one remark.
-    pub(crate) normalizations: Vec<Normalization>,
     remarks: Vec<Remark>,
     seen: BTreeSet<Remark>,
     rewrites: usize,
@@ -297,19 +268,7 @@ impl<'a> PassContext<'a> {
     /// A context without remarks.
     #[must_use]
     pub fn new(options: &'a PassOptions) -> Self {
-        let (precision, channel_orders, float_reasons) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        PassContext {
-            options,
-            precision,
-            channel_orders,
-            float_reasons,
-            normalizations: Vec::new(),
-            remarks: Vec::new(),
-            seen: BTreeSet::new(),
-            rewrites: 0,
-            last: None,
-            pass: "",
-        }
+        PassContext { options, remarks: Vec::new(), seen: BTreeSet::new(), rewrites: 0, last: None, pass: "" }
     }
 
     /// The remarks so far.

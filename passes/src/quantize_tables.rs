@@ -10,6 +10,8 @@
 //! Models that came quantized stay as their authors rounded them. Tables that some node reads as integers of one scale have
 //! been quantized before this.
 //!
+//! What is left on floats gets the precision `f32`; nodes that have a precision already stay as they are.
+//!
 //! Exact: no. Each row is rounded to 8 bits.
 
 use std::collections::BTreeMap;
@@ -18,12 +20,12 @@ use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::map::Map;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
-    Arg, DType, Epilogue, Function, Graph, InferError, Node, Op, Rewrite, Shape, Step, Tensor, ValueId,
+    Arg, DType, Epilogue, Function, Graph, InferError, Node, Op, Precision, Rewrite, Shape, Step, Tensor, ValueId,
 };
 
 use crate::channel::f32_constant;
-use crate::insert_qdq::tensor_name;
-use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+use crate::quant::{is_on_floats, tensor_name};
 
 /// See the module's documentation.
 pub(crate) struct QuantizeTables;
@@ -59,7 +61,7 @@ impl Pass for QuantizeTables {
         for id in graph.topo() {
             let node = graph.node(id).clone();
             let Some((table, tensor)) = large_table(graph, &node) else { continue };
-            if cx.options.keeps_float(&node.origin) {
+            if cx.options.keeps_float(&node.origin) || node.precision.is_some() {
                 continue;
             }
             let name = tensor_name(graph, table);
@@ -77,7 +79,11 @@ impl Pass for QuantizeTables {
             })?;
             let Some(added) = cx.apply(graph, rewrite) else { break };
             quantized.places = Some(places);
-            cx.float_reasons.extend(added.into_iter().map(|id| (id, REASON.to_owned())));
+            for id in added {
+                let on_floats = is_on_floats(graph, graph.node(id));
+                graph.set_precision(id, on_floats.then_some(Precision::F32));
+            }
+            cx.remark(RemarkKind::Float, &node.origin, REASON);
         }
         Ok(())
     }
@@ -92,7 +98,7 @@ struct Quantized {
 }
 
 /// The constant that a node takes rows from, if it is floats and large.
-fn large_table<'g>(graph: &'g Graph, node: &Node) -> Option<(ValueId, &'g Tensor)> {
+pub(crate) fn large_table<'g>(graph: &'g Graph, node: &Node) -> Option<(ValueId, &'g Tensor)> {
     let Op::Gather(Gather { axis: 0 }) = node.op else { return None };
     let table = node.operand(0)?;
     let tensor = f32_constant(graph, table)?;

@@ -17,8 +17,9 @@
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{DType, Epilogue, Graph, InferError, Node, Op, QuantRule, Rewrite, Step, ValueId};
 
-use crate::insert_qdq::{dequantized, is_wide, tensor_name};
+use crate::insert_qdq::is_wide;
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+use crate::quant::{dequantized, tensor_name};
 
 /// See the module's documentation.
 pub(crate) struct SeparateActivations;

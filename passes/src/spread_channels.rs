@@ -6,7 +6,8 @@
 //! the largest alone.
 //!
 //! Before, after: the same nodes; constants with their elements in another order. Means of channels in the calibration
-//! table keep the model's order, and `insert_qdq` is told the new one.
+//! table keep the model's order: tensors that the table has means of say where their channels lay ([`ChannelOrder`](eightfold_ir::ChannelOrder)), so
+//! that `insert_qdq` finds what belongs to each.
 //!
 //! Exact: yes, but for the order of the float sums that `insert_qdq` is about to quantize.
 
@@ -15,11 +16,12 @@ mod search;
 
 use std::collections::BTreeSet;
 
-use eightfold_ir::{Graph, Node, NodeId};
+use eightfold_ir::{Graph, Node, NodeId, Precision};
 
 use crate::insert_qdq::{channel_axes, quantized_nodes};
 use crate::order::{self, Channels};
-use crate::pass::{Pass, PassContext, PassError, Precision, RemarkKind};
+use crate::pass::{Pass, PassContext, PassError, RemarkKind};
+use crate::quant::tensor_name;
 use reader::Reader;
 
 /// See the module's documentation.
@@ -65,10 +67,9 @@ impl Pass for SpreadChannels {
         for (reader, before) in after.iter().zip(before) {
             tell(graph, cx, reader, &channels, before);
         }
-        for (value, axis) in channel_axes(graph) {
-            cx.channel_orders.insert(value, channels.order(value, axis));
-        }
-        order::permute_constants(graph, &channels, self.name());
+        let mut axes = channel_axes(graph);
+        axes.retain(|value, _| table.means.contains_key(&tensor_name(graph, *value)));
+        order::permute(graph, &channels, axes, self.name());
         Ok(())
     }
 }

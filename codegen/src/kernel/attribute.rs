@@ -194,14 +194,14 @@ impl Attribute for Vec<isize> {
     }
 }
 
-/// Lists of distances: `0,64;;128`.
+/// Lists of distances, each with its end: `0,64;;128;`.
 impl Attribute for Vec<Vec<isize>> {
     fn text(&self) -> String {
-        join(self, ";")
+        self.iter().map(|list| list.text() + ";").collect()
     }
 
     fn parse(text: &str) -> Option<Self> {
-        text.split(';').map(Vec::parse).collect()
+        text.split_terminator(';').map(Vec::parse).collect()
     }
 
     fn absent() -> Option<Self> {
@@ -261,11 +261,13 @@ mod tests {
         let blocks = Some(Blocks { size: 8, distance: -64 });
         let fold = Fold::DequantizedMean { scale: 1e-7, zero_point: -3 };
         let full = Kernel { strides: [64, -4], extra: vec![vec![1, 2], vec![], vec![3]], fold, blocks, joined: true };
-        assert_eq!(text(&full), "strides=64,-4, extra=1,2;;3, fold=mean/1e-7/-3, blocks=8@-64, joined=true");
-        let short = Kernel { extra: vec![], blocks: None, joined: false, fold: Fold::Max, ..full };
+        assert_eq!(text(&full), "strides=64,-4, extra=1,2;;3;, fold=mean/1e-7/-3, blocks=8@-64, joined=true");
+        let empty = Kernel { extra: vec![vec![]], ..full };
+        assert_eq!(text(&empty), "strides=64,-4, extra=;, fold=mean/1e-7/-3, blocks=8@-64, joined=true");
+        let short = Kernel { extra: vec![], blocks: None, joined: false, fold: Fold::Max, ..empty };
         assert_eq!(text(&short), "strides=64,-4, fold=max");
         for text in
-            ["strides=64,-4, extra=1,2;;3, fold=mean/1e-7/-3, blocks=8@-64, joined=true", "strides=64,-4, fold=max"]
+            ["strides=64,-4, extra=1,2;;3;, fold=mean/1e-7/-3, blocks=8@-64, joined=true", "strides=64,-4, fold=max"]
         {
             let kernel = Kernel::parse(&mut Fields::of(text).expect("fields")).expect("parses");
             assert_eq!(super::tests::text(&kernel), text);

@@ -141,7 +141,9 @@ pub(crate) fn numbers_for(view: &View, numbers: &mut Numbers) -> Vec<u8> {
 pub(crate) fn elements(view: &View, bytes: &[u8]) -> Array {
     let size = view.dtype.byte_size();
     let picked: Vec<u8> = positions(view).flat_map(|at| bytes[at * size..][..size].iter().copied()).collect();
-    Array::from(&Tensor::new(view.dtype, Shape::new(&view.grid.dims), picked).expect("as many as the view has"))
+    Array::from(
+        &Tensor::from_unpacked(view.dtype, Shape::new(&view.grid.dims), picked).expect("as many as the view has"),
+    )
 }
 
 /// The bytes that a call leaves when it has produced `produced`: its steps, as their interpreter runs them.

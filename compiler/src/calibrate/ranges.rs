@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use eightfold_passes::Precision;
+use eightfold_ir::Precision;
+
 use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
 
 use super::table::read_table;

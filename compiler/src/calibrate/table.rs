@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use eightfold_ir::Graph;
+use eightfold_ir::Precision;
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{PassOptions, Precision, SIMPLIFY, channel_axes, tensor_name};
+use eightfold_passes::{PassOptions, SIMPLIFY, channel_axes, tensor_name};
 
 use crate::error::Error;
 use crate::host::output_file::declare_input;

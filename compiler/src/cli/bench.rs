@@ -16,7 +16,7 @@ use eightfold::measure::machine::{Machine, share_of_peak};
 use eightfold::measure::profile::profile;
 use eightfold::{Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage};
 use eightfold_codegen::target::Target;
-use eightfold_ir::Tensor;
+use eightfold_ir::{Bytes, Tensor};
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, ThreadArguments, compiled_already, is_artifact, threads_text};
@@ -221,7 +221,8 @@ impl Arguments {
         let (mut executable, coverage) = self.load(model, given)?;
         let batch = executable.inputs().first().and_then(|input| input.shape.first().copied()).unwrap_or(1);
         let inputs: Vec<Tensor> = executable.inputs().iter().map(InputSpec::noise).collect();
-        let inputs: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+        let inputs: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+        let inputs: Vec<&[u8]> = inputs.iter().map(|bytes| &**bytes).collect();
 
         let times = measure(|| executable.run_bytes(&inputs).map(|_| ()), self.warmup, self.duration)?;
         let total: Duration = times.iter().sum();

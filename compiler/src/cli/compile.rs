@@ -10,7 +10,8 @@ use eightfold::host::output_file::is_same_file;
 use eightfold::{Compiled, Error, OptimizeOptions, Optimized};
 use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
-use eightfold_passes::Precision;
+use eightfold_ir::Precision;
+
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, Percentage, ThreadArguments, threads_text};

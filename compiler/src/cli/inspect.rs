@@ -24,6 +24,9 @@ With --roofline, a model is compiled up to its calls, as eightfold compile would
 time is counted: the longest of its products at the peak of one core, its other operations, and its bytes from where they \
 are found. Nothing runs but what measures the peaks. int8 without ranges takes them from noise.
 
+A node of a graph in text form counts as of the precision that the text gives it, conv(%x, %w) in int8, also where it is yet \
+to be rewritten on integers.
+
 Example:
   eightfold inspect model.onnx
   eightfold inspect model.so --format json

@@ -13,7 +13,8 @@ use eightfold::stages::optimize::run_passes;
 use eightfold::stages::progress::Progress as _;
 use eightfold::{Error, OptimizeOptions};
 use eightfold_codegen::program::Program;
-use eightfold_passes::{PassOptions, Precision};
+use eightfold_ir::Precision;
+use eightfold_passes::PassOptions;
 use serde::Serialize;
 
 use super::arguments::{ImportArguments, SchemeArguments};

@@ -25,7 +25,7 @@ impl InputSpec {
             DType::I8 | DType::U8 => (0..elements).map(|_| (256.0 * unit()) as u8).collect(),
             _ => vec![0; elements * self.dtype.byte_size()],
         };
-        let tensor = Tensor::new(self.dtype, self.shape.clone(), bytes);
+        let tensor = Tensor::from_unpacked(self.dtype, self.shape.clone(), bytes);
         tensor.unwrap_or_else(|error| unreachable!("as many bytes as the input has: {error}"))
     }
 }

@@ -24,7 +24,8 @@ pub(super) struct Array {
 impl Array {
     /// The array as a tensor of the same shape.
     pub(super) fn into_tensor(self) -> Tensor {
-        Tensor::new(self.dtype, Shape::new(&self.shape), self.bytes).expect("as many bytes as type and shape ask for")
+        Tensor::from_unpacked(self.dtype, Shape::new(&self.shape), self.bytes)
+            .expect("as many bytes as type and shape ask for")
     }
 }
 
@@ -121,7 +122,7 @@ pub(super) fn write(tensor: &Tensor, mut file: impl Write) -> io::Result<()> {
     writeln!(file, "{dictionary:<width$}", width = length - 1)?;
     match (tensor.dtype(), tensor.data()) {
         (DType::Bf16, Data::Float(values)) => values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())),
-        _ => file.write_all(tensor.bytes()),
+        _ => file.write_all(&tensor.unpacked()),
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::target::Target;
+use eightfold_ir::Precision;
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{PassOptions, Precision, WeightScales, WeightType};
+use eightfold_passes::{PassOptions, WeightScales, WeightType};
 
 use super::target::pair_sums;
 

@@ -5,8 +5,9 @@
 
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::target::Target;
+use eightfold_ir::Precision;
 use eightfold_ir::{DType, Symmetry};
-use eightfold_passes::{Precision, WeightScales, WeightType};
+use eightfold_passes::{WeightScales, WeightType};
 
 use super::{OptimizeOptions, PrecisionRequest, ReduceRange};
 use crate::artifact::provenance::Provenance;

@@ -15,9 +15,9 @@
 //! Other lines that begin with `;` are for people.
 
 use eightfold_codegen::target::Target;
-use eightfold_ir::{DType, Symmetry};
+use eightfold_ir::{DType, Precision, Symmetry};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{BF16, F32, INT8, PassOptions, Precision, SIMPLIFY, WeightScales, WeightType};
+use eightfold_passes::{BF16, F32, INT8, PassOptions, SIMPLIFY, WeightScales, WeightType};
 
 use super::target::pair_sums;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use eightfold_ir::op::InferOperand;
-use eightfold_ir::{DType, Graph, Node, Op, Origin, QuantRule, Step, ValueId};
+use eightfold_ir::{DType, Graph, Node, Op, Origin, Precision, QuantRule, Step, ValueId};
 use eightfold_passes::{Remark, RemarkKind};
 use serde::{Deserialize, Serialize};
 
@@ -115,12 +115,15 @@ fn is_zero(macs: &u64) -> bool {
     *macs == 0
 }
 
-/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for one that computes nothing.
+/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for one that computes nothing. A node on floats that passes are
+/// yet to rewrite in the precision that it is given counts as of that.
 #[must_use]
 pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
+    let is_given = |precision| node.precision == Some(precision);
     match (is_int8(graph, node), computes_in_float(graph, node)) {
         (true, _) => "int8",
-        _ if is_bf16(graph, node) => "bf16",
+        _ if is_given(Precision::Int8) => "int8",
+        _ if is_bf16(graph, node) || is_given(Precision::Bf16) => "bf16",
         (false, true) => "f32",
         (false, false) => "-",
     }

@@ -8,7 +8,7 @@ use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::program::Program;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::op::relayout::{Order, Relayout};
-use eightfold_ir::{Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
+use eightfold_ir::{Bytes, Graph, Layout, Origin, Output, Shape, Tensor, ValueId};
 use eightfold_passes::tensor_name;
 use eightfold_runtime::status::Status;
 
@@ -175,10 +175,11 @@ impl Executable {
         if let Code::Oracle(oracle) = &self.code {
             return oracle.run(inputs).and_then(|outputs| self.expected(outputs));
         }
-        let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+        let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+        let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
         let buffers = self.run_bytes(&bytes)?.to_vec();
         let tensor = |(output, bytes): (&TensorDescription, Vec<u8>)| {
-            let tensor = Tensor::new(output.dtype, Shape::new(&output.dims), bytes.as_slice());
+            let tensor = Tensor::from_unpacked(output.dtype, Shape::new(&output.dims), bytes);
             tensor.unwrap_or_else(|error| unreachable!("a buffer is as large as its output: {error}"))
         };
         Ok(self.variant.outputs.iter().zip(buffers).map(tensor).collect())

@@ -1,8 +1,8 @@
 //! Where quantization hurts: tensor by tensor, the float build against the quantized one.
 
-use eightfold_ir::{DType, Def};
+use eightfold_ir::{DType, Def, Precision};
+use eightfold_passes::SIMPLIFY;
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{Precision, SIMPLIFY};
 
 use super::executable::{Executable, real, show};
 use crate::dataset::{DatasetError, Sample};

@@ -5,8 +5,9 @@ use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::target::Target;
 use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::Graph;
+use eightfold_ir::Precision;
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Precision, Remark};
+use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Remark};
 
 use super::load::Model;
 use super::progress::{Progress, Stage};

@@ -207,6 +207,20 @@ fn opt_prints_a_graph_that_reads_back_and_says_what_fired() {
 }
 
 #[test]
+fn inspect_shows_the_precision_that_a_node_is_given() {
+    let sandbox = Sandbox::new();
+    let node = |name, precision| format!("  %{name} = conv(%x, %w){precision} : 1x1x2x2xf32\n  output %{name}\n");
+    let nodes: String =
+        [("a", ""), ("b", " in int8"), ("c", " in bf16"), ("d", " in f32")].map(|(n, p)| node(n, p)).concat();
+    let constant = "const %w: 1x1x1x1xf32 = [0.5]";
+    sandbox.write("g.ir", format!("graph @g {{\n  input %x: 1x1x2x2xf32\n  {constant}\n{nodes}}}\n").as_bytes());
+    let nodes = sandbox.json("inspect g.ir")["nodes"].take();
+    let nodes = nodes.as_array().expect("a list of nodes");
+    let precisions: Vec<&str> = nodes.iter().filter_map(|node| node["precision"].as_str()).collect();
+    assert_eq!(precisions, ["f32", "int8", "bf16", "f32"]);
+}
+
+#[test]
 fn inspect_a_model_and_an_artifact() {
     let sandbox = compiled();
     let model = sandbox.json("inspect digits.onnx");

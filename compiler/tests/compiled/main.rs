@@ -27,13 +27,14 @@ use eightfold_ir::op::slice::Slice;
 use eightfold_ir::op::softmax::Softmax;
 use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{
-    Arg, DType, Data, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor,
+    Arg, Bytes, DType, Data, Epilogue, Function, Graph, Layout, Op, Origin, QuantId, QuantParams, Shape, Step, Tensor,
     TensorType, ValueId,
 };
 use object::{Object as _, ObjectSymbol as _};
 
 mod constants;
 mod convolutions;
+mod four_bits;
 mod odd_choices;
 mod random_channels;
 mod steps_behind;
@@ -181,14 +182,18 @@ fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choic
     let artifact = Artifact::load(&path).expect("loads");
     let mut session = artifact.session().expect("a session");
     let mut outputs = session.output_buffers();
-    let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+    let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+    let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
     session.run(&bytes, &mut outputs).expect("runs");
     // Once more: nothing may depend on what an earlier run left in the arena.
     let first = outputs.clone();
     session.run(&bytes, &mut outputs).expect("runs");
     assert_eq!(first, outputs, "{}: two runs differ", graph.name);
     let types = graph.outputs().iter().map(|o| graph.ty(o.value));
-    types.zip(outputs).map(|(ty, bytes)| Tensor::new(ty.dtype, ty.shape.clone(), bytes).expect("sized")).collect()
+    types
+        .zip(outputs)
+        .map(|(ty, bytes)| Tensor::from_unpacked(ty.dtype, ty.shape.clone(), bytes).expect("sized"))
+        .collect()
 }
 
 /// Whether what the target has no instruction for is composed of those it has.

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use eightfold_ir::eval::eval_values;
 use eightfold_ir::op::conv::canonical;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
-use eightfold_ir::{Graph, eval, verify};
+use eightfold_ir::{Graph, Precision, eval, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{INT8, PairSums, PassOptions, Pipeline, Precision, SIMPLIFY, quantized_tensors, tensor_name};
+use eightfold_passes::{INT8, PairSums, PassOptions, Pipeline, SIMPLIFY, quantized_tensors, tensor_name};
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! ConvTranspose where attributes leave extents to be worked out, and with quantized weights.
 
 use eightfold::onnx::{ImportOptions, from_bytes};
-use eightfold_ir::{DType, Graph, Op, Tensor, eval, verify};
-use eightfold_passes::{PassOptions, Pipeline, Precision};
+use eightfold_ir::{DType, Graph, Op, Precision, Tensor, eval, verify};
+use eightfold_passes::{PassOptions, Pipeline};
 use tract_onnx::pb::{NodeProto, TensorProto};
 
 use crate::making::Value::{Int, Ints, Text};

@@ -6,6 +6,7 @@ mod conv_transpose;
 mod damage;
 mod export;
 mod external;
+mod four_bits;
 mod import;
 mod indexed;
 mod making;

@@ -17,8 +17,8 @@ use std::path::Path;
 use eightfold::dataset::{Dataset, DatasetOptions, InputSpec};
 use eightfold::onnx::{self, ImportOptions};
 use eightfold_ir::eval::eval_node;
-use eightfold_ir::{Array, DType, Data, Graph, Op, Shape, Tensor, ValueId, verify};
-use eightfold_passes::{INT8, PassOptions, Pipeline, Precision};
+use eightfold_ir::{Array, DType, Data, Graph, Op, Precision, Shape, Tensor, ValueId, verify};
+use eightfold_passes::{INT8, PassOptions, Pipeline};
 
 use crate::outside::{onnxruntime, python, random_inputs, shared, skipped};
 

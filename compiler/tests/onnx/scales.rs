@@ -1,8 +1,8 @@
 //! Scales that are zero or negative, which DequantizeLinear takes and the graph has no place for.
 
 use eightfold::onnx::{ImportOptions, from_bytes};
-use eightfold_ir::{DType, Graph, Op, Tensor, eval, verify};
-use eightfold_passes::{INT8, PassOptions, Pipeline, Precision};
+use eightfold_ir::{DType, Graph, Op, Precision, Tensor, eval, verify};
+use eightfold_passes::{INT8, PassOptions, Pipeline};
 use tract_onnx::pb::{NodeProto, TensorProto};
 
 use crate::making::Value::Int;

@@ -23,11 +23,9 @@ use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_values;
-use eightfold_ir::{Graph, Op, Tensor, eval, print_full, verify};
+use eightfold_ir::{Bytes, Graph, Op, Precision as Arithmetic, Tensor, eval, parse, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{
-    BF16, F32, INT8, PassOptions, Pipeline, Precision as Arithmetic, SIMPLIFY, quantized_tensors, tensor_name,
-};
+use eightfold_passes::{BF16, F32, INT8, PassOptions, Pipeline, SIMPLIFY, quantized_tensors, tensor_name};
 use eightfold_runtime::status::Status;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -94,7 +92,8 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     check(&program).map_err(|error| format!("{error}\n{program}"))?;
     let variant = Variant::of(graph, &program);
     let mut resident = Resident::new(program.clone(), &variant).map_err(|error| error.to_string())?;
-    let bytes: Vec<&[u8]> = inputs.iter().map(Tensor::bytes).collect();
+    let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
+    let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
     let sizes = variant.outputs.iter().map(|output| output.byte_size().expect("a small output"));
     let mut outputs: Vec<Vec<u8>> = sizes.map(|size| vec![0xa5; size]).collect();
     for _ in 0..2 {
@@ -107,7 +106,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     let types = graph.outputs().iter().map(|output| graph.ty(output.value));
     types
         .zip(outputs)
-        .map(|(ty, bytes)| Tensor::new(ty.dtype, ty.shape.clone(), bytes).map_err(|e| e.to_string()))
+        .map(|(ty, bytes)| Tensor::from_unpacked(ty.dtype, ty.shape.clone(), bytes).map_err(|e| e.to_string()))
         .collect()
 }
 
@@ -206,6 +205,31 @@ fn int8_passes_leave_what_compiles() {
         };
         let after = optimized(graph, INT8, &options)?;
         agrees(tape, &after, inputs).map_err(|reason| format!("{reason}\nin int8:\n{}", print_full(&after)))
+    });
+}
+
+/// Whatever precisions a graph gives its nodes, as far as it verifies, passes can go by them.
+#[test]
+fn passes_go_by_any_precisions_of_a_graph() {
+    try_graphs(Style::Imported, count(128), |tape, graph, inputs| {
+        let mut graph = graph.clone();
+        for id in graph.topo() {
+            let precisions = [None, Some(Arithmetic::F32), Some(Arithmetic::Bf16), Some(Arithmetic::Int8)];
+            graph.set_precision(id, tape.pick(&precisions));
+            if verify(&graph).is_err() {
+                graph.set_precision(id, None);
+            }
+        }
+        let text = print_full(&graph);
+        if parse(&text).map_err(|error| error.to_string())? != graph {
+            return Err("the text reads back as another graph".to_owned());
+        }
+        let (passes, precision) =
+            tape.pick(&[(F32, Arithmetic::F32), (BF16, Arithmetic::Bf16), (INT8, Arithmetic::Int8)]);
+        let calibration = if tape.one_in(4) { None } else { ranges(&graph, inputs)? };
+        let after = optimized(&graph, passes, &PassOptions { precision, calibration, ..PassOptions::default() })?;
+        let what = |reason| format!("{reason}\nof\n{text}\nin {precision}:\n{}", print_full(&after));
+        agrees(tape, &after, inputs).map_err(what)
     });
 }
 

@@ -43,7 +43,6 @@ const FILES: &[Arrow] = &[
     ("codegen/src/lower/matmul.rs", "codegen/src/lower.rs"),
     ("codegen/src/lower/matmul.rs", "codegen/src/lower/conv.rs"),
     ("codegen/src/program.rs", "codegen/src/kernel.rs"),
-    ("passes/src/insert_qdq/noise_gain.rs", "passes/src/insert_qdq/plan.rs"),
     ("passes/src/insert_qdq/normalization.rs", "passes/src/insert_qdq/sensitive.rs"),
     ("passes/src/insert_qdq/plan.rs", "passes/src/insert_qdq/sensitive.rs"),
     ("passes/src/insert_qdq/plan.rs", "passes/src/separate_activations.rs"),
@@ -65,12 +64,9 @@ const FOLDERS: &[Arrow] = &[
     ("codegen/src/pack", "codegen/src/kernel"),
     ("codegen/src/program", "codegen/src/kernel"),
     ("codegen/src/work", "codegen/src/kernel"),
-    ("passes/src/fuse", "passes/src/insert_qdq"),
     ("passes/src/insert_qdq", "passes/src/separate_activations"),
-    ("passes/src/insert_qdq/noise_gain", "passes/src/insert_qdq/plan"),
     ("passes/src/insert_qdq/normalization", "passes/src/insert_qdq/sensitive"),
     ("passes/src/insert_qdq/plan", "passes/src/insert_qdq/sensitive"),
-    ("passes/src/pass", "passes/src/insert_qdq"),
 ];
 
 /// From what names to what is named.

@@ -5,7 +5,7 @@ use crate::attr::Attr;
 use crate::literal::{Bytes, parse_element};
 use crate::op::{AttrError, read_attr};
 use crate::random::{Distribution, random};
-use crate::tensor::Tensor;
+use crate::tensor::{SizeMismatch, Tensor};
 use crate::types::{DType, TensorType};
 
 /// The most bytes that the constants of a text may take which a few characters ask for.
@@ -16,7 +16,12 @@ impl Parser<'_> {
     pub(super) fn contents(&mut self, ty: &TensorType) -> Result<Tensor> {
         let at = self.cursor.here();
         let count = ty.shape.elements();
-        let bytes = if self.cursor.eat("[") {
+        let start = self.cursor;
+        let mismatch = |wrong: SizeMismatch| {
+            let (expected, got) = (wrong.expected, wrong.got);
+            start.error_at(at, Reason::Count { of: "bytes", expected, got })
+        };
+        let unpacked = if self.cursor.eat("[") {
             self.elements(ty.dtype, count)?
         } else {
             let kind = self.cursor.word();
@@ -40,15 +45,12 @@ impl Parser<'_> {
                 Some("hex") => {
                     let bytes = self.hex()?;
                     self.cursor.expect(")")?;
-                    bytes
+                    return Tensor::new(ty.dtype, ty.shape.clone(), bytes).map_err(mismatch);
                 }
                 _ => return Err(self.error_at(at, Reason::Blob)),
             }
         };
-        Tensor::new(ty.dtype, ty.shape.clone(), bytes).map_err(|wrong| {
-            let (expected, got) = (wrong.expected, wrong.got);
-            self.error_at(at, Reason::Count { of: "bytes", expected, got })
-        })
+        Tensor::from_unpacked(ty.dtype, ty.shape.clone(), unpacked).map_err(mismatch)
     }
 
     /// Elements up to `]`.

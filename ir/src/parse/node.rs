@@ -4,15 +4,17 @@ use smallvec::SmallVec;
 
 use super::{Label, ParseError, Parser, Reason, Result};
 use crate::attr::Attr;
+use crate::channel_order::ChannelOrder;
 use crate::epilogue::{Arg, Epilogue, Step};
-use crate::graph::{Def, Origin};
+use crate::graph::Def;
 use crate::id::ValueId;
-use crate::op::{AttrError, InferError, Op, read_attr};
+use crate::op::{AttrError, InferError, Op, Types, read_attr};
+use crate::origin::Origin;
+use crate::precision::Precision;
 use crate::scalar::Function;
-use crate::types::TensorType;
 
 impl Parser<'_> {
-    /// `%y = conv(%x, %w, _) {group=2} |> relu : 1x4x8x8xf32 ; "/Conv", "/Relu"`.
+    /// `%y = conv(%x, %w, _) {group=2} in f32 |> relu : 1x4x8x8xf32 ; "/Conv", "/Relu"`.
     pub(super) fn node(&mut self) -> Result<()> {
         let mut labels = Vec::new();
         loop {
@@ -35,16 +37,20 @@ impl Parser<'_> {
             Some(op) => op.map_err(|error| self.error_at(at, error))?,
             None => return Err(self.error_at(at, Reason::UnknownOp { name: name.to_owned() })),
         };
+        let precision = self.precision()?;
         let (epilogue, steps_at) = self.epilogue()?;
         let types = self.graph.infer(&op, &operands, &epilogue).map_err(|error| match error {
             InferError::Step { index, source } => self.error_at(steps_at[index], source),
             error => self.error_at(at, error),
         })?;
-        let types = self.types(&labels, types)?;
+        let (types, orders) = self.types(&labels, types)?;
         let origin = self.origin()?;
         let node = self.graph.insert(op, operands, epilogue, types, origin, self.order);
+        self.graph.set_precision(node, precision);
         self.order += 1;
-        for (label, value) in labels.into_iter().zip(self.graph.node(node).outputs.clone()) {
+        let outputs = self.graph.node(node).outputs.clone();
+        for ((label, order), value) in labels.into_iter().zip(orders).zip(outputs) {
+            self.graph.set_channel_order(value, order);
             debug_assert!(matches!(self.graph.value(value).def, Def::Node { .. }));
             if let Label::Name(name) = &label {
                 self.graph.set_name(value, name);
@@ -67,15 +73,28 @@ impl Parser<'_> {
         Ok(operands)
     }
 
+    /// `in int8`, or nothing.
+    fn precision(&mut self) -> Result<Option<Precision>> {
+        if !self.cursor.eat_word("in") {
+            return Ok(None);
+        }
+        let mut ahead = self.cursor;
+        let Some(precision) = ahead.word().and_then(Precision::from_name) else {
+            return Err(self.cursor.expected("f32, bf16 or int8"));
+        };
+        self.cursor = ahead;
+        Ok(Some(precision))
+    }
+
     /// `: type, …` with dtype and shape of those inferred; layout and quantization are the text's.
-    fn types(&mut self, labels: &[Label], inferred: SmallVec<[TensorType; 1]>) -> Result<SmallVec<[TensorType; 1]>> {
+    fn types(&mut self, labels: &[Label], inferred: Types) -> Result<(Types, Vec<Option<ChannelOrder>>)> {
         let count = |of, expected, got| Reason::Count { of, expected, got };
         let at = self.cursor.here();
         if labels.len() != inferred.len() {
             return Err(self.error_at(at, count("results", inferred.len(), labels.len())));
         }
         self.cursor.expect(":")?;
-        let mut types = SmallVec::new();
+        let (mut types, mut orders) = (Types::new(), Vec::new());
         for (index, mut expected) in inferred.into_iter().enumerate() {
             if index > 0 {
                 self.cursor.expect(",")?;
@@ -88,8 +107,9 @@ impl Parser<'_> {
                 return Err(self.error_at(at, Reason::Type { expected, got }));
             }
             types.push(got);
+            orders.push(self.channel_order()?);
         }
-        Ok(types)
+        Ok((types, orders))
     }
 
     /// `; "name", …`; any other comment is left to the end of the line.

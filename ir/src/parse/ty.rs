@@ -1,7 +1,8 @@
 //! Types and quantization parameters.
 
 use super::{ParseError, Parser, Reason, Result};
-use crate::attr::{Attr, AttrValue, Floats};
+use crate::attr::{Attr, AttrValue, Floats, Sizes};
+use crate::channel_order::ChannelOrder;
 use crate::quant::{Granularity, QuantParams};
 use crate::types::{DType, Layout, Shape, TensorType};
 
@@ -41,6 +42,16 @@ impl Parser<'_> {
             ty.quant = Some(quant.ok_or_else(|| self.error_at(at, unknown()))?);
         }
         Ok(ty)
+    }
+
+    /// `ordered axis=1 from=[2, 0, 1]`, or nothing.
+    pub(super) fn channel_order(&mut self) -> Result<Option<ChannelOrder>> {
+        if !self.cursor.eat_word("ordered") {
+            return Ok(None);
+        }
+        let axis = self.field("axis")?;
+        let from: Sizes = self.field("from")?;
+        Ok(Some(ChannelOrder { axis, from: from.into_iter().collect() }))
     }
 
     /// `#0 = u8 per_tensor scale=0.5 zero_point=3`.

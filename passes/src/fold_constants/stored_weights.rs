@@ -10,7 +10,7 @@ use eightfold_ir::{
     Array, DType, Data, Epilogue, Granularity, Graph, Node, Op, QuantParams, QuantRule, Rewrite, Shape, Tensor, ValueId,
 };
 
-use crate::insert_qdq::dequantized;
+use crate::quant::dequantized;
 
 /// Whether a sum of products multiplies the value, moved or not.
 pub(super) fn feeds_sums(graph: &Graph, value: ValueId) -> bool {

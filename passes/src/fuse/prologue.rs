@@ -23,7 +23,7 @@ use eightfold_ir::{DType, Epilogue, Graph, Node, NodeId, Op, Rewrite, Tensor, Va
 
 use super::{Fusion, Miss, require};
 use crate::channel::{AffineStep, affine_step, f32_constant};
-use crate::insert_qdq::tensor_name;
+use crate::quant::tensor_name;
 
 pub(super) const PROLOGUE: Fusion = Fusion {
     name: "prologue",

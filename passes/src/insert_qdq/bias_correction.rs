@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::{Graph, Node, NodeId, QuantRule, Shape, ValueId};
 
-use super::tensor_name;
 use crate::calibrate::CalibrationTable;
 use crate::channel::f32_constant;
+use crate::quant::tensor_name;
 
 /// The axis of the input channels in an operand of this rank, for an operator whose weights have their output channels
 /// on `weight_axis`: as [`output_axis`](crate::channel::output_axis), for the operand.
@@ -47,19 +47,14 @@ pub fn channel_axes(graph: &Graph) -> BTreeMap<ValueId, usize> {
     axes
 }
 
-/// The means of the input channels of each node whose bias the table corrects; `orders` says of tensors whose channels have
-/// moved where each came from.
-pub(super) fn means(
-    graph: &Graph,
-    table: &CalibrationTable,
-    orders: &BTreeMap<ValueId, Vec<usize>>,
-) -> BTreeMap<NodeId, Vec<f32>> {
+/// The means of the input channels of each node whose bias the table corrects, in the order that the channels have now.
+pub(super) fn means(graph: &Graph, table: &CalibrationTable) -> BTreeMap<NodeId, Vec<f32>> {
     let axes = channel_axes(graph);
     let means = |id: NodeId| {
         let (x, axis) = corrected_by(graph, graph.node(id)).filter(|(x, axis)| axes.get(x) == Some(axis))?;
         let means = table.means.get(&tensor_name(graph, x))?;
-        let moved = || match orders.get(&x) {
-            Some(order) => order.iter().map(|from| means[*from]).collect(),
+        let moved = || match graph.value(x).channel_order.as_ref().filter(|order| order.axis == axis) {
+            Some(order) => order.from.iter().map(|from| means[*from]).collect(),
             None => means.clone(),
         };
         (means.len() == graph.ty(x).shape[axis]).then(|| (id, moved()))

@@ -12,8 +12,8 @@
 
 use eightfold_ir::{Graph, Node, QuantParams, QuantRule, Tensor, ValueId};
 
-use super::plan::tensor_name;
 use crate::channel::f32_constant;
+use crate::quant::tensor_name;
 
 /// The noise gain at which a depthwise convolution stays in floats.
 ///

@@ -24,11 +24,11 @@ use crate::channel::literal;
 
 /// A normalization in a graph.
 #[derive(Clone, Debug)]
-pub(crate) struct Normalization {
+pub(super) struct Normalization {
     /// Its nodes.
-    pub(crate) members: BTreeSet<NodeId>,
+    pub(super) members: BTreeSet<NodeId>,
     /// Why it stays in floats.
-    pub(crate) reason: String,
+    pub(super) reason: String,
 }
 
 /// What a normalization sums.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, QuantParams, QuantRule, ValueId};
+use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, Precision, QuantParams, QuantRule, ValueId};
 
 use super::noise_gain;
 use super::normalization::Normalization;
@@ -16,6 +16,7 @@ use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::{f32_constant, weight_axis};
 use crate::pass::PassOptions;
+use crate::quant::{KEPT, dequantized, not_eight_bits, tensor_name};
 use crate::separate_activations::is_tabular;
 
 /// What `insert_qdq` is to do.
@@ -30,33 +31,6 @@ pub(super) struct Plan {
     pub(super) normalizations: Vec<Normalization>,
 }
 
-/// Why a node that the user keeps in floats is there.
-pub(crate) const KEPT: &str = "kept in float by --keep-float";
-
-/// The integers behind a value that `dequantize_linear` yields, and what they mean.
-pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &QuantParams)> {
-    let producer = graph.producer(value)?;
-    let stored = producer.operand(0).filter(|_| matches!(producer.op, Op::DequantizeLinear(_)))?;
-    if !producer.epilogue.is_empty() {
-        return None;
-    }
-    graph.quant(stored).map(|params| (stored, params))
-}
-
-/// Why an operator on 8-bit integers cannot read the integers behind a value, if there are any.
-pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
-    let (_, params) = dequantized(graph, value)?;
-    let per_tensor = params.is_per_tensor();
-    (!(per_tensor && matches!(params.storage, DType::I8 | DType::U8))).then(|| {
-        format!(
-            "its operand {} is quantized to {}{}, expected u8 or i8 per tensor",
-            tensor_name(graph, value),
-            params.storage,
-            if per_tensor { "" } else { " per channel" }
-        )
-    })
-}
-
 /// The tensors whose ranges [`INT8`](crate::INT8) looks up in a calibration table: those to observe, on the graph as
 /// [`SIMPLIFY`](crate::SIMPLIFY) leaves it.
 #[must_use]
@@ -69,17 +43,6 @@ pub fn quantized_tensors(graph: &Graph, options: &PassOptions) -> Vec<ValueId> {
 /// The nodes that a table has compute on integers, in topological order.
 pub(crate) fn quantized_nodes(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Vec<NodeId> {
     Plan::of_table(graph, options, table).int8
-}
-
-/// The name under which a calibration table keeps a tensor: its own, or one made of its producer's.
-#[must_use]
-pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
-    if let Some(name) = &graph.value(id).name {
-        return name.to_string();
-    }
-    let producer = graph.producer(id);
-    let origin = producer.map(|p| p.origin.names().collect::<Vec<_>>().join("+")).unwrap_or_default();
-    format!("{origin}#{}", producer.map_or(0, |p| p.order))
 }
 
 /// The range of a tensor by name.
@@ -107,10 +70,12 @@ impl Plan {
         }
         for id in &order {
             let node = graph.node(*id);
-            let kept = options.keeps_float(&node.origin).then(|| KEPT.to_owned());
+            let decided = node.precision.filter(|precision| *precision != Precision::Int8);
+            let decided = decided.map(|precision| format!("it is to be computed in {precision}"));
+            let kept = || options.keeps_float(&node.origin).then(|| KEPT.to_owned());
             let normalizes = || normalizing.get(id).map(|reason| (*reason).to_owned());
             let own = || obstacle(graph, node).or_else(|| reasons.remove(id));
-            match kept.or_else(normalizes).or_else(own) {
+            match decided.or_else(kept).or_else(normalizes).or_else(own) {
                 None => _ = int8.insert(*id),
                 Some(reason) => _ = float.insert(*id, reason),
             }

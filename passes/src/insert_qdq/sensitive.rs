@@ -23,9 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use eightfold_ir::{Arg, Def, Function, Graph, Node, NodeId, Op, QuantRule, Step, ValueId};
 
 use super::normalization::{self, Normalization};
-use super::plan::{dequantized, is_carried, tensor_name};
+use super::plan::is_carried;
 use crate::channel::{f32_constant, literal};
 use crate::fuse::LARGE;
+use crate::quant::{dequantized, tensor_name};
 
 /// What eight bits do not hold in a graph.
 pub(super) struct Sensitive {

@@ -3,6 +3,7 @@
 use eightfold_ir::{Graph, NodeId, QuantRule, ValueId};
 
 use crate::channel::{summed_axis, weight_axis};
+use crate::insert_qdq::weight_scales::{TAKEN, of_one_sign, places, sums};
 use crate::order::Channels;
 use crate::pass::PairSums;
 
@@ -83,6 +84,17 @@ impl Product {
         let inputs = channels.order(self.weights, self.input_axis);
         let column = |column| inputs.iter().map(move |input| column * self.inputs + input);
         (0..self.taps / self.runs).flat_map(column).collect()
+    }
+
+    /// Whether the weights have the range that [`weight_scales`](crate::insert_qdq::weight_scales) reduces: four of one sign
+    /// fit together. Those of few inputs keep theirs.
+    pub(crate) fn is_of_reduced_range(&self) -> bool {
+        let weight = |row: &[i16], place: usize| row.get(place).map_or(0.0, |w| f32::from(*w));
+        let fits = |row: &[i16]| {
+            (0..sums(self.inputs))
+                .all(|sum| of_one_sign(places(sum).map(|at| weight(row, at))) <= self.sums.limit as f32)
+        };
+        self.inputs < TAKEN || self.numbers.chunks_exact(self.inputs).all(fits)
     }
 
     /// Whether 16 bits do not hold the greatest sum of two products with these weights.

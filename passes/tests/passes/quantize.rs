@@ -12,12 +12,11 @@ use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::reshape::Reshape;
 use eightfold_ir::op::softmax::Softmax;
 use eightfold_ir::{
-    Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, QuantParams, Step, Symmetry, Tensor, ValueId, eval,
+    Arg, DType, Epilogue, Function, Graph, Layout, Op, Origin, Precision, QuantParams, Step, Symmetry, Tensor, ValueId,
+    eval,
 };
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{
-    INT8, PassOptions, Precision, RemarkKind, SIMPLIFY, WeightScales, quantized_tensors, tensor_name,
-};
+use eightfold_passes::{INT8, PassOptions, RemarkKind, SIMPLIFY, WeightScales, quantized_tensors, tensor_name};
 
 use crate::net::{Net, inputs, padded, run, shape_of};
 
@@ -193,7 +192,7 @@ fn a_residual_network_becomes_integers_but_for_its_softmax() {
     }
     let (_, outcome) = run(&net.graph, INT8, &options);
     let float: Vec<_> = outcome.remarks.iter().filter(|r| r.kind == RemarkKind::Float).map(|r| r.to_string()).collect();
-    assert_eq!(float, [r#"assign_precision: float at "softmax": no node on integers reads its result"#]);
+    assert_eq!(float, [r#"insert_qdq: float at "softmax": no node on integers reads its result"#]);
 }
 
 #[test]
@@ -306,7 +305,7 @@ fn a_tensor_without_a_range_keeps_its_readers_on_floats() {
     let mut options = int8(&net.graph);
     options.calibration.as_mut().unwrap().ranges.remove("a_clip");
     let (_, outcome) = run(&net.graph, INT8, &options);
-    let said = |r: &String| r.starts_with(r#"assign_precision: float at "b""#) && r.ends_with("no range for a_clip");
+    let said = |r: &String| r.starts_with(r#"insert_qdq: float at "b""#) && r.ends_with("no range for a_clip");
     let remarks: Vec<String> = outcome.remarks.iter().map(ToString::to_string).collect();
     assert_eq!(remarks.iter().filter(|r| said(r)).count(), 1, "{remarks:#?}");
     check(&net, &options, 0.1);

@@ -68,7 +68,7 @@ impl Report {
                 .collect(),
             macs: nodes.iter().map(|node| node.macs).sum(),
             parameters: constants.iter().map(|ty| ty.shape.elements() as u64).sum(),
-            parameter_bytes: constants.iter().map(|ty| ty.byte_size() as u64).sum(),
+            parameter_bytes: constants.iter().map(|ty| ty.dtype.packed_size(ty.shape.elements()) as u64).sum(),
             nodes,
         }
     }

@@ -94,19 +94,11 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
 
 fn tensor(name: &str, content: &Content) -> TensorProto {
     let Content::Tensor(tensor) = content else { unreachable!("the exporter has tensors of supported types alone") };
-    let bytes = tensor.bytes();
-    let raw_data = match tensor.dtype() {
-        // Two to a byte, the first one low.
-        DType::I4 | DType::U4 => {
-            bytes.chunks(2).map(|pair| pair[0] & 0xf | pair.get(1).map_or(0, |high| high << 4)).collect()
-        }
-        _ => bytes.to_vec(),
-    };
     TensorProto {
         name: name.to_owned(),
         data_type: tensor.dtype().onnx(),
         dims: tensor.shape().iter().map(|dim| *dim as i64).collect(),
-        raw_data,
+        raw_data: tensor.bytes().to_vec(),
         ..Default::default()
     }
 }

@@ -33,26 +33,20 @@ pub(super) fn typed(mut tensor: TensorProto, dtype: DType) -> Result<Tensor, Onn
     raw(name, dims, dtype, bytes)
 }
 
-/// A tensor over bytes in ONNX's order: little-endian, 4-bit numbers two to a byte with the first one low.
+/// A tensor over bytes in ONNX's order, which is that of tensors here but for truth values.
 pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: Vec<u8>) -> Result<Tensor, OnnxError> {
     let error = |reason: String| OnnxError::Tensor { tensor: name.to_owned(), reason };
     let shape: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
     let shape = shape.ok_or_else(|| error(format!("has a negative extent in {dims:?}")))?;
     let elements = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= usize::MAX >> 8);
     let elements = elements.ok_or_else(|| error(format!("is too large: {dims:?}")))?;
-    let expected = (elements * dtype.bits()).div_ceil(8);
+    let expected = dtype.packed_size(elements);
     if bytes.len() != expected {
         return Err(error(format!("{dims:?} of {dtype} takes {expected} bytes, got {}", bytes.len())));
     }
     let bytes: Vec<u8> = match dtype {
-        DType::U4 => nibbles(&bytes, elements).collect(),
-        DType::I4 => nibbles(&bytes, elements).map(|x| ((x << 4) as i8 >> 4) as u8).collect(),
         DType::Bool => bytes.iter().map(|x| u8::from(*x != 0)).collect(),
         _ => bytes,
     };
     Ok(Tensor::new(dtype, Shape::new(&shape), bytes).expect("the number of bytes has been checked"))
-}
-
-fn nibbles(bytes: &[u8], elements: usize) -> impl Iterator<Item = u8> + '_ {
-    bytes.iter().flat_map(|b| [b & 0xf, b >> 4]).take(elements)
 }
