@@ -212,7 +212,9 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
     let (mut shared, mut banded) = (0, 0);
     let threads = (1..=3).map(|count| (Threads::eager(count), Bands::Never));
     let bands = [1, 2, 3, 5].map(|height| (Threads::new(1), Bands::Always(height)));
-    let ways: Vec<(Threads, Bands)> = threads.chain(bands).chain([(Threads::eager(2), Bands::default())]).collect();
+    let both = [(2, 1), (2, 5), (3, 2)].map(|(count, height)| (Threads::eager(count), Bands::Always(height)));
+    let ways = threads.chain(bands).chain(both).chain([(Threads::eager(2), Bands::default())]);
+    let ways: Vec<(Threads, Bands)> = ways.collect();
     let mut measured = 0;
     for (path, text) in files(&testdata()) {
         let case = case(&text).unwrap();

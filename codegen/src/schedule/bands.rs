@@ -7,7 +7,9 @@
 //!
 //! Invariant: each element is computed by the same operations in the same order as without bands. A measured choice decides
 //! which chains run in bands, and how high those are, or else the cost model.
-//! Programs of several threads cut calls among these instead.
+//!
+//! On several threads each has a range of rows of the chain's last result, with rolling buffers of its own. Rows that two of
+//! them need are computed by both, so that they wait for each other before and after the chain alone.
 
 mod cost;
 mod decisions;
@@ -21,11 +23,13 @@ use cost::{Worth, worth};
 pub use decisions::chains;
 use plane::{Plane, Users};
 use roll::roll;
-use schedule::{Chain, Link, Schedule, rows};
+use schedule::{Chain, Link, Schedule};
 
+use super::parallel::worth_waking;
 use super::{ScheduleContext, SchedulePass};
 use crate::choice::{Choices, Fusion, key};
-use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Item, Program, Storage};
+use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Item, Parallel, Program, Storage, for_each_call};
+use crate::target::Target;
 
 /// Which chains run in bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -62,20 +66,22 @@ impl SchedulePass for RunInBands {
 
     /// Leaves a program alone that has regions already.
     fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {
-        // Threads share whole calls.
-        if cx.bands == Bands::Never || cx.threads.count > 1 {
+        if cx.bands == Bands::Never {
             return;
         }
         let Some(calls) = straight(program) else { return };
-        let given = Given::of(&calls, &program.buffers, cx.choices);
+        let threads = if worth_waking(program, cx) { cx.threads.count } else { 1 };
+        let given = Given::of(&calls, program, cx.choices, threads);
         let plans = given.choose(cx.bands);
         let notes = plans.iter().map(|plan| given.note(plan)).collect();
-        let (body, rings) = given.emit(&plans);
+        let Emitted { body, sizes, buffers } = given.emit(&plans);
+        program.threads = program.threads.max(threads);
         program.body = body;
         program.bands = notes;
-        for (BufferId(id), bytes) in rings {
+        for (BufferId(id), bytes) in sizes {
             program.buffers[id].byte_size = bytes;
         }
+        program.buffers.extend(buffers);
     }
 }
 
@@ -97,6 +103,9 @@ struct Given<'p> {
     users: Vec<Users>,
     buffers: &'p [Buffer],
     choices: &'p Choices,
+    target: &'static Target,
+    /// Threads that share a chain.
+    threads: usize,
     /// Positions of the calls that do not fill borders.
     mains: Vec<usize>,
     /// Bytes of the arena that are taken at once without bands, at most: bands do not need more.
@@ -107,17 +116,24 @@ struct Given<'p> {
 struct Plan<'p> {
     chain: Chain<'p>,
     height: usize,
-    schedule: Option<Schedule>,
+    /// One for each thread that has a part of the chain.
+    schedules: Option<Vec<Schedule>>,
     worth: Worth,
     /// Nanoseconds that it wins by the model, and [`MEASURED`] for each call.
     won: f64,
     is_measured: bool,
 }
 
-/// The chain in bands of this height, and what that is worth by the model; `None` if it cannot run so.
-fn scheduled(chain: &Chain<'_>, height: usize) -> Option<(usize, Worth, Schedule)> {
-    let schedule = (height < chain.height()).then(|| chain.schedule(height))??;
-    Some((height, worth(chain, &schedule), schedule))
+/// Bands of one height, what they are worth by the model, and the schedule of each thread.
+type Scheduled = (usize, Worth, Vec<Schedule>);
+
+/// A scheduled program in the making.
+struct Emitted {
+    body: Vec<Item>,
+    /// New sizes of the buffers that became rolling buffers.
+    sizes: BTreeMap<BufferId, usize>,
+    /// Rolling buffers of threads besides the first.
+    buffers: Vec<Buffer>,
 }
 
 /// Whether the buffer takes bytes of the arena during any of these calls.
@@ -128,7 +144,8 @@ fn is_alive(buffer: &Buffer, users: &Users, first: usize, last: usize) -> bool {
 }
 
 impl<'p> Given<'p> {
-    fn of(calls: &'p [Call], buffers: &'p [Buffer], choices: &'p Choices) -> Given<'p> {
+    fn of(calls: &'p [Call], program: &'p Program, choices: &'p Choices, threads: usize) -> Given<'p> {
+        let (buffers, target) = (&program.buffers[..], program.target);
         let users = Users::of_each(buffers, calls);
         let is_main = |at: &usize| calls[*at].producer.def().filled().is_none();
         let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
@@ -138,7 +155,7 @@ impl<'p> Given<'p> {
             alive.map(|(buffer, _)| buffer.byte_size).sum()
         };
         let peak = mains.iter().map(|at| taken(*at)).max().unwrap_or(0);
-        Given { calls, planes, users, buffers, choices, mains, peak }
+        Given { calls, planes, users, buffers, choices, target, threads, mains, peak }
     }
 }
 
@@ -152,7 +169,7 @@ impl Given<'_> {
             for start in (end.saturating_sub(LONGEST)..end - 1).rev() {
                 let Some(chain) = self.chain(start, end) else { continue };
                 let Some(plan) = self.plan(chain, bands) else { continue };
-                let won = match (bands, &plan.schedule) {
+                let won = match (bands, &plan.schedules) {
                     (Bands::Always(_), Some(_)) => best[start].0 + (end - start) as f64,
                     (_, Some(_)) => best[start].0 + plan.won,
                     _ => continue,
@@ -172,7 +189,7 @@ impl Given<'_> {
             let plan = chain.and_then(|chain| self.plan(chain, bands));
             // Of neighbours that stay near anyway there is nothing to tell.
             let told = |plan: &Plan<'_>| match end - start {
-                1 => plan.schedule.is_none() && plan.worth.saved > 0.0,
+                1 => plan.schedules.is_none() && plan.worth.saved > 0.0,
                 _ => true,
             };
             plans.extend(plan.filter(told));
@@ -221,42 +238,55 @@ impl Given<'_> {
     /// How the chain runs best; `None` if it cannot run in bands.
     fn plan<'c>(&self, chain: Chain<'c>, bands: Bands) -> Option<Plan<'c>> {
         if let Bands::Always(height) = bands {
-            return self.modelled(chain, &[height]).map(|(plan, schedule)| Plan { schedule: Some(schedule), ..plan });
+            return self.modelled(chain, &[height]).map(|(plan, own)| Plan { schedules: Some(own), ..plan });
         }
         let measured = self.choices.fusion(|| self.key(&chain));
         if let Some(Fusion::Bands { height }) = measured
-            && let Some((worth, schedule)) = self.in_bands(&chain, height)
+            && let Some((worth, schedules)) = self.in_bands(&chain, height)
         {
-            let (schedule, won) = (Some(schedule), MEASURED * chain.members.len() as f64 + worth.won());
-            return Some(Plan { chain, height, schedule, worth, won, is_measured: true });
+            let (schedules, won) = (Some(schedules), MEASURED * chain.members.len() as f64 + worth.won());
+            return Some(Plan { chain, height, schedules, worth, won, is_measured: true });
         }
         let rows = chain.height();
         let mut heights: Vec<usize> = (2..=MOST.min(rows)).map(|count| chain.height_of(count)).collect();
         heights.dedup();
-        let (plan, schedule) = self.modelled(chain, &heights)?;
+        let (plan, schedules) = self.modelled(chain, &heights)?;
         let is_measured = measured == Some(Fusion::Whole);
-        let wanted = !is_measured && plan.worth.pays() && self.alive(&plan.chain, &schedule) <= self.peak;
-        Some(Plan { schedule: wanted.then_some(schedule), is_measured, ..plan })
+        let wanted = !is_measured && plan.worth.pays() && self.alive(&plan.chain, &schedules) <= self.peak;
+        Some(Plan { schedules: wanted.then_some(schedules), is_measured, ..plan })
     }
 
-    /// The plan of that of the `heights` which wins most by the model, and its schedule.
-    fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Schedule)> {
+    /// The chain in bands of this height; `None` if it cannot run so.
+    fn scheduled(&self, chain: &Chain<'_>, height: usize) -> Option<Scheduled> {
+        let ranges = chain.ranges(self.threads);
+        let is_cut = height < chain.height() || ranges.len() > 1;
+        // Others read what is kept, so that no two threads may write a row of it.
+        let shares = self.threads == 1 || ranges.len() > 1 && chain.links.iter().all(|link| link.is_inside);
+        if !is_cut || !shares {
+            return None;
+        }
+        let schedules = ranges.iter().map(|range| chain.schedule(range, height)).collect::<Option<Vec<_>>>()?;
+        Some((height, worth(chain, &schedules, self.target), schedules))
+    }
+
+    /// The plan of that of the `heights` which wins most by the model, and its schedules.
+    fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Vec<Schedule>)> {
         let rows = chain.height();
         // Heights that divide the rows need fewer functions.
-        let better = |a: &(usize, Worth, Schedule), b: &(usize, Worth, Schedule)| {
+        let better = |a: &Scheduled, b: &Scheduled| {
             let even = |height: usize| rows.is_multiple_of(height);
             a.1.won().total_cmp(&b.1.won()).then(even(a.0).cmp(&even(b.0)))
         };
-        let (height, worth, schedule) =
-            heights.iter().filter_map(|height| scheduled(&chain, *height)).max_by(better)?;
+        let (height, worth, schedules) =
+            heights.iter().filter_map(|height| self.scheduled(&chain, *height)).max_by(better)?;
         let won = worth.won();
-        Some((Plan { chain, height, schedule: None, worth, won, is_measured: false }, schedule))
+        Some((Plan { chain, height, schedules: None, worth, won, is_measured: false }, schedules))
     }
 
     /// The chain in bands of this height, if it can run so and does not take more of the arena than there is.
-    fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Schedule)> {
-        let (_, worth, schedule) = scheduled(chain, height)?;
-        (self.alive(chain, &schedule) <= self.peak).then_some((worth, schedule))
+    fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Vec<Schedule>)> {
+        let (_, worth, schedules) = self.scheduled(chain, height)?;
+        (self.alive(chain, &schedules) <= self.peak).then_some((worth, schedules))
     }
 
     /// The chain as text, by which tuning files know it.
@@ -267,48 +297,81 @@ impl Given<'_> {
     }
 
     /// Bytes of the arena that are taken while the chain runs in bands.
-    fn alive(&self, chain: &Chain<'_>, schedule: &Schedule) -> usize {
+    fn alive(&self, chain: &Chain<'_>, schedules: &[Schedule]) -> usize {
         let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
         let ring = |id: usize| {
-            let ring = chain.rings(schedule).find(|(link, _)| link.plane.buffer == BufferId(id));
-            ring.map(|(link, ring)| link.plane.row * ring.rows * link.plane.batch * link.size())
+            let rings = schedules.iter().flat_map(|own| chain.rings(own));
+            let own = rings.filter(|(link, _)| link.plane.buffer == BufferId(id));
+            own.map(|(link, ring)| link.ring_bytes(ring)).reduce(|all, one| all + one)
         };
         let alive = (0..self.buffers.len()).filter(|id| is_alive(&self.buffers[*id], &self.users[*id], first, last));
         alive.map(|id| ring(id).unwrap_or(self.buffers[id].byte_size)).sum()
     }
 
-    /// All calls, those of the chains in bands, and the new sizes of what became rings.
-    fn emit(&self, plans: &[Plan<'_>]) -> (Vec<Item>, BTreeMap<BufferId, usize>) {
-        let mut rings = BTreeMap::new();
-        let mut starts: BTreeMap<usize, (&Plan<'_>, &Schedule)> = BTreeMap::new();
+    /// All calls, those of the chains in bands.
+    fn emit(&self, plans: &[Plan<'_>]) -> Emitted {
+        let mut emitted = Emitted { body: Vec::new(), sizes: BTreeMap::new(), buffers: Vec::new() };
+        let mut starts: BTreeMap<usize, (&Plan<'_>, &[Schedule])> = BTreeMap::new();
         for plan in plans {
-            let Some(schedule) = &plan.schedule else { continue };
-            starts.insert(plan.chain.members[0], (plan, schedule));
-            for (link, ring) in plan.chain.rings(schedule) {
-                rings.insert(link.plane.buffer, link.plane.row * ring.rows * link.plane.batch * link.size());
+            let Some(schedules) = &plan.schedules else { continue };
+            starts.insert(plan.chain.members[0], (plan, schedules));
+            for (link, ring) in plan.chain.rings(&schedules[0]) {
+                emitted.sizes.insert(link.plane.buffer, link.ring_bytes(ring));
             }
         }
-        let is_ring_border = |call: &Call| match call.output.storage {
-            Storage::Buffer(id) => call.producer.def().filled().is_some() && rings.contains_key(&id),
+        let is_ring_border = |call: &Call, emitted: &Emitted| match call.output.storage {
+            Storage::Buffer(id) => call.producer.def().filled().is_some() && emitted.sizes.contains_key(&id),
             Storage::Const(_) => false,
         };
-        let mut body: Vec<Item> = Vec::new();
         let (mut at, mut loops) = (0, 0);
         while at < self.calls.len() {
             match starts.get(&at) {
-                Some((plan, schedule)) => {
-                    let fills = self.fills(&plan.chain).filter(|call| !is_ring_border(call)).cloned();
-                    body.extend(fills.chain(plan.chain.prologue(schedule)).map(Item::Call));
-                    body.extend(roll(plan.chain.bands(schedule), &mut loops));
+                Some((plan, schedules)) => {
+                    let fills: Vec<Call> =
+                        self.fills(&plan.chain).filter(|call| !is_ring_border(call, &emitted)).cloned().collect();
+                    emitted.body.extend(fills.into_iter().map(Item::Call));
+                    self.emit_chain(&plan.chain, schedules, &mut loops, &mut emitted);
                     at = plan.chain.members[plan.chain.members.len() - 1] + 1;
                 }
                 None => {
-                    body.extend(Some(&self.calls[at]).filter(|call| !is_ring_border(call)).cloned().map(Item::Call));
+                    let call = Some(&self.calls[at]).filter(|call| !is_ring_border(call, &emitted));
+                    emitted.body.extend(call.cloned().map(Item::Call));
                     at += 1;
                 }
             }
         }
-        (body, rings)
+        emitted
+    }
+
+    /// A chain in bands: in place for one thread, in a parallel region for several.
+    fn emit_chain(&self, chain: &Chain<'_>, schedules: &[Schedule], loops: &mut usize, emitted: &mut Emitted) {
+        let mut threads: Vec<Vec<Item>> = Vec::with_capacity(self.threads);
+        for (thread, schedule) in schedules.iter().enumerate() {
+            let mut own: BTreeMap<BufferId, BufferId> = BTreeMap::new();
+            for (link, ring) in chain.rings(schedule).filter(|_| thread > 0) {
+                let BufferId(id) = link.plane.buffer;
+                own.insert(link.plane.buffer, BufferId(self.buffers.len() + emitted.buffers.len()));
+                let name = format!("{} of thread {thread}", self.buffers[id].name);
+                let byte_size = link.ring_bytes(ring);
+                emitted.buffers.push(Buffer { name, byte_size, ..self.buffers[id].clone() });
+            }
+            let before = chain.prologue(schedule).into_iter().map(Item::Call);
+            let mut items: Vec<Item> = before.chain(roll(chain.bands(schedule), loops)).collect();
+            for_each_call(&mut items, &mut |call| {
+                for view in call.views_mut() {
+                    if let Storage::Buffer(id) = &mut view.storage {
+                        *id = own.get(id).copied().unwrap_or(*id);
+                    }
+                }
+            });
+            threads.push(items);
+        }
+        if self.threads == 1 {
+            emitted.body.extend(threads.into_iter().flatten());
+        } else {
+            threads.resize(self.threads, Vec::new());
+            emitted.body.push(Item::Parallel(Parallel { threads }));
+        }
     }
 
     /// Calls between those of the chain, which fill borders.
@@ -321,8 +384,8 @@ impl Given<'_> {
     fn note(&self, plan: &Plan<'_>) -> Band {
         let names = plan.chain.members.iter().map(|member| self.calls[*member].origin.clone());
         let Worth { saved, spent } = plan.worth;
-        let count = rows(&self.calls[plan.chain.members[plan.chain.members.len() - 1]]).div_ceil(plan.height);
-        let (height, is_used, is_measured) = (plan.height, plan.schedule.is_some(), plan.is_measured);
+        let count = plan.chain.ranges(self.threads).iter().map(|range| range.len().div_ceil(plan.height)).sum();
+        let (height, is_used, is_measured) = (plan.height, plan.schedules.is_some(), plan.is_measured);
         Band { chain: names.collect(), height, count, is_used, is_measured, saved, spent }
     }
 }

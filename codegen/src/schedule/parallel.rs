@@ -9,7 +9,7 @@
 //! same bytes for any number of threads. Within a parallel region no thread touches what another writes;
 //! [`check`](crate::program::check) proves that of finished programs.
 
-mod cost;
+pub(super) mod cost;
 pub(crate) mod cut;
 mod decisions;
 
@@ -82,28 +82,38 @@ impl SchedulePass for ShareAmongThreads {
         if threads.count < 2 {
             return;
         }
-        let target = program.target;
-        let parts: Vec<Option<Vec<Call>>> = program.body.iter().map(|item| parts(item, target, cx)).collect();
-        let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
-        let won = program.body.iter().zip(&parts).filter_map(|(item, parts)| match (item, parts) {
-            (Item::Call(call), Some(parts)) => Some(cost::nanoseconds(call, target) - longest(parts)),
-            _ => None,
-        });
-        if !threads.eager && won.sum::<f64>() < WORTH_WAKING {
+        let is_shared = program.body.iter().any(|item| matches!(item, Item::Parallel(_)));
+        if !is_shared && !worth_waking(program, cx) {
             return;
         }
+        let target = program.target;
+        let parts: Vec<Option<Vec<Call>>> = program.body.iter().map(|item| parts(item, target, cx)).collect();
         let in_place = in_place(program.calls().into_iter(), &program.buffers);
         let mut sharing = Sharing { in_place, threads: threads.count, body: Vec::new() };
         let mut before = Vec::new();
         for (item, parts) in std::mem::take(&mut program.body).into_iter().zip(parts) {
-            match parts {
-                None => before.push(item),
-                Some(parts) => sharing.parts(std::mem::take(&mut before), parts),
+            match (parts, item) {
+                (Some(parts), _) => sharing.parts(std::mem::take(&mut before), parts),
+                (None, region @ Item::Parallel(_)) => {
+                    sharing.body.append(&mut before);
+                    sharing.body.push(region);
+                }
+                (None, item) => before.push(item),
             }
         }
         sharing.body.append(&mut before);
         program.body = sharing.body;
     }
+}
+
+/// Whether the calls of a program together win more by sharing than it takes to wake a thread.
+pub(super) fn worth_waking(program: &Program, cx: &ScheduleContext<'_>) -> bool {
+    let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, program.target)).fold(0.0, f64::max);
+    let won = program.body.iter().filter_map(|item| match (item, parts(item, program.target, cx)?) {
+        (Item::Call(call), parts) => Some(cost::nanoseconds(call, program.target) - longest(&parts)),
+        _ => None,
+    });
+    cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= WORTH_WAKING)
 }
 
 /// The parts of a call that is worth sharing, as measured or by the model.

@@ -1,12 +1,14 @@
-//! What bands save and what they cost, in nanoseconds of one thread: enough to tell chains that gain from others.
+//! What bands save and what they cost, in nanoseconds of a thread: enough to tell chains that gain from others.
 //!
 //! What calls hand on is written and read where all that was touched in between still fits. In bands that is the rings,
 //! the chain's weights, and a band of what goes in and out; without them, all that producer and consumer touch. Against
 //! that stand weights that are read once a band, rows that are moved, and calls. Sizes and rates are those of no machine
 //! in particular: programs do not depend on the machine that compiles.
 
-use super::schedule::{Chain, Schedule};
+use super::super::parallel::cost::nanoseconds;
+use super::schedule::{Chain, Schedule, rows};
 use crate::program::{Call, Storage, View};
+use crate::target::Target;
 
 /// Bytes that stay in the nearest cache, and in the one behind it; half of what they hold.
 const NEAR: f64 = 24.0 * 1024.0;
@@ -49,14 +51,17 @@ fn found(distance: f64) -> f64 {
     }
 }
 
-/// What this schedule of the chain is worth.
-pub(super) fn worth(chain: &Chain<'_>, schedule: &Schedule) -> Worth {
+/// What it is worth to run the chain by these schedules, one a thread.
+pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> Worth {
+    let threads = schedules.len() as f64;
+    // Threads have equal shares.
+    let schedule = &schedules[0];
     let bands = schedule.made.len() as f64;
     let members = || chain.members.iter().map(|member| &chain.calls[*member]);
     let is_link = |view: &View| chain.links.iter().any(|link| link.plane.is_in(view));
     let weights: f64 = members().map(|call| bytes(call, &|view| matches!(view.storage, Storage::Const(_)))).sum();
     let outside = |view: &View| !matches!(view.storage, Storage::Const(_)) && !is_link(view);
-    let outside: f64 = members().map(|call| bytes(call, &outside)).sum();
+    let outside: f64 = members().map(|call| bytes(call, &outside)).sum::<f64>() / threads;
     let mut rings = 0.0;
     let mut copied = 0.0;
     for (link, ring) in chain.rings(schedule) {
@@ -74,12 +79,24 @@ pub(super) fn worth(chain: &Chain<'_>, schedule: &Schedule) -> Worth {
             let distance: f64 = between.map(|member| bytes(&chain.calls[*member], &|_| true)).sum();
             let before = found(distance - link.bytes());
             let times = if link.is_inside { 2.0 } else { 1.0 };
-            saved += times * link.bytes() * (before - after);
+            saved += times * link.bytes() * (before - after) / threads;
         }
     }
     // What is moved is read and written though the arithmetic behind it waits.
     let spent = (weights * (bands - 1.0)) * after + copied * (after + FROM_SECOND);
-    Worth { saved, spent: spent + CALL * (bands - 1.0) * chain.members.len() as f64 }
+    let again = rows_made_again(chain, schedules, target) / threads;
+    Worth { saved, spent: spent + again + CALL * (bands - 1.0) * chain.members.len() as f64 }
+}
+
+/// Nanoseconds of rows that several threads compute because windows of both reach them.
+fn rows_made_again(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> f64 {
+    let again = |(at, member): (usize, &usize)| {
+        let call = &chain.calls[*member];
+        let made = schedules.iter().filter_map(|own| Some(own.made.last()?[at] - own.begin[at])).sum::<usize>();
+        let all = rows(call);
+        nanoseconds(call, target) * made.saturating_sub(all) as f64 / all.max(1) as f64
+    };
+    chain.members.iter().enumerate().map(again).sum()
 }
 
 /// Bytes of the operands and the result that are wanted.

@@ -15,7 +15,7 @@ const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
     let Some(calls) = straight(program) else { return Vec::new() };
-    let given = Given::of(&calls, &program.buffers, choices);
+    let given = Given::of(&calls, program, choices, 1);
     let plans = given.choose(Bands::WherePaid);
     let pieces = plans.iter().map(|plan| (given.key(&plan.chain), plan.chain.members.clone(), plan));
     distinct(pieces, |plan| given.ways(plan))
@@ -29,16 +29,17 @@ impl Given<'_> {
         heights.sort_unstable();
         heights.dedup();
         let bands = heights.into_iter().filter_map(|height| {
-            let (_, schedule) = self.in_bands(&plan.chain, height)?;
-            let rings: Vec<_> = plan.chain.rings(&schedule).map(|(link, _)| link.plane.buffer).collect();
+            let (_, schedules) = self.in_bands(&plan.chain, height)?;
+            let schedule = &schedules[0];
+            let rings: Vec<_> = plan.chain.rings(schedule).map(|(link, _)| link.plane.buffer).collect();
             let is_ring = |call: &&Call| rings.iter().any(|ring| call.output.storage == Storage::Buffer(*ring));
             let fills = self.fills(&plan.chain).filter(|call| !is_ring(call)).cloned();
-            let bands = plan.chain.bands(&schedule).into_iter().flatten();
-            let calls = fills.chain(plan.chain.prologue(&schedule)).chain(bands).collect();
+            let bands = plan.chain.bands(schedule).into_iter().flatten();
+            let calls = fills.chain(plan.chain.prologue(schedule)).chain(bands).collect();
             Some(Way::of(Choice::Fusion(Fusion::Bands { height }), vec![calls]))
         });
         let mut ways: Vec<Way> = std::iter::once(self.whole(plan)).chain(bands).collect();
-        let model = match plan.schedule {
+        let model = match plan.schedules {
             Some(_) => Choice::Fusion(Fusion::Bands { height: plan.height }),
             None => Choice::Fusion(Fusion::Whole),
         };

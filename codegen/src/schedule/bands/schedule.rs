@@ -30,9 +30,11 @@ pub(super) struct Link<'p> {
     pub(super) is_inside: bool,
 }
 
-/// Which rows each call makes up to the end of each band.
+/// Which rows each call makes up to the end of each band, for a range of rows of the chain's last result.
 pub(super) struct Schedule {
-    /// By band, then by member of the chain.
+    /// By member of the chain, the first row that it makes.
+    pub(super) begin: Vec<usize>,
+    /// By band, then by member of the chain, the end of the rows that it has made.
     pub(super) made: Vec<Vec<usize>>,
     /// What becomes of each link that only the chain touches.
     pub(super) rings: Vec<Option<Ring>>,
@@ -77,19 +79,55 @@ impl Chain<'_> {
         self.height().div_ceil(bands).next_multiple_of(rows_together(last))
     }
 
-    /// The calls in bands of `height` rows; `None` if a ring would have to be copied over itself.
-    pub(super) fn schedule(&self, height: usize) -> Option<Schedule> {
-        let bands = self.height().div_ceil(height);
-        let made: Vec<Vec<usize>> = (1..=bands).map(|band| self.made(band, bands, height)).collect();
-        let rings = self.links.iter().map(|link| match link.is_inside {
-            true => self.ring(link, &made).map(Some),
-            false => Some(None),
-        });
-        Some(Schedule { rings: rings.collect::<Option<_>>()?, made })
+    /// The rows of the last result in at most `count` ranges of nearly one length.
+    pub(super) fn ranges(&self, count: usize) -> Vec<Range<usize>> {
+        let unit = rows_together(&self.calls[self.members[self.members.len() - 1]]);
+        let units = self.height().div_ceil(unit);
+        let start = |index: usize| (index * units / count * unit).min(self.height());
+        (0..count).map(|index| start(index)..start(index + 1)).filter(|range| !range.is_empty()).collect()
     }
 
-    /// The rows that each member has made when so many bands are done.
-    fn made(&self, band: usize, bands: usize, height: usize) -> Vec<usize> {
+    /// A range of rows of the last result in bands of `height` rows; `None` if a ring would have to be copied over itself.
+    /// Calls make the rows that the range needs, also those that another range needs too.
+    pub(super) fn schedule(&self, range: &Range<usize>, height: usize) -> Option<Schedule> {
+        let begin = self.begin(range.start);
+        let ends = range.clone().step_by(height).map(|start| (start + height).min(range.end));
+        let made = ends.map(|end| {
+            let mut made = self.made(end);
+            made.iter_mut().zip(&begin).for_each(|(made, begin)| *made = (*made).max(*begin));
+            made
+        });
+        let made: Vec<Vec<usize>> = made.collect();
+        let rings = self.links.iter().map(|link| match link.is_inside {
+            true => self.ring(link, &begin, &made).map(Some),
+            false => Some(None),
+        });
+        Some(Schedule { rings: rings.collect::<Option<_>>()?, begin, made })
+    }
+
+    /// The first row that each member makes for the rows of the last result from `row` on.
+    fn begin(&self, row: usize) -> Vec<usize> {
+        let mut begin = vec![0; self.members.len()];
+        if row == 0 {
+            return begin;
+        }
+        for at in (0..self.members.len()).rev() {
+            let call = &self.calls[self.members[at]];
+            let (all, unit) = (rows(call), rows_together(call));
+            begin[at] = match self.links.iter().find(|link| link.plane.is_in(&call.output)) {
+                Some(link) => {
+                    let Range { start, end } = link.plane.made;
+                    let first = self.wanted(link, at + 1, &begin).0.clamp(start, end) - start;
+                    first / unit * unit
+                }
+                None => (row * all).div_ceil(self.height()).next_multiple_of(unit).min(all),
+            };
+        }
+        begin
+    }
+
+    /// The end of the rows that each member has made for those of the last result before `row`.
+    fn made(&self, row: usize) -> Vec<usize> {
         let mut made = vec![0; self.members.len()];
         for at in (0..self.members.len()).rev() {
             let call = &self.calls[self.members[at]];
@@ -100,10 +138,10 @@ impl Chain<'_> {
                     let (_, end) = self.wanted(link, at + 1, &made);
                     let wanted = end.clamp(link.plane.made.start, link.plane.made.end) - link.plane.made.start;
                     // Others may want rows that the chain does not.
-                    if band == bands && !link.is_inside { all } else { wanted }
+                    if row == self.height() && !link.is_inside { all } else { wanted }
                 }
                 // As far as the last call.
-                None => (band * height * all).div_ceil(self.height()).min(all),
+                None => (row * all).div_ceil(self.height()).min(all),
             };
             made[at] = wanted.next_multiple_of(rows_together(call)).min(all);
         }
@@ -136,15 +174,23 @@ impl Chain<'_> {
         writers.map(|(_, made)| link.plane.made.start + made).max().unwrap_or(0)
     }
 
+    /// The first row of the link that is made when members begin with these.
+    fn first_made(&self, link: &Link<'_>, begin: &[usize]) -> usize {
+        let members = self.members.iter().zip(begin);
+        let writers = members.filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
+        writers.map(|(_, row)| link.plane.made.start + row).min().unwrap_or(0)
+    }
+
     /// The link as a ring.
-    fn ring(&self, link: &Link<'_>, made: &[Vec<usize>]) -> Option<Ring> {
-        let nothing = vec![0; self.members.len()];
-        let before = std::iter::once(&nothing).chain(made);
+    fn ring(&self, link: &Link<'_>, begin: &Vec<usize>, made: &[Vec<usize>]) -> Option<Ring> {
+        let before = std::iter::once(begin).chain(made);
+        // The first rows of all have the border before them.
+        let first_made = if begin.iter().all(|row| *row == 0) { 0 } else { self.first_made(link, begin) };
         let mut turns: Vec<Turn> = Vec::with_capacity(made.len());
         for (before, made) in before.zip(made) {
             let end = self.wanted(link, 0, made).1.max(self.written(link, made));
             // Rows that nobody wants are made too.
-            let first = self.wanted(link, 0, before).0.min(turns.last().map_or(0, |turn| turn.end));
+            let first = self.wanted(link, 0, before).0.min(turns.last().map_or(first_made, |turn| turn.end));
             turns.push(Turn { base: first, first, end });
         }
         let rows = turns.iter().map(|turn| turn.end - turn.first).max()?;
@@ -173,10 +219,9 @@ impl Chain<'_> {
 
     /// The calls of each band.
     pub(super) fn bands(&self, schedule: &Schedule) -> Vec<Vec<Call>> {
-        let nothing = vec![0; self.members.len()];
         let mut bands = Vec::with_capacity(schedule.made.len());
         for (band, made) in schedule.made.iter().enumerate() {
-            let before = if band == 0 { &nothing } else { &schedule.made[band - 1] };
+            let before = if band == 0 { &schedule.begin } else { &schedule.made[band - 1] };
             let mut calls = Vec::new();
             let mut ready: Vec<BufferId> = Vec::new();
             for (at, member) in self.members.iter().enumerate() {
@@ -283,6 +328,11 @@ pub(super) fn rows(call: &Call) -> usize {
 }
 
 impl Link<'_> {
+    /// Bytes of the buffer as a ring.
+    pub(super) fn ring_bytes(&self, ring: &Ring) -> usize {
+        self.plane.row * ring.rows * self.plane.batch * self.plane.size
+    }
+
     /// Bytes of an element.
     pub(super) fn size(&self) -> usize {
         self.plane.size
