@@ -1,15 +1,15 @@
-//! `bands`: chains of calls that run depth first, some rows at a time, so that what they hand on stays in the cache.
+//! `bands`: chains of calls that run depth first, some rows at a time, so that the tensors between them stay in the cache.
 //!
-//! The first rows of the first call, then the rows that the second can make of them, and so on to the last call; then the
-//! next rows. A band of a call is a part of it as threads have one, so bands need no kernels of their own, and bands of one
-//! height share their functions. Bands that are alike become turns of a loop (`roll`). Buffers that only the chain touches
-//! shrink to rolling buffers of some rows.
+//! A band is some rows of the chain's last result. For each band the first call computes the rows that the second needs, the
+//! second those that the third needs, and so on. A band of a call is a part of it, as threads have one: bands need no kernels
+//! of their own, and bands of one height share their functions. Equal bands become turns of a loop (`roll`). Buffers that only
+//! the chain touches shrink to rolling buffers.
 //!
 //! Invariant: each element is computed by the same operations in the same order as without bands. A measured choice decides
-//! which chains run in bands, and how high those are, or else the cost model.
+//! which chains run in bands and how high the bands are; without one, the cost model decides (`cost`).
 //!
-//! On several threads each has a range of rows of the chain's last result, with rolling buffers of its own. Rows that two of
-//! them need are computed by both, so that they wait for each other before and after the chain alone.
+//! On several threads each thread computes a range of rows of the chain's last result, with rolling buffers of its own. Both
+//! threads compute the rows that both need (the halo). So they wait for each other only before and after the chain.
 
 mod cost;
 mod decisions;
@@ -36,20 +36,20 @@ use crate::target::Target;
 pub enum Bands {
     /// None.
     Never,
-    /// Those that gain by it.
+    /// Those that run faster so.
     #[default]
     WherePaid,
-    /// All that can, in bands of so many rows: for tests.
+    /// All that can, in bands of this many rows. For tests.
     Always(usize),
 }
 
-/// Calls of a chain at most.
+/// The most calls that a chain may have.
 const LONGEST: usize = 6;
 
-/// What chains that were measured to run best in bands are worth more, for each call: more than any others.
+/// Added to the worth of a chain that was measured to run best in bands, for each of its calls: more than any chain saves.
 const MEASURED: f64 = 1e9;
 
-/// Bands of a chain at most, so that programs stay short.
+/// The most bands that a chain may have.
 const MOST: usize = 32;
 
 /// The pass.
@@ -94,12 +94,12 @@ fn straight(program: &Program) -> Option<Vec<Call>> {
     program.body.iter().map(call).collect()
 }
 
-/// A program whose chains are looked at.
+/// A program, and what the choice of chains needs to know of it.
 struct Given<'p> {
     calls: &'p [Call],
-    /// Of each buffer.
+    /// Each buffer as a plane of rows, if it is one.
     planes: Vec<Option<Plane>>,
-    /// Of each buffer.
+    /// The calls that touch each buffer.
     users: Vec<Users>,
     buffers: &'p [Buffer],
     choices: &'p Choices,
@@ -108,23 +108,23 @@ struct Given<'p> {
     threads: usize,
     /// Positions of the calls that do not fill borders.
     mains: Vec<usize>,
-    /// Bytes of the arena that are taken at once without bands, at most: bands do not need more.
+    /// The most bytes of the arena that are in use at once without bands. Bands must not need more.
     peak: usize,
 }
 
-/// A chain, and in bands of how many rows it runs best; `None` where it had better not.
+/// A chain and the height of the bands that suit it best.
 struct Plan<'p> {
     chain: Chain<'p>,
     height: usize,
-    /// One for each thread that has a part of the chain.
+    /// One for each thread that runs a part of the chain; `None` if the chain runs faster as whole calls.
     schedules: Option<Vec<Schedule>>,
     worth: Worth,
-    /// Nanoseconds that it wins by the model, and [`MEASURED`] for each call.
+    /// Nanoseconds that bands save by the model, plus [`MEASURED`] for each call if they were measured to be faster.
     won: f64,
     is_measured: bool,
 }
 
-/// Bands of one height, what they are worth by the model, and the schedule of each thread.
+/// The height of bands, what they are worth by the model, and the schedule of each thread.
 type Scheduled = (usize, Worth, Vec<Schedule>);
 
 /// A scheduled program in the making.
@@ -160,7 +160,7 @@ impl<'p> Given<'p> {
 }
 
 impl Given<'_> {
-    /// The chains that win most together.
+    /// The chains that together save the most.
     fn choose(&self, bands: Bands) -> Vec<Plan<'_>> {
         // For each end, what the best way up to there wins, and where its last chain begins.
         let mut best: Vec<(f64, usize)> = vec![(0.0, 0)];
@@ -184,10 +184,10 @@ impl Given<'_> {
         let mut end = self.mains.len();
         while end > 0 {
             let start = best[end].1;
-            // Two neighbours that are a chain and do not run in bands are told of.
+            // The program's text also tells about two neighbours that are a chain and do not run in bands,
             let chain = self.chain(if end - start > 1 { start } else { end.saturating_sub(2) }, end);
             let plan = chain.and_then(|chain| self.plan(chain, bands));
-            // Of neighbours that stay near anyway there is nothing to tell.
+            // but not if their tensor stays in the cache anyway.
             let told = |plan: &Plan<'_>| match end - start {
                 1 => plan.schedules.is_none() && plan.worth.saved > 0.0,
                 _ => true,
@@ -199,7 +199,7 @@ impl Given<'_> {
         plans
     }
 
-    /// The calls from `start` to `end` as a chain, each but the last handing its result on to one of the others.
+    /// The calls from `start` to `end` as a chain: each but the last writes what a later one reads.
     fn chain(&self, start: usize, end: usize) -> Option<Chain<'_>> {
         let members = self.mains[start..end].to_vec();
         let written = |at: usize| match self.calls[at].output.storage {
@@ -235,7 +235,7 @@ impl Given<'_> {
         Some(Chain { calls: self.calls, members, links })
     }
 
-    /// How the chain runs best; `None` if it cannot run in bands.
+    /// The best plan for the chain; `None` if it cannot run in bands.
     fn plan<'c>(&self, chain: Chain<'c>, bands: Bands) -> Option<Plan<'c>> {
         if let Bands::Always(height) = bands {
             return self.modelled(chain, &[height]).map(|(plan, own)| Plan { schedules: Some(own), ..plan });
@@ -260,7 +260,7 @@ impl Given<'_> {
     fn scheduled(&self, chain: &Chain<'_>, height: usize) -> Option<Scheduled> {
         let ranges = chain.ranges(self.threads);
         let is_cut = height < chain.height() || ranges.len() > 1;
-        // Others read what is kept, so that no two threads may write a row of it.
+        // Calls outside the chain read what is kept. Two threads must not write the same row of it.
         let shares = self.threads == 1 || ranges.len() > 1 && chain.links.iter().all(|link| link.is_inside);
         if !is_cut || !shares {
             return None;
@@ -269,7 +269,7 @@ impl Given<'_> {
         Some((height, worth(chain, &schedules, self.target), schedules))
     }
 
-    /// The plan of that of the `heights` which wins most by the model, and its schedules.
+    /// The plan with the best of the `heights` by the model, and its schedules.
     fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Vec<Schedule>)> {
         let rows = chain.height();
         // Heights that divide the rows need fewer functions.
@@ -283,43 +283,43 @@ impl Given<'_> {
         Some((Plan { chain, height, schedules: None, worth, won, is_measured: false }, schedules))
     }
 
-    /// The chain in bands of this height, if it can run so and does not take more of the arena than there is.
+    /// The chain in bands of this height, if it can run so and needs no more of the arena than the program does without.
     fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Vec<Schedule>)> {
         let (_, worth, schedules) = self.scheduled(chain, height)?;
         (self.alive(chain, &schedules) <= self.peak).then_some((worth, schedules))
     }
 
-    /// The chain as text, by which tuning files know it.
+    /// The key of the chain in tuning files.
     fn key(&self, chain: &Chain<'_>) -> String {
         let calls: Vec<&Call> = chain.members.iter().map(|member| &self.calls[*member]).collect();
         let is_kept = |call: &Call| chain.links.iter().any(|link| !link.is_inside && link.plane.is_in(&call.output));
         key::of_chain(&calls, is_kept)
     }
 
-    /// Bytes of the arena that are taken while the chain runs in bands.
+    /// Bytes of the arena that are in use while the chain runs in bands.
     fn alive(&self, chain: &Chain<'_>, schedules: &[Schedule]) -> usize {
         let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
-        let ring = |id: usize| {
-            let rings = schedules.iter().flat_map(|own| chain.rings(own));
-            let own = rings.filter(|(link, _)| link.plane.buffer == BufferId(id));
-            own.map(|(link, ring)| link.ring_bytes(ring)).reduce(|all, one| all + one)
+        let rolling = |id: usize| {
+            let rolling = schedules.iter().flat_map(|own| chain.rolling(own));
+            let own = rolling.filter(|(link, _)| link.plane.buffer == BufferId(id));
+            own.map(|(link, rolling)| link.rolling_bytes(rolling)).reduce(|all, one| all + one)
         };
         let alive = (0..self.buffers.len()).filter(|id| is_alive(&self.buffers[*id], &self.users[*id], first, last));
-        alive.map(|id| ring(id).unwrap_or(self.buffers[id].byte_size)).sum()
+        alive.map(|id| rolling(id).unwrap_or(self.buffers[id].byte_size)).sum()
     }
 
-    /// All calls, those of the chains in bands.
+    /// The program's items: chains in bands, all other calls as they are.
     fn emit(&self, plans: &[Plan<'_>]) -> Emitted {
         let mut emitted = Emitted { body: Vec::new(), sizes: BTreeMap::new(), buffers: Vec::new() };
         let mut starts: BTreeMap<usize, (&Plan<'_>, &[Schedule])> = BTreeMap::new();
         for plan in plans {
             let Some(schedules) = &plan.schedules else { continue };
             starts.insert(plan.chain.members[0], (plan, schedules));
-            for (link, ring) in plan.chain.rings(&schedules[0]) {
-                emitted.sizes.insert(link.plane.buffer, link.ring_bytes(ring));
+            for (link, rolling) in plan.chain.rolling(&schedules[0]) {
+                emitted.sizes.insert(link.plane.buffer, link.rolling_bytes(rolling));
             }
         }
-        let is_ring_border = |call: &Call, emitted: &Emitted| match call.output.storage {
+        let is_rolling_border = |call: &Call, emitted: &Emitted| match call.output.storage {
             Storage::Buffer(id) => call.producer.def().filled().is_some() && emitted.sizes.contains_key(&id),
             Storage::Const(_) => false,
         };
@@ -328,13 +328,13 @@ impl Given<'_> {
             match starts.get(&at) {
                 Some((plan, schedules)) => {
                     let fills: Vec<Call> =
-                        self.fills(&plan.chain).filter(|call| !is_ring_border(call, &emitted)).cloned().collect();
+                        self.fills(&plan.chain).filter(|call| !is_rolling_border(call, &emitted)).cloned().collect();
                     emitted.body.extend(fills.into_iter().map(Item::Call));
                     self.emit_chain(&plan.chain, schedules, &mut loops, &mut emitted);
                     at = plan.chain.members[plan.chain.members.len() - 1] + 1;
                 }
                 None => {
-                    let call = Some(&self.calls[at]).filter(|call| !is_ring_border(call, &emitted));
+                    let call = Some(&self.calls[at]).filter(|call| !is_rolling_border(call, &emitted));
                     emitted.body.extend(call.cloned().map(Item::Call));
                     at += 1;
                 }
@@ -348,11 +348,11 @@ impl Given<'_> {
         let mut threads: Vec<Vec<Item>> = Vec::with_capacity(self.threads);
         for (thread, schedule) in schedules.iter().enumerate() {
             let mut own: BTreeMap<BufferId, BufferId> = BTreeMap::new();
-            for (link, ring) in chain.rings(schedule).filter(|_| thread > 0) {
+            for (link, rolling) in chain.rolling(schedule).filter(|_| thread > 0) {
                 let BufferId(id) = link.plane.buffer;
                 own.insert(link.plane.buffer, BufferId(self.buffers.len() + emitted.buffers.len()));
                 let name = format!("{} of thread {thread}", self.buffers[id].name);
-                let byte_size = link.ring_bytes(ring);
+                let byte_size = link.rolling_bytes(rolling);
                 emitted.buffers.push(Buffer { name, byte_size, ..self.buffers[id].clone() });
             }
             let before = chain.prologue(schedule).into_iter().map(Item::Call);
@@ -374,13 +374,13 @@ impl Given<'_> {
         }
     }
 
-    /// Calls between those of the chain, which fill borders.
+    /// The calls between those of the chain; they fill borders.
     fn fills<'g>(&'g self, chain: &'g Chain<'_>) -> impl Iterator<Item = &'g Call> {
         let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
         (first..last).filter(|at| !chain.members.contains(at)).map(|at| &self.calls[at])
     }
 
-    /// What is said of a chain.
+    /// What the program's text tells about a chain.
     fn note(&self, plan: &Plan<'_>) -> Band {
         let names = plan.chain.members.iter().map(|member| self.calls[*member].origin.clone());
         let Worth { saved, spent } = plan.worth;

@@ -1,48 +1,50 @@
-//! What bands save and what they cost, in nanoseconds of a thread: enough to tell chains that gain from others.
+//! The time that bands save and the time that they cost, in nanoseconds of one thread. It need only be good enough to tell
+//! chains that run faster in bands from others.
 //!
-//! What calls hand on is written and read where all that was touched in between still fits. In bands that is the rings,
-//! the chain's weights, and a band of what goes in and out; without them, all that producer and consumer touch. Against
-//! that stand weights that are read once a band, rows that are moved, and calls. Sizes and rates are those of no machine
-//! in particular: programs do not depend on the machine that compiles.
+//! A tensor between two calls is written to and read from the nearest cache that holds everything touched in between. With
+//! bands that is the rolling buffers, the chain's weights, and one band of its inputs and outputs. Without bands it is all
+//! that the two calls touch. Bands cost time too: weights are read once a band, rows of rolling buffers move, there are more
+//! calls, and several threads compute the rows of the halo twice. Sizes and rates are those of no machine in particular, as
+//! programs must not depend on the machine that compiles them.
 
 use super::super::parallel::cost::nanoseconds;
 use super::schedule::{Chain, Schedule, rows};
 use crate::program::{Call, Storage, View};
 use crate::target::Target;
 
-/// Bytes that stay in the nearest cache, and in the one behind it; half of what they hold.
+/// Half the size in bytes of a first-level cache, and of a second-level cache: what stays in them.
 const NEAR: f64 = 24.0 * 1024.0;
 const SECOND: f64 = 256.0 * 1024.0;
 
-/// Nanoseconds a byte that is found in the second cache or in the third, beyond what arithmetic hides.
+/// Nanoseconds for a byte from the second-level cache, and from the third, that arithmetic does not hide.
 const FROM_SECOND: f64 = 0.01;
 const FROM_THIRD: f64 = 0.04;
 
-/// Nanoseconds that a call takes besides: ends of loops that are predicted wrong, edges of tiles.
+/// Nanoseconds that each further call takes: mispredicted ends of loops, edges of tiles.
 const CALL: f64 = 60.0;
 
-/// What bands make of a chain.
+/// What bands change about a chain's time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Worth {
-    /// Nanoseconds less, for bytes that stay near.
+    /// Nanoseconds saved, as bytes stay in a nearer cache.
     pub(super) saved: f64,
-    /// Nanoseconds more.
+    /// Nanoseconds added.
     pub(super) spent: f64,
 }
 
 impl Worth {
-    /// Whether so much is saved that it is sure to be worth it: figures are rough.
+    /// Whether bands are clearly faster. The figures are rough.
     pub(super) fn pays(self) -> bool {
         self.saved > 2.0 * self.spent
     }
 
-    /// Nanoseconds that are won.
+    /// Nanoseconds saved less nanoseconds added.
     pub(super) fn won(self) -> f64 {
         self.saved - self.spent
     }
 }
 
-/// Nanoseconds a byte when so many were touched since.
+/// Nanoseconds for a byte if this many bytes were touched since it was.
 fn found(distance: f64) -> f64 {
     match distance {
         near if near <= NEAR => 0.0,
@@ -51,7 +53,7 @@ fn found(distance: f64) -> f64 {
     }
 }
 
-/// What it is worth to run the chain by these schedules, one a thread.
+/// What it is worth to run the chain by these schedules, one for each thread.
 pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> Worth {
     let threads = schedules.len() as f64;
     // Threads have equal shares.
@@ -62,15 +64,15 @@ pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) 
     let weights: f64 = members().map(|call| bytes(call, &|view| matches!(view.storage, Storage::Const(_)))).sum();
     let outside = |view: &View| !matches!(view.storage, Storage::Const(_)) && !is_link(view);
     let outside: f64 = members().map(|call| bytes(call, &outside)).sum::<f64>() / threads;
-    let mut rings = 0.0;
+    let mut held = 0.0;
     let mut copied = 0.0;
-    for (link, ring) in chain.rings(schedule) {
+    for (link, rolling) in chain.rolling(schedule) {
         let row = (link.plane.row * link.plane.batch * link.size()) as f64;
-        rings += row * ring.rows as f64;
-        copied += 2.0 * row * ring.copied() as f64;
+        held += row * rolling.rows as f64;
+        copied += 2.0 * row * rolling.copied() as f64;
     }
     let kept: f64 = chain.links.iter().filter(|link| !link.is_inside).map(|link| link.bytes() / bands).sum();
-    let after = found(rings + kept + weights + outside / bands);
+    let after = found(held + kept + weights + outside / bands);
     let mut saved = 0.0;
     for link in &chain.links {
         for reader in chain.members.iter().filter(|member| link.users.readers.contains(member)) {
@@ -82,13 +84,13 @@ pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) 
             saved += times * link.bytes() * (before - after) / threads;
         }
     }
-    // What is moved is read and written though the arithmetic behind it waits.
+    // Moved rows are read and written while the arithmetic waits.
     let spent = (weights * (bands - 1.0)) * after + copied * (after + FROM_SECOND);
     let again = rows_made_again(chain, schedules, target) / threads;
     Worth { saved, spent: spent + again + CALL * (bands - 1.0) * chain.members.len() as f64 }
 }
 
-/// Nanoseconds of rows that several threads compute because windows of both reach them.
+/// Nanoseconds of the rows that more than one thread computes.
 fn rows_made_again(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> f64 {
     let again = |(at, member): (usize, &usize)| {
         let call = &chain.calls[*member];
@@ -99,7 +101,7 @@ fn rows_made_again(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -
     chain.members.iter().enumerate().map(again).sum()
 }
 
-/// Bytes of the operands and the result that are wanted.
+/// Bytes of those operands and results that `wanted` accepts.
 fn bytes(call: &Call, wanted: &dyn Fn(&View) -> bool) -> f64 {
     let operands = (0..call.operands.len()).filter(|index| wanted(&call.operands[*index]));
     let result = if wanted(&call.output) { call.output_bytes() } else { 0 };

@@ -1,17 +1,17 @@
-//! What to measure of chains: those that the model lets run in bands, and neighbours that it would rather not.
+//! Which chains to measure: those that the model lets run in bands, and neighbours that it leaves as whole calls.
 //!
-//! Each is done as one whole call after the other, in bands of the height that the model holds best, and in about as many
-//! bands as [`COUNTS`] says. Chains that run best in bands stay; those that do not make room for others: whoever measures
-//! asks again until nothing is new.
+//! The candidates for each are whole calls, bands of the height that the model prefers, and about as many bands as [`COUNTS`]
+//! says. A chain that turns out faster as whole calls frees its calls for other chains. So the caller measures, then asks
+//! again, until there is nothing new.
 
 use super::{Bands, Given, Plan, straight};
 use crate::choice::{Choice, Choices, Decision, Fusion, Way, distinct};
 use crate::program::{Call, Program, Storage};
 
-/// Numbers of bands that are tried.
+/// Numbers of bands that are measured.
 const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 
-/// The distinct chains of a program of one thread without bands that are worth measuring, given what is known of some.
+/// The distinct chains that are worth measuring in a program of one thread without bands; `choices` holds what was measured.
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
     let Some(calls) = straight(program) else { return Vec::new() };
@@ -22,7 +22,7 @@ pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
 }
 
 impl Given<'_> {
-    /// The ways to run the plan's chain, that of the plan first.
+    /// The candidates for the plan's chain, the plan's own first.
     fn ways(&self, plan: &Plan<'_>) -> Vec<Way> {
         let mut heights: Vec<usize> =
             COUNTS.iter().map(|count| plan.chain.height_of(*count)).chain([plan.height]).collect();
@@ -31,9 +31,10 @@ impl Given<'_> {
         let bands = heights.into_iter().filter_map(|height| {
             let (_, schedules) = self.in_bands(&plan.chain, height)?;
             let schedule = &schedules[0];
-            let rings: Vec<_> = plan.chain.rings(schedule).map(|(link, _)| link.plane.buffer).collect();
-            let is_ring = |call: &&Call| rings.iter().any(|ring| call.output.storage == Storage::Buffer(*ring));
-            let fills = self.fills(&plan.chain).filter(|call| !is_ring(call)).cloned();
+            let rolling: Vec<_> = plan.chain.rolling(schedule).map(|(link, _)| link.plane.buffer).collect();
+            let is_rolling =
+                |call: &&Call| rolling.iter().any(|rolling| call.output.storage == Storage::Buffer(*rolling));
+            let fills = self.fills(&plan.chain).filter(|call| !is_rolling(call)).cloned();
             let bands = plan.chain.bands(schedule).into_iter().flatten();
             let calls = fills.chain(plan.chain.prologue(schedule)).chain(bands).collect();
             Some(Way::of(Choice::Fusion(Fusion::Bands { height }), vec![calls]))
@@ -47,7 +48,7 @@ impl Given<'_> {
         ways
     }
 
-    /// One whole call after the other, with all that fills borders of what they hand on.
+    /// The candidate of whole calls, with the calls that fill the borders of the tensors between them.
     fn whole(&self, plan: &Plan<'_>) -> Way {
         let is_border = |call: &&Call| {
             let is_fill = call.producer.def().filled().is_some();

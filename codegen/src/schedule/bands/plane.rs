@@ -1,7 +1,7 @@
-//! Buffers as planes of rows: which rows of a buffer a call touches to make which rows of its result.
+//! Buffers as planes of rows: which rows of a buffer a call reads to compute which rows of its result.
 //!
-//! A buffer is a plane where, but for the batch, rows are its outermost axis, and nothing that is read or written of it
-//! reaches from one row into the next. Rows of a plane are counted from its first byte on, those of its border among them.
+//! A buffer is a plane if rows are its outermost axis behind the batch, and no access reaches from one row into the next.
+//! Row 0 begins at the buffer's first byte; rows of the border count too.
 
 use std::ops::Range;
 use std::slice;
@@ -10,7 +10,7 @@ use crate::kernel::window::Window;
 use crate::program::footprint::writes;
 use crate::program::{Buffer, BufferId, Call, Storage, View};
 
-/// A buffer's rows.
+/// A buffer as rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plane {
     pub(super) buffer: BufferId,
@@ -22,16 +22,16 @@ pub(super) struct Plane {
     pub(super) batch: usize,
     /// Rows of one plane.
     pub(super) rows: usize,
-    /// The rows that calls make; those before and after are border.
+    /// The rows that calls compute. The rows before and after are border.
     pub(super) made: Range<usize>,
-    /// The border's elements of each row that calls make.
+    /// The elements of the border in each row that calls compute.
     pub(super) sides: Vec<Range<usize>>,
-    /// What stands in the border; `None` without one.
+    /// The element that the border holds; `None` if there is no border.
     pub(super) element: Option<[u8; 8]>,
 }
 
 impl Plane {
-    /// The buffer as a plane, if all of `writers`, `readers` and `fills` take it for one.
+    /// The buffer as a plane, if all calls that touch it access it by rows.
     pub(super) fn of(id: BufferId, buffer: &Buffer, calls: &[Call], users: &Users) -> Option<Plane> {
         let first = &calls[*users.writers.first()?].output;
         let (batch, row) = (*first.grid.dims.first()?, usize::try_from(*first.grid.strides.get(2)?).ok()?);
@@ -65,12 +65,12 @@ impl Plane {
         Some(plane)
     }
 
-    /// Whether the view is one of this buffer.
+    /// Whether the view lies in this buffer.
     pub(super) fn is_in(&self, view: &View) -> bool {
         view.storage == Storage::Buffer(self.buffer)
     }
 
-    /// Whether a view of rank 4 goes through rows along axis 2, and stays inside each along the others.
+    /// Whether axis 2 of a view of rank 4 walks from row to row, and the axes behind it stay inside a row.
     fn walks(&self, view: &View) -> bool {
         let (&[n, c, h, w], &[batch, channel, row, column]) = (&view.grid.dims[..], &view.grid.strides[..]) else {
             return false;
@@ -81,7 +81,7 @@ impl Plane {
         forward && rows && inside < self.row as isize && (n == 1 || batch == (self.rows * self.row) as isize)
     }
 
-    /// Whether the call goes through rows of this operand.
+    /// Whether the call accesses this operand by rows.
     fn walked(&self, call: &Call, index: usize) -> bool {
         let view = &call.operands[index];
         let Some(Window { pixels, strides, runs }) = window(call, index) else {
@@ -95,14 +95,14 @@ impl Plane {
         strides[1] >= 0 && strides[2] >= 0 && strides[1] % row == 0 && batch && runs.iter().all(inside)
     }
 
-    /// Whether the rows that the call reads of this operand are those of the first plane. A view of the second image alone,
-    /// or of all images as one, counts them otherwise.
+    /// Whether the call reads rows of the first image. A view of the second image alone, or of all images as one, has other
+    /// row numbers.
     fn is_within(&self, call: &Call, index: usize) -> bool {
         let height = call.output.grid.dims.get(2).copied().unwrap_or(0);
         height == 0 || self.read(call, index, 0..height).end <= self.rows
     }
 
-    /// Takes over what `fills` say of the border; `None` if there is more to it than rows and sides.
+    /// Sets the border from the calls that fill it; `None` if it is more than whole rows and sides.
     fn border<'c>(&mut self, fills: impl Iterator<Item = &'c Call>) -> Option<()> {
         let mut filled = vec![Vec::new(); self.rows];
         for fill in fills {
@@ -133,7 +133,7 @@ impl Plane {
         (sides && ends).then_some(())
     }
 
-    /// The rows that the call reads of its operand `index`, which lies here, to make these rows of its result.
+    /// The rows of this plane that the call reads through operand `index` to compute these rows of its result.
     pub(super) fn read(&self, call: &Call, index: usize, rows: Range<usize>) -> Range<usize> {
         let view = &call.operands[index];
         let start = view.offset / self.row;
@@ -154,12 +154,12 @@ impl Plane {
 pub(super) struct Users {
     pub(super) writers: Vec<usize>,
     pub(super) readers: Vec<usize>,
-    /// Those that fill borders.
+    /// The calls that fill its border.
     pub(super) fills: Vec<usize>,
 }
 
 impl Users {
-    /// The users of each buffer, in order.
+    /// The calls that touch each buffer, in order.
     pub(super) fn of_each(buffers: &[Buffer], calls: &[Call]) -> Vec<Users> {
         let mut users = vec![Users::default(); buffers.len()];
         for (at, call) in calls.iter().enumerate() {
@@ -180,7 +180,7 @@ impl Users {
     }
 }
 
-/// The window through which a call reads this operand, if it does.
+/// The window through which the call reads this operand; `None` if it reads the operand's view.
 fn window(call: &Call, index: usize) -> Option<Window> {
     call.producer.def().input_window().filter(|_| index == 0)
 }

@@ -1,11 +1,11 @@
-//! A chain in bands: which rows each call makes in each band, and where rows then lie.
+//! A chain in bands: which rows each call computes in each band, and where these rows lie.
 //!
-//! Bands are ranges of rows of the chain's last result, of one height but for the last. In each band every call makes as
-//! many rows as the calls behind it want next, none of them twice. A buffer that only the chain touches is a ring: it
-//! holds the rows that are still wanted, from its start on. Where the next ones have no room behind them, the calls
-//! behind are done with the first, and the rest is copied to the start.
+//! A band is a range of rows of the chain's last result. All bands but the last have one height. In each band a call computes
+//! the rows that later calls read next, and no row twice. A buffer that only the chain touches becomes a rolling buffer: it
+//! holds the rows that are still to be read. If the next rows do not fit behind them, the rows that are still needed move to
+//! its start.
 //!
-//! Invariant: what a call reads of a ring was made, or is border, and has not been moved over since.
+//! Invariant: a row that a call reads from a rolling buffer was computed, or is border, and nothing has overwritten it since.
 
 use std::ops::Range;
 
@@ -13,12 +13,12 @@ use super::super::parallel::cut::part;
 use super::plane::{Plane, Users};
 use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
 
-/// Consecutive calls that can run band by band.
+/// Consecutive calls that can run in bands.
 pub(super) struct Chain<'p> {
     pub(super) calls: &'p [Call],
-    /// Positions of its calls, those that fill borders left out.
+    /// Positions of its calls, without those that fill borders.
     pub(super) members: Vec<usize>,
-    /// What its calls hand on to each other.
+    /// The buffers that one of its calls writes and another reads.
     pub(super) links: Vec<Link<'p>>,
 }
 
@@ -30,39 +30,43 @@ pub(super) struct Link<'p> {
     pub(super) is_inside: bool,
 }
 
-/// Which rows each call makes up to the end of each band, for a range of rows of the chain's last result.
+/// The rows that each call computes in each band, for a range of rows of the chain's last result.
 pub(super) struct Schedule {
-    /// By member of the chain, the first row that it makes.
+    /// For each call of the chain, the first row that it computes.
     pub(super) begin: Vec<usize>,
-    /// By band, then by member of the chain, the end of the rows that it has made.
+    /// For each band and each call of the chain, one more than the last row that it has computed.
     pub(super) made: Vec<Vec<usize>>,
-    /// What becomes of each link that only the chain touches.
-    pub(super) rings: Vec<Option<Ring>>,
+    /// For each link, its rolling buffer; `None` if calls outside the chain touch it.
+    pub(super) rolling: Vec<Option<Rolling>>,
 }
 
-/// A buffer of some rows at a time.
-pub(super) struct Ring {
+/// A buffer that holds some rows of a plane at a time.
+pub(super) struct Rolling {
     /// Rows that it holds.
     pub(super) rows: usize,
-    /// In each band, the row at its start, the rows of the plane wanted up to then, and the first that is wanted still.
+    /// For each band, which rows it holds.
     turns: Vec<Turn>,
 }
 
+/// The rows of a rolling buffer during one band.
 struct Turn {
+    /// The row at its start.
     base: usize,
+    /// The first row that this band or a later one reads.
     first: usize,
+    /// One more than the last row that is there when the band ends.
     end: usize,
 }
 
-impl Ring {
-    /// Rows that are copied to the start, all bands together.
+impl Rolling {
+    /// Rows that move to the start, all bands together.
     pub(super) fn copied(&self) -> usize {
         let kept = |pair: &[Turn]| if pair[1].base == pair[0].base { 0 } else { kept(&pair[0], &pair[1]).len() };
         self.turns.windows(2).map(kept).sum()
     }
 }
 
-/// The rows that are there already when a band begins, and wanted still.
+/// The rows that are there when a band begins and are still to be read.
 fn kept(before: &Turn, turn: &Turn) -> Range<usize> {
     turn.first..before.end.max(turn.first)
 }
@@ -73,7 +77,7 @@ impl Chain<'_> {
         rows(&self.calls[self.members[self.members.len() - 1]])
     }
 
-    /// The height of about so many bands, of whole rows of what the last call computes together.
+    /// The height that gives about this number of bands, a multiple of the rows that the last call computes together.
     pub(super) fn height_of(&self, bands: usize) -> usize {
         let last = &self.calls[self.members[self.members.len() - 1]];
         self.height().div_ceil(bands).next_multiple_of(rows_together(last))
@@ -87,8 +91,8 @@ impl Chain<'_> {
         (0..count).map(|index| start(index)..start(index + 1)).filter(|range| !range.is_empty()).collect()
     }
 
-    /// A range of rows of the last result in bands of `height` rows; `None` if a ring would have to be copied over itself.
-    /// Calls make the rows that the range needs, also those that another range needs too.
+    /// A range of rows of the last result in bands of `height` rows. Calls compute all rows that the range needs, also
+    /// rows that another range needs too. `None` if rows of a rolling buffer would have to move over themselves.
     pub(super) fn schedule(&self, range: &Range<usize>, height: usize) -> Option<Schedule> {
         let begin = self.begin(range.start);
         let ends = range.clone().step_by(height).map(|start| (start + height).min(range.end));
@@ -98,14 +102,14 @@ impl Chain<'_> {
             made
         });
         let made: Vec<Vec<usize>> = made.collect();
-        let rings = self.links.iter().map(|link| match link.is_inside {
-            true => self.ring(link, &begin, &made).map(Some),
+        let rolling = self.links.iter().map(|link| match link.is_inside {
+            true => self.roll(link, &begin, &made).map(Some),
             false => Some(None),
         });
-        Some(Schedule { rings: rings.collect::<Option<_>>()?, begin, made })
+        Some(Schedule { rolling: rolling.collect::<Option<_>>()?, begin, made })
     }
 
-    /// The first row that each member makes for the rows of the last result from `row` on.
+    /// For each call, the first row that it computes for the rows of the last result from `row` on.
     fn begin(&self, row: usize) -> Vec<usize> {
         let mut begin = vec![0; self.members.len()];
         if row == 0 {
@@ -126,7 +130,7 @@ impl Chain<'_> {
         begin
     }
 
-    /// The end of the rows that each member has made for those of the last result before `row`.
+    /// For each call, the end of the rows that it computes for the rows of the last result before `row`.
     fn made(&self, row: usize) -> Vec<usize> {
         let mut made = vec![0; self.members.len()];
         for at in (0..self.members.len()).rev() {
@@ -137,7 +141,7 @@ impl Chain<'_> {
                 Some(link) => {
                     let (_, end) = self.wanted(link, at + 1, &made);
                     let wanted = end.clamp(link.plane.made.start, link.plane.made.end) - link.plane.made.start;
-                    // Others may want rows that the chain does not.
+                    // Calls outside the chain may read rows that the chain does not.
                     if row == self.height() && !link.is_inside { all } else { wanted }
                 }
                 // As far as the last call.
@@ -148,8 +152,8 @@ impl Chain<'_> {
         made
     }
 
-    /// The first row of the link that members from `first` on read when they have made so many rows and go on, and the
-    /// end of those that they have read.
+    /// For the calls from number `first` on, after they have computed `made` rows each: the first row of the link that they
+    /// read next, and the end of the rows that they have read.
     fn wanted(&self, link: &Link<'_>, first: usize, made: &[usize]) -> (usize, usize) {
         let (mut start, mut end) = (usize::MAX, 0);
         for (at, made) in made.iter().copied().enumerate().skip(first) {
@@ -166,30 +170,30 @@ impl Chain<'_> {
         (start, end)
     }
 
-    /// The end of the rows of the link that are there when members have made so many: more than are wanted where a call makes
-    /// several at once.
+    /// The end of the rows of the link that are there after calls have computed `made` rows each. These can be more than are
+    /// read, as some calls compute several rows together.
     fn written(&self, link: &Link<'_>, made: &[usize]) -> usize {
         let writers =
             self.members.iter().zip(made).filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
         writers.map(|(_, made)| link.plane.made.start + made).max().unwrap_or(0)
     }
 
-    /// The first row of the link that is made when members begin with these.
+    /// The first row of the link that calls compute if they begin with these rows.
     fn first_made(&self, link: &Link<'_>, begin: &[usize]) -> usize {
         let members = self.members.iter().zip(begin);
         let writers = members.filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
         writers.map(|(_, row)| link.plane.made.start + row).min().unwrap_or(0)
     }
 
-    /// The link as a ring.
-    fn ring(&self, link: &Link<'_>, begin: &Vec<usize>, made: &[Vec<usize>]) -> Option<Ring> {
+    /// The link as a rolling buffer.
+    fn roll(&self, link: &Link<'_>, begin: &Vec<usize>, made: &[Vec<usize>]) -> Option<Rolling> {
         let before = std::iter::once(begin).chain(made);
-        // The first rows of all have the border before them.
+        // The border lies before the first rows.
         let first_made = if begin.iter().all(|row| *row == 0) { 0 } else { self.first_made(link, begin) };
         let mut turns: Vec<Turn> = Vec::with_capacity(made.len());
         for (before, made) in before.zip(made) {
             let end = self.wanted(link, 0, made).1.max(self.written(link, made));
-            // Rows that nobody wants are made too.
+            // Rows that no call reads are computed too.
             let first = self.wanted(link, 0, before).0.min(turns.last().map_or(first_made, |turn| turn.end));
             turns.push(Turn { base: first, first, end });
         }
@@ -205,14 +209,14 @@ impl Chain<'_> {
                 return None;
             }
         }
-        Some(Ring { rows, turns })
+        Some(Rolling { rows, turns })
     }
 
-    /// The calls that come before the first band: those that fill borders of rings.
+    /// The calls before the first band: they fill the borders of rolling buffers.
     pub(super) fn prologue(&self, schedule: &Schedule) -> Vec<Call> {
         let mut calls = Vec::new();
-        for (link, ring) in self.rings(schedule) {
-            self.fill_ring(link, ring, &mut calls);
+        for (link, rolling) in self.rolling(schedule) {
+            self.fill_border(link, rolling, &mut calls);
         }
         calls
     }
@@ -226,15 +230,15 @@ impl Chain<'_> {
             let mut ready: Vec<BufferId> = Vec::new();
             for (at, member) in self.members.iter().enumerate() {
                 let call = &self.calls[*member];
-                let written = self.rings(schedule).find(|(link, _)| link.plane.is_in(&call.output));
-                if let Some((link, ring)) = written.filter(|(link, _)| !ready.contains(&link.plane.buffer)) {
-                    self.turn(link, ring, band, &mut calls);
+                let written = self.rolling(schedule).find(|(link, _)| link.plane.is_in(&call.output));
+                if let Some((link, rolling)) = written.filter(|(link, _)| !ready.contains(&link.plane.buffer)) {
+                    self.turn(link, rolling, band, &mut calls);
                     ready.push(link.plane.buffer);
                 }
                 if before[at] < made[at] {
                     let mut part = part(call, 2, before[at]..made[at]);
-                    for (link, ring) in self.rings(schedule) {
-                        link.plane.move_to_ring(&mut part, ring.turns[band].base, ring.rows);
+                    for (link, rolling) in self.rolling(schedule) {
+                        link.plane.move_to_rolling(&mut part, rolling.turns[band].base, rolling.rows);
                     }
                     calls.push(part);
                 }
@@ -244,34 +248,34 @@ impl Chain<'_> {
         bands
     }
 
-    /// The links that are rings.
-    pub(super) fn rings<'s>(&'s self, schedule: &'s Schedule) -> impl Iterator<Item = (&'s Link<'s>, &'s Ring)> {
-        self.links.iter().zip(&schedule.rings).filter_map(|(link, ring)| Some((link, ring.as_ref()?)))
+    /// The links that are rolling buffers.
+    pub(super) fn rolling<'s>(&'s self, schedule: &'s Schedule) -> impl Iterator<Item = (&'s Link<'s>, &'s Rolling)> {
+        self.links.iter().zip(&schedule.rolling).filter_map(|(link, rolling)| Some((link, rolling.as_ref()?)))
     }
 
-    /// Fills the sides of all rows, and the border before them.
-    fn fill_ring(&self, link: &Link<'_>, ring: &Ring, calls: &mut Vec<Call>) {
+    /// Fills the border at the sides of all rows, and the border above them.
+    fn fill_border(&self, link: &Link<'_>, rolling: &Rolling, calls: &mut Vec<Call>) {
         let Plane { row, sides, made, .. } = link.plane;
         for side in sides {
-            calls.push(self.fill(link, ring, side.start, [ring.rows, side.len()]));
+            calls.push(self.fill(link, rolling, side.start, [rolling.rows, side.len()]));
         }
-        let above = ring.turns[0].base..made.start.min(ring.turns[0].end);
+        let above = rolling.turns[0].base..made.start.min(rolling.turns[0].end);
         if !above.is_empty() {
-            calls.push(self.fill(link, ring, 0, [1, above.len() * row]));
+            calls.push(self.fill(link, rolling, 0, [1, above.len() * row]));
         }
     }
 
-    /// Makes room for what a band wants: moves the rows that are wanted still, and fills the border after them.
-    fn turn(&self, link: &Link<'_>, ring: &Ring, band: usize, calls: &mut Vec<Call>) {
-        let (plane, turn) = (link.plane, &ring.turns[band]);
+    /// Makes room for the rows of a band: moves the rows that are still to be read, and fills the border below the image.
+    fn turn(&self, link: &Link<'_>, rolling: &Rolling, band: usize, calls: &mut Vec<Call>) {
+        let (plane, turn) = (link.plane, &rolling.turns[band]);
         let mut end = 0;
-        if let Some(before) = band.checked_sub(1).map(|before| &ring.turns[before]) {
+        if let Some(before) = band.checked_sub(1).map(|before| &rolling.turns[before]) {
             end = before.end;
             let kept = kept(before, turn);
             if before.base != turn.base && !kept.is_empty() {
                 let view = |first: usize| View {
                     offset: first * plane.row,
-                    ..self.run(link, ring, 0, [1, kept.len() * plane.row])
+                    ..self.run(link, rolling, 0, [1, kept.len() * plane.row])
                 };
                 let (from, to) = (view(kept.start - before.base), view(0));
                 let origin = "band".to_owned();
@@ -282,32 +286,32 @@ impl Chain<'_> {
         let below = plane.made.end.max(end)..turn.end;
         if !below.is_empty() {
             let first = (below.start - turn.base) * plane.row;
-            calls.push(self.fill(link, ring, first, [1, below.len() * plane.row]));
+            calls.push(self.fill(link, rolling, first, [1, below.len() * plane.row]));
         }
     }
 
-    fn fill(&self, link: &Link<'_>, ring: &Ring, offset: usize, extents: [usize; 2]) -> Call {
-        let element = link.plane.element.unwrap_or_else(|| unreachable!("borders are filled with something"));
-        let output = self.run(link, ring, offset, extents);
+    fn fill(&self, link: &Link<'_>, rolling: &Rolling, offset: usize, extents: [usize; 2]) -> Call {
+        let element = link.plane.element.unwrap_or_else(|| unreachable!("a border has an element"));
+        let output = self.run(link, rolling, offset, extents);
         Call { producer: Fill { element }.into(), operands: vec![], steps: vec![], output, origin: "border".to_owned() }
     }
 
-    /// So many rows of so many elements of each plane of a ring.
-    fn run(&self, link: &Link<'_>, ring: &Ring, offset: usize, [rows, length]: [usize; 2]) -> View {
+    /// Rows of elements of each plane of a rolling buffer; `extents` are their number and length.
+    fn run(&self, link: &Link<'_>, rolling: &Rolling, offset: usize, [rows, length]: [usize; 2]) -> View {
         let Plane { buffer, row, batch, .. } = *link.plane;
         let dtype = self.calls[link.users.writers[0]].output.dtype;
-        let strides = vec![(ring.rows * row) as isize, row as isize, 1];
+        let strides = vec![(rolling.rows * row) as isize, row as isize, 1];
         let grid = Grid { dims: vec![batch, rows, length], strides };
         View::new(Storage::Buffer(buffer), dtype, offset, grid)
     }
 }
 
 impl Plane {
-    /// Moves what a part of a call touches of the plane to a ring of `rows` rows that begins with row `base`.
-    fn move_to_ring(&self, call: &mut Call, base: usize, rows: usize) {
+    /// Moves the views of a part of a call from the plane to a rolling buffer of `rows` rows that begins with row `base`.
+    fn move_to_rolling(&self, call: &mut Call, base: usize, rows: usize) {
         let batch = (rows * self.row) as isize;
         let reads = call.operands.first().is_some_and(|input| self.is_in(input));
-        debug_assert!(!reads || call.operands[0].offset >= base * self.row, "rows that are gone");
+        debug_assert!(!reads || call.operands[0].offset >= base * self.row, "rows that are overwritten");
         let writes = self.is_in(&call.output);
         call.producer.def_mut().set_batch_strides(reads.then_some(batch), writes.then_some(batch));
         for view in call.operands.iter_mut().chain([&mut call.output]).filter(|view| self.is_in(view)) {
@@ -328,9 +332,9 @@ pub(super) fn rows(call: &Call) -> usize {
 }
 
 impl Link<'_> {
-    /// Bytes of the buffer as a ring.
-    pub(super) fn ring_bytes(&self, ring: &Ring) -> usize {
-        self.plane.row * ring.rows * self.plane.batch * self.plane.size
+    /// Bytes of the buffer as a rolling buffer.
+    pub(super) fn rolling_bytes(&self, rolling: &Rolling) -> usize {
+        self.plane.row * rolling.rows * self.plane.batch * self.plane.size
     }
 
     /// Bytes of an element.
