@@ -1,13 +1,12 @@
-//! Choices: how code goes about what it does, apart from what it computes.
+//! Choices: how code computes a result, never which result.
 //!
-//! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, the [`Split`] of a call among
-//! threads. What is to be decided has a text, its key, which says all that decides about the time: equal keys, equal choices,
-//! whatever the layers are called. Whoever measured says which choice is best, in [`Choices`]; what was not measured, the
-//! cost model of that kind decides (`cost`, `bands/cost.rs`, `parallel/cost.rs`). A [`Decision`] lists what there is to
-//! choose from, for those who measure.
+//! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, and the [`Split`] of a call among
+//! threads. Each decision has a key: a text with everything that decides about the time. Decisions with equal keys have equal
+//! choices, whatever the layers are called. [`Choices`] holds what was measured, by key. Where nothing was measured, a cost
+//! model decides (`cost`, `bands/cost.rs`, `parallel/cost.rs`). A [`Decision`] lists the candidates, for tuning.
 //!
-//! Invariant: no choice changes a result, not even of floats: whatever the tile, an output is summed in one register, in
-//! the order of the runs, and parts of calls compute each element as the whole call does.
+//! Invariant: no choice changes a result, not even of floats. Whatever the tile, an output is accumulated in one register in
+//! the order of the runs, and a part of a call computes each element as the whole call does.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -23,10 +22,10 @@ pub use crate::kernel::gemm::geometry::{Blocking, Geometry};
 pub use decision::{Decision, products};
 pub(crate) use decision::{Way, distinct};
 
-/// What was chosen, of any kind.
+/// A choice of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// How a product is cut into tiles.
+    /// How a product is cut into tiles, and the order of its loops.
     Blocking(Blocking),
     /// How a chain of calls runs.
     Fusion(Fusion),
@@ -37,11 +36,11 @@ pub enum Choice {
 /// How a chain of calls runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fusion {
-    /// One whole call after the other.
+    /// As whole calls, one after the other.
     Whole,
-    /// Depth first, in bands.
+    /// In bands, depth first.
     Bands {
-        /// Rows of the last result in a band.
+        /// Rows of the last result that one band computes.
         height: usize,
     },
 }
@@ -49,9 +48,9 @@ pub enum Fusion {
 /// How a call is shared among threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// The first thread runs all of it.
+    /// It is not: the first thread runs all of it.
     Whole,
-    /// Each thread has a part of the result along this axis.
+    /// Each thread computes a part of the result along this axis.
     Axis(usize),
 }
 
@@ -68,17 +67,17 @@ impl Display for Choice {
     }
 }
 
-/// What a program is to be best in, where it cannot be both.
+/// What to prefer where speed and size exclude each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// The time of an inference.
+    /// A short time of inference.
     #[default]
     Speed,
-    /// Bytes of weights: none are stored in a form that is larger, such as those of Winograd's tiles.
+    /// Few bytes of weights: none are stored in a larger form, as Winograd's are.
     Size,
 }
 
-/// Measured choices, by key, and what the program is to be best in.
+/// Measured choices by key, and what to prefer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choices {
     measured: BTreeMap<String, Choice>,
@@ -86,18 +85,18 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The same choices for a program that is to be best in this.
+    /// The same choices with this preference.
     #[must_use]
     pub fn preferring(self, prefer: Prefer) -> Self {
         Choices { prefer, ..self }
     }
 
-    /// What the program is to be best in.
+    /// What to prefer.
     pub(crate) fn prefer(&self) -> Prefer {
         self.prefer
     }
 
-    /// The choice for a product: the measured one, or else the model's.
+    /// The choice for a product: the measured one, else the cost model's.
     #[must_use]
     pub fn product(&self, geometry: &Geometry<'_>, target: &Target) -> Blocking {
         match self.get(|| geometry.key()) {
@@ -122,7 +121,7 @@ impl Choices {
         }
     }
 
-    /// Without choices, keys need not be made.
+    /// The measured choice. Makes no key if nothing was measured.
     fn get(&self, key: impl FnOnce() -> String) -> Option<Choice> {
         if self.measured.is_empty() { None } else { self.measured.get(&key()).copied() }
     }

@@ -1,6 +1,6 @@
 //! From a graph to a scheduled program, and from programs to an object file: all that LLVM does, in one call.
 
-use eightfold_ir::Graph;
+use eightfold_ir::VerifiedGraph;
 
 use crate::interface::{Interface, InterfaceError};
 use crate::llvm::machine::MachineError;
@@ -59,7 +59,7 @@ impl CompileError {
 /// # Errors
 /// When an operator has no kernel for its types or operands.
 pub fn lower_and_schedule(
-    graph: &Graph,
+    graph: VerifiedGraph<'_>,
     target: &'static Target,
     cx: &ScheduleContext<'_>,
 ) -> Result<Scheduled, LowerError> {

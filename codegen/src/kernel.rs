@@ -1,8 +1,8 @@
-//! Kernel families: what calls of a program can be, and the code that does them.
+//! Kernel families: the kinds of calls that a program has, and their code.
 //!
-//! A family is one row of `kernels!` and one folder. Its file holds the data of a call and the answers of `KernelDef`:
-//! what it reads, along which axes it may be cut, what it costs, how it prints. `emit.rs` beside it writes the code in the
-//! verbs of [`crate::llvm::vector`]. Nothing outside the folder asks which family a call is of.
+//! A family is one row of `kernels!` and one folder. Its file holds the data of a call and implements `KernelDef`: what the call
+//! reads, along which axes it may be cut, what it costs. `emit.rs` beside it emits the code with the verbs of
+//! [`crate::llvm::vector`]. Code outside the folder never asks which family a call belongs to.
 //!
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
@@ -61,20 +61,20 @@ pub struct Family {
     pub summary: &'static str,
 }
 
-/// What a family knows of its calls: the data of one call answers. All answers follow from the call alone.
+/// What the rest of code generation asks about a call. The answers depend on the call alone.
 ///
-/// Most have a default, which holds for a family that reads operand 0 at the coordinates of the result, as `pointwise`
-/// does.
+/// Most questions have a default answer. It is right for a family that reads operand 0 at the coordinates of the result, as
+/// `pointwise` does.
 pub(crate) trait KernelDef: Attributes {
-    /// What stands behind the family's name in the name of the kernel: `_u8_4x16c4`.
+    /// The suffix of the kernel's name in reports: `_u8_4x16c4`.
     fn variant(&self) -> String {
         String::new()
     }
 
-    /// Emits the body of the function. `parameters` point to the first elements of the operands and of the output.
+    /// Emits the body of the function. `parameters` point to the first elements of the operands, then of the output.
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]);
 
-    /// How many operands, from the first one on, the output never overlaps.
+    /// How many operands, counted from the first, never overlap the output.
     fn unaliased(&self) -> usize {
         0
     }
@@ -85,64 +85,64 @@ pub(crate) trait KernelDef: Attributes {
         false
     }
 
-    /// The operand that holds packed weights, of which each is read once.
+    /// The operand with packed weights, if the call has one. Each weight is read once.
     fn weights(&self) -> Option<usize> {
         None
     }
 
-    /// The positions that the call reads from memory at run time, and the extent that they must lie within.
+    /// The indices that the call reads from memory at run time, and the extent that they must be below.
     fn unchecked_positions<'c>(&self, _call: &'c Call) -> Option<(&'c View, usize)> {
         None
     }
 
-    /// The element, low end first, that the call writes everywhere; `None` if it computes.
+    /// The element, in little-endian order, that the call writes everywhere; `None` if it computes its results.
     fn filled(&self) -> Option<[u8; 8]> {
         None
     }
 
-    /// The runs of elements that are read of operand 0, where that is not its view.
+    /// The runs of elements that the call reads of operand 0; `None` if it reads operand 0's view.
     fn input_window(&self) -> Option<Window> {
         None
     }
 
-    /// Whether the call may be one of a chain that runs some rows (axis 2) at a time.
+    /// Whether the call may be part of a chain that runs in bands of rows (axis 2).
     fn runs_in_bands(&self) -> bool {
         false
     }
 
-    /// The rows of operand 0's view that are read for these rows of the result, if there is no [window](Self::input_window).
+    /// The rows of operand 0's view that these rows of the result need, if there is no [window](Self::input_window).
     fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
         rows
     }
 
-    /// Takes over new distances between the images of a batch.
+    /// Sets new distances between the images of a batch.
     fn set_batch_strides(&mut self, _input: Option<isize>, _output: Option<isize>) {}
 
-    /// The multiples at which the result may be cut along an axis, 1 for anywhere; `None` if not at all. An element must be
-    /// computed by the same operations in the same order in a part as in the whole call.
+    /// The result may be cut along the axis at multiples of this number; `None` if it may not be cut. A part must compute each
+    /// element by the same operations in the same order as the whole call.
     fn unit(&self, call: &Call, axis: usize) -> Option<usize>;
 
-    /// Results along the axis that a part has at least.
+    /// The least number of results along the axis that a part may have.
     fn least_part(&self) -> usize {
         1
     }
 
-    /// Makes the call that of `range` of the result's `axis`. Operands of steps and the output are not its task.
+    /// Restricts the call to `range` of the result's `axis`. The caller restricts the output and the operands of steps.
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         operands[0].narrow(axis, range);
     }
 
-    /// Products that are summed up.
+    /// Multiply-accumulates that the result needs.
     fn macs(&self, _call: &Call) -> usize {
         0
     }
 
-    /// Products that the kernel does, those with padding among them.
+    /// Multiply-accumulates that the kernel executes, those on padding included.
     fn executed_macs(&self, call: &Call, _target: &Target) -> usize {
         self.macs(call)
     }
 
-    /// The numbers that products are of. bf16 is taken for f32 unless the family multiplies it as such.
+    /// The type of arithmetic of the products. bf16 counts as f32 unless the family multiplies bf16 directly.
     fn arithmetic(&self, call: &Call) -> Arithmetic {
         if call.operands.is_empty() || call.input_type().is_float() { Arithmetic::F32 } else { Arithmetic::Int8 }
     }
@@ -152,32 +152,33 @@ pub(crate) trait KernelDef: Attributes {
         1.0
     }
 
-    /// The type that the steps begin with, and the operations that take place before them, all results together.
+    /// The type that the steps start from, and the number of operations before them for all results together.
     fn operations(&self, call: &Call, target: &Target) -> (DType, f64);
 
-    /// Bytes that are read of an operand, each once.
+    /// Distinct bytes that the call reads of an operand.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         distinct_bytes(&call.operands[index])
     }
 
-    /// The extents that decide about the time.
+    /// The extents that decide about the time, for reports.
     fn shape(&self, call: &Call) -> String {
         call.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
     }
 
-    /// What stands behind the family's name in a [key](Self::key) by views.
+    /// What follows the family's name in a default [key](Self::key).
     fn key_attributes(&self) -> String {
         String::new()
     }
 
-    /// What decides about the time, as text; `None` for the default: the family, attributes, and all views.
+    /// The key for measurements: everything that decides about the time. `None` for the default: the family, its key attributes
+    /// and all views.
     fn key(&self, _call: &Call) -> Option<String> {
         None
     }
 }
 
-/// Makes of each row `Variant(module) "name" "summary";` a variant of [`Producer`] with the data `module::Variant`, and a
-/// row of [`KERNELS`].
+/// Turns each row `Variant(module) "name" "summary";` into a variant of [`Producer`] that holds a `module::Variant`, and a row
+/// of [`KERNELS`].
 macro_rules! kernels {
     ($($variant:ident($module:ident) $name:literal $summary:literal;)*) => {
         /// What a call computes before its steps.
@@ -201,7 +202,7 @@ macro_rules! kernels {
                 }
             }
 
-            /// What the family knows of the call.
+            /// The call's answers.
             pub(crate) fn def(&self) -> &dyn KernelDef {
                 match self {
                     $(Producer::$variant(kernel) => kernel,)*

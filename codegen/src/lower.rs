@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use eightfold_ir::{
     Arg as IrArg, Bytes, DType, Data, Def, Function, Graph, Layout, Node, Op, Origin, QuantRule, Step as IrStep,
-    Tensor, ValueId,
+    Tensor, ValueId, VerifiedGraph,
 };
 
 use crate::choice::Choices;
@@ -62,8 +62,8 @@ pub enum LowerError {
 ///
 /// # Errors
 /// When an operator has no kernel for its types or operands.
-pub fn lower(graph: &Graph, target: &'static Target, choices: &Choices) -> Result<Program, LowerError> {
-    let mut lowering = Lowering::new(graph, target, choices);
+pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target, choices: &Choices) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(&graph, target, choices);
     for node in graph.nodes() {
         lowering.node(node)?;
     }

@@ -140,7 +140,7 @@ fn snapshot(case: &Case, ran: &Ran) -> String {
     ran.remarks.iter().for_each(|remark| writeln!(text, "{remark}").unwrap());
     if let Some(target) = case.target {
         let program = lower_and_schedule(
-            &ran.graph,
+            verify(&ran.graph).expect("verifies"),
             target,
             &ScheduleContext { bands: Bands::default(), ..ScheduleContext::of(&Choices::default()) },
         )
@@ -228,7 +228,7 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
         let odd = (0..3).flat_map(|seed| odd_choices(&graph, target, seed));
         for (threads, bands, choices) in usual.chain(odd) {
             let program = lower_and_schedule(
-                &graph,
+                verify(&graph).expect("verifies"),
                 target,
                 &ScheduleContext { threads, bands, ..ScheduleContext::of(&choices) },
             )
@@ -266,7 +266,9 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
 
 /// Chains in bands, and calls on several threads, as no model would choose: others for each seed.
 fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads, Bands, Choices); 2] {
-    let lower = |choices: &Choices| lower_and_schedule(graph, target, &ScheduleContext::of(choices)).unwrap();
+    let lower = |choices: &Choices| {
+        lower_and_schedule(verify(graph).expect("verifies"), target, &ScheduleContext::of(choices)).unwrap()
+    };
     let odd = [Fusion::Bands { height: 1 }, Fusion::Whole, Fusion::Bands { height: 3 }];
     let mut fusions: Vec<(String, Choice)> = Vec::new();
     for _ in 0..4 {

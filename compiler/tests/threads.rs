@@ -64,7 +64,8 @@ fn eager(threads: usize) -> ScheduleContext<'static> {
 /// The graph compiled into a folder, as `rows.so`, `rows.o` and `rows.h`.
 fn compiled(threads: usize) -> TempDir {
     let graph = graph();
-    let program = lower_and_schedule(&graph, target(), &eager(threads)).expect("lowers");
+    let program =
+        lower_and_schedule(eightfold_ir::verify(&graph).expect("verifies"), target(), &eager(threads)).expect("lowers");
     check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     assert_eq!(program.workers(), threads - 1, "{program}");
     let interface = Interface {
@@ -167,7 +168,8 @@ fn an_index_out_of_range_is_a_status_of_that_run_whatever_the_threads() {
     let graph = looking_up();
     let table = Tensor::f32(&[16, 64], &(0..1024).map(|i| i as f32 / 1024.0).collect::<Vec<_>>());
     for threads in [1, 2, 5] {
-        let program = lower_and_schedule(&graph, target(), &eager(threads)).expect("lowers");
+        let program = lower_and_schedule(eightfold_ir::verify(&graph).expect("verifies"), target(), &eager(threads))
+            .expect("lowers");
         check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
         let variant = Variant::of(&graph, &program);
         let mut resident = Resident::new(program, &variant).expect("compiles");

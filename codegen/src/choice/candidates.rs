@@ -1,14 +1,14 @@
-//! The choices that there are for a product.
+//! The candidates for a product: tiles, and how many rows one block of weights serves.
 
 use eightfold_ir::DType;
 
 use super::{Blocking, Geometry, cost};
 use crate::target::{Dot, Target};
 
-/// Bytes of inputs and results that a band may have: about what two levels of cache hold, and parts of it.
+/// Bytes of inputs and results that one block of weights may serve: parts of two levels of cache, and everything.
 const BANDS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, usize::MAX];
 
-/// Tiles that fit the registers and the channels, with the rows that the model chooses: the `most` best by the model.
+/// Tiles that fit the registers and the channels, with the model's number of rows; at most `most`, the model's best first.
 pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Vec<Blocking> {
     let lanes = target.lanes();
     let rows = cost::usual(geometry, target).rows;
@@ -16,7 +16,7 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Ve
     let pixels = geometry.row();
     let mut tiles = Vec::new();
     for vectors in 1..=widest.min(target.vector_registers) {
-        // Rows that are cut alike are one candidate.
+        // Tiles that cut a row into equal pieces are one candidate.
         let fitting = (1..=pixels.min(target.vector_registers))
             .filter(|mr| geometry.cut(*mr).0.size == *mr && fits(*mr, vectors, geometry.input, target));
         tiles.extend(fitting.map(|mr| Blocking { mr, nr: lanes * vectors, rows }));
@@ -26,25 +26,25 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Ve
     tiles
 }
 
-/// Whether sums, weights, a broadcast and what the product needs besides fit the registers.
+/// Whether the accumulators, the weights, a broadcast input and temporaries of the product fit the registers.
 fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
     let besides = match input {
         DType::F32 => 0,
         DType::Bf16 if target.bf16 => 0,
-        // The halves of weights and of inputs.
+        // Halves of the weights and of the inputs.
         DType::Bf16 => 2,
-        // A product on its way.
+        // A product before it is accumulated.
         DType::I16 => 1,
         _ if target.dot == Dot::Vpdpbusd => 0,
-        // A vector of ones, and a product on its way.
+        // A vector of ones, and a product before it is accumulated.
         _ => 2,
     };
-    // Weights of a lone pixel are read where they are multiplied.
+    // With one pixel, weights are memory operands of the multiplication.
     let weights = if mr == 1 { 1 } else { vectors };
     mr * vectors + weights + 1 + besides <= target.vector_registers
 }
 
-/// The same tile with other bands.
+/// The same tile with other numbers of rows.
 pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>) -> Vec<Blocking> {
     let mut bands: Vec<Blocking> =
         BANDS.iter().map(|bytes| Blocking { rows: cost::rows(geometry, *bytes), ..choice }).collect();

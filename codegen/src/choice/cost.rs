@@ -1,9 +1,9 @@
-//! The choice for a product that nobody has measured: a model of its time, in cycles of one core.
+//! The cost model of a product with constant weights, in cycles of one core. It chooses where nothing was measured.
 //!
-//! A tile takes, group by group, as long as the busiest of what it needs: units that multiply, loads, the chain of
-//! additions to a sum, instructions. To that come the start and end of a tile, and weights that are not in the first-level
-//! cache. Proportions matter, not cycles: constants are those that fitted best what `eightfold bench --tune` measured of
-//! three networks on a Zen 3, rounded; benches/README.md says how far off the choices are.
+//! For each group of weights, a tile takes as long as its busiest resource: multipliers, loads, the latency of the additions to
+//! one accumulator, or issue slots. Starting and ending a tile, and weights outside the first-level cache, add to that. Only
+//! ratios matter, so cycles need not be exact. The constants are rounded fits to `eightfold bench --tune` of three networks on
+//! a Zen 3; benches/README.md says how far off the choices are.
 
 use eightfold_ir::DType;
 
@@ -12,42 +12,41 @@ use crate::pack::choose_tile;
 use crate::program::Tile;
 use crate::target::{Dot, Target};
 
-/// Vectors that a core loads in a cycle, weights and broadcasts.
+/// Vectors that a core loads in a cycle: weights and broadcast inputs.
 const LOADS: f64 = 2.0;
 
-/// Instructions that a core takes in a cycle, some of them for loops.
+/// Instructions that a core issues in a cycle, those of loops included.
 const ISSUE: f64 = 6.0;
 
-/// Cycles to begin and end a tile: pointers, loops, a branch that was not foreseen.
+/// Cycles to begin and end a tile: pointers, loops, a mispredicted branch.
 const TILE: f64 = 20.0;
 
 /// Cycles to begin a run.
 const RUN: f64 = 10.0;
 
-/// Cycles for each register of sums, to set it up and to run the usual steps on it.
+/// Cycles for each accumulator, to initialise it and to run the usual steps on it.
 const REGISTER: f64 = 1.0;
 
 /// Cycles for each store.
 const STORE: f64 = 2.0;
 
-/// Stores whose time it takes to put a pixel's bytes in a place of their own: tiles of several pixels were slower than tiles
-/// of one in short products (benches/README.md).
+/// The cost of storing each further pixel's bytes at an address of its own, in stores: in short products, tiles of several
+/// pixels were slower than tiles of one (benches/README.md).
 const PLACES: f64 = 6.0;
 
 /// Cycles to begin the extra groups of a vector.
 const EXTRA: f64 = 6.0;
 
-/// Cycles to look up the place of an extra group.
+/// Cycles to look up the input offset of an extra group.
 const EXTRA_GROUP: f64 = 0.5;
 
-/// Cycles from one sum of floats to the next in the same register.
+/// Cycles between two additions to the same accumulator of floats.
 const FLOAT_CHAIN: f64 = 4.5;
 
-/// With 16 registers, tiles of floats with one vector and at least so many pixels took twice the time that all else
-/// explains.
+/// On targets with 16 registers, tiles of floats with one vector and at least this many pixels took twice the modelled time.
 const TALL: f64 = 8.0;
 
-/// Half of the first-level cache: what of it a block's weights may take without losing the inputs.
+/// Half of a first-level cache: a block's weights may take this much without evicting the inputs.
 const HALF_L1: f64 = 16.0 * 1024.0;
 
 /// Bytes a cycle from the second-level cache.
@@ -56,16 +55,16 @@ const L2: f64 = 26.0;
 /// Bytes a cycle from beyond it.
 const FAR: f64 = 20.0;
 
-/// Bytes of inputs and results of a band: half of a second-level cache.
+/// Half of a second-level cache: inputs and results that one block of weights serves.
 const HALF_L2: usize = 256 * 1024;
 
-/// What a tile must take of the usual one's time to be chosen instead: the model is no better than that.
+/// A tile is chosen instead of the usual one if it takes less than this part of its time. The model is no more exact.
 const CLEARLY_LESS: f64 = 0.92;
 
 /// The choice: the usual tile, unless another is clearly better.
 pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     let usual = usual(geometry, target);
-    // Of a lone pixel, time is where the weights come from.
+    // With one pixel, reading the weights takes all the time.
     if geometry.row() <= 1 {
         return usual;
     }
@@ -75,15 +74,14 @@ pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     }
 }
 
-/// The usual tile, in bands that stay in the second-level cache.
+/// The usual tile, and as many rows as stay in the second-level cache.
 pub(crate) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
     let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.row(), geometry.n);
     Blocking { mr, nr, rows: rows(geometry, HALF_L2) }
 }
 
-/// As many rows as keep their inputs and results in so many bytes. A result's cache line takes several blocks, one after
-/// the other. Of the rows and columns that strides skip, nothing comes into a cache; bytes, of which a band holds four
-/// times as many, gain nothing by that.
+/// As many rows as keep their inputs and results within `bytes`. Several blocks write to one cache line of a result. Rows and
+/// columns that a stride skips take no cache; this is counted for floats alone, as for bytes it made no measured difference.
 pub(crate) fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
     let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
     let under: usize = runs.iter().map(|run| run.length).sum();
@@ -108,20 +106,20 @@ pub(crate) fn cycles(geometry: &Geometry<'_>, choice: Blocking, target: &Target)
         for (tiles, pixels) in [(cut.large, cut.size), (cut.small, cut.size.saturating_sub(1))] {
             cycles += (blocks * rows * tiles) as f64 * block.tile(pixels);
         }
-        // The first tile of a band waits for the weights.
+        // The first tile that a block serves waits for the weights.
         cycles += blocks as f64 * bands * (block.weights / FAR - block.tile(cut.size)).max(0.0);
     }
     cycles
 }
 
-/// A block of so many vectors of channels.
+/// A block: some vectors of channels.
 struct Block {
     vectors: f64,
     groups: f64,
     runs: f64,
     /// Extra groups of a vector.
     extra: f64,
-    /// Groups whose products are added before they are as wide as the sum.
+    /// Groups whose products are added in 16 bits before they are accumulated.
     joined: f64,
     /// Bytes of weights.
     weights: f64,
@@ -151,7 +149,7 @@ impl Block {
         }
     }
 
-    /// Cycles of a tile of so many pixels.
+    /// Cycles of a tile with this many pixels.
     fn tile(&self, pixels: usize) -> f64 {
         let pixels = pixels as f64;
         let extra = match self.extra {
@@ -160,7 +158,7 @@ impl Block {
         };
         let products = self.groups * self.group(pixels, self.vectors, self.joined) + self.vectors * extra;
         let nearest = if self.weights > HALF_L1 { self.weights / L2 } else { 0.0 };
-        // Four registers of results become one of bytes; those of a pixel stay together.
+        // Four registers of results become one of bytes. The bytes of a pixel are stored together.
         let stores = match self.narrow {
             true => (pixels / (4.0 / self.vectors).floor().max(1.0)).ceil() * 2.0 + PLACES * pixels,
             false => pixels * self.vectors,
@@ -171,13 +169,13 @@ impl Block {
     /// Cycles of one group of weights for `vectors` vectors and `pixels` pixels.
     fn group(&self, pixels: f64, vectors: f64, joined: f64) -> f64 {
         let sums = pixels * vectors;
-        // Cycles of the multipliers, of the chain to a sum, and instructions of a product.
+        // Cycles of the multipliers, latency of an addition, and instructions for each product.
         let (multiply, chain, instructions) = match (self.input, self.dot) {
             (DType::F32, _) => (0.5, FLOAT_CHAIN, 1.0),
             (DType::Bf16, _) => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
             (DType::I16, _) => (0.5, 1.0, 2.0),
             (_, Dot::Vpdpbusd) => (0.5, 4.0, 1.0),
-            // Widening and adding to the sum are once for joined groups, adding these in 16 bits comes on top.
+            // Joined groups are added in 16 bits, then widened and accumulated once.
             (_, Dot::Maddubs) => ((2.0 + 1.0 / joined) / 3.0, 1.0, 2.0 + 1.0 / joined),
         };
         let loads = (pixels + vectors) / LOADS;

@@ -1,42 +1,42 @@
-//! Decisions: what of a program can be done in several ways, and which ways there are.
+//! Decisions: which parts of a program have several candidates, and which.
 
 use super::{Blocking, Choice, Geometry, candidates};
 use crate::program::{Call, Program};
 
-/// Tiles that are tried: the best ones by the cost model.
+/// Tiles that are measured: the best ones by the cost model.
 const TILES: usize = 16;
 
-/// A piece of a program that can be done in several ways.
+/// A part of a program with several candidates.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// What it is as text, by which tuning files know it.
+    /// The key in tuning files.
     pub key: String,
-    /// The positions of its calls in the program; of several such pieces, those of the first.
+    /// The numbers of its calls in the program; for several equal parts, those of the first.
     pub calls: Vec<usize>,
-    /// How many such pieces the program has.
+    /// How many parts of the program have this key.
     pub count: usize,
-    /// The ways, the cost model's first.
+    /// The candidates, the cost model's first.
     pub(crate) ways: Vec<Way>,
 }
 
-/// A way to do a piece of a program.
+/// A candidate: a choice, and the calls that it leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     pub(crate) choice: Choice,
-    /// Calls of each thread that come before and are not timed.
+    /// Calls of each thread that run before and are not timed.
     pub(crate) before: Vec<Vec<Call>>,
     /// The calls of each thread, which run at the same time.
     pub(crate) threads: Vec<Vec<Call>>,
 }
 
 impl Decision {
-    /// What the cost model chooses.
+    /// The cost model's choice.
     #[must_use]
     pub fn model(&self) -> Choice {
         self.ways[0].choice
     }
 
-    /// The ways that are near one that has turned out well, itself left out.
+    /// Candidates close to a choice that was measured to be good, without this choice itself.
     pub(crate) fn near(&self, choice: Choice, program: &Program) -> Vec<Way> {
         let call = program.calls()[self.calls[0]];
         match (choice, Geometry::of(call)) {
@@ -64,8 +64,8 @@ impl Way {
     }
 }
 
-/// The distinct products of a program, in the order of its calls: each with the tiles that the cost model holds best, in
-/// the order of loops that it chooses.
+/// The distinct products of a program, in the order of its calls: each with the best tiles and the order of loops by the cost
+/// model.
 #[must_use]
 pub fn products(program: &Program) -> Vec<Decision> {
     let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
@@ -76,7 +76,8 @@ pub fn products(program: &Program) -> Vec<Decision> {
     })
 }
 
-/// Pieces with their keys and calls, each key once, in order, with the `ways` to do it; none where there is but one way.
+/// The decisions about `pieces`, each with its key and the numbers of its calls: one for each key, in order. A piece that has
+/// only one candidate is left out.
 pub(crate) fn distinct<P>(
     pieces: impl Iterator<Item = (String, Vec<usize>, P)>,
     ways: impl Fn(P) -> Vec<Way>,

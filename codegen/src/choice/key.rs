@@ -1,12 +1,13 @@
-//! Keys: what decides about the time of calls, as text, whatever they are called and wherever their bytes lie.
+//! Keys: everything that decides about the time of calls, as text, without names and addresses.
 //!
-//! Products are keyed by their geometry, so how they are cut into tiles is no part of it; of steps, what they read counts.
+//! The key of a product is its geometry without its tile, as the tile is what the key is used to choose. Of the steps only the
+//! operands that they read are part of a key.
 
 use crate::program::{Call, Step, Storage, View, elementwise};
 
 /// A call: `gemm …` as [`Geometry::key`](super::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
-/// taps=3x3+3712+64 channels=64`, or of other families what is written and all that is read, `pool max … u8[1x64x28x28:…]
-/// = u8[…] …`. Behind that stands what the steps read: `reads=1` tensor element by element, a `table`.
+/// taps=3x3+3712+64 channels=64`, or for other families the result and all operands: `pool max … u8[1x64x28x28:…] = u8[…] …`.
+/// Then follows what the steps read: `reads=1` for one tensor, `table` for a table.
 pub(crate) fn of_call(call: &Call) -> String {
     let mut key = call.producer.def().key(call).unwrap_or_else(|| of_views(call));
     let is_read = |index: &usize| matches!(call.operands[*index].storage, Storage::Buffer(_));
@@ -20,8 +21,8 @@ pub(crate) fn of_call(call: &Call) -> String {
     key
 }
 
-/// Calls that hand on to each other: `chain CALL ; CALL of=0,1 kept ; …`. What a call reads of the ones before it is told
-/// where that is not just the result of the last; `kept` are results that others read too.
+/// A chain of calls: `chain CALL ; CALL of=0,1 kept ; …`. `of` lists the earlier calls whose results a call reads, unless it
+/// reads just the one before it. `kept` marks a result that calls outside the chain read too.
 pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> String {
     let text = |at: usize| {
         let call = calls[at];
@@ -44,7 +45,7 @@ pub(crate) fn of_split(call: &Call, threads: usize) -> String {
     format!("split threads={threads} {}", of_call(call))
 }
 
-/// What is written and read, and what the family has besides.
+/// The family, its attributes, the result and all operands.
 fn of_views(call: &Call) -> String {
     let reads = call.operands.iter().map(|operand| format!(" {}", of_view(operand))).collect::<String>();
     let (family, attributes) = (call.producer.family(), call.producer.def().key_attributes());

@@ -1,4 +1,4 @@
-//! What a sum of products reads of its input: runs of elements under each pixel of the result.
+//! Windows: the runs of input elements that each pixel of the result is computed from.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The elements of `input` under all pixels, a view for each run.
+    /// The elements of `input` that all pixels read, one view for each run.
     pub(crate) fn views(&self, input: &View) -> Vec<View> {
         let [batch, rows, columns] = self.strides;
         let [b, r, c] = self.pixels;
@@ -27,7 +27,7 @@ impl Window {
         self.runs.iter().map(view).collect()
     }
 
-    /// The pixels in `range` of the result's `axis`; leaves of `input` what lies under them.
+    /// Restricts the window to `range` of the result's `axis` and `input` to what these pixels read; returns the pixels left.
     pub(crate) fn part(&self, input: &mut View, axis: usize, range: &Range<usize>) -> [usize; 3] {
         let Window { mut pixels, strides, ref runs } = *self;
         let reach = runs.iter().map(|(distance, _)| *distance).max().unwrap_or(0);

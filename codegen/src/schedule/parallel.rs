@@ -22,21 +22,21 @@ use crate::program::footprint::{Footprint, reads, writes};
 use crate::program::{BufferId, Call, Item, Parallel, Program, executions};
 use crate::target::Target;
 
-/// Nanoseconds of one thread from which a call is shared: many times what the barrier itself costs (58 between two cores
-/// of a Zen 3), as threads do not arrive at the same time and each has to fetch what the other wrote.
+/// Nanoseconds that a call must take on one thread to be shared. A barrier takes 58 ns between two cores of a Zen 3, but
+/// threads do not arrive at the same time, and each must fetch what the other wrote.
 const WORTH_SHARING: f64 = 3000.0;
 
-/// Bytes of a cache line, which threads should not write to at the same time.
+/// Bytes of a cache line. Two threads should not write to one at the same time.
 const LINE: usize = 64;
 
-/// Nanoseconds that a program must win by sharing, or nothing of it is: about what it takes to wake a thread.
+/// Nanoseconds that sharing must save a program, or no call is shared: about what it takes to wake a thread.
 const WORTH_WAKING: f64 = 30_000.0;
 
-/// The outermost dimension is cut whose longest part takes at most so much of that of the best: max pools of 13 and 27 rows
-/// take a third to a fifth of the time by rows of what they take by channels, though halves of those are equal.
+/// An axis further out is preferred if its longest part takes at most this factor of the best axis's. Max pools of 13 and 27
+/// rows, cut by rows, take a third to a fifth of the time that they take cut by channels, though halves of channels are equal.
 const ALIKE: f64 = 1.1;
 
-/// How many threads a program is for, and what they share.
+/// The number of threads that a program is for, and which calls they share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads {
     pub(crate) count: usize,
@@ -44,7 +44,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// So many threads, at least one, which share what is worth it.
+    /// `count` threads, at least one, that share calls where this saves time.
     ///
     /// # Panics
     /// If there is no thread.
@@ -54,7 +54,7 @@ impl Threads {
         Threads { count, eager: false }
     }
 
-    /// The same, but they share whatever can be cut, however small: for tests.
+    /// `count` threads that share every call that can be cut. For tests.
     ///
     /// # Panics
     /// If there is no thread.
@@ -106,7 +106,7 @@ impl SchedulePass for ShareAmongThreads {
     }
 }
 
-/// Whether the calls of a program together win more by sharing than it takes to wake a thread.
+/// Whether sharing saves all calls of a program together more time than it takes to wake a thread.
 pub(super) fn worth_waking(program: &Program, cx: &ScheduleContext<'_>) -> bool {
     let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, program.target)).fold(0.0, f64::max);
     let won = program.body.iter().filter_map(|item| match (item, parts(item, program.target, cx)?) {
@@ -116,7 +116,7 @@ pub(super) fn worth_waking(program: &Program, cx: &ScheduleContext<'_>) -> bool 
     cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= WORTH_WAKING)
 }
 
-/// The parts of a call that is worth sharing, as measured or by the model.
+/// The parts of a call, if sharing it saves time: as measured, or else by the cost model.
 fn parts(item: &Item, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<Call>> {
     let Item::Call(call) = item else { return None };
     let ScheduleContext { threads, choices, .. } = cx;
@@ -133,20 +133,20 @@ fn parts(item: &Item, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<C
     modelled(call, &ways, target, threads.eager).map(|best| ways[best].1.clone())
 }
 
-/// The way that the model holds best, if it is worth sharing the call.
+/// The position in `ways` of the model's choice; `None` if sharing the call saves no time.
 fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], target: &Target, eager: bool) -> Option<usize> {
     let alone = cost::nanoseconds(call, target);
     if alone < WORTH_SHARING && !eager {
         return None;
     }
     let longest = |way: &usize| ways[*way].1.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
-    // Parts of outer dimensions lie together, which the figures do not know.
+    // Parts of an outer axis are contiguous in memory; the cost model does not know that this is faster.
     let least = (0..ways.len()).map(|way| longest(&way)).fold(f64::INFINITY, f64::min);
     let best = (0..ways.len()).find(|way| longest(way) <= ALIKE * least)?;
     (eager || alone - longest(&best) >= WORTH_SHARING / 3.0).then_some(best)
 }
 
-/// A program that is being shared.
+/// A program whose calls are being cut.
 struct Sharing {
     in_place: Vec<(BufferId, BufferId)>,
     threads: usize,
@@ -154,13 +154,13 @@ struct Sharing {
 }
 
 impl Sharing {
-    /// One call in parts, and what the first thread runs before its own.
+    /// Adds one call in parts; `before` are the items before it, which the first thread runs.
     fn parts(&mut self, mut before: Vec<Item>, parts: Vec<Call>) {
         let mut parts = parts.into_iter().map(Item::Call);
         let first = parts.next();
         let mut threads: Vec<Vec<Item>> = parts.map(|part| vec![part]).collect();
         let others: Vec<Touched> = threads.iter().map(|body| Touched::by(body)).collect();
-        // Items after the last that the other threads have to wait for.
+        // Items that the other threads need not wait for run beside the first part.
         let waits = |item: &Item| {
             let touched = Touched::by(std::slice::from_ref(item));
             others.iter().any(|other| self.conflict(&touched, other))
@@ -173,10 +173,10 @@ impl Sharing {
         self.body.push(Item::Parallel(Parallel { threads }));
     }
 
-    /// Whether one writes what the other touches.
+    /// Whether one writes bytes that the other reads or writes.
     fn conflict(&self, a: &Touched, b: &Touched) -> bool {
         let meet = |written: &Footprint, touched: &Footprint| {
-            // Buffers that may share their bytes count as one, all of it.
+            // Two buffers that may share their bytes count as one.
             let pair = |(from, to): &(BufferId, BufferId)| {
                 let [w, t] = [written.buffer, touched.buffer];
                 (*from == w && *to == t) || (*from == t && *to == w)

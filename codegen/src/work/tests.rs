@@ -1,6 +1,6 @@
 //! Work counted by hand, on graphs that are lowered and on calls as they are.
 
-use eightfold_ir::{DType, Function};
+use eightfold_ir::{DType, Function, verify};
 
 use super::Arithmetic;
 use super::operations::step_operations;
@@ -17,7 +17,8 @@ fn target() -> &'static Target {
 
 fn program(text: &str) -> Scheduled {
     let graph = eightfold_ir::parse(text).expect("parses");
-    lower_and_schedule(&graph, target(), &ScheduleContext::of(&Choices::default())).expect("lowers")
+    lower_and_schedule(verify(&graph).expect("verifies"), target(), &ScheduleContext::of(&Choices::default()))
+        .expect("lowers")
 }
 
 fn only<'p>(program: &'p Program, family: &str) -> &'p Call {
@@ -81,7 +82,9 @@ fn weights_that_a_product_cannot_hold_are_padding() {
     for (name, vectors, extra, lanes) in [("x86-64-v3", 3, 6, 8), ("x86-64-v4-vnni", 2, 0, 16)] {
         let target = Target::find(name).expect("listed");
         let graph = eightfold_ir::parse(&text).expect("parses");
-        let program = lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+        let program =
+            lower_and_schedule(verify(&graph).expect("verifies"), target, &ScheduleContext::of(&Choices::default()))
+                .expect("lowers");
         let work = only(&program, "gemm").work(target);
         assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * vectors * (9 + extra) * 4 * lanes), "{name}");
     }
@@ -92,7 +95,9 @@ fn an_image_in_words_has_no_padding_but_odd_ends() {
     let target = Target::find("x86-64-v3").expect("listed");
     let text = of_large_weights("f32", " |> quantize u8 {scale=0.01}");
     let graph = eightfold_ir::parse(&text).expect("parses");
-    let program = lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+    let program =
+        lower_and_schedule(verify(&graph).expect("verifies"), target, &ScheduleContext::of(&Choices::default()))
+            .expect("lowers");
     let work = only(&program, "gemm").work(target);
     // Three rows of nine numbers, in pairs; a product and a sum for each instead of two and one for four.
     assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * 3 * (3 * 5) * 2 * 8));

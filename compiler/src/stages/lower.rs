@@ -3,6 +3,7 @@
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::lower;
 use eightfold_codegen::program::Program;
+use eightfold_ir::{VerifiedGraph, verify};
 
 use super::optimize::Optimized;
 use crate::error::Error;
@@ -16,10 +17,16 @@ pub fn lower(optimized: &Optimized) -> Result<Program, Error> {
 }
 
 impl Optimized {
+    /// The graph with the proof that it verifies, which lowering asks for.
+    fn verified(&self) -> Result<VerifiedGraph<'_>, Error> {
+        let place = || "the optimized graph".to_owned();
+        verify(&self.graph).map_err(|source| Error::Verify { place: place(), ours: true, source })
+    }
+
     /// The program whose kernels these choices decide about.
     pub(crate) fn lowered(&self, choices: &Choices) -> Result<Program, Error> {
         self.memory.check_tensors(&self.graph)?;
         let choices = choices.clone().preferring(self.prefer);
-        Ok(lower::lower(&self.graph, self.target, &choices)?)
+        Ok(lower::lower(self.verified()?, self.target, &choices)?)
     }
 }

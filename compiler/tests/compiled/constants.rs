@@ -23,7 +23,12 @@ fn product() -> Compiled {
     let y = case.node(MatMul {}, &[x, w], vec![], None);
     case.output(y);
     let target = TARGETS.iter().find(|target| target.runs_here()).expect("a target runs here");
-    let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+    let program = lower_and_schedule(
+        eightfold_ir::verify(&case.graph).expect("verifies"),
+        target,
+        &ScheduleContext::of(&Choices::default()),
+    )
+    .expect("lowers");
     let listings = Listings { assembly: true, llvm_ir: true };
     let compiled = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), listings);
     compiled.expect("compiles")
@@ -77,7 +82,11 @@ fn weights_out_of_reach_are_an_error() {
     let y = case.node(MatMul {}, &[x, w], vec![], None);
     case.output(y);
     let target = &TARGETS[0];
-    let lowered = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
+    let lowered = lower_and_schedule(
+        eightfold_ir::verify(&case.graph).expect("verifies"),
+        target,
+        &ScheduleContext::of(&Choices::default()),
+    );
     let mut program = lowered.expect("lowers").into_program();
     program.consts[0].bytes = vec![0; CompileError::REACH].into();
     let program = Scheduled::proven(program).expect("is as sound as before");
@@ -142,7 +151,12 @@ fn tied(dtype: DType, k: usize, off: bool) -> Case {
 
 /// The constants of a program that are as large as a table of so many bytes.
 fn as_large(graph: &Graph, target: &'static Target, bytes: usize) -> usize {
-    let program = lower_and_schedule(graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+    let program = lower_and_schedule(
+        eightfold_ir::verify(graph).expect("verifies"),
+        target,
+        &ScheduleContext::of(&Choices::default()),
+    )
+    .expect("lowers");
     check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     program.consts.iter().filter(|constant| constant.bytes.len() >= bytes).count()
 }

@@ -60,7 +60,11 @@ fn convolutions_multiplied_as_tiles_equal_the_evaluator() {
     for (batch, &shape) in (1..).zip(TILED) {
         for types in INTEGERS {
             let case = integer_conv(shape, batch, types);
-            let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
+            let program = lower_and_schedule(
+                eightfold_ir::verify(&case.graph).expect("verifies"),
+                target,
+                &ScheduleContext::of(&Choices::default()),
+            );
             let program = program.expect("lowers");
             assert!(program.calls().iter().any(|call| matches!(call.producer, Producer::Winograd(_))), "{shape:?}");
             case.check(0.0);
@@ -73,7 +77,12 @@ fn convolutions_without_channels_are_lowered() {
     let target = Target::find("x86-64-v3").expect("listed");
     for shape in [(0, 32, 1, 8, 8, 3, 1, [1; 4], 1), (64, 0, 1, 8, 8, 3, 1, [1; 4], 1)] {
         let graph = integer_conv(shape, 1, INTEGERS[0]).graph;
-        lower_and_schedule(&graph, target, &ScheduleContext::of(&Choices::default())).expect("lowers");
+        lower_and_schedule(
+            eightfold_ir::verify(&graph).expect("verifies"),
+            target,
+            &ScheduleContext::of(&Choices::default()),
+        )
+        .expect("lowers");
     }
 }
 

@@ -165,8 +165,12 @@ impl Case {
 }
 
 fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choices, inputs: &[Tensor]) -> Vec<Tensor> {
-    let program = lower_and_schedule(graph, target, &ScheduleContext { threads, ..ScheduleContext::of(choices) })
-        .expect("lowers");
+    let program = lower_and_schedule(
+        eightfold_ir::verify(graph).expect("verifies"),
+        target,
+        &ScheduleContext { threads, ..ScheduleContext::of(choices) },
+    )
+    .expect("lowers");
     check(&program).unwrap_or_else(|error| panic!("{error}\n{program}"));
     let interface = Interface {
         name: graph.name.clone(),

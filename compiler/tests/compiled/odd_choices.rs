@@ -7,7 +7,7 @@ use eightfold_ir::Graph;
 
 /// Tiles and bands for all products that no model would choose.
 pub(crate) fn odd_choices(graph: &Graph, target: &'static Target) -> Choices {
-    let program = lower(graph, target, &Choices::default()).expect("lowers");
+    let program = lower(eightfold_ir::verify(graph).expect("verifies"), target, &Choices::default()).expect("lowers");
     let odd = [(1, 3, 1), (3, 1, 2), (5, 2, 3), (2, 4, 1), (7, 1, 9)].into_iter().cycle();
     let products = program.calls().into_iter().filter_map(Geometry::of).zip(odd);
     let choice = |(mr, vectors, rows)| Choice::Blocking(Blocking { mr, nr: vectors * target.lanes(), rows });

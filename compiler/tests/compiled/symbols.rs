@@ -150,7 +150,11 @@ fn no_operator_function_or_type_calls_a_library_on_any_target() {
         let outputs = case.graph.outputs().len();
         assert!(outputs > 12, "{dtype}: {outputs} outputs");
         for target in TARGETS {
-            let program = lower_and_schedule(&case.graph, target, &ScheduleContext::of(&Choices::default()));
+            let program = lower_and_schedule(
+                eightfold_ir::verify(&case.graph).expect("verifies"),
+                target,
+                &ScheduleContext::of(&Choices::default()),
+            );
             let program = program.expect("lowers");
             let interface = Interface {
                 name: case.graph.name.clone(),

@@ -84,7 +84,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     let threads = if tape.one_in(4) { Threads::eager(2) } else { Threads::new(1) };
     let bands = if tape.one_in(4) { Bands::Always(1) } else { Bands::Never };
     let program = lower_and_schedule(
-        graph,
+        verify(graph).expect("verifies"),
         target,
         &ScheduleContext { threads, bands, ..ScheduleContext::of(&Choices::default()) },
     )
