@@ -2,8 +2,7 @@
 
 use eightfold_ir::quant::Symmetry;
 use eightfold_passes::calibrate::{
-    Activations, CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, ObserverOptions, Range,
-    observer,
+    Activations, CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, Range, observer,
 };
 use proptest::prelude::*;
 
@@ -43,7 +42,7 @@ fn relu(values: Vec<f32>) -> Vec<f32> {
 }
 
 fn make(name: &str) -> Box<dyn Observer> {
-    (observer(name).unwrap().new)(&ObserverOptions::default())
+    observer(name).unwrap().with_default()
 }
 
 /// The range after one sample.
@@ -107,8 +106,7 @@ fn moving_average_weighs_nine_to_one() {
 #[test]
 fn percentile_leaves_out_the_outermost_values() {
     // 99.9 % of 0..=9999: the outermost 5 at either end.
-    let options = ObserverOptions { percentile: 99.9, ..ObserverOptions::default() };
-    let mut observer = (observer("percentile").unwrap().new)(&options);
+    let mut observer = (observer("percentile").unwrap().new)(99.9);
     let values: Vec<f32> = (0..10_000).map(|i| i as f32 - 5_000.0).collect();
     observer.observe((&values).into()).unwrap();
     // Bins are 2 wide.
@@ -163,7 +161,7 @@ fn mse_weighs_positions_by_their_power() {
 /// A sample of ten times the amplitude has a hundred times the squared error at equal relative precision.
 #[test]
 fn mse_weighs_samples_by_their_power() {
-    let mut calibrator = Calibrator::new(observer("mse").unwrap(), ObserverOptions::default()).unwrap();
+    let mut calibrator = Calibrator::new(observer("mse").unwrap(), None).unwrap();
     let loud: Vec<f32> = gaussian(50_000).into_iter().map(|v| v * 10.0).collect();
     calibrator.observe("x", &loud).unwrap();
     for sample in gaussian(450_000).chunks(50_000) {
@@ -281,7 +279,7 @@ fn entropy_clips_a_long_tail() {
 fn values_that_are_not_finite_are_refused_whole() {
     for row in OBSERVERS {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut observer = (row.new)(&ObserverOptions::default());
+            let mut observer = row.with_default();
             let error = observer.observe((&[1.0, 2.0, value, 3.0]).into()).unwrap_err();
             assert_eq!(error.to_string(), format!("value 2 is {value}, expected a finite number"));
             assert_eq!(observer.range(Affine), Err(ObserveError::Empty), "{}: kept a part", row.name);
@@ -294,7 +292,7 @@ fn values_that_are_not_finite_are_refused_whole() {
 #[test]
 fn no_value_is_an_error() {
     for row in OBSERVERS {
-        let mut observer = (row.new)(&ObserverOptions::default());
+        let mut observer = row.with_default();
         observer.observe((&[]).into()).unwrap();
         assert_eq!(observer.range(Symmetric), Err(ObserveError::Empty), "{}", row.name);
     }
@@ -302,7 +300,7 @@ fn no_value_is_an_error() {
 
 #[test]
 fn a_calibrator_names_the_tensor_and_checks_its_options() {
-    let mut calibrator = Calibrator::new(observer("mse").unwrap(), ObserverOptions::default()).unwrap();
+    let mut calibrator = Calibrator::new(observer("mse").unwrap(), None).unwrap();
     calibrator.observe("a", &[1.0]).unwrap();
     let error = calibrator.observe("b", &[f32::NAN]).unwrap_err();
     let source = ObserveError::NotFinite { index: 0, value: f32::NAN };
@@ -313,10 +311,22 @@ fn a_calibrator_names_the_tensor_and_checks_its_options() {
         Err(CalibrateError::Observe { tensor: "b".into(), source: ObserveError::Empty })
     );
 
-    for (momentum, percentile) in [(1.0, 99.0), (f32::NAN, 99.0), (0.9, 0.0), (0.9, 100.1)] {
-        let options = ObserverOptions { momentum, percentile };
-        assert!(matches!(Calibrator::new(&OBSERVERS[0], options), Err(CalibrateError::Option { .. })));
+    let made = |name, number| Calibrator::new(observer(name).unwrap(), Some(number)).map(|made| made.observer_name());
+    for (name, number) in
+        [("moving-average", 1.0), ("moving-average", f64::NAN), ("percentile", 0.0), ("percentile", 100.1)]
+    {
+        assert!(matches!(made(name, number), Err(CalibrateError::Setting { .. })), "{name} {number}");
     }
+    assert_eq!(made("percentile", 100.0), Ok("percentile"));
+    assert_eq!(made("mse", 1.0), Err(CalibrateError::NoSetting { observer: "mse" }));
+}
+
+#[test]
+fn defaults_are_allowed() {
+    let settings = || OBSERVERS.iter().filter_map(|row| row.setting);
+    assert!(settings().all(|setting| (setting.accepts)(setting.default)));
+    let names: std::collections::BTreeSet<_> = settings().map(|setting| setting.name).collect();
+    assert_eq!(names.len(), settings().count(), "names of settings are options of the command line");
 }
 
 /// Finite values over the whole range of f32, often zero, often of like size.
@@ -335,8 +345,8 @@ proptest! {
     #[test]
     fn ranges_do_not_depend_on_how_the_data_is_cut_or_ordered(values in values(), cut in 1usize..50) {
         for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse"].contains(&row.name)) {
-            let mut whole = (row.new)(&ObserverOptions::default());
-            let mut parts = (row.new)(&ObserverOptions::default());
+            let mut whole = row.with_default();
+            let mut parts = row.with_default();
             whole.observe((&values).into()).unwrap();
             for part in values.chunks(cut).rev() {
                 parts.observe(part.into()).unwrap();
