@@ -18,6 +18,7 @@ mod min_max;
 mod moving_average;
 mod mse;
 mod percentile;
+mod std_dev;
 mod table;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use min_max::MinMax;
 pub use moving_average::MovingAverage;
 pub use mse::Mse;
 pub use percentile::Percentile;
+pub use std_dev::StdDev;
 pub use table::{CalibrationTable, TableError};
 
 /// The real numbers that a quantized tensor can tell apart: `min <= 0 <= max`, both finite.
@@ -137,8 +139,14 @@ impl ObserverRow {
 }
 
 /// All observers, in the order in which `eightfold list calibrators` shows them.
-pub const OBSERVERS: &[ObserverRow] =
-    &[min_max::MINMAX, moving_average::MOVING_AVERAGE, percentile::PERCENTILE, entropy::ENTROPY, mse::MSE];
+pub const OBSERVERS: &[ObserverRow] = &[
+    min_max::MINMAX,
+    moving_average::MOVING_AVERAGE,
+    percentile::PERCENTILE,
+    std_dev::STD_DEV,
+    entropy::ENTROPY,
+    mse::MSE,
+];
 
 /// The row of [`OBSERVERS`] with that name.
 ///

@@ -75,11 +75,11 @@ fn squared_error(values: &[f32], range: Range, symmetry: Symmetry) -> f64 {
 #[test]
 fn names_are_those_of_the_command_line() {
     let names: Vec<_> = OBSERVERS.iter().map(|row| row.name).collect();
-    assert_eq!(names, ["minmax", "moving-average", "percentile", "entropy", "mse"]);
+    assert_eq!(names, ["minmax", "moving-average", "percentile", "std-dev", "entropy", "mse"]);
     let error = observer("kl").map(|row| row.name).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no calibrator is called `kl`, expected one of minmax, moving-average, percentile, entropy, mse"
+        "no calibrator is called `kl`, expected one of minmax, moving-average, percentile, std-dev, entropy, mse"
     );
 }
 
@@ -112,6 +112,38 @@ fn percentile_leaves_out_the_outermost_values() {
     // Bins are 2 wide.
     assert_within(observer.range(Affine).unwrap(), -4_997.0..=-4_993.0, 4_992.0..=4_996.0);
     assert_within(observer.range(Symmetric).unwrap(), -4_997.0..=-4_993.0, 4_993.0..=4_997.0);
+}
+
+#[test]
+fn std_dev_ends_k_deviations_from_the_mean() {
+    // Mean 5, variance (16 + 1 + 1 + 1 + 0 + 0 + 4 + 25) / 8 = 6, in whatever samples.
+    let values = [1.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 10.0];
+    let observed = |deviations, cut: usize| {
+        let mut made = (observer("std-dev").unwrap().new)(deviations);
+        values.chunks(cut).for_each(|sample| made.observe(sample.into()).unwrap());
+        made
+    };
+    for cut in [1, 3, 8] {
+        // 5 + 6^0.5 = 7.449490; the lower end would be positive, so it is zero.
+        let one = observed(1.0, cut);
+        assert_within(one.range(Affine).unwrap(), 0.0..=0.0, 7.449_48..=7.449_50);
+        assert_within(one.range(Symmetric).unwrap(), -7.449_50..=-7.449_48, 7.449_48..=7.449_50);
+        // 5 + 3 * 2.449490 is above the largest value.
+        assert_eq!(observed(3.0, cut).range(Affine), Ok(Range { min: 0.0, max: 10.0 }));
+    }
+    // A large mean takes nothing from the deviation.
+    let mut far = (observer("std-dev").unwrap().new)(0.5);
+    far.observe((&[1e6, 1e6 + 2.0]).into()).unwrap();
+    assert_eq!(far.range(Affine), Ok(Range { min: 0.0, max: 1e6 + 1.5 }));
+}
+
+#[test]
+fn std_dev_by_default_ends_where_an_8_bit_relu_of_a_gaussian_should() {
+    let relu = relu(gaussian(1_000_000));
+    assert_within(range_of("std-dev", &relu, Affine), 0.0..=0.0, 3.85..=3.95);
+    let mut values = gaussian(500_000);
+    values[777] = 25.0;
+    assert_within(range_of("std-dev", &values, Affine), -6.0..=-4.3, 5.95..=6.05);
 }
 
 /// The optima for 8 bits: Banner et al., "Post training 4-bit quantization of convolutional networks", 2019, appendix.
@@ -312,9 +344,14 @@ fn a_calibrator_names_the_tensor_and_checks_its_options() {
     );
 
     let made = |name, number| Calibrator::new(observer(name).unwrap(), Some(number)).map(|made| made.observer_name());
-    for (name, number) in
-        [("moving-average", 1.0), ("moving-average", f64::NAN), ("percentile", 0.0), ("percentile", 100.1)]
-    {
+    for (name, number) in [
+        ("moving-average", 1.0),
+        ("moving-average", f64::NAN),
+        ("percentile", 0.0),
+        ("percentile", 100.1),
+        ("std-dev", 0.0),
+        ("std-dev", f64::INFINITY),
+    ] {
         assert!(matches!(made(name, number), Err(CalibrateError::Setting { .. })), "{name} {number}");
     }
     assert_eq!(made("percentile", 100.0), Ok("percentile"));
@@ -341,10 +378,10 @@ fn values() -> impl Strategy<Value = Vec<f32>> {
 }
 
 proptest! {
-    /// To moving-average and mse, a sample is a unit.
+    /// To moving-average and mse, a sample is a unit; std-dev rounds its sums.
     #[test]
     fn ranges_do_not_depend_on_how_the_data_is_cut_or_ordered(values in values(), cut in 1usize..50) {
-        for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse"].contains(&row.name)) {
+        for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse", "std-dev"].contains(&row.name)) {
             let mut whole = row.with_default();
             let mut parts = row.with_default();
             whole.observe((&values).into()).unwrap();
