@@ -11,12 +11,14 @@
 //!
 //! The ranges are reduced as in Cody and Waite, *Software Manual for the Elementary Functions* (1980).
 
+mod arctangent;
 mod pow;
 mod trigonometric;
 mod vectors;
 
 use eightfold_ir::Function;
 
+pub(crate) use self::arctangent::atan;
 pub(crate) use self::pow::{fmod, pow};
 pub(crate) use self::trigonometric::{cos, sin};
 pub(crate) use self::vectors::Vectors;
@@ -39,6 +41,7 @@ macro_rules! long_functions {
 }
 
 long_functions! {
+    Atan => atan(x);
     Cos => cos(x);
     Elu => elu(x, alpha);
     Erf => erf(x);
