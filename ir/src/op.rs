@@ -241,6 +241,12 @@ pub trait OpDef {
         None
     }
 
+    /// Whether `axis` of operand 0, whose shape is `x`, is an axis of the result whose positions stay in place and do not
+    /// depend on each other: reordering them in the operand reorders the result alike. By default no axis is.
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        false
+    }
+
     /// Multiply-accumulates for one evaluation, from operand shapes; 0 for operators that have none.
     fn macs(&self, _operands: Operands<'_>, _output: &Shape) -> u64 {
         0
@@ -415,6 +421,12 @@ macro_rules! ops {
             #[must_use]
             pub fn fill_value(&self, x: &Shape) -> Option<f32> {
                 match self { $(Op::$name(op) => op.fill_value(x),)* }
+            }
+
+            /// See [`OpDef::keeps_axis`].
+            #[must_use]
+            pub fn keeps_axis(&self, x: &Shape, axis: usize) -> bool {
+                match self { $(Op::$name(op) => op.keeps_axis(x, axis),)* }
             }
 
             /// See [`OpDef::eval`].
