@@ -462,6 +462,7 @@ ops! {
     concat::Concat,
     conv::Conv,
     conv_transpose::ConvTranspose,
+    cumsum::CumSum,
     dequantize_linear::DequantizeLinear,
     expand::Expand,
     gather::Gather,

@@ -69,6 +69,7 @@ const TYPES: &[(&str, &str)] = &[
     ("all by nearest, f32 f16 bf16 f64 by linear", "Resize Upsample"),
     ("f32; int8 by quantization", "Softmax"),
     ("f32", "ThresholdedRelu"),
+    ("f32 i32 i64", "CumSum"),
     ("integers, floats", "Range"),
     ("i8 u8 i16 u16 i32", "DequantizeLinear"),
     (
@@ -82,6 +83,7 @@ const TYPES: &[(&str, &str)] = &[
 const LIMITS: &[(&str, &str)] = &[
     ("without training mode", "BatchNormalization Dropout"),
     ("constant condition", "If"),
+    ("constant axis", "CumSum"),
     ("of constants only", "GatherElements GatherND ScatterElements ScatterND"),
     ("constant operands", "Range ConstantOfShape"),
     ("constant shapes, axes and sizes", "Expand Pad Reshape Slice Split Squeeze Tile Unsqueeze"),
