@@ -8,6 +8,7 @@
 //! output's view.
 
 pub(crate) mod attribute;
+pub(crate) mod cumsum;
 pub(crate) mod depthwise;
 pub(crate) mod fill;
 pub(crate) mod finish;
@@ -33,6 +34,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::attribute::{Attributes, Fields};
+pub use self::cumsum::CumSum;
 pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
 pub use self::fold::Fold;
@@ -247,6 +249,7 @@ kernels! {
     Pointwise(pointwise) "pointwise" "elementwise chains, copies, layout changes, broadcasts";
     Pool(pool) "pool" "sums, means and extremes of windows";
     Reduce(reduce) "reduce" "sums, means, extremes and products along axes";
+    CumSum(cumsum) "cumsum" "running sums along an axis; f32, i32 and i64";
     Softmax(softmax) "softmax" "softmax along an axis; int8 by a table, and f32";
     Gather(gather) "gather" "elements at positions that a tensor holds";
     Interpolate(interpolate) "interpolate" "linear interpolation along an axis";

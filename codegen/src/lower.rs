@@ -21,6 +21,7 @@ use crate::target::Target;
 
 mod conv;
 mod conv_transpose;
+mod cumsum;
 mod matmul;
 mod movement;
 mod placement;
@@ -122,6 +123,7 @@ impl<'g> Lowering<'g> {
             Op::Map(_) => self.map(node),
             Op::Conv(op) => self.conv(node, op),
             Op::ConvTranspose(op) => self.conv_transpose(node, op),
+            Op::CumSum(op) => self.cumsum(node, op),
             Op::MatMul(op) => self.matmul(node, op),
             Op::Pool(op) => self.pool(node, op),
             Op::Reduce(op) => self.reduce(node, op),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::Precision;
 use eightfold_ir::{Graph, Tensor, ValueId};
-use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, ObserverOptions, observer};
+use eightfold_passes::calibrate::{Activations, CalibrationTable, Calibrator, ChannelMeans, observer};
 use eightfold_passes::{SIMPLIFY, channel_axes, quantized_tensors, tensor_name};
 
 use self::spread::Spread;
@@ -37,8 +37,8 @@ pub const DEFAULT_CALIBRATOR: &str = "mse";
 pub struct CalibrateOptions {
     /// The name of a row of [`OBSERVERS`](eightfold_passes::calibrate::OBSERVERS).
     pub calibrator: String,
-    /// What can be tuned about it.
-    pub observer: ObserverOptions,
+    /// The number for its [`Setting`](eightfold_passes::calibrate::Setting); `None` is the default.
+    pub setting: Option<f64>,
     /// The options that the model will be optimized with; which tensors need a range depends on them.
     pub optimize: OptimizeOptions,
 }
@@ -47,8 +47,7 @@ impl CalibrateOptions {
     /// The default calibrator, for a model that will be optimized with these options.
     #[must_use]
     pub fn new(optimize: OptimizeOptions) -> Self {
-        let (calibrator, observer) = (DEFAULT_CALIBRATOR.to_owned(), ObserverOptions::default());
-        CalibrateOptions { calibrator, observer, optimize }
+        CalibrateOptions { calibrator: DEFAULT_CALIBRATOR.to_owned(), setting: None, optimize }
     }
 }
 
@@ -67,7 +66,7 @@ where
     I: ExactSizeIterator<Item = Result<Sample, DatasetError>>,
 {
     progress.stage(Stage::Calibrate);
-    let mut calibrator = Calibrator::new(observer(&options.calibrator)?, options.observer)?;
+    let mut calibrator = Calibrator::new(observer(&options.calibrator)?, options.setting)?;
     // The same on every machine, so that the ranges are the same everywhere.
     let optimize = OptimizeOptions { target: baseline()?, ..options.optimize.clone() };
 

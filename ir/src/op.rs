@@ -241,6 +241,12 @@ pub trait OpDef {
         None
     }
 
+    /// Whether `axis` of operand 0, whose shape is `x`, is an axis of the result whose positions stay in place and do not
+    /// depend on each other: reordering them in the operand reorders the result alike. By default no axis is.
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        false
+    }
+
     /// Multiply-accumulates for one evaluation, from operand shapes; 0 for operators that have none.
     fn macs(&self, _operands: Operands<'_>, _output: &Shape) -> u64 {
         0
@@ -417,6 +423,12 @@ macro_rules! ops {
                 match self { $(Op::$name(op) => op.fill_value(x),)* }
             }
 
+            /// See [`OpDef::keeps_axis`].
+            #[must_use]
+            pub fn keeps_axis(&self, x: &Shape, axis: usize) -> bool {
+                match self { $(Op::$name(op) => op.keeps_axis(x, axis),)* }
+            }
+
             /// See [`OpDef::eval`].
             #[must_use]
             pub fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
@@ -450,6 +462,7 @@ ops! {
     concat::Concat,
     conv::Conv,
     conv_transpose::ConvTranspose,
+    cumsum::CumSum,
     dequantize_linear::DequantizeLinear,
     expand::Expand,
     gather::Gather,

@@ -149,6 +149,8 @@ functions! {
     Add "add" "Add" 2 both(|x, y, _| x + y, |x, y, _| x.wrapping_add(y));
     /// Both, on truth values.
     And "and" "And" 2 Meaning::Logic(|x, y| x & y);
+    /// The arctangent, in radians.
+    Atan "atan" "Atan" 1 within(2.0, |x, _, _| libm::atan(x.into()) as f32);
     /// The least integer not below `x`.
     Ceil "ceil" "Ceil" 1 exact(|x, _, _| x.ceil());
     /// `min(max(x, low), high)`; NaN stays NaN, and a bound that is NaN is none.

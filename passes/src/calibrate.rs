@@ -18,6 +18,7 @@ mod min_max;
 mod moving_average;
 mod mse;
 mod percentile;
+mod std_dev;
 mod table;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ pub use min_max::MinMax;
 pub use moving_average::MovingAverage;
 pub use mse::Mse;
 pub use percentile::Percentile;
+pub use std_dev::StdDev;
 pub use table::{CalibrationTable, TableError};
 
 /// The real numbers that a quantized tensor can tell apart: `min <= 0 <= max`, both finite.
@@ -100,61 +102,50 @@ pub enum ObserveError {
     Empty,
 }
 
-/// What can be tuned about observers; each reads what concerns it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ObserverOptions {
-    /// For `moving-average`: the weight of the past against one new sample, at least 0 and below 1.
-    pub momentum: f32,
-    /// For `percentile`: the percentage of values kept, above 0 and at most 100.
-    pub percentile: f64,
+/// A number that the user may set for an observer, as `--percentile 99.9` on the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The name of the command line's option.
+    pub name: &'static str,
+    /// What the number means, in a line.
+    pub summary: &'static str,
+    /// The numbers allowed, in words.
+    pub expected: &'static str,
+    /// Whether a number is allowed.
+    pub accepts: fn(f64) -> bool,
+    /// The number if the user sets none.
+    pub default: f64,
 }
 
-impl Default for ObserverOptions {
-    /// Momentum 0.9 (MQBench's and Sparsebit's, whose published comparisons the defaults lean on) and 99.999 % (ONNX
-    /// Runtime's).
-    fn default() -> Self {
-        ObserverOptions { momentum: 0.9, percentile: 99.999 }
-    }
-}
-
-/// One row of [`OBSERVERS`].
+/// One row of [`OBSERVERS`]. Each observer's file declares its own.
 #[derive(Debug, Clone, Copy)]
 pub struct ObserverRow {
     /// The name on the command line and in calibration tables.
     pub name: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    /// Makes the observer of one tensor.
-    pub new: fn(&ObserverOptions) -> Box<dyn Observer>,
+    /// The number that the user may set, if there is one.
+    pub setting: Option<Setting>,
+    /// Makes the observer of one tensor. The argument is the setting's number, or 0 if there is no setting.
+    pub new: fn(f64) -> Box<dyn Observer>,
 }
 
-/// The observers there are.
+impl ObserverRow {
+    /// An observer of one tensor with the default setting.
+    #[must_use]
+    pub fn with_default(&self) -> Box<dyn Observer> {
+        (self.new)(self.setting.map_or(0.0, |setting| setting.default))
+    }
+}
+
+/// All observers, in the order in which `eightfold list calibrators` shows them.
 pub const OBSERVERS: &[ObserverRow] = &[
-    ObserverRow {
-        name: "minmax",
-        summary: "the smallest and the largest value seen",
-        new: |_| Box::new(MinMax::default()),
-    },
-    ObserverRow {
-        name: "moving-average",
-        summary: "each sample's smallest and largest value, averaged exponentially over the samples",
-        new: |options| Box::new(MovingAverage::new(options.momentum)),
-    },
-    ObserverRow {
-        name: "percentile",
-        summary: "all but the outermost values, the same share at both ends",
-        new: |options| Box::new(Percentile::new(options.percentile)),
-    },
-    ObserverRow {
-        name: "entropy",
-        summary: "the range whose 8-bit histogram diverges least (Kullback-Leibler) from the original",
-        new: |_| Box::new(Entropy::default()),
-    },
-    ObserverRow {
-        name: "mse",
-        summary: "the range with the least mean squared error, rounding and clipping together, relative to each position's power",
-        new: |_| Box::new(Mse::default()),
-    },
+    min_max::MINMAX,
+    moving_average::MOVING_AVERAGE,
+    percentile::PERCENTILE,
+    std_dev::STD_DEV,
+    entropy::ENTROPY,
+    mse::MSE,
 ];
 
 /// The row of [`OBSERVERS`] with that name.
@@ -180,15 +171,21 @@ pub enum CalibrateError {
         /// The names there are.
         expected: String,
     },
-    /// An option is outside its interval: a usage error.
-    #[error("calibrator option {option} is {got}, expected {expected}")]
-    Option {
-        /// The field of [`ObserverOptions`].
-        option: &'static str,
-        /// Its interval.
+    /// A setting is outside its interval: a usage error.
+    #[error("calibrator option {setting} is {got}, expected {expected}")]
+    Setting {
+        /// The name of the [`Setting`].
+        setting: &'static str,
+        /// The numbers allowed.
         expected: &'static str,
-        /// Its value.
+        /// The number given.
         got: f64,
+    },
+    /// A number is given for an observer that has no setting: a usage error.
+    #[error("calibrator {observer} has no option")]
+    NoSetting {
+        /// The name of the observer.
+        observer: &'static str,
     },
     /// A tensor's values have no range.
     #[error("tensor `{tensor}`")]
@@ -204,10 +201,10 @@ pub enum CalibrateError {
 ///
 /// # Examples
 /// ```
-/// use eightfold_passes::calibrate::{Calibrator, ObserverOptions, Range, observer};
+/// use eightfold_passes::calibrate::{Calibrator, Range, observer};
 /// use eightfold_ir::quant::Symmetry;
 ///
-/// let mut calibrator = Calibrator::new(observer("minmax")?, ObserverOptions::default())?;
+/// let mut calibrator = Calibrator::new(observer("minmax")?, None)?;
 /// calibrator.observe("x", &[-0.5, 2.0])?;
 /// calibrator.observe("x", &[1.0, 3.0])?;
 /// assert_eq!(calibrator.ranges(Symmetry::Affine)?["x"], Range { min: -0.5, max: 3.0 });
@@ -215,26 +212,27 @@ pub enum CalibrateError {
 /// ```
 pub struct Calibrator {
     row: &'static ObserverRow,
-    options: ObserverOptions,
+    setting: f64,
     tensors: BTreeMap<String, Box<dyn Observer>>,
 }
 
 impl Calibrator {
-    /// A calibrator that has seen no tensor yet.
+    /// A calibrator that has seen no tensor yet; its observers have the default setting if `setting` is `None`.
     ///
     /// # Errors
-    /// [`CalibrateError::Option`] if an option is outside its interval.
-    pub fn new(row: &'static ObserverRow, options: ObserverOptions) -> Result<Self, CalibrateError> {
-        let ObserverOptions { momentum, percentile } = options;
-        if !(0.0..1.0).contains(&momentum) {
-            let expected = "at least 0 and below 1";
-            return Err(CalibrateError::Option { option: "momentum", expected, got: momentum.into() });
-        }
-        if !(percentile > 0.0 && percentile <= 100.0) {
-            let expected = "above 0 and at most 100";
-            return Err(CalibrateError::Option { option: "percentile", expected, got: percentile });
-        }
-        Ok(Calibrator { row, options, tensors: BTreeMap::new() })
+    /// [`CalibrateError::Setting`] if the number is outside its interval, [`CalibrateError::NoSetting`] if the observer
+    /// has no setting.
+    pub fn new(row: &'static ObserverRow, setting: Option<f64>) -> Result<Self, CalibrateError> {
+        let setting = match (row.setting, setting) {
+            (None, None) => 0.0,
+            (None, Some(_)) => return Err(CalibrateError::NoSetting { observer: row.name }),
+            (Some(own), None) => own.default,
+            (Some(own), Some(got)) if (own.accepts)(got) => got,
+            (Some(Setting { name, expected, .. }), Some(got)) => {
+                return Err(CalibrateError::Setting { setting: name, expected, got });
+            }
+        };
+        Ok(Calibrator { row, setting, tensors: BTreeMap::new() })
     }
 
     /// The name of the observer in use.
@@ -249,7 +247,7 @@ impl Calibrator {
     pub fn observe<'a>(&mut self, tensor: &str, sample: impl Into<Activations<'a>>) -> Result<(), CalibrateError> {
         let observer = match self.tensors.get_mut(tensor) {
             Some(observer) => observer,
-            None => self.tensors.entry(tensor.to_owned()).or_insert_with(|| (self.row.new)(&self.options)),
+            None => self.tensors.entry(tensor.to_owned()).or_insert_with(|| (self.row.new)(self.setting)),
         };
         observer.observe(sample.into()).map_err(|source| CalibrateError::Observe { tensor: tensor.to_owned(), source })
     }

@@ -2,8 +2,7 @@
 
 use eightfold_ir::quant::Symmetry;
 use eightfold_passes::calibrate::{
-    Activations, CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, ObserverOptions, Range,
-    observer,
+    Activations, CalibrateError, Calibrator, Histogram, OBSERVERS, ObserveError, Observer, Range, observer,
 };
 use proptest::prelude::*;
 
@@ -43,7 +42,7 @@ fn relu(values: Vec<f32>) -> Vec<f32> {
 }
 
 fn make(name: &str) -> Box<dyn Observer> {
-    (observer(name).unwrap().new)(&ObserverOptions::default())
+    observer(name).unwrap().with_default()
 }
 
 /// The range after one sample.
@@ -76,11 +75,11 @@ fn squared_error(values: &[f32], range: Range, symmetry: Symmetry) -> f64 {
 #[test]
 fn names_are_those_of_the_command_line() {
     let names: Vec<_> = OBSERVERS.iter().map(|row| row.name).collect();
-    assert_eq!(names, ["minmax", "moving-average", "percentile", "entropy", "mse"]);
+    assert_eq!(names, ["minmax", "moving-average", "percentile", "std-dev", "entropy", "mse"]);
     let error = observer("kl").map(|row| row.name).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no calibrator is called `kl`, expected one of minmax, moving-average, percentile, entropy, mse"
+        "no calibrator is called `kl`, expected one of minmax, moving-average, percentile, std-dev, entropy, mse"
     );
 }
 
@@ -107,13 +106,44 @@ fn moving_average_weighs_nine_to_one() {
 #[test]
 fn percentile_leaves_out_the_outermost_values() {
     // 99.9 % of 0..=9999: the outermost 5 at either end.
-    let options = ObserverOptions { percentile: 99.9, ..ObserverOptions::default() };
-    let mut observer = (observer("percentile").unwrap().new)(&options);
+    let mut observer = (observer("percentile").unwrap().new)(99.9);
     let values: Vec<f32> = (0..10_000).map(|i| i as f32 - 5_000.0).collect();
     observer.observe((&values).into()).unwrap();
     // Bins are 2 wide.
     assert_within(observer.range(Affine).unwrap(), -4_997.0..=-4_993.0, 4_992.0..=4_996.0);
     assert_within(observer.range(Symmetric).unwrap(), -4_997.0..=-4_993.0, 4_993.0..=4_997.0);
+}
+
+#[test]
+fn std_dev_ends_k_deviations_from_the_mean() {
+    // Mean 5, variance (16 + 1 + 1 + 1 + 0 + 0 + 4 + 25) / 8 = 6, in whatever samples.
+    let values = [1.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 10.0];
+    let observed = |deviations, cut: usize| {
+        let mut made = (observer("std-dev").unwrap().new)(deviations);
+        values.chunks(cut).for_each(|sample| made.observe(sample.into()).unwrap());
+        made
+    };
+    for cut in [1, 3, 8] {
+        // 5 + 6^0.5 = 7.449490; the lower end would be positive, so it is zero.
+        let one = observed(1.0, cut);
+        assert_within(one.range(Affine).unwrap(), 0.0..=0.0, 7.449_48..=7.449_50);
+        assert_within(one.range(Symmetric).unwrap(), -7.449_50..=-7.449_48, 7.449_48..=7.449_50);
+        // 5 + 3 * 2.449490 is above the largest value.
+        assert_eq!(observed(3.0, cut).range(Affine), Ok(Range { min: 0.0, max: 10.0 }));
+    }
+    // A large mean takes nothing from the deviation.
+    let mut far = (observer("std-dev").unwrap().new)(0.5);
+    far.observe((&[1e6, 1e6 + 2.0]).into()).unwrap();
+    assert_eq!(far.range(Affine), Ok(Range { min: 0.0, max: 1e6 + 1.5 }));
+}
+
+#[test]
+fn std_dev_by_default_ends_where_an_8_bit_relu_of_a_gaussian_should() {
+    let relu = relu(gaussian(1_000_000));
+    assert_within(range_of("std-dev", &relu, Affine), 0.0..=0.0, 3.85..=3.95);
+    let mut values = gaussian(500_000);
+    values[777] = 25.0;
+    assert_within(range_of("std-dev", &values, Affine), -6.0..=-4.3, 5.95..=6.05);
 }
 
 /// The optima for 8 bits: Banner et al., "Post training 4-bit quantization of convolutional networks", 2019, appendix.
@@ -163,7 +193,7 @@ fn mse_weighs_positions_by_their_power() {
 /// A sample of ten times the amplitude has a hundred times the squared error at equal relative precision.
 #[test]
 fn mse_weighs_samples_by_their_power() {
-    let mut calibrator = Calibrator::new(observer("mse").unwrap(), ObserverOptions::default()).unwrap();
+    let mut calibrator = Calibrator::new(observer("mse").unwrap(), None).unwrap();
     let loud: Vec<f32> = gaussian(50_000).into_iter().map(|v| v * 10.0).collect();
     calibrator.observe("x", &loud).unwrap();
     for sample in gaussian(450_000).chunks(50_000) {
@@ -281,7 +311,7 @@ fn entropy_clips_a_long_tail() {
 fn values_that_are_not_finite_are_refused_whole() {
     for row in OBSERVERS {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut observer = (row.new)(&ObserverOptions::default());
+            let mut observer = row.with_default();
             let error = observer.observe((&[1.0, 2.0, value, 3.0]).into()).unwrap_err();
             assert_eq!(error.to_string(), format!("value 2 is {value}, expected a finite number"));
             assert_eq!(observer.range(Affine), Err(ObserveError::Empty), "{}: kept a part", row.name);
@@ -294,7 +324,7 @@ fn values_that_are_not_finite_are_refused_whole() {
 #[test]
 fn no_value_is_an_error() {
     for row in OBSERVERS {
-        let mut observer = (row.new)(&ObserverOptions::default());
+        let mut observer = row.with_default();
         observer.observe((&[]).into()).unwrap();
         assert_eq!(observer.range(Symmetric), Err(ObserveError::Empty), "{}", row.name);
     }
@@ -302,7 +332,7 @@ fn no_value_is_an_error() {
 
 #[test]
 fn a_calibrator_names_the_tensor_and_checks_its_options() {
-    let mut calibrator = Calibrator::new(observer("mse").unwrap(), ObserverOptions::default()).unwrap();
+    let mut calibrator = Calibrator::new(observer("mse").unwrap(), None).unwrap();
     calibrator.observe("a", &[1.0]).unwrap();
     let error = calibrator.observe("b", &[f32::NAN]).unwrap_err();
     let source = ObserveError::NotFinite { index: 0, value: f32::NAN };
@@ -313,10 +343,27 @@ fn a_calibrator_names_the_tensor_and_checks_its_options() {
         Err(CalibrateError::Observe { tensor: "b".into(), source: ObserveError::Empty })
     );
 
-    for (momentum, percentile) in [(1.0, 99.0), (f32::NAN, 99.0), (0.9, 0.0), (0.9, 100.1)] {
-        let options = ObserverOptions { momentum, percentile };
-        assert!(matches!(Calibrator::new(&OBSERVERS[0], options), Err(CalibrateError::Option { .. })));
+    let made = |name, number| Calibrator::new(observer(name).unwrap(), Some(number)).map(|made| made.observer_name());
+    for (name, number) in [
+        ("moving-average", 1.0),
+        ("moving-average", f64::NAN),
+        ("percentile", 0.0),
+        ("percentile", 100.1),
+        ("std-dev", 0.0),
+        ("std-dev", f64::INFINITY),
+    ] {
+        assert!(matches!(made(name, number), Err(CalibrateError::Setting { .. })), "{name} {number}");
     }
+    assert_eq!(made("percentile", 100.0), Ok("percentile"));
+    assert_eq!(made("mse", 1.0), Err(CalibrateError::NoSetting { observer: "mse" }));
+}
+
+#[test]
+fn defaults_are_allowed() {
+    let settings = || OBSERVERS.iter().filter_map(|row| row.setting);
+    assert!(settings().all(|setting| (setting.accepts)(setting.default)));
+    let names: std::collections::BTreeSet<_> = settings().map(|setting| setting.name).collect();
+    assert_eq!(names.len(), settings().count(), "names of settings are options of the command line");
 }
 
 /// Finite values over the whole range of f32, often zero, often of like size.
@@ -331,12 +378,12 @@ fn values() -> impl Strategy<Value = Vec<f32>> {
 }
 
 proptest! {
-    /// To moving-average and mse, a sample is a unit.
+    /// To moving-average and mse, a sample is a unit; std-dev rounds its sums.
     #[test]
     fn ranges_do_not_depend_on_how_the_data_is_cut_or_ordered(values in values(), cut in 1usize..50) {
-        for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse"].contains(&row.name)) {
-            let mut whole = (row.new)(&ObserverOptions::default());
-            let mut parts = (row.new)(&ObserverOptions::default());
+        for row in OBSERVERS.iter().filter(|row| !["moving-average", "mse", "std-dev"].contains(&row.name)) {
+            let mut whole = row.with_default();
+            let mut parts = row.with_default();
             whole.observe((&values).into()).unwrap();
             for part in values.chunks(cut).rev() {
                 parts.observe(part.into()).unwrap();

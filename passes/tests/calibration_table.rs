@@ -1,11 +1,11 @@
 //! The text form of calibration tables: what it looks like, that it round-trips, and what its errors say.
 
 use eightfold_ir::quant::Symmetry;
-use eightfold_passes::calibrate::{CalibrationTable, Calibrator, OBSERVERS, ObserverOptions, Range};
+use eightfold_passes::calibrate::{CalibrationTable, Calibrator, OBSERVERS, Range};
 use proptest::prelude::*;
 
 fn table() -> CalibrationTable {
-    let mut calibrator = Calibrator::new(&OBSERVERS[0], ObserverOptions::default()).unwrap();
+    let mut calibrator = Calibrator::new(&OBSERVERS[0], None).unwrap();
     calibrator.observe("/features/1/Conv:0", &[0.1, 6.25]).unwrap();
     calibrator.observe("data", &[-2.117_904, 2.64]).unwrap();
     calibrator.observe("a \"b\" \\ é #1", &[-1e-30, 3e38]).unwrap();

@@ -11,13 +11,51 @@
 //!
 //! The ranges are reduced as in Cody and Waite, *Software Manual for the Elementary Functions* (1980).
 
+mod arctangent;
 mod pow;
 mod trigonometric;
 mod vectors;
 
-pub(crate) use pow::{fmod, pow};
-pub(crate) use trigonometric::{cos, sin};
-pub(crate) use vectors::Vectors;
+use eightfold_ir::Function;
+
+pub(crate) use self::arctangent::atan;
+pub(crate) use self::pow::{fmod, pow};
+pub(crate) use self::trigonometric::{cos, sin};
+pub(crate) use self::vectors::Vectors;
+
+/// Makes of each row `Function => definition(arguments);` an entry of [`LONG`] and an arm of [`long`].
+macro_rules! long_functions {
+    ($($function:ident => $definition:ident($($arg:ident),*);)*) => {
+        /// The scalar functions that take dozens of instructions. Steps, the limit on the size of a kernel's code, and the
+        /// cost model go by this list.
+        pub(crate) const LONG: &[Function] = &[$(Function::$function),*];
+
+        /// A function of [`LONG`]; `None` for all others.
+        pub(crate) fn long<A: Arithmetic>(a: &A, function: Function, args: &[A::F]) -> Option<A::F> {
+            match (function, args) {
+                $((Function::$function, &[$($arg),*, ..]) => Some($definition(a, $($arg),*)),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+long_functions! {
+    Atan => atan(x);
+    Cos => cos(x);
+    Elu => elu(x, alpha);
+    Erf => erf(x);
+    Exp => exp(x);
+    Gelu => gelu(x);
+    Log => log(x);
+    Mod => fmod(x, y);
+    Pow => pow(x, y);
+    Sigmoid => sigmoid(x);
+    Silu => silu(x);
+    Sin => sin(x);
+    Softplus => softplus(x);
+    Tanh => tanh(x);
+}
 
 /// Elementwise verbs on numbers or on vectors of numbers; each is one IEEE operation.
 pub(crate) trait Arithmetic {

@@ -126,19 +126,9 @@ fn function_operations(function: Function) -> f64 {
         Function::HardSwish | Function::Sign => 5.0,
         Function::Div | Function::Reciprocal | Function::Sqrt => DIVISION,
         Function::Softsign => 2.0 + DIVISION,
-        Function::Cos => tally(|a| math::cos(a, ())),
-        Function::Elu => tally(|a| math::elu(a, (), ())),
-        Function::Erf => tally(|a| math::erf(a, ())),
-        Function::Exp => tally(|a| math::exp(a, ())),
-        Function::Gelu => tally(|a| math::gelu(a, ())),
-        Function::Log => tally(|a| math::log(a, ())),
-        Function::Mod => tally(|a| math::fmod(a, (), ())),
-        Function::Pow => tally(|a| math::pow(a, (), ())),
-        Function::Sigmoid => tally(|a| math::sigmoid(a, ())),
-        Function::Silu => tally(|a| math::silu(a, ())),
-        Function::Sin => tally(|a| math::sin(a, ())),
-        Function::Softplus => tally(|a| math::softplus(a, ())),
-        Function::Tanh => tally(|a| math::tanh(a, ())),
+        long if math::LONG.contains(&long) => tally(|a| {
+            math::long(a, long, &[(), ()]);
+        }),
         _ => 1.0,
     }
 }

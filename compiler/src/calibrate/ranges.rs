@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use eightfold_ir::Precision;
 
-use eightfold_passes::calibrate::{CalibrationTable, ObserverOptions};
+use eightfold_passes::calibrate::CalibrationTable;
 
 use super::table::read_table;
 use super::{CalibrateOptions, calibrate};
@@ -40,8 +40,8 @@ pub struct CalibrationData {
     pub reading: DatasetOptions,
     /// The calibrator's name, see [`CalibrateOptions::calibrator`].
     pub calibrator: String,
-    /// What can be tuned about it.
-    pub observer: ObserverOptions,
+    /// The calibrator's number, see [`CalibrateOptions::setting`].
+    pub setting: Option<f64>,
 }
 
 impl Ranges {
@@ -81,9 +81,9 @@ impl CalibrationData {
     ) -> Result<CalibrationTable, Error> {
         let data = Dataset::open_input(&self.path, &model.inputs(), &self.reading)?;
         let samples = data.samples(&self.samples)?;
-        let (calibrator, observer, optimize) = (self.calibrator.clone(), self.observer, options.clone());
+        let (calibrator, setting, optimize) = (self.calibrator.clone(), self.setting, options.clone());
         warn_of_few(samples.len(), progress);
-        calibrate(model, samples, &CalibrateOptions { calibrator, observer, optimize }, progress)
+        calibrate(model, samples, &CalibrateOptions { calibrator, setting, optimize }, progress)
     }
 }
 

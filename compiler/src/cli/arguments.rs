@@ -1,5 +1,6 @@
 //! Groups of arguments that several verbs take.
 
+mod calibrator;
 mod import;
 mod optimize;
 
@@ -9,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use eightfold::calibrate::{CalibrationData, DEFAULT_CALIBRATOR, Ranges};
+use eightfold::calibrate::{CalibrationData, Ranges};
 use eightfold::dataset::{Dataset, DatasetError, DatasetOptions, InputSpec, Preprocess, Sample, SampleRange};
 use eightfold::options::target::target;
 use eightfold::{Error, Executable, Model, OptimizeOptions, PrecisionRequest, Progress, ReduceRange};
 use eightfold_codegen::interface::Variant;
 use eightfold_ir::{DType, Symmetry};
 use eightfold_passes::WeightScales;
-use eightfold_passes::calibrate::ObserverOptions;
 
+pub(crate) use self::calibrator::CalibratorArguments;
 pub(crate) use self::import::{ImportArguments, compiled_already};
 pub(crate) use self::optimize::OptimizeArguments;
 
@@ -195,50 +196,6 @@ impl SchemeArguments {
     }
 }
 
-/// How a calibrator chooses ranges.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct CalibratorArguments {
-    /// Who chooses the ranges, by default mse; `eightfold list calibrators` describes them.
-    #[arg(long, value_name = "NAME")]
-    calibrator: Option<String>,
-    /// For moving-average: the weight of the past against one new sample, at least 0 and below 1; by default 0.9.
-    #[arg(long, value_name = "X")]
-    momentum: Option<f32>,
-    /// For percentile: the percentage of values kept, by default 99.999.
-    #[arg(long, value_name = "X")]
-    percentile: Option<f64>,
-}
-
-impl CalibratorArguments {
-    /// The calibrator, and what is tuned about it.
-    pub(crate) fn chosen(&self) -> Result<(String, ObserverOptions), Error> {
-        let calibrator = self.calibrator.as_deref().unwrap_or(DEFAULT_CALIBRATOR);
-        let tuned = [
-            ("momentum", self.momentum.is_some(), "moving-average"),
-            ("percentile", self.percentile.is_some(), "percentile"),
-        ];
-        if let Some((option, _, of)) = tuned.into_iter().find(|(_, given, of)| *given && *of != calibrator) {
-            return Err(Error::Usage(format!("--{option} is for --calibrator {of}, the calibrator is {calibrator}")));
-        }
-        let defaults = ObserverOptions::default();
-        let observer = ObserverOptions {
-            momentum: self.momentum.unwrap_or(defaults.momentum),
-            percentile: self.percentile.unwrap_or(defaults.percentile),
-        };
-        Ok((calibrator.to_owned(), observer))
-    }
-
-    /// The name of an option that was given.
-    fn given(&self) -> Option<&'static str> {
-        let options = [
-            ("--calibrator", self.calibrator.is_some()),
-            ("--momentum", self.momentum.is_some()),
-            ("--percentile", self.percentile.is_some()),
-        ];
-        options.into_iter().find_map(|(name, given)| given.then_some(name))
-    }
-}
-
 /// Where the ranges of tensors come from.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CalibrationArguments {
@@ -260,7 +217,7 @@ pub(crate) struct CalibrationArguments {
 impl CalibrationArguments {
     /// Where the ranges asked for come from.
     pub(crate) fn ranges(&self) -> Result<Ranges, Error> {
-        let idle = self.calibrator.given().or(self.read.preprocess.is_some().then_some("--preprocess"));
+        let idle = self.calibrator.given().or(self.read.preprocess.is_some().then(|| "--preprocess".to_owned()));
         if let (Some(option), None) = (idle, &self.calibration_data) {
             let instead = if self.calibration_table.is_some() { ", the table has its ranges already" } else { "" };
             return Err(Error::Usage(format!("{option} is for --calibration-data{instead}")));
@@ -269,9 +226,9 @@ impl CalibrationArguments {
             return Ok(Ranges::Table(path.clone()));
         }
         let Some(path) = self.calibration_data.clone() else { return Ok(Ranges::Model) };
-        let (calibrator, observer) = self.calibrator.chosen()?;
+        let (calibrator, setting) = self.calibrator.chosen()?;
         let (samples, reading) = (self.calibration_samples.clone().unwrap_or_default(), self.read.options());
-        Ok(Ranges::Data(CalibrationData { path, samples, reading, calibrator, observer }))
+        Ok(Ranges::Data(CalibrationData { path, samples, reading, calibrator, setting }))
     }
 }
 

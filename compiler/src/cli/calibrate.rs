@@ -56,8 +56,8 @@ impl Arguments {
         // Which tensors need a range, and which, does not depend on the target.
         let options = self.scheme.apply(OptimizeOptions::new(target("native")?));
         let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
-        let (calibrator, observer) = self.calibrator.chosen()?;
-        let options = CalibrateOptions { calibrator, observer, optimize: options };
+        let (calibrator, setting) = self.calibrator.chosen()?;
+        let options = CalibrateOptions { calibrator, setting, optimize: options };
         let samples = self.data.samples(&data)?;
         warn_of_few(samples.len(), progress);
         let table = calibrate(&model, samples, &options, progress)?;

@@ -10,6 +10,7 @@ mod concat;
 mod constant;
 mod conv;
 mod conv_transpose;
+mod cumsum;
 mod gather;
 mod if_;
 mod indexed;
@@ -361,6 +362,7 @@ adapters! {
     "" "ConstantOfShape" constant::constant_of_shape;
     "" "Conv" conv::conv;
     "" "ConvTranspose" conv_transpose::conv_transpose;
+    "" "CumSum" cumsum::cumsum;
     "" "DepthToSpace" reshape::depth_to_space;
     "" "DequantizeLinear" quantize::dequantize_linear;
     "" "Dropout" reshape::dropout;

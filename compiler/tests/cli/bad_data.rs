@@ -153,6 +153,10 @@ fn options_of_calibration_that_nothing_would_read() {
         ("compile digits.onnx -o out.so --calibrator minmax".to_owned(), "--calibrator is for --calibration-data"),
         ("compile digits.onnx -o out.so --preprocess crop=8".to_owned(), "--preprocess is for --calibration-data"),
         (format!("{data} --momentum 0.5"), "--momentum is for --calibrator moving-average, the calibrator is mse"),
+        (
+            format!("{data} --calibrator percentile --deviations 3"),
+            "--deviations is for --calibrator std-dev, the calibrator is percentile",
+        ),
     ] {
         sandbox.fails(&arguments, 2, error);
     }

@@ -130,7 +130,7 @@ fn targets_that_do_not_exist() {
 #[test]
 fn calibrate_writes_a_table_for_each_calibrator() {
     let sandbox = Sandbox::new();
-    for calibrator in ["minmax", "moving-average", "percentile", "entropy", "mse"] {
+    for calibrator in ["minmax", "moving-average", "percentile", "std-dev", "entropy", "mse"] {
         let arguments =
             format!("calibrate digits.onnx --data digits_calibration.npz --calibrator {calibrator} -o table");
         let report = sandbox.json(&arguments);
@@ -146,7 +146,7 @@ fn calibrate_writes_a_table_for_each_calibrator() {
     let table = fs::read_to_string(sandbox.path("table")).unwrap();
     assert!(table.contains("\ntensor image 0.0 ") && !table.contains("\nmean "), "{table}");
     let error = "cannot calibrate
-  caused by: no calibrator is called `best`, expected one of minmax, moving-average, percentile, entropy, mse
+  caused by: no calibrator is called `best`, expected one of minmax, moving-average, percentile, std-dev, entropy, mse
   hint: eightfold list calibrators describes them";
     sandbox.fails("calibrate digits.onnx --data digits_calibration.npz --calibrator best -o table", 2, error);
 }
@@ -365,7 +365,7 @@ fn list_knows_everything_there_is() {
     let targets =
         ["x86-64-v2", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-vbmi", "x86-64-v4-bf16"];
     assert_eq!(rows("targets"), targets);
-    assert_eq!(rows("calibrators"), ["minmax", "moving-average", "percentile", "entropy", "mse"]);
+    assert_eq!(rows("calibrators"), ["minmax", "moving-average", "percentile", "std-dev", "entropy", "mse"]);
 }
 
 #[test]

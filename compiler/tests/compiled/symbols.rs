@@ -2,6 +2,7 @@
 
 use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
+use eightfold_ir::op::cumsum::CumSum;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::expand::Expand;
 use eightfold_ir::op::quantize_linear::QuantizeLinear;
@@ -68,6 +69,7 @@ fn operators() -> Vec<Op> {
     operators.extend([Transpose { perm: [3, 1, 0, 2].as_slice().into() }.into(), Concat { axis: 1 }.into()]);
     operators.extend([Reshape { shape: [12, 5].as_slice().into() }.into(), Softmax { axis: 1 }.into()]);
     operators.extend([Expand { shape: [2, 3, 4, 5].as_slice().into() }.into(), Softmax { axis: 3 }.into()]);
+    operators.extend([1, 3].map(|axis| Op::from(CumSum { axis, exclusive: axis == 1, reverse: axis == 3 })));
     operators.extend([DType::U8, DType::I16, DType::I32].map(|to| Op::from(QuantizeLinear { to })));
     operators
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod broken;
 mod conv_transpose;
+mod cumsum;
 mod damage;
 mod export;
 mod external;

@@ -16,7 +16,7 @@ proptest! {
         for op_type in ["Abs", "Ceil", "Floor", "Neg", "Relu", "Round", "Sign", "Softsign", "Reciprocal", "Sqrt"] {
             Node::new(op_type).reads(floats(&shape, seed)).agrees(5e-7)?;
         }
-        for op_type in ["Cos", "Erf", "Exp", "HardSwish", "Log", "Sigmoid", "Sin", "Softplus", "Tanh", "Mish"] {
+        for op_type in ["Atan", "Cos", "Erf", "Exp", "HardSwish", "Log", "Sigmoid", "Sin", "Softplus", "Tanh", "Mish"] {
             let opset = if op_type == "Mish" { 18 } else { 17 };
             Node::new(op_type).opset(opset).reads(floats(&shape, seed)).agrees(CLOSE)?;
         }

@@ -4,6 +4,7 @@ use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::concat::Concat;
 use eightfold_ir::op::conv::{Conv, canonical};
 use eightfold_ir::op::conv_transpose::ConvTranspose;
+use eightfold_ir::op::cumsum::CumSum;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::expand::Expand;
 use eightfold_ir::op::gather::Gather;
@@ -39,6 +40,7 @@ pub(crate) const OPERATORS: &[Row] = &[
     ("map", map),
     ("reduce", reduce),
     ("softmax", softmax),
+    ("cumsum", cumsum),
     ("quantize_linear", quantize_linear),
     ("dequantize_linear", dequantize_linear),
     ("concat", concat),
@@ -227,6 +229,17 @@ fn softmax(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     let rank = draw.shape(x).len();
     let takes = matches!(draw.dtype(x), DType::F32 | DType::U8 | DType::I8);
     if rank == 0 || !takes { None } else { one(Softmax { axis: draw.tape.below(rank) }, x) }
+}
+
+fn cumsum(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
+    let rank = draw.shape(x).len();
+    let ty = draw.graph.ty(x);
+    let takes = matches!(ty.dtype, DType::F32 | DType::I32 | DType::I64) && ty.quant.is_none();
+    if rank == 0 || !takes {
+        return None;
+    }
+    let (exclusive, reverse) = (draw.tape.one_in(2), draw.tape.one_in(2));
+    one(CumSum { axis: draw.tape.below(rank), exclusive, reverse }, x)
 }
 
 fn quantize_linear(draw: &mut Draw<'_>, x: ValueId) -> Drawn {

@@ -14,6 +14,7 @@ const TAME: &[Function] = &[
     Function::Mul,
     Function::Sigmoid,
     Function::Abs,
+    Function::Atan,
     Function::Elu,
     Function::Erf,
     Function::Gelu,

@@ -1,6 +1,7 @@
 //! The rules of this repository that a search can check: one test a rule, each over the files themselves.
 
 mod cycles;
+mod guides;
 mod imports;
 
 use std::collections::BTreeMap;

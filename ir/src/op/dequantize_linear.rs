@@ -6,7 +6,7 @@ use super::quantize_linear::entries;
 use crate::array::Array;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::tensor::Data;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 op! {
     /// `(x - zero_point) * scale` in f32.
@@ -29,6 +29,10 @@ impl OpDef for DequantizeLinear {
 
     fn quant_rule(&self) -> QuantRule {
         QuantRule::FloatOnly
+    }
+
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        true
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

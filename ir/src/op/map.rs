@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::array::Array;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
-use crate::types::TensorType;
+use crate::types::{Shape, TensorType};
 
 op! {
     /// Yields each element of its operand: the producer of every elementwise ONNX operator.
@@ -22,6 +22,10 @@ impl OpDef for Map {
 
     fn quant_rule(&self) -> QuantRule {
         QuantRule::Pointwise
+    }
+
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        true
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

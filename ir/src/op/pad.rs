@@ -79,6 +79,10 @@ impl OpDef for Pad {
         (self.mode == PadMode::Constant && has_border).then_some(self.value)
     }
 
+    fn keeps_axis(&self, _x: &Shape, axis: usize) -> bool {
+        self.before[axis] == 0 && self.after[axis] == 0
+    }
+
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let x = operands[0].expect("inferred");
         let (xs, strides) = (&x.array.shape, x.array.shape.strides());

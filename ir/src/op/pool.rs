@@ -166,6 +166,10 @@ impl OpDef for Pool {
         self.kernel.iter().fold(output.elements() as u64, |reads, extent| reads.saturating_mul(*extent as u64))
     }
 
+    fn keeps_axis(&self, _x: &Shape, axis: usize) -> bool {
+        axis < 2
+    }
+
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let x = operands[0].expect("inferred");
         let xs = &x.array.shape;

@@ -6,7 +6,7 @@ use crate::array::Array;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::quant::{QuantParams, quantize};
 use crate::tensor::Data;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 op! {
     /// `saturate(round(x / scale) + zero_point)`, halves to even.
@@ -36,6 +36,10 @@ impl OpDef for QuantizeLinear {
 
     fn quant_rule(&self) -> QuantRule {
         QuantRule::FloatOnly
+    }
+
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        true
     }
 
     fn eval(&self, _operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

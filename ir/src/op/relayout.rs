@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::array::Array;
 use crate::attr::attr_enum;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
-use crate::types::{Layout, TensorType};
+use crate::types::{Layout, Shape, TensorType};
 
 attr_enum! {
     /// The memory orders, as attribute words.
@@ -48,6 +48,10 @@ impl OpDef for Relayout {
 
     fn quant_rule(&self) -> QuantRule {
         QuantRule::SameScale
+    }
+
+    fn keeps_axis(&self, _x: &Shape, _axis: usize) -> bool {
+        true
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

@@ -147,6 +147,10 @@ impl OpDef for Resize {
         if self.mode == ResizeMode::Nearest { QuantRule::SameScale } else { QuantRule::FloatOnly }
     }
 
+    fn keeps_axis(&self, x: &Shape, axis: usize) -> bool {
+        self.keeps(axis, x[axis])
+    }
+
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let mut x = operands[0].expect("inferred").array.clone();
         let input = x.shape.clone();

@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::array::Array;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::tensor::Data;
-use crate::types::{DType, TensorType};
+use crate::types::{DType, Shape, TensorType};
 
 op! {
     /// `exp(x - max) / sum(exp(x - max))` along `axis`.
@@ -46,6 +46,10 @@ impl OpDef for Softmax {
 
     fn quant_rule(&self) -> QuantRule {
         QuantRule::Fixed { scale: 1.0 / 256.0, zero_point: 0 }
+    }
+
+    fn keeps_axis(&self, _x: &Shape, axis: usize) -> bool {
+        axis != self.axis
     }
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {

@@ -15,10 +15,18 @@
 use eightfold_ir::quant::Symmetry;
 
 use super::clip::least_cost;
-use super::{Activations, Histogram, ObserveError, Observer, Range, steps};
+use super::{Activations, Histogram, ObserveError, Observer, ObserverRow, Range, steps};
 
 /// The largest share of the values other than zero that may be clipped, both ends together.
 const MOST_CLIPPED: f64 = 1e-3;
+
+/// The row of the table.
+pub(super) const ENTROPY: ObserverRow = ObserverRow {
+    name: "entropy",
+    summary: "the range whose 8-bit histogram diverges least (Kullback-Leibler) from the original",
+    setting: None,
+    new: |_| Box::new(Entropy::default()),
+};
 
 /// The range with the least Kullback-Leibler divergence.
 #[derive(Debug, Default, Clone)]

@@ -4,7 +4,15 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{Activations, ObserveError, Observer, Range, extremes};
+use super::{Activations, ObserveError, Observer, ObserverRow, Range, extremes};
+
+/// The row of the table.
+pub(super) const MINMAX: ObserverRow = ObserverRow {
+    name: "minmax",
+    summary: "the smallest and the largest value seen",
+    setting: None,
+    new: |_| Box::new(MinMax::default()),
+};
 
 /// The smallest and the largest value seen.
 #[derive(Debug, Default, Clone)]

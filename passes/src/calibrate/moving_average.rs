@@ -8,7 +8,21 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{Activations, ObserveError, Observer, Range, extremes};
+use super::{Activations, ObserveError, Observer, ObserverRow, Range, Setting, extremes};
+
+/// The row of the table.
+pub(super) const MOVING_AVERAGE: ObserverRow = ObserverRow {
+    name: "moving-average",
+    summary: "each sample's smallest and largest value, averaged exponentially over the samples",
+    setting: Some(Setting {
+        name: "momentum",
+        summary: "the weight of the past against one new sample",
+        expected: "at least 0 and below 1",
+        accepts: |momentum| (0.0..1.0).contains(&(momentum as f32)),
+        default: 0.9,
+    }),
+    new: |momentum| Box::new(MovingAverage::new(momentum as f32)),
+};
 
 /// Each sample's smallest and largest value, averaged exponentially over the samples.
 #[derive(Debug, Clone)]

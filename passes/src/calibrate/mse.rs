@@ -12,7 +12,15 @@
 use eightfold_ir::quant::Symmetry;
 
 use super::clip::least_cost;
-use super::{Activations, Histogram, ObserveError, Observer, Range, steps};
+use super::{Activations, Histogram, ObserveError, Observer, ObserverRow, Range, steps};
+
+/// The row of the table.
+pub(super) const MSE: ObserverRow = ObserverRow {
+    name: "mse",
+    summary: "the range with the least mean squared error, rounding and clipping together, relative to each position's power",
+    setting: None,
+    new: |_| Box::new(Mse::default()),
+};
 
 /// The range with the least mean squared error, relative to each position's power.
 #[derive(Debug, Default, Clone)]

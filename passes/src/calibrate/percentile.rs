@@ -5,7 +5,21 @@
 
 use eightfold_ir::quant::Symmetry;
 
-use super::{Activations, Histogram, ObserveError, Observer, Range};
+use super::{Activations, Histogram, ObserveError, Observer, ObserverRow, Range, Setting};
+
+/// The row of the table. The default is ONNX Runtime's.
+pub(super) const PERCENTILE: ObserverRow = ObserverRow {
+    name: "percentile",
+    summary: "all but the outermost values, the same share at both ends",
+    setting: Some(Setting {
+        name: "percentile",
+        summary: "the percentage of values kept",
+        expected: "above 0 and at most 100",
+        accepts: |percentage| percentage > 0.0 && percentage <= 100.0,
+        default: 99.999,
+    }),
+    new: |percentage| Box::new(Percentile::new(percentage)),
+};
 
 /// The given percentage of the values, outermost ones left out.
 #[derive(Debug, Clone)]

@@ -134,15 +134,10 @@ impl Ties<'_> {
         let (graph, node) = (self.graph, self.node);
         let Some(x) = node.operand(0).map(|id| &graph.ty(id).shape) else { return };
         match &node.op {
-            Op::Map(_) | Op::QuantizeLinear(_) | Op::DequantizeLinear(_) | Op::Relayout(_) => self.kept(|_| true),
             Op::Expand(_) => self.aligned(X),
-            Op::Pool(_) => self.kept(|axis| axis < 2),
             Op::Conv(Conv { group, .. }) => self.convolution(*group),
             Op::ConvTranspose(op) => self.convolution(op.group),
             Op::MatMul(_) => self.matrix_product(),
-            Op::Softmax(op) => self.kept(|axis| axis != op.axis),
-            Op::Pad(op) => self.kept(|axis| op.before[axis] == 0 && op.after[axis] == 0),
-            Op::Resize(op) => self.kept(|axis| op.keeps(axis, x[axis])),
             Op::Reduce(op) => {
                 let mut to = 0;
                 for axis in 0..x.rank() {
@@ -203,6 +198,7 @@ impl Ties<'_> {
                     }
                 }
             }
+            other => self.kept(|axis| other.keeps_axis(x, axis)),
         }
     }
 

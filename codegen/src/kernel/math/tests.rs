@@ -3,7 +3,7 @@
 use eightfold_ir::Function;
 use eightfold_ir::scalar::{Accuracy, Meaning};
 
-use super::{Arithmetic, cos, elu, erf, exp, expm1, fmod, gelu, log, pow, sigmoid, silu, sin, softplus, tanh};
+use super::{Arithmetic, atan, cos, elu, erf, exp, expm1, fmod, gelu, log, pow, sigmoid, silu, sin, softplus, tanh};
 use crate::kernel::math;
 use crate::llvm::jit::Jit;
 use crate::llvm::trial;
@@ -112,6 +112,7 @@ const ALPHA: f32 = 1.3;
 
 /// All functions of one number that generated code approximates.
 const ROWS: &[Row] = &[
+    Row { function: Function::Atan, generated: |x| atan(&Scalar, x), exact: f64::atan, varies: (-20.0, 20.0) },
     Row { function: Function::Cos, generated: |x| cos(&Scalar, x), exact: f64::cos, varies: (-100.0, 100.0) },
     Row { function: Function::Elu, generated: |x| elu(&Scalar, x, ALPHA), exact: elu64, varies: (-20.0, 2.0) },
     Row { function: Function::Erf, generated: |x| erf(&Scalar, x), exact: libm::erf, varies: (-4.5, 4.5) },

@@ -7,22 +7,19 @@ use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
 
 /// Arithmetic on lanes of f32: written in place, or a call where that would make the code of the kernel long.
 pub(super) fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
-    match is_long(function) && !e.has_room_for_long_code(args[0].lanes) {
+    match math::LONG.contains(&function) && !e.has_room_for_long_code(args[0].lanes) {
         true => e.call_for_each_register(function.name(), args, &|e, args| float_in_place(e, function, args)),
         false => float_in_place(e, function, args),
     }
-}
-
-/// Whether the function takes dozens of instructions.
-fn is_long(function: Function) -> bool {
-    use Function::{Cos, Elu, Erf, Exp, Gelu, Log, Mod, Pow, Sigmoid, Silu, Sin, Softplus, Tanh};
-    matches!(function, Cos | Elu | Erf | Exp | Gelu | Log | Mod | Pow | Sigmoid | Silu | Sin | Softplus | Tanh)
 }
 
 fn float_in_place<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
     let x = args[0];
     let y = || args[1];
     let m = &Vectors { emitter: e, lanes: x.lanes };
+    if let Some(result) = math::long(m, function, args) {
+        return result;
+    }
     let (zero, one) = (m.float(0.0), m.float(1.0));
     // The variable stands on the right, so that NaN stays.
     let clip = |x, low, high| e.min(high, e.max(low, x));
@@ -32,39 +29,26 @@ fn float_in_place<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vecto
         Function::Add => e.add(x, y()),
         Function::Ceil => e.ceil(x),
         Function::Clip => clip(x, args[1], args[2]),
-        Function::Cos => math::cos(m, x),
         Function::Div => e.div(x, y()),
-        Function::Elu => math::elu(m, x, y()),
-        Function::Erf => math::erf(m, x),
-        Function::Exp => math::exp(m, x),
         Function::Floor => e.floor(x),
-        Function::Gelu => math::gelu(m, x),
         Function::HardSigmoid => clip(e.add(e.mul(args[1], x), args[2]), zero, one),
         Function::HardSwish => e.mul(x, clip(e.add(e.mul(x, m.float(1.0 / 6.0)), m.float(0.5)), zero, one)),
         Function::LeakyRelu | Function::Prelu => sloped(y()),
-        Function::Log => math::log(m, x),
         Function::Max => e.select(e.is_nan(x), x, e.max(x, y())),
         Function::Min => e.select(e.is_nan(x), x, e.min(x, y())),
-        Function::Mod => math::fmod(m, x, y()),
         Function::Mul => e.mul(x, y()),
         Function::MulAdd => e.fma(x, args[1], args[2]),
         Function::Neg => e.neg(x),
-        Function::Pow => math::pow(m, x, y()),
         Function::Reciprocal => e.div(one, x),
         Function::Relu => e.max(zero, x),
         Function::Round => e.round_even(x),
-        Function::Sigmoid => math::sigmoid(m, x),
         Function::Sign => {
             let signed = e.compare(Compare::Less, zero, e.fabs(x), true);
             e.select(signed, m.with_sign(one, x), x)
         }
-        Function::Silu => math::silu(m, x),
-        Function::Sin => math::sin(m, x),
-        Function::Softplus => math::softplus(m, x),
         Function::Softsign => e.div(x, e.add(one, e.fabs(x))),
         Function::Sqrt => e.sqrt(x),
         Function::Sub => e.sub(x, y()),
-        Function::Tanh => math::tanh(m, x),
         other => unreachable!("{} is not arithmetic", other.name()),
     }
 }

@@ -33,6 +33,11 @@ impl Exporter<'_> {
             Op::Concat(op) => call("Concat").with("axis", Attribute::Int(op.axis as i64)),
             Op::Conv(op) => conv(call("Conv"), op, &x, self.graph.ty(node.operands[1].unwrap_or(first)))?,
             Op::ConvTranspose(op) => self.conv_transpose(operands, op, &x, node)?,
+            Op::CumSum(op) => {
+                let flags = [("exclusive", op.exclusive), ("reverse", op.reverse)];
+                let call = call("CumSum").and(self.ints([op.axis as i64]));
+                flags.into_iter().fold(call, |call, (name, set)| call.with(name, Attribute::Int(i64::from(set))))
+            }
             Op::DequantizeLinear(_) => self.dequantize(call("DequantizeLinear"), first, &x)?,
             Op::QuantizeLinear(op) => self.quantize(call("QuantizeLinear"), op.to, node.output())?,
             Op::Expand(op) => call("Expand").and(self.sizes(&op.shape)),

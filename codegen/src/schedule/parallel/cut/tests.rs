@@ -5,6 +5,7 @@
 use eightfold_ir::{DType, Function};
 
 use super::*;
+use crate::kernel::CumSum;
 use crate::llvm::jit::{Compiled, Jit};
 use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
 use crate::pack;
@@ -268,7 +269,7 @@ fn pools_keep_their_padding_and_what_means_are_divided_by() {
 }
 
 #[test]
-fn folds_and_softmax_are_cut_along_what_stays() {
+fn folds_softmax_and_running_sums_are_cut_along_what_stays() {
     for target in here() {
         for channels_last in [false, true] {
             let input = of(DType::F32, &[3, 21, 5, 4], channels_last);
@@ -279,8 +280,11 @@ fn folds_and_softmax_are_cut_along_what_stays() {
             }
             for axis in 0..4 {
                 let output = of(DType::F32, &[3, 21, 5, 4], channels_last);
-                let (call, operands) = simple(Producer::Softmax(Softmax { axis }), &input, vec![], output);
+                let (call, operands) = simple(Producer::Softmax(Softmax { axis }), &input, vec![], output.clone());
                 assert!(check(target, &call, &operands) >= 1);
+                let sums = Producer::CumSum(CumSum { axis, exclusive: false, reverse: true });
+                let (call, operands) = simple(sums, &input, vec![], output);
+                assert_eq!(check(target, &call, &operands), 3);
             }
         }
     }

@@ -1,0 +1,44 @@
+//! `cumsum`: running sums along an axis.
+
+mod emit;
+#[cfg(test)]
+mod tests;
+
+use eightfold_ir::DType;
+
+use super::KernelDef;
+use super::attribute::attributes;
+use crate::llvm::vector::{Emitter, Ptr};
+use crate::program::Call;
+use crate::target::Target;
+
+/// Running sums of operand 0, a view of the result's shape: one element after the other, each sum rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CumSum {
+    /// The axis along which elements are added.
+    pub axis: usize,
+    /// Whether an element is left out of its own sum.
+    pub exclusive: bool,
+    /// Whether the sum begins at the end of the axis.
+    pub reverse: bool,
+}
+
+attributes! { CumSum { axis, exclusive, reverse } }
+
+impl KernelDef for CumSum {
+    fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
+        emit::emit(e, call, *self, parameters);
+    }
+
+    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+        (axis != self.axis).then_some(1)
+    }
+
+    fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
+        (call.input_type(), call.results())
+    }
+
+    fn key_attributes(&self) -> String {
+        format!(" axis={}", self.axis)
+    }
+}
