@@ -80,14 +80,12 @@ fn tell(graph: &Graph, cx: &mut PassContext<'_>, reader: &Reader, channels: &Cha
     let origin = &graph.node(reader.node).origin;
     match channels.pinned(reader.weights, reader.axis) {
         _ if after < before => {
-            let message = format!(
-                "a reduced range makes scales {after:.2} times as large as the full range, down from {before:.2}"
-            );
+            let message = format!("a reduced range makes scales {after:.2} times as large, down from {before:.2}");
             cx.remark(RemarkKind::Fired, origin, message);
         }
         Some(reason) if after > 1.0 => {
             let message = format!(
-                "a reduced range makes scales {after:.2} times as large as the full range: {reason} fixes the order of its inputs"
+                "a reduced range makes scales {after:.2} times as large: {reason} fixes the order of its inputs"
             );
             cx.remark(RemarkKind::Missed, origin, message);
         }

@@ -62,7 +62,7 @@ impl OpDef for Pad {
                 PadMode::Reflect => x.shape[axis].saturating_sub(1),
             };
             if widest > most {
-                return Err(operands.attr_error("before", format!("at most {most} elements are available on axis {axis}")));
+                return Err(operands.attr_error("before", format!("at most {most} elements fit on axis {axis}")));
             }
         }
         let shape: Shape =

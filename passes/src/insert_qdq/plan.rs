@@ -2,8 +2,8 @@
 //!
 //! A node can compute on integers if its rule has an integer form, its operands are floats with known ranges or are
 //! already quantized, its weights are constant, and 8 bits hold its numbers ([`sensitive`](super::sensitive),
-//! [`noise_gain`]). Convolutions, matrix products and sums then do. Any other node does only if an integer node
-//! reads its result; otherwise data would be converted to integers and back for nothing.
+//! [`noise_gain`]). Convolutions, matrix products and sums compute on integers whenever they can. Other nodes do so
+//! only if an integer node reads their result; otherwise data would be converted to integers and back for nothing.
 //!
 //! Operators that keep the scale unite the tensors that they read and write into a group. A group has one scale, which
 //! covers the ranges of all its tensors.
@@ -48,7 +48,7 @@ pub(crate) fn quantized_nodes(graph: &Graph, options: &PassOptions, table: &Cali
     Plan::of_table(graph, options, table).int8
 }
 
-/// Returns the range of a tensor by its name.
+/// A function that returns the range of a tensor by its name.
 type Ranges<'a> = &'a dyn Fn(&str) -> Option<Range>;
 
 /// The source of the ranges. Decisions may depend on the quantization step only if they come from a table.

@@ -117,7 +117,7 @@ fn sums_products(node: &Node) -> bool {
     matches!(node.op.quant_rule(), QuantRule::Affine { .. })
 }
 
-/// Returns true if the node has an integer form and is not a convolution or matrix product.
+/// Returns true if the node is pointwise, or a sum or mean of its operand.
 fn is_cheap(node: &Node) -> bool {
     matches!(node.op.quant_rule(), QuantRule::Pointwise | QuantRule::AnyScale)
 }
@@ -133,7 +133,7 @@ fn reason(graph: &Graph, node: &Node, wide: &BTreeSet<ValueId>) -> Option<String
     }
     if node.epilogue.steps.iter().any(|step| is_dwarfing(graph, step)) {
         return Some(format!(
-            "it adds or inserts a constant of magnitude {LARGE} or more, beside which 8 bits do not resolve other numbers"
+            "it adds or inserts a constant of magnitude {LARGE} or more: 8 bits cannot resolve other numbers beside it"
         ));
     }
     if let Some(Step::Apply(function, _)) = node.epilogue.steps.iter().find(|step| is_wide(step)) {

@@ -1,8 +1,8 @@
 //! Operators that move or select numbers: they work on the stored integers.
 //!
-//! An operand whose scale differs from the result's scale is requantized before the operator. If only the result
-//! differs, it is requantized after the operator. A node with steps is split into the movement and a `map` with the
-//! steps. If a reader needs floats, the dequantization moves after the operator.
+//! Operands with different scales are requantized to the result's scale before the operator. If all operands share a
+//! scale that is not the result's, the result is requantized after the operator. A node with steps is split into the
+//! movement and a `map` with the steps. If a reader needs floats, the dequantization moves after the operator.
 //!
 //! An operator may insert a number of its own, such as the border of a pad. The number is quantized like the elements
 //! beside it. If their quantization represents it exactly, nothing else changes. Otherwise, if the result is quantized,
@@ -35,7 +35,7 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
         (true, Some(number), _) => {
             let Scalar { storage, scale, zero_point } = own;
             return Err(format!(
-                "it inserts {number:?}, which {storage} with scale {scale:?} and zero point {zero_point} does not represent"
+                "it inserts {number:?}, which {storage} with scale {scale:?} and zero point {zero_point} cannot hold"
             ));
         }
         (false, ..) => return Err("its operands have different scales, and its result is not quantized".to_owned()),

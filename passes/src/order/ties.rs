@@ -245,7 +245,7 @@ impl Ties<'_> {
         }
     }
 
-    /// Ties two axes that the operator sums over.
+    /// Ties two axes that the operator sums over, if it may add its terms in any order.
     fn sum(&mut self, a: (Use, usize), b: (Use, usize)) {
         if self.free {
             self.same(a, b);
