@@ -1,4 +1,4 @@
-//! Tensors in the form in which the evaluator computes, and walks over coordinates.
+//! Tensors as the evaluator uses them, and iteration over their coordinates.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use half::{bf16, f16};
 use crate::tensor::{Data, Tensor};
 use crate::types::{DType, Shape};
 
-/// A tensor whose elements are unpacked numbers, row-major.
+/// A tensor with one unpacked number per element, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// The type the numbers are of.
+    /// The element type.
     pub dtype: DType,
     /// Extents.
     pub shape: Shape,
-    /// As many numbers as the shape has elements.
+    /// One number per element of the shape.
     pub data: Data,
 }
 
 impl Array {
-    /// The numbers of a float array; integers convert.
+    /// Returns the numbers as floats. Converts integers.
     #[must_use]
     pub fn floats(&self) -> Cow<'_, [f32]> {
         match &self.data {
@@ -28,7 +28,7 @@ impl Array {
         }
     }
 
-    /// The numbers of an integer array; floats convert towards zero.
+    /// Returns the numbers as integers. Truncates floats towards zero.
     #[must_use]
     pub fn ints(&self) -> Cow<'_, [i64]> {
         match &self.data {
@@ -37,7 +37,7 @@ impl Array {
         }
     }
 
-    /// Each number rounded or wrapped to what its type can hold.
+    /// Rounds or wraps each number to the element type.
     #[must_use]
     pub fn rounded(mut self) -> Self {
         match (&mut self.data, self.dtype) {
@@ -62,7 +62,8 @@ impl From<&Array> for Tensor {
     }
 }
 
-/// For each element of `to` in row-major order, the row-major position in `from` of the element that broadcasting puts there.
+/// For each element of `to` in row-major order, yields the row-major position of the element of `from` that is
+/// broadcast to it.
 pub fn index_map<'a>(from: &Shape, to: &'a Shape) -> impl Iterator<Item = usize> + 'a {
     let own = from.strides();
     let missing = to.rank() - from.rank();
@@ -75,8 +76,8 @@ pub fn index_map<'a>(from: &Shape, to: &'a Shape) -> impl Iterator<Item = usize>
     strided(to, 0, strides)
 }
 
-/// The positions `offset + sum(index[axis] * strides[axis])` of all indices of `shape`, in row-major order. Sums wrap,
-/// so that a negative stride, cast, walks backwards.
+/// Yields `offset + sum(index[axis] * strides[axis])` for all indices of `shape` in row-major order. The arithmetic
+/// wraps, so a negative stride can be passed as a cast `usize`.
 pub fn strided(shape: &Shape, offset: usize, strides: Vec<usize>) -> impl Iterator<Item = usize> + '_ {
     let mut index = vec![0_usize; shape.rank()];
     let mut position = offset;

@@ -1,21 +1,21 @@
-//! Attributes of operators as the text form and the importer see them.
+//! Attribute values of operators, as the text form and the importer represent them.
 
 use smallvec::SmallVec;
 
 use crate::types::DType;
 
-/// An attribute's value, between an operator's field and the text.
+/// The value of an attribute in a form that the parser and printer understand.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attr {
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A single.
+    /// An f32.
     Float(f32),
     /// `true` or `false`.
     Bool(bool),
-    /// A list of whole numbers.
+    /// A list of integers.
     Ints(Vec<i64>),
-    /// A list of singles.
+    /// A list of f32.
     Floats(Vec<f32>),
     /// A bare word, such as `max`.
     Word(String),
@@ -23,13 +23,13 @@ pub enum Attr {
 
 /// A field type that an attribute can have.
 pub trait AttrValue: Sized {
-    /// What the text must hold, for messages.
+    /// The expected value, for error messages.
     const EXPECTED: &'static str;
 
-    /// The value in attribute form.
+    /// Converts the field to an attribute value.
     fn to_attr(&self) -> Attr;
 
-    /// The value in field form; `None` where the attribute is of another kind or out of range.
+    /// Converts an attribute value to the field; `None` if the kind is wrong or the number out of range.
     fn from_attr(attr: &Attr) -> Option<Self>;
 }
 
@@ -103,7 +103,7 @@ impl AttrValue for bool {
     }
 }
 
-/// A short list of sizes, one an axis.
+/// A short list of sizes, one per axis.
 pub type Sizes = SmallVec<[usize; 4]>;
 
 impl AttrValue for Sizes {
@@ -121,7 +121,7 @@ impl AttrValue for Sizes {
     }
 }
 
-/// A short list of whole numbers that may be negative.
+/// A short list of integers, which may be negative.
 pub type Ints = SmallVec<[i64; 4]>;
 
 impl AttrValue for Ints {
@@ -139,7 +139,7 @@ impl AttrValue for Ints {
     }
 }
 
-/// A short list of singles.
+/// A short list of f32.
 pub type Floats = SmallVec<[f32; 4]>;
 
 impl AttrValue for Floats {
@@ -173,7 +173,7 @@ impl AttrValue for DType {
     }
 }
 
-/// Declares an enum whose variants are bare words in the text.
+/// Declares an enum whose variants are bare words in the text form.
 macro_rules! attr_enum {
     ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*

@@ -1,13 +1,13 @@
-//! Bytes that many can hold at once: of a tensor, of a packed constant, of a file in memory.
+//! Immutable bytes that several owners share: of a tensor, a packed constant, or a file in memory.
 
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// Whoever keeps bytes alive.
+/// The object that keeps the bytes alive.
 type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// Bytes that do not change. Cloning, and taking a part, shares them; equal are those with equal contents.
+/// Immutable bytes. Cloning and slicing share them. Comparison compares the contents.
 #[derive(Clone)]
 pub struct Bytes {
     owner: Owner,
@@ -15,14 +15,15 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// All bytes of an owner, which stays alive as long as anyone holds a part of them. It must yield the same bytes each time.
+    /// Shares all bytes of `owner`, which stays alive while any part of them is used. `as_ref` must return the same
+    /// bytes each time.
     #[must_use]
     pub fn of(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         let range = 0..owner.as_ref().len();
         Bytes { owner: Arc::new(owner), range }
     }
 
-    /// The part within `range`; `None` if the bytes end before.
+    /// Returns the bytes in `range`; `None` if the range exceeds the bytes.
     #[must_use]
     pub fn part(&self, range: Range<usize>) -> Option<Self> {
         self.get(range.clone())?;

@@ -1,9 +1,9 @@
-//! The steps language: what happens to each element after an operator has produced it.
+//! The epilogue of a node: pointwise steps that run on each element after the operator has computed it.
 //!
-//! A node is an operator, which produces one number per output element, and an [`Epilogue`], a list of pointwise steps
-//! that run on that number in order. An elementwise ONNX operator is the operator `map`, which passes its operand
-//! through, with one step; fusing it into its producer moves the step. So one interpreter ([`run`]) gives meaning to
-//! elementwise operators, fused activations, residual additions and requantization alike.
+//! A node is an operator, which computes one number per output element, and an [`Epilogue`], a list of steps that run
+//! on that number in order. An elementwise ONNX operator is imported as the operator `map`, which returns its operand,
+//! with one step. Fusing it into its producer moves the step. So one interpreter ([`run`]) defines elementwise
+//! operators, fused activations, residual additions and requantization.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -14,90 +14,92 @@ use crate::scalar::{Function, Meaning};
 use crate::tensor::Data;
 use crate::types::{DType, Shape};
 
-/// Where an argument of a scalar function comes from.
+/// An argument of a scalar function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arg {
     /// The current number.
     Current,
-    /// The element of a tensor at the same coordinates (NumPy broadcasting); bf16 is read as f32 where the current number
-    /// is f32.
+    /// The element of a tensor at the same coordinates (NumPy broadcasting). A bf16 element is converted to f32 if the
+    /// current number is f32.
     Value(ValueId),
     /// The element of an integer tensor at the same coordinates, read as `f32(element - zero_point) * scale`.
     Dequantized {
         /// The tensor.
         value: ValueId,
-        /// Real numbers per step.
+        /// The scale.
         scale: f32,
-        /// The integer that means zero.
+        /// The zero point.
         zero_point: i32,
     },
-    /// This number, on float data.
+    /// A float literal.
     Float(f32),
-    /// This number, on integer data.
+    /// An integer literal.
     Int(i64),
 }
 
 /// One pointwise step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// A scalar function in the type of the current number; one argument at least is [`Arg::Current`].
+    /// A scalar function in the type of the current number. At least one argument is [`Arg::Current`].
     Apply(Function, SmallVec<[Arg; 3]>),
-    /// To another type: float to integer towards zero with saturation, integer to float to nearest even.
+    /// A conversion to another type. Float to integer truncates towards zero and saturates; integer to float rounds to
+    /// nearest even.
     Cast(DType),
     /// Integer to f32: `f32(x - zero_point) * scale`.
     Dequantize {
-        /// Real numbers per step.
+        /// The scale.
         scale: f32,
-        /// The integer that means zero.
+        /// The zero point.
         zero_point: i32,
     },
-    /// f32 to integer: divide by `scale`, clamp in f32 so that the result is in `min..=max`, round half to even, add
-    /// `zero_point`. NaN goes to `min`. A scale of 1 is requantization: the number already counts output steps.
+    /// f32 to integer: divides by `scale`, clamps in f32 so that the result is in `min..=max`, rounds half to even,
+    /// adds `zero_point`. NaN becomes `min`. A scale of 1 requantizes a number that is already in units of the output's
+    /// scale.
     Quantize {
-        /// The integer type stored.
+        /// The type of the stored integer.
         dtype: DType,
-        /// Real numbers per step.
+        /// The scale.
         scale: f32,
-        /// The integer that means zero.
+        /// The zero point.
         zero_point: i32,
-        /// The least integer stored: that of the type, or higher where an activation cuts it off.
+        /// The least stored integer: that of the type, or a greater one if an activation clamps the result.
         min: i32,
-        /// The greatest integer stored.
+        /// The greatest stored integer.
         max: i32,
     },
-    /// Entry of a constant of 256 elements: at the number itself for u8, at its low eight bits for i8.
+    /// A lookup in a constant of 256 elements. The index is the number for u8, and its low eight bits for i8.
     Table(ValueId),
 }
 
 impl Step {
-    /// A unary function of the current number.
+    /// Creates a step that applies a unary function to the current number.
     #[must_use]
     pub fn unary(function: Function) -> Self {
         debug_assert_eq!(function.arity(), 1);
         Step::Apply(function, smallvec![Arg::Current])
     }
 
-    /// A binary function with the current number on the left.
+    /// Creates a step that applies a binary function; the current number is the left argument.
     #[must_use]
     pub fn binary(function: Function, right: Arg) -> Self {
         debug_assert_eq!(function.arity(), 2);
         Step::Apply(function, smallvec![Arg::Current, right])
     }
 
-    /// `clip` to constant bounds.
+    /// Creates a `clip` to constant bounds.
     #[must_use]
     pub fn clip(low: f32, high: f32) -> Self {
         Step::Apply(Function::Clip, smallvec![Arg::Current, Arg::Float(low), Arg::Float(high)])
     }
 
-    /// Quantization over the whole range of `dtype`.
+    /// Creates a quantization to the full range of `dtype`.
     #[must_use]
     pub fn quantize(dtype: DType, scale: f32, zero_point: i32) -> Self {
         let (min, max) = dtype.storage_range().expect("quantized storage is an integer of at most 32 bits");
         Step::Quantize { dtype, scale, zero_point, min, max }
     }
 
-    /// The tensors that the step reads, in argument order.
+    /// Returns the tensors that the step reads, in argument order.
     pub fn values(&self) -> impl Iterator<Item = ValueId> + '_ {
         let (args, table) = match self {
             Step::Apply(_, args) => (args.as_slice(), None),
@@ -111,7 +113,7 @@ impl Step {
         of_args.chain(table)
     }
 
-    /// Replaces each tensor that the step reads.
+    /// Replaces each tensor that the step reads by `f` of it.
     pub fn map_values(&mut self, mut f: impl FnMut(ValueId) -> ValueId) {
         match self {
             Step::Apply(_, args) => {
@@ -126,7 +128,7 @@ impl Step {
         }
     }
 
-    /// Whether every target computes the same bits from the same bits.
+    /// Returns true if every target computes the same bits.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         match self {
@@ -139,95 +141,95 @@ impl Step {
 /// The steps of a node, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epilogue {
-    /// In the order in which they run.
+    /// The steps, in the order in which they run.
     pub steps: Vec<Step>,
 }
 
 impl Epilogue {
-    /// No steps.
+    /// Creates an empty epilogue.
     #[must_use]
     pub fn none() -> Self {
         Epilogue::default()
     }
 
-    /// These steps.
+    /// Creates an epilogue of these steps.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
         Epilogue { steps }
     }
 
-    /// Whether there are no steps.
+    /// Returns true if there are no steps.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// The tensors that the steps read, in order, with repetition.
+    /// Returns the tensors that the steps read, in order, with repetitions.
     pub fn values(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.steps.iter().flat_map(Step::values)
     }
 
-    /// This epilogue followed by the steps of `next`.
+    /// Returns this epilogue followed by the steps of `next`.
     #[must_use]
     pub fn then(&self, next: &Epilogue) -> Epilogue {
         Epilogue { steps: self.steps.iter().chain(&next.steps).cloned().collect() }
     }
 }
 
-/// A step that cannot run on what reaches it.
+/// Why a step cannot run on its operands.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    /// Fault of whoever built the step: the function has another number of arguments.
+    /// The function has another number of arguments: an error of the code that built the step.
     #[error("{function} takes {expected} arguments, got {got}")]
     Arity {
         /// The function's text name.
         function: &'static str,
-        /// Its number of arguments.
+        /// The number of arguments of the function.
         expected: usize,
-        /// Arguments given.
+        /// The number of arguments given.
         got: usize,
     },
-    /// An argument's type is not that of the current number.
-    #[error("{function} wants {expected}, got {got}")]
+    /// The type of an argument is not the type of the current number.
+    #[error("{function} expects {expected}, got {got}")]
     Type {
-        /// The function's or step's text name.
+        /// The text name of the function or step.
         function: &'static str,
-        /// What it takes.
+        /// The expected type.
         expected: String,
-        /// What was given.
+        /// The given type.
         got: String,
     },
-    /// An operand's shape does not broadcast against the current one.
+    /// The shape of an argument does not broadcast to the current shape.
     #[error("shapes {current} and {operand} do not broadcast")]
     Broadcast {
-        /// Shape so far.
+        /// The current shape.
         current: Box<Shape>,
-        /// The operand's shape.
+        /// The argument's shape.
         operand: Box<Shape>,
     },
-    /// A scale that is no positive, finite number.
-    #[error("{step} wants a positive, finite scale, got {got:?}")]
+    /// A scale is not positive and finite.
+    #[error("{step} expects a positive, finite scale, got {got:?}")]
     Scale {
-        /// The function's or step's text name.
+        /// The text name of the function or step.
         step: &'static str,
         /// The scale.
         got: f32,
     },
-    /// Integers that the storage type does not have, or none at all.
-    #[error("quantize to {dtype} wants {low} <= min <= max <= {high}, got {min} and {max}, zero_point {zero_point}")]
+    /// The range of stored integers is empty or exceeds the type.
+    #[error("quantize to {dtype} expects {low} <= min <= max <= {high}, got {min} and {max}, zero_point {zero_point}")]
     Range {
-        /// The integer type stored.
+        /// The type of the stored integer.
         dtype: DType,
-        /// Its least integer.
+        /// The least integer of the type.
         low: i32,
-        /// Its greatest integer.
+        /// The greatest integer of the type.
         high: i32,
         /// The least integer allowed.
         min: i32,
         /// The greatest integer allowed.
         max: i32,
-        /// The integer that means zero.
+        /// The zero point.
         zero_point: i32,
     },
 }
@@ -240,10 +242,11 @@ fn expect_scale(step: &'static str, got: f32) -> Result<(), StepError> {
     if got.is_finite() && got > 0.0 { Ok(()) } else { Err(StepError::Scale { step, got }) }
 }
 
-/// The type and shape of a tensor after `step`, given those before it and those of the tensors it reads.
+/// Returns the type and shape after `step`, from those before it. `operand` returns the type and shape of each tensor
+/// that the step reads.
 ///
 /// # Errors
-/// When the step has no meaning on these types.
+/// If the step is not defined for these types.
 pub fn infer(
     step: &Step,
     (dtype, shape): (DType, Shape),
@@ -278,7 +281,7 @@ pub fn infer(
                     Arg::Float(x) => return Err(type_error(name, dtype, format!("the float {x:?}"))),
                     Arg::Int(x) => return Err(type_error(name, dtype, format!("the integer {x}"))),
                 };
-                // A literal takes the type of the number it meets.
+                // A literal has the type of the current number.
                 let literal = matches!(arg, Arg::Float(_) | Arg::Int(_));
                 dtypes.push(if literal && *function != Function::Select { dtype } else { arg_dtype });
                 if let Some(s) = arg_shape {
@@ -345,10 +348,10 @@ pub fn infer(
     }
 }
 
-/// Runs the steps on `current`, reading tensors through `operand`. This function is the meaning of an epilogue.
+/// Runs the steps on `current`. Reads tensors through `operand`. This function defines the meaning of an epilogue.
 ///
 /// # Errors
-/// Those of [`infer`].
+/// The errors of [`infer`].
 pub fn run<'a>(
     epilogue: &Epilogue,
     mut current: Array,
@@ -393,7 +396,7 @@ fn dequantize(stored: &[i64], scale: f32, zero_point: i32) -> Data {
     Data::Float(stored.iter().map(|x| (x - i64::from(zero_point)) as f32 * scale).collect())
 }
 
-/// An argument, spread over the step's output shape; one element stands for all of them.
+/// Broadcasts an argument to the step's output shape. A single element stays one element.
 fn spread<'a>(arg: &Arg, current: &Array, shape: &Shape, operand: &impl Fn(ValueId) -> &'a Array, float: bool) -> Data {
     let fill = |array: &Array| match array.shape == *shape || array.data.len() == 1 {
         true => array.data.clone(),

@@ -1,7 +1,7 @@
-//! The reference evaluator: what a graph means.
+//! The reference evaluator, which defines the meaning of a graph.
 //!
-//! Slow and plain. Integers are exact; floats accumulate in f64 and round once; steps are single IEEE operations. The
-//! integer domain of compiled code equals this bit for bit on every target.
+//! It is simple and slow. Integers are exact. Floats accumulate in f64 and round once. Steps are single IEEE
+//! operations. On every target, compiled code on integers equals the evaluator bit for bit.
 
 use std::sync::Arc;
 
@@ -16,56 +16,56 @@ use crate::op::{EvalOperand, Op};
 use crate::tensor::Tensor;
 use crate::types::TensorType;
 
-/// An evaluation that cannot go on.
+/// Why an evaluation failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
-    /// Caller's fault: the number of inputs.
+    /// The caller passed the wrong number of inputs.
     #[error("the graph takes {expected} inputs, got {got}")]
     InputCount {
-        /// Inputs the graph has.
+        /// The number of inputs of the graph.
         expected: usize,
-        /// Inputs given.
+        /// The number of inputs given.
         got: usize,
     },
-    /// Caller's fault: an input of another type or shape.
+    /// The caller passed an input of another type or shape.
     #[error("input {name:?} is {expected}, got {got}")]
     InputType {
         /// The input's name.
         name: Arc<str>,
-        /// Its type.
+        /// The type of the input in the graph.
         expected: Box<TensorType>,
-        /// The type given.
+        /// The given type.
         got: Box<TensorType>,
     },
-    /// Data's fault: an index that lies outside its axis.
+    /// The data contains an index outside its axis.
     #[error("{node}: index {index} is outside an axis of extent {extent}")]
     Index {
-        /// Where the index is used.
+        /// The node that uses the index.
         node: String,
         /// The index.
         index: i64,
-        /// Elements on the axis.
+        /// The extent of the axis.
         extent: usize,
     },
-    /// A broken graph: verification finds these with their place.
+    /// The graph is invalid. Verification reports this error with its place in the graph.
     #[error(transparent)]
     Step(#[from] StepError),
 }
 
-/// The outputs of the graph for these inputs, in order.
+/// Evaluates the graph and returns its outputs, in order.
 ///
 /// # Errors
-/// When the inputs do not fit, or hold an index that lies outside its axis.
+/// If the inputs do not match the graph, or contain an index outside its axis.
 pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
     let wanted: Vec<ValueId> = graph.outputs().iter().map(|o| o.value).collect();
     eval_values(graph, inputs, &wanted)
 }
 
-/// The values `wanted` for these inputs, in the order asked for.
+/// Evaluates the graph and returns the values `wanted`, in that order.
 ///
 /// # Errors
-/// When the inputs do not fit, or hold an index that lies outside its axis.
+/// If the inputs do not match the graph, or contain an index outside its axis.
 pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Result<Vec<Tensor>, EvalError> {
     check_inputs(graph, inputs)?;
     let mut env: Vec<Option<Array>> = vec![None; graph.value_count()];
@@ -77,7 +77,7 @@ pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Resu
             env[id.index()] = Some(Array::from(tensor));
         }
     }
-    // How many reads are still to come: an array is dropped with its last.
+    // The number of remaining reads of each value. An array is dropped after its last read.
     let mut reads = vec![0_usize; graph.value_count()];
     graph.nodes().flat_map(Node::uses).chain(wanted.iter().copied()).for_each(|v| reads[v.index()] += 1);
     for node in graph.nodes() {
@@ -112,10 +112,10 @@ fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
     Ok(())
 }
 
-/// The outputs of one node, its operands read through `operand`.
+/// Evaluates one node and returns its outputs. Reads operands through `operand`.
 ///
 /// # Errors
-/// When an index lies outside its axis, or a step does not fit what reaches it, which verification would have found.
+/// If an index is outside its axis, or if a step does not fit its operands, which verification reports.
 pub fn eval_node<'a>(
     graph: &Graph,
     node: &Node,

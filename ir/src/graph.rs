@@ -1,7 +1,7 @@
-//! The graph: values, nodes, and who uses what.
+//! The graph: values, nodes, and the readers of each value.
 //!
-//! Operands live in the node and are its truth. Beside them stands a graph of who reads what (`Uses`), which this module
-//! alone keeps in step, so that the users of a value are known without a look at all nodes.
+//! A node holds its operands. An index of readers (`Uses`) answers which nodes read a value without a search over all
+//! nodes. Only this module changes the index, so it always agrees with the operands.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -20,34 +20,34 @@ use crate::tensor::Tensor;
 use crate::types::{Layout, TensorType};
 use crate::uses::Uses;
 
-/// Where a value comes from.
+/// The definition of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Def {
     /// An input of the graph.
     Input,
     /// A constant.
     Const(Tensor),
-    /// Output number `output` of `node`.
+    /// An output of a node.
     Node {
-        /// The producer.
+        /// The node that computes the value.
         node: NodeId,
-        /// Which of its outputs.
+        /// The index of the output.
         output: usize,
     },
-    /// Nothing: its producer has been removed.
+    /// Undefined: the producer was removed.
     Dead,
 }
 
 /// A tensor of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {
-    /// The name it has in the model, if any; unique in the graph.
+    /// The name, if it has one; unique in the graph.
     pub name: Option<Arc<str>>,
     /// Its type.
     pub ty: TensorType,
-    /// Where it comes from.
+    /// Its definition.
     pub def: Def,
-    /// Where its channels lay in the model, if a pass has moved them.
+    /// The original order of its channels, if a pass has moved them.
     pub channel_order: Option<ChannelOrder>,
 }
 
@@ -56,35 +56,35 @@ pub struct Value {
 pub struct Node {
     /// The node's own number.
     pub id: NodeId,
-    /// What it produces.
+    /// The operator.
     pub op: Op,
-    /// The operator's operands; `None` where an optional one is left out. The epilogue names its own.
+    /// The operator's operands; `None` for an optional operand that is absent. The epilogue has its own list.
     pub operands: SmallVec<[Option<ValueId>; 4]>,
-    /// What happens to each element of output 0.
+    /// The steps that run on each element of output 0.
     pub epilogue: Epilogue,
-    /// The values it defines.
+    /// The values that the node computes.
     pub outputs: SmallVec<[ValueId; 1]>,
-    /// The precision it is computed in; `None` as long as no pass has decided, and where there is nothing to decide.
+    /// The precision in which the node is computed. `None` if no pass has decided, or if there is nothing to decide.
     pub precision: Option<Precision>,
-    /// The ONNX nodes it came from.
+    /// The ONNX nodes that the node comes from.
     pub origin: Origin,
-    /// Position in the model; breaks ties in the topological order.
+    /// The position in the model, which breaks ties in the topological order.
     pub order: u32,
 }
 
 impl Node {
-    /// All tensors that the node reads: operands, then those of the epilogue, with repetition.
+    /// Returns all tensors that the node reads: operands, then those of the epilogue, with repetitions.
     pub fn uses(&self) -> impl Iterator<Item = ValueId> + '_ {
         self.operands.iter().flatten().copied().chain(self.epilogue.values())
     }
 
-    /// The operand at `index`, if it is there.
+    /// Returns the operand at `index`, if present.
     #[must_use]
     pub fn operand(&self, index: usize) -> Option<ValueId> {
         self.operands.get(index).copied().flatten()
     }
 
-    /// The first output; for most operators the only one.
+    /// Returns the first output. Most operators have only one.
     #[must_use]
     pub fn output(&self) -> ValueId {
         self.outputs[0]
@@ -94,9 +94,9 @@ impl Node {
 /// An output of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
-    /// The name users know it by.
+    /// The name that users know.
     pub name: Arc<str>,
-    /// The value it shows.
+    /// The value.
     pub value: ValueId,
 }
 
@@ -105,11 +105,11 @@ pub struct Output {
 pub struct Graph {
     /// The model's name.
     pub name: String,
-    /// By number; `None` where a node has been removed.
+    /// The nodes by number; `None` for removed nodes.
     nodes: Vec<Option<Node>>,
     values: Vec<Value>,
     uses: Uses,
-    /// For each value the number of outputs that show it.
+    /// For each value, the number of outputs that return it.
     shown: Vec<usize>,
     names: HashMap<Arc<str>, ValueId>,
     qparams: Vec<QuantParams>,
@@ -141,13 +141,13 @@ impl Graph {
         self.define(Some(name), ty, Def::Input)
     }
 
-    /// Adds a constant; `name` may be empty.
+    /// Adds a constant. `name` may be empty.
     pub fn add_const(&mut self, name: &str, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
         let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
         self.define((!name.is_empty()).then_some(name), ty, Def::Const(tensor))
     }
 
-    /// The number of these parameters, which are added if no equal ones are there.
+    /// Returns the id of these parameters. Adds them if no equal ones exist.
     pub fn add_qparams(&mut self, params: QuantParams) -> QuantId {
         let found = self.qparams.iter().position(|q| *q == params);
         let index = found.unwrap_or_else(|| {
@@ -157,10 +157,10 @@ impl Graph {
         QuantId::new(index)
     }
 
-    /// Adds a node with an empty epilogue whose one output is called `name` (empty for none).
+    /// Adds a node with an empty epilogue. Its only output gets the name `name`, or none if `name` is empty.
     ///
     /// # Errors
-    /// When the operator has no meaning on the operands.
+    /// If the operator is not defined for the operands.
     pub fn add(
         &mut self,
         name: &str,
@@ -171,11 +171,11 @@ impl Graph {
         self.add_node(name, op, operands, Epilogue::none(), None, origin)
     }
 
-    /// Adds a node; its outputs get the inferred types, output 0 the quantization `quant` where one is given and the
-    /// name `name` unless empty.
+    /// Adds a node. Its outputs get the inferred types. Output 0 gets the quantization `quant`, if given, and the name
+    /// `name`, unless empty.
     ///
     /// # Errors
-    /// When operator or steps have no meaning on the operands.
+    /// If the operator or a step is not defined for its operands.
     pub fn add_node(
         &mut self,
         name: &str,
@@ -199,79 +199,79 @@ impl Graph {
         Ok(output)
     }
 
-    /// Declares `value` an output under `name`.
+    /// Makes `value` an output with the name `name`.
     pub fn add_output(&mut self, name: &str, value: ValueId) {
         self.outputs.push(Output { name: Arc::from(name), value });
         self.shown[value.index()] += 1;
     }
 
-    /// The inputs, in order.
+    /// Returns the inputs, in order.
     #[must_use]
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
-    /// The outputs, in order.
+    /// Returns the outputs, in order.
     #[must_use]
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }
 
-    /// Replaces the list of outputs; used to show intermediate values.
+    /// Replaces the list of outputs, for example to return intermediate values.
     pub fn set_outputs(&mut self, outputs: Vec<Output>) {
         self.shown.fill(0);
         outputs.iter().for_each(|output| self.shown[output.value.index()] += 1);
         self.outputs = outputs;
     }
 
-    /// Whether an output shows the value.
+    /// Returns true if the value is an output.
     #[must_use]
     pub fn is_output(&self, id: ValueId) -> bool {
         self.shown[id.index()] > 0
     }
 
-    /// The value of this number.
+    /// Returns the value with this id.
     #[must_use]
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.index()]
     }
 
-    /// The type of a value.
+    /// Returns the type of a value.
     #[must_use]
     pub fn ty(&self, id: ValueId) -> &TensorType {
         &self.value(id).ty
     }
 
-    /// The quantization of a value.
+    /// Returns the quantization of a value.
     #[must_use]
     pub fn quant(&self, id: ValueId) -> Option<&QuantParams> {
         self.ty(id).quant.map(|q| self.qparams(q))
     }
 
-    /// The parameters of this number.
+    /// Returns the parameters with this id.
     #[must_use]
     pub fn qparams(&self, id: QuantId) -> &QuantParams {
         &self.qparams[id.index()]
     }
 
-    /// The value of this name.
+    /// Returns the value with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ValueId> {
         self.names.get(name).copied()
     }
 
-    /// All values that are alive, in order of creation.
+    /// Returns all values that are not dead, in order of creation.
     pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
         self.values.iter().enumerate().filter(|(_, v)| v.def != Def::Dead).map(|(i, v)| (ValueId::new(i), v))
     }
 
-    /// The number of values ever created: the length of a side table.
+    /// Returns the number of values ever created, which is the length of a table indexed by value.
     #[must_use]
     pub fn value_count(&self) -> usize {
         self.values.len()
     }
 
-    /// The constant that a value is.
+    /// Returns the tensor if the value is a constant.
     #[must_use]
     pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
         match &self.value(id).def {
@@ -280,31 +280,31 @@ impl Graph {
         }
     }
 
-    /// The node that defines a value.
+    /// Returns the node that computes a value.
     #[must_use]
     pub fn producer(&self, id: ValueId) -> Option<&Node> {
         self.producer_id(id).map(|node| self.node(node))
     }
 
-    /// The node of this number.
+    /// Returns the node with this id.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
         self.get(id).expect("the node is in the graph")
     }
 
-    /// The node of this number, if it has not been removed.
+    /// Returns the node with this id, unless it was removed.
     #[must_use]
     pub fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.index()).and_then(Option::as_ref)
     }
 
-    /// The number of nodes.
+    /// Returns the number of nodes.
     #[must_use]
     pub fn node_count(&self) -> usize {
         self.nodes.iter().flatten().count()
     }
 
-    /// The nodes that read a value, each once, in order of position.
+    /// Returns the nodes that read a value, without repetitions, ordered by position.
     #[must_use]
     pub fn users(&self, id: ValueId) -> Vec<NodeId> {
         let mut users: Vec<NodeId> = self.uses.readers(id).map(|(user, _)| user).collect();
@@ -312,13 +312,13 @@ impl Graph {
         users
     }
 
-    /// How often a value is read, uses as an output included.
+    /// Returns the number of reads of a value. Uses as an output count.
     #[must_use]
     pub fn use_count(&self, id: ValueId) -> usize {
         self.uses.readers(id).map(|(_, reads)| reads).sum::<usize>() + self.shown[id.index()]
     }
 
-    /// The one node that reads a value, if just one use there is and the value is no output.
+    /// Returns the only reader of a value, if the value is read exactly once and is not an output.
     #[must_use]
     pub fn single_user(&self, id: ValueId) -> Option<&Node> {
         if self.use_count(id) != 1 {
@@ -327,9 +327,9 @@ impl Graph {
         self.uses.readers(id).next().map(|(user, _)| self.node(user))
     }
 
-    /// The nodes in topological order, ties broken by position, then number.
+    /// Returns the nodes in topological order. Ties are broken by position, then by number.
     ///
-    /// Nodes on a cycle, which no constructor of this crate makes, are left out.
+    /// Nodes on a cycle are left out. Graphs built by this crate have no cycles.
     #[must_use]
     pub fn topo(&self) -> Vec<NodeId> {
         let mut waiting = vec![0_usize; self.nodes.len()];
@@ -353,17 +353,17 @@ impl Graph {
         order
     }
 
-    /// All nodes, those on a cycle too, in order of creation.
+    /// Returns all nodes in order of creation, including nodes on a cycle.
     pub(crate) fn nodes_unordered(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()
     }
 
-    /// For each value the nodes that read it according to the edges, and how often each does.
+    /// For each value, the nodes that read it according to the index, with the number of reads.
     pub(crate) fn indexed_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
         (0..self.values.len()).map(|index| self.uses.readers(ValueId::new(index)).collect()).collect()
     }
 
-    /// The same according to the nodes' operands.
+    /// For each value, the nodes that read it according to the nodes' operands, with the number of reads.
     pub(crate) fn actual_users(&self) -> Vec<BTreeMap<NodeId, usize>> {
         let mut users = vec![BTreeMap::new(); self.values.len()];
         for node in self.nodes_unordered() {
@@ -372,41 +372,41 @@ impl Graph {
         users
     }
 
-    /// Breaks the index of users.
+    /// Breaks the index of readers, for tests.
     #[cfg(test)]
     pub(crate) fn forget_uses(&mut self) {
         self.uses = Uses::default();
     }
 
-    /// The nodes in topological order.
+    /// Returns the nodes in topological order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.topo().into_iter().map(|id| self.node(id))
     }
 
-    /// The output types of an operator with these operands and steps.
+    /// Infers the output types of an operator with these operands and steps.
     ///
     /// # Errors
-    /// When operator or steps have no meaning on the operands.
+    /// If the operator or a step is not defined for its operands.
     pub fn infer(&self, op: &Op, operands: &[Option<ValueId>], epilogue: &Epilogue) -> Result<Types, InferError> {
         infer(op, operands, epilogue, &|id| self.ty(id), &|id| self.qparams(id))
     }
 
-    /// Gives a value another memory order.
+    /// Sets the memory layout of a value.
     pub fn set_layout(&mut self, id: ValueId, layout: Layout) {
         self.values[id.index()].ty.layout = layout;
     }
 
-    /// Decides the precision of a node, or takes the decision back.
+    /// Sets or clears the precision of a node.
     pub fn set_precision(&mut self, id: NodeId, precision: Option<Precision>) {
         self.nodes[id.index()].as_mut().expect("the node is in the graph").precision = precision;
     }
 
-    /// Says where the channels of a value lay in the model.
+    /// Sets the original order of the channels of a value.
     pub fn set_channel_order(&mut self, id: ValueId, order: Option<ChannelOrder>) {
         self.values[id.index()].channel_order = order;
     }
 
-    /// Gives a value a name; one that is taken gets a number behind it.
+    /// Sets the name of a value. Appends a number if the name is taken.
     pub fn set_name(&mut self, id: ValueId, name: &str) {
         if let Some(old) = self.values[id.index()].name.take() {
             self.names.remove(&old);
@@ -421,7 +421,7 @@ impl Graph {
         self.values[id.index()].name = Some(unique);
     }
 
-    /// Gives `to` the name and the channel order of `from`, which then has none; nothing happens where `from` has no name.
+    /// Moves the name and the channel order of `from` to `to`. Does nothing if `from` has no name.
     pub fn move_name(&mut self, from: ValueId, to: ValueId) {
         if let Some(name) = self.values[from.index()].name.take() {
             self.names.remove(&name);
@@ -430,7 +430,7 @@ impl Graph {
         }
     }
 
-    /// Adds a value; an input goes to the end of the inputs.
+    /// Adds a value. An input is appended to the inputs.
     pub(crate) fn define(&mut self, name: Option<&str>, ty: TensorType, def: Def) -> ValueId {
         let id = ValueId::new(self.values.len());
         if def == Def::Input {
@@ -445,7 +445,7 @@ impl Graph {
         id
     }
 
-    /// Adds a node whose types are known.
+    /// Adds a node with known types.
     pub(crate) fn insert(
         &mut self,
         op: Op,
@@ -465,7 +465,7 @@ impl Graph {
         id
     }
 
-    /// The node that defines a value.
+    /// Returns the id of the node that computes a value.
     fn producer_id(&self, id: ValueId) -> Option<NodeId> {
         match self.value(id).def {
             Def::Node { node, .. } => Some(node),
@@ -473,7 +473,8 @@ impl Graph {
         }
     }
 
-    /// Makes every use of `old` but those by `keep` a use of `new`, outputs included; the name moves along.
+    /// Replaces every use of `old`, except those by the nodes `keep`, by a use of `new`, outputs included. Moves the
+    /// name too.
     pub(crate) fn replace_uses_but(&mut self, old: ValueId, new: ValueId, keep: &[NodeId]) {
         for (user, reads) in self.uses.readers(old).collect::<Vec<_>>() {
             if !keep.contains(&user) {
@@ -489,7 +490,7 @@ impl Graph {
             self.outputs.iter_mut().filter(|o| o.value == old).for_each(|o| o.value = new);
             self.shown[new.index()] += std::mem::take(&mut self.shown[old.index()]);
         }
-        // Inputs keep their names: they are the graph's interface.
+        // An input keeps its name, which is part of the graph's interface.
         if self.values[new.index()].name.is_none()
             && self.values[old.index()].def != Def::Input
             && let Some(name) = self.values[old.index()].name.take()
@@ -500,7 +501,7 @@ impl Graph {
         }
     }
 
-    /// Removes `node` and then, in turn, each producer that nothing reads any more.
+    /// Removes `node` if nothing reads it, and then each producer that nothing reads any more.
     pub(crate) fn remove_if_dead(&mut self, node: NodeId) {
         let mut work = vec![node];
         while let Some(id) = work.pop() {
@@ -525,7 +526,7 @@ impl Graph {
         }
     }
 
-    /// Removes nodes that no output needs and constants that nothing reads; returns how many nodes went.
+    /// Removes nodes that no output depends on and constants that nothing reads. Returns the number of removed nodes.
     pub fn eliminate_dead(&mut self) -> usize {
         let before = self.node_count();
         for id in self.topo().into_iter().rev() {
@@ -541,7 +542,7 @@ impl Graph {
     }
 }
 
-/// [`Graph::infer`] over any source of types, so that a rewrite can ask about values it has yet to make.
+/// Like [`Graph::infer`], for types from any source, so that a rewrite can ask about values that do not exist yet.
 pub(crate) fn infer<'a>(
     op: &Op,
     operands: &[Option<ValueId>],

@@ -1,4 +1,4 @@
-//! Typed indices. None is ever reused within a graph, so side tables keyed by one cannot go stale.
+//! Typed indices. A graph never reuses an index, so tables keyed by index stay valid.
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -11,7 +11,7 @@ macro_rules! ids {
                 Self(u32::try_from(index).expect("fewer than 2^32 entities in a graph"))
             }
 
-            /// The position in the graph's table, dense from zero.
+            /// Returns the position in the graph's table. Positions are dense and start at zero.
             #[must_use]
             pub fn index(self) -> usize {
                 self.0 as usize

@@ -1,9 +1,9 @@
-//! Eightfold's graph: what to compute, as data.
+//! The intermediate representation of Eightfold: a dataflow graph that says what to compute.
 //!
-//! A [`Graph`] is a dataflow graph of [`Node`]s, each an operator with an [`Epilogue`] of pointwise steps, over typed
-//! values. The crate holds the operators and their meaning ([`mod@eval`]), the text form ([`mod@print`], [`mod@parse`]), the
-//! verifier ([`mod@verify`]) and the one way to change a graph ([`Rewrite`]). It does no input or output and knows neither
-//! ONNX nor machine code.
+//! A [`Graph`] consists of typed values and [`Node`]s. A node is an operator with an [`Epilogue`] of pointwise steps.
+//! This crate contains the operators and their meaning ([`mod@eval`]), the text form ([`mod@print`], [`mod@parse`]),
+//! the verifier ([`mod@verify`]) and the only way to change a graph ([`Rewrite`]). It performs no input or output and
+//! knows neither ONNX nor machine code.
 
 pub mod array;
 pub mod attr;

@@ -1,7 +1,7 @@
-//! Numbers and names as the text form writes them, in both directions.
+//! Prints and parses the numbers and names of the text form.
 //!
-//! Floats print in the shortest form that reads back to the same bits and always carry a point or an exponent, so that
-//! `1.0` and `1` are different literals; the words `inf`, `-inf` and `nan` stand for what has no digits.
+//! Floats print in the shortest form that reads back to the same bits, and always with a point or an exponent, so `1.0`
+//! and `1` are different literals. Infinities and NaN are the words `inf`, `-inf` and `nan`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,21 +11,21 @@ use smallvec::SmallVec;
 
 use crate::types::DType;
 
-/// Whether `text` can stand in the text form without quotes: `[A-Za-z_][A-Za-z0-9_.]*`.
+/// Returns true if `text` needs no quotes in the text form: `[A-Za-z_][A-Za-z0-9_.]*`.
 pub(crate) fn is_word(text: &str) -> bool {
     let rest = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(rest)
 }
 
-/// Whether the character changes how the text around it is shown: control characters, and those that break lines or turn
-/// the direction of writing.
+/// Returns true if the character changes how the text around it is displayed: control characters, line breaks, and
+/// characters that change the writing direction.
 #[must_use]
 pub fn misleads(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns
 }
 
-/// A string in quotes, with escapes for quotes, backslashes and characters that mislead.
+/// Prints a string in quotes. Escapes quotes, backslashes and characters for which [`misleads`] is true.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -45,7 +45,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A word as it is, anything else in quotes.
+/// Prints a word without quotes, and any other string in quotes.
 pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
@@ -54,7 +54,7 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// A float in the shortest form that reads back to it, with a point or an exponent.
+/// Prints a float in the shortest form that reads back to it, with a point or an exponent.
 pub(crate) fn float(x: impl fmt::Debug + Into<f64> + Copy) -> String {
     if x.into().is_nan() { "nan".to_owned() } else { format!("{x:?}") }
 }
@@ -62,7 +62,7 @@ pub(crate) fn float(x: impl fmt::Debug + Into<f64> + Copy) -> String {
 /// The stored bytes of one element, at most eight.
 pub(crate) type Bytes = SmallVec<[u8; 8]>;
 
-/// One element as text.
+/// Prints one element.
 pub(crate) fn element(dtype: DType, bytes: &[u8]) -> String {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
@@ -78,7 +78,7 @@ pub(crate) fn element(dtype: DType, bytes: &[u8]) -> String {
     }
 }
 
-/// The element that `text` says, rounded to nearest for floats; `None` where the type cannot hold it.
+/// Parses one element. Rounds floats to nearest. `None` if the type cannot hold the number.
 pub(crate) fn parse_element(dtype: DType, text: &str) -> Option<Bytes> {
     let in_range = |x: i64| match dtype.integer_range() {
         Some((min, max)) => (min..=max).contains(&x),
@@ -100,9 +100,9 @@ pub(crate) fn parse_element(dtype: DType, text: &str) -> Option<Bytes> {
     Some(SmallVec::from_slice(&bits.to_le_bytes()[..dtype.byte_size()]))
 }
 
-/// The float that `text` says: a number or one of the words.
+/// Parses a float: a number, or one of the words above.
 pub(crate) fn parse_float<T: FromStr>(text: &str) -> Option<T> {
-    // Rust reads more words than the text form has.
+    // Rust also accepts other words, which the text form does not have.
     let known = matches!(text, "inf" | "-inf" | "nan") || text.ends_with(|c: char| c.is_ascii_digit());
     if known { text.parse().ok() } else { None }
 }

@@ -1,7 +1,7 @@
-//! The order in which a graph is written, and the names and numbers that things have there.
+//! The order in which a graph is printed, and the names and numbers of its parts.
 //!
-//! The order follows the structure alone: nodes in topological order, constants and quantization parameters by first
-//! use. So two graphs that were built along different ways but compute the same in the same order read the same.
+//! The order depends only on the structure: nodes in topological order, constants and quantization parameters by first
+//! use. So two graphs that were built in different ways but compute the same in the same order have the same text.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::graph::{Def, Graph};
 use crate::id::{NodeId, QuantId, ValueId};
 use crate::literal::Name;
 
-/// Where everything in a graph stands in its text.
+/// The position of each part of a graph in its text.
 #[derive(Clone, Debug)]
 pub struct Numbering<'g> {
     graph: &'g Graph,
@@ -22,10 +22,10 @@ pub struct Numbering<'g> {
 }
 
 impl<'g> Numbering<'g> {
-    /// The numbering of `graph`.
+    /// Computes the numbering of `graph`.
     #[must_use]
     pub fn new(graph: &'g Graph) -> Self {
-        // A cycle is an error, but one that the verifier has to show: its nodes come last.
+        // Nodes on a cycle are invalid, but the verifier must be able to print them, so they come last.
         let mut nodes = graph.topo();
         let mut rest: Vec<_> = graph.nodes_unordered().map(|n| (n.order, n.id)).collect();
         if rest.len() > nodes.len() {
@@ -59,49 +59,49 @@ impl<'g> Numbering<'g> {
         Numbering { graph, qparams, consts, nodes, quant_numbers, value_numbers, node_numbers }
     }
 
-    /// The quantization parameters that some value carries, in order.
+    /// Returns the quantization parameters that a value uses, in order.
     #[must_use]
     pub fn qparams(&self) -> &[QuantId] {
         &self.qparams
     }
 
-    /// The constants, in order.
+    /// Returns the constants, in order.
     #[must_use]
     pub fn consts(&self) -> &[ValueId] {
         &self.consts
     }
 
-    /// The nodes, in order.
+    /// Returns the nodes, in order.
     #[must_use]
     pub fn nodes(&self) -> &[NodeId] {
         &self.nodes
     }
 
-    /// The number behind `#`, for parameters that some value carries.
+    /// Returns the number after `#` of parameters that a value uses.
     #[must_use]
     pub fn quant(&self, id: QuantId) -> Option<usize> {
         self.quant_numbers.get(&id).copied()
     }
 
-    /// The name of a value with its `%`.
+    /// Returns the name of a value, with its `%`.
     #[must_use]
     pub fn value(&self, id: ValueId) -> String {
         match (&self.graph.value(id).name, self.value_numbers.get(&id)) {
             (Some(name), _) => format!("%{}", Name(name)),
             (None, Some(number)) => format!("%{number}"),
-            // A removed value; the text shall not read back.
+            // A removed value. The text must not parse.
             (None, None) => format!("%!{}", id.index()),
         }
     }
 
-    /// The line of the text, from 1, on which a node stands.
+    /// Returns the line of a node in the text, from 1.
     #[must_use]
     pub fn node_line(&self, id: NodeId) -> Option<usize> {
         let before = 1 + self.qparams.len() + self.graph.inputs().len() + self.consts.len();
         self.node_numbers.get(&id).map(|number| before + number + 1)
     }
 
-    /// The line of the text, from 1, on which a value is defined.
+    /// Returns the line of the text that defines a value, from 1.
     #[must_use]
     pub fn value_line(&self, id: ValueId) -> Option<usize> {
         let before = 1 + self.qparams.len();
@@ -115,7 +115,7 @@ impl<'g> Numbering<'g> {
         }
     }
 
-    /// The line of the text, from 1, on which output number `index` stands.
+    /// Returns the line of the output `index` in the text, from 1.
     #[must_use]
     pub fn output_line(&self, index: usize) -> usize {
         1 + self.qparams.len() + self.graph.inputs().len() + self.consts.len() + self.nodes.len() + index + 1

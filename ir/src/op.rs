@@ -1,7 +1,8 @@
-//! Operators: the [`OpDef`] every one implements, the `op!` declaration, and the closed enum [`Op`].
+//! Operators: the trait [`OpDef`] that each implements, the `op!` declaration, and the enum [`Op`] of all operators.
 //!
-//! An operator produces one number per output element from its operands; the node's epilogue does the rest. Each
-//! operator is one file below `op/` with its attributes, shape and type inference, quantization rule and meaning.
+//! An operator computes one number per output element from its operands. The node's epilogue then runs on that number.
+//! Each operator has one file below `op/`, which defines its attributes, shape and type inference, quantization rule
+//! and meaning.
 
 use smallvec::SmallVec;
 
@@ -10,101 +11,101 @@ use crate::attr::{Attr, AttrValue};
 use crate::quant::QuantParams;
 use crate::types::{DType, Layout, Shape, TensorType};
 
-/// What quantization an operator keeps; generic passes go by this and name no operator.
+/// How an operator behaves under quantization. Generic passes use this rule and name no operator.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QuantRule {
-    /// Sums of products of operand `0` with constant weights: quantize both, the weights per channel along `axis`,
-    /// symmetric; operand `bias` becomes i32 at the product of their scales.
+    /// A convolution or matrix product of operand 0 with constant weights. Both are quantized: the weights
+    /// symmetrically and per channel along `axis`. The operand `bias` becomes i32 with the product of both scales.
     Affine {
-        /// The operand that holds the weights.
+        /// The index of the operand with the weights.
         weight: usize,
-        /// The weights' axis of output channels.
+        /// The axis of the output channels in the weights.
         axis: usize,
-        /// The operand that holds the bias.
+        /// The index of the operand with the bias.
         bias: usize,
     },
-    /// Numbers are moved or chosen, not computed: every data operand and the output share one scale and zero point.
+    /// Moves or selects numbers. All data operands and the result have the same scale and zero point.
     SameScale,
-    /// Linear in its one quantized operand, into any output scale (average pools, sums).
+    /// Linear in its single quantized operand; the result can have any scale (average pools, sums).
     AnyScale,
-    /// The steps of the epilogue alone, on operands of any scales into any scale.
+    /// Computes only the steps of the epilogue. Operands and result can have any scales.
     Pointwise,
-    /// The output range is known beforehand.
+    /// The range of the result is fixed.
     Fixed {
-        /// Real numbers per step of a u8 output.
+        /// The scale of the u8 result.
         scale: f32,
-        /// Zero point of a u8 output.
+        /// The zero point of the u8 result.
         zero_point: i32,
     },
     /// Has no integer form.
     FloatOnly,
 }
 
-/// An operand as the evaluator hands it to an operator.
+/// An operand that the evaluator passes to an operator.
 #[derive(Clone, Copy, Debug)]
 pub struct EvalOperand<'a> {
-    /// The numbers, as stored for integers.
+    /// The numbers. Quantized numbers are passed as stored integers.
     pub array: &'a Array,
-    /// What stored integers mean.
+    /// The quantization of stored integers.
     pub quant: Option<&'a QuantParams>,
 }
 
-/// An operand as type inference sees it.
+/// An operand for type inference.
 #[derive(Clone, Copy, Debug)]
 pub struct InferOperand<'a> {
     /// Its type.
     pub ty: &'a TensorType,
-    /// What stored integers mean.
+    /// The quantization of stored integers.
     pub quant: Option<&'a QuantParams>,
 }
 
-/// An operator that has no meaning on its operands.
+/// Why an operator is not defined for its operands.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferError {
-    /// Wrong number of operands.
+    /// The number of operands is wrong.
     #[error("{op} takes {expected} operands, got {got}")]
     OperandCount {
         /// The operator's text name.
         op: &'static str,
-        /// How many it takes.
+        /// The expected number.
         expected: String,
-        /// How many it got.
+        /// The number given.
         got: usize,
     },
-    /// An operand that may not be left out is missing.
+    /// A required operand is absent.
     #[error("{op} operand {index} is missing")]
     MissingOperand {
         /// The operator's text name.
         op: &'static str,
-        /// Position of the operand.
+        /// The index of the operand.
         index: usize,
     },
-    /// An operand's element type does not fit.
+    /// The element type of an operand is wrong.
     #[error("{op} operand {index} must be {expected}, got {got}")]
     DType {
         /// The operator's text name.
         op: &'static str,
-        /// Position of the operand.
+        /// The index of the operand.
         index: usize,
-        /// What it must be.
+        /// The expected type.
         expected: String,
-        /// What it is.
+        /// The given type.
         got: DType,
     },
-    /// An operand's shape does not fit.
+    /// The shape of an operand is wrong.
     #[error("{op} operand {index} must have {expected}, got {got}")]
     Shape {
         /// The operator's text name.
         op: &'static str,
-        /// Position of the operand.
+        /// The index of the operand.
         index: usize,
-        /// What it must have.
+        /// The expected shape.
         expected: String,
-        /// Its shape.
+        /// The given shape.
         got: Shape,
     },
-    /// An attribute's value does not fit the operands.
+    /// The value of an attribute does not fit the operands.
     #[error("{op} attribute {attr}: {reason}")]
     Attribute {
         /// The operator's text name.
@@ -114,35 +115,35 @@ pub enum InferError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An operand's quantization does not fit.
+    /// The quantization of an operand is wrong.
     #[error("{op} operand {index} {reason}")]
     Quantization {
         /// The operator's text name.
         op: &'static str,
-        /// Position of the operand.
+        /// The index of the operand.
         index: usize,
         /// What is wrong with it.
         reason: String,
     },
-    /// The result is larger than memory can be.
-    #[error("{op} yields {got}, more than can be addressed")]
+    /// The result is larger than the address space.
+    #[error("{op} returns {got}, which exceeds the address space")]
     TooLarge {
         /// The operator's text name.
         op: &'static str,
         /// The type of the result.
         got: Box<TensorType>,
     },
-    /// A step of the epilogue does not fit.
+    /// A step of the epilogue is not defined for its operands.
     #[error("step {index} of the epilogue: {source}")]
     Step {
-        /// Position of the step.
+        /// The index of the step.
         index: usize,
         /// What is wrong with it.
         source: crate::epilogue::StepError,
     },
 }
 
-/// The operands of an operator under inference, with typed access.
+/// The operands of an operator during type inference.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
     pub(crate) op: &'static str,
@@ -150,22 +151,22 @@ pub struct Operands<'a> {
 }
 
 impl<'a> Operands<'a> {
-    /// The number of slots, left-out ones included.
+    /// Returns the number of operands, including absent ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are no slots.
+    /// Returns true if there are no operands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Checks the number of slots.
+    /// Checks the number of operands.
     ///
     /// # Errors
-    /// When it is not within `least..=most`.
+    /// If it is not in `least..=most`.
     pub fn expect_count(&self, least: usize, most: usize) -> Result<(), InferError> {
         if (least..=most).contains(&self.len()) {
             return Ok(());
@@ -174,39 +175,39 @@ impl<'a> Operands<'a> {
         Err(InferError::OperandCount { op: self.op, expected, got: self.len() })
     }
 
-    /// The operand at `index`, if it is there.
+    /// Returns the operand at `index`, if present.
     #[must_use]
     pub fn optional(&self, index: usize) -> Option<InferOperand<'a>> {
         self.list.get(index).copied().flatten()
     }
 
-    /// The operand at `index`.
+    /// Returns the operand at `index`.
     ///
     /// # Errors
-    /// When it is left out.
+    /// If it is absent.
     pub fn get(&self, index: usize) -> Result<InferOperand<'a>, InferError> {
         self.optional(index).ok_or(InferError::MissingOperand { op: self.op, index })
     }
 
-    /// An error about the element type of the operand at `index`.
+    /// Creates an error about the element type of the operand at `index`.
     #[must_use]
     pub fn dtype_error(&self, index: usize, expected: impl ToString, got: DType) -> InferError {
         InferError::DType { op: self.op, index, expected: expected.to_string(), got }
     }
 
-    /// An error about the shape of the operand at `index`.
+    /// Creates an error about the shape of the operand at `index`.
     #[must_use]
     pub fn shape_error(&self, index: usize, expected: impl ToString, got: &Shape) -> InferError {
         InferError::Shape { op: self.op, index, expected: expected.to_string(), got: got.clone() }
     }
 
-    /// An error about the quantization of the operand at `index`.
+    /// Creates an error about the quantization of the operand at `index`.
     #[must_use]
     pub fn quant_error(&self, index: usize, reason: impl ToString) -> InferError {
         InferError::Quantization { op: self.op, index, reason: reason.to_string() }
     }
 
-    /// An error about an attribute.
+    /// Creates an error about an attribute.
     #[must_use]
     pub fn attr_error(&self, attr: &'static str, reason: impl ToString) -> InferError {
         InferError::Attribute { op: self.op, attr, reason: reason.to_string() }
@@ -216,27 +217,27 @@ impl<'a> Operands<'a> {
 /// The output types of an operator, before its epilogue.
 pub type Types = SmallVec<[TensorType; 1]>;
 
-/// What every operator defines.
+/// The definition of an operator.
 pub trait OpDef {
-    /// The name in the text form: ONNX's noun in `snake_case`.
+    /// The name in the text form: ONNX's name in `snake_case`.
     const NAME: &'static str;
 
-    /// Output types from operand types. Quantization and layout are those of operand 0 where the operator only moves
-    /// elements, else none and row-major.
+    /// Infers the types of the results. An operator that only moves elements keeps the quantization and layout of
+    /// operand 0. Other results have no quantization and are row-major.
     ///
     /// # Errors
-    /// When the operator has no meaning on these operands.
+    /// If the operator is not defined for these operands.
     fn infer(&self, operands: Operands<'_>) -> Result<Types, InferError>;
 
-    /// What quantization the operator keeps.
+    /// Returns the quantization rule of the operator.
     fn quant_rule(&self) -> QuantRule;
 
-    /// The outputs, of the types that `infer` gives. Integer operands yield exact integers, or f32 in an order that the
-    /// operator states; floats accumulate in f64 and round once. Operands have passed `infer`.
+    /// Computes the results, with the types from `infer`. Integer operands give exact integers, or f32 computed in an
+    /// order that the operator documents. Floats accumulate in f64 and round once. `infer` has accepted the operands.
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]>;
 
-    /// The real number that the operator writes into elements of the result that come from no element of operand 0, whose
-    /// shape is `x`; `None` if there are no such elements. An operator on quantized integers writes that number quantized.
+    /// Returns the real number of those result elements that are not elements of operand 0, whose shape is `x`; `None`
+    /// if there are none. An operator on quantized integers writes this number quantized.
     fn fill_value(&self, _x: &Shape) -> Option<f32> {
         None
     }
@@ -247,67 +248,67 @@ pub trait OpDef {
         false
     }
 
-    /// Multiply-accumulates for one evaluation, from operand shapes; 0 for operators that have none.
+    /// Returns the number of multiply-accumulates of one evaluation; 0 for operators without any.
     fn macs(&self, _operands: Operands<'_>, _output: &Shape) -> u64 {
         0
     }
 
-    /// What one evaluation costs beyond writing its outputs, in elements read: multiply-accumulates, or the elements
-    /// under all windows.
+    /// Returns the cost of one evaluation in elements read, apart from writing the results: multiply-accumulates, or
+    /// the elements under all windows.
     fn reads(&self, operands: Operands<'_>, output: &Shape) -> u64 {
         self.macs(operands, output)
     }
 }
 
-/// An attribute list that does not fit an operator.
+/// Why a list of attributes does not fit an operator.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttrError {
-    /// No attribute of this name.
+    /// The operator has no attribute with this name.
     #[error("{op} has no attribute {name}; it has: {known}")]
     Unknown {
         /// The operator's text name.
         op: &'static str,
-        /// The name given.
+        /// The given name.
         name: String,
-        /// The names there are.
+        /// All names.
         known: String,
     },
-    /// The attribute holds something else.
+    /// The value of an attribute has the wrong kind.
     #[error("attribute {name} of {op} must be {expected}")]
     Kind {
         /// The operator's text name.
         op: &'static str,
         /// The attribute.
         name: &'static str,
-        /// What it must hold.
+        /// The expected kind.
         expected: &'static str,
     },
-    /// The attribute has no default and is missing.
+    /// An attribute without a default is missing.
     #[error("{op} needs attribute {name}: {expected}")]
     Missing {
         /// The operator's text name.
         op: &'static str,
         /// The attribute.
         name: &'static str,
-        /// What it must hold.
+        /// The expected kind.
         expected: &'static str,
     },
 }
 
-/// Attributes in text form, visited in declaration order; the basis of printer and parser.
+/// Attributes in text form, in declaration order. Printer and parser are built on this trait.
 pub trait Attributes: Sized {
-    /// Name and value of each attribute that differs from its default.
+    /// Returns the name and value of each attribute that differs from its default.
     fn to_attrs(&self) -> Vec<(&'static str, Attr)>;
 
-    /// The operator with these attributes, defaults elsewhere.
+    /// Creates the operator with these attributes. Other attributes get their defaults.
     ///
     /// # Errors
-    /// When a name is unknown, a value of the wrong kind, or one without a default missing.
+    /// If a name is unknown, a value has the wrong kind, or an attribute without a default is missing.
     fn from_attrs(attrs: &[(String, Attr)]) -> Result<Self, AttrError>;
 }
 
-/// The attribute `name`, its default, or an error; used by `op!`.
+/// Returns the attribute `name`, its default, or an error. Used by `op!`.
 pub(crate) fn read_attr<T: AttrValue>(
     op: &'static str,
     name: &'static str,
@@ -320,7 +321,8 @@ pub(crate) fn read_attr<T: AttrValue>(
     }
 }
 
-/// Declares an operator's struct, with its attributes and their defaults (`= value`; without one it must be given).
+/// Declares the struct of an operator, with its attributes and their defaults (`= value`). An attribute without a
+/// default is required.
 macro_rules! op {
     ($(#[$doc:meta])* pub struct $name:ident = $text:literal {
         $($(#[$adoc:meta])* $attr:ident: $ty:ty $(= $default:expr)?,)*
@@ -353,7 +355,7 @@ macro_rules! op {
     };
 }
 
-/// The first of one or two expressions: picks a default where there is one.
+/// Expands to the first of one or two expressions, to use a default if there is one.
 macro_rules! first_of {
     ($first:expr, $second:expr) => {
         $first
@@ -364,7 +366,7 @@ macro_rules! first_of {
 }
 pub(crate) use first_of;
 
-/// Makes the closed enum of operators from the list of files.
+/// Declares the enum of all operators from the list of files.
 macro_rules! ops {
     ($($module:ident::$name:ident,)*) => {
         $(pub mod $module;)*
@@ -379,16 +381,16 @@ macro_rules! ops {
             /// The text names of all operators.
             pub const NAMES: &'static [&'static str] = &[$(<$module::$name as OpDef>::NAME),*];
 
-            /// The name in the text form.
+            /// Returns the name in the text form.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Op::$name(_) => <$module::$name as OpDef>::NAME,)* }
             }
 
-            /// The operator of this name with these attributes; `None` for an unknown name.
+            /// Creates the operator with this name and these attributes; `None` for an unknown name.
             ///
             /// # Errors
-            /// When the attributes do not fit.
+            /// If the attributes do not fit.
             pub fn from_attrs(name: &str, attrs: &[(String, Attr)]) -> Option<Result<Self, AttrError>> {
                 match name {
                     $(<$module::$name as OpDef>::NAME => Some($module::$name::from_attrs(attrs).map(Op::$name)),)*
@@ -396,7 +398,7 @@ macro_rules! ops {
                 }
             }
 
-            /// Name and value of each attribute that differs from its default.
+            /// Returns the name and value of each attribute that differs from its default.
             #[must_use]
             pub fn to_attrs(&self) -> Vec<(&'static str, Attr)> {
                 match self { $(Op::$name(op) => op.to_attrs(),)* }
@@ -405,7 +407,7 @@ macro_rules! ops {
             /// See [`OpDef::infer`].
             ///
             /// # Errors
-            /// When the operator has no meaning on these operands.
+            /// If the operator is not defined for these operands.
             pub fn infer(&self, list: &[Option<InferOperand<'_>>]) -> Result<Types, InferError> {
                 let operands = Operands { op: self.name(), list };
                 match self { $(Op::$name(op) => op.infer(operands),)* }
@@ -481,7 +483,8 @@ ops! {
 }
 
 impl TensorType {
-    /// The row-major type of `shape` with element type and quantization of `operand`: for operators that move elements.
+    /// Returns the row-major type with the shape `shape` and the element type and quantization of `operand`, for
+    /// operators that move elements.
     #[must_use]
     pub fn moved(operand: &TensorType, shape: Shape) -> Self {
         TensorType { dtype: operand.dtype, shape, layout: Layout::Nchw, quant: operand.quant }

@@ -1,4 +1,4 @@
-//! Which nodes of the model a node came from.
+//! The origin of a node: the nodes of the model that it comes from.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,29 +7,29 @@ use smallvec::SmallVec;
 
 use crate::literal::Quoted;
 
-/// Names of the ONNX nodes that an operator came from, in order of first mention; fusions unite them.
+/// The names of the ONNX nodes that a node comes from, in order of first mention. Fusions merge origins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin(SmallVec<[Arc<str>; 1]>);
 
 impl Origin {
-    /// An operator that came from this node.
+    /// Creates the origin of a node that comes from the ONNX node `name`.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Origin(SmallVec::from_elem(Arc::from(name), 1))
     }
 
-    /// The names.
+    /// Returns the names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// Whether there is no name: an operator that a pass made up.
+    /// Returns true if there are no names, because a pass created the node.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds the names of `other` that are not there yet.
+    /// Adds the names of `other` that are missing.
     pub fn unite(&mut self, other: &Origin) {
         if self.0.is_empty() {
             self.0.clone_from(&other.0);

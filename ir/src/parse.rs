@@ -1,8 +1,8 @@
-//! Reads the text form that [`print`](crate::print()) writes.
+//! Parses the text form that [`print`](crate::print()) writes.
 //!
-//! Every type is inferred again and must be the one written; layout and quantization are taken from the text. A graph
-//! that parses is well-formed but not yet right: that is the verifier's part. No text makes the parser panic, and the
-//! first mistake ends it.
+//! The parser infers every type and compares it with the type in the text. It takes layout and quantization from the
+//! text. A parsed graph is well-formed, but only the verifier checks that it is valid. The parser never panics. It
+//! stops at the first error.
 
 mod attr;
 mod contents;
@@ -21,7 +21,7 @@ use crate::graph::{Def, Graph};
 use crate::id::{QuantId, ValueId};
 use crate::types::TensorType;
 
-/// The graph that a text describes.
+/// Parses a graph.
 ///
 /// # Errors
 /// At the first place where the text is not a graph.
@@ -38,7 +38,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
     Ok(parser.graph)
 }
 
-/// How a value is called in the text.
+/// The label of a value in the text.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Label {
     Name(String),
@@ -60,7 +60,7 @@ struct Parser<'a> {
     values: HashMap<Label, ValueId>,
     quants: HashMap<&'a str, QuantId>,
     order: u32,
-    /// Bytes of the constants so far that the text asks to make up.
+    /// The number of bytes so far of constants that the text describes by a few characters (`splat`, `rand`).
     made: usize,
 }
 
@@ -186,7 +186,7 @@ impl<'a> Parser<'a> {
         self.values.insert(label, id);
     }
 
-    /// A value that a line above defines.
+    /// A value that an earlier line defines.
     fn value(&mut self) -> Result<ValueId> {
         let at = self.cursor.here();
         let label = self.label()?;

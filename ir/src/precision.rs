@@ -1,28 +1,28 @@
-//! The precision that a node is computed in: what passes decide, and tell each other through the graph.
+//! The precision in which a node is computed. Passes decide it, and later passes read it from the graph.
 //!
-//! A precision says how a node is to be computed; operator, steps and types say what. So the evaluator pays no heed to it,
-//! and a node may be given `int8` while its operands are still floats: passes then rewrite it on integers, or take the
-//! decision back. A node without one is undecided, or there is nothing to decide: it computes on integers, or it is a
-//! `quantize_linear` or `dequantize_linear`, which stand between precisions.
+//! The operator, steps and types define what a node computes; the precision says how. The evaluator ignores it. A node
+//! can have the precision `int8` while its operands are still floats; a later pass then rewrites it on integers or
+//! changes the precision. A node without a precision is either undecided, or there is nothing to decide: it already
+//! computes on integers, or it is a `quantize_linear` or `dequantize_linear`.
 //!
-//! In text it stands behind the operator: `%y = conv(%x, %w) {pads=[1, 1, 1, 1]} in int8 |> relu : 1x4x8x8xf32`.
+//! In the text form it follows the operator: `%y = conv(%x, %w) {pads=[1, 1, 1, 1]} in int8 |> relu : 1x4x8x8xf32`.
 
 use std::fmt;
 
 use crate::op::{Op, QuantRule};
 
-/// The arithmetic that a node is computed in.
+/// The arithmetic of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Precision {
-    /// Single-precision floats.
+    /// f32.
     F32,
-    /// Products of bf16 numbers, summed in f32.
+    /// Products of bf16, accumulated in f32.
     Bf16,
-    /// 8-bit integers with exact sums.
+    /// 8-bit integers, accumulated exactly.
     Int8,
 }
 
-/// The precisions there are, by name.
+/// All precisions, by name.
 const NAMES: &[(&str, Precision)] = &[("f32", Precision::F32), ("bf16", Precision::Bf16), ("int8", Precision::Int8)];
 
 impl fmt::Display for Precision {
@@ -32,13 +32,13 @@ impl fmt::Display for Precision {
 }
 
 impl Precision {
-    /// The precision of this name.
+    /// Returns the precision with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, precision)| *precision)
     }
 
-    /// Whether an operator can be computed in it, as far as the operator alone says.
+    /// Returns true if the operator supports the precision. The operands may still rule it out.
     #[must_use]
     pub fn suits(self, op: &Op) -> bool {
         match (self, op.quant_rule()) {

@@ -1,17 +1,18 @@
 //! The text form of a graph: one line for each parameter set, input, constant, node and output.
 //!
-//! The text says all that a graph is, in the order and with the numbers of [`Numbering`]; what equals its default is
-//! left out, and so is the precision of a node that is undecided. [`parse`](crate::parse()) reads it back. Large constants print as a hash of their bytes, unless
-//! [`print_full`] is asked for.
+//! The text contains the whole graph, in the order and with the numbers of [`Numbering`]. Defaults are left out, as is
+//! the precision of an undecided node. [`parse`](crate::parse()) reads the text back. Large constants print as a hash
+//! of their bytes, unless [`print_full`] is used.
 //!
 //! ```text
 //! graph @conv_relu {
-//!   qparams #0 = u8 per_tensor scale=0.0186584 zero_point=114
-//!   input %x: 1x3x8x8xf32
-//!   const %w: 4x3x3x3xf32 = blob(89a3f1c2bb6e7c01)
-//!   const %b: 4xf32 = splat(0.0)
-//!   %y = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} in f32 |> relu |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0 ; "/Conv", "/Relu"
-//!   output %y
+//! qparams #0 = u8 per_tensor scale=0.0186584 zero_point=114
+//! input %x: 1x3x8x8xf32
+//! const %w: 4x3x3x3xf32 = blob(89a3f1c2bb6e7c01)
+//! const %b: 4xf32 = splat(0.0)
+//! %y = conv(%x, %w, %b) {pads=[1, 1, 1, 1]} in f32 |> relu : 1x4x8x8xf32 ; "/Conv", "/Relu"
+//! %q = map(%y) |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0
+//! output %q
 //! }
 //! ```
 
@@ -27,26 +28,26 @@ use crate::numbering::Numbering;
 use crate::quant::{Granularity, QuantParams};
 use crate::tensor::Tensor;
 
-/// How a graph is written.
+/// Options of the text form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PrintOptions {
-    /// Whether constants of more than 16 elements print whole, so that the text alone is the graph.
+    /// Whether constants of more than 16 elements are printed in full, so that the text defines the graph.
     pub full: bool,
 }
 
-/// The text of a graph; large constants as hashes.
+/// Prints a graph. Large constants print as hashes.
 #[must_use]
 pub fn print(graph: &Graph) -> String {
     print_with(graph, PrintOptions::default())
 }
 
-/// The text of a graph with every constant whole: `parse(&print_full(g))` equals `g`.
+/// Prints a graph with all constants in full: `parse(&print_full(g))` equals `g`.
 #[must_use]
 pub fn print_full(graph: &Graph) -> String {
     print_with(graph, PrintOptions { full: true })
 }
 
-/// The text of a graph.
+/// Prints a graph with these options.
 #[must_use]
 pub fn print_with(graph: &Graph, options: PrintOptions) -> String {
     let printer = Printer { graph, numbering: &Numbering::new(graph), options };
@@ -55,7 +56,7 @@ pub fn print_with(graph: &Graph, options: PrintOptions) -> String {
     text
 }
 
-/// The line of one node, as it stands in the text of the graph.
+/// Prints the line of one node, as in the text of the graph.
 #[must_use]
 pub fn print_node(graph: &Graph, numbering: &Numbering<'_>, id: NodeId) -> String {
     let printer = Printer { graph, numbering, options: PrintOptions::default() };
@@ -71,7 +72,7 @@ impl fmt::Display for Graph {
 }
 
 impl PartialEq for Graph {
-    /// Structural: the text is the same, and so is each constant.
+    /// Two graphs are equal if their texts and all their constants are.
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (Numbering::new(self), Numbering::new(other));
         let same = |(a, b): (&ValueId, &ValueId)| self.constant(*a) == other.constant(*b);
@@ -87,7 +88,7 @@ struct Printer<'g> {
     options: PrintOptions,
 }
 
-/// The items with commas between them.
+/// Joins the items with commas.
 fn list<T>(items: impl IntoIterator<Item = T>, text: impl Fn(T) -> String) -> String {
     items.into_iter().map(text).collect::<Vec<_>>().join(", ")
 }
@@ -202,7 +203,8 @@ impl Printer<'_> {
         }
     }
 
-    /// The elements where they are few or all the same and read back to the same bytes, else all bytes or their hash.
+    /// Prints the elements if there are few or if all are equal, and if they read back to the same bytes. Otherwise
+    /// prints all bytes or their hash.
     fn contents(&self, tensor: &Tensor) -> String {
         let dtype = tensor.dtype();
         let exact = |bytes: &[u8]| {
@@ -260,7 +262,7 @@ fn qparams(q: &QuantParams) -> String {
         [scale] => float(*scale),
         scales => format!("[{}]", list(scales, |x| float(*x))),
     };
-    // One number stands for as many as there are scales.
+    // One number, if all zero points are equal.
     let zero_point = match &*q.zero_point {
         [first, rest @ ..] if q.zero_point.len() == q.scale.len() && rest.iter().all(|z| z == first) => {
             first.to_string()

@@ -1,28 +1,28 @@
-//! Reproducible numbers for constants that a text describes as `rand(…)`.
+//! Reproducible random numbers for constants that a text describes as `rand(…)`.
 //!
-//! The sequence is SplitMix64 (Steele, Lea, Flood 2014) from the seed, and what becomes of its words is fixed here: a
-//! text means the same tensor forever and on every machine.
+//! The generator is SplitMix64 (Steele, Lea, Flood 2014). The mapping from its words to numbers is fixed here, so a
+//! text defines the same tensor forever and on every machine.
 
 use crate::literal::Bytes;
 use crate::types::DType;
 
-/// What the numbers are like.
+/// The distribution of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Distribution {
-    /// Floats around 0 with this standard deviation: the sum of twelve 16-bit uniforms (four to a word, low to high),
-    /// less its mean, divided by 2^16, in f32; then times the deviation.
+    /// f32 with mean 0 and this standard deviation: the sum of twelve 16-bit uniforms (four per word, low to high)
+    /// minus its mean, divided by 2^16, times the deviation, all in f32.
     Normal {
         /// The standard deviation.
         std: f32,
     },
-    /// Floats `low + (high - low) * u`, in f32, with `u` the upper 24 bits of a word divided by 2^24.
+    /// f32 `low + (high - low) * u`, where `u` is the upper 24 bits of a word divided by 2^24.
     Between {
         /// The least number.
         low: f32,
-        /// The number never reached.
+        /// The upper bound, excluded.
         high: f32,
     },
-    /// Integers `low..=high`: the upper 64 bits of the product of a word and the size of the range, above `low`.
+    /// Integers in `low..=high`: `low` plus the upper 64 bits of the product of a word and the size of the range.
     Integers {
         /// The least number.
         low: i64,
@@ -32,8 +32,8 @@ pub(crate) enum Distribution {
 }
 
 impl Distribution {
-    /// The distribution where the text names no parameters: normal with deviation 1, or uniform over the type, which
-    /// for signed types of eight and four bits leaves out the least number, as weights do.
+    /// Returns the distribution if the text names no parameters: normal with deviation 1, or uniform over the type.
+    /// Signed 8-bit and 4-bit types exclude the least number, as weights do.
     pub(crate) fn of(dtype: DType) -> Self {
         let (low, high) = match dtype {
             _ if dtype.is_float() => return Distribution::Normal { std: 1.0 },
@@ -46,7 +46,7 @@ impl Distribution {
     }
 }
 
-/// The stored elements, `count` of them, of a constant `rand(seed=…)`.
+/// Returns the `count` stored elements of a constant `rand(seed=…)`.
 pub(crate) fn random(dtype: DType, count: usize, seed: u64, distribution: Distribution) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(count * dtype.byte_size());
@@ -78,7 +78,7 @@ fn float_bytes(dtype: DType, x: f32) -> Bytes {
     }
 }
 
-/// The next word of SplitMix64.
+/// Returns the next word of SplitMix64.
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -86,7 +86,7 @@ fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A sum of twelve uniforms has variance 1; all of it is exact in f32.
+/// A sum of twelve uniforms has variance 1. All operations are exact in f32.
 fn normal(state: &mut u64) -> f32 {
     let mut sum = 0_i32;
     for _ in 0..3 {
@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_splitmix64() {
-        // The reference implementation's first words from seed 1234567.
+        // The first words of the reference implementation with seed 1234567.
         let mut state = 1_234_567;
         assert_eq!(next(&mut state), 6_457_827_717_110_365_317);
         assert_eq!(next(&mut state), 3_203_168_211_198_807_973);
     }
 
-    /// The numbers come from another implementation of the module's documentation.
+    /// The expected numbers come from an independent implementation of the module's documentation.
     #[test]
     fn numbers_never_change() {
         let floats = random(DType::F32, 3, 1, Distribution::of(DType::F32));

@@ -1,7 +1,7 @@
-//! The one way to change a graph: a rewrite is a value that says what comes new and what it replaces.
+//! The only way to change a graph: a rewrite describes the new nodes and the values that they replace.
 //!
-//! A pass looks at the graph, builds a rewrite without touching it, and applies it; so a fusion that finds halfway that
-//! it cannot fire leaves no trace, and every change is seen by one function.
+//! A pass reads the graph, builds a rewrite without changing the graph, and applies it. A fusion that stops halfway
+//! therefore leaves no trace, and all changes go through one function.
 
 use smallvec::SmallVec;
 
@@ -32,11 +32,11 @@ enum New {
     },
 }
 
-/// New constants and nodes, and the values they stand in for.
+/// New constants and nodes, and the values that they replace.
 pub struct Rewrite {
-    /// What the rewrite did, for remarks and the log: the name of a pass or fusion.
+    /// What made the rewrite, for remarks and logs: the name of a pass or fusion.
     pub label: &'static str,
-    /// The first number free when the rewrite was begun; new values count up from it, as they will in the graph.
+    /// The first free value number when the rewrite began. New values count up from it, as they will in the graph.
     base: usize,
     types: Vec<TensorType>,
     new: Vec<New>,
@@ -44,25 +44,26 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// A rewrite of `graph`, which must not change before the rewrite is applied.
+    /// Creates an empty rewrite of `graph`, which must not change before the rewrite is applied.
     #[must_use]
     pub fn new(graph: &Graph, label: &'static str) -> Self {
         Rewrite { label, base: graph.value_count(), types: Vec::new(), new: Vec::new(), replaced: Vec::new() }
     }
 
-    /// A new constant; `name` may be empty.
+    /// Adds a constant. `name` may be empty.
     pub fn constant(&mut self, name: &str, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
         let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
         self.new.push(New::Const { name: name.to_owned(), tensor, quant });
         self.value(ty)
     }
 
-    /// A new node in the place of the nodes `from`: it takes their origins, the position of the last of them, and the
-    /// precision of the first decided one that has its operator, or if none has it, of the first decided one that suits.
-    /// Output 0 carries `quant` where one is given, else what inference says. Returns output 0.
+    /// Adds a node that replaces the nodes `from`. It gets their origins and the position of the last one. It gets the
+    /// precision of the first decided node with its operator or, if there is none, of the first decided node whose
+    /// precision it supports. Output 0 has the quantization `quant`, if given, otherwise the inferred one. Returns
+    /// output 0.
     ///
     /// # Errors
-    /// When operator or steps have no meaning on the operands.
+    /// If the operator or a step is not defined for its operands.
     pub fn node(
         &mut self,
         graph: &Graph,
@@ -88,7 +89,8 @@ impl Rewrite {
         Ok(first)
     }
 
-    /// The ONNX nodes that it is about: those that the new nodes came from, or the producers of what it replaces.
+    /// Returns the ONNX nodes that the rewrite is about: the origins of the new nodes, or of the producers of the
+    /// replaced values.
     #[must_use]
     pub fn origin(&self, graph: &Graph) -> Origin {
         let mut origin = Origin::default();
@@ -104,12 +106,12 @@ impl Rewrite {
         origin
     }
 
-    /// Every use of `old` becomes a use of `new`, which takes over its name if it has none.
+    /// Replaces every use of `old` by `new`. `new` gets the name of `old` if it has none.
     pub fn replace(&mut self, old: ValueId, new: ValueId) {
         self.replaced.push((old, new));
     }
 
-    /// The type of a value of the graph or of this rewrite.
+    /// Returns the type of a value of the graph or of this rewrite.
     #[must_use]
     pub fn ty<'a>(&'a self, graph: &'a Graph, id: ValueId) -> &'a TensorType {
         match id.index().checked_sub(self.base) {
@@ -124,8 +126,8 @@ impl Rewrite {
     }
 }
 
-/// The precision of a node with this operator in the place of others: that of the first decided node with the same operator,
-/// or if none of them has it, that of the first decided node which suits.
+/// Returns the precision of a node with this operator that replaces others: that of the first decided node with the
+/// same operator or, if there is none, of the first decided node whose precision suits.
 fn inherited(op: &Op, from: &[&Node]) -> Option<Precision> {
     let same = |node: &Node| node.op.name() == op.name();
     let any_same = from.iter().any(|node| same(node));
@@ -134,8 +136,7 @@ fn inherited(op: &Op, from: &[&Node]) -> Option<Precision> {
 }
 
 impl Graph {
-    /// Carries out a rewrite: adds what is new, redirects uses, removes what nothing reads any more. Returns the nodes
-    /// added.
+    /// Applies a rewrite: adds what is new, redirects uses, removes what nothing reads any more. Returns the new nodes.
     pub fn apply(&mut self, rewrite: Rewrite) -> Vec<NodeId> {
         assert_eq!(rewrite.base, self.value_count(), "the graph has changed since the rewrite was begun");
         let mut added = Vec::new();

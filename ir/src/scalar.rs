@@ -1,19 +1,19 @@
-//! The table of scalar functions: every elementwise ONNX operator is a row here, and nothing else.
+//! The table of scalar functions. Each elementwise ONNX operator is one row.
 //!
-//! A row gives the text name, the ONNX operator of the same meaning, the number of arguments, and the meaning itself.
-//! The evaluator, constant folding, 256-entry tables and generated code all go by these rows.
+//! A row has the text name, the equivalent ONNX operator, the number of arguments, and the meaning. The evaluator,
+//! constant folding, 256-entry tables and generated code all use these rows.
 //!
-//! The evaluator computes in f64 what f32 operations cannot give exactly, and rounds once. A row states how far generated
-//! code may be from that ([`Accuracy`]).
+//! If f32 operations cannot give a function exactly, the evaluator computes it in f64 and rounds once. A row states the
+//! greatest error of generated code ([`Accuracy`]).
 
-/// The error of generated code on f32, against the exact result.
+/// The greatest error of generated code in f32, relative to the exact result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Accuracy {
-    /// The function is made of IEEE operations only: every target and the evaluator compute the same bits.
+    /// No error: the function consists of IEEE operations, so every target and the evaluator compute the same bits.
     SameBits,
-    /// At most this many units in the last place (ulp) of the result. An ulp is never less than 2^-149.
+    /// At most this many units in the last place (ulp) of the result. An ulp is at least 2^-149.
     Ulps(f32),
-    /// At most 2^-23 of the argument's magnitude.
+    /// At most 2^-23 times the magnitude of the argument.
     OfArgument,
 }
 
@@ -27,16 +27,16 @@ impl std::fmt::Display for Accuracy {
     }
 }
 
-/// What a scalar function computes.
+/// The meaning of a scalar function.
 #[derive(Clone, Copy)]
 pub enum Meaning {
-    /// Numbers to a number of the same type. Unused arguments are passed as zero.
+    /// Numbers to a number of the same type. Unused arguments are zero.
     Arithmetic {
         /// On floats.
         float: fn(f32, f32, f32) -> f32,
-        /// On integers, before wrapping to the type; `None` where the function has no meaning on integers.
+        /// On integers, before wrapping to the type; `None` if the function is not defined on integers.
         int: Option<fn(i64, i64, i64) -> i64>,
-        /// How near generated code comes to the float form.
+        /// The error of generated code on floats.
         accuracy: Accuracy,
     },
     /// Two numbers of one type to a truth value.
@@ -46,15 +46,15 @@ pub enum Meaning {
         /// On integers.
         int: fn(i64, i64) -> bool,
     },
-    /// Truth values (or, for the bitwise functions, integers) to the same.
+    /// Truth values to a truth value or, for bitwise functions, integers to an integer.
     Logic(fn(i64, i64) -> i64),
-    /// The second argument where the first is true, else the third.
+    /// The second argument if the first is true, otherwise the third.
     Select,
 }
 
 macro_rules! functions {
     ($($(#[$doc:meta])* $variant:ident $name:literal $onnx:literal $arity:literal $meaning:expr;)*) => {
-        /// A scalar function; see the module's documentation.
+        /// A scalar function.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Function {
             $($(#[$doc])* $variant,)*
@@ -64,25 +64,25 @@ macro_rules! functions {
             /// All functions, in declaration order.
             pub const ALL: &'static [Function] = &[$(Function::$variant),*];
 
-            /// The name in the text form.
+            /// Returns the name in the text form.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Function::$variant => $name,)* }
             }
 
-            /// The ONNX operator with this meaning; empty where there is none.
+            /// Returns the equivalent ONNX operator, or an empty string.
             #[must_use]
             pub fn onnx(self) -> &'static str {
                 match self { $(Function::$variant => $onnx,)* }
             }
 
-            /// The number of arguments.
+            /// Returns the number of arguments.
             #[must_use]
             pub fn arity(self) -> usize {
                 match self { $(Function::$variant => $arity,)* }
             }
 
-            /// What it computes.
+            /// Returns the meaning.
             #[must_use]
             pub fn meaning(self) -> Meaning {
                 match self { $(Function::$variant => $meaning,)* }
@@ -91,17 +91,17 @@ macro_rules! functions {
     };
 }
 
-/// Float-only, made of IEEE operations.
+/// Defined on floats only, by IEEE operations.
 const fn exact(float: fn(f32, f32, f32) -> f32) -> Meaning {
     Meaning::Arithmetic { float, int: None, accuracy: Accuracy::SameBits }
 }
 
-/// Float-only, approximated by generated code within this many ulp.
+/// Defined on floats only. Generated code approximates it within this many ulp.
 const fn within(ulps: f32, float: fn(f32, f32, f32) -> f32) -> Meaning {
     Meaning::Arithmetic { float, int: None, accuracy: Accuracy::Ulps(ulps) }
 }
 
-/// On floats, made of IEEE operations, and on integers.
+/// Defined on floats by IEEE operations, and on integers.
 const fn both(float: fn(f32, f32, f32) -> f32, int: fn(i64, i64, i64) -> i64) -> Meaning {
     Meaning::Arithmetic { float, int: Some(int), accuracy: Accuracy::SameBits }
 }
@@ -136,7 +136,7 @@ fn minimum(a: f32, b: f32) -> f32 {
     if a.is_nan() || a < b { a } else { b }
 }
 
-/// One comparison and choice for each bound, as vector instructions have them.
+/// One comparison and selection per bound, like the vector instructions.
 fn clip(x: f32, low: f32, high: f32) -> f32 {
     let x = if low > x { low } else { x };
     if high < x { high } else { x }
@@ -153,13 +153,13 @@ functions! {
     Atan "atan" "Atan" 1 within(2.0, |x, _, _| libm::atan(x.into()) as f32);
     /// The least integer not below `x`.
     Ceil "ceil" "Ceil" 1 exact(|x, _, _| x.ceil());
-    /// `min(max(x, low), high)`; NaN stays NaN, and a bound that is NaN is none.
+    /// `min(max(x, low), high)`. NaN stays NaN. A NaN bound has no effect.
     Clip "clip" "" 3 both(clip, |x, low, high| x.max(low).min(high));
     /// Cosine of radians.
     Cos "cos" "Cos" 1 within(2.0, |x, _, _| libm::cos(x.into()) as f32);
     /// `x / y`; on integers towards zero, 0 where `y` is 0.
     Div "div" "Div" 2 both(|x, y, _| x / y, |x, y, _| if y == 0 { 0 } else { x.wrapping_div(y) });
-    /// `x` where not negative, else `alpha (exp(x) - 1)`. The error is stated for `x` and results that are no subnormals.
+    /// `x` if `x >= 0`, otherwise `alpha (exp(x) - 1)`. The stated error excludes subnormal arguments and results.
     Elu "elu" "" 2 within(3.0, |x, alpha, _| match x >= 0.0 {
         true => x,
         false => (f64::from(alpha) * libm::expm1(x.into())) as f32,
@@ -186,7 +186,7 @@ functions! {
     HardSigmoid "hard_sigmoid" "" 3 exact(|x, alpha, beta| minimum(maximum(alpha * x + beta, 0.0), 1.0));
     /// `x hard_sigmoid(x)` with alpha = 1/6 and beta = 0.5.
     HardSwish "hard_swish" "HardSwish" 1 exact(|x, _, _| x * minimum(maximum(x * (1.0 / 6.0) + 0.5, 0.0), 1.0));
-    /// `x` where not negative, else `alpha x`.
+    /// `x` if `x >= 0`, otherwise `alpha x`.
     LeakyRelu "leaky_relu" "" 2 exact(|x, alpha, _| if x >= 0.0 { x } else { alpha * x });
     /// `x < y`
     Less "less" "Less" 2 comparison(|x, y| x < y, |x, y| x < y);
@@ -206,11 +206,11 @@ functions! {
     MulAdd "mul_add" "" 3 exact(|x, y, z| x.mul_add(y, z));
     /// `-x`
     Neg "neg" "Neg" 1 both(|x, _, _| -x, |x, _, _| x.wrapping_neg());
-    /// The other truth value.
+    /// The negated truth value.
     Not "not" "Not" 1 Meaning::Logic(|x, _| 1 - x);
     /// Either, on truth values.
     Or "or" "Or" 2 Meaning::Logic(|x, y| x | y);
-    /// `x` where not negative, else `slope x`.
+    /// `x` if `x >= 0`, otherwise `slope x`.
     Prelu "prelu" "PRelu" 2 exact(|x, slope, _| if x >= 0.0 { x } else { slope * x });
     /// `x` to the power `y`.
     Pow "pow" "" 2 Meaning::Arithmetic {
@@ -224,7 +224,7 @@ functions! {
     Relu "relu" "Relu" 1 both(|x, _, _| maximum(x, 0.0), |x, _, _| x.max(0));
     /// To the nearest integer, halves to even.
     Round "round" "Round" 1 exact(|x, _, _| x.round_ties_even());
-    /// The second argument where the first is true, else the third.
+    /// The second argument if the first is true, otherwise the third.
     Select "select" "Where" 3 Meaning::Select;
     /// `1 / (1 + exp(-x))`
     Sigmoid "sigmoid" "Sigmoid" 1 within(3.0, |x, _, _| (1.0 / (1.0 + libm::exp(-f64::from(x)))) as f32);
@@ -249,19 +249,19 @@ functions! {
 }
 
 impl Function {
-    /// The function of this name in the text form.
+    /// Returns the function with this name in the text form.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Function> {
         Function::ALL.iter().copied().find(|f| f.name() == name)
     }
 
-    /// The function with the meaning of this ONNX operator, where operator and function agree without attributes.
+    /// Returns the function that is equivalent to this ONNX operator without attributes.
     #[must_use]
     pub fn from_onnx(op_type: &str) -> Option<Function> {
         Function::ALL.iter().copied().find(|f| !f.onnx().is_empty() && f.onnx() == op_type)
     }
 
-    /// How near generated code comes to what the evaluator computes.
+    /// Returns the error of generated code relative to the evaluator.
     #[must_use]
     pub fn accuracy(self) -> Accuracy {
         match self.meaning() {
@@ -270,13 +270,13 @@ impl Function {
         }
     }
 
-    /// Whether every target computes the same bits.
+    /// Returns true if every target computes the same bits.
     #[must_use]
     pub fn is_exact(self) -> bool {
         self.accuracy() == Accuracy::SameBits
     }
 
-    /// Whether the result never decreases as the first argument grows, the others held.
+    /// Returns true if the result never decreases as the first argument grows and the others stay the same.
     #[must_use]
     pub fn is_monotonic(self) -> bool {
         matches!(self, Function::Relu | Function::Clip | Function::Max | Function::Min)
@@ -313,7 +313,7 @@ mod tests {
     fn sigmoid_and_its_relatives_neither_overflow_nor_flush() {
         assert_eq!((of(Function::Sigmoid, -1e30), of(Function::Sigmoid, 1e30)), (0.0, 1.0));
         assert!(of(Function::Sigmoid, -80.0) > 0.0);
-        // The sigmoid of -100 is subnormal, -100 times it is not.
+        // sigmoid(-100) is subnormal; -100 * sigmoid(-100) is not.
         assert_eq!(of(Function::Silu, -100.0), (-100.0 * (-100f64).exp()) as f32);
         assert_eq!((of(Function::Softplus, 1e30), of(Function::Softplus, -1e30)), (1e30, 0.0));
         assert!(of(Function::Softplus, f32::NAN).is_nan());

@@ -1,4 +1,4 @@
-//! Tensors of known contents: constants, and the data that goes in and out of evaluation.
+//! Tensors with known contents: constants, and the inputs and outputs of an evaluation.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use crate::bytes::Bytes;
 use crate::types::{DType, Shape};
 
-/// A tensor stored densely in row-major order, little-endian, elements of four bits two to a byte, the first one low, as ONNX
-/// has them; the half byte behind an odd number of them is zero. Cloning shares the bytes.
+/// A dense tensor in row-major order, little-endian. 4-bit elements are packed two per byte, the first in the low half,
+/// as in ONNX. If their number is odd, the last half byte is zero. Cloning shares the bytes.
 #[derive(Clone, PartialEq)]
 pub struct Tensor {
     dtype: DType,
@@ -17,7 +17,7 @@ pub struct Tensor {
     bytes: Bytes,
 }
 
-/// The byte count of a tensor does not follow from its type and shape.
+/// The number of bytes does not match the type and shape.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{shape}x{dtype} takes {expected} bytes, got {got}")]
 pub struct SizeMismatch {
@@ -25,17 +25,17 @@ pub struct SizeMismatch {
     pub dtype: DType,
     /// Extents.
     pub shape: Shape,
-    /// Bytes that type and shape ask for.
+    /// The expected number of bytes.
     pub expected: usize,
-    /// Bytes given.
+    /// The given number of bytes.
     pub got: usize,
 }
 
 impl Tensor {
-    /// A tensor over these bytes. What stands in half a byte behind the last element is cleared.
+    /// Creates a tensor of these bytes. Clears the half byte after an odd number of 4-bit elements.
     ///
     /// # Errors
-    /// When the number of bytes does not fit type and shape.
+    /// If the number of bytes does not match the type and shape.
     pub fn new(dtype: DType, shape: Shape, bytes: impl Into<Bytes>) -> Result<Self, SizeMismatch> {
         let (mut bytes, elements) = (bytes.into(), shape.elements());
         let expected = dtype.packed_size(elements);
@@ -50,10 +50,10 @@ impl Tensor {
         Ok(Tensor { dtype, shape, bytes })
     }
 
-    /// A tensor of elements that have bytes of their own, as compiled programs write them.
+    /// Creates a tensor from elements of at least one byte each, as compiled programs write them.
     ///
     /// # Errors
-    /// When the number of bytes does not fit type and shape.
+    /// If the number of bytes does not match the type and shape.
     pub fn from_unpacked(dtype: DType, shape: Shape, bytes: impl Into<Bytes>) -> Result<Self, SizeMismatch> {
         let bytes = bytes.into();
         if !is_packed(dtype) {
@@ -68,7 +68,7 @@ impl Tensor {
         Tensor::new(dtype, shape, bytes)
     }
 
-    /// A tensor of type `dtype` with these numbers, each rounded (floats to nearest even) or wrapped (integers) to the type.
+    /// Creates a tensor of type `dtype`. Rounds floats to nearest even, and wraps integers.
     #[must_use]
     pub fn from_array(dtype: DType, shape: Shape, data: &Data) -> Self {
         let mut bytes = Vec::with_capacity(shape.elements() * dtype.byte_size());
@@ -95,38 +95,39 @@ impl Tensor {
         Tensor::from_unpacked(dtype, shape, bytes).expect("as many numbers as the shape has elements")
     }
 
-    /// A tensor of singles.
+    /// Creates an f32 tensor.
     #[must_use]
     pub fn f32(shape: &[usize], values: &[f32]) -> Self {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         Tensor::new(DType::F32, Shape::new(shape), bytes).expect("as many numbers as the shape has elements")
     }
 
-    /// A tensor of integers of type `dtype`, wrapped to it.
+    /// Creates a tensor of integers of type `dtype`. Wraps the numbers to the type.
     #[must_use]
     pub fn int(dtype: DType, shape: &[usize], values: &[i64]) -> Self {
         Tensor::from_array(dtype, Shape::new(shape), &Data::Int(values.to_vec()))
     }
 
-    /// Element type.
+    /// Returns the element type.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// Extents.
+    /// Returns the shape.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// The elements' bytes, those of four bits two to a byte.
+    /// Returns the bytes of the elements. 4-bit elements are packed two per byte.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The elements' bytes, each with bytes of its own, as compiled programs read them; shared where they are so already.
+    /// Returns the elements with at least one byte each, as compiled programs read them. Shares the bytes if they are
+    /// already in this form.
     #[must_use]
     pub fn unpacked(&self) -> Bytes {
         if !is_packed(self.dtype) {
@@ -136,14 +137,14 @@ impl Tensor {
         (0..self.shape.elements()).map(|index| elements.int(index) as u8).collect::<Vec<u8>>().into()
     }
 
-    /// The same bytes under another shape with as many elements.
+    /// Returns a tensor with the same bytes and another shape with as many elements.
     #[must_use]
     pub fn reshaped(&self, shape: Shape) -> Self {
         assert_eq!(shape.elements(), self.shape.elements(), "a reshape keeps the number of elements");
         Tensor { dtype: self.dtype, shape, bytes: self.bytes.clone() }
     }
 
-    /// The elements as numbers; half precision widens exactly, doubles round to single.
+    /// Returns the elements as numbers. Half precision widens exactly, f64 rounds to f32.
     #[must_use]
     pub fn data(&self) -> Data {
         fn floats<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Data {
@@ -173,13 +174,14 @@ impl Tensor {
         }
     }
 
-    /// The elements one at a time: all of them as numbers take up to eight times the bytes.
+    /// Returns access to single elements. A list of all of them as numbers can take eight times the memory of the
+    /// tensor.
     #[must_use]
     pub fn elements(&self) -> Elements<'_> {
         Elements { dtype: self.dtype, bytes: &self.bytes }
     }
 
-    /// The elements of a float tensor.
+    /// Returns the elements of a float tensor.
     #[must_use]
     pub fn to_f32s(&self) -> Option<Vec<f32>> {
         match self.data() {
@@ -188,7 +190,7 @@ impl Tensor {
         }
     }
 
-    /// The elements of an integer or truth-value tensor.
+    /// Returns the elements of an integer or bool tensor.
     #[must_use]
     pub fn to_ints(&self) -> Option<Vec<i64>> {
         match self.data() {
@@ -197,13 +199,13 @@ impl Tensor {
         }
     }
 
-    /// The FNV-1a hash, 64 bits, of the bytes: tells contents apart in dumps.
+    /// Returns the 64-bit FNV-1a hash of the bytes, which distinguishes contents in dumps.
     #[must_use]
     pub fn content_hash(&self) -> u64 {
         self.bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
     }
 
-    /// The bytes of the one element that all elements equal; `None` for an empty tensor or one that varies.
+    /// Returns the bytes of one element if all elements are equal; `None` otherwise or for an empty tensor.
     #[must_use]
     pub fn splat(&self) -> Option<SmallVec<[u8; 8]>> {
         let bytes = self.unpacked();
@@ -212,7 +214,7 @@ impl Tensor {
     }
 }
 
-/// Whether two elements share a byte.
+/// Returns true if two elements share a byte.
 fn is_packed(dtype: DType) -> bool {
     matches!(dtype, DType::I4 | DType::U4)
 }
@@ -223,7 +225,7 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// The elements of a tensor, by row-major position, as [`Tensor::data`] has them.
+/// Access to the elements of a tensor by row-major position, as [`Tensor::data`] returns them.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
     dtype: DType,
@@ -231,7 +233,7 @@ pub struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    /// A number of a float type; half precision widens exactly, doubles round to single.
+    /// Returns a number of a float type. Half precision widens exactly, f64 rounds to f32.
     #[must_use]
     pub fn float(&self, index: usize) -> f32 {
         match self.dtype {
@@ -243,7 +245,7 @@ impl Elements<'_> {
         }
     }
 
-    /// A number of an integer type; floats convert towards zero.
+    /// Returns a number of an integer type. Floats are truncated towards zero.
     #[must_use]
     pub fn int(&self, index: usize) -> i64 {
         match self.dtype {
@@ -265,17 +267,17 @@ impl Elements<'_> {
     }
 }
 
-/// Numbers in the form in which evaluation works on them.
+/// Numbers as the evaluator uses them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// Numbers of a float type, as singles.
+    /// The numbers of a float type, as f32.
     Float(Vec<f32>),
-    /// Numbers of an integer type, or truth values 0 and 1.
+    /// The numbers of an integer type, or truth values 0 and 1.
     Int(Vec<i64>),
 }
 
 impl Data {
-    /// The number of elements.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -284,13 +286,13 @@ impl Data {
         }
     }
 
-    /// Whether there are no elements.
+    /// Returns true if there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements at `indices`, in that order.
+    /// Returns the elements at `indices`, in that order.
     #[must_use]
     pub fn gather(&self, indices: impl Iterator<Item = usize>) -> Data {
         match self {

@@ -1,4 +1,4 @@
-//! What a tensor is: element type, shape, memory order, quantization.
+//! The type of a tensor: element type, shape, memory layout, quantization.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ dtypes! {
     F32 "f32" 32 1;
     /// IEEE half precision.
     F16 "f16" 16 10;
-    /// The upper half of a single.
+    /// The upper half of an f32.
     Bf16 "bf16" 16 16;
     /// IEEE double precision.
     F64 "f64" 64 11;
@@ -73,25 +73,25 @@ dtypes! {
 }
 
 impl DType {
-    /// The type of this name in the text form.
+    /// Returns the type with this name in the text form.
     #[must_use]
     pub fn from_name(name: &str) -> Option<DType> {
         DType::ALL.iter().copied().find(|d| d.name() == name)
     }
 
-    /// The type of this number in ONNX's `TensorProto.DataType`.
+    /// Returns the type with this number in ONNX's `TensorProto.DataType`.
     #[must_use]
     pub fn from_onnx(number: i32) -> Option<DType> {
         DType::ALL.iter().copied().find(|d| d.onnx() == number)
     }
 
-    /// Bytes of one element that has bytes of its own, as all have while a compiled program works on them.
+    /// Returns the bytes of one unpacked element. Compiled programs work on unpacked elements only.
     #[must_use]
     pub fn byte_size(self) -> usize {
         self.bits().div_ceil(8)
     }
 
-    /// Bytes of this many elements of a [`Tensor`](crate::Tensor), where elements of four bits share them. Saturates.
+    /// Returns the bytes of this many elements of a [`Tensor`](crate::Tensor), which packs 4-bit elements. Saturates.
     #[must_use]
     pub fn packed_size(self, elements: usize) -> usize {
         match self {
@@ -100,19 +100,19 @@ impl DType {
         }
     }
 
-    /// Whether elements are floating-point numbers.
+    /// Returns true for floating-point types.
     #[must_use]
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F16 | DType::Bf16 | DType::F64)
     }
 
-    /// Whether elements are integers; truth values are not.
+    /// Returns true for integer types. `bool` is not one.
     #[must_use]
     pub fn is_integer(self) -> bool {
         !self.is_float() && self != DType::Bool
     }
 
-    /// The least and greatest integer of an integer type of at most 32 bits; `None` for all others.
+    /// Returns the least and greatest integer of an integer type of at most 32 bits; `None` for other types.
     #[must_use]
     pub fn integer_range(self) -> Option<(i64, i64)> {
         let bits = self.bits() as u32;
@@ -123,14 +123,15 @@ impl DType {
         }
     }
 
-    /// The least and greatest integer of a type that can store quantized numbers: one of at most 32 bits, but not u32.
+    /// Returns the least and greatest integer of a type for quantized numbers: an integer type of at most 32 bits,
+    /// except u32.
     #[must_use]
     pub fn storage_range(self) -> Option<(i32, i32)> {
         let (min, max) = self.integer_range()?;
         Some((min as i32, i32::try_from(max).ok()?))
     }
 
-    /// The integer that storing `x` in this type yields: two's complement, low bits kept.
+    /// Wraps `x` to this type: two's complement, low bits kept.
     #[must_use]
     pub fn wrap(self, x: i64) -> i64 {
         match self {
@@ -154,36 +155,37 @@ impl fmt::Display for DType {
     }
 }
 
-/// The extents of a tensor, outermost first; empty for a scalar. Extents are numbers: symbols are bound at import.
+/// The extents of a tensor, outermost first; empty for a scalar. All extents are numbers: the importer binds symbolic
+/// dimensions.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Shape(SmallVec<[usize; 6]>);
 
 impl Shape {
-    /// The shape with these extents.
+    /// Creates the shape with these extents.
     #[must_use]
     pub fn new(dims: &[usize]) -> Self {
         Shape(SmallVec::from_slice(dims))
     }
 
-    /// The shape of a scalar.
+    /// Returns the shape of a scalar.
     #[must_use]
     pub fn scalar() -> Self {
         Shape::default()
     }
 
-    /// The number of axes.
+    /// Returns the number of axes.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.0.len()
     }
 
-    /// The number of elements: the product of the extents, 1 for a scalar. Saturates.
+    /// Returns the number of elements, which is the product of the extents, and 1 for a scalar. Saturates.
     #[must_use]
     pub fn elements(&self) -> usize {
         self.0.iter().fold(1, |product, dim| product.saturating_mul(*dim))
     }
 
-    /// The distance in elements between neighbours along each axis in row-major order.
+    /// Returns the row-major stride of each axis, in elements.
     #[must_use]
     pub fn strides(&self) -> SmallVec<[usize; 6]> {
         let mut strides: SmallVec<[usize; 6]> = SmallVec::from_elem(1, self.rank());
@@ -193,7 +195,7 @@ impl Shape {
         strides
     }
 
-    /// The shape that NumPy's (and ONNX's multidirectional) broadcasting of the two yields, if they are compatible.
+    /// Returns the shape of NumPy (ONNX multidirectional) broadcasting of two shapes, if they are compatible.
     #[must_use]
     pub fn broadcast(&self, other: &Shape) -> Option<Shape> {
         let rank = self.rank().max(other.rank());
@@ -250,50 +252,50 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// The order in memory of the elements of a tensor; the shape's axes keep their meaning in either.
+/// The order of a tensor's elements in memory. The numbers of the axes do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Layout {
     /// Row-major: the last axis is innermost.
     #[default]
     Nchw,
-    /// Axis 1, the channels, is innermost; the others keep their order. For rank 3 and more.
+    /// Axis 1, the channels, is innermost. The other axes keep their order. For rank 3 or more.
     Nhwc,
 }
 
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorType {
-    /// Element type as stored.
+    /// The element type in memory.
     pub dtype: DType,
     /// Extents.
     pub shape: Shape,
-    /// Memory order.
+    /// The memory layout.
     pub layout: Layout,
-    /// What stored integers mean as real numbers, for quantized tensors.
+    /// The quantization of stored integers.
     pub quant: Option<QuantId>,
 }
 
 impl TensorType {
-    /// A row-major tensor without quantization.
+    /// Creates a row-major type without quantization.
     #[must_use]
     pub fn new(dtype: DType, shape: Shape) -> Self {
         TensorType { dtype, shape, layout: Layout::Nchw, quant: None }
     }
 
-    /// The same type with these quantization parameters.
+    /// Returns the same type with these quantization parameters.
     #[must_use]
     pub fn with_quant(mut self, quant: Option<QuantId>) -> Self {
         self.quant = quant;
         self
     }
 
-    /// Bytes of the tensor while a compiled program works on it, each element with bytes of its own. Saturates.
+    /// Returns the bytes of the tensor in a compiled program, where elements are unpacked. Saturates.
     #[must_use]
     pub fn byte_size(&self) -> usize {
         self.shape.elements().saturating_mul(self.dtype.byte_size())
     }
 
-    /// Whether bytes and strides stay below 2^47, the addresses that there are; empty axes count as 1.
+    /// Returns true if bytes and strides are below 2^47, the size of the address space. Empty axes count as 1.
     #[must_use]
     pub fn is_addressable(&self) -> bool {
         let padded: Shape = self.shape.iter().map(|dim| (*dim).max(1)).collect();
@@ -302,7 +304,7 @@ impl TensorType {
 }
 
 impl fmt::Display for TensorType {
-    /// `1x3x8x8xf32`, with `nhwc` behind it for that layout; quantization does not show.
+    /// `1x3x8x8xf32`, followed by `nhwc` for that layout. The quantization is not printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for dim in self.shape.iter() {
             write!(f, "{dim}x")?;

@@ -1,7 +1,7 @@
-//! Whether a graph is valid: the rules that every pass keeps and code generation relies on.
+//! The verifier: the rules of a valid graph, which every pass keeps and code generation relies on.
 //!
-//! All rules are checked and all that is wrong is told at once, each with its place in the text of the graph. A
-//! [`VerifiedGraph`] is the proof; nothing but [`verify`] makes one.
+//! The verifier checks all rules and reports all violations, each with its place in the text of the graph. A
+//! [`VerifiedGraph`] proves that a graph is valid; only [`verify`] creates one.
 
 mod precision;
 mod quantization;
@@ -18,7 +18,7 @@ use crate::op::Op;
 use crate::origin::Origin;
 use crate::types::{DType, Layout};
 
-/// A graph that keeps all rules.
+/// A graph that satisfies all rules.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedGraph<'g>(&'g Graph);
 
@@ -32,7 +32,7 @@ impl Deref for VerifiedGraph<'_> {
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident $name:literal;)*) => {
-        /// A rule that a valid graph keeps.
+        /// A rule of valid graphs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Rule {
@@ -43,7 +43,7 @@ macro_rules! rules {
             /// All rules, in the order in which they are checked.
             pub const ALL: &'static [Rule] = &[$(Rule::$variant),*];
 
-            /// The rule's name in messages.
+            /// Returns the name of the rule in messages.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Rule::$variant => $name,)* }
@@ -57,41 +57,41 @@ rules! {
     Operands "operands";
     /// No node depends on itself.
     Acyclic "acyclic";
-    /// The index of users tells the uses that the nodes make.
+    /// The index of readers agrees with the operands of the nodes.
     Users "users";
-    /// Names lead to their values, and no two values or outputs share one.
+    /// Each name leads to its value, and no two values or outputs share a name.
     Names "names";
-    /// There are outputs, and their values exist.
+    /// There is at least one output, and the values of all outputs exist.
     Outputs "outputs";
-    /// Operators and steps have a meaning on their operands, and each type is the one inferred.
+    /// Operators and steps are defined for their operands, and each type is the inferred one.
     Types "types";
-    /// Steps keep the shape that the operator yields, except those of `map`, which may broadcast it.
+    /// Steps keep the shape of the operator's result. Only the steps of `map` may broadcast it.
     StepShape "step_shape";
-    /// Channels innermost is for tensors of rank 3 and more; `relayout` yields the order it says.
+    /// Only tensors of rank 3 or more are `nhwc`. The result of `relayout` has the layout in its attribute.
     Layout "layout";
-    /// The elements of a constant are numbers of its type.
+    /// The elements of a constant are valid for its type.
     Elements "elements";
     /// A table is a constant.
     Table "table";
-    /// The result of `quantize_linear` says what its integers mean.
+    /// The result of `quantize_linear` has quantization parameters.
     Quantized "quantized";
     /// Quantized tensors are stored in the integer type of their parameters.
     Storage "storage";
-    /// There is a scale and a zero point for each channel or block, along an axis that there is.
+    /// There is one scale and one zero point for each channel or block, along an existing axis.
     Entries "entries";
     /// Scales are positive and finite.
     Scale "scale";
-    /// Zero points are integers of the storage type; those of 32-bit integers are 0.
+    /// Zero points are integers of the storage type. The zero points of 32-bit integers are 0.
     ZeroPoint "zero_point";
-    /// Operators that move numbers keep what they mean.
+    /// Operators that move numbers keep the quantization.
     SameScale "same_scale";
-    /// What the last step quantizes to is what the type says.
+    /// The last step quantizes with the parameters of the result's type.
     Requantize "requantize";
-    /// A bias in integers counts in products of the scales of operand and weights.
+    /// The scale of an integer bias is the product of the scales of operand and weights.
     Bias "bias";
-    /// The operator can be computed in the precision that the node is given, on the operands that it reads.
+    /// The operator and its operands support the node's precision.
     Precision "precision";
-    /// A channel order names each position of an axis once.
+    /// A channel order contains each position of an axis once.
     ChannelOrder "channel_order";
 }
 
@@ -101,22 +101,22 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule that a graph breaks, and where.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyError {
     /// The line in the text of the graph, from 1.
     pub line: Option<usize>,
-    /// The node, if it is about one.
+    /// The node, if the violation is about one.
     pub node: Option<NodeId>,
-    /// What is on that line: a value, or a node's first output with its operator.
+    /// The part of the graph on that line: a value, or a node's first output with its operator.
     pub place: String,
-    /// The ONNX nodes that the node came from.
+    /// The ONNX nodes that the node comes from.
     pub origin: Origin,
-    /// The rule broken.
+    /// The violated rule.
     pub rule: Rule,
-    /// What the rule asks for.
+    /// The requirement of the rule.
     pub expected: String,
-    /// What there is.
+    /// The actual state.
     pub got: String,
 }
 
@@ -135,12 +135,12 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
-/// All that is wrong with a graph: at least one error, in order of lines.
+/// All violations in a graph: at least one, in order of lines.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct VerifyErrors {
     /// The graph's name.
     pub graph: String,
-    /// What is wrong.
+    /// The violations.
     pub errors: Vec<VerifyError>,
 }
 
@@ -154,7 +154,7 @@ impl fmt::Display for VerifyErrors {
 /// Checks all rules.
 ///
 /// # Errors
-/// All places where the graph breaks one.
+/// All violations.
 pub fn verify(graph: &Graph) -> Result<VerifiedGraph<'_>, VerifyErrors> {
     let mut verifier = Verifier { graph, numbering: Numbering::new(graph), errors: Vec::new() };
     verifier.structure();
@@ -206,14 +206,14 @@ impl<'g> Verifier<'g> {
         });
     }
 
-    /// What holds the graph together: definitions, uses, order.
+    /// Checks definitions, uses and order.
     fn structure(&mut self) {
         let graph = self.graph;
         let ordered = graph.topo().len();
         for (position, id) in self.numbering.nodes().to_vec().into_iter().enumerate() {
             let node = graph.node(id);
             if position >= ordered {
-                self.node_error(node, Rule::Acyclic, "operands that come before it", "a cycle");
+                self.node_error(node, Rule::Acyclic, "operands that earlier nodes compute", "a cycle");
             }
             for used in node.uses() {
                 let missing = match graph.value(used).def {
@@ -229,7 +229,7 @@ impl<'g> Verifier<'g> {
             for (output, value) in node.outputs.iter().enumerate() {
                 if graph.value(*value).def != (Def::Node { node: id, output }) {
                     let got = format!("{}, which is defined elsewhere", self.numbering.value(*value));
-                    self.node_error(node, Rule::Operands, "outputs of its own", got);
+                    self.node_error(node, Rule::Operands, "its own outputs", got);
                 }
             }
         }
@@ -255,10 +255,10 @@ impl<'g> Verifier<'g> {
         for (index, output) in outputs.iter().enumerate() {
             let (line, place) = (Some(self.numbering.output_line(index)), format!("output {:?}", output.name));
             if self.graph.value(output.value).def == Def::Dead {
-                error(line, place.clone(), Rule::Outputs, "a value of the graph", "one that has been removed");
+                error(line, place.clone(), Rule::Outputs, "a value of the graph", "a removed value");
             }
             if names.insert(&output.name, ()).is_some() {
-                error(line, place, Rule::Names, "a name of its own", "the name of another output");
+                error(line, place, Rule::Names, "a unique name", "the name of another output");
             }
         }
     }
@@ -268,7 +268,7 @@ impl<'g> Verifier<'g> {
         if let Some(name) = &value.name
             && self.graph.find(name) != Some(id)
         {
-            self.value_error(id, Rule::Names, "a name that leads to it", format!("{name:?}, which does not"));
+            self.value_error(id, Rule::Names, "a name that refers to it", format!("{name:?}, which does not"));
         }
         if value.ty.layout == Layout::Nhwc && value.ty.shape.rank() < 3 {
             self.value_error(id, Rule::Layout, "rank 3 or more for nhwc", value.ty.shape.to_string());
@@ -278,7 +278,7 @@ impl<'g> Verifier<'g> {
                 let got = format!("data of {}x{}", tensor.shape(), tensor.dtype());
                 self.value_error(id, Rule::Types, value.ty.to_string(), got);
             }
-            // The type whose bytes have values to spare.
+            // Only `bool` has byte values that are not valid.
             let truths = if tensor.dtype() == DType::Bool { tensor.bytes() } else { &[] };
             if let Some(byte) = truths.iter().find(|byte| **byte > 1) {
                 self.value_error(id, Rule::Elements, tensor.dtype().to_string(), format!("the byte {byte:#04x}"));
@@ -306,7 +306,7 @@ impl<'g> Verifier<'g> {
             if let Step::Table(table) = step
                 && graph.constant(*table).is_none()
             {
-                let got = format!("{}, which is computed", self.numbering.value(*table));
+                let got = format!("{}, which is not constant", self.numbering.value(*table));
                 self.node_error(node, Rule::Table, "a constant", got);
             }
         }
@@ -316,7 +316,12 @@ impl<'g> Verifier<'g> {
         let inferred = match graph.infer(&node.op, &node.operands, &node.epilogue) {
             Ok(types) => types,
             Err(error) => {
-                return self.node_error(node, Rule::Types, "a meaning on these operands", error.to_string());
+                return self.node_error(
+                    node,
+                    Rule::Types,
+                    "an operator that is defined for these operands",
+                    error.to_string(),
+                );
             }
         };
         if inferred.len() != node.outputs.len() {
@@ -353,7 +358,7 @@ impl<'g> Verifier<'g> {
     }
 }
 
-/// Breaches that no text can express.
+/// Violations that no text can express.
 #[cfg(test)]
 mod tests {
     use smallvec::smallvec;
@@ -387,7 +392,8 @@ mod tests {
     fn a_cycle_is_refused_and_printed() {
         let (mut graph, [x, _, b]) = chain();
         graph.replace_uses_but(x, b, &[]);
-        let message = "line 3, %a = map (from \"/a\"): acyclic: expected operands that come before it, got a cycle";
+        let message =
+            "line 3, %a = map (from \"/a\"): acyclic: expected operands that earlier nodes compute, got a cycle";
         assert_eq!(errors(&graph)[0], (Rule::Acyclic, message.to_owned()));
         assert!(crate::print(&graph).contains("%a = map(%b)"));
     }

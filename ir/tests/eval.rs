@@ -1,5 +1,5 @@
-//! What operators, functions and steps compute, against numbers worked out by hand: each file of `testdata/ops` says
-//! before its graph, as `; %value = contents`, what its outputs are, to the bit.
+//! Tests the results of operators, functions and steps against numbers computed by hand. Each file of `testdata/ops`
+//! gives the exact outputs before its graph, as `; %value = contents`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ fn files() -> BTreeMap<String, String> {
     paths.map(|path| (path.file_stem().unwrap().display().to_string(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The elements of a tensor as the text form writes them.
+/// Prints the elements of a tensor as in the text form.
 fn contents(tensor: &Tensor) -> String {
     let mut graph = eightfold_ir::Graph::new("contents");
     let id = graph.add_const("x", tensor.clone(), None);

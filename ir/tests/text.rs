@@ -1,4 +1,4 @@
-//! The text form: every file of `testdata/ir` reads back to the same bytes, and mistakes are told with their place.
+//! Tests the text form: every file of `testdata/ir` prints back to the same bytes, and errors have their position.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,9 +45,9 @@ fn error_of(items: &str) -> ParseError {
 fn mistakes_are_told_with_their_place() {
     let x = "input %x: 1x4xf32\n";
     let cases = [
-        ("const %c: 2xi8 = [1, 300]", "line 2, column 22: 300 is no i8"),
+        ("const %c: 2xi8 = [1, 300]", "line 2, column 22: 300 is not a valid i8"),
         ("const %c: 3xi8 = [1, 2]", "line 2, column 19: expected 3 elements, got 2"),
-        ("const %c: 17xi8 = blob(00)", "line 2, column 19: the data of this constant are not in the text"),
+        ("const %c: 17xi8 = blob(00)", "line 2, column 19: the text has only a hash of this constant"),
         ("const %c: 2xi8 = hex(\"0\")", "expected pairs of hexadecimal digits"),
         ("const %c: 2xi8 = hex(\"00\")", "expected 2 bytes, got 1"),
         ("const %c: 2xi8 = rand(seed=1, std=2.0)", "rand has no attribute std; it has: seed, min, max"),
@@ -74,24 +74,30 @@ fn mistakes_are_told_with_their_place() {
         ("%y = map(%x) |> relu in f32 : 1x4xf32", "line 3, column 22: expected an argument: _, a value or a number"),
         ("%y = map(%x) : 1x4xf32 ordered axis=1 from=2", "expected a list of integers of at least 0, got \"2\""),
         ("%y = map(%x) : 1x4xf32 ordered from=[0]", "line 3, column 32: expected axis=, got \"from\""),
-        ("%y = mop(%x) : 1x4xf32", "line 3, column 6: no operator is called \"mop\"; there are concat, conv,"),
+        ("%y = mop(%x) : 1x4xf32", "line 3, column 6: no operator is called \"mop\"; the operators are concat, conv,"),
         ("%y = map(%x) {a=1} : 1x4xf32", "map has no attribute a; it has: none"),
         ("%y = softmax(%x) : 1x4xf32", "softmax needs attribute axis: an integer of at least 0"),
         ("%y = softmax(%x) {axis=-1} : 1x4xf32", "attribute axis of softmax must be an integer of at least 0"),
         ("%y = softmax(%x) {axis=1, axis=1} : 1x4xf32", "line 3, column 27: axis is defined twice"),
         ("%y = softmax(%x) {axis=2} : 1x4xf32", "line 3, column 6: softmax attribute axis: must be below rank 2"),
-        ("%y = map(%x) |> relu |> and %x : 1x4xf32", "line 3, column 25: and wants bool, got f32"),
+        ("%y = map(%x) |> relu |> and %x : 1x4xf32", "line 3, column 25: and expects bool, got f32"),
         ("%y = map(%x) |> foo : 1x4xf32", "line 3, column 17: no step or scalar function is called \"foo\""),
         ("%y = map(%x) |> clip 1.0 : 1x4xf32", "clip takes 3 arguments, got 2"),
-        ("%y = map(%x) |> add 1 : 1x4xf32", "add wants f32, got the integer 1"),
-        ("%y = map(%x) |> quantize u8 {scale=0.0} : 1x4xu8", "quantize wants a positive, finite scale, got 0.0"),
-        ("%y = map(%x) |> quantize u8 {min=-1} : 1x4xu8", "wants 0 <= min <= max <= 255, got -1 and 255"),
-        ("%y = map(%x) |> quantize u32 {min=0, max=9} : 1x4xu32", "quantize wants an integer type of at most 32 bits"),
-        ("%y = map(%x) : 4x1xf32", "line 3, column 16: the result is 1x4xf32, but 4x1xf32 is written"),
+        ("%y = map(%x) |> add 1 : 1x4xf32", "add expects f32, got the integer 1"),
+        ("%y = map(%x) |> quantize u8 {scale=0.0} : 1x4xu8", "quantize expects a positive, finite scale, got 0.0"),
+        ("%y = map(%x) |> quantize u8 {min=-1} : 1x4xu8", "expects 0 <= min <= max <= 255, got -1 and 255"),
+        (
+            "%y = map(%x) |> quantize u32 {min=0, max=9} : 1x4xu32",
+            "quantize expects an integer type of at most 32 bits",
+        ),
+        ("%y = map(%x) : 4x1xf32", "line 3, column 16: the result is 1x4xf32, but the text says 4x1xf32"),
         ("%y, %z = map(%x) : 1x4xf32, 1x4xf32", "expected 1 results, got 2"),
         ("%y = map(%x) : 1x4xf32 |> relu", "line 3, column 24: expected the end of the line, got \"|\""),
         ("%y = conv(%x, %x) {pads=[99999999999999999999]} : f32", "expected a number, integers of at most 64 bits"),
-        ("%y = pad(%x) {before=[0, 9223372036854775807], after=[9223372036854775807, 0]} : f32", "more than can be"),
+        (
+            "%y = pad(%x) {before=[0, 9223372036854775807], after=[9223372036854775807, 0]} : f32",
+            "exceeds the address space",
+        ),
         ("%y = reshape(%x) {shape=[9223372036854775807, 9223372036854775807]} : f32", "attribute shape:"),
     ];
     for (items, message) in cases {
@@ -133,7 +139,7 @@ fn rand_reads_back_as_the_same_tensor() {
                 %u: 3xf32 = rand(seed=2, min=0.5, max=1.5)\n}";
     let graph = parse(text).unwrap();
     let w = graph.constant(graph.find("w").unwrap()).unwrap();
-    // Half the pinned numbers of the generator.
+    // Some of the numbers that pin the generator.
     assert_eq!(w.to_f32s().unwrap()[..2], [77649.0 / 131072.0, 24274.0 / 131072.0]);
     let v = graph.constant(graph.find("v").unwrap()).unwrap().to_ints().unwrap();
     assert!(v.iter().all(|x| (-2..=3).contains(x)), "{v:?}");
@@ -165,7 +171,7 @@ fn equality_is_structural() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Random changes to valid texts: an error, or a graph that prints, verifies or not, and if so runs; never a panic.
+    /// Random changes to valid texts give an error, or a graph that prints, may verify and then runs. They never panic.
     #[test]
     fn no_text_makes_the_crate_panic(
         file in 0..6_usize,
@@ -178,7 +184,7 @@ proptest! {
                 0 => _ = chars.remove(at),
                 1 => _ = chars.splice(at..at, insert.chars()),
                 2 => chars[at] = chars[from],
-                // A stretch of the text in another place.
+                // Moves a part of the text to another place.
                 _ => {
                     let stretch: Vec<char> = chars[from..].iter().copied().take(12).collect();
                     _ = chars.splice(at..at, stretch);

@@ -1,4 +1,4 @@
-//! Graphs that the verifier must refuse: each file of `testdata/verify` says on each line what is wrong with it.
+//! Tests that the verifier rejects invalid graphs: each file of `testdata/verify` has the expected error on each line.
 
 use std::fmt::Write;
 use std::fs;
@@ -50,7 +50,7 @@ fn valid_graphs_verify() {
 #[test]
 fn every_rule_has_a_file_or_a_test() {
     let text: String = files("verify").into_iter().map(|(_, text)| text).collect();
-    // No text says these: the parser refuses them, and the crate's own tests break them in memory.
+    // The parser rejects these violations. Tests inside the crate create them in memory.
     let unsaid = [Rule::Operands, Rule::Acyclic, Rule::Users, Rule::Types];
     for rule in Rule::ALL.iter().filter(|rule| !unsaid.contains(rule)) {
         assert!(text.contains(&format!("; error: {rule}: ")), "no file of testdata/verify breaks {rule}");

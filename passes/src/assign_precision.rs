@@ -1,14 +1,15 @@
-//! Decides for each node on floats whether it becomes one on 8-bit integers, or one that reads bf16, and says why where it
-//! does not.
+//! Decides the precision of each float node: int8, bf16 or f32. Leaves a remark with the reason for each node that
+//! stays in f32.
 //!
-//! Before: `%y = conv(%x, %w) |> relu`. After: `%y = conv(%x, %w) in int8 |> relu`, or `in bf16`, or `in f32`.
+//! Before: `%y = conv(%x, %w) |> relu`.
+//! After: `%y = conv(%x, %w) in int8 |> relu`, or `in bf16`, or `in f32`.
 //!
-//! Where bf16 is asked for, sums of products with constant weights get it. Else a node becomes one on integers if int8 is
-//! asked for, its rule has an integer form, and what it reads carries quantization ([`obstacles`]). Nodes that are decided
-//! already keep their precision, and no more is said about them: `insert_qdq` has, or whoever wrote the graph.
-//! `lower_qdq` and `lower_bf16` go by the decision.
+//! If bf16 is requested, convolutions and matrix products with constant weights get it. If int8 is requested, a node
+//! gets it if its rule has an integer form and its operands are quantized ([`obstacles`]). Nodes that already have a
+//! precision, from `insert_qdq` or from the graph's text, keep it without a remark. `lower_qdq` and `lower_bf16` carry
+//! out the decision.
 //!
-//! Exact: yes, nothing but the decision changes.
+//! Exact: yes, only the decision is recorded.
 
 use eightfold_ir::{DType, Graph, Node, NodeId, Origin, Precision, QuantRule};
 
@@ -24,7 +25,7 @@ impl Pass for AssignPrecision {
     }
 
     fn summary(&self) -> &'static str {
-        "decide for each node between f32, bf16 and int8, with reasons"
+        "choose f32, bf16 or int8 for each node"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -45,16 +46,16 @@ impl Pass for AssignPrecision {
     }
 }
 
-/// The nodes on floats that have no precision yet.
+/// Returns the float nodes without a precision.
 fn undecided(graph: &Graph) -> Vec<NodeId> {
     let undecided = |node: &&Node| node.precision.is_none() && is_on_floats(graph, node);
     graph.nodes().filter(undecided).map(|node| node.id).collect()
 }
 
-/// The target's feature that sums products of bf16.
+/// The CPU feature for products of bf16.
 const BF16_FEATURE: &str = "avx512bf16";
 
-/// Gives bf16 to all undecided nodes that can read it.
+/// Sets the precision of all undecided nodes that can read bf16 to bf16.
 fn assign_bf16(graph: &mut Graph, cx: &mut PassContext<'_>) {
     for id in undecided(graph) {
         let node = graph.node(id);
@@ -68,16 +69,15 @@ fn assign_bf16(graph: &mut Graph, cx: &mut PassContext<'_>) {
     }
     let some = graph.nodes().any(|node| node.precision == Some(Precision::Bf16));
     if some && !cx.options.target_features.iter().any(|feature| feature == BF16_FEATURE) {
-        let message =
-            "the target has no products of bf16: f32 instructions compute them, to the same meaning but not faster";
+        let message = "the target has no bf16 products: f32 instructions compute them, without a gain in speed";
         cx.remark(RemarkKind::Missed, &Origin::default(), message);
     }
 }
 
-/// Why the node cannot read bf16.
+/// Returns why the node cannot read bf16.
 fn bf16_obstacle(graph: &Graph, node: &Node) -> Option<String> {
     let QuantRule::Affine { weight, .. } = node.op.quant_rule() else {
-        return Some(format!("{} is no sum of products, which alone read bf16", node.op.name()));
+        return Some(format!("{} is not a convolution or matrix product, and only these read bf16", node.op.name()));
     };
     let (x, w) = (node.operand(0)?, node.operand(weight)?);
     if graph.constant(w).is_none() {

@@ -1,13 +1,14 @@
-//! Calibration: from the values that tensors take on sample data to the range that each is quantized with.
+//! Calibration: chooses the quantization range of each tensor from its values on sample data.
 //!
-//! An [`Observer`] sees the values of one tensor, sample after sample, and then proposes a [`Range`]; [`OBSERVERS`]
-//! lists those that exist, one file each. A [`Calibrator`] keeps one observer a tensor, and its result is a
-//! [`CalibrationTable`], the text file between `calibrate` and `compile`.
+//! An [`Observer`] reads the values of one tensor, sample by sample, and then returns a [`Range`]. [`OBSERVERS`] lists
+//! all observers, one file each. A [`Calibrator`] holds one observer per tensor. Its result is a [`CalibrationTable`],
+//! the text file that `calibrate` writes and `compile` reads.
 //!
-//! Invariants: memory per tensor is constant in the number of samples; a range contains zero, so that padding and
-//! ReLU's zeros are exact; equal values in equal order give equal ranges, bit for bit.
+//! Invariants: memory per tensor does not grow with the number of samples. A range contains zero, so padding and the
+//! zeros of a ReLU are exact. Equal values in equal order give equal ranges, bit for bit.
 //!
-//! Not here: running the network (the caller does), and scale and zero point (`QuantParams` makes them of a range).
+//! Not here: running the network (the caller does it), and the scale and zero point (`QuantParams` computes them from a
+//! range).
 
 mod activations;
 mod channel_means;
@@ -36,9 +37,9 @@ pub use percentile::Percentile;
 pub use std_dev::StdDev;
 pub use table::{CalibrationTable, TableError};
 
-/// The real numbers that a quantized tensor can tell apart: `min <= 0 <= max`, both finite.
+/// The range of real numbers that a quantized tensor represents: `min <= 0 <= max`, both finite.
 ///
-/// Both are 0 for a tensor that was 0 throughout.
+/// Both are 0 for a tensor of zeros.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Range {
     /// The lower end, at most 0.
@@ -48,9 +49,9 @@ pub struct Range {
 }
 
 impl Range {
-    /// The smallest range of the symmetry that holds `min`, `max` and zero.
+    /// Returns the smallest range of this symmetry that contains `min`, `max` and zero.
     fn covering(min: f32, max: f32, symmetry: Symmetry) -> Range {
-        // `+ 0.0` turns a negative zero into a positive one, which prints and compares the same everywhere.
+        // `+ 0.0` turns a negative zero into a positive one, so that equal ranges print and compare as equal.
         let (min, max) = (min.min(0.0) + 0.0, max.max(0.0) + 0.0);
         match symmetry {
             Symmetry::Affine => Range { min, max },
@@ -62,7 +63,7 @@ impl Range {
     }
 }
 
-/// The number of steps between the lowest 8-bit code in use and the highest.
+/// Returns the number of steps between the lowest and the highest 8-bit code.
 fn steps(symmetry: Symmetry) -> u32 {
     match symmetry {
         Symmetry::Affine => 255,
@@ -70,34 +71,34 @@ fn steps(symmetry: Symmetry) -> u32 {
     }
 }
 
-/// Watches the values of one tensor and proposes its range.
+/// Observes the values of one tensor and chooses its range.
 pub trait Observer: Send {
-    /// Takes in the tensor's values for one sample; none of them if one is not finite.
+    /// Reads the tensor's values for one sample, or none of them if one is not finite.
     ///
     /// # Errors
-    /// [`ObserveError::NotFinite`] names the first NaN or infinity: the model or its input data is at fault.
+    /// [`ObserveError::NotFinite`] with the first NaN or infinity: the model or its input data is wrong.
     fn observe(&mut self, sample: Activations<'_>) -> Result<(), ObserveError>;
 
-    /// The range to quantize the observed values with.
+    /// Returns the range for the values observed so far.
     ///
     /// # Errors
     /// [`ObserveError::Empty`] if no value was observed.
     fn range(&self, symmetry: Symmetry) -> Result<Range, ObserveError>;
 }
 
-/// Why an observer has no answer. The caller knows, and names, the tensor.
+/// Why an observer failed. The caller adds the name of the tensor.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObserveError {
-    /// A value is NaN or infinite: the data is broken, or the model overflows on it.
+    /// A value is NaN or infinite: the data is wrong, or the model overflows.
     #[error("value {index} is {value}, expected a finite number")]
     NotFinite {
-        /// The position in the observed slice.
+        /// The index of the value in the observed slice.
         index: usize,
-        /// The value that is there.
+        /// The value.
         value: f32,
     },
-    /// No value was observed: the calibration data is empty, or the tensor is.
+    /// No value was observed: there are no samples, or the tensor is empty.
     #[error("no value was observed")]
     Empty,
 }
@@ -122,7 +123,7 @@ pub struct Setting {
 pub struct ObserverRow {
     /// The name on the command line and in calibration tables.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// One line that says what the observer does.
     pub summary: &'static str,
     /// The number that the user may set, if there is one.
     pub setting: Option<Setting>,
@@ -148,10 +149,10 @@ pub const OBSERVERS: &[ObserverRow] = &[
     mse::MSE,
 ];
 
-/// The row of [`OBSERVERS`] with that name.
+/// Returns the observer with this name.
 ///
 /// # Errors
-/// [`CalibrateError::UnknownObserver`] lists the names there are.
+/// [`CalibrateError::UnknownObserver`], which lists all names.
 pub fn observer(name: &str) -> Result<&'static ObserverRow, CalibrateError> {
     OBSERVERS.iter().find(|row| row.name == name).ok_or_else(|| CalibrateError::UnknownObserver {
         got: name.to_owned(),
@@ -163,12 +164,12 @@ pub fn observer(name: &str) -> Result<&'static ObserverRow, CalibrateError> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrateError {
-    /// No observer has that name: a usage error.
+    /// A usage error: no observer has this name.
     #[error("no calibrator is called `{got}`, expected one of {expected}")]
     UnknownObserver {
-        /// The name asked for.
+        /// The requested name.
         got: String,
-        /// The names there are.
+        /// All names.
         expected: String,
     },
     /// A setting is outside its interval: a usage error.
@@ -235,12 +236,12 @@ impl Calibrator {
         Ok(Calibrator { row, setting, tensors: BTreeMap::new() })
     }
 
-    /// The name of the observer in use.
+    /// Returns the name of the observer.
     pub fn observer_name(&self) -> &'static str {
         self.row.name
     }
 
-    /// Takes in the values of `tensor` for one sample.
+    /// Reads the values of `tensor` for one sample.
     ///
     /// # Errors
     /// [`CalibrateError::Observe`] if a value is not finite.
@@ -252,10 +253,10 @@ impl Calibrator {
         observer.observe(sample.into()).map_err(|source| CalibrateError::Observe { tensor: tensor.to_owned(), source })
     }
 
-    /// The range of each tensor seen, by name.
+    /// Returns the range of each observed tensor, by name.
     ///
     /// # Errors
-    /// [`CalibrateError::Observe`] if a tensor had no values at all.
+    /// [`CalibrateError::Observe`] if a tensor had no values.
     pub fn ranges(&self, symmetry: Symmetry) -> Result<BTreeMap<String, Range>, CalibrateError> {
         let range = |tensor: &String, observer: &dyn Observer| match observer.range(symmetry) {
             Ok(range) => Ok((tensor.clone(), range)),
@@ -265,11 +266,11 @@ impl Calibrator {
     }
 }
 
-/// The smallest and the largest of some values, or the first that is not finite.
+/// Returns the smallest and the largest value; `None` if there are no values. A negative zero counts as zero.
 ///
-/// `None` for no values at all. A negative zero counts as zero.
+/// Fails with the first value that is not finite.
 fn extremes(values: &[f32]) -> Result<Option<(f32, f32)>, ObserveError> {
-    // One branch-free pass, which vectorises: a calibration run looks at billions of values.
+    // One pass without branches, which the compiler vectorizes: a calibration run reads billions of values.
     let (min, max, finite) =
         values.iter().fold((f32::INFINITY, f32::NEG_INFINITY, true), |(min, max, finite), &value| {
             (min.min(value), max.max(value), finite & value.is_finite())

@@ -1,14 +1,15 @@
-//! Brings nodes into the one form that later passes expect.
+//! Brings nodes into the canonical form that later passes expect.
 //!
-//! Exact: yes, bit for bit. Each rule looks at one node; [`RULES`] lists them:
-//! - what does nothing becomes a `map`, and a `map` without steps goes away;
-//! - steps that change no bit go away (`mul 1`, `sub 0`, `clip` to infinity; not `add 0`, which turns -0 into 0);
-//! - constants that are one number throughout become literals;
-//! - a constant operand of a `map`, or one that is broadcast, becomes an argument, so that the operand has the shape of
+//! Exact: yes, bit for bit. Each rule looks at one node; [`RULES`] lists the rules:
+//! - an operator that does nothing becomes a `map`, and a `map` without steps is removed;
+//! - steps that change no bit are removed (`mul 1`, `sub 0`, `clip` to infinity; but not `add 0`, which turns -0 into
+//!   0);
+//! - constants whose elements are all equal become literals;
+//! - a `map` operand that is constant or broadcast becomes an argument of a step, so that the operand has the shape of
 //!   the result;
 //! - a pool over the whole image becomes a `reduce`;
 //! - weights of a matrix product lose batch axes of extent 1;
-//! - quantization of what has just been dequantized with equal parameters goes away.
+//! - a `quantize_linear` after a `dequantize_linear` with equal parameters is removed.
 
 mod identity;
 mod steps;
@@ -23,7 +24,7 @@ use crate::pass::{Pass, PassContext, PassError};
 /// See the module's documentation.
 pub(crate) struct Canonicalize;
 
-/// A rule: the rewrite of a node that is not in its form yet.
+/// A rule returns the rewrite of a node that is not yet in canonical form.
 type Rule = fn(&Graph, &Node) -> Result<Option<Rewrite>, InferError>;
 
 const RULES: &[Rule] = &[
@@ -45,7 +46,7 @@ impl Pass for Canonicalize {
     }
 
     fn summary(&self) -> &'static str {
-        "bring nodes into the one form that later passes expect"
+        "bring nodes into the canonical form that later passes expect"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -67,7 +68,7 @@ impl Pass for Canonicalize {
     }
 }
 
-/// `node` with another operator, operands or steps, in its place.
+/// Returns a rewrite that replaces `node` by a node with another operator, other operands or other steps.
 pub(crate) fn replaced(
     graph: &Graph,
     node: &Node,
@@ -82,7 +83,7 @@ pub(crate) fn replaced(
     Ok(Some(rewrite))
 }
 
-/// Exchanges operand and first argument of a `map` whose operand is constant or broadcast and whose argument is not.
+/// If the operand of a `map` is constant or broadcast and the argument of its first step is neither, exchanges the two.
 fn operand_is_largest(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let (Op::Map(_), Some(x), Some((second, steps))) = (&node.op, node.operand(0), exchanged(node)) else {
         return Ok(None);
@@ -97,7 +98,7 @@ fn operand_is_largest(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, Inf
     replaced(graph, node, node.op.clone(), &[Some(second)], Epilogue::new(steps))
 }
 
-/// A pool whose one window is the whole image.
+/// Replaces a pool whose only window is the whole image by a `reduce`.
 fn global_pool(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let (Op::Pool(pool), Some(x)) = (&node.op, node.operand(0)) else { return Ok(None) };
     let shape = &graph.ty(x).shape;
@@ -107,7 +108,7 @@ fn global_pool(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError
         PoolKind::Sum => ReduceKind::Sum,
     };
     let whole = pool.kernel[..] == shape[2..] && pool.pads.iter().all(|p| *p == 0);
-    // The sum of integers without quantization is another operator in `reduce`, which has no mean of integers.
+    // `reduce` has no mean of integers, and a sum of integers without quantization differs from a pool.
     let float = graph.ty(x).dtype.is_float();
     let plain = match pool.kind {
         PoolKind::Max => true,
@@ -121,7 +122,7 @@ fn global_pool(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError
     replaced(graph, node, reduce, &node.operands, node.epilogue.clone())
 }
 
-/// Constant weights of a matrix product with batch axes of extent 1, which the operand has anyway.
+/// Removes batch axes of extent 1 from the constant weights of a matrix product; the other operand has them anyway.
 fn batchless_weights(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let (Op::MatMul(_), Some(x), Some(w)) = (&node.op, node.operand(0), node.operand(1)) else { return Ok(None) };
     let Some(tensor) = graph.constant(w) else { return Ok(None) };

@@ -1,32 +1,33 @@
-//! Constants as numbers along one axis: what batch normalization, biases and per-channel scales are made of.
+//! Constants that vary along one axis only: batch normalization, biases and per-channel scales.
 
 use eightfold_ir::array::index_map;
 use eightfold_ir::{Arg, DType, Function, Graph, QuantRule, Shape, Step, Tensor, ValueId};
 
-/// The axis of the output channels in an output of this rank, for an operator whose weights have them on `weight_axis`.
+/// Returns the axis of the output channels in a result of this rank. `weight_axis` is the axis of the output channels
+/// in the weights.
 ///
-/// ONNX's two kinds of sums of products: a convolution has them first in the weights and second in the output, a matrix
-/// product last in both.
+/// A convolution has its output channels on axis 0 of the weights and axis 1 of the result. A matrix product has them
+/// on the last axis of both.
 pub(crate) fn output_axis(weight_axis: usize, rank: usize) -> usize {
     if weight_axis == 0 { 1 } else { rank - 1 }
 }
 
-/// The axis of the weights that is summed over, for an operator whose weights have their output channels on `weight_axis`.
+/// Returns the axis of the weights that the operator sums over. `weight_axis` is the axis of their output channels.
 pub(crate) fn summed_axis(weight_axis: usize) -> usize {
     if weight_axis == 0 { 1 } else { weight_axis - 1 }
 }
 
-/// The axis of the weights' output channels under a rule for sums of products, if the weights' rank is one it knows.
+/// Returns the axis of the output channels in the weights of a convolution or matrix product; `None` for other ranks.
 pub(crate) fn weight_axis(rule: QuantRule, weights: &Shape) -> Option<usize> {
     match rule {
-        // Weights of a matrix product that carry batch axes have their columns further back.
+        // In weights with batch axes, the output channels lie on a later axis.
         QuantRule::Affine { axis, .. } if axis > 0 => (weights.rank() == axis + 1).then_some(axis),
         QuantRule::Affine { axis, .. } => Some(axis),
         _ => None,
     }
 }
 
-/// The numbers of a constant f32 argument, one for each index of `axis` of `shape`, if it varies along no other axis.
+/// If a constant f32 argument varies only along `axis` of `shape`, returns its numbers, one for each index of `axis`.
 pub(crate) fn along_axis(graph: &Graph, arg: &Arg, shape: &Shape, axis: usize) -> Option<Vec<f32>> {
     match arg {
         Arg::Float(x) => Some(vec![*x; shape[axis]]),
@@ -39,7 +40,7 @@ fn tensor_along_axis(tensor: &Tensor, shape: &Shape, axis: usize) -> Option<Vec<
     if tensor.dtype() != DType::F32 || tensor.shape().rank() > shape.rank() {
         return None;
     }
-    // The shape that has `shape`'s extent on the one axis and 1 elsewhere.
+    // A shape with the extent of `shape` on `axis`, and 1 on all other axes.
     let line: Shape = (0..shape.rank()).map(|a| if a == axis { shape[a] } else { 1 }).collect();
     if tensor.shape().broadcast(&line)? != line {
         return None;
@@ -48,19 +49,19 @@ fn tensor_along_axis(tensor: &Tensor, shape: &Shape, axis: usize) -> Option<Vec<
     Some(index_map(tensor.shape(), &line).map(|i| numbers[i]).collect())
 }
 
-/// A constant that broadcasts `numbers` along `axis` of a tensor of rank `rank`.
+/// Returns a constant that broadcasts `numbers` along `axis` of a tensor of rank `rank`.
 pub(crate) fn line(numbers: &[f32], axis: usize, rank: usize) -> Tensor {
     let shape: Vec<usize> = (axis..rank).map(|a| if a == axis { numbers.len() } else { 1 }).collect();
     Tensor::f32(&shape, numbers)
 }
 
-/// The one number that all of `numbers` are, bit for bit.
+/// Returns the number that all elements of `numbers` equal, bit for bit.
 pub(crate) fn uniform(numbers: &[f32]) -> Option<f32> {
     let first = *numbers.first()?;
     numbers.iter().all(|x| x.to_bits() == first.to_bits()).then_some(first)
 }
 
-/// The number that a constant f32 argument is everywhere.
+/// Returns the number that all elements of a constant f32 argument equal.
 pub(crate) fn literal(graph: &Graph, arg: &Arg) -> Option<f32> {
     match arg {
         Arg::Float(x) => Some(*x),
@@ -73,16 +74,16 @@ pub(crate) fn literal(graph: &Graph, arg: &Arg) -> Option<f32> {
     }
 }
 
-/// A step `current * scale` or `current + shift` with constants, read as either.
+/// A step that multiplies each channel by a constant, or adds a constant to each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum AffineStep {
-    /// Each channel times its number.
+    /// One factor per channel.
     Scale(Vec<f32>),
-    /// Each channel plus its number.
+    /// One summand per channel.
     Shift(Vec<f32>),
 }
 
-/// What `step` does to a tensor of shape `shape`, if that is a scale or a shift that varies along `axis` alone.
+/// Reads a step on a tensor of shape `shape` as a scale or shift along `axis`; `None` if it is neither.
 pub(crate) fn affine_step(graph: &Graph, step: &Step, shape: &Shape, axis: usize) -> Option<AffineStep> {
     let Step::Apply(function, args) = step else { return None };
     let numbers = |arg: &Arg| along_axis(graph, arg, shape, axis).filter(|v| v.iter().all(|x| x.is_finite()));
@@ -100,7 +101,7 @@ pub(crate) fn affine_step(graph: &Graph, step: &Step, shape: &Shape, axis: usize
     }
 }
 
-/// The f32 constant that a value is, if it is one.
+/// Returns the tensor if the value is an f32 constant.
 pub(crate) fn f32_constant(graph: &Graph, id: ValueId) -> Option<&Tensor> {
     graph.constant(id).filter(|t| t.dtype() == DType::F32)
 }

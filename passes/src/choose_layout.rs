@@ -1,11 +1,11 @@
-//! Chooses the memory order of each tensor.
+//! Chooses the memory layout of each tensor.
 //!
-//! Kernels that slide windows read and write all channels of a pixel side by side, so tensors around convolutions, pools
-//! and resizes get `nhwc`, and operators between them keep it. Inputs and outputs of the graph stay row-major, as users
-//! know them. Shapes and meaning do not change: axes keep their numbers in either order.
+//! Kernels with sliding windows read and write all channels of a pixel together, so tensors around convolutions, pools
+//! and resizes get the layout `nhwc`. Operators between them keep it. The graph's inputs and outputs stay row-major, as
+//! users expect. Shapes and results do not change: axes keep their numbers in any layout.
 //!
-//! Every operator takes operands in any order, each its own; one that needs another order (a reshape across pixels) is
-//! given it where it is lowered to kernels.
+//! Each operand of an operator can have any layout. If a kernel needs another one (a reshape across pixels), lowering
+//! inserts a copy.
 //!
 //! Exact: yes.
 
@@ -41,17 +41,17 @@ impl Pass for ChooseLayout {
     }
 }
 
-/// Whether the operator slides windows over pixels.
+/// Returns true if the operator slides windows over pixels.
 fn slides(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Pool(_) | Op::Resize(_))
 }
 
-/// Whether the operator writes its result anew, in any order, without regard to the order of its operands.
+/// Returns true if the operator can write its result in any layout, whatever the layout of its operands.
 fn rewrites(op: &Op) -> bool {
     matches!(op, Op::Map(_) | Op::Pad(_) | Op::Concat(_) | Op::Gather(_))
 }
 
-/// The values that sliding windows read, directly or through operators that can write either order.
+/// Returns the values that sliding windows read, directly or through operators that can write any layout.
 fn wanted(graph: &Graph) -> BTreeSet<ValueId> {
     let mut wanted = BTreeSet::new();
     for id in graph.topo().into_iter().rev() {
@@ -84,7 +84,7 @@ fn chosen(graph: &Graph, node: &Node, wanted: &BTreeSet<ValueId>) -> Layout {
     }
 }
 
-/// The order in which a transpose leaves the numbers if none is to move, where that is one of the two.
+/// Returns the layout in which the result of a transpose needs no move of elements, if it is row-major or `nhwc`.
 fn transposed(layout: Layout, perm: &[usize]) -> Layout {
     let rank = perm.len();
     let channels_first = perm[0] == 0 && perm[1] == rank - 1 && perm[2..].iter().copied().eq(1..rank - 1);

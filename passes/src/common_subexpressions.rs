@@ -1,7 +1,7 @@
-//! Computes once what is computed twice: nodes of equal operator, operands, steps and precision, and constants of equal contents.
+//! Merges equal nodes (same operator, operands, steps and precision) and equal constants.
 //!
-//! Exact: yes. The first of two equal nodes stays and takes the origins of both.
-//! Known problems: `add %a, %b` and `add %b, %a` count as different.
+//! Exact: yes. The first of two equal nodes stays and gets the origins of both. Known problems: `add %a, %b` and `add
+//! %b, %a` count as different.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -20,14 +20,14 @@ impl Pass for CommonSubexpressions {
     }
 
     fn summary(&self) -> &'static str {
-        "compute once what is computed twice"
+        "merge equal nodes and equal constants"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         if !share_constants(graph, cx) {
             return Ok(());
         }
-        // The text of a node names its operator, attributes, operands and steps, floats in shortest round-trip form.
+        // Two nodes are equal if their texts are. The text prints floats so that they round-trip exactly.
         let mut seen: BTreeMap<String, ValueId> = BTreeMap::new();
         for id in graph.topo() {
             let node = graph.node(id);
@@ -51,7 +51,7 @@ impl Pass for CommonSubexpressions {
     }
 }
 
-/// Makes one of all constants of equal contents and quantization; false if a rewrite was not allowed.
+/// Merges constants with equal contents and quantization. Returns false if the limit of rewrites is reached.
 fn share_constants(graph: &mut Graph, cx: &mut PassContext<'_>) -> bool {
     let mut buckets: BTreeMap<u64, Vec<ValueId>> = BTreeMap::new();
     let mut equal = Vec::new();

@@ -1,4 +1,4 @@
-//! Removes nodes that no output needs and constants that nothing reads.
+//! Removes nodes whose results no output depends on, and constants that nothing reads.
 //!
 //! Exact: yes.
 

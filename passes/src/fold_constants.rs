@@ -1,8 +1,9 @@
-//! Evaluates nodes that read constants alone.
+//! Evaluates nodes that read only constants.
 //!
-//! Exact: yes, the evaluator being what a node means. Two things stay nodes: results far larger than what they are made
-//! of (an `expand` of one number to a feature map), and, where integers are wanted, `dequantize_linear` of constants
-//! that sums of products read: their stored integers are what the 8-bit kernels multiply ([`stored_weights`]).
+//! Exact: yes, because the evaluator defines the meaning of a node. Two kinds of nodes stay: nodes whose result is much
+//! larger than their operands (an `expand` of one number to a feature map), and, for int8, `dequantize_linear` of the
+//! constant weights of convolutions and matrix products, because the 8-bit kernels multiply the stored integers
+//! ([`stored_weights`]).
 
 mod stored_weights;
 
@@ -12,14 +13,14 @@ use eightfold_ir::{Array, Graph, Node, Op, Precision, Rewrite, Tensor, ValueId};
 
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 
-/// Results of a run take at most this many bytes, and so many more for each byte of the graph's constants: chains of
-/// nodes that each double their operand do not fill the memory.
+/// A run of the pass creates at most `ROOM + ROOM_PER_BYTE * bytes of the graph's constants` bytes. Without a limit, a
+/// chain of nodes that each double their operand would fill the memory.
 const ROOM: usize = 64 << 20;
 const ROOM_PER_BYTE: usize = 8;
-/// Elements that a run may read: some seconds.
+/// The number of elements that a run may read, which limits its time to some seconds.
 const MOST_READS: u64 = 1 << 32;
 
-/// Bytes up to which a result may be larger than its operands together.
+/// The number of bytes by which a result may exceed its operands.
 const GROWTH_LIMIT: usize = 64 << 10;
 
 /// See the module's documentation.
@@ -31,7 +32,7 @@ impl Pass for FoldConstants {
     }
 
     fn summary(&self) -> &'static str {
-        "evaluate nodes that read constants alone"
+        "evaluate nodes that read only constants"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -54,7 +55,7 @@ impl Pass for FoldConstants {
                 continue;
             }
             if !budget.spend(graph, node) {
-                let message = "reads constants alone, but is too large to be computed beforehand";
+                let message = "reads only constants, but is too expensive to compute at compile time";
                 cx.remark(RemarkKind::Missed, &node.origin.clone(), message);
                 continue;
             }
@@ -71,14 +72,14 @@ impl Pass for FoldConstants {
     }
 }
 
-/// What a run may still compute.
+/// The remaining budget of a run.
 struct Budget {
     bytes: usize,
     reads: u64,
 }
 
 impl Budget {
-    /// Whether the node is within it, which is counted.
+    /// Returns true if the node fits the budget, and subtracts its cost.
     fn spend(&mut self, graph: &Graph, node: &Node) -> bool {
         let bytes: usize = node.outputs.iter().map(|id| graph.ty(*id).byte_size()).fold(0, usize::saturating_add);
         let left = (self.bytes.checked_sub(bytes), self.reads.checked_sub(work(graph, node)));
@@ -88,14 +89,14 @@ impl Budget {
     }
 }
 
-/// What the node costs to evaluate, in elements read.
+/// Returns the cost of evaluating the node: the number of elements read.
 fn work(graph: &Graph, node: &Node) -> u64 {
     let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
     let operands: Vec<_> = node.operands.iter().map(|o| o.map(operand)).collect();
     node.op.reads(&operands, &graph.ty(node.output()).shape)
 }
 
-/// The node's outputs as constants.
+/// Returns a rewrite that replaces the node's outputs by constants.
 pub(crate) fn fold(graph: &Graph, node: &Node) -> Result<Rewrite, eightfold_ir::EvalError> {
     let arrays: Vec<(ValueId, Array)> =
         node.uses().filter_map(|id| graph.constant(id).map(|t| (id, Array::from(t)))).collect();
@@ -109,7 +110,7 @@ pub(crate) fn fold(graph: &Graph, node: &Node) -> Result<Rewrite, eightfold_ir::
     Ok(rewrite)
 }
 
-/// Whether a node reads constants alone.
+/// Returns true if the node reads only constants.
 pub(crate) fn is_constant(graph: &Graph, node: &Node) -> bool {
     node.uses().all(|id| graph.constant(id).is_some())
 }
@@ -118,11 +119,12 @@ fn grows(graph: &Graph, node: &Node) -> bool {
     let size = |id: ValueId| graph.ty(id).byte_size();
     let before: usize = node.uses().map(size).sum();
     let after: usize = node.outputs.iter().map(|id| size(*id)).sum();
-    // Dequantization makes four bytes of one, always.
+    // A `dequantize_linear` always makes four bytes of one.
     after > before.saturating_mul(4).max(before + GROWTH_LIMIT)
 }
 
-/// Whether the node dequantizes a constant that a sum of products will multiply as integers.
+/// Returns true if the node dequantizes constant weights that a convolution or matrix product will multiply as
+/// integers.
 fn holds_weights(graph: &Graph, node: &Node, precision: Precision) -> bool {
     precision == Precision::Int8
         && matches!(node.op, Op::DequantizeLinear(_))

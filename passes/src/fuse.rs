@@ -1,8 +1,8 @@
-//! Joins nodes into fewer: each fusion looks at one node, its root, and those around it.
+//! Joins nodes: each fusion looks at one node, its root, and at the nodes around it.
 //!
-//! [`FUSIONS`] lists the fusions, one file each; the pass tries them in order at every node, producers first, until none
-//! fires. Fusing a pointwise operator means moving its steps into the epilogue of the node before it, which changes no
-//! bit; a fusion that does change bits says `Exact? No` in its documentation.
+//! [`FUSIONS`] lists the fusions, one file each. The pass tries them in order at every node, producers first, until
+//! none applies. To fuse a pointwise operator, a fusion moves its steps into the epilogue of its producer, which
+//! changes no bit. A fusion that changes bits says `Exact? No` in its documentation.
 //!
 //! Invariant: each fusion removes a node, a step or an operand, so the loop ends.
 
@@ -27,13 +27,13 @@ pub(crate) use residual::exchanged;
 
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 
-/// Why a fusion did not fire at a node.
+/// Why a fusion did not apply at a node.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// The node is not what the fusion looks for.
+    /// The node does not match the fusion's pattern.
     Unrelated,
-    /// The node nearly is; the user is told what was in the way.
+    /// The node nearly matches; a remark tells the user what prevented the fusion.
     Near(String),
 }
 
@@ -43,15 +43,15 @@ impl From<InferError> for Miss {
     }
 }
 
-/// Turns a condition of a fusion's pattern into control flow.
+/// Returns `Miss::Unrelated` if a condition of a fusion's pattern does not hold.
 fn require(condition: bool) -> Result<(), Miss> {
     if condition { Ok(()) } else { Err(Miss::Unrelated) }
 }
 
-/// Whether these steps end in a quantization that yields other integers than those of `quant`.
+/// Returns true if the steps end in a quantization with other parameters than `quant`.
 ///
-/// Integers of one quantization may stand for another's, where a chain of operators comes down to no step or to a clip.
-/// One node cannot say both.
+/// The integers of one quantization can be reinterpreted with other parameters when a chain of operators reduces to a
+/// clip or to no step. A single node cannot express both quantizations.
 fn contradicts(graph: &Graph, steps: &[Step], quant: Option<QuantId>) -> bool {
     let (Some(Step::Quantize { scale, zero_point, .. }), Some(quant)) = (steps.last(), quant) else { return false };
     !graph.qparams(quant).fits_step(*scale, *zero_point)
@@ -59,15 +59,15 @@ fn contradicts(graph: &Graph, steps: &[Step], quant: Option<QuantId>) -> bool {
 
 /// A row of [`FUSIONS`].
 pub struct Fusion {
-    /// The name in remarks and the folder in `testdata/passes/`.
+    /// The name in remarks. The folder in `testdata/passes/` has the same name.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// One line that says what the fusion does.
     pub summary: &'static str,
-    /// The rewrite that joins `root` with its neighbours.
+    /// Returns the rewrite that joins `root` with its neighbours.
     pub try_at: fn(&Graph, &Node) -> Result<Rewrite, Miss>,
 }
 
-/// The fusions, in the order in which they are tried at a node.
+/// All fusions, in the order in which they are tried at a node.
 pub const FUSIONS: &[Fusion] = &[
     transpose::COMPOSE_TRANSPOSES,
     transpose::COMPOSE_RESHAPES,
@@ -103,13 +103,13 @@ impl Pass for Fuse {
     }
 }
 
-/// Runs these fusions until none fires, then tells which nearly did.
+/// Runs these fusions until none applies, then leaves remarks about those that nearly applied.
 pub fn fuse_with(fusions: &[Fusion], graph: &mut Graph, cx: &mut PassContext<'_>) {
     loop {
         let mut fired = false;
         for id in graph.topo() {
-            // A node that the sweep has removed has nothing left to fuse; one it has added waits for the next sweep,
-            // but for the fusions that still apply in its place.
+            // Skips a node that this sweep removed. Tries the fusions again at a node that replaced it; other new nodes
+            // wait for the next sweep.
             let mut at = id;
             while let Some((fusion, rewrite)) = graph.get(at).and_then(|root| first_fit(fusions, graph, root)) {
                 let origin = graph.node(at).origin.clone();

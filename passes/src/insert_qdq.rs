@@ -1,29 +1,31 @@
-//! Quantizes a float graph from a calibration table: puts `quantize_linear` and `dequantize_linear` on tensors.
+//! Quantizes a float graph from a calibration table: inserts `quantize_linear` and `dequantize_linear`.
 //!
 //! Before: `%y = conv(%x, %w, %b) |> relu`, and users of `%y`.
 //! After: `%q = quantize_linear(%x)`, `%d = dequantize_linear(%q)`, `%y' = conv(%d, dequantize_linear(%wq),
 //! dequantize_linear(%bq)) |> relu`, and users of `dequantize_linear(quantize_linear(%y'))`.
 //!
-//! [`plan`] decides which nodes compute on integers and with which parameters; this module writes it into the graph. It
-//! goes by [`QuantRule`] and names no operator. Weights become symmetric i8 without -128, or what the options ask for, per
-//! channel or per tensor; activations what the options ask for; biases i32 at the product of the scales of operand and
-//! weights. Where the table
-//! knows the mean of each input channel, the bias takes up what rounding the weights shifts ([`bias_correction`]).
-//! Tensors that carry quantization already are left as they are.
+//! [`plan`] decides which nodes compute on integers, and with which parameters. This module applies the plan to the
+//! graph. It asks for the [`QuantRule`] of an operator and names no operator.
 //!
-//! What stays in floats gets the precision `f32` and a remark that says why, one for all nodes of a normalization. Two kinds of
-//! nodes that the plan leaves in floats stay undecided: those all of whose operands are quantized now, which may read the
-//! integers and compute on what they mean, and rows of large tables, about which
-//! [`quantize_tables`](crate::quantize_tables) decides.
+//! - Weights become symmetric i8 without -128, or the type in the options, with one scale per channel or per tensor.
+//! - Activations get the type and symmetry in the options.
+//! - Biases become i32 with the scale `s_x * s_w`. If the table has the mean of each input channel, the bias also
+//!   compensates the rounding error of the weights ([`bias_correction`]).
+//! - Tensors that are already quantized stay as they are.
 //!
-//! Exact: no. This is where rounding to 8 bits comes in; all later passes keep to it within one step.
+//! Nodes that stay in float get the precision `f32` and a remark with the reason; all nodes of one normalization share
+//! a remark. Two kinds of nodes stay undecided: nodes whose operands are all quantized now, because a later pass may
+//! still compute them on integers, and lookups in large tables, because [`quantize_tables`](crate::quantize_tables)
+//! decides about them.
+//!
+//! Exact: no. This pass introduces the rounding to 8 bits. Later passes differ from its output by at most one step.
 
 mod bias_correction;
+mod effective_range;
 mod noise_gain;
 mod normalization;
 mod plan;
 mod sensitive;
-mod told_apart;
 pub(crate) mod weight_scales;
 
 use std::collections::BTreeMap;
@@ -32,8 +34,8 @@ use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::quantize_linear::QuantizeLinear;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
-    DType, Epilogue, Granularity, Graph, InferError, Node, NodeId, Origin, Precision, QuantId, QuantParams, QuantRule,
-    Rewrite, Shape, Tensor, ValueId,
+    DType, Epilogue, Graph, InferError, Node, NodeId, Origin, Precision, QuantId, QuantParams, QuantRule, Rewrite,
+    Shape, Tensor, ValueId,
 };
 
 use crate::channel::{f32_constant, summed_axis, weight_axis};
@@ -45,16 +47,12 @@ use normalization::Normalization;
 use plan::Plan;
 pub(crate) use plan::quantized_nodes;
 pub use plan::quantized_tensors;
-pub(crate) use sensitive::is_wide;
-use weight_scales::weight_params;
+use weight_scales::{entries, weight_params};
 
 /// See the module's documentation.
 pub(crate) struct InsertQdq;
 
 const NAME: &str = "insert_qdq";
-
-/// The greatest magnitude of a quantized bias, so that the sum of products still has half the range of an i32.
-const BIAS_LIMIT: f32 = (1 << 30) as f32;
 
 impl Pass for InsertQdq {
     fn name(&self) -> &'static str {
@@ -62,7 +60,7 @@ impl Pass for InsertQdq {
     }
 
     fn summary(&self) -> &'static str {
-        "quantize tensors by the ranges of a calibration table"
+        "quantize tensors with the ranges of a calibration table"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -81,7 +79,7 @@ impl Pass for InsertQdq {
             true => bias_correction::means(graph, table),
             false => BTreeMap::new(),
         };
-        // Nothing is looked up by channel any more.
+        // The channel means have been read. No later pass looks up channels by their position in the model.
         let ordered = graph.values().filter(|(_, value)| value.channel_order.is_some());
         let ordered: Vec<ValueId> = ordered.map(|(id, _)| id).collect();
         ordered.into_iter().for_each(|id| graph.set_channel_order(id, None));
@@ -104,7 +102,7 @@ impl Pass for InsertQdq {
     }
 }
 
-/// Gives f32 to the nodes that stay in floats, and tells why.
+/// Sets the precision of the nodes that stay in float to f32, and leaves a remark with the reason.
 fn keep_in_float(
     graph: &mut Graph,
     cx: &mut PassContext<'_>,
@@ -114,7 +112,7 @@ fn keep_in_float(
     let members =
         |(index, n): (usize, &Normalization)| n.members.iter().map(move |id| (*id, index)).collect::<Vec<_>>();
     let members: BTreeMap<NodeId, usize> = normalizations.iter().enumerate().flat_map(members).collect();
-    // Where the nodes of each normalization came from: one remark tells about all.
+    // The origin of all nodes of a normalization, for its one remark.
     let mut origins: BTreeMap<usize, Origin> = BTreeMap::new();
     for (id, obstacle) in obstacles(graph, cx.options) {
         let (Some(_), Some(reason)) = (obstacle, reasons.get(&id)) else { continue };
@@ -133,20 +131,20 @@ fn keep_in_float(
     }
 }
 
-/// The writing of a plan into the graph, producers first.
+/// Applies a plan to the graph, producers first.
 struct Insertion {
     params: BTreeMap<ValueId, QuantId>,
     weight_scales: WeightScales,
     weight_type: WeightType,
     reduce_range: bool,
-    /// The mean of each input channel of nodes whose bias is to be corrected.
+    /// For each node whose bias is corrected, the mean of each input channel.
     means: BTreeMap<NodeId, Vec<f32>>,
-    /// The dequantized form of tensors that float nodes go on reading as they are.
+    /// For tensors that float nodes still read directly, the dequantized form.
     done: BTreeMap<ValueId, ValueId>,
 }
 
 impl Insertion {
-    /// Makes one node read dequantized operands, and all users of its result the dequantized result.
+    /// Makes one node read dequantized operands, and makes all users of its result read the dequantized result.
     fn rewrite(&mut self, graph: &mut Graph, id: NodeId) -> Result<(), InferError> {
         let node = graph.node(id).clone();
         for value in node.uses() {
@@ -170,12 +168,12 @@ impl Insertion {
         let (quantized, dequantized) = pair(graph, &mut rewrite, &[id], result, params)?;
         rewrite.replace(node.output(), dequantized);
         graph.apply(rewrite);
-        // The integers are what remains of the tensor once its float form is gone.
+        // The float tensor will disappear, so the quantized tensor takes its name.
         graph.move_name(dequantized, quantized);
         Ok(())
     }
 
-    /// Quantizes an activation that a float node or the caller provides, unless that is done.
+    /// Quantizes an activation that a float node or the caller provides, unless it is already quantized.
     fn operand(&mut self, graph: &mut Graph, node: &Node, value: ValueId) -> Result<(), InferError> {
         let Some(&params) = self.params.get(&value) else { return Ok(()) };
         if self.done.contains_key(&value) {
@@ -202,7 +200,7 @@ impl Insertion {
         Ok(())
     }
 
-    /// Quantizes constant weights, unless they are quantized already.
+    /// Quantizes constant weights, unless they are already quantized.
     fn weights(
         &self,
         graph: &mut Graph,
@@ -238,8 +236,9 @@ impl Insertion {
         Ok(Weights { scales, shift })
     }
 
-    /// Takes the weights' shift from a constant bias, or makes one that does, and quantizes it to i32 at the scales of
-    /// the sums; one that is quantized already stays, and so does one that is no i32 at these scales.
+    /// Corrects a constant bias by the weights' mean rounding error, or adds a bias if there is none, and quantizes it
+    /// to i32 with the scale `s_x * s_w`. The bias stays as it is if it is already quantized, or if it does not fit i32
+    /// at this scale.
     fn bias(
         graph: &mut Graph,
         node: &Node,
@@ -260,7 +259,7 @@ impl Insertion {
             }
         };
         let numbers: Vec<f32> = numbers;
-        // Weights that the model quantized itself may leave no room for the bias.
+        // The scale of weights that the model quantized may be too small for the bias.
         let scale = |channel: usize| weights.scales[channel % weights.scales.len()];
         let fits = |(channel, b): (usize, &f32)| (b / scale(channel)).abs() < i32::MAX as f32;
         if !numbers.iter().enumerate().all(fits) {
@@ -278,17 +277,17 @@ impl Insertion {
     }
 }
 
-/// What the bias of a node has to know about its weights.
+/// Properties of the weights that the bias depends on.
 struct Weights {
-    /// The scale of each output channel's sums, or the one of all.
+    /// The scale `s_x * s_w` of each output channel's accumulator, or one scale for all.
     scales: Vec<f32>,
-    /// What rounding them adds to each output channel on average.
+    /// The mean error that the rounded weights add to each output channel.
     shift: Option<Vec<f32>>,
 }
 
 type Slots = smallvec::SmallVec<[Option<ValueId>; 4]>;
 
-/// `quantize_linear` and `dequantize_linear` behind a value.
+/// Adds `quantize_linear` and `dequantize_linear` after a value. Returns both results.
 fn pair(
     graph: &Graph,
     rewrite: &mut Rewrite,
@@ -302,26 +301,26 @@ fn pair(
     Ok((q, d))
 }
 
-/// The name of a constant's quantized form.
+/// Returns the name for the quantized form of a constant.
 fn quantized_name(graph: &Graph, id: ValueId) -> String {
     graph.value(id).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default()
 }
 
-/// The integers that a constant becomes with these parameters, clamped to this range.
+/// Quantizes a constant with these parameters and clamps the integers to this range.
 fn integers(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<i32> {
     let (numbers, entry) = (tensor.elements(), entries(tensor.shape(), params));
     let stored = |i| quantize(numbers.float(i), params.scale[entry(i)], params.zero_point[entry(i)], min, max);
     (0..tensor.shape().elements()).map(stored).collect()
 }
 
-/// What has been added to each number of a constant that became these integers.
+/// Returns the rounding error of each element: dequantized integer minus original number.
 fn rounding<'a>(tensor: &'a Tensor, params: &'a QuantParams, integers: &'a [i32]) -> impl Fn(usize) -> f32 + 'a {
     let (numbers, entry) = (tensor.elements(), entries(tensor.shape(), params));
     let real = move |i: usize| (integers[i] - params.zero_point[entry(i)]) as f32 * params.scale[entry(i)];
     move |i| real(i) - numbers.float(i)
 }
 
-/// The dequantized form of a constant of these integers.
+/// Adds a constant with these integers and a `dequantize_linear` that reads it. Returns the dequantized value.
 fn constant(
     graph: &mut Graph,
     node: &Node,
@@ -342,13 +341,4 @@ fn constant(
     let d = rewrite.node(graph, &[node.id], DequantizeLinear {}, &[Some(q)], Epilogue::none(), None)?;
     graph.apply(rewrite);
     Ok(d)
-}
-
-/// The entry of per-tensor or per-channel parameters that holds for each row-major position.
-fn entries(shape: &Shape, params: &QuantParams) -> impl Fn(usize) -> usize + use<> {
-    let (stride, extent) = match params.granularity {
-        Granularity::PerChannel { axis } => (shape.strides()[axis], shape[axis]),
-        _ => (1, 1),
-    };
-    move |i| i / stride % extent
 }

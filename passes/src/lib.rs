@@ -1,13 +1,13 @@
-//! Graph passes: what happens between the imported model and lowering to kernels.
+//! Graph passes: they turn the imported model into a graph that is ready to be lowered to kernels.
 //!
-//! A [`Pass`] changes a graph and leaves remarks about it; [`PASSES`] lists those that exist, and [`F32`], [`BF16`] and
-//! [`INT8`] say which run, in which order, for which precision. Calibration, which chooses the ranges that quantization works
-//! with, stands beside them in [`calibrate`].
+//! A [`Pass`] changes a graph and leaves remarks about its changes. [`PASSES`] lists all passes. [`F32`], [`BF16`] and
+//! [`INT8`] list the passes for each precision, in the order in which they run. [`calibrate`] computes the value ranges
+//! that quantization needs.
 //!
-//! Invariants: a pass changes what a graph computes through [`Rewrite`](eightfold_ir::Rewrite) alone; its output verifies;
-//! it keeps the graph's meaning bit for bit unless its documentation says `Exact: no`. What a pass has to know of one before
-//! it stands in the graph (the precision of a node, the order of channels), so that each runs alone on a text. There is no
-//! lowering to kernels here.
+//! Invariants: a pass changes the computation only through [`Rewrite`](eightfold_ir::Rewrite). Its output verifies. It
+//! keeps the graph's results bit for bit unless its documentation says `Exact: no`. Everything that one pass must tell
+//! a later pass (the precision of a node, the order of channels) is in the graph, so each pass runs alone on a graph's
+//! text. Passes do not lower to kernels.
 
 mod assign_precision;
 pub mod calibrate;
@@ -17,6 +17,7 @@ mod choose_layout;
 mod common_subexpressions;
 mod eliminate_dead;
 mod fold_constants;
+mod functions;
 pub mod fuse;
 mod insert_qdq;
 mod lower_bf16;
@@ -36,7 +37,7 @@ pub use pass::{
 };
 pub use quant::tensor_name;
 
-/// The passes there are, by name.
+/// All passes, in alphabetical order.
 pub const PASSES: &[&dyn Pass] = &[
     &assign_precision::AssignPrecision,
     &canonicalize::Canonicalize,
@@ -54,8 +55,8 @@ pub const PASSES: &[&dyn Pass] = &[
     &spread_channels::SpreadChannels,
 ];
 
-/// What happens to a graph before its tensors are observed on calibration data: the float graph that quantization
-/// starts from, so that the names in a calibration table are those that [`INT8`] looks up.
+/// The passes that run before calibration observes the tensors of the graph. [`INT8`] starts with the same passes, so
+/// it finds the same tensor names in the calibration table.
 pub const SIMPLIFY: &[&str] = &[
     "fold_constants",
     "canonicalize",
@@ -66,7 +67,7 @@ pub const SIMPLIFY: &[&str] = &[
     "eliminate_dead",
 ];
 
-/// The passes that make a float graph ready for code generation.
+/// The passes for f32.
 pub const F32: &[&str] = &[
     "fold_constants",
     "canonicalize",
@@ -81,7 +82,7 @@ pub const F32: &[&str] = &[
     "eliminate_dead",
 ];
 
-/// The passes that make a float graph ready whose sums of products read bf16.
+/// The passes for bf16: convolutions and matrix products read bf16, everything else is f32.
 pub const BF16: &[&str] = &[
     "fold_constants",
     "canonicalize",
@@ -97,8 +98,7 @@ pub const BF16: &[&str] = &[
     "eliminate_dead",
 ];
 
-/// The passes that make an 8-bit graph ready for code generation, from a calibration table or from the `quantize_linear`
-/// and `dequantize_linear` that the model brings along.
+/// The passes for int8, from a calibration table or from the model's own `quantize_linear` and `dequantize_linear`.
 pub const INT8: &[&str] = &[
     "fold_constants",
     "canonicalize",
@@ -110,7 +110,7 @@ pub const INT8: &[&str] = &[
     "spread_channels",
     "insert_qdq",
     "quantize_tables",
-    // What has become integers takes no more memory.
+    // Frees the float tensors whose quantized form replaced them.
     "eliminate_dead",
     "assign_precision",
     "lower_qdq",
@@ -125,8 +125,8 @@ pub const INT8: &[&str] = &[
 mod tests {
     use super::{BF16, F32, INT8, SIMPLIFY};
 
-    /// Calibration observes tensors of the graph as [`SIMPLIFY`] leaves it, and `insert_qdq` looks them up by name. Floats
-    /// need no tensor before an activation.
+    /// Calibration observes tensors of the graph as [`SIMPLIFY`] leaves it, and `insert_qdq` looks them up by name.
+    /// Float graphs need no tensor before an activation.
     #[test]
     fn all_precisions_start_from_the_graph_that_is_calibrated() {
         let floats: Vec<_> = SIMPLIFY.iter().copied().filter(|pass| *pass != "separate_activations").collect();

@@ -1,12 +1,15 @@
-//! Lets sums of products read bf16: weights are rounded once and for all, inputs where they are made.
+//! Makes convolutions and matrix products read bf16: rounds weights at compile time, and inputs in the node that
+//! computes them.
 //!
-//! Before: `%y = conv(%x, %w, %b) in bf16 |> relu`. After: `%y = conv(%r, %v, %b) in bf16 |> relu` with
-//! `%r = map(%x) |> cast bf16` and `%v` the rounded weights; the products are summed in f32, and the steps run on f32 as
-//! before. Each tensor is rounded once for all its readers, before operators that only move it; `fuse` puts the rounding
-//! into the steps of whoever makes the numbers, so that what lies in memory between two such nodes is bf16. Where all that
-//! is left of a tensor's other readers are steps, such as residual additions, these read the rounded numbers as well.
+//! Before: `%y = conv(%x, %w, %b) in bf16 |> relu`.
+//! After: `%y = conv(%r, %v, %b) in bf16 |> relu`, with `%r = map(%x) |> cast bf16` and `%v` the rounded weights. The
+//! products are accumulated in f32, and the steps run in f32 as before.
 //!
-//! Exact: no. Inputs and weights are rounded to eight bits of precision.
+//! Each tensor is rounded once for all its readers, before operators that only move it. `fuse` then moves the rounding
+//! into the epilogue of the producer, so that the tensor in memory is bf16. If all other readers of the tensor are
+//! steps, such as residual additions, they read the rounded numbers too.
+//!
+//! Exact: no. Inputs and weights are rounded to 8 bits of precision.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +31,7 @@ impl Pass for LowerBf16 {
     }
 
     fn summary(&self) -> &'static str {
-        "let sums of products read bf16"
+        "make convolutions and matrix products read bf16"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -40,7 +43,7 @@ impl Pass for LowerBf16 {
             let Some(node) = graph.get(id) else { continue };
             let rewrite = narrow(graph, node, &mut rounded).map_err(|source| failed(graph, id, source))?;
             let Some(added) = cx.apply(graph, rewrite) else { return Ok(()) };
-            // What rounds the inputs reads f32.
+            // The node that rounds an input reads f32.
             for id in added.into_iter().filter(|id| graph.node(*id).precision.is_none()).collect::<Vec<_>>() {
                 graph.set_precision(id, Some(Precision::F32));
             }
@@ -48,7 +51,7 @@ impl Pass for LowerBf16 {
         for (wide, narrow) in rounded {
             for id in steps_that_read(graph, wide) {
                 let node = graph.node(id);
-                // Steps that are not on f32 when they read the tensor keep it.
+                // A step that needs the f32 tensor keeps it.
                 let Ok(rewrite) = read_rounded(graph, node, wide, narrow) else { continue };
                 if cx.apply(graph, rewrite).is_none() {
                     return Ok(());
@@ -63,7 +66,7 @@ fn failed(graph: &Graph, id: NodeId, source: InferError) -> PassError {
     PassError::Infer { pass: NAME, origin: graph.node(id).origin.to_string(), source: source.into() }
 }
 
-/// The node on rounded inputs and weights; `rounded` holds the tensors that have been rounded already.
+/// Returns a rewrite that makes the node read rounded inputs and weights. `rounded` maps tensors to their rounded form.
 fn narrow(graph: &Graph, node: &Node, rounded: &mut BTreeMap<ValueId, ValueId>) -> Result<Rewrite, InferError> {
     let QuantRule::Affine { weight, .. } = node.op.quant_rule() else {
         unreachable!("a valid graph gives {} no bf16", node.op.name())
@@ -80,7 +83,7 @@ fn narrow(graph: &Graph, node: &Node, rounded: &mut BTreeMap<ValueId, ValueId>) 
     Ok(rewrite)
 }
 
-/// The value in bf16.
+/// Returns the value in bf16.
 fn round(
     graph: &Graph,
     rewrite: &mut Rewrite,
@@ -115,13 +118,13 @@ fn round(
     Ok(narrow)
 }
 
-/// Whether the node only moves numbers, so that it may as well move rounded ones.
+/// Returns true if the node only moves numbers, so that it can move rounded numbers.
 fn moves(node: &Node) -> bool {
     let folds = matches!(node.op, Op::Pool(_) | Op::Reduce(_));
     node.op.quant_rule() == QuantRule::SameScale && node.epilogue.is_empty() && !folds
 }
 
-/// The nodes whose steps read the tensor, if besides the rounding nothing else does.
+/// Returns the nodes whose steps read the tensor; empty if anything else besides the rounding reads it.
 fn steps_that_read(graph: &Graph, wide: ValueId) -> Vec<NodeId> {
     if graph.constant(wide).is_some() || graph.is_output(wide) {
         return Vec::new();
@@ -133,7 +136,7 @@ fn steps_that_read(graph: &Graph, wide: ValueId) -> Vec<NodeId> {
     if others.iter().all(in_steps) { others } else { Vec::new() }
 }
 
-/// The node with steps that read `narrow` in the place of `wide`.
+/// Returns a rewrite that makes the node's steps read `narrow` instead of `wide`.
 fn read_rounded(graph: &Graph, node: &Node, wide: ValueId, narrow: ValueId) -> Result<Rewrite, InferError> {
     let mut rewrite = Rewrite::new(graph, NAME);
     let mut epilogue = node.epilogue.clone();

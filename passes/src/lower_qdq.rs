@@ -1,16 +1,16 @@
-//! Turns `dequantize_linear`, operator, `quantize_linear` into operators on integers.
+//! Replaces `dequantize_linear`, operator, `quantize_linear` by operators on integers.
 //!
 //! Before: `quantize_linear(conv(dequantize_linear(%xq), dequantize_linear(%wq), dequantize_linear(%bq)) |> relu)`.
-//! After: `conv(%xq, %wq, %b) |> cast f32 |> mul %m |> quantize u8 {zero_point, min}`, where
-//! `m[c] = (s_x * s_w[c]) / s_y` in f32 in that order, and ReLU is the least integer stored.
+//! After: `conv(%xq, %wq, %b) |> cast f32 |> mul %m |> quantize u8 {zero_point, min}`, where `m[c] = (s_x * s_w[c]) /
+//! s_y` in f32 in this order. ReLU becomes the lower bound `min` of the stored integers.
 //!
-//! Each node on floats whose precision is int8 is rewritten on its own, producers first, by the file of its [`QuantRule`];
-//! where integers turn out not to hold what it computes, its precision becomes f32. Every rounding of the graph stays, so an
-//! imported graph keeps its meaning. What is then left of `quantize_linear` and `dequantize_linear`, at the borders to
-//! floats, becomes steps of a `map`, which computes in f32.
+//! Each float node with the precision int8 is rewritten on its own, producers first, by the module of its
+//! [`QuantRule`]. If integers cannot hold the computation, the node's precision becomes f32. Every rounding in the
+//! graph is kept, so an imported graph keeps its meaning. The remaining `quantize_linear` and `dequantize_linear`, next
+//! to float nodes, become steps of a `map` in f32.
 //!
-//! Exact: within one step of the stored integers. The factors are multiplied beforehand, so a number within rounding of
-//! a tie may fall to its other side. Movement, tables and requantization are exact.
+//! Exact: within one step of the stored integers. The factors are multiplied at compile time, so a number close to a
+//! tie may round to the other side. Movements, tables and requantization are exact.
 
 mod accumulator;
 mod affine;
@@ -39,7 +39,7 @@ pub(crate) struct LowerQdq;
 
 const NAME: &str = "lower_qdq";
 
-/// Why a node stays on floats.
+/// Why a node stays in float.
 type Obstacle = String;
 
 impl Pass for LowerQdq {
@@ -58,9 +58,9 @@ impl Pass for LowerQdq {
     }
 }
 
-/// Makes floats of dequantized constants that nodes read which stay on floats: their kernels have no other weights. Numbers
-/// that are only moved stay integers of a quarter of the bytes, unless each channel has a scale. This is no rewrite of its
-/// own, as the graph has no code without it.
+/// Dequantizes constants that float nodes read, because float kernels have only float weights. Constants with one scale
+/// that are only moved stay integers, which need a quarter of the bytes. These changes do not count as rewrites,
+/// because the graph does not compile without them.
 fn fold_float_constants(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.topo() {
         let Some(node) = graph.get(id) else { continue };
@@ -81,7 +81,7 @@ fn fold_float_constants(graph: &mut Graph) -> Result<(), PassError> {
     Ok(())
 }
 
-/// Lowers the nodes that are to be computed in int8 and are still on floats.
+/// Lowers the float nodes with the precision int8.
 fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
     let float = |id: &ValueId| graph.ty(*id).dtype.is_float();
     let waits = |node: &&Node| node.precision == Some(Precision::Int8) && node.operands.iter().flatten().any(float);
@@ -92,7 +92,7 @@ fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
         match lower(graph, node) {
             Ok(Lowered { rewrite, rest }) => {
                 let Some(added) = cx.apply(graph, rewrite) else { return };
-                // The second half of a node that was cut in two is next: its users wait for it.
+                // The second half of a split node is next, because its users depend on it.
                 added.iter().rev().filter(|_| rest).take(1).for_each(|id| work.push_front(*id));
             }
             Err(reason) => {
@@ -103,7 +103,7 @@ fn lower_nodes(graph: &mut Graph, cx: &mut PassContext<'_>) {
     }
 }
 
-/// Makes steps of the quantization that is left.
+/// Replaces the remaining `quantize_linear` and `dequantize_linear` by steps.
 fn lower_borders(graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
     for id in graph.topo() {
         let Some(node) = graph.get(id) else { continue };
@@ -120,10 +120,10 @@ fn lower_borders(graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), Pass
     Ok(())
 }
 
-/// A node on integers.
+/// The result of lowering one node.
 struct Lowered {
     rewrite: Rewrite,
-    /// Whether the last node added is a `map` on floats that is yet to be lowered.
+    /// Whether the last new node is a float `map` that must be lowered too.
     rest: bool,
 }
 
@@ -144,7 +144,7 @@ fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
     }
 }
 
-/// Scale and zero point of a whole tensor in an 8-bit type.
+/// The per-tensor scale and zero point of an 8-bit tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Scalar {
     storage: DType,
@@ -159,12 +159,12 @@ impl Scalar {
         matches!(storage, DType::I8 | DType::U8).then_some(Scalar { storage, scale, zero_point })
     }
 
-    /// The least and greatest integer stored.
+    /// Returns the least and the greatest stored integer.
     fn range(self) -> (i32, i32) {
         self.storage.storage_range().unwrap_or_else(|| unreachable!("{} has 8 bits", self.storage))
     }
 
-    /// Whether a stored integer means exactly this number.
+    /// Returns true if a stored integer represents this number exactly.
     fn holds(self, number: f32) -> bool {
         let (min, max) = self.range();
         let stored = quantize(number, self.scale, self.zero_point, min, max);
@@ -172,28 +172,28 @@ impl Scalar {
     }
 }
 
-/// The 8-bit integers behind a value that `dequantize_linear` yields, one scale for all of them.
+/// Returns the 8-bit integers that `dequantize_linear` reads to produce `value`, if they have one scale.
 fn stored(graph: &Graph, value: ValueId) -> Option<(ValueId, Scalar)> {
     let (stored, params) = dequantized(graph, value)?;
     Some((stored, Scalar::of(params)?))
 }
 
-/// [`stored`] of an operand that must be there.
+/// Like [`stored`], for an operand that must exist.
 fn stored_operand(graph: &Graph, node: &Node, index: usize) -> Result<(ValueId, Scalar), Obstacle> {
-    let id = node.operand(index).ok_or_else(|| format!("operand {index} is left out"))?;
+    let id = node.operand(index).ok_or_else(|| format!("operand {index} is missing"))?;
     stored(graph, id).ok_or_else(|| format!("operand {index} is not dequantized from 8 bits per tensor"))
 }
 
-/// Where the result of a node goes.
+/// The destination of a node's result.
 enum Target {
-    /// Into 8-bit integers alone: the quantized value, its parameters.
+    /// Only 8-bit integers: the quantized value and its parameters.
     Stored(ValueId, QuantId, Scalar),
-    /// Into whatever reads the float.
+    /// At least one reader of the float value.
     Float(ValueId),
 }
 
 impl Target {
-    /// Where the result of `node` goes.
+    /// Returns the destination of the result of `node`.
     fn of(graph: &Graph, node: &Node) -> Self {
         let y = node.output();
         let quantized = graph.single_user(y).filter(|u| matches!(u.op, Op::QuantizeLinear(_)) && u.epilogue.is_empty());
@@ -204,14 +204,14 @@ impl Target {
         found.unwrap_or(Target::Float(y))
     }
 
-    /// The value that the lowered node stands in for.
+    /// Returns the value that the lowered node replaces.
     fn value(&self) -> ValueId {
         match self {
             Target::Stored(value, ..) | Target::Float(value) => *value,
         }
     }
 
-    /// The parameters of the integers stored.
+    /// Returns the parameters of the stored integers, if the result is stored as integers.
     fn scalar(&self) -> Option<Scalar> {
         match self {
             Target::Stored(_, _, scalar) => Some(*scalar),
@@ -219,7 +219,7 @@ impl Target {
         }
     }
 
-    /// The quantization in the type of the lowered node's result.
+    /// Returns the quantization in the type of the lowered node's result.
     fn quant(&self) -> Option<QuantId> {
         match self {
             Target::Stored(_, id, _) => Some(*id),
@@ -228,7 +228,7 @@ impl Target {
     }
 }
 
-/// A rewrite that puts one node on integers in the place of `node` and of the quantization of its result.
+/// Returns a rewrite that replaces `node`, and the quantization of its result, by one node on integers.
 fn replace(
     graph: &Graph,
     mut rewrite: Rewrite,
@@ -244,7 +244,7 @@ fn replace(
     Ok(rewrite)
 }
 
-/// What does not fit, for a remark.
+/// Converts an error to the text of a remark.
 fn text(error: InferError) -> Obstacle {
     error.to_string()
 }

@@ -1,11 +1,11 @@
-//! The order of channels inside a graph, which is free where nothing gives a position a meaning.
+//! Reorders channels inside a graph, where no operator depends on their order.
 //!
-//! Permuted where they are made and wherever they are read, channels carry the same numbers. [`channels()`] says which
-//! positions are one channel, as nodes tie them to each other ([`ties`]), and which may change places;
-//! [`permute`] puts a graph into the order that was found.
+//! If channels are permuted where they are computed and everywhere they are read, the graph computes the same numbers.
+//! [`channels()`] finds which positions of tensors are the same channel ([`ties`] lists how each operator relates
+//! positions) and which channels may be exchanged. [`permute`] applies a new order to the graph.
 //!
-//! Inputs and outputs of the graph keep their order, and so does what an operator gives a meaning by position. A channel of
-//! a grouped convolution, of a shuffle or of a reshape that merges axes stays where it is.
+//! Fixed are the channels of the graph's inputs and outputs, and channels whose position has a meaning for an operator.
+//! The channels of a grouped convolution, a shuffle, or a reshape that merges axes stay in place.
 
 mod channels;
 mod ties;
@@ -17,15 +17,15 @@ use eightfold_ir::{ChannelOrder, Def, Granularity, Graph, Node, QuantParams, Rew
 
 pub(crate) use channels::Channels;
 
-/// The channels of a graph; `free` says of a sum of products whether its terms may be added in any order.
+/// Returns the channels of a graph. `free` says whether a convolution or matrix product may add its terms in any order.
 pub(crate) fn channels(graph: &Graph, free: &dyn Fn(&Node) -> bool) -> Channels {
     let mut channels = Channels::of(graph);
     ties::tie(graph, &mut channels, free);
     channels
 }
 
-/// Puts the graph into the order that the channels are in: permutes the constants, and notes on the values of `axes`, and on
-/// those that have such a note already, where the channels of that axis lay in the model. `label` names the pass.
+/// Permutes the constants of the graph into the order in `channels`. Records on the values in `axes`, and on values
+/// that already have a record, where their channels were in the model. `label` is the name of the pass.
 pub(crate) fn permute(graph: &mut Graph, channels: &Channels, mut axes: BTreeMap<ValueId, usize>, label: &'static str) {
     let noted = graph.values().filter_map(|(id, value)| Some((id, value.channel_order.as_ref()?.axis)));
     axes.extend(noted);
@@ -35,7 +35,7 @@ pub(crate) fn permute(graph: &mut Graph, channels: &Channels, mut axes: BTreeMap
     permute_constants(graph, channels, label);
 }
 
-/// Notes where the channels of a value lay in the model, given what is noted so far.
+/// Records the original position of a value's channels; composes with an existing record.
 fn note_order(graph: &mut Graph, channels: &Channels, value: ValueId, axis: usize) {
     let order = channels.order(value, axis);
     let from: Box<[usize]> = match &graph.value(value).channel_order {
@@ -46,7 +46,7 @@ fn note_order(graph: &mut Graph, channels: &Channels, value: ValueId, axis: usiz
     graph.set_channel_order(value, moved.then_some(ChannelOrder { axis, from }));
 }
 
-/// Gives the constants the order that the channels are in.
+/// Permutes the constants into the new order of the channels.
 fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str) {
     let constants: Vec<ValueId> = graph.values().filter(|(_, v)| matches!(v.def, Def::Const(_))).map(|c| c.0).collect();
     let mut permuted = Vec::new();
@@ -68,7 +68,7 @@ fn permute_constants(graph: &mut Graph, channels: &Channels, label: &'static str
     graph.apply(rewrite);
 }
 
-/// The tensor whose element at `i, j, ...` is the one at `orders[0][i], orders[1][j], ...`.
+/// Returns a tensor whose element `[i, j, ...]` is the element `[orders[0][i], orders[1][j], ...]` of `tensor`.
 fn permute_tensor(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
     let (shape, size, source) = (tensor.shape(), tensor.dtype().byte_size(), tensor.unpacked());
     let Some((last, outer)) = orders.split_last() else { return tensor.clone() };
@@ -86,7 +86,7 @@ fn permute_tensor(tensor: &Tensor, orders: &[Vec<usize>]) -> Tensor {
         .unwrap_or_else(|_| unreachable!("as many elements as before"))
 }
 
-/// The parameters of a tensor permuted like that.
+/// Permutes per-channel parameters in the same way.
 fn permute_params(params: &QuantParams, orders: &[Vec<usize>]) -> QuantParams {
     let mut permuted = params.clone();
     if let Granularity::PerChannel { axis } = params.granularity {

@@ -1,14 +1,14 @@
-//! Orders channels so that the products of neighbouring inputs fit 16 bits.
+//! Reorders channels so that the products of neighbouring inputs fit 16 bits.
 //!
-//! What it does: a target that adds the products of two neighbouring inputs in 16 bits multiplies a group of inputs once
-//! more for a vector of outputs where the weights of a pair are too large for that. The order of most channels inside a
-//! graph is free: permuted where they are made and wherever they are read, they carry the same numbers. So channels whose
-//! weights are seldom large together become neighbours, and those whose extra groups coincide share a group or a vector.
+//! Some targets add the products of two neighbouring inputs in 16 bits. If the weights of a pair are too large for
+//! that, the target multiplies the group of inputs a second time (an *extra group*) for a vector of outputs. The order
+//! of most channels inside a graph is free ([`order`]). This pass makes channels neighbours whose weights are rarely
+//! large together, and puts channels into one group or vector if they need the same extra groups.
 //!
-//! Before, after: the same nodes; constants with their elements in another order.
+//! Before, after: the same nodes; the elements of constants are permuted.
 //!
-//! Exact: yes, bit for bit. Channels are permuted alike on all axes that they lie on ([`order`]); integer sums are the
-//! same in any order, and float sums keep theirs.
+//! Exact: yes, bit for bit. Channels are permuted on all their axes at once. Integer sums do not depend on the order,
+//! and float sums keep theirs.
 
 mod arrange;
 mod matching;
@@ -32,13 +32,13 @@ impl Pass for PairChannels {
     }
 
     fn summary(&self) -> &'static str {
-        "order channels so that the products of neighbouring inputs fit 16 bits, for targets that add them there"
+        "order channels so that products of neighbouring inputs fit the 16-bit sums of some targets"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let Some(sums) = cx.options.pair_sums else { return Ok(()) };
         let products = Product::all(graph, sums);
-        // The scales of a reduced range hold for the order that `spread_channels` chose, which leaves next to no pair.
+        // `spread_channels` has already chosen an order, in which almost all pairs fit.
         let is_spread = cx.options.reduce_range && cx.options.calibration.is_some();
         if products.is_empty() || is_spread && products.iter().all(Product::is_of_reduced_range) {
             return Ok(());
@@ -59,18 +59,20 @@ impl Pass for PairChannels {
     }
 }
 
-/// What became of the extra groups of a product, or why they stay.
+/// Leaves a remark about the extra groups of a convolution or matrix product: that they decreased, or why they did not.
 fn tell(graph: &Graph, cx: &mut PassContext<'_>, product: &Product, channels: &Channels, before: usize) {
     let (after, all) = (product.extra_groups(channels), product.groups());
     let pinned = channels.pinned(product.weights, product.input_axis);
     let origin = &graph.node(product.node).origin;
     match pinned {
         _ if after < before => {
-            let message = format!("extra groups beside {all}: {after} instead of {before}");
+            let message = format!("groups of inputs multiplied twice: {after} of {all}, down from {before}");
             cx.remark(RemarkKind::Fired, origin, message);
         }
         Some(reason) if after > 0 => {
-            let message = format!("extra groups beside {all}: {after}, as {reason} keeps the order of its inputs");
+            let message = format!(
+                "groups of inputs multiplied twice: {after} of {all}, because {reason} fixes the order of its inputs"
+            );
             cx.remark(RemarkKind::Missed, origin, message);
         }
         _ => {}
@@ -90,7 +92,7 @@ mod tests {
 
     const SUMS: PairSums = PairSums { limit: 128, lanes: 8 };
 
-    /// Weights as networks have them: sums of several numbers, so that one in some is large.
+    /// Random weights distributed as in networks: a sum of several numbers, so that a few are large.
     fn weights(count: usize, seed: u64) -> String {
         let mut state = seed;
         let mut draw = || {
@@ -103,7 +105,7 @@ mod tests {
         text.trim_end_matches(", ").to_owned()
     }
 
-    /// Two layers that expand and project, with a residual sum between them.
+    /// Two layers that expand and project, with a residual sum.
     fn network() -> Graph {
         let [a, b, c, d] =
             [(32 * 16, 1), (16 * 32 * 9, 2), (64 * 16, 3), (8 * 64, 4)].map(|(n, seed)| weights(n, seed));
@@ -148,7 +150,8 @@ mod tests {
         PairChannels.run(&mut graph, &mut PassContext::new(&options)).expect("runs");
         let after = extra_groups(&graph);
         assert_eq!(eval(&graph, &[x]).expect("evaluates"), expected);
-        // The weights of the two sums are one constant, pinned by the input that is added: only their inputs move.
+        // Both operands of the residual sum read one constant, which the graph's input fixes: only their input channels
+        // move.
         assert_eq!((before.len(), after.len()), (5, 5));
         let total = |extra: &[usize]| extra.iter().sum::<usize>();
         assert!(total(&after) * 10 < total(&before) * 7, "{before:?} -> {after:?}");

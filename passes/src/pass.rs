@@ -1,4 +1,4 @@
-//! What a pass is, what it is told and tells, and the pipeline that runs passes in order.
+//! The `Pass` trait, the options and remarks of passes, and the pipeline that runs passes in order.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,117 +11,119 @@ use eightfold_ir::{
 
 use crate::calibrate::CalibrationTable;
 
-/// A change to a graph.
+/// A transformation of a graph.
 pub trait Pass: Sync {
-    /// `snake_case`, equal to the file name and to the folder in `testdata/passes/`.
+    /// The name in `snake_case`. The source file and the folder in `testdata/passes/` have the same name.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a line.
+    /// One line that says what the pass does.
     fn summary(&self) -> &'static str;
 
-    /// Rewrites `graph`; tells `cx` what it did, and what it declined to do and why.
+    /// Rewrites `graph`. Reports to `cx` each rewrite, and each rewrite that it declined, with the reason.
     ///
     /// # Errors
-    /// When the graph cannot be brought into the form that later passes need.
+    /// If the graph cannot be brought into the form that later passes need.
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError>;
 }
 
-/// Over which elements of a weight one scale holds.
+/// The granularity of the scales of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightScales {
-    /// One for each output channel.
+    /// One scale per output channel.
     PerChannel,
-    /// One for the whole tensor.
+    /// One scale for the whole tensor.
     PerTensor,
 }
 
-/// The integers that weights become.
+/// The integer type and range of quantized weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightType {
     /// i8 from -127 to 127.
     I8,
-    /// i8 from -64 to 64: any two products with u8 fit 16 bits together.
+    /// i8 from -64 to 64: the sum of any two products with u8 fits 16 bits.
     I7,
-    /// u8 from 1 to 255, where 128 means zero.
+    /// u8 from 1 to 255, with the zero point 128.
     U8,
 }
 
 impl WeightType {
-    /// The types there are, by name.
+    /// All types, by name.
     pub const ALL: [(&'static str, WeightType); 3] =
         [("i8", WeightType::I8), ("i7", WeightType::I7), ("u8", WeightType::U8)];
 
-    /// Its name.
+    /// Returns the name of the type.
     #[must_use]
     pub fn name(self) -> &'static str {
         WeightType::ALL.iter().find(|(_, weights)| *weights == self).map_or("", |(name, _)| name)
     }
 
-    /// The type of this name.
+    /// Returns the type with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         WeightType::ALL.iter().find(|(known, _)| *known == name).map(|(_, weights)| *weights)
     }
 
-    /// The type in memory.
+    /// Returns the type in memory.
     pub(crate) fn storage(self) -> DType {
         if self == WeightType::U8 { DType::U8 } else { DType::I8 }
     }
 
-    /// The integer that means zero.
+    /// Returns the integer that represents zero.
     pub(crate) fn zero_point(self) -> i32 {
         if self == WeightType::U8 { 128 } else { 0 }
     }
 
-    /// How far from the zero point integers may be.
+    /// Returns the greatest distance of an integer from the zero point.
     pub(crate) fn limit(self) -> i32 {
         if self == WeightType::I7 { 64 } else { 127 }
     }
 }
 
-/// Products of bytes that a target adds two by two in 16 bits, where it multiplies a group of inputs once more if 16 bits do
-/// not hold them.
+/// Describes a target that adds products of bytes in pairs in 16 bits. If 16 bits cannot hold such a sum, the target
+/// multiplies a group of inputs a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairSums {
-    /// The greatest sum of the magnitudes of two weights of one sign whose products fit.
+    /// Two weights of the same sign fit if the sum of their magnitudes is at most this.
     pub limit: i32,
-    /// Output channels that share a vector, and so its extra groups; a power of two.
+    /// The number of output channels in a vector, which share extra products; a power of two.
     pub lanes: usize,
 }
 
-/// What the user asks of the passes.
+/// The options of the passes.
 #[derive(Clone, Debug)]
 pub struct PassOptions {
-    /// The precision wanted; nodes that cannot have it stay in [`Precision::F32`], with a remark each.
+    /// The requested precision. Nodes that cannot have it stay in [`Precision::F32`], with a remark each.
     pub precision: Precision,
-    /// The range of each tensor, by name; without one only tensors that carry `quantize_linear` and
-    /// `dequantize_linear` become integers.
+    /// The range of each tensor, by name. Without a table, only tensors that the model quantizes itself become
+    /// integers.
     pub calibration: Option<CalibrationTable>,
-    /// Over which elements of a weight one scale holds.
+    /// The granularity of the scales of weights.
     pub weight_scales: WeightScales,
-    /// The integers that weights become.
+    /// The integer type and range of quantized weights.
     pub weight_type: WeightType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
-    /// Whether the zero point of an activation is fixed.
+    /// Whether the zero point of activations is fixed (symmetric) or computed from the range (affine).
     pub activation_symmetry: Symmetry,
-    /// Names of ONNX nodes that compute in floats whatever the ranges; what a fusion joins with one of them does too.
+    /// The names of ONNX nodes that stay in float. A node that a fusion joins with one of them stays in float too.
     pub keep_float: BTreeSet<String>,
-    /// Whether biases take up what rounding the weights shifts, where the table has the means of channels.
+    /// Whether biases compensate the mean rounding error of the weights. This needs channel means in the calibration
+    /// table.
     pub bias_correction: bool,
-    /// Whether the weights of neighbouring inputs become small enough for four products to fit 16 bits, which saves CPUs
-    /// without VNNI the extra products that keep their sums exact. The same on every target.
+    /// Whether the range of the weights is reduced, so that the sum of four products fits 16 bits. CPUs without VNNI
+    /// then need fewer extra products to stay exact. The option means the same on every target.
     pub reduce_range: bool,
-    /// For which sums of products channels are ordered, if the target has such sums.
+    /// How the target adds pairs of products in 16 bits, if it does; `pair_channels` then orders channels for it.
     pub pair_sums: Option<PairSums>,
-    /// Names of the target's features, for passes whose result depends on what is cheap there.
+    /// The names of the target's CPU features, for passes that choose what is fast on the target.
     pub target_features: Vec<String>,
-    /// The number of rewrites after which all passes stop: bisects a wrong result down to one rewrite.
+    /// All passes stop after this number of rewrites, which allows a bisection to find the rewrite that causes a wrong
+    /// result.
     pub limit: Option<usize>,
 }
 
 impl Default for PassOptions {
-    /// f32; once int8 is asked for: weights per channel, activations affine u8, biases corrected.
+    /// f32. If int8 is requested: per-channel weights, affine u8 activations, bias correction.
     fn default() -> Self {
         PassOptions {
             precision: Precision::F32,
@@ -141,21 +143,21 @@ impl Default for PassOptions {
 }
 
 impl PassOptions {
-    /// Whether the user keeps a node of this origin in floats.
+    /// Returns true if the user keeps a node of this origin in float.
     #[must_use]
     pub fn keeps_float(&self, origin: &Origin) -> bool {
         origin.names().any(|name| self.keep_float.contains(name))
     }
 }
 
-/// What kind of news a remark is.
+/// The kind of a remark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RemarkKind {
-    /// A rewrite was made.
+    /// The pass made a rewrite.
     Fired,
-    /// A rewrite nearly fitted; the message says what was in the way.
+    /// A rewrite nearly applied; the message says what prevented it.
     Missed,
-    /// A node stays in floating point; the message says why.
+    /// A node stays in float; the message says why.
     Float,
 }
 
@@ -169,16 +171,16 @@ impl fmt::Display for RemarkKind {
     }
 }
 
-/// What a pass tells about a node. Holds text, not numbers of nodes, so that it outlives the graph.
+/// A message of a pass about a node. It holds text, not node numbers, so it stays valid after the graph is gone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
-    /// The pass that speaks.
+    /// The pass that left the remark.
     pub pass: &'static str,
-    /// What kind of news it is.
+    /// The kind of the remark.
     pub kind: RemarkKind,
     /// The ONNX nodes concerned, as [`Origin`] prints them.
     pub origin: String,
-    /// What happened, or why it did not.
+    /// What happened, or why it did not happen.
     pub message: String,
 }
 
@@ -193,25 +195,25 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A pass that cannot go on.
+/// Why a pass failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PassError {
-    /// The user's fault: no pass has that name.
+    /// A usage error: no pass has this name.
     #[error("no pass is called `{got}`, expected one of {expected}")]
     UnknownPass {
         /// The name given.
         got: String,
-        /// The names there are.
+        /// All names of passes.
         expected: String,
     },
-    /// The user's fault: activations cannot be stored in this type.
+    /// A usage error: activations cannot be stored in this type.
     #[error("activations are stored as u8 or i8, got {got}")]
     Storage {
-        /// The type asked for.
+        /// The requested type.
         got: DType,
     },
-    /// Our fault: a rewrite does not fit its operands.
+    /// An internal error: a rewrite does not fit its operands.
     #[error("{pass}: at {origin}")]
     Infer {
         /// The pass.
@@ -221,7 +223,7 @@ pub enum PassError {
         /// What does not fit.
         source: Box<InferError>,
     },
-    /// Our fault: a constant node does not evaluate.
+    /// An internal error: a constant node cannot be evaluated.
     #[error("{pass}: at {origin}")]
     Eval {
         /// The pass.
@@ -231,7 +233,7 @@ pub enum PassError {
         /// What does not fit.
         source: EvalError,
     },
-    /// Our fault: a table's steps do not run.
+    /// An internal error: the steps of a table cannot be evaluated.
     #[error("{pass}: at {origin}")]
     Step {
         /// The pass.
@@ -241,7 +243,7 @@ pub enum PassError {
         /// What does not fit.
         source: StepError,
     },
-    /// Our fault: a pass left a graph that breaks the rules.
+    /// An internal error: a pass left a graph that does not verify.
     #[error("{pass} left a graph that is not valid")]
     Invalid {
         /// The pass.
@@ -251,39 +253,39 @@ pub enum PassError {
     },
 }
 
-/// What passes are told and tell while a pipeline runs: options in, remarks and the count of rewrites out. What one pass
-/// has to know of another stands in the graph.
+/// The state of a run of passes: options for the passes, and their remarks and count of rewrites. It holds no data that
+/// one pass hands to another; such data is in the graph.
 pub struct PassContext<'a> {
-    /// What the user asks for.
+    /// The options.
     pub options: &'a PassOptions,
     remarks: Vec<Remark>,
     seen: BTreeSet<Remark>,
     rewrites: usize,
-    /// What the last rewrite was, if there is a limit on them.
+    /// The last rewrite, if the number of rewrites is limited.
     last: Option<String>,
     pass: &'static str,
 }
 
 impl<'a> PassContext<'a> {
-    /// A context without remarks.
+    /// Creates a context without remarks.
     #[must_use]
     pub fn new(options: &'a PassOptions) -> Self {
         PassContext { options, remarks: Vec::new(), seen: BTreeSet::new(), rewrites: 0, last: None, pass: "" }
     }
 
-    /// The remarks so far.
+    /// Returns the remarks so far.
     #[must_use]
     pub fn remarks(&self) -> &[Remark] {
         &self.remarks
     }
 
-    /// The number of rewrites so far.
+    /// Returns the number of rewrites so far.
     #[must_use]
     pub fn rewrites(&self) -> usize {
         self.rewrites
     }
 
-    /// Leaves a remark about the ONNX nodes in `origin`; one that has been left already is not repeated.
+    /// Adds a remark about the ONNX nodes in `origin`, unless an equal remark exists.
     pub fn remark(&mut self, kind: RemarkKind, origin: &Origin, message: impl Into<String>) {
         let remark = Remark { pass: self.pass, kind, origin: origin.to_string(), message: message.into() };
         if self.seen.insert(remark.clone()) {
@@ -291,8 +293,9 @@ impl<'a> PassContext<'a> {
         }
     }
 
-    /// Whether one more rewrite is allowed, which is counted: a pass that gets `false` must leave the graph alone. Each
-    /// rewrite leaves a graph that verifies and compiles; changes that belong together are one. `what` says what it is.
+    /// Counts one more rewrite and returns true, or returns false if the limit is reached. A pass that gets false must
+    /// not change the graph. Every rewrite must leave a graph that verifies and compiles, so changes that depend on
+    /// each other count as one rewrite. `what` describes it.
     pub fn spend(&mut self, what: impl FnOnce() -> String) -> bool {
         let allowed = self.options.limit.is_none_or(|limit| self.rewrites < limit);
         self.rewrites += usize::from(allowed);
@@ -302,7 +305,7 @@ impl<'a> PassContext<'a> {
         allowed
     }
 
-    /// Carries out a rewrite if one more is allowed; the nodes added, or `None`.
+    /// Applies a rewrite and returns the nodes added, or `None` if the limit of rewrites is reached.
     pub fn apply(&mut self, graph: &mut Graph, rewrite: Rewrite) -> Option<Vec<NodeId>> {
         let what = || {
             let label = (rewrite.label != self.pass).then(|| rewrite.label.to_owned());
@@ -315,42 +318,42 @@ impl<'a> PassContext<'a> {
     }
 }
 
-/// What a pass did and how long it took.
+/// The work of one pass and its duration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PassReport {
     /// The pass.
     pub pass: &'static str,
     /// Its position in the pipeline.
     pub index: usize,
-    /// Rewrites made.
+    /// The number of rewrites.
     pub rewrites: usize,
-    /// Nodes in the graph afterwards.
+    /// The number of nodes in the graph after the pass.
     pub nodes: usize,
     /// Wall-clock time.
     pub elapsed: Duration,
 }
 
-/// What a pipeline leaves besides the graph.
+/// The result of a pipeline, apart from the graph.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// All remarks, in the order in which they were made.
     pub remarks: Vec<Remark>,
-    /// One report a pass.
+    /// One report per pass.
     pub reports: Vec<PassReport>,
-    /// What the last rewrite was, if there was a limit on them.
+    /// The last rewrite, if the number of rewrites was limited.
     pub last: Option<String>,
 }
 
-/// Passes in the order in which they run.
+/// A list of passes in the order in which they run.
 pub struct Pipeline {
     passes: Vec<&'static dyn Pass>,
 }
 
 impl Pipeline {
-    /// The passes of these names.
+    /// Creates a pipeline of the passes with these names.
     ///
     /// # Errors
-    /// [`PassError::UnknownPass`] lists the names there are.
+    /// [`PassError::UnknownPass`], which lists all names.
     pub fn new(names: &[&str]) -> Result<Self, PassError> {
         let find = |name: &&str| {
             crate::PASSES.iter().copied().find(|p| p.name() == *name).ok_or_else(|| PassError::UnknownPass {
@@ -361,11 +364,13 @@ impl Pipeline {
         Ok(Pipeline { passes: names.iter().map(find).collect::<Result<_, _>>()? })
     }
 
-    /// Runs the passes; `after` sees the graph after each, for dumps and progress. Builds with debug assertions verify
-    /// the graph after each pass; others leave it to the caller to verify the last.
+    /// Runs the passes and calls `after` with the graph after each pass, for dumps and progress reports.
+    ///
+    /// Builds with debug assertions verify the graph after each pass. In other builds, the caller verifies the final
+    /// graph.
     ///
     /// # Errors
-    /// Those of the passes.
+    /// The errors of the passes.
     pub fn run(
         &self,
         graph: &mut Graph,

@@ -1,5 +1,5 @@
-//! What a graph says about quantization, for all passes that ask: which values carry it, and which nodes can compute on
-//! integers because of it.
+//! Questions about quantization that several passes ask: which values are quantized, and which nodes can compute on
+//! integers.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use eightfold_ir::{DType, Graph, Node, NodeId, Op, Precision, QuantParams, Quant
 
 use crate::pass::PassOptions;
 
-/// Why a node that the user keeps in floats is there.
+/// The reason for a node that the user keeps in float.
 pub(crate) const KEPT: &str = "kept in float by --keep-float";
 
-/// The name under which a calibration table keeps a tensor: its own, or one made of its producer's.
+/// Returns the name of a tensor in a calibration table: its own name, or one built from the origin of its producer.
 #[must_use]
 pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
     if let Some(name) = &graph.value(id).name {
@@ -21,7 +21,7 @@ pub fn tensor_name(graph: &Graph, id: ValueId) -> String {
     format!("{origin}#{}", producer.map_or(0, |p| p.order))
 }
 
-/// The integers behind a value that `dequantize_linear` yields, and what they mean.
+/// Returns the integers that `dequantize_linear` reads to produce `value`, and their quantization parameters.
 pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &QuantParams)> {
     let producer = graph.producer(value)?;
     let stored = producer.operand(0).filter(|_| matches!(producer.op, Op::DequantizeLinear(_)))?;
@@ -31,7 +31,13 @@ pub(crate) fn dequantized(graph: &Graph, value: ValueId) -> Option<(ValueId, &Qu
     graph.quant(stored).map(|params| (stored, params))
 }
 
-/// Why an operator on 8-bit integers cannot read the integers behind a value, if there are any.
+/// Returns true if the model itself quantizes the value.
+pub(crate) fn is_carried(graph: &Graph, value: ValueId) -> bool {
+    graph.users(value).into_iter().any(|user| matches!(graph.node(user).op, Op::QuantizeLinear(_)))
+}
+
+/// Returns why an operator on 8-bit integers cannot read the integers behind a value; `None` if it can, or if there are
+/// none.
 pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
     let (_, params) = dequantized(graph, value)?;
     let per_tensor = params.is_per_tensor();
@@ -45,8 +51,9 @@ pub(crate) fn not_eight_bits(graph: &Graph, value: ValueId) -> Option<String> {
     })
 }
 
-/// Whether there is a precision to decide for the node: whether it computes on floats. `quantize_linear` and
-/// `dequantize_linear` stand between precisions, and sums of products of integers are on integers whatever their steps do.
+/// Returns true if a pass must decide the node's precision, which holds for nodes that compute on floats.
+/// `quantize_linear` and `dequantize_linear` convert between precisions. Convolutions and matrix products of integers
+/// are already integer nodes, whatever their steps compute.
 pub(crate) fn is_on_floats(graph: &Graph, node: &Node) -> bool {
     let float = |id: ValueId| graph.ty(id).dtype.is_float();
     let converts = matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
@@ -54,12 +61,12 @@ pub(crate) fn is_on_floats(graph: &Graph, node: &Node) -> bool {
     !converts && !sums_integers && (node.uses().any(float) || node.outputs.iter().any(|id| float(*id)))
 }
 
-/// Why each undecided node on floats cannot compute on integers, `None` for those that can; in topological order.
+/// For each undecided float node, in topological order: why it cannot compute on integers, or `None` if it can.
 ///
-/// A node can if the user does not keep it in floats, its rule has an integer form, and what it reads carries quantization:
-/// comes from `dequantize_linear`, or from an operator that moves such numbers.
+/// A node can if the user does not keep it in float, its rule has an integer form, and its operands are quantized: they
+/// come from `dequantize_linear`, or from an operator that only moves quantized numbers.
 pub(crate) fn obstacles(graph: &Graph, options: &PassOptions) -> Vec<(NodeId, Option<String>)> {
-    // Values that are quantized numbers, moved but not yet quantized again.
+    // Quantized numbers that an operator moved and that no `quantize_linear` has read yet.
     let mut moved = BTreeSet::new();
     let mut found = Vec::new();
     for node in graph.nodes().filter(|node| is_on_floats(graph, node)) {
@@ -80,7 +87,7 @@ pub(crate) fn obstacles(graph: &Graph, options: &PassOptions) -> Vec<(NodeId, Op
     found
 }
 
-/// Why the node cannot compute on integers.
+/// Returns why the node cannot compute on integers.
 fn obstacle(graph: &Graph, node: &Node, moved: &BTreeSet<ValueId>) -> Option<String> {
     let rule = node.op.quant_rule();
     if rule == QuantRule::FloatOnly {
@@ -88,7 +95,7 @@ fn obstacle(graph: &Graph, node: &Node, moved: &BTreeSet<ValueId>) -> Option<Str
     }
     let unquantized = |id: ValueId| match dequantized(graph, id) {
         _ if moved.contains(&id) => None,
-        None => Some(format!("its operand {} carries no quantization", tensor_name(graph, id))),
+        None => Some(format!("its operand {} is not quantized", tensor_name(graph, id))),
         Some(_) => not_eight_bits(graph, id),
     };
     let (weight, bias) = match rule {
@@ -100,7 +107,7 @@ fn obstacle(graph: &Graph, node: &Node, moved: &BTreeSet<ValueId>) -> Option<Str
         let Some(id) = *operand else { continue };
         if Some(index) == weight {
             if dequantized(graph, id).is_none() {
-                return Some(format!("its weights {} carry no quantization", tensor_name(graph, id)));
+                return Some(format!("its weights {} are not quantized", tensor_name(graph, id)));
             }
         } else if Some(index) != bias
             && float(id)
@@ -109,7 +116,7 @@ fn obstacle(graph: &Graph, node: &Node, moved: &BTreeSet<ValueId>) -> Option<Str
             return Some(reason);
         }
     }
-    // Constants in steps stay floats; what varies with the input is to be integers.
+    // Constants in steps stay float. Tensors that depend on the input must be quantized.
     let varying = |id: &ValueId| float(*id) && graph.constant(*id).is_none();
     if let Some(reason) = node.epilogue.values().filter(varying).find_map(unquantized) {
         return Some(reason);

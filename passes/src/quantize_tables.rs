@@ -1,16 +1,16 @@
-//! Stores large tables that rows are taken from, as embeddings are, in 8 bits with one scale a row.
+//! Quantizes large lookup tables, such as embeddings, to 8 bits with one scale per row.
 //!
 //! Before: `%y = gather(%table, %rows) |> add %p`.
-//! After: `%q = gather(%table_quantized, %rows)`, `%s = gather(%table_scales, %rows)`,
-//! `%y = map(%q) |> cast f32 |> mul %s |> add %p`, where the quantized table is i8 without -128.
+//! After: `%q = gather(%table_quantized, %rows)`, `%s = gather(%table_scales, %rows)`, `%y = map(%q) |> cast f32 |> mul
+//! %s |> add %p`, where the quantized table is i8 without -128.
 //!
-//! A table takes part in no product, so eight bits save no time, but three quarters of its bytes. Rows differ in size, as
-//! frequent tokens differ from rare ones, so each has its own scale.
+//! This saves three quarters of the table's bytes, but no time, because the table is not multiplied. The magnitudes of
+//! rows differ (frequent and rare tokens, for example), so each row has its own scale.
 //!
-//! Models that came quantized stay as their authors rounded them. Tables that some node reads as integers of one scale have
-//! been quantized before this.
+//! Tables of models that are already quantized stay unchanged. `insert_qdq` has already quantized the tables whose
+//! reader computes on integers of one scale.
 //!
-//! What is left on floats gets the precision `f32`; nodes that have a precision already stay as they are.
+//! Nodes that stay in float get the precision `f32`. Nodes that already have a precision keep it.
 //!
 //! Exact: no. Each row is rounded to 8 bits.
 
@@ -32,16 +32,17 @@ pub(crate) struct QuantizeTables;
 
 const NAME: &str = "quantize_tables";
 
-/// Elements from which a table is worth it: below, it is a small part of any artifact.
+/// The least number of elements of a table that is quantized. Smaller tables are a small part of any artifact.
 const LEAST_ELEMENTS: usize = 1 << 16;
 
-/// How far rows may be off, relative to their size, by root mean square over all rows. Rows of normally distributed numbers
-/// are off by 0.6 to 0.8%, as are the embeddings that we know; the tensors of 8 bits that are made of them are rounded by as
-/// much again. A table that is off by more has rows with single large elements, which leave the others few steps.
+/// The greatest relative error of the rows: root mean square of the error over root mean square of the rows. Normally
+/// distributed rows, and the embeddings that we know, have an error of 0.6 to 0.8 %; rounding the 8-bit tensors
+/// computed from them adds about as much. A table with a greater error has rows with single large elements, which leave
+/// few steps to the others.
 const GREATEST_ERROR: f64 = 0.01;
 
-/// Why what is left on floats of a quantized table is.
-const REASON: &str = "the rows of its table have 8 bits and a scale each";
+/// The reason for nodes on a quantized table that stay in float.
+const REASON: &str = "its table has 8 bits and one scale per row";
 
 impl Pass for QuantizeTables {
     fn name(&self) -> &'static str {
@@ -49,14 +50,14 @@ impl Pass for QuantizeTables {
     }
 
     fn summary(&self) -> &'static str {
-        "store large tables that rows are taken from in 8 bits, with a scale for each row"
+        "quantize large lookup tables to 8 bits, with one scale per row"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         if cx.options.precision != Precision::Int8 || cx.options.calibration.is_none() {
             return Ok(());
         }
-        // By the float table: what it has become, or why it stays.
+        // For each float table, its quantized form, or why it stays in float.
         let mut tables: BTreeMap<ValueId, Result<Quantized, String>> = BTreeMap::new();
         for id in graph.topo() {
             let node = graph.node(id).clone();
@@ -93,11 +94,11 @@ impl Pass for QuantizeTables {
 struct Quantized {
     integers: Tensor,
     scales: Tensor,
-    /// Both in the graph, once they are there.
+    /// The two constants in the graph, once they are added.
     places: Option<[ValueId; 2]>,
 }
 
-/// The constant that a node takes rows from, if it is floats and large.
+/// If the node looks up rows of a large f32 constant, returns the constant.
 pub(crate) fn large_table<'g>(graph: &'g Graph, node: &Node) -> Option<(ValueId, &'g Tensor)> {
     let Op::Gather(Gather { axis: 0 }) = node.op else { return None };
     let table = node.operand(0)?;
@@ -105,7 +106,7 @@ pub(crate) fn large_table<'g>(graph: &'g Graph, node: &Node) -> Option<(ValueId,
     (tensor.shape().rank() > 1 && tensor.shape().elements() >= LEAST_ELEMENTS).then_some((table, tensor))
 }
 
-/// The rows of a table in 8 bits, or why they should not be.
+/// Quantizes the rows of a table, or returns why the table should stay in float.
 fn rows(table: &Tensor) -> Result<Quantized, String> {
     const LIMIT: i32 = 127;
     let (shape, elements) = (table.shape(), table.elements());
@@ -116,10 +117,10 @@ fn rows(table: &Tensor) -> Result<Quantized, String> {
     for start in (0..shape.elements()).step_by(row) {
         let numbers = || (start..start + row).map(|index| elements.float(index));
         if !numbers().all(f32::is_finite) {
-            return Err("it holds numbers that are not finite".to_owned());
+            return Err("it contains numbers that are not finite".to_owned());
         }
         let greatest = numbers().fold(0.0_f32, |greatest, x| greatest.max(x.abs()));
-        // A row of zeros is one at any scale.
+        // Any scale represents a row of zeros exactly.
         let scale = if greatest < f32::MIN_POSITIVE * LIMIT as f32 { 1.0 } else { greatest / LIMIT as f32 };
         let (mut squares, mut off) = (0.0_f64, 0.0_f64);
         for x in numbers() {
@@ -134,7 +135,7 @@ fn rows(table: &Tensor) -> Result<Quantized, String> {
     let error = (errors / shape[0] as f64).sqrt();
     if error > GREATEST_ERROR {
         let [error, most] = [error, GREATEST_ERROR].map(|error| error * 100.0);
-        return Err(format!("in 8 bits its rows are off by {error:.1}%, more than {most:.1}%"));
+        return Err(format!("8 bits would change its rows by {error:.1}%, more than {most:.1}%"));
     }
     let integers = Tensor::new(DType::I8, shape.clone(), integers).expect("one for each element");
     let ones = std::iter::repeat_n(1, shape.rank() - 1);
@@ -142,7 +143,7 @@ fn rows(table: &Tensor) -> Result<Quantized, String> {
     Ok(Quantized { integers, scales: Tensor::f32(&column, &scales), places: None })
 }
 
-/// Takes rows out of the quantized table instead, and where that is.
+/// Returns a rewrite that looks up rows of the quantized table, and the two constants that it uses.
 fn rewrite(graph: &Graph, node: &Node, name: &str, table: &Quantized) -> Result<(Rewrite, [ValueId; 2]), InferError> {
     let mut rewrite = Rewrite::new(graph, NAME);
     let places = table.places.unwrap_or_else(|| {

@@ -1,23 +1,24 @@
-//! Gives functions that quantization looks up in tables nodes of their own.
+//! Splits off functions that int8 computes by table lookup, so that each is a node of its own.
 //!
 //! Before: `%y = conv(%x, %w) |> silu |> add %r`.
-//! After: `%y_unactivated = conv(%x, %w)`, `%y_activated = map(%y_unactivated) |> silu`, `%y = map(%y_activated) |> add %r`.
+//! After: `%y_unactivated = conv(%x, %w)`, `%y_activated = map(%y_unactivated) |> silu`, `%y = map(%y_activated) |> add
+//! %r`.
 //!
-//! On 8-bit integers a function of one number is a table of 256 entries, whatever it costs on floats; but what goes into
-//! a table has to be quantized, so it has to be a tensor, which calibration can observe. Functions that are a few exact
-//! operations (ReLU, hard swish) stay where they are: they cost less than a table and lose nothing. A node that computes
-//! one function of its operand, reading it several times, is one table. After quantization `fuse` puts everything back
-//! into one node.
+//! On 8-bit integers, any unary function is a table of 256 entries. The table's input must be quantized, so it must be
+//! a tensor that calibration can observe. Functions that are a few exact operations (ReLU, hard swish) stay in the
+//! epilogue: they cost less than a table and are exact. A `map` that computes one function and reads its operand
+//! several times becomes one table. After quantization, `fuse` joins the nodes again.
 //!
-//! Nodes that carry quantization already stay as they are: their roundings are the model's. So do those for which the
-//! calibration table, where there is one, has no range: the function then runs on floats, before the one rounding.
+//! Two kinds of nodes stay whole: nodes that are already quantized, because the model defines their roundings, and
+//! nodes whose new tensors have no range in the calibration table. Without a range, the function runs in float before
+//! the result is rounded.
 //!
 //! Exact: yes, the same steps run on the same numbers.
 
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{DType, Epilogue, Graph, InferError, Node, Op, QuantRule, Rewrite, Step, ValueId};
 
-use crate::insert_qdq::is_wide;
+use crate::functions::{is_function, is_tabular, is_unary, is_wide};
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 use crate::quant::{dequantized, tensor_name};
 
@@ -32,7 +33,7 @@ impl Pass for SeparateActivations {
     }
 
     fn summary(&self) -> &'static str {
-        "give functions that int8 looks up in tables nodes of their own"
+        "split off functions that int8 computes by table lookup"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -69,30 +70,14 @@ impl Pass for SeparateActivations {
     }
 }
 
-/// The name of what a part of the node whose result has this name yields.
+/// Returns the name of the tensor that a part computes; `name` is the name of the whole node's result.
 fn between(name: &str, part: &[Step]) -> String {
     let what = if is_tabular(part) { "activated" } else { "unactivated" };
     format!("{name}_{what}")
 }
 
-/// Whether the steps are a function of one number that is worth a table: more than a few exact operations, and none that
-/// eight bits do not hold.
-pub(crate) fn is_tabular(steps: &[Step]) -> bool {
-    steps.iter().all(is_unary) && !steps.iter().all(Step::is_exact) && !steps.iter().any(is_wide)
-}
-
-/// Whether a `map` is a function of its operand alone, which its steps may read again: a GELU by tanh, say.
-pub(crate) fn is_function(node: &Node) -> bool {
-    matches!(node.op, Op::Map(_)) && node.epilogue.values().all(|value| node.operand(0) == Some(value))
-}
-
-/// Whether the step is a function of the current number alone.
-fn is_unary(step: &Step) -> bool {
-    matches!(step, Step::Apply(..)) && step.values().next().is_none()
-}
-
-/// The node's steps cut into those of nodes of their own, in order. Those of the first stay with the operator: there are
-/// none where it computes something that goes into a table right away.
+/// Splits the node's steps into one part per new node, in order. The operator keeps the first part. The first part is
+/// empty if a table reads the operator's result directly.
 fn parts(node: &Node) -> Vec<&[Step]> {
     let steps = node.epilogue.steps.as_slice();
     if is_function(node) && !steps.iter().any(is_wide) {
@@ -113,7 +98,7 @@ fn parts(node: &Node) -> Vec<&[Step]> {
     parts
 }
 
-/// Whether the node computes on floats that carry no quantization, by an operator that has an integer form.
+/// Returns true if the node computes in f32, carries no quantization, and its operator has an integer form.
 fn is_float(graph: &Graph, node: &Node) -> bool {
     let float = |id: ValueId| graph.ty(id).dtype == DType::F32;
     let quantizes = |user| matches!(graph.node(user).op, Op::QuantizeLinear(_));
@@ -125,7 +110,8 @@ fn is_float(graph: &Graph, node: &Node) -> bool {
         && !graph.users(node.output()).into_iter().any(quantizes)
 }
 
-/// The node as one with the first part and a chain of `map` with the others, and the tensors between them.
+/// Builds one node with the first part, followed by a chain of `map` nodes with the other parts. Also returns the
+/// tensors between these nodes.
 fn separated(graph: &Graph, node: &Node, parts: &[&[Step]]) -> Result<(Rewrite, Vec<ValueId>), InferError> {
     let mut rewrite = Rewrite::new(graph, NAME);
     let steps = |part: &[Step]| Epilogue::new(part.to_vec());

@@ -1,15 +1,15 @@
-//! Orders channels so that a reduced range of the weights costs as little precision as it can.
+//! Reorders channels so that a reduced weight range costs less precision.
 //!
-//! What it does: a reduced range makes the scale of an output channel so large that certain sums of four inputs' weights
-//! stay within a byte ([`weight_scales`](crate::insert_qdq::weight_scales)). How large is up to the order of the inputs,
-//! which is free inside a graph ([`order`]): spread over the sums, large weights of one sign add up to little more than
-//! the largest alone.
+//! A reduced range increases the scale of an output channel until certain sums of four weights fit a byte
+//! ([`weight_scales`](crate::insert_qdq::weight_scales)). The increase depends on the order of the input channels,
+//! which is free inside a graph ([`order`]). If large weights of the same sign are in different sums, a sum is little
+//! more than its largest weight.
 //!
-//! Before, after: the same nodes; constants with their elements in another order. Means of channels in the calibration
-//! table keep the model's order: tensors that the table has means of say where their channels lay ([`ChannelOrder`](eightfold_ir::ChannelOrder)), so
-//! that `insert_qdq` finds what belongs to each.
+//! Before, after: the same nodes; the elements of constants are permuted. The channel means in the calibration table
+//! keep the model's order. So each tensor with means in the table records the original position of its channels
+//! ([`ChannelOrder`](eightfold_ir::ChannelOrder)), and `insert_qdq` finds the mean of each channel.
 //!
-//! Exact: yes, but for the order of the float sums that `insert_qdq` is about to quantize.
+//! Exact: yes, except for the order of float sums that `insert_qdq` will quantize.
 
 mod reader;
 mod search;
@@ -33,7 +33,7 @@ impl Pass for SpreadChannels {
     }
 
     fn summary(&self) -> &'static str {
-        "order channels so that a reduced range of the weights costs little precision"
+        "order channels so that a reduced range of the weights loses little precision"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -74,18 +74,18 @@ impl Pass for SpreadChannels {
     }
 }
 
-/// What became of the scales of a product, or why they are as large as they are.
+/// Leaves a remark about the scales of a convolution or matrix product: that they decreased, or why they did not.
 fn tell(graph: &Graph, cx: &mut PassContext<'_>, reader: &Reader, channels: &Channels, before: f32) {
     let after = reader.growth();
     let origin = &graph.node(reader.node).origin;
     match channels.pinned(reader.weights, reader.axis) {
         _ if after < before => {
-            let message = format!("scales of a reduced range {after:.2} times the full one's instead of {before:.2}");
+            let message = format!("a reduced range makes scales {after:.2} times as large, down from {before:.2}");
             cx.remark(RemarkKind::Fired, origin, message);
         }
         Some(reason) if after > 1.0 => {
             let message = format!(
-                "scales of a reduced range {after:.2} times the full one's, as {reason} keeps the order of its inputs"
+                "a reduced range makes scales {after:.2} times as large: {reason} fixes the order of its inputs"
             );
             cx.remark(RemarkKind::Missed, origin, message);
         }

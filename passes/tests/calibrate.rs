@@ -1,4 +1,4 @@
-//! The observers on distributions whose answers are known, and on what may be thrown at them.
+//! Tests the observers on distributions with known answers, and on unusual inputs.
 
 use eightfold_ir::quant::Symmetry;
 use eightfold_passes::calibrate::{
@@ -23,14 +23,14 @@ fn uniform(count: usize) -> Vec<f32> {
     (0..count).map(|_| (random.next() * 2.0 - 1.0) as f32).collect()
 }
 
-/// Standard deviation 1 (Box and Muller).
+/// Standard normal numbers (Box and Muller).
 fn gaussian(count: usize) -> Vec<f32> {
     let mut random = Uniform(2);
     let mut draw = || ((-2.0 * random.next().ln()).sqrt() * (std::f64::consts::TAU * random.next()).cos()) as f32;
     (0..count).map(|_| draw()).collect()
 }
 
-/// Mean distance from zero 1.
+/// Laplace-distributed numbers with a mean magnitude of 1.
 fn laplace(count: usize) -> Vec<f32> {
     let mut random = Uniform(3);
     let mut draw = || -random.next().ln() * if random.next() < 0.5 { -1.0 } else { 1.0 };
@@ -45,7 +45,7 @@ fn make(name: &str) -> Box<dyn Observer> {
     observer(name).unwrap().with_default()
 }
 
-/// The range after one sample.
+/// Returns the range after one sample.
 fn range_of(name: &str, values: &[f32], symmetry: Symmetry) -> Range {
     let mut observer = make(name);
     observer.observe(values.into()).unwrap();
@@ -57,7 +57,7 @@ fn assert_within(range: Range, min: std::ops::RangeInclusive<f32>, max: std::ops
     assert!(min.contains(&range.min) && max.contains(&range.max), "{range:?}, expected min in {min:?}, max in {max:?}");
 }
 
-/// Mean squared error of the 8-bit quantizer over `range`, value by value.
+/// Returns the mean squared error of the 8-bit quantizer over `range`, computed value by value.
 fn squared_error(values: &[f32], range: Range, symmetry: Symmetry) -> f64 {
     let (steps, low) = match symmetry {
         Affine => (255.0, 0.0),
@@ -150,7 +150,7 @@ fn std_dev_by_default_ends_where_an_8_bit_relu_of_a_gaussian_should() {
 #[test]
 fn mse_finds_the_optimal_clipping_of_known_distributions() {
     assert_within(range_of("mse", &gaussian(1_000_000), Symmetric), -4.05..=-3.85, 3.85..=4.05);
-    // The optimum is flat, and an integer zero point ties the two ends together.
+    // The optimum is flat, and the integer zero point couples the two ends.
     assert_within(range_of("mse", &gaussian(1_000_000), Affine), -4.15..=-3.75, 3.75..=4.15);
     assert_within(range_of("mse", &laplace(1_000_000), Affine), -10.4..=-9.4, 9.4..=10.4);
 }
@@ -174,11 +174,11 @@ fn mse_is_the_least_that_a_brute_search_finds() {
     }
 }
 
-/// A tenth of the pixels at ten times the amplitude, within each sample.
+/// In each sample, a tenth of the pixels has ten times the amplitude.
 #[test]
 fn mse_weighs_positions_by_their_power() {
     let mut values = gaussian(80_000);
-    // 8 channels of 10,000 pixels, the first 1,000 of them loud in all channels.
+    // 8 channels of 10,000 pixels. The first 1,000 pixels are amplified in all channels.
     values.chunks_mut(10_000).for_each(|channel| channel[..1_000].iter_mut().for_each(|x| *x *= 10.0));
     let range = |sample: Activations<'_>| {
         let mut observer = make("mse");
@@ -186,7 +186,7 @@ fn mse_weighs_positions_by_their_power() {
         observer.range(Symmetric).unwrap().max
     };
     let (alone, with_channels) = (range((&values).into()), range(Activations::with_channels(&values, &[8, 10_000], 0)));
-    // What fits the quiet pixels alone is 4.
+    // The range for the other pixels alone is 4.
     assert!(with_channels < 0.9 * alone && with_channels > 8.0, "{with_channels}, {alone}");
 }
 
@@ -199,7 +199,7 @@ fn mse_weighs_samples_by_their_power() {
     for sample in gaussian(450_000).chunks(50_000) {
         calibrator.observe("x", sample).unwrap();
     }
-    // Unweighted, the loud tenth would pull the range to 32; what fits the others alone is 4.
+    // Without weights, the amplified tenth would extend the range to 32. The range for the others alone is 4.
     let Range { min, max } = calibrator.ranges(Symmetric).unwrap()["x"];
     assert!(min == -max && (10.0..28.0).contains(&max), "{max}");
 }
@@ -210,8 +210,8 @@ fn percentile_mse_and_entropy_clip_an_outlier_of_a_gaussian() {
     values[777] = 25.0;
     // The 99.9995th percentile of a Gaussian is 4.42.
     assert_within(range_of("percentile", &values, Affine), -5.5..=-3.5, 4.2..=5.0);
-    // With N values, the outlier at A and a step of (T + 4) / 255, (A - T)^2 / N + step^2 / 12 is least at T = 13.7;
-    // symmetric, with a step of 2 T / 254, at T = 7.0.
+    // With N values, the outlier at A and a step of (T + 4) / 255, `(A - T)^2 / N + step^2 / 12` is least at T = 13.7.
+    // In the symmetric case, with a step of 2 T / 254, it is least at T = 7.0.
     assert_within(range_of("mse", &values, Affine), -4.5..=-3.5, 13.2..=14.4);
     assert_within(range_of("mse", &values, Symmetric), -7.3..=-6.7, 6.7..=7.3);
     assert_within(range_of("entropy", &values, Affine), -5.5..=-3.2, 3.2..=8.0);
@@ -264,7 +264,7 @@ fn constant_tensors_keep_their_value() {
                 let negative = vec![-value; count];
                 let context = format!("{} {value} x {count}", row.name);
                 let magnitude = range_of(row.name, &values, Affine).max;
-                // A code next to the value may do as well as one upon it, for observers that weigh costs.
+                // Observers with a cost may choose a code next to the value.
                 assert!((value * 0.99..=value).contains(&magnitude), "{context}: {magnitude}");
                 if !["mse", "entropy"].contains(&row.name) {
                     assert_eq!(magnitude, value, "{context}");
@@ -276,7 +276,7 @@ fn constant_tensors_keep_their_value() {
     }
 }
 
-/// What has made the method notorious: with few values, with spikes, with quantized data, the range shrinks to nothing.
+/// The known failures of the method: with few values, spikes or quantized data, the range collapses.
 #[test]
 fn entropy_does_not_collapse() {
     let keeps = |what: &str, values: &[f32], least: f32| {
@@ -285,11 +285,11 @@ fn entropy_does_not_collapse() {
             assert!(max >= least, "{what}, {symmetry:?}: {max}, expected at least {least}");
         }
     };
-    // A thousandth of the values may be clipped: for 300 that is none.
+    // At most a thousandth of the values may be clipped. Of 300 values, that is none.
     keeps("few values", &gaussian(300), range_of("minmax", &gaussian(300), Affine).max);
     keeps("ReLU, few values", &relu(gaussian(2_000)), 2.9);
     keeps("some values", &gaussian(20_000), 3.0);
-    // Most of the mass in a spike: an edge bin there would swallow the rest unseen.
+    // Most values are in a spike. An edge bin there would absorb the other values without a change in the divergence.
     let mut spike = relu(laplace(100_000));
     spike.iter_mut().step_by(10).for_each(|value| *value = 0.4);
     keeps("a spike", &spike, 5.0);
@@ -366,7 +366,7 @@ fn defaults_are_allowed() {
     assert_eq!(names.len(), settings().count(), "names of settings are options of the command line");
 }
 
-/// Finite values over the whole range of f32, often zero, often of like size.
+/// Finite values over the whole range of f32. Many are zero, and many have similar magnitudes.
 fn values() -> impl Strategy<Value = Vec<f32>> {
     let value = prop_oneof![
         1 => Just(0.0f32),
@@ -406,14 +406,14 @@ proptest! {
         }
     }
 
-    /// Against sorting all the values, which needs two passes and all of the memory.
+    /// Compared with sorting all values, which needs two passes and memory for all of them.
     #[test]
     fn quantiles_are_exact_to_a_bin(mut values in values(), q in 0.0f64..=1.0) {
         let mut histogram = Histogram::default();
         values.iter().for_each(|&value| histogram.observe(&[value]).unwrap());
         prop_assert_eq!(histogram.count(), values.len() as f64);
         let check = |sorted: &[f32], found: f64| {
-            // Between two values, any number between them is that quantile.
+            // Between two values, any number is the quantile.
             let rank = q * sorted.len() as f64;
             let low = f64::from(sorted[(rank.ceil() as usize).saturating_sub(1).min(sorted.len() - 1)]);
             let high = f64::from(sorted[(rank.floor() as usize).min(sorted.len() - 1)]);

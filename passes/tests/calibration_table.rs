@@ -1,4 +1,4 @@
-//! The text form of calibration tables: what it looks like, that it round-trips, and what its errors say.
+//! Tests the text form of calibration tables: its syntax, its round trip, and its error messages.
 
 use eightfold_ir::quant::Symmetry;
 use eightfold_passes::calibrate::{CalibrationTable, Calibrator, OBSERVERS, Range};

@@ -3,10 +3,10 @@
  * An artifact NAME exports one function, `const eightfold_model *NAME_query(void)`. Everything else is
  * reached through the model that it returns: constant data that lives as long as the artifact is loaded.
  *
- * There are two ways to run a model. Neither allocates: the caller gives all memory. Neither keeps state
- * outside it: two sessions, or two arenas, may run at the same time on two threads.
+ * There are two ways to run a model. Neither allocates memory: the caller provides all of it. Neither has global
+ * state: two sessions, or two arenas, may run at the same time on two threads.
  *
- * 1. A shared library (`--emit=shared`) carries a runtime, which picks the variant for this CPU:
+ * 1. A shared library (`--emit=shared`) contains a runtime, which selects the variant for this CPU:
  *
  *      int run_once(const void *const *inputs, void *const *outputs) {
  *        const eightfold_model *model = NAME_query();
@@ -24,25 +24,25 @@
  *        return status;
  *      }
  *
- *    Create a session once and run it many times: creating one asks the CPU for its features, and creates the
- *    threads of a model that was compiled for several (`--threads`). session_run then runs on the calling thread
- *    and on those; between runs they sleep.
+ *    Create a session once and run it many times. Creating a session detects the CPU's features and, if the model
+ *    was compiled for several threads (`--threads`), creates the additional threads. session_run runs the model on
+ *    the calling thread and on those, which sleep between runs.
  *
- * 2. The plain way, and the only one for an object file (`--emit=object`) that is linked without the runtime,
- *    where `model->runtime` is NULL: the caller picks a variant that its CPU can run and gives the arena:
+ * 2. Without the runtime: the caller selects a variant that the CPU supports and provides the arena. This is the
+ *    only way for an object file (`--emit=object`) that is linked without the runtime (`model->runtime` is NULL):
  *
  *      const eightfold_variant *variant = NAME_query()->variants[0];
  *      eightfold_call call = {.struct_size = sizeof call, .arena = aligned_alloc(64, NAME_ARENA_SIZE),
  *                             .inputs = inputs, .outputs = outputs};
  *      eightfold_status status = variant->run(&call);
  *
- *    Where variant->workers is not 0, as many more threads must call it at the same time; see eightfold_host.
+ *    If variant->workers is not 0, that many more threads must call it at the same time; see eightfold_host.
  *
  * Tensors are dense, row-major, little-endian and may have any alignment; an output must not overlap an input,
  * another output or the arena.
  *
- * Growth: fields are only ever added at the end of a struct, `struct_size` tells how many bytes of it exist,
- * and structs are passed in arrays of pointers. A change that breaks this changes EIGHTFOLD_ABI_VERSION.
+ * Compatibility: new fields are only added at the end of a struct, `struct_size` is the number of bytes that
+ * exist, and arrays hold pointers to structs. Any other change increases EIGHTFOLD_ABI_VERSION.
  */
 #ifndef EIGHTFOLD_H
 #define EIGHTFOLD_H
@@ -56,22 +56,22 @@ extern "C" {
 
 #define EIGHTFOLD_ABI_VERSION 1
 
-/* What a function of an artifact returns; 0 is success. */
+/* The result of a function of an artifact; 0 is success. */
 typedef int32_t eightfold_status;
 enum {
   EIGHTFOLD_OK = 0,
-  EIGHTFOLD_INVALID_ARGUMENT = 1,   /* a null pointer, a struct_size too small, an index out of range */
+  EIGHTFOLD_INVALID_ARGUMENT = 1,   /* null pointer, struct_size too small, or index out of range */
   EIGHTFOLD_ABI_MISMATCH = 2,       /* the model was made for another version of this header */
   EIGHTFOLD_UNSUPPORTED_CPU = 3,    /* this CPU, or its operating system, lacks features that the code needs */
-  EIGHTFOLD_UNSUPPORTED_THREADS = 4,/* the variant has workers, and the call no host */
-  EIGHTFOLD_MEMORY_TOO_SMALL = 5,   /* fewer bytes than session_size() */
-  EIGHTFOLD_MISALIGNED_ARENA = 6,   /* the arena's address is no multiple of arena_align */
-  EIGHTFOLD_THREADS_UNAVAILABLE = 7,/* the system did not give the threads that the variant needs */
+  EIGHTFOLD_UNSUPPORTED_THREADS = 4,/* the variant has workers, but the call has no host */
+  EIGHTFOLD_MEMORY_TOO_SMALL = 5,   /* the memory has fewer bytes than session_size() */
+  EIGHTFOLD_MISALIGNED_ARENA = 6,   /* the arena's address is not a multiple of arena_align */
+  EIGHTFOLD_THREADS_UNAVAILABLE = 7,/* the system could not create the variant's threads */
   EIGHTFOLD_INDEX_OUT_OF_RANGE = 8  /* a Gather index, from an input or computed, is outside its axis: the outputs
-                                     * were written, but mean nothing; no byte outside the tensors was touched */
+                                     * are meaningless; nothing outside the tensors was accessed */
 };
 
-/* Element types: ONNX's TensorProto.DataType numbers. An element of a 4-bit type takes a byte, sign-extended. */
+/* Element types: ONNX's TensorProto.DataType numbers. A 4-bit element takes one byte; i4 is sign-extended. */
 enum {
   EIGHTFOLD_F32 = 1,
   EIGHTFOLD_U8 = 2,
@@ -90,7 +90,7 @@ enum {
   EIGHTFOLD_I4 = 22
 };
 
-/* x86-64: bit numbers in eightfold_variant.features, beyond what every x86-64 CPU has. */
+/* x86-64: bit numbers in eightfold_variant.features. Features that every x86-64 CPU has are not listed. */
 enum {
   EIGHTFOLD_X86_SSE3 = 0,
   EIGHTFOLD_X86_SSSE3 = 1,
@@ -120,13 +120,13 @@ enum {
 };
 
 typedef struct eightfold_model eightfold_model;
-typedef struct eightfold_session eightfold_session; /* opaque; lies in the memory that the caller gave */
+typedef struct eightfold_session eightfold_session; /* opaque; lies in the caller's memory */
 
-/* How stored integers stand for real numbers: real = (stored - zero_point) * scale. */
+/* The quantization of stored integers: real = (stored - zero_point) * scale. */
 typedef struct eightfold_quant {
   uint32_t struct_size;
-  uint32_t count;            /* of scale and of zero_point: 1, or dims[axis] of the tensor */
-  int32_t axis;              /* the dimension along which they vary; -1: one pair for the whole tensor */
+  uint32_t count;            /* entries of scale and of zero_point: 1, or dims[axis] of the tensor */
+  int32_t axis;              /* the dimension along which they vary; -1: one entry for the whole tensor */
   uint32_t reserved;         /* 0 */
   const float *scale;
   const int32_t *zero_point;
@@ -136,7 +136,7 @@ typedef struct eightfold_quant {
 typedef struct eightfold_tensor_desc {
   uint32_t struct_size;
   int32_t dtype;             /* EIGHTFOLD_F32, ... */
-  const char *name;          /* UTF-8, the ONNX model's name */
+  const char *name;          /* UTF-8; its name in the ONNX model */
   uint32_t rank;             /* number of dims; 0 is a scalar */
   uint32_t reserved;         /* 0 */
   const int64_t *dims;
@@ -144,46 +144,46 @@ typedef struct eightfold_tensor_desc {
   const eightfold_quant *quant; /* NULL: not quantized */
 } eightfold_tensor_desc;
 
-/* How generated code of several threads waits; without workers eightfold_call.host is NULL. A session has its own.
- * wait() returns when *word may no longer be `expected`, and may return early; wake() lets all waiters on word go on.
- * The code spins a little before it calls wait(). A host that has nothing to sleep on may return at once from both. */
+/* The functions by which the threads of generated code wait for each other. A session has its own host. Without
+ * workers, eightfold_call.host is NULL. wait() sleeps while *word is `expected`, and may return early. wake() wakes all
+ * threads that wait on word. The code spins before it calls wait(). Both functions may return immediately. */
 typedef struct eightfold_host {
   uint32_t struct_size;
   uint32_t reserved;         /* 0 */
   void *context;
   void (*wait)(void *context, const uint32_t *word, uint32_t expected);
   void (*wake)(void *context, const uint32_t *word);
-  uint32_t *words;           /* 64 bytes for each thread, at a multiple of 64, zero before the first run; not to be
-                              * written after that, or shared with another arena */
+  uint32_t *words;           /* 64 bytes per thread, aligned to 64, zero before the first run; the caller must
+                              * not write to them later or share them with another arena */
 } eightfold_host;
 
-/* One run of a variant. With workers each thread enters once, with its own `thread` and else equal fields, and the
- * next run may begin when all have returned. */
+/* One run of a variant. With workers, each thread calls run once, with its own `thread` and otherwise equal fields.
+ * The next run may begin when all have returned. */
 typedef struct eightfold_call {
   uint32_t struct_size;
   uint32_t thread;           /* 0 .. threads-1 */
-  void *arena;               /* arena_size bytes at a multiple of arena_align; any content before and after */
+  void *arena;               /* arena_size bytes, aligned to arena_align; their contents do not matter */
   const void *const *inputs; /* one pointer per input, to byte_size bytes */
   void *const *outputs;      /* one pointer per output, to byte_size bytes */
-  int64_t *const *output_shapes; /* NULL, or per output NULL or room for `rank` numbers: the dims that were written */
+  int64_t *const *output_shapes; /* NULL, or one pointer per output: NULL, or to `rank` numbers that receive its dims */
   const eightfold_host *host;
 } eightfold_call;
 
-/* The model for one choice of shapes, CPU features and number of threads. */
+/* The model compiled for one choice of shapes, CPU features and number of threads. */
 typedef struct eightfold_variant {
   uint32_t struct_size;
-  uint32_t threads;          /* that it was compiled for */
+  uint32_t threads;          /* the number of threads that it was compiled for */
   uint64_t features[4];      /* the CPU must have all of these bits: bit b is features[b / 64] >> (b % 64) & 1 */
-  const char *target;        /* for people: "x86-64-v3" */
+  const char *target;        /* for display, such as "x86-64-v3" */
   uint64_t arena_size;
   uint32_t arena_align;      /* a power of two */
   uint32_t input_count;
   uint32_t output_count;
-  uint32_t workers;          /* threads besides the first that have work: threads - 1, or 0 if nothing is worth sharing */
+  uint32_t workers;          /* threads besides the first that must call run: threads - 1, or 0 if one is enough */
   const eightfold_tensor_desc *const *inputs;
   const eightfold_tensor_desc *const *outputs;
-  /* Does not look at the CPU. Rounds to nearest even and keeps subnormal numbers whatever the caller's
-   * floating-point mode is, and leaves that mode, and its exception flags, as they were. */
+  /* Does not check the CPU. Sets the floating-point mode to round to nearest even with subnormal numbers, and restores
+   * the caller's mode and exception flags. */
   eightfold_status (*run)(const eightfold_call *call);
 } eightfold_variant;
 
@@ -191,27 +191,27 @@ typedef struct eightfold_variant {
 typedef struct eightfold_runtime {
   uint32_t struct_size;
   uint32_t abi_version;
-  /* Sets *variant to the first variant at or after *variant that this CPU can run. To go on: add 1, call again. */
+  /* Sets *variant to the first variant, from *variant on, that this CPU supports. To go on, add 1 and repeat. */
   eightfold_status (*select)(const eightfold_model *model, uint32_t *variant);
-  /* Bytes that a session needs, at any alignment; 0 if there is no such variant. */
+  /* Returns the bytes that a session needs, at any alignment; 0 if there is no such variant. */
   size_t (*session_size)(const eightfold_model *model, uint32_t variant);
-  /* Makes a session in `memory`, which stays the caller's and must outlive it, and creates its workers' threads. */
+  /* Creates a session in `memory`, which the caller owns and which must outlive it. Creates the workers' threads. */
   eightfold_status (*session_create_in)(const eightfold_model *model, uint32_t variant, void *memory, size_t size,
                                         eightfold_session **session);
   /* Reads inputs, writes outputs, as in eightfold_call. One run at a time per session. */
   eightfold_status (*session_run)(eightfold_session *session, const void *const *inputs, void *const *outputs);
-  /* English, lower case, never NULL. */
+  /* Returns a text in English and lower case, never NULL. */
   const char *(*status_message)(eightfold_status status);
-  /* Joins the session's workers; the memory may be freed then. A session without workers need not be destroyed. */
+  /* Joins the session's workers. Then the memory may be freed. A session without workers need not be destroyed. */
   void (*session_destroy)(eightfold_session *session);
 } eightfold_runtime;
 
-/* What NAME_query() returns. Variants stand in order of preference. */
+/* The result of NAME_query(). The preferred variants come first. */
 struct eightfold_model {
   uint32_t abi_version;      /* EIGHTFOLD_ABI_VERSION */
   uint32_t struct_size;
   const char *name;          /* UTF-8 */
-  const char *provenance;    /* compiler, model, options, target that made this artifact */
+  const char *provenance;    /* the compiler, model, options and target of this artifact */
   uint32_t variant_count;
   uint32_t reserved;         /* 0 */
   const eightfold_variant *const *variants;

@@ -1,38 +1,38 @@
-//! The `#[repr(C)]` twin of `eightfold.h`; the header documents the fields.
+//! The structs of `eightfold.h` in Rust (`#[repr(C)]`). The header documents the fields.
 //!
-//! Invariant: field for field the same layout as the header. `tests/abi.rs` compiles C assertions made from the
-//! offsets here; the assertions below pin the numbers themselves, so that version 1 cannot change unnoticed.
+//! Invariant: every field has the same offset and size as in the header. `tests/abi.rs` compiles C assertions from the
+//! offsets here. The assertions below fix the numbers themselves, so that version 1 cannot change by mistake.
 
 use core::ffi::{c_char, c_void};
 
 use crate::features::FeatureSet;
 use crate::status::Status;
 
-/// The version of the ABI that this crate speaks: `EIGHTFOLD_ABI_VERSION`.
+/// The version of the ABI in this crate: `EIGHTFOLD_ABI_VERSION`.
 pub const ABI_VERSION: u32 = 1;
 
-/// The ELF note by which an artifact is known before any of its code runs.
+/// The ELF note that identifies an artifact before any of its code runs.
 ///
-/// Its owner is [`NOTE_OWNER`], its type [`NOTE_TYPE`], its descriptor the ABI version as a little-endian `u32`, the
-/// NUL-terminated name of the query function, and [`NOTE_CHECKSUM`] bytes.
+/// Its owner is [`NOTE_OWNER`] and its type [`NOTE_TYPE`]. Its descriptor has the ABI version as a little-endian `u32`,
+/// the NUL-terminated name of the query function, and [`NOTE_CHECKSUM`] bytes of checksum.
 pub const NOTE_SECTION: &str = ".note.eightfold";
 /// The owner of the note, NUL included.
 pub const NOTE_OWNER: &[u8] = b"Eightfold\0";
 /// The type of the note.
 pub const NOTE_TYPE: u32 = 1;
-/// Bytes at the end of the note's descriptor: the SHA-256 of the shared library with zeros in their place. All of them are
-/// zero in an object file, and in a library that another program has linked.
+/// The number of checksum bytes at the end of the note's descriptor: the SHA-256 of the shared library, computed with
+/// zeros in their place. They are zero in an object file, and in a library that another program linked.
 pub const NOTE_CHECKSUM: usize = 32;
-/// The symbol of the [`Runtime`] table that is linked into artifacts; it changes with [`ABI_VERSION`].
+/// The symbol of the [`Runtime`] table that is linked into artifacts. It changes with [`ABI_VERSION`].
 pub const RUNTIME_SYMBOL: &str = "eightfold_runtime_v1";
 
-/// How stored integers stand for real numbers: `eightfold_quant`.
+/// The quantization of stored integers: `eightfold_quant`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Quant {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
-    /// Number of scales and of zero points.
+    /// The number of scales and of zero points.
     pub count: u32,
     /// The dimension along which they vary, or -1.
     pub axis: i32,
@@ -48,39 +48,39 @@ pub struct Quant {
 #[derive(Debug)]
 #[repr(C)]
 pub struct TensorDesc {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
-    /// ONNX's number of the element type.
+    /// The element type, by its ONNX number.
     pub dtype: i32,
     /// UTF-8, NUL-terminated.
     pub name: *const c_char,
-    /// Number of dims.
+    /// The number of dims.
     pub rank: u32,
     /// 0.
     pub reserved: u32,
-    /// `rank` numbers.
+    /// `rank` dims.
     pub dims: *const i64,
-    /// Bytes of the whole tensor.
+    /// The number of bytes of the tensor.
     pub byte_size: u64,
-    /// Null: not quantized.
+    /// The quantization, or null.
     pub quant: *const Quant,
 }
 
-/// How generated code of several threads waits: `eightfold_host`.
+/// The functions by which the threads of generated code wait for each other: `eightfold_host`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Host {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
     /// 0.
     pub reserved: u32,
-    /// Handed to both functions.
+    /// The first argument of both functions.
     pub context: *mut c_void,
-    /// Returns when `*word` may no longer be `expected`.
+    /// Waits while `*word` is `expected`. May return early.
     pub wait: Option<unsafe extern "C" fn(context: *mut c_void, word: *const u32, expected: u32)>,
-    /// Lets all waiters on `word` go on.
+    /// Wakes all threads that wait on `word`.
     pub wake: Option<unsafe extern "C" fn(context: *mut c_void, word: *const u32)>,
-    /// 64 bytes for each thread, zero before the first run, which the code of all threads shares.
+    /// 64 bytes per thread, zero before the first run. The code of all threads shares them.
     pub words: *mut u32,
 }
 
@@ -88,9 +88,9 @@ pub struct Host {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Call {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
-    /// Which of the variant's threads this is.
+    /// The number of this thread among the variant's threads.
     pub thread: u32,
     /// `arena_size` bytes at a multiple of `arena_align`.
     pub arena: *mut c_void,
@@ -98,36 +98,36 @@ pub struct Call {
     pub inputs: *const *const c_void,
     /// One pointer per output.
     pub outputs: *const *mut c_void,
-    /// Null, or per output null or room for its dims.
+    /// Null, or one pointer per output: null, or to space for its dims.
     pub output_shapes: *const *mut i64,
-    /// Null where there are no workers.
+    /// Null if there are no workers.
     pub host: *const Host,
 }
 
-/// Runs a variant: the type of [`Variant::run`].
+/// The function that runs a variant: the type of [`Variant::run`].
 pub type RunFn = unsafe extern "C" fn(call: *const Call) -> Status;
 
-/// The model for one choice of shapes, CPU features and threads: `eightfold_variant`.
+/// The model compiled for one choice of shapes, CPU features and threads: `eightfold_variant`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Variant {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
-    /// Threads that it was compiled for.
+    /// The number of threads that it was compiled for.
     pub threads: u32,
-    /// What the CPU must have.
+    /// The CPU features that it needs.
     pub features: FeatureSet,
     /// The target's name.
     pub target: *const c_char,
-    /// Bytes.
+    /// The size of the arena in bytes.
     pub arena_size: u64,
-    /// A power of two.
+    /// The alignment of the arena, a power of two.
     pub arena_align: u32,
-    /// Number of inputs.
+    /// The number of inputs.
     pub input_count: u32,
-    /// Number of outputs.
+    /// The number of outputs.
     pub output_count: u32,
-    /// Threads besides the first that have work and so must enter `run`: 0, or `threads` - 1.
+    /// The number of threads besides the first that must call `run`: 0, or `threads` - 1.
     pub workers: u32,
     /// `input_count` descriptors.
     pub inputs: *const *const TensorDesc,
@@ -137,12 +137,12 @@ pub struct Variant {
     pub run: Option<RunFn>,
 }
 
-/// A variant, its arena and its workers: `eightfold_session`, which callers see from outside alone.
+/// A variant, its arena and its workers: `eightfold_session`, which is opaque to callers.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) variant: *const Variant,
     pub(crate) arena: *mut c_void,
-    /// The team of workers. Null where the first thread does all the work.
+    /// The team of workers. Null if the first thread does all the work.
     pub(crate) team: *mut c_void,
 }
 
@@ -150,7 +150,7 @@ pub struct Session {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Runtime {
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
     /// [`ABI_VERSION`].
     pub abi_version: u32,
@@ -178,29 +178,29 @@ pub struct Runtime {
     pub session_destroy: unsafe extern "C" fn(session: *mut Session),
 }
 
-/// What an artifact's query function returns: `eightfold_model`.
+/// The descriptor that an artifact's query function returns: `eightfold_model`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Model {
-    /// [`ABI_VERSION`] of the compiler that made the artifact.
+    /// The [`ABI_VERSION`] of the compiler that made the artifact.
     pub abi_version: u32,
-    /// Bytes of this struct that exist.
+    /// The number of bytes of this struct that exist.
     pub struct_size: u32,
     /// UTF-8, NUL-terminated.
     pub name: *const c_char,
     /// UTF-8, NUL-terminated.
     pub provenance: *const c_char,
-    /// Number of variants.
+    /// The number of variants.
     pub variant_count: u32,
     /// 0.
     pub reserved: u32,
-    /// `variant_count` variants in order of preference.
+    /// `variant_count` variants, the preferred ones first.
     pub variants: *const *const Variant,
-    /// Null: linked without the runtime.
+    /// The session functions. Null if the artifact was linked without the runtime.
     pub runtime: *const Runtime,
 }
 
-/// The type of an artifact's one exported function.
+/// The type of the only function that an artifact exports.
 pub type QueryFn = unsafe extern "C" fn() -> *const Model;
 
 #[cfg(target_pointer_width = "64")]

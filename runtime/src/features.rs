@@ -1,8 +1,8 @@
-//! CPU features as bits: one table for variants' descriptors, detection and the compiler's targets.
+//! CPU features as bits: one table for the descriptors of variants, for detection and for the compiler's targets.
 //!
-//! Invariant: a bit, once released, keeps its meaning; new features are new rows at the end. Bits of another
-//! architecture will be another table over the same words: an artifact's machine type tells which one counts.
-//! What every x86-64 CPU has (SSE2) has no bit.
+//! Invariant: the meaning of a released bit never changes, and new features are appended. Another architecture will
+//! have a table of its own for the same words; the artifact's machine type says which table applies. Features that
+//! every x86-64 CPU has (SSE2) have no bit.
 
 /// A set of CPU features: `features` of `eightfold_variant`. Bit `b` is `self.0[b / 64] >> (b % 64) & 1`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -10,10 +10,10 @@
 pub struct FeatureSet(pub [u64; 4]);
 
 impl FeatureSet {
-    /// No feature beyond the architecture's baseline.
+    /// No features beyond the architecture's baseline.
     pub const EMPTY: FeatureSet = FeatureSet([0; 4]);
 
-    /// The set and the feature of number `bit`; a bit beyond the last word is ignored.
+    /// Returns the set with the feature `bit` added. Ignores a bit beyond the last word.
     #[must_use]
     pub const fn with(mut self, bit: u32) -> FeatureSet {
         let word = (bit / 64) as usize;
@@ -23,23 +23,23 @@ impl FeatureSet {
         self
     }
 
-    /// The features of these names, or the first name that [`X86_FEATURES`] does not have.
+    /// Returns the set of the features with these names.
     ///
     /// # Errors
-    /// The unknown name.
+    /// The first name that [`X86_FEATURES`] does not have.
     pub fn from_names<'a>(names: &[&'a str]) -> Result<FeatureSet, &'a str> {
         names.iter().try_fold(FeatureSet::EMPTY, |set, &name| {
             X86_FEATURES.iter().find(|feature| feature.name == name).map(|feature| set.with(feature.bit)).ok_or(name)
         })
     }
 
-    /// Whether `self` has all features of `needed`.
+    /// Returns true if `self` has all features of `needed`.
     #[must_use]
     pub fn contains(self, needed: FeatureSet) -> bool {
         self.missing(needed) == FeatureSet::EMPTY
     }
 
-    /// The features of `needed` that `self` has not.
+    /// Returns the features of `needed` that `self` lacks.
     #[must_use]
     pub fn missing(self, needed: FeatureSet) -> FeatureSet {
         let [a, b, c, d] = needed.0;
@@ -47,7 +47,7 @@ impl FeatureSet {
         FeatureSet([a & !w, b & !x, c & !y, d & !z])
     }
 
-    /// LLVM's names of the features, in the order of their bits; bits that have no row are left out.
+    /// Returns LLVM's names of the features, in the order of their bits. Bits without a row are left out.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         X86_FEATURES
             .iter()
@@ -56,7 +56,7 @@ impl FeatureSet {
     }
 }
 
-/// A row of [`X86_FEATURES`]: a name, its bit, and where `cpuid` reports it.
+/// A row of [`X86_FEATURES`]: the name of a feature, its bit, and the `cpuid` field that reports it.
 #[derive(Clone, Copy, Debug)]
 pub struct Feature {
     /// LLVM's name of the feature.
@@ -77,14 +77,14 @@ enum Register {
     Ecx,
 }
 
-/// The registers that the operating system must save (bits of XCR0) before a feature may be used.
+/// The registers that the operating system must save (bits of XCR0) before a program may use a feature.
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// General purpose and XMM registers, which every x86-64 system saves.
     Base = 0,
-    /// XMM and the upper halves of YMM.
+    /// XMM and the upper halves of YMM registers.
     Ymm = 0b0000_0110,
-    /// The same, the mask registers and all of ZMM.
+    /// XMM, YMM, mask and ZMM registers.
     Zmm = 0b1110_0110,
 }
 
@@ -104,7 +104,7 @@ const EXTENDED: (u32, u32) = (7, 0);
 const EXTENDED_1: (u32, u32) = (7, 1);
 const AMD: (u32, u32) = (0x8000_0001, 0);
 
-/// The features of x86-64 beyond its baseline. Leaves and bits: Intel's manual, volume 2, `CPUID`.
+/// The features of x86-64 beyond its baseline. For leaves and bits, see Intel's manual, volume 2, `CPUID`.
 pub const X86_FEATURES: &[Feature] = &[
     row(0, "sse3", BASIC, Register::Ecx, 0, State::Base),
     row(1, "ssse3", BASIC, Register::Ecx, 9, State::Base),
@@ -113,7 +113,7 @@ pub const X86_FEATURES: &[Feature] = &[
     row(4, "sse4.2", BASIC, Register::Ecx, 20, State::Base),
     row(5, "popcnt", BASIC, Register::Ecx, 23, State::Base),
     row(6, "sahf", AMD, Register::Ecx, 0, State::Base),
-    // OSXSAVE: the CPU has it and the operating system has turned it on.
+    // OSXSAVE: the CPU has the feature, and the operating system has enabled it.
     row(7, "xsave", BASIC, Register::Ecx, 27, State::Base),
     row(8, "avx", BASIC, Register::Ecx, 28, State::Ymm),
     row(9, "f16c", BASIC, Register::Ecx, 29, State::Ymm),
@@ -134,31 +134,31 @@ pub const X86_FEATURES: &[Feature] = &[
     row(24, "avx512bf16", EXTENDED_1, Register::Eax, 5, State::Zmm),
 ];
 
-/// The features that this CPU has and its operating system supports.
+/// Returns the features that the CPU has and the operating system supports.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
 pub fn detect() -> FeatureSet {
     use core::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
 
-    /// Bit 27 of leaf 1's ECX: `xgetbv` may be executed.
+    /// Bit 27 of ECX in leaf 1: the program may execute `xgetbv`.
     const OSXSAVE: u32 = 1 << 27;
 
-    // A function pointer, because newer toolchains declare `__cpuid_count` safe and older ones do not.
+    // A function pointer, because `__cpuid_count` is safe in newer toolchains and unsafe in older ones.
     let cpuid: unsafe fn(u32, u32) -> CpuidResult = __cpuid_count;
-    // SAFETY: every x86-64 CPU has `cpuid`, and any leaf may be asked for.
+    // SAFETY: every x86-64 CPU has `cpuid`, and every leaf is allowed.
     let ask = |(leaf, subleaf): (u32, u32)| unsafe { cpuid(leaf, subleaf) };
     const NONE: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
     let last = ask((0, 0)).eax;
     let last_amd = ask((AMD.0 & 0x8000_0000, 0)).eax;
-    // Each leaf is asked once: under a hypervisor a question takes as long as thousands of instructions.
+    // Each leaf is read once: under a hypervisor, `cpuid` takes as long as thousands of instructions.
     let basic = if last >= BASIC.0 { ask(BASIC) } else { NONE };
     let extended = if last >= EXTENDED.0 { ask(EXTENDED) } else { NONE };
-    // Leaf 7's own EAX is its last subleaf.
+    // EAX of leaf 7 is its last subleaf.
     let extended_1 = if extended.eax >= EXTENDED_1.1 { ask(EXTENDED_1) } else { NONE };
     let amd = if last_amd >= AMD.0 { ask(AMD) } else { NONE };
 
     let saved = if basic.ecx & OSXSAVE != 0 {
-        // SAFETY: OSXSAVE says that the instruction is there and that the operating system allows it.
+        // SAFETY: OSXSAVE guarantees that the instruction exists and that the operating system allows it.
         unsafe { _xgetbv(0) }
     } else {
         0
@@ -181,7 +181,7 @@ pub fn detect() -> FeatureSet {
     })
 }
 
-/// The features that this CPU has: none is known for this architecture.
+/// Returns the features of this CPU: none, because this architecture has no table yet.
 #[cfg(not(target_arch = "x86_64"))]
 #[must_use]
 pub fn detect() -> FeatureSet {

@@ -1,13 +1,13 @@
 #![no_std]
-//! The small runtime that every Eightfold shared library carries, and the C ABI of an artifact.
+//! The runtime that every Eightfold shared library contains, and the C ABI of an artifact.
 //!
-//! It picks the variant of a model that this CPU can run and runs it in memory that the caller gives, on as many threads
-//! as the variant was compiled for. It never allocates, keeps no state of its own, depends on nothing (threads come from
-//! the C library if that is there), and has no path that panics.
+//! The runtime selects a variant of a model that the CPU supports. It runs the variant in memory from the caller, on as
+//! many threads as the variant was compiled for. It does not allocate, has no global state, needs no library (it uses
+//! the C library's threads if there are any), and cannot panic.
 //!
-//! The same modules are built twice: as this library, which the compiler uses and tests, and as one object file
-//! (`standalone.rs`) that is linked into artifacts. A `no_std` crate cannot be both at once, because only the second
-//! may define a panic handler.
+//! The modules are built twice: as this library, which the compiler uses and tests, and as an object file
+//! (`standalone.rs`) that is linked into artifacts. A `no_std` crate cannot be both at once, because only the object
+//! file may define a panic handler.
 
 pub mod abi;
 pub mod features;
@@ -16,5 +16,5 @@ pub mod status;
 mod team;
 mod thread;
 
-/// The text of `eightfold.h`, whose structs [`abi`] mirrors.
+/// The text of `eightfold.h`, whose structs [`abi`] defines in Rust.
 pub const HEADER: &str = include_str!("../include/eightfold.h");

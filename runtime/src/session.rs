@@ -1,7 +1,8 @@
-//! Sessions: a variant that this CPU can run, and an arena for it, in memory that the caller gives.
+//! Sessions: a variant that this CPU supports, and its arena, in memory from the caller.
 //!
-//! Invariant: nothing here allocates, keeps a global or panics; all that a session is, its workers' stacks apart, lies in
-//! the caller's memory. It does not look at tensors: the variant's own `run` checks the pointers.
+//! Invariant: this module does not allocate, has no globals and does not panic. A session lies entirely in the caller's
+//! memory, except for the stacks of its workers. This module does not look at tensors; the variant's `run` checks the
+//! pointers.
 
 use core::ffi::{c_char, c_void};
 use core::ptr;
@@ -11,7 +12,7 @@ use crate::features;
 use crate::status::Status;
 use crate::team;
 
-/// The table that artifacts with a runtime point to.
+/// The table that artifacts with a runtime refer to.
 pub const RUNTIME: Runtime = Runtime {
     struct_size: size_of::<Runtime>() as u32,
     abi_version: ABI_VERSION,
@@ -23,13 +24,13 @@ pub const RUNTIME: Runtime = Runtime {
     session_destroy,
 };
 
-/// Sets `*index` to the first variant at or after `*index` that this CPU can run.
+/// Sets `*index` to the first variant, from `*index` on, that this CPU supports.
 ///
 /// # Errors
-/// [`Status::UNSUPPORTED_CPU`] if there is none; then `*index` stays as it was.
+/// [`Status::UNSUPPORTED_CPU`] if there is none. `*index` does not change then.
 ///
 /// # Safety
-/// `model` is null or a model that an artifact's query function returned; `index` is null or can be written.
+/// `model` is null or a model that an artifact's query function returned. `index` is null or writable.
 pub unsafe extern "C" fn select(model: *const Model, index: *mut u32) -> Status {
     // SAFETY: the caller's promise.
     let (model, index) = match unsafe { (checked(model), index.as_mut()) } {
@@ -39,7 +40,7 @@ pub unsafe extern "C" fn select(model: *const Model, index: *mut u32) -> Status 
     };
     let cpu = features::detect();
     for candidate in *index..model.variant_count {
-        // SAFETY: `model` is a model, and `checked` has seen its version.
+        // SAFETY: `model` is a model, and `checked` has checked its version.
         if let Some(variant) = unsafe { variant(model, candidate) }
             && cpu.contains(variant.features)
         {
@@ -50,7 +51,8 @@ pub unsafe extern "C" fn select(model: *const Model, index: *mut u32) -> Status 
     Status::UNSUPPORTED_CPU
 }
 
-/// Bytes that a session of variant `index` needs, at any alignment; 0 if it cannot have one.
+/// Returns the number of bytes that a session of the variant `index` needs, at any alignment; 0 if there is no such
+/// variant.
 ///
 /// # Safety
 /// `model` is null or a model that an artifact's query function returned.
@@ -66,15 +68,16 @@ pub unsafe extern "C" fn session_size(model: *const Model, index: u32) -> usize 
     needed(variant).unwrap_or(0)
 }
 
-/// Makes a session of variant `index` in `memory`, and begins its workers if it has any.
+/// Creates a session of the variant `index` in `memory`, and starts its workers if it has any.
 ///
 /// # Errors
-/// [`Status::UNSUPPORTED_CPU`], [`Status::THREADS_UNAVAILABLE`], [`Status::MEMORY_TOO_SMALL`],
+/// [`Status::UNSUPPORTED_CPU`], [`Status::THREADS_UNAVAILABLE`], [`Status::MEMORY_TOO_SMALL`], or
 /// [`Status::INVALID_ARGUMENT`] for a null pointer or an index out of range.
 ///
 /// # Safety
-/// `model` is null or a model that an artifact's query function returned; `memory` is null or `size` bytes that nothing
-/// else uses while the session is in use (with workers: until [`session_destroy`]); `session` is null or can be written.
+/// `model` is null or a model that an artifact's query function returned. `memory` is null or `size` bytes that nothing
+/// else uses during the life of the session, which ends at [`session_destroy`] if there are workers. `session` is null
+/// or writable.
 pub unsafe extern "C" fn session_create_in(
     model: *const Model,
     index: u32,
@@ -104,8 +107,8 @@ pub unsafe extern "C" fn session_create_in(
     if size < needed {
         return Status::MEMORY_TOO_SMALL;
     }
-    // SAFETY: `needed` counts the session, the team, the arena and the worst padding before each, so all lie in `size`
-    // bytes, which stay the session's until it is destroyed.
+    // SAFETY: `needed` includes the session, the team, the arena and the greatest padding before each. So all of them
+    // lie in the `size` bytes, which belong to the session until it is destroyed.
     unsafe {
         let here = aligned(memory, align_of::<Session>()).cast::<Session>();
         let (mut team, mut rest) = (ptr::null_mut(), here.add(1).cast());
@@ -127,12 +130,12 @@ pub unsafe extern "C" fn session_create_in(
 /// Runs the model once.
 ///
 /// # Errors
-/// What the variant's `run` returns; [`Status::INVALID_ARGUMENT`] for a null pointer.
+/// The status of the variant's `run`, or [`Status::INVALID_ARGUMENT`] for a null pointer.
 ///
 /// # Safety
-/// `session` is null or one that [`session_create_in`] made, whose memory is still there and which no other thread runs
-/// now. `inputs` and `outputs` are null or hold one pointer per tensor of the variant, each null or to its `byte_size`
-/// bytes; outputs overlap nothing else.
+/// `session` is null or a session from [`session_create_in`] whose memory still exists and which no other thread is
+/// running. `inputs` and `outputs` are null or have one pointer per tensor of the variant, each null or to its
+/// `byte_size` bytes. Outputs do not overlap any other tensor.
 pub unsafe extern "C" fn session_run(
     session: *mut Session,
     inputs: *const *const c_void,
@@ -154,8 +157,8 @@ pub unsafe extern "C" fn session_run(
         output_shapes: ptr::null(),
         host: ptr::null(),
     };
-    // SAFETY: the variant runs on this CPU, the arena has its size and alignment, the tensors are the caller's promise,
-    // and so is that nothing else runs the session now.
+    // SAFETY: the CPU supports the variant, and the arena has its size and alignment. The caller guarantees the
+    // tensors, and that nothing else runs the session now.
     unsafe {
         match session.team.is_null() {
             true => run(&call),
@@ -164,34 +167,35 @@ pub unsafe extern "C" fn session_run(
     }
 }
 
-/// Ends a session: joins its workers. Its memory is the caller's alone again. Null is left alone.
+/// Ends a session and joins its workers. After that, the memory belongs to the caller alone. Does nothing for null.
 ///
 /// # Safety
-/// `session` is null or one that [`session_create_in`] made, which nothing runs now and nothing uses again.
+/// `session` is null or a session from [`session_create_in`] that is not running and that nothing uses again.
 pub unsafe extern "C" fn session_destroy(session: *mut Session) {
     // SAFETY: the caller's promise.
     if let Some(session) = unsafe { session.as_mut() }
         && !session.team.is_null()
     {
-        // SAFETY: as above; the pointer goes, so that another call does nothing.
+        // SAFETY: as above. The pointer becomes null, so a second call does nothing.
         unsafe { team::stop(core::mem::replace(&mut session.team, ptr::null_mut()).cast()) };
     }
 }
 
-/// The status in English, NUL-terminated.
+/// Returns the status as an English text, NUL-terminated.
 pub extern "C" fn status_message(status: Status) -> *const c_char {
     status.message().as_ptr()
 }
 
-/// The model, if there is one and it speaks this version of the ABI.
+/// Returns the model, if it is not null and has this version of the ABI.
 ///
 /// # Safety
-/// `model` is null or points to the first two fields of a model, and to all of it if those are this version's.
+/// `model` is null or points to at least the first two fields of a model, and to a whole model if these have this
+/// version.
 unsafe fn checked<'a>(model: *const Model) -> Result<&'a Model, Status> {
     if model.is_null() {
         return Err(Status::INVALID_ARGUMENT);
     }
-    // SAFETY: the two fields are read without touching what an older model may not have.
+    // SAFETY: reads only the two fields that every version has.
     let (version, size) = unsafe { ((*model).abi_version, (*model).struct_size) };
     if version != ABI_VERSION || (size as usize) < size_of::<Model>() {
         return Err(Status::ABI_MISMATCH);
@@ -200,15 +204,15 @@ unsafe fn checked<'a>(model: *const Model) -> Result<&'a Model, Status> {
     Ok(unsafe { &*model })
 }
 
-/// Variant `index` of a checked model, if there is one and it is whole.
+/// Returns the variant `index` of a checked model, if it exists and is complete.
 ///
 /// # Safety
-/// `model.variants` holds `variant_count` pointers, each null or to a variant.
+/// `model.variants` has `variant_count` pointers, each null or to a variant.
 unsafe fn variant(model: &Model, index: u32) -> Option<&Variant> {
     if index >= model.variant_count || model.variants.is_null() {
         return None;
     }
-    // SAFETY: the index is in range; the size is read before the rest is touched.
+    // SAFETY: the index is in range. The size is read before any other field.
     unsafe {
         let variant = *model.variants.add(index as usize);
         let whole = !variant.is_null() && (*variant).struct_size as usize >= size_of::<Variant>();
@@ -216,7 +220,8 @@ unsafe fn variant(model: &Model, index: u32) -> Option<&Variant> {
     }
 }
 
-/// Bytes for a session, its team, its arena and the worst padding before each; `None` if that is no size at all.
+/// Returns the number of bytes for a session, its team, its arena and the greatest padding before each; `None` on
+/// overflow.
 fn needed(variant: &Variant) -> Option<usize> {
     if !variant.arena_align.is_power_of_two() || variant.workers >= variant.threads.max(1) {
         return None;
@@ -230,15 +235,15 @@ fn needed(variant: &Variant) -> Option<usize> {
     usize::try_from(variant.arena_size).ok()?.checked_add(session)?.checked_add(team)?.checked_add(padding)
 }
 
-/// Bytes of the variant's team; `None` if it needs none, or it is no size at all.
+/// Returns the number of bytes of the variant's team; `None` if it needs no team, or on overflow.
 fn team_size(variant: &Variant) -> Option<usize> {
     if variant.workers == 0 { None } else { team::size(variant.workers.checked_add(1)?) }
 }
 
-/// `memory`, moved up to a multiple of `align`, a power of two.
+/// Rounds `memory` up to a multiple of `align`, a power of two.
 ///
 /// # Safety
-/// The bytes up to there belong to `memory`'s allocation.
+/// The bytes up to there belong to the allocation of `memory`.
 unsafe fn aligned(memory: *mut c_void, align: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { memory.byte_add(memory.addr().wrapping_neg() & (align - 1)) }

@@ -1,11 +1,11 @@
-//! What functions of an artifact return, and what it means in words.
+//! The status codes that functions of an artifact return, and their messages.
 
 use core::ffi::CStr;
 use core::fmt;
 
 /// The result of a call into an artifact: `eightfold_status`.
 ///
-/// A number rather than an enum: a newer artifact may return a code that this library does not know.
+/// A number and not an enum, because a newer artifact can return a code that this library does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 #[must_use]
@@ -14,24 +14,24 @@ pub struct Status(pub i32);
 impl Status {
     /// Success.
     pub const OK: Status = Status(0);
-    /// A null pointer, a `struct_size` too small or an index out of range.
+    /// A null pointer, a `struct_size` that is too small, or an index out of range.
     pub const INVALID_ARGUMENT: Status = Status(1);
     /// The model was made for another version of the ABI.
     pub const ABI_MISMATCH: Status = Status(2);
-    /// This CPU, or its operating system, lacks features that the code needs.
+    /// The CPU, or its operating system, lacks features that the code needs.
     pub const UNSUPPORTED_CPU: Status = Status(3);
-    /// The variant's threads have to wait for each other, and the call has no host.
+    /// The variant's threads must wait for each other, but the call has no host.
     pub const UNSUPPORTED_THREADS: Status = Status(4);
-    /// Fewer bytes were given than `session_size` asks for.
+    /// The memory has fewer bytes than `session_size` returns.
     pub const MEMORY_TOO_SMALL: Status = Status(5);
-    /// The arena's address is no multiple of `arena_align`.
+    /// The arena's address is not a multiple of `arena_align`.
     pub const MISALIGNED_ARENA: Status = Status(6);
-    /// The system did not give the threads that the variant needs.
+    /// The system could not create the threads that the variant needs.
     pub const THREADS_UNAVAILABLE: Status = Status(7);
-    /// The model looked up an index outside its table; the outputs were written, but mean nothing.
+    /// An index of a lookup in the model is outside its table. The outputs were written, but are meaningless.
     pub const INDEX_OUT_OF_RANGE: Status = Status(8);
 
-    /// The status in English, lower case.
+    /// Returns the message of the status, in English and lower case.
     #[must_use]
     pub const fn message(self) -> &'static CStr {
         match self {
@@ -40,10 +40,10 @@ impl Status {
             Status::ABI_MISMATCH => c"the model was made for another version of the abi",
             Status::UNSUPPORTED_CPU => c"this cpu lacks features that the model's code needs",
             Status::UNSUPPORTED_THREADS => {
-                c"the variant runs on several threads, and the call has no host by which they wait for each other"
+                c"the variant runs on several threads, but the call has no host for them to wait on"
             }
             Status::MEMORY_TOO_SMALL => c"the memory is smaller than the session's size",
-            Status::MISALIGNED_ARENA => c"the arena's address is no multiple of its alignment",
+            Status::MISALIGNED_ARENA => c"the arena's address is not a multiple of its alignment",
             Status::THREADS_UNAVAILABLE => c"the threads that the variant needs could not be created",
             Status::INDEX_OUT_OF_RANGE => {
                 c"an index, given as an input or computed by the model, is outside the axis that it selects from"

@@ -1,12 +1,15 @@
-//! The threads of a session: the caller's, which is thread 0, and workers, which sleep between runs.
+//! The threads of a session: the caller's thread, which is thread 0, and workers, which sleep between runs.
 //!
-//! A run: the caller's thread writes down the call, counts the run up and wakes whom it must; each worker copies the
-//! call, enters the variant's code once with its own number, and notes when it is done. Inside, the code of all threads
-//! waits by itself on the team's words; the team lends it sleep ([`Host`]).
+//! A run: the caller's thread writes the call, increments the number of the run and wakes sleeping threads. Each worker
+//! copies the call, calls the variant's code once with its own thread number, and then stores that it is done. Inside
+//! the code, the threads wait for each other on the team's words. The team provides the functions to sleep and wake
+//! ([`Host`]).
 //!
-//! Invariants: the call changes only while all workers are done with the last one; a thread that is about to sleep says
-//! so before it looks at its word for the last time, and who changes a word looks for sleepers after that, so no wake is
-//! lost. All of it lies in the session's memory, which must not move.
+//! Invariants:
+//! - The call changes only while all workers are done with the last one.
+//! - No wake-up is lost: a thread announces that it will sleep before it reads its word for the last time, and a thread
+//!   that changes a word looks for sleepers afterwards.
+//! - The whole team lies in the session's memory, which must not move.
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -18,69 +21,70 @@ use crate::abi::{Call, Host, RunFn};
 use crate::status::Status;
 use crate::thread::{self, Handle};
 
-/// How often a thread looks at a word before it gives way to others: some 50 microseconds.
+/// The number of times that a thread reads a word before it yields the CPU: about 50 microseconds.
 const SPINS: u32 = 2000;
 
-/// How often it then gives way and looks again before it sleeps: about a millisecond on a CPU that nobody else wants.
-/// Whoever sleeps is woken late, above all under a hypervisor, which has lent the CPU to others by then: by ten sleeps a
-/// run, two threads were no faster than one.
+/// The number of times that a thread then yields and reads again before it sleeps: about a millisecond on an idle CPU.
+/// Waking a sleeping thread takes long, especially under a hypervisor, which has given the CPU to others by then. With
+/// ten sleeps per run, two threads were no faster than one.
 const YIELDS: u32 = 4000;
 
-/// A run of this number is the end.
+/// The run number that tells workers to exit.
 const CLOSED: u32 = 0;
 
-/// Threads that run one variant together. Workers lie behind it, then the words.
+/// The threads that run one variant together. In memory, the workers follow this struct, and the words follow the
+/// workers.
 #[repr(C, align(64))]
 pub(crate) struct Team {
-    /// Number of the last run begun; it is never [`CLOSED`] before the end.
+    /// The number of the last run that began. It is [`CLOSED`] only at the end.
     number: AtomicU32,
-    /// Threads that sleep, or are about to.
+    /// The number of threads that sleep or are about to.
     sleepers: AtomicU32,
     run: RunFn,
-    /// The run's call, as thread 0 makes it.
+    /// The call of the current run, for thread 0.
     call: UnsafeCell<Call>,
     host: Host,
     first: *mut Worker,
-    /// So many of them have begun.
+    /// The number of workers that have started.
     workers: AtomicU32,
 }
 
-/// A thread of the team but the first.
+/// A thread of the team other than the first.
 #[repr(C, align(64))]
 struct Worker {
     team: *const Team,
     handle: Handle,
-    /// Which of the variant's threads it is.
+    /// Its number among the variant's threads.
     thread: u32,
-    /// Number of the last run that it is done with.
+    /// The number of the last run that it has finished.
     done: AtomicU32,
 }
 
-/// A word on a cache line of its own.
+/// A word on its own cache line.
 #[repr(C, align(64))]
 struct Line(AtomicU32);
 
-/// Bytes of a team of `threads`, at a multiple of [`ALIGN`]; `None` if that is no size at all.
+/// Returns the number of bytes of a team of `threads`, at a multiple of [`ALIGN`]; `None` on overflow.
 pub(crate) fn size(threads: u32) -> Option<usize> {
     let threads = threads as usize;
     let workers = threads.checked_mul(size_of::<Worker>())?;
     size_of::<Team>().checked_add(workers)?.checked_add(threads.checked_mul(size_of::<Line>())?)
 }
 
-/// Alignment of a team.
+/// The alignment of a team.
 pub(crate) const ALIGN: usize = align_of::<Team>();
 
-/// Makes a team in `memory` and begins its workers, which sleep.
+/// Creates a team in `memory` and starts its workers, which sleep.
 ///
 /// # Errors
-/// [`Status::THREADS_UNAVAILABLE`]; no worker is left then.
+/// [`Status::THREADS_UNAVAILABLE`]. No worker is left running then.
 ///
 /// # Safety
-/// `memory` is [`size`] bytes at a multiple of [`ALIGN`] that stay where they are, and nobody else's, until [`stop`].
-/// `run` is code of `threads` threads that this CPU can run.
+/// `memory` is [`size`] bytes at a multiple of [`ALIGN`], which do not move and which nothing else uses until [`stop`].
+/// `run` is code for `threads` threads that this CPU supports.
 pub(crate) unsafe fn start(memory: *mut c_void, run: RunFn, threads: u32) -> Result<*mut Team, Status> {
     let team = memory.cast::<Team>();
-    // SAFETY: `size` counts the team, a worker a thread and a word a thread, and each part keeps the alignment of 64.
+    // SAFETY: `size` includes the team, a worker per thread and a word per thread. Each part keeps the alignment of 64.
     unsafe {
         let first = team.add(1).cast::<Worker>();
         let words = first.add(threads as usize).cast::<Line>();
@@ -122,47 +126,47 @@ pub(crate) unsafe fn start(memory: *mut c_void, run: RunFn, threads: u32) -> Res
     Ok(team)
 }
 
-/// Runs the code once on all threads; `call` is thread 0's, without a host.
+/// Runs the code once on all threads. `call` is the call of thread 0, without a host.
 ///
 /// # Safety
-/// [`start`] made the team, and nothing else runs it now. `call` is what the code asks for.
+/// [`start`] created the team, and nothing else is running it. `call` is valid for the code.
 pub(crate) unsafe fn run(team: *mut Team, call: Call) -> Status {
-    // SAFETY: the team is there, and is only read here but for its atomics and its call.
+    // SAFETY: the team exists. Only its atomics and its call are written here.
     let team = unsafe { &*team };
     team.settle();
     let host = &raw const team.host;
-    // SAFETY: all workers are done with the last call, and look at this one when they see its number.
+    // SAFETY: all workers are done with the last call. They read this one after they see its number.
     unsafe { team.call.get().write(Call { host, ..call }) };
     let next = match team.number.load(Ordering::Relaxed).wrapping_add(1) {
         CLOSED => CLOSED + 1,
         next => next,
     };
     team.set(&team.number, next);
-    // SAFETY: the caller's promise; workers only read the call.
+    // SAFETY: the caller guarantees it. Workers only read the call.
     unsafe { (team.run)(team.call.get()) }
 }
 
 /// Ends the workers.
 ///
 /// # Safety
-/// As for [`run`]; the team is not used any more.
+/// As for [`run`]. The team must not be used again.
 pub(crate) unsafe fn stop(team: *mut Team) {
     // SAFETY: as in `run`.
     let team = unsafe { &*team };
     team.settle();
     team.set(&team.number, CLOSED);
     for index in 0..team.workers.load(Ordering::Relaxed) as usize {
-        // SAFETY: so many workers have begun, and their handles have been written.
+        // SAFETY: this many workers have started, and their handles have been written.
         unsafe { thread::join((*team.first.add(index)).handle) };
     }
 }
 
 impl Team {
-    /// Waits until all workers are done with the last run: they are when it has returned, but for their last steps.
+    /// Waits until all workers are done with the last run. They are nearly done when it has returned.
     fn settle(&self) {
         let number = self.number.load(Ordering::Relaxed);
         for index in 0..self.workers.load(Ordering::Relaxed) as usize {
-            // SAFETY: so many workers have been written; `done` is only read and written as an atomic.
+            // SAFETY: this many workers have been written. `done` is accessed only as an atomic.
             let done = unsafe { &(*self.first.add(index)).done };
             loop {
                 match done.load(Ordering::Acquire) {
@@ -173,7 +177,7 @@ impl Team {
         }
     }
 
-    /// Returns when `word` is no longer `seen`, or a little early.
+    /// Waits until `word` is no longer `seen`. May return early.
     fn wait_while(&self, word: &AtomicU32, seen: u32) {
         for _ in 0..SPINS {
             if word.load(Ordering::Acquire) != seen {
@@ -184,7 +188,7 @@ impl Team {
         self.sleep(word, seen);
     }
 
-    /// As [`Self::wait_while`], for who has looked for a while.
+    /// Like [`Self::wait_while`], for a thread that has already spun.
     #[cold]
     #[inline(never)]
     fn sleep(&self, word: &AtomicU32, seen: u32) {
@@ -199,7 +203,7 @@ impl Team {
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Sets a word and wakes who sleeps on it.
+    /// Sets a word and wakes the threads that sleep on it.
     fn set(&self, word: &AtomicU32, value: u32) {
         word.store(value, Ordering::SeqCst);
         self.wake(word);
@@ -212,12 +216,12 @@ impl Team {
     }
 }
 
-/// What a worker does all its life.
+/// The main function of a worker.
 unsafe extern "C" fn work(worker: *mut c_void) -> *mut c_void {
     thread::leave_signals_to_the_host();
     let worker = worker.cast::<Worker>();
-    // SAFETY: `start` has written the worker and its team, which live until it is joined; `handle` may be written while
-    // this runs, so no reference to all of the worker is made.
+    // SAFETY: `start` has written the worker and its team, which live until the worker is joined. `handle` may be
+    // written at the same time, so there is no reference to the whole worker.
     let (team, thread, done) = unsafe { (&*(*worker).team, (*worker).thread, &(*worker).done) };
     let mut seen = CLOSED + 1;
     loop {
@@ -226,10 +230,10 @@ unsafe extern "C" fn work(worker: *mut c_void) -> *mut c_void {
             number if number == seen => team.wait_while(&team.number, seen),
             number => {
                 seen = number;
-                // SAFETY: the call was written before its number, and stays until this worker is done with it.
+                // SAFETY: the call was written before its number, and does not change until this worker is done.
                 unsafe {
                     let call = Call { thread, ..ptr::read(team.call.get()) };
-                    // What it returns, thread 0 returns as well.
+                    // Thread 0 returns the same status.
                     let _ = (team.run)(&call);
                 }
                 team.set(done, number);
@@ -240,12 +244,12 @@ unsafe extern "C" fn work(worker: *mut c_void) -> *mut c_void {
 
 /// [`Host::wait`] of a team.
 unsafe extern "C" fn wait(context: *mut c_void, word: *const u32, expected: u32) {
-    // SAFETY: the context is the team, the word one of its own.
+    // SAFETY: the context is the team, and the word belongs to it.
     unsafe { (*context.cast::<Team>()).sleep(AtomicU32::from_ptr(word.cast_mut()), expected) }
 }
 
 /// [`Host::wake`] of a team.
 unsafe extern "C" fn wake(context: *mut c_void, word: *const u32) {
-    // SAFETY: the context is the team, the word one of its own.
+    // SAFETY: the context is the team, and the word belongs to it.
     unsafe { (*context.cast::<Team>()).wake(AtomicU32::from_ptr(word.cast_mut())) }
 }

@@ -1,20 +1,21 @@
-//! What the workers of a session need of the system: to begin, to end, to sleep on a word and to be woken.
+//! The system functions that the workers of a session need: to start and join threads, to sleep on a word, and to wake
+//! sleepers.
 //!
-//! Threads are the C library's, so that the host's debuggers, limits and signals know them; it is there in any process
-//! that loads a shared library. Its two functions are looked up weakly: a library with the runtime in it loads where
-//! they are missing, and sessions of one thread run there. Words are waited on by Linux's futex, without the C library.
-//! On other systems no thread can be had.
+//! Threads come from the C library, so that debuggers, limits and signals of the process apply to them. Every process
+//! that loads a shared library has a C library. Its two functions are weak symbols: if they are missing, the library
+//! still loads, and sessions with one thread work. Threads wait on words by Linux's futex, without the C library. Other
+//! systems have no threads.
 
 use core::ffi::c_void;
 use core::sync::atomic::AtomicU32;
 
-/// A thread, as the C library names it: `pthread_t`.
+/// A thread of the C library: `pthread_t`.
 pub(crate) type Handle = usize;
 
-/// What a thread runs.
+/// The main function of a thread.
 pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// Begins a thread that runs `main` on `argument`; `None` if the system has none to give.
+/// Starts a thread that runs `main` on `argument`; `None` if the system cannot create one.
 ///
 /// # Safety
 /// `main` may run on `argument` until [`join`] has returned.
@@ -24,10 +25,10 @@ pub(crate) unsafe fn spawn(main: Main, argument: *mut c_void) -> Option<Handle> 
     if create == 0 || system::pthread_join() == 0 {
         return None;
     }
-    // SAFETY: it is the address of the C library's `pthread_create`, which has this type.
+    // SAFETY: this is the address of the C library's `pthread_create`, which has this type.
     let create = unsafe { core::mem::transmute::<usize, Create>(create) };
     let mut handle = 0;
-    // SAFETY: the handle can be written; null attributes are the default ones; the rest is the caller's promise.
+    // SAFETY: the handle is writable, and null attributes are the defaults. The caller guarantees the rest.
     let failed = unsafe { create(&mut handle, core::ptr::null(), main, argument) };
     if failed == 0 { Some(handle) } else { None }
 }
@@ -35,34 +36,35 @@ pub(crate) unsafe fn spawn(main: Main, argument: *mut c_void) -> Option<Handle> 
 /// Waits until a thread has ended.
 ///
 /// # Safety
-/// [`spawn`] returned the handle, and nobody has joined it.
+/// [`spawn`] returned the handle, and it has not been joined.
 pub(crate) unsafe fn join(handle: Handle) {
     type Join = unsafe extern "C" fn(Handle, *mut *mut c_void) -> i32;
     let join = system::pthread_join();
     if join == 0 {
         return;
     }
-    // SAFETY: it is the address of the C library's `pthread_join`, which has this type; the rest is the caller's promise.
+    // SAFETY: this is the address of the C library's `pthread_join`, which has this type. The caller guarantees the
+    // rest.
     unsafe { core::mem::transmute::<usize, Join>(join)(handle, core::ptr::null_mut()) };
 }
 
-/// Lets another thread have this CPU, if one waits for it.
+/// Yields the CPU to another thread, if one is waiting.
 pub(crate) fn give_way() {
     system::yield_now();
 }
 
-/// Sleeps while `*word` is `expected`; may return early.
+/// Sleeps while `*word` is `expected`. May return early.
 pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
     system::futex(word, system::WAIT, expected);
 }
 
-/// Wakes all that sleep on `word`.
+/// Wakes all threads that sleep on `word`.
 pub(crate) fn wake(word: &AtomicU32) {
     system::futex(word, system::WAKE, i32::MAX as u32);
 }
 
-/// Keeps signals away from the calling thread, which is none of the host's; but not those of its own mistakes, nor
-/// those by which the C library changes all threads at once.
+/// Blocks signals on the calling thread, because the process does not expect this thread. Leaves open the signals of
+/// the thread's own faults, and those that the C library sends to all threads.
 pub(crate) fn leave_signals_to_the_host() {
     system::block_signals();
 }
@@ -81,13 +83,13 @@ mod system {
     const SYS_SCHED_YIELD: usize = 24;
     const SYS_FUTEX: usize = 202;
 
-    /// The address of a function of the C library, 0 where there is none.
+    /// Returns the address of a function of the C library, or 0 if it is missing.
     macro_rules! weak {
         ($name:ident) => {
             pub(super) fn $name() -> usize {
                 let address;
-                // SAFETY: reads an entry of the global offset table. By assembly, because the language has no symbols
-                // that may be missing.
+                // SAFETY: reads an entry of the global offset table. This takes assembly, because Rust has no weak
+                // symbols.
                 unsafe {
                     asm!(
                         concat!(".weak ", stringify!($name)),
@@ -104,33 +106,33 @@ mod system {
     weak!(pthread_join);
 
     pub(super) fn futex(word: &AtomicU32, operation: usize, value: u32) {
-        // SAFETY: the word can be read; there is no timeout.
+        // SAFETY: the word is readable. There is no timeout.
         unsafe { call(SYS_FUTEX, [word.as_ptr().addr(), operation, value as usize, 0]) };
     }
 
     pub(super) fn yield_now() {
-        // SAFETY: it has no arguments.
+        // SAFETY: the call has no arguments.
         unsafe { call(SYS_SCHED_YIELD, [0; 4]) };
     }
 
     pub(super) fn block_signals() {
         const BLOCK: usize = 0;
-        // Signal n is bit n - 1. SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV; the C library's own 32 and 33.
+        // Signal n is bit n - 1. SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV; 32 and 33 belong to the C library.
         const OPEN: [u32; 7] = [4, 5, 7, 8, 11, 32, 33];
         let mut mask = u64::MAX;
         for signal in OPEN {
             mask &= !(1 << (signal - 1));
         }
-        // SAFETY: the mask has 8 bytes; the old one is not wanted.
+        // SAFETY: the mask has 8 bytes. The old mask is not requested.
         unsafe { call(SYS_RT_SIGPROCMASK, [BLOCK, (&raw const mask).addr(), 0, size_of::<u64>()]) };
     }
 
-    /// A system call; what it returns does not matter here.
+    /// Makes a system call and ignores its result.
     ///
     /// # Safety
-    /// As the call wants its arguments; addresses among them are of memory that outlives it.
+    /// The arguments are valid for the call. Memory at addresses among them outlives it.
     unsafe fn call(number: usize, [a, b, c, d]: [usize; 4]) {
-        // SAFETY: the caller's promise; the kernel overwrites rax, rcx and r11.
+        // SAFETY: the caller guarantees it. The kernel overwrites rax, rcx and r11.
         unsafe {
             asm!(
                 "syscall",

@@ -1,4 +1,4 @@
-//! Holds `eightfold.h` and its Rust twin together: layouts, status codes, feature bits.
+//! Compares `eightfold.h` with its Rust structs: layouts, status codes, feature bits.
 
 use std::fmt::Write as _;
 use std::mem::{align_of, offset_of, size_of};
@@ -10,11 +10,11 @@ use eightfold_runtime::abi::{ABI_VERSION, Call, Host, Model, Quant, Runtime, Ten
 use eightfold_runtime::features::X86_FEATURES;
 use eightfold_runtime::status::Status;
 
-/// C assertions that a struct of the header has the layout of its twin. Listing every field makes a forgotten one
-/// fail: the sizes would differ.
+/// Generates C assertions that a struct in the header has the layout of the Rust struct. All fields are listed, so a
+/// missing field makes the sizes differ.
 macro_rules! layout {
     ($c:ident = $rust:ident { $($field:ident),* $(,)? }) => {{
-        // Fails to compile if a field of the twin is left out.
+        // Does not compile if a field of the Rust struct is left out.
         let _ = |value: &$rust| { let $rust { $($field: _),* } = value; };
         let mut text = String::new();
         let name = stringify!($c);
@@ -90,7 +90,7 @@ fn assertions() -> String {
     c
 }
 
-/// Compiles `source` without output; `None` where the machine has no compiler of that name.
+/// Compiles `source` without output; `None` if the machine has no compiler of this name.
 fn compile(compiler: &str, args: &[&str], source: &str) -> Option<(bool, String)> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join(format!("abi_{}.c", args.concat().replace(['-', '=', '+'], "")));
@@ -133,7 +133,7 @@ fn the_header_is_plain_c99_and_cpp() {
     let source = "#include \"eightfold.h\"\n#include \"eightfold.h\"\nint used = EIGHTFOLD_OK;\n";
     for args in [&["-std=c99"][..], &["-xc++", "-std=c++11"]] {
         if let Some((ok, errors)) = compile("cc", args, source) {
-            // A C compiler without its C++ half is no fault of the header.
+            // A C compiler without C++ support is not an error of the header.
             assert!(ok || errors.contains("cc1plus"), "{args:?}: {errors}");
         }
     }

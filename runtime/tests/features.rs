@@ -1,4 +1,4 @@
-//! The feature table: its bits, and what it detects against the standard library's own detection.
+//! Tests the feature table: its bits, and its detection against that of the standard library.
 
 use eightfold_runtime::features::{FeatureSet, X86_FEATURES, detect};
 

@@ -1,4 +1,4 @@
-//! Sessions over hand-made models: selection, memory, and every refusal.
+//! Tests sessions with hand-made models: selection, memory, and every error.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -13,7 +13,7 @@ use eightfold_runtime::status::Status;
 
 const NO_SUCH_CPU: FeatureSet = FeatureSet::EMPTY.with(255);
 
-/// y = x + 1 on one float, written by way of the arena's last byte, so that a wrong arena shows.
+/// Computes y = x + 1 on one float. Stores the 1 in the arena's last byte first, so that a wrong arena is detected.
 unsafe extern "C" fn add_one(call: *const Call) -> Status {
     // SAFETY: the tests below call it with whole calls.
     unsafe {
@@ -46,7 +46,7 @@ fn variant(features: FeatureSet, threads: u32) -> Variant {
     }
 }
 
-/// Calls `test` with a model of these variants.
+/// Calls `test` with a model that has these variants.
 fn with_model(variants: &[Variant], test: impl FnOnce(&mut Model)) {
     let pointers: Vec<*const Variant> = variants.iter().map(ptr::from_ref).collect();
     test(&mut Model {
@@ -63,7 +63,7 @@ fn with_model(variants: &[Variant], test: impl FnOnce(&mut Model)) {
 
 fn create(model: &Model, index: u32, memory: &mut [u8]) -> Result<*mut Session, Status> {
     let mut session = ptr::null_mut();
-    // SAFETY: the model is whole and the memory is as large as it says.
+    // SAFETY: the model is complete, and the memory has the given size.
     let status = unsafe { session_create_in(model, index, memory.as_mut_ptr().cast(), memory.len(), &mut session) };
     if status == Status::OK { Ok(session) } else { Err(status) }
 }
@@ -72,7 +72,7 @@ fn run(session: *mut Session, x: f32) -> f32 {
     let mut y = 0.0f32;
     let inputs = [ptr::from_ref(&x).cast::<c_void>()];
     let outputs = [ptr::from_mut(&mut y).cast::<c_void>()];
-    // SAFETY: one input and one output, as the variant has; the session's memory is alive.
+    // SAFETY: the variant has one input and one output. The session's memory is alive.
     let status = unsafe { session_run(session, inputs.as_ptr(), outputs.as_ptr()) };
     assert_eq!(status, Status::OK);
     y
@@ -136,8 +136,8 @@ fn two_sessions_run_at_once_on_two_threads() {
     });
 }
 
-/// The numbers of the threads that run, added up by way of the arena: each of four threads writes its own and waits for
-/// the next one's, round the circle, as generated code does.
+/// Adds the thread numbers in the arena: each of four threads writes its number and waits for that of the next thread,
+/// in a circle, like generated code.
 unsafe extern "C" fn add_threads(call: *const Call) -> Status {
     const THREADS: usize = 4;
     // SAFETY: the tests below call it with whole calls of four threads.
@@ -187,11 +187,11 @@ fn workers_run_with_the_caller_and_sleep_between() {
             for x in 0..2000 {
                 assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
                 if x % 500 == round {
-                    // Longer than they spin.
+                    // Longer than the threads spin.
                     std::thread::sleep(std::time::Duration::from_millis(2));
                 }
             }
-            // SAFETY: nothing runs the session; a second time, there is nothing left to do.
+            // SAFETY: nothing is running the session. The second call does nothing.
             unsafe {
                 session_destroy(session);
                 session_destroy(session);
@@ -220,7 +220,7 @@ fn sessions_with_workers_come_and_go_beside_each_other() {
                             let x = 100 * caller + x;
                             assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
                         }
-                        // SAFETY: nothing runs the session.
+                        // SAFETY: nothing is running the session.
                         unsafe { session_destroy(session) };
                     }
                 });
@@ -245,12 +245,12 @@ fn a_run_that_is_refused_leaves_the_workers_ready() {
         let mut memory = vec![0_u8; unsafe { session_size(model, 0) }];
         let session = create(model, 0, &mut memory).unwrap();
         for x in 0..200 {
-            // SAFETY: the function refuses null.
+            // SAFETY: the function rejects null.
             let refused = unsafe { session_run(session, ptr::null(), ptr::null()) };
             assert_eq!(refused, Status::INVALID_ARGUMENT);
             assert_eq!(run(session, x as f32), (4 * x + 6) as f32);
         }
-        // SAFETY: nothing runs the session.
+        // SAFETY: nothing is running the session.
         unsafe { session_destroy(session) };
     });
 }
@@ -270,7 +270,7 @@ fn a_variant_whose_threads_share_nothing_has_no_workers() {
 fn refuses_what_it_cannot_run() {
     let no_align = Variant { arena_align: 48, ..variant(FeatureSet::EMPTY, 1) };
     let huge = Variant { arena_size: u64::MAX, ..variant(FeatureSet::EMPTY, 1) };
-    // A worker more than there are threads.
+    // More workers than threads.
     let crowded = Variant { workers: 1, ..variant(FeatureSet::EMPTY, 1) };
     let variants = [variant(NO_SUCH_CPU, 1), crowded, no_align, huge];
     with_model(&variants, |model| {
@@ -297,7 +297,7 @@ fn refuses_null_pointers() {
         let (mut index, mut session) = (0, ptr::null_mut());
         let memory = &mut [0u8; 1024];
         let none = ptr::null_mut::<c_void>();
-        // SAFETY: each pointer is null or valid, which is what the functions ask for.
+        // SAFETY: each pointer is null or valid, as the functions require.
         unsafe {
             assert_eq!(select(ptr::null(), &mut index), Status::INVALID_ARGUMENT);
             assert_eq!(select(model, ptr::null_mut()), Status::INVALID_ARGUMENT);

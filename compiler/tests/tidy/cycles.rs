@@ -43,10 +43,6 @@ const FILES: &[Arrow] = &[
     ("codegen/src/lower/matmul.rs", "codegen/src/lower.rs"),
     ("codegen/src/lower/matmul.rs", "codegen/src/lower/conv.rs"),
     ("codegen/src/program.rs", "codegen/src/kernel.rs"),
-    ("passes/src/insert_qdq/normalization.rs", "passes/src/insert_qdq/sensitive.rs"),
-    ("passes/src/insert_qdq/plan.rs", "passes/src/insert_qdq/sensitive.rs"),
-    ("passes/src/insert_qdq/plan.rs", "passes/src/separate_activations.rs"),
-    ("passes/src/insert_qdq/weight_scales.rs", "passes/src/insert_qdq.rs"),
 ];
 
 /// Arrows between what lies side by side that close a cycle today.
@@ -64,9 +60,6 @@ const FOLDERS: &[Arrow] = &[
     ("codegen/src/pack", "codegen/src/kernel"),
     ("codegen/src/program", "codegen/src/kernel"),
     ("codegen/src/work", "codegen/src/kernel"),
-    ("passes/src/insert_qdq", "passes/src/separate_activations"),
-    ("passes/src/insert_qdq/normalization", "passes/src/insert_qdq/sensitive"),
-    ("passes/src/insert_qdq/plan", "passes/src/insert_qdq/sensitive"),
 ];
 
 /// From what names to what is named.

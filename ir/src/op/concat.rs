@@ -1,4 +1,4 @@
-//! `concat`: tensors side by side along an axis (ONNX Concat).
+//! `concat`: concatenates tensors along an axis (ONNX Concat).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -8,11 +8,11 @@ use crate::tensor::Data;
 use crate::types::TensorType;
 
 op! {
-    /// The operands one after the other along `axis`.
+    /// The operands, one after the other along `axis`.
     ///
-    /// Operands: one or more, of one element type and equal extents but along `axis`.
+    /// Operands: one or more, with the same element type and the same extents except along `axis`.
     pub struct Concat = "concat" {
-        /// The axis along which extents add up.
+        /// The axis of the concatenation.
         axis: usize,
     }
 }

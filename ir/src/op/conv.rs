@@ -13,40 +13,41 @@ op! {
     /// `y[n, o, p] = b[o] + sum over i, k of x[n, i, p * stride + k * dilation - pad] * w[o, i, k]`.
     ///
     /// Operands: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., and optionally a bias of shape O.
-    /// All floats of one type, but that of bf16 the bias and the result are f32; or 8-bit integers with quantization, then numbers are read less their zero points,
-    /// padding is the real zero, the bias is i32 and so is the result, exactly.
+    /// Either all are floats of one type, except that the bias and the result of bf16 are f32. Or `x` and `w` are
+    /// quantized 8-bit integers: their zero points are subtracted, padding represents the real number zero, the bias
+    /// and the result are i32, and the result is exact.
     pub struct Conv = "conv" {
-        /// Padding before each spatial axis, then after each; all zero if empty.
+        /// Padding before each spatial axis, then after each. Empty means 0.
         pads: Sizes = Sizes::new(),
-        /// Step along each spatial axis; all 1 if empty.
+        /// The stride along each spatial axis. Empty means 1.
         strides: Sizes = Sizes::new(),
-        /// Distance of neighbouring taps along each spatial axis; all 1 if empty.
+        /// The dilation along each spatial axis. Empty means 1.
         dilations: Sizes = Sizes::new(),
-        /// The channels are cut into this many groups that do not meet.
+        /// The number of groups of channels. Groups are independent of each other.
         group: usize = 1,
     }
 }
 
-/// The list, or empty where all entries equal the default: the canonical form of a window attribute.
+/// Returns the canonical form of a window attribute: empty if all entries equal the default.
 #[must_use]
 pub fn canonical(list: &[usize], default: usize) -> Sizes {
     if list.iter().all(|x| *x == default) { Sizes::new() } else { Sizes::from_slice(list) }
 }
 
 impl Conv {
-    /// Step along spatial axis `axis`.
+    /// Returns the stride along the spatial axis `axis`.
     #[must_use]
     pub fn stride(&self, axis: usize) -> usize {
         self.strides.get(axis).copied().unwrap_or(1)
     }
 
-    /// Distance of neighbouring taps along spatial axis `axis`.
+    /// Returns the dilation along the spatial axis `axis`.
     #[must_use]
     pub fn dilation(&self, axis: usize) -> usize {
         self.dilations.get(axis).copied().unwrap_or(1)
     }
 
-    /// Padding before and after spatial axis `axis`.
+    /// Returns the padding before and after the spatial axis `axis`.
     #[must_use]
     pub fn pad(&self, axis: usize) -> (usize, usize) {
         match self.pads.len() {
@@ -55,8 +56,8 @@ impl Conv {
         }
     }
 
-    /// The extent of the output along spatial axis `axis` for an input of extent `length` and weights of extent
-    /// `kernel`, if the window fits.
+    /// Returns the output extent along the spatial axis `axis`, for the input extent `length` and the weights' extent
+    /// `kernel`; `None` if the window does not fit.
     #[must_use]
     pub fn output_extent(&self, axis: usize, length: usize, kernel: usize) -> Option<usize> {
         let (before, after) = self.pad(axis);
@@ -110,11 +111,12 @@ impl OpDef for Conv {
     }
 }
 
-/// Adds a run of one tap: the run, the tap's weight, the input plane, the output plane.
+/// Adds the products of one tap for a run of outputs. Arguments: the run, the tap's weight, the input plane, the output
+/// plane.
 type AddRun<'a> = dyn Fn(&Run, f64, &[f64], &mut [f64]) + 'a;
 
-/// What a convolution and its transpose compute: output planes of extents `out`, each the bias and what `add` adds to it
-/// for the weight of each tap and the runs of that tap, which all channels share.
+/// Computes a convolution or a transposed convolution: output planes of extents `out`, each with its bias plus what
+/// `add` adds for each tap. All channels share the runs of a tap.
 pub(super) fn sums(
     operands: &[Option<EvalOperand<'_>>],
     out: &[usize],
@@ -147,7 +149,7 @@ pub(super) fn sums(
     smallvec![narrowed(y, Shape::new(&shape), x.array.dtype)]
 }
 
-/// Consecutive outputs of one row that one tap feeds from inside the input.
+/// Consecutive outputs in one row for which a tap reads inside the input.
 pub(super) struct Run {
     pub(super) to: usize,
     pub(super) from: usize,
@@ -156,8 +158,8 @@ pub(super) struct Run {
 }
 
 impl Conv {
-    /// Which elements of an input plane of extents `input` tap `tap` of a window `kernel` multiplies, and for which
-    /// elements of an output plane of extents `out`.
+    /// Returns the runs of outputs, in a plane of extents `out`, for which the tap `tap` of a window `kernel` reads
+    /// inside an input plane of extents `input`.
     pub(super) fn runs(&self, tap: usize, input: &[usize], kernel: &[usize], out: &[usize]) -> Vec<Run> {
         let last = out.len() - 1;
         let mut index = vec![0; out.len()];
@@ -181,7 +183,7 @@ impl Conv {
                 }
                 let (step, shift) = (self.stride(last), shift(last));
                 let first = if shift < 0 { (-shift as usize).div_ceil(step) } else { 0 };
-                // Outputs x with x * step + shift < input.
+                // The outputs x with x * step + shift < input.
                 let end = (input[last] as isize - shift).max(0) as usize;
                 let end = end.div_ceil(step).min(out[last]);
                 let count = end.checked_sub(first).filter(|c| *c > 0)?;
@@ -192,9 +194,9 @@ impl Conv {
     }
 }
 
-/// Checks what a convolution and its transpose have in common: operands `x`, `w` of shape O x C/group x K..., optionally
-/// a bias of shape O, and `lists`, the window's attributes with how many entries each has for a spatial axis. The result
-/// type.
+/// Checks the common properties of a convolution and its transpose, and returns the result type. Operands: `x`, `w` of
+/// shape O x C/group x K..., optionally a bias of shape O. `lists` are the window's attributes with their number of
+/// entries per spatial axis.
 pub(super) fn check(
     operands: Operands<'_>,
     lists: &[(&'static str, &Sizes, usize)],
@@ -209,7 +211,7 @@ pub(super) fn check(
     for (attr, list, entries) in lists {
         let expected = entries * (rank - 2);
         if !list.is_empty() && list.len() != expected {
-            return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
+            return Err(operands.attr_error(attr, format!("expects {expected} entries, got {}", list.len())));
         }
     }
     let zero = |(attr, list, _): &(&str, &Sizes, usize)| matches!(*attr, "strides" | "dilations") && list.contains(&0);
@@ -233,11 +235,11 @@ pub(super) fn check(
     Ok(result)
 }
 
-/// The result type of a sum of products of operand 0 with weights 1: their float type, which for bf16 is f32, or i32 for
-/// 8-bit integers.
+/// Returns the result type of a convolution or matrix product of operands 0 and 1: the float type, which is f32 for
+/// bf16, or i32 for 8-bit integers.
 ///
-/// The zero points must leave the sum: those of operand 0 per tensor, those of the weights also per output channel,
-/// which is axis `channel` of the weights.
+/// Operand 0 must be quantized per tensor. The weights must be quantized per tensor or per output channel, which is
+/// their axis `channel`. Otherwise the zero points cannot be moved out of the sum.
 pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DType, InferError> {
     let (x, w) = (operands.get(0)?, operands.get(1)?);
     match (x.ty.dtype, w.ty.dtype) {
@@ -259,9 +261,9 @@ pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DTyp
     }
 }
 
-/// The numbers as doubles, integers less their zero points.
+/// Returns the numbers as f64. Zero points are subtracted from integers.
 ///
-/// Doubles hold sums of products of 8-bit integers exactly up to 2^53, that is, 2^37 products.
+/// An f64 accumulates products of 8-bit integers exactly up to 2^53, that is, 2^37 products.
 pub(super) fn centered(operand: &EvalOperand<'_>) -> Vec<f64> {
     let numbers = widened(operand.array);
     let Some(q) = operand.quant.filter(|q| q.zero_point.iter().any(|z| *z != 0)) else { return numbers };
@@ -269,7 +271,7 @@ pub(super) fn centered(operand: &EvalOperand<'_>) -> Vec<f64> {
     numbers.iter().enumerate().map(|(i, x)| x - f64::from(q.zero_point[entry(i)])).collect()
 }
 
-/// The numbers as doubles.
+/// Returns the numbers as f64.
 pub(super) fn widened(array: &Array) -> Vec<f64> {
     match &array.data {
         Data::Float(v) => v.iter().map(|x| f64::from(*x)).collect(),
@@ -277,7 +279,8 @@ pub(super) fn widened(array: &Array) -> Vec<f64> {
     }
 }
 
-/// Sums back in the result type for operands of type `dtype`: floats rounded once, integers exact i32.
+/// Converts accumulators to the result type for operands of type `dtype`: floats are rounded once, integers become
+/// exact i32.
 pub(super) fn narrowed(sums: Vec<f64>, shape: Shape, dtype: DType) -> Array {
     if dtype.is_float() {
         let dtype = if dtype == DType::Bf16 { DType::F32 } else { dtype };

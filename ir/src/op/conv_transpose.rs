@@ -9,35 +9,36 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
 op! {
-    /// `y[n, o, q] = b[o] + sum of x[n, i, p] * w[o, i, k]` over all i, p, k with `p * stride + k * dilation - pad = q`.
+    /// `y[n, o, q] = b[o] + sum of x[n, i, p] * w[o, i, k]` over all i, p, k with `p * stride + k * dilation - pad =
+    /// q`.
     ///
-    /// Operands as those of [`Conv`]: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., whatever order
-    /// a model has them in, and optionally a bias of shape O. So whoever knows the weights of the one knows those of
-    /// the other.
+    /// Operands as for [`Conv`]: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., and optionally a
+    /// bias of shape O. The importer brings the model's weights into this order, so both operators have the same weight
+    /// layout.
     pub struct ConvTranspose = "conv_transpose" {
-        /// What is cut off before each spatial axis, then after each; nothing if empty.
+        /// The elements cropped before each spatial axis, then after each. Empty means 0.
         pads: Sizes = Sizes::new(),
-        /// Distance of what neighbouring inputs yield along each spatial axis; all 1 if empty.
+        /// The distance between the outputs of neighbouring inputs, along each spatial axis. Empty means 1.
         strides: Sizes = Sizes::new(),
-        /// Distance of neighbouring taps along each spatial axis; all 1 if empty.
+        /// The dilation along each spatial axis. Empty means 1.
         dilations: Sizes = Sizes::new(),
-        /// What is added after each spatial axis; nothing if empty.
+        /// The elements added after each spatial axis. Empty means 0.
         output_padding: Sizes = Sizes::new(),
-        /// The channels are cut into this many groups that do not meet.
+        /// The number of groups of channels. Groups are independent of each other.
         group: usize = 1,
     }
 }
 
 impl ConvTranspose {
-    /// The convolution of which this is the transpose: from our output to our input.
+    /// Returns the convolution whose transpose this is. It maps our output to our input.
     #[must_use]
     pub fn transposed(&self) -> Conv {
         let ConvTranspose { pads, strides, dilations, group, .. } = self.clone();
         Conv { pads, strides, dilations, group }
     }
 
-    /// The extent of the output along spatial axis `axis` for an input of extent `length` and weights of extent
-    /// `kernel`, if there is an output.
+    /// Returns the output extent along the spatial axis `axis`, for the input extent `length` and the weights' extent
+    /// `kernel`; `None` if it would be empty.
     #[must_use]
     pub fn output_extent(&self, axis: usize, length: usize, kernel: usize) -> Option<usize> {
         let conv = self.transposed();
@@ -90,7 +91,7 @@ impl OpDef for ConvTranspose {
         let [xs, ws] = [0, 1].map(|at: usize| &operands[at].expect("inferred").array.shape);
         let extent = |a: usize| self.output_extent(a, xs[a + 2], ws[a + 2]).expect("inferred");
         let out: Vec<usize> = (0..xs.rank() - 2).map(extent).collect();
-        // What the convolution reads from our output for each of its results is where that input of ours is added.
+        // The convolution reads an element of our output for its result; the transpose adds our input to that element.
         let conv = self.transposed();
         sums(operands, &out, self.group, &|tap| conv.runs(tap, &out, &ws[2..], &xs[2..]), &|run, w, x, y| {
             let y = y[run.from..].iter_mut().step_by(run.step);

@@ -1,4 +1,5 @@
-//! `dequantize_linear`: stored integers to real numbers (ONNX DequantizeLinear); the parameters stand in the operand's type.
+//! `dequantize_linear`: converts stored integers to real numbers (ONNX DequantizeLinear). The parameters are part of
+//! the operand's type.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -11,7 +12,7 @@ use crate::types::{DType, Shape, TensorType};
 op! {
     /// `(x - zero_point) * scale` in f32.
     ///
-    /// Operand: `x`, integers with quantization.
+    /// Operand: `x`, quantized integers.
     pub struct DequantizeLinear = "dequantize_linear" {}
 }
 

@@ -1,4 +1,4 @@
-//! `expand`: elements repeated along axes of extent 1 (ONNX Expand).
+//! `expand`: repeats elements along axes of extent 1 (ONNX Expand).
 
 use smallvec::{SmallVec, smallvec};
 

@@ -1,4 +1,4 @@
-//! `gather`: elements along an axis by index (ONNX Gather).
+//! `gather`: selects elements along an axis by index (ONNX Gather).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -7,18 +7,18 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{DType, Shape, TensorType};
 
 op! {
-    /// `y[a.., i.., b..] = x[a.., indices[i..], b..]` with `axis` axes in `a`.
+    /// `y[a.., i.., b..] = x[a.., indices[i..], b..]`, where `a` has `axis` axes.
     ///
-    /// Operands: `x` and integer `indices`; a negative index counts from the end. An index outside the axis is an error of
-    /// the evaluation; compiled code reports it, and takes the nearest element instead.
+    /// Operands: `x` and integer `indices`. A negative index counts from the end. An index outside the axis is an error
+    /// in the evaluator. Compiled code reports it and uses the nearest element.
     pub struct Gather = "gather" {
-        /// The axis that is indexed.
+        /// The indexed axis.
         axis: usize = 0,
     }
 }
 
 impl Gather {
-    /// The first index outside the axis of `x`, with the axis's extent.
+    /// Returns the first index outside the axis of `x`, with the extent of the axis.
     #[must_use]
     pub fn outside(&self, x: &Array, indices: &Array) -> Option<(i64, usize)> {
         let length = x.shape[self.axis];

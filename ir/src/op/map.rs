@@ -1,4 +1,4 @@
-//! `map`: passes its operand through; what is computed stands in the epilogue.
+//! `map`: returns its operand. The computation is in the epilogue.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -7,7 +7,7 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
 op! {
-    /// Yields each element of its operand: the producer of every elementwise ONNX operator.
+    /// Returns each element of its operand. Every elementwise ONNX operator is a `map` with steps.
     pub struct Map = "map" {}
 }
 

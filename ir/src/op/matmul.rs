@@ -10,8 +10,8 @@ use crate::types::{Shape, TensorType};
 op! {
     /// `y[.., m, n] = b[n] + sum over k of x[.., m, k] * w[.., k, n]`.
     ///
-    /// Operands: `x` of rank 2 or more, `w` of rank 2 or more, and optionally a bias of shape N. Types as for
-    /// [`Conv`](super::conv::Conv). The batch axes before the last two broadcast.
+    /// Operands: `x` of rank 2 or more, `w` of rank 2 or more, and optionally a bias of shape N. The types are as for
+    /// [`Conv`](super::conv::Conv). The batch axes, which are all but the last two, broadcast.
     pub struct MatMul = "matmul" {}
 }
 

@@ -1,4 +1,4 @@
-//! `pad`: a border around a tensor (ONNX Pad; negative pads become a slice at import).
+//! `pad`: adds a border to a tensor (ONNX Pad; the importer turns negative pads into a slice).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -10,13 +10,13 @@ use crate::tensor::Data;
 use crate::types::{Shape, TensorType};
 
 attr_enum! {
-    /// What the border holds.
+    /// The contents of the border.
     pub enum PadMode {
-        /// One number.
+        /// A constant.
         Constant = "constant",
         /// The nearest element.
         Edge = "edge",
-        /// Elements mirrored at the border, which is not repeated.
+        /// The elements mirrored at the edge. The edge itself is not repeated.
         Reflect = "reflect",
     }
 }
@@ -24,13 +24,13 @@ attr_enum! {
 op! {
     /// A border of `before` and `after` elements along each axis.
     pub struct Pad = "pad" {
-        /// What the border holds.
+        /// The contents of the border.
         mode: PadMode = PadMode::Constant,
-        /// Elements before each axis.
+        /// The number of elements added before each axis.
         before: Sizes,
-        /// Elements after each axis.
+        /// The number of elements added after each axis.
         after: Sizes,
-        /// The border's number in `constant` mode; a real number for quantized tensors.
+        /// The constant in `constant` mode: a real number, also for quantized tensors.
         value: f32 = 0.0,
     }
 }
@@ -46,7 +46,7 @@ impl OpDef for Pad {
         }
         let rank = x.shape.rank();
         if self.before.len() != rank || self.after.len() != rank {
-            return Err(operands.attr_error("before", format!("before and after want {rank} entries")));
+            return Err(operands.attr_error("before", format!("before and after expect {rank} entries")));
         }
         for axis in 0..rank {
             let widest = self.before[axis].max(self.after[axis]);
@@ -62,7 +62,7 @@ impl OpDef for Pad {
                 PadMode::Reflect => x.shape[axis].saturating_sub(1),
             };
             if widest > most {
-                return Err(operands.attr_error("before", format!("at most {most} elements can be had on axis {axis}")));
+                return Err(operands.attr_error("before", format!("at most {most} elements fit on axis {axis}")));
             }
         }
         let shape: Shape =
@@ -116,7 +116,7 @@ impl OpDef for Pad {
 }
 
 impl Pad {
-    /// The border's number as an integer tensor stores it.
+    /// Returns the constant as the tensor stores it, that is, quantized for integer tensors.
     fn stored_value(&self, x: &EvalOperand<'_>) -> i64 {
         match (x.quant.and_then(crate::quant::QuantParams::as_per_tensor), x.array.dtype.storage_range()) {
             (Some((scale, zero_point)), Some((min, max))) => {

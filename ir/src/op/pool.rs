@@ -1,4 +1,4 @@
-//! `pool`: a window slides over the spatial axes (ONNX MaxPool, AveragePool).
+//! `pool`: reduces the numbers in a window that slides over the spatial axes (ONNX MaxPool, AveragePool).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -10,13 +10,13 @@ use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
 attr_enum! {
-    /// What becomes of the numbers in a window.
+    /// The reduction of a window.
     pub enum PoolKind {
-        /// The greatest; padding never wins.
+        /// The maximum. Padding is never the maximum.
         Max = "max",
-        /// The mean, a float; of quantized integers each is dequantized and added in f32.
+        /// The mean, a float. Quantized integers are dequantized and added in f32.
         Average = "average",
-        /// The sum, of integers less their zero point, in i32.
+        /// The sum. For integers: of the numbers minus their zero point, in i32.
         Sum = "sum",
     }
 }
@@ -24,42 +24,42 @@ attr_enum! {
 op! {
     /// One number for each position of a window over the axes after the second.
     ///
-    /// Operand: `x` of shape N x C x D.... `max` keeps type and quantization; `average` and `sum` of floats keep the
-    /// type; `sum` of 8-bit integers is an exact i32. `average` of quantized 8-bit integers is the f32 quotient of the
-    /// sum `((0 + r[0]) + r[1]) + ...`, each addition rounded to f32, where `r = f32(x - zero_point) * scale` row by row
-    /// of the window: where sums half-way between two steps are common, this order decides how they round.
+    /// Operand: `x` of shape N x C x D.... `max` keeps type and quantization. `average` and `sum` of floats keep the
+    /// type. `sum` of 8-bit integers is an exact i32. `average` of quantized 8-bit integers is `((0 + r[0]) + r[1]) +
+    /// ...` divided by the count in f32, where `r = f32(x - zero_point) * scale`, row by row. Each addition is rounded
+    /// to f32. The order is part of the definition because ties are common, and it decides how they round.
     pub struct Pool = "pool" {
-        /// What becomes of the numbers in a window.
+        /// The reduction of a window.
         kind: PoolKind,
         /// Extents of the window.
         kernel: Sizes,
-        /// Padding before each spatial axis, then after each; all zero if empty.
+        /// Padding before each spatial axis, then after each. Empty means 0.
         pads: Sizes = Sizes::new(),
-        /// Step along each spatial axis; all 1 if empty.
+        /// The stride along each spatial axis. Empty means 1.
         strides: Sizes = Sizes::new(),
-        /// Distance of neighbouring elements of the window; all 1 if empty.
+        /// The dilation along each spatial axis. Empty means 1.
         dilations: Sizes = Sizes::new(),
-        /// Whether a last window that overhangs the padded input counts.
+        /// Whether a last window that exceeds the padded input counts.
         ceil: bool = false,
-        /// Whether padding counts as zeros in the mean's divisor.
+        /// Whether the divisor of a mean counts padding.
         count_include_pad: bool = false,
     }
 }
 
 impl Pool {
-    /// Step along spatial axis `axis`.
+    /// Returns the stride along the spatial axis `axis`.
     #[must_use]
     pub fn stride(&self, axis: usize) -> usize {
         self.strides.get(axis).copied().unwrap_or(1)
     }
 
-    /// Distance of neighbouring elements of the window along spatial axis `axis`.
+    /// Returns the dilation along the spatial axis `axis`.
     #[must_use]
     pub fn dilation(&self, axis: usize) -> usize {
         self.dilations.get(axis).copied().unwrap_or(1)
     }
 
-    /// Padding before and after spatial axis `axis`.
+    /// Returns the padding before and after the spatial axis `axis`.
     #[must_use]
     pub fn pad(&self, axis: usize) -> (usize, usize) {
         match self.pads.len() {
@@ -68,7 +68,7 @@ impl Pool {
         }
     }
 
-    /// The extent of the output along spatial axis `axis` for an input of extent `length`, if a window fits.
+    /// Returns the output extent along the spatial axis `axis` for the input extent `length`; `None` if no window fits.
     #[must_use]
     pub fn output_extent(&self, axis: usize, length: usize) -> Option<usize> {
         let (before, after) = self.pad(axis);
@@ -83,8 +83,8 @@ impl Pool {
         Some(if (count - 1).saturating_mul(stride) >= length.saturating_add(before) { count - 1 } else { count })
     }
 
-    /// For output position `at` of spatial axis `axis`: the input coordinates inside the input, and how many elements
-    /// the mean's divisor counts along this axis.
+    /// For the output position `at` of the spatial axis `axis`, returns the coordinates inside the input and the number
+    /// of elements that the divisor of a mean counts along this axis.
     #[must_use]
     pub fn window(&self, axis: usize, at: usize, length: usize) -> (Vec<usize>, usize) {
         let (before, after) = self.pad(axis);
@@ -117,7 +117,7 @@ impl OpDef for Pool {
             ("dilations", &self.dilations, spatial),
         ] {
             if !list.is_empty() && list.len() != expected {
-                return Err(operands.attr_error(attr, format!("wants {expected} entries, got {}", list.len())));
+                return Err(operands.attr_error(attr, format!("expects {expected} entries, got {}", list.len())));
             }
         }
         if self.strides.contains(&0) || self.dilations.contains(&0) {
@@ -152,7 +152,7 @@ impl OpDef for Pool {
         if self.kind == PoolKind::Max { QuantRule::SameScale } else { QuantRule::AnyScale }
     }
 
-    /// The greatest of no elements is -inf: dilated windows may lie in the padding with all their elements.
+    /// The maximum of no elements is -inf: all elements of a dilated window can lie in the padding.
     fn fill_value(&self, x: &Shape) -> Option<f32> {
         let is_empty = |axis: usize, at: usize| self.window(axis, at, x[axis + 2]).0.is_empty();
         let has_empty = |axis: usize| {
@@ -176,7 +176,7 @@ impl OpDef for Pool {
         let spatial = &xs[2..];
         let out: Vec<usize> =
             (0..spatial.len()).map(|a| self.output_extent(a, spatial[a]).expect("inferred")).collect();
-        // Input positions and divisor of each output position, shared by all planes.
+        // The input positions and the divisor for each output position, which all planes share.
         let windows: Vec<(Vec<usize>, usize)> =
             (0..out.iter().product()).map(|at| self.positions(at, spatial, &out)).collect();
         let plane: usize = spatial.iter().product();
@@ -228,7 +228,8 @@ impl OpDef for Pool {
 }
 
 impl Pool {
-    /// Input positions under the window at output position `at` (row-major over `out`), and the mean's divisor.
+    /// Returns the input positions under the window at the output position `at` (row-major in `out`), and the divisor
+    /// of a mean.
     #[must_use]
     pub fn positions(&self, at: usize, spatial: &[usize], out: &[usize]) -> (Vec<usize>, usize) {
         let (mut rest, mut scale) = (at, 1);

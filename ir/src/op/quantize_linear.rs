@@ -1,4 +1,5 @@
-//! `quantize_linear`: real numbers to stored integers (ONNX QuantizeLinear); the parameters stand in the result's type.
+//! `quantize_linear`: converts real numbers to stored integers (ONNX QuantizeLinear). The parameters are part of the
+//! result's type.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -9,12 +10,12 @@ use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
 op! {
-    /// `saturate(round(x / scale) + zero_point)`, halves to even.
+    /// `saturate(round(x / scale) + zero_point)`, with ties rounded to even.
     ///
-    /// Operand: `x`, f32. The scale and zero point are those of the result's quantization, which whoever adds the node
-    /// gives with its type.
+    /// Operand: `x`, f32. The scale and zero point are those of the result's type, which the caller passes when it adds
+    /// the node.
     pub struct QuantizeLinear = "quantize_linear" {
-        /// The integer type stored.
+        /// The type of the stored integers.
         to: DType = DType::U8,
     }
 }
@@ -47,7 +48,7 @@ impl OpDef for QuantizeLinear {
     }
 }
 
-/// `x` in the integers of `params`.
+/// Quantizes `x` with these parameters.
 #[must_use]
 pub fn quantized(x: &Array, params: &QuantParams) -> Array {
     let (min, max) = params.storage.storage_range().expect("quantized storage is an integer of at most 32 bits");
@@ -60,7 +61,7 @@ pub fn quantized(x: &Array, params: &QuantParams) -> Array {
     Array { dtype: params.storage, shape: x.shape.clone(), data }
 }
 
-/// The entry of the parameters that holds for each row-major position of `shape`.
+/// Returns a function from a row-major position of `shape` to the index of its scale and zero point.
 pub fn entries<'a>(shape: &'a crate::types::Shape, params: &'a QuantParams) -> impl Fn(usize) -> usize + 'a {
     use crate::quant::Granularity::{Blocked, PerChannel, PerTensor};
     let strides = shape.strides();
@@ -68,7 +69,7 @@ pub fn entries<'a>(shape: &'a crate::types::Shape, params: &'a QuantParams) -> i
         PerTensor => 0,
         PerChannel { axis } => i / strides[axis] % shape[axis],
         Blocked { axis, block } => {
-            // Blocks are numbered row-major over the shape with `axis` cut into blocks.
+            // Blocks are numbered row-major, in the shape whose `axis` is divided into blocks.
             let blocks = shape[axis].div_ceil(block);
             let (outer, inner) = (i / (strides[axis] * shape[axis]), i % strides[axis]);
             (outer * blocks + i / strides[axis] % shape[axis] / block) * strides[axis] + inner

@@ -1,4 +1,4 @@
-//! `reduce`: one number for all elements along some axes (ONNX ReduceSum, ReduceMean, ReduceMax, GlobalAveragePool, …).
+//! `reduce`: reduces the elements along some axes to one (ONNX ReduceSum, ReduceMean, ReduceMax, GlobalAveragePool, …).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -9,15 +9,15 @@ use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
 attr_enum! {
-    /// What becomes of the numbers.
+    /// The kind of reduction.
     pub enum ReduceKind {
-        /// The sum; of quantized 8-bit integers, less their zero point, in i32.
+        /// The sum. For quantized 8-bit integers: of the numbers minus their zero point, in i32.
         Sum = "sum",
-        /// The mean; floats only.
+        /// The mean, for floats only.
         Mean = "mean",
-        /// The greatest.
+        /// The maximum.
         Max = "max",
-        /// The least.
+        /// The minimum.
         Min = "min",
         /// The product.
         Prod = "prod",
@@ -29,22 +29,22 @@ attr_enum! {
 }
 
 op! {
-    /// Folds the elements along `axes` into one.
+    /// Reduces the elements along `axes` to one.
     ///
-    /// Operand: `x` of any shape. `sum` of integers that carry quantization is an exact i32 of stored numbers less the
-    /// zero point; every other result has the operand's type, and `max` and `min` its quantization.
+    /// Operand: `x` of any shape. `sum` of quantized integers is an exact i32 of the numbers minus the zero point.
+    /// Every other result has the operand's type. `max` and `min` also keep its quantization.
     pub struct Reduce = "reduce" {
-        /// What becomes of the numbers.
+        /// The kind of reduction.
         kind: ReduceKind,
-        /// The axes folded, ascending.
+        /// The reduced axes, ascending.
         axes: Sizes,
-        /// Whether folded axes stay with extent 1.
+        /// Whether reduced axes stay, with extent 1.
         keepdims: bool = true,
     }
 }
 
 impl Reduce {
-    /// The output shape for an operand of shape `x`.
+    /// Returns the shape of the result for an operand of shape `x`.
     #[must_use]
     pub fn output_shape(&self, x: &Shape) -> Shape {
         let kept = |(axis, dim): (usize, &usize)| match self.axes.contains(&axis) {

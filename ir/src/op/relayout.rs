@@ -1,4 +1,4 @@
-//! `relayout`: the same tensor in another memory order.
+//! `relayout`: changes the memory layout of a tensor.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -8,7 +8,7 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Layout, Shape, TensorType};
 
 attr_enum! {
-    /// The memory orders, as attribute words.
+    /// The memory layouts, as attribute words.
     pub enum Order {
         /// [`Layout::Nchw`]
         Nchw = "nchw",
@@ -18,9 +18,9 @@ attr_enum! {
 }
 
 op! {
-    /// Its operand, element for element; only the layout in the type differs.
+    /// Returns its operand. Only the layout in the type differs.
     pub struct Relayout = "relayout" {
-        /// The memory order of the result.
+        /// The layout of the result.
         to: Order,
     }
 }

@@ -1,4 +1,5 @@
-//! `reshape`: the same elements, in row-major order, under other extents (ONNX Reshape, Flatten, Squeeze, Unsqueeze).
+//! `reshape`: changes the extents and keeps the elements in row-major order (ONNX Reshape, Flatten, Squeeze,
+//! Unsqueeze).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -8,7 +9,7 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
 op! {
-    /// The operand's elements in row-major order under the extents `shape`.
+    /// The operand's elements, in row-major order, with the extents `shape`.
     pub struct Reshape = "reshape" {
         /// Output extents.
         shape: Sizes,

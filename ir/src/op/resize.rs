@@ -1,4 +1,4 @@
-//! `resize`: interpolation to another extent (ONNX Resize, Upsample).
+//! `resize`: interpolates a tensor to other extents (ONNX Resize, Upsample).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -8,21 +8,21 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
 attr_enum! {
-    /// How elements between grid points come about.
+    /// The interpolation between elements.
     pub enum ResizeMode {
-        /// The nearest one.
+        /// The nearest element.
         Nearest = "nearest",
-        /// Linear between the two nearest along each axis.
+        /// Linear interpolation of the two nearest elements along each axis.
         Linear = "linear",
     }
 }
 
 attr_enum! {
-    /// How an output coordinate becomes an input coordinate (ONNX `coordinate_transformation_mode`).
+    /// The mapping from output to input coordinates (ONNX `coordinate_transformation_mode`).
     pub enum Coordinates {
         /// `(i + 0.5) / scale - 0.5`
         HalfPixel = "half_pixel",
-        /// Half pixel, but 0 for an output of extent 1.
+        /// Like `half_pixel`, but 0 for an output of extent 1.
         PytorchHalfPixel = "pytorch_half_pixel",
         /// `i / scale`
         Asymmetric = "asymmetric",
@@ -32,56 +32,59 @@ attr_enum! {
 }
 
 attr_enum! {
-    /// Which neighbour is nearest (ONNX `nearest_mode`).
+    /// The rounding of a coordinate to the nearest element (ONNX `nearest_mode`).
     pub enum NearestMode {
-        /// The nearer one, the lower at a tie.
+        /// To the nearer element, to the lower one at a tie.
         RoundPreferFloor = "round_prefer_floor",
-        /// The nearer one, the upper at a tie.
+        /// To the nearer element, to the upper one at a tie.
         RoundPreferCeil = "round_prefer_ceil",
-        /// The lower.
+        /// To the lower element.
         Floor = "floor",
-        /// The upper.
+        /// To the upper element.
         Ceil = "ceil",
     }
 }
 
 op! {
-    /// Interpolates to `sizes`.
+    /// Interpolates the operand to the extents `sizes`.
     ///
-    /// Operand: `x`; `linear` wants floats.
+    /// Operand: `x`; floats in `linear` mode.
     pub struct Resize = "resize" {
-        /// How elements between grid points come about.
+        /// The interpolation between elements.
         mode: ResizeMode = ResizeMode::Nearest,
-        /// How an output coordinate becomes an input coordinate.
+        /// The mapping from output to input coordinates.
         coordinates: Coordinates = Coordinates::HalfPixel,
-        /// Which neighbour is nearest.
+        /// The rounding to the nearest element.
         nearest: NearestMode = NearestMode::RoundPreferFloor,
-        /// Output extents, one an axis.
+        /// Output extents, one per axis.
         sizes: Sizes,
-        /// Output per input extent where the model states it; the quotient of the extents if empty.
+        /// Output extent / input extent, if the model gives it. If empty, the quotient of the extents.
         scales: Floats = Floats::new(),
     }
 }
 
 impl Resize {
-    /// Whether `axis` of `input` elements stays as it is. An axis of equal size is still resampled if its scale is not 1.
+    /// Returns true if `axis`, with `input` elements, does not change. An axis of the same size is still resampled if
+    /// its scale is not 1.
     #[must_use]
     pub fn keeps(&self, axis: usize, input: usize) -> bool {
         self.sizes[axis] == input && self.scales.get(axis).is_none_or(|scale| *scale == 1.0)
     }
 
-    /// The scale along `axis` as the quotient of two extents, for an operand of extents `input`; `None` where it is none.
+    /// Returns the scale along `axis` as a quotient of two extents, for an operand of extents `input`; `None` if it is
+    /// not one.
     ///
-    /// A stated scale is a quotient rounded to f32 where it is that of some axis: a common ratio is the quotient of one axis.
+    /// A given scale counts as the quotient of an axis if it equals that quotient, rounded to f32. All axes may share
+    /// the ratio of one axis.
     fn quotient(&self, axis: usize, input: &[usize]) -> Option<(usize, usize)> {
         let Some(scale) = self.scales.get(axis) else { return Some((self.sizes[axis], input[axis])) };
         let axes = std::iter::once(axis).chain(0..input.len());
         axes.map(|i| (self.sizes[i], input[i])).find(|(to, from)| *to as f32 / *from as f32 == *scale)
     }
 
-    /// The coordinate along `axis` of the operand, of extents `input`, that output coordinate `at` stands for.
+    /// Returns the coordinate in the operand, of extents `input`, for the output coordinate `at` along `axis`.
     ///
-    /// Each quotient of integers is rounded once, to f64, so that integers and halves come out exactly.
+    /// Each quotient of integers is rounded once, to f64, so that integers and halves are exact.
     fn coordinate(&self, axis: usize, at: usize, input: &[usize]) -> f64 {
         let output = self.sizes[axis];
         let f = |n: usize| n as f64;
@@ -99,8 +102,8 @@ impl Resize {
         }
     }
 
-    /// The elements along `axis` of the operand, of extents `input`, that output coordinate `at` mixes: `(index, weight)`
-    /// of two neighbours; in `nearest` mode the second weighs nothing.
+    /// Returns the two elements that the output coordinate `at` along `axis` mixes, as `(index, weight)`, for an
+    /// operand of extents `input`. In `nearest` mode the second weight is 0.
     #[must_use]
     pub fn neighbours(&self, axis: usize, at: usize, input: &[usize]) -> [(usize, f32); 2] {
         let x = self.coordinate(axis, at, input);
@@ -132,10 +135,10 @@ impl OpDef for Resize {
         let x = operands.get(0)?.ty;
         let rank = x.shape.rank();
         if self.sizes.len() != rank || !(self.scales.is_empty() || self.scales.len() == rank) {
-            return Err(operands.attr_error("sizes", format!("sizes and scales want {rank} entries")));
+            return Err(operands.attr_error("sizes", format!("sizes and scales expect {rank} entries")));
         }
         if x.shape.contains(&0) || self.scales.iter().any(|s| !s.is_finite() || *s <= 0.0) {
-            return Err(operands.attr_error("scales", "wants positive numbers and a non-empty tensor"));
+            return Err(operands.attr_error("scales", "expects positive numbers and a non-empty tensor"));
         }
         if self.mode == ResizeMode::Linear && !x.dtype.is_float() {
             return Err(operands.dtype_error(0, "a float", x.dtype));
@@ -163,7 +166,7 @@ impl OpDef for Resize {
 }
 
 impl Resize {
-    /// `x` interpolated along `axis`; `extents` are those of the operand before all axes.
+    /// Interpolates `x` along `axis`. `extents` are the extents of the operand before any axis was interpolated.
     fn along(&self, axis: usize, x: &Array, extents: &[usize]) -> Array {
         let (input, inner) = (x.shape[axis], x.shape.strides()[axis]);
         let mut shape = x.shape.clone();

@@ -1,4 +1,4 @@
-//! `slice`: every so many elements of a box (ONNX Slice, Split after import).
+//! `slice`: selects a box of elements, with steps (ONNX Slice, Split after import).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -8,19 +8,19 @@ use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
 
 op! {
-    /// `y[i...] = x[starts + i * steps...]`; all lists have one entry an axis.
+    /// `y[i...] = x[starts + i * steps...]`. All lists have one entry per axis.
     pub struct Slice = "slice" {
-        /// First element taken along each axis.
+        /// The first element along each axis.
         starts: Sizes,
-        /// Number of elements taken along each axis: the output shape.
+        /// The number of elements along each axis, which is the shape of the result.
         sizes: Sizes,
-        /// Distance of neighbours taken; negative walks backwards; all 1 if empty.
+        /// The distance between selected neighbours. A negative step walks backwards. Empty means 1.
         steps: Ints = Ints::new(),
     }
 }
 
 impl Slice {
-    /// Distance of neighbours taken along `axis`.
+    /// Returns the step along `axis`.
     #[must_use]
     pub fn step(&self, axis: usize) -> i64 {
         self.steps.get(axis).copied().unwrap_or(1)
@@ -36,7 +36,7 @@ impl OpDef for Slice {
         let rank = x.shape.rank();
         if self.starts.len() != rank || self.sizes.len() != rank || !(self.steps.is_empty() || self.steps.len() == rank)
         {
-            return Err(operands.attr_error("starts", format!("starts, sizes and steps want {rank} entries")));
+            return Err(operands.attr_error("starts", format!("starts, sizes and steps expect {rank} entries")));
         }
         for axis in 0..rank {
             let (first, count) = (self.starts[axis] as i128, self.sizes[axis] as i128);

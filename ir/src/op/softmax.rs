@@ -1,4 +1,4 @@
-//! `softmax`: exponentials normalised to sum to one along an axis (ONNX Softmax from opset 13).
+//! `softmax`: exponentials that sum to one along an axis (ONNX Softmax from opset 13).
 
 use smallvec::{SmallVec, smallvec};
 
@@ -10,17 +10,18 @@ use crate::types::{DType, Shape, TensorType};
 op! {
     /// `exp(x - max) / sum(exp(x - max))` along `axis`.
     ///
-    /// On floats of one type, or on quantized 8-bit integers. The integer form is defined by integers: with the table
-    /// [`exponentials`], each output is `f32(e) / f32(sum of e)`, one division, the sum exact; its result is f32.
+    /// The operand has floats, or quantized 8-bit integers. The integer form is defined on integers: with the table
+    /// [`exponentials`], each result is `f32(e) / f32(sum of e)`, with an exact sum and one division. The result is
+    /// f32.
     pub struct Softmax = "softmax" {
-        /// The axis along which outputs sum to one.
+        /// The axis along which the results sum to one.
         axis: usize,
     }
 }
 
-/// `round(exp(-d * scale) * 2^22)` for the 256 distances `d` from the row's greatest element.
+/// `round(exp(-d * scale) * 2^22)` for the 256 differences `d` from the row's maximum.
 ///
-/// 2^22 keeps a sum of 512 in 31 bits, and single entries exact in f32.
+/// With the factor 2^22, a sum of 512 numbers fits 31 bits, and each number is exact in f32.
 #[must_use]
 pub fn exponentials(scale: f32) -> [i32; 256] {
     std::array::from_fn(|d| (libm::exp(-(d as f64) * f64::from(scale)) * f64::from(1 << 22)).round_ties_even() as i32)

@@ -1,4 +1,4 @@
-//! `transpose`: axes in another order (ONNX Transpose).
+//! `transpose`: permutes the axes (ONNX Transpose).
 
 use smallvec::{SmallVec, smallvec};
 

@@ -1,11 +1,11 @@
-//! Attributes: `name=value` in braces.
+//! Parses attributes: `name=value` in braces.
 
 use super::{ParseError, Parser, Reason, Result};
 use crate::attr::Attr;
 use crate::literal::parse_float;
 
 impl Parser<'_> {
-    /// `name=value, …` up to `close`, each name once.
+    /// Parses `name=value, …` up to `close`. Each name occurs once.
     pub(super) fn fields(&mut self, close: &str) -> Result<Vec<(String, Attr)>> {
         let mut fields: Vec<(String, Attr)> = Vec::new();
         while !self.cursor.eat(close) {
@@ -23,7 +23,7 @@ impl Parser<'_> {
         Ok(fields)
     }
 
-    /// A number, a truth value, a word, or a list of numbers.
+    /// Parses a number, a truth value, a word, or a list of numbers.
     pub(super) fn attr(&mut self) -> Result<Attr> {
         if self.cursor.eat("[") {
             return self.list();
@@ -39,7 +39,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Numbers up to `]`: floats if one of them is.
+    /// Parses numbers up to `]`. The list has floats if one of the numbers is a float.
     fn list(&mut self) -> Result<Attr> {
         let mut numbers = Vec::new();
         while !self.cursor.eat("]") {
@@ -61,7 +61,7 @@ impl Parser<'_> {
         Ok(ints.map_or_else(|| Attr::Floats(numbers.iter().map(float).collect()), Attr::Ints))
     }
 
-    /// An integer where the number has neither point nor exponent, else a single.
+    /// Parses a number: an integer if it has neither point nor exponent, otherwise an f32.
     pub(super) fn number(&mut self) -> Result<Option<Attr>, ParseError> {
         let mut before = self.cursor;
         let Some(text) = self.cursor.number() else { return Ok(None) };

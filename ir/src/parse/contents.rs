@@ -1,4 +1,4 @@
-//! The contents of constants: a list, one element for all, made-up numbers, or bytes.
+//! Parses the contents of constants: a list, one element for all, random numbers, or bytes.
 
 use super::{ParseError, Parser, Reason, Result};
 use crate::attr::Attr;
@@ -8,7 +8,7 @@ use crate::random::{Distribution, random};
 use crate::tensor::{SizeMismatch, Tensor};
 use crate::types::{DType, TensorType};
 
-/// The most bytes that the constants of a text may take which a few characters ask for.
+/// The greatest number of bytes of constants that the text describes by a few characters.
 const MOST_BYTES: usize = 1 << 30;
 
 impl Parser<'_> {
@@ -53,7 +53,7 @@ impl Parser<'_> {
         Tensor::from_unpacked(ty.dtype, ty.shape.clone(), unpacked).map_err(mismatch)
     }
 
-    /// Elements up to `]`.
+    /// Parses elements up to `]`.
     fn elements(&mut self, dtype: DType, expected: usize) -> Result<Vec<u8>> {
         let at = self.cursor.here();
         let (mut bytes, mut got) = (Vec::new(), 0);
@@ -81,14 +81,14 @@ impl Parser<'_> {
         element.ok_or_else(|| self.error_at(at, Reason::Element { dtype, text: text.to_owned() }))
     }
 
-    /// `seed=1)`, for floats with `std` or `min` and `max`, for integers with `min` and `max`.
+    /// `seed=1)`, with `std` or `min` and `max` for floats, and `min` and `max` for integers.
     fn rand(&mut self, dtype: DType, count: usize, at: usize) -> Result<Vec<u8>> {
         let fields = self.fields(")")?;
         let (seed, distribution) = distribution(dtype, &fields).map_err(|error| self.error_at(at, error))?;
         Ok(random(dtype, count, seed as u64, distribution))
     }
 
-    /// Pairs of hexadecimal digits in quotes.
+    /// Parses pairs of hexadecimal digits in quotes.
     fn hex(&mut self) -> Result<Vec<u8>, ParseError> {
         let mut before = self.cursor;
         let text = self.cursor.string()?;

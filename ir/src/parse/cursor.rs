@@ -1,15 +1,15 @@
-//! Tokens: words, numbers, strings, marks, and where they stand.
+//! Reads tokens (words, numbers, strings, punctuation) and their positions.
 //!
-//! There is no list of tokens in between: the parser asks for what may come next. Blanks part tokens; the end of a line
-//! ends an item, and a `;` hides the rest of its line.
+//! There is no list of tokens: the parser asks for each token that can come next. Blanks separate tokens, the end of a
+//! line ends an item, and `;` starts a comment.
 
 use super::error::{ParseError, Reason};
 
-/// A place in the text.
+/// A position in the text.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
-    /// Bytes before what comes next.
+    /// The byte offset of the position.
     pub(super) at: usize,
 }
 
@@ -18,7 +18,7 @@ impl<'a> Cursor<'a> {
         Cursor { text, at: 0 }
     }
 
-    /// What comes next, blanks skipped.
+    /// Skips blanks and returns the rest of the text.
     fn rest(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
         let rest = rest.trim_start_matches([' ', '\t', '\r']);
@@ -26,18 +26,18 @@ impl<'a> Cursor<'a> {
         rest
     }
 
-    /// Where the next token starts.
+    /// Returns the start of the next token.
     pub(super) fn here(&mut self) -> usize {
         self.rest();
         self.at
     }
 
-    /// Whether a digit comes next.
+    /// Returns true if a digit is next.
     pub(super) fn sees_digit(&mut self) -> bool {
         self.rest().starts_with(|c: char| c.is_ascii_digit())
     }
 
-    /// An error at byte `at`.
+    /// Creates an error at byte `at`.
     pub(super) fn error_at(&self, at: usize, reason: Reason) -> ParseError {
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;
@@ -45,7 +45,7 @@ impl<'a> Cursor<'a> {
         ParseError { line, column, reason: Box::new(reason) }
     }
 
-    /// An error here: something else was expected.
+    /// Creates an error at this position: something else was expected.
     pub(super) fn expected(&mut self, expected: impl Into<String>) -> ParseError {
         let rest = self.rest();
         let got = match rest.chars().next() {
@@ -60,12 +60,12 @@ impl<'a> Cursor<'a> {
         self.error_at(self.at, Reason::Expected { expected: expected.into(), got })
     }
 
-    /// Whether `mark` comes next.
+    /// Returns true if `mark` is next.
     pub(super) fn sees(&mut self, mark: &str) -> bool {
         self.rest().starts_with(mark)
     }
 
-    /// Takes `mark` if it comes next.
+    /// Consumes `mark` if it is next.
     pub(super) fn eat(&mut self, mark: &str) -> bool {
         let found = self.sees(mark);
         self.at += if found { mark.len() } else { 0 };
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         if self.eat(mark) { Ok(()) } else { Err(self.expected(format!("\"{mark}\""))) }
     }
 
-    /// Takes the longest run of characters that fit.
+    /// Consumes the longest run of matching characters.
     fn run(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|c| !fits(c)).unwrap_or(rest.len());
@@ -84,13 +84,13 @@ impl<'a> Cursor<'a> {
         &rest[..end]
     }
 
-    /// Takes a word, `[A-Za-z_][A-Za-z0-9_.]*`.
+    /// Consumes a word, `[A-Za-z_][A-Za-z0-9_.]*`.
     pub(super) fn word(&mut self) -> Option<&'a str> {
         let starts = self.rest().starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         starts.then(|| self.run(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.'))
     }
 
-    /// Takes `word` if it is the next word, whole.
+    /// Consumes `word` if it is the whole next word.
     pub(super) fn eat_word(&mut self, word: &str) -> bool {
         let mut ahead = *self;
         let found = ahead.word() == Some(word);
@@ -98,12 +98,12 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Takes a run of letters and digits: a label, or a type without blanks.
+    /// Consumes a run of letters and digits: a label, or a type without blanks.
     pub(super) fn letters(&mut self) -> &'a str {
         self.run(|c| c.is_ascii_alphanumeric() || c == '_')
     }
 
-    /// Takes a number, `inf`, `-inf` or `nan`, as it is written.
+    /// Consumes a number, `inf`, `-inf` or `nan`, and returns its text.
     pub(super) fn number(&mut self) -> Option<&'a str> {
         let rest = self.rest();
         if let Some(word) = ["-inf", "inf", "nan"].into_iter().find(|word| rest.starts_with(word)) {
@@ -131,7 +131,7 @@ impl<'a> Cursor<'a> {
         Some(&rest[..end])
     }
 
-    /// Takes a string in quotes and resolves its escapes.
+    /// Consumes a string in quotes and resolves its escapes.
     pub(super) fn string(&mut self) -> Result<String, ParseError> {
         let start = self.at;
         self.expect("\"")?;
@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
         Err(self.error_at(start, Reason::Unterminated))
     }
 
-    /// Takes the end of a line, a comment before it, and the lines after it that hold no more than a comment.
+    /// Consumes the end of a line, any comment before it, and the following lines without items.
     pub(super) fn end_of_line(&mut self) -> Result<(), ParseError> {
         if !self.sees("\n") && !self.sees(";") && !self.rest().is_empty() {
             return Err(self.expected("the end of the line"));
@@ -175,7 +175,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Takes blanks, line ends and comments.
+    /// Consumes blanks, line ends and comments.
     pub(super) fn skip_lines(&mut self) {
         loop {
             if self.eat(";") {
@@ -187,7 +187,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Whether nothing comes any more.
+    /// Returns true at the end of the text.
     pub(super) fn is_done(&mut self) -> bool {
         self.rest().is_empty()
     }

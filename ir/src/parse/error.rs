@@ -1,112 +1,113 @@
-//! What is wrong with a text that is no graph, and where.
+//! Errors of the parser, with their position.
 
 use crate::epilogue::StepError;
 use crate::op::{AttrError, InferError};
 use crate::types::{DType, TensorType};
 
-/// A text that is no graph, and where it goes wrong.
+/// Why a text is not a graph, and where.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("line {line}, column {column}: {reason}")]
 pub struct ParseError {
-    /// Line of the mistake, from 1.
+    /// The line of the error, from 1.
     pub line: usize,
-    /// Column of the mistake in characters, from 1.
+    /// The column of the error in characters, from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The error.
     #[source]
     pub reason: Box<Reason>,
 }
 
-/// What is wrong with a text.
+/// The kinds of errors.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The grammar wants something else here.
+    /// A syntax error: something else is expected here.
     #[error("expected {expected}, got {got}")]
     Expected {
-        /// What may come here.
+        /// The expected text.
         expected: String,
-        /// What comes.
+        /// The text found.
         got: String,
     },
-    /// A string without a closing quote on its line.
+    /// A string has no closing quote on its line.
     #[error("the string does not end on this line")]
     Unterminated,
-    /// A backslash before something that it does not escape.
-    #[error(r#"unknown escape; there are \" \\ \n \r \t \u{{…}}"#)]
+    /// A backslash is followed by a character that it does not escape.
+    #[error(r#"unknown escape; the escapes are \" \\ \n \r \t \u{{…}}"#)]
     Escape,
-    /// A value that no line above defines.
+    /// No earlier line defines the value.
     #[error("no line above defines {name}")]
     UnknownValue {
-        /// The value as written.
+        /// The value, as written.
         name: String,
     },
-    /// Something that is already there.
+    /// A value, parameter set or attribute is defined twice.
     #[error("{name} is defined twice")]
     Redefined {
-        /// The value, parameter set or attribute as written.
+        /// Its name, as written.
         name: String,
     },
-    /// Quantization parameters that no line above defines.
+    /// No earlier line defines the quantization parameters.
     #[error("no qparams line above defines #{label}")]
     UnknownQuant {
-        /// The label without its `#`.
+        /// The label without `#`.
         label: String,
     },
-    /// An operator that does not exist.
-    #[error("no operator is called {name:?}; there are {}", crate::op::Op::NAMES.join(", "))]
+    /// The operator does not exist.
+    #[error("no operator is called {name:?}; the operators are {}", crate::op::Op::NAMES.join(", "))]
     UnknownOp {
-        /// The name as written.
+        /// The name, as written.
         name: String,
     },
-    /// A step that does not exist.
+    /// The step does not exist.
     #[error("no step or scalar function is called {name:?}")]
     UnknownStep {
-        /// The name as written.
+        /// The name, as written.
         name: String,
     },
-    /// An attribute that does not fit its operator.
+    /// An attribute does not fit its operator.
     #[error(transparent)]
     Attr(#[from] AttrError),
-    /// The operator has no meaning on its operands.
+    /// The operator is not defined for its operands.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// The step has no meaning on what reaches it.
+    /// The step is not defined for its operands.
     #[error(transparent)]
     Step(#[from] StepError),
-    /// The type written is not the one inferred.
-    #[error("the result is {expected}, but {got} is written")]
+    /// The type in the text is not the inferred type.
+    #[error("the result is {expected}, but the text says {got}")]
     Type {
-        /// The type inferred.
+        /// The inferred type.
         expected: Box<TensorType>,
-        /// The type written.
+        /// The type in the text.
         got: Box<TensorType>,
     },
-    /// Another number of things than fits.
+    /// The number of items is wrong.
     #[error("expected {expected} {of}, got {got}")]
     Count {
         /// What is counted.
         of: &'static str,
-        /// How many there must be.
+        /// The expected number.
         expected: usize,
-        /// How many there are.
+        /// The number found.
         got: usize,
     },
-    /// An element that the constant's type cannot hold.
-    #[error("{text} is no {dtype}")]
+    /// The constant's type cannot hold an element.
+    #[error("{text} is not a valid {dtype}")]
     Element {
-        /// The constant's element type.
+        /// The element type of the constant.
         dtype: DType,
-        /// The element as written.
+        /// The element, as written.
         text: String,
     },
-    /// A tensor beyond all memory, or one with which the constants that the text asks to make up are more than 2^30 bytes.
+    /// The tensor exceeds the address space, or the constants that the text describes by a few characters exceed 2^30
+    /// bytes.
     #[error("{ty} is too large")]
     TooLarge {
-        /// The tensor's type.
+        /// The type of the tensor.
         ty: Box<TensorType>,
     },
-    /// A constant of which the text has only a hash.
-    #[error("the data of this constant are not in the text, only their hash; print the graph in full")]
+    /// The text has only a hash of the constant.
+    #[error("the text has only a hash of this constant; print the graph in full")]
     Blob,
 }

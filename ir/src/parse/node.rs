@@ -1,4 +1,4 @@
-//! Nodes: outputs, operator, operands, attributes, steps, types, origins.
+//! Parses nodes: outputs, operator, operands, attributes, steps, types, origins.
 
 use smallvec::SmallVec;
 
@@ -86,7 +86,7 @@ impl Parser<'_> {
         Ok(Some(precision))
     }
 
-    /// `: type, …` with dtype and shape of those inferred; layout and quantization are the text's.
+    /// `: type, …`. Element type and shape must be the inferred ones. Layout and quantization come from the text.
     fn types(&mut self, labels: &[Label], inferred: Types) -> Result<(Types, Vec<Option<ChannelOrder>>)> {
         let count = |of, expected, got| Reason::Count { of, expected, got };
         let at = self.cursor.here();
@@ -112,7 +112,7 @@ impl Parser<'_> {
         Ok((types, orders))
     }
 
-    /// `; "name", …`; any other comment is left to the end of the line.
+    /// `; "name", …`. Any other comment is skipped with the end of the line.
     fn origin(&mut self) -> Result<Origin> {
         let mut origin = Origin::default();
         let mut ahead = self.cursor;
@@ -128,7 +128,7 @@ impl Parser<'_> {
         Ok(origin)
     }
 
-    /// `|> step …`, and where each step starts.
+    /// `|> step …`. Also returns the position of each step.
     fn epilogue(&mut self) -> Result<(Epilogue, Vec<usize>)> {
         let (mut steps, mut starts) = (Vec::new(), Vec::new());
         while self.cursor.eat("|>") {
@@ -170,7 +170,7 @@ impl Parser<'_> {
         }
     }
 
-    /// All arguments in parentheses, or those after the current number without.
+    /// Parses all arguments in parentheses, or, without parentheses, those after the current number.
     fn args(&mut self) -> Result<SmallVec<[Arg; 3]>> {
         let mut args = SmallVec::new();
         if self.cursor.eat("(") {
@@ -226,7 +226,7 @@ impl Parser<'_> {
     }
 }
 
-/// Refuses fields that a step does not have.
+/// Rejects fields that a step does not have.
 fn known(step: &'static str, known: &[&str], fields: &[(String, Attr)]) -> Result<(), AttrError> {
     match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => Err(AttrError::Unknown { op: step, name: name.clone(), known: known.join(", ") }),

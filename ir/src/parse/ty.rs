@@ -1,4 +1,4 @@
-//! Types and quantization parameters.
+//! Parses types and quantization parameters.
 
 use super::{ParseError, Parser, Reason, Result};
 use crate::attr::{Attr, AttrValue, Floats, Sizes};
@@ -16,7 +16,7 @@ impl Parser<'_> {
         Ok(dtype)
     }
 
-    /// `1x3x8x8xf32`, `f32`; then maybe a layout and a quantization.
+    /// `1x3x8x8xf32` or `f32`, with an optional layout and quantization.
     pub(super) fn ty(&mut self) -> Result<TensorType> {
         let at = self.cursor.here();
         let mut ahead = self.cursor;
@@ -98,7 +98,7 @@ impl Parser<'_> {
     }
 }
 
-/// A number for each entry, or one for all.
+/// One number per entry, or one number for all.
 struct OneOrMore<T> {
     list: Vec<T>,
     one: bool,

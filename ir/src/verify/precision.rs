@@ -1,4 +1,4 @@
-//! The rule about the precision that a node is given.
+//! The rule about the precision of a node.
 
 use super::{Rule, Verifier};
 use crate::graph::Node;
@@ -7,14 +7,14 @@ use crate::precision::Precision;
 use crate::types::DType;
 
 impl Verifier<'_> {
-    /// The operator can be computed in the precision, and the factors of a sum of products fit it: `lower_bf16` and
-    /// `lower_qdq` rely on that. Factors of f32 are yet to become bf16 or integers.
+    /// The operator and, for a convolution or matrix product, the types of its operands support the precision;
+    /// `lower_bf16` and `lower_qdq` rely on it. Operands of type f32 are allowed: those passes convert them.
     pub(super) fn precision(&mut self, node: &Node) {
         let Some(precision) = node.precision else { return };
         if !precision.suits(&node.op) {
             let expected = match (&node.op, precision) {
                 (Op::QuantizeLinear(_) | Op::DequantizeLinear(_), _) => "no precision for a conversion",
-                (_, Precision::Bf16) => "a sum of products for bf16",
+                (_, Precision::Bf16) => "a convolution or matrix product for bf16",
                 _ => "an operator with an integer form for int8",
             };
             return self.node_error(node, Rule::Precision, expected, format!("{precision} for {}", node.op.name()));
@@ -24,10 +24,10 @@ impl Verifier<'_> {
         for id in [x, w].into_iter().flatten() {
             let dtype = self.graph.ty(id).dtype;
             let (fits, expected) = match precision {
-                Precision::F32 => (dtype.is_float(), "float factors for f32"),
-                Precision::Bf16 => (matches!(dtype, DType::F32 | DType::Bf16), "factors of f32 or bf16 for bf16"),
+                Precision::F32 => (dtype.is_float(), "float operands for f32"),
+                Precision::Bf16 => (matches!(dtype, DType::F32 | DType::Bf16), "operands of f32 or bf16 for bf16"),
                 Precision::Int8 => {
-                    (matches!(dtype, DType::F32 | DType::I8 | DType::U8), "factors of i8, u8 or f32 for int8")
+                    (matches!(dtype, DType::F32 | DType::I8 | DType::U8), "operands of i8, u8 or f32 for int8")
                 }
             };
             if !fits {
@@ -37,7 +37,7 @@ impl Verifier<'_> {
         }
         let computed = w.filter(|w| precision == Precision::Bf16 && self.graph.constant(*w).is_none());
         if let Some(w) = computed {
-            let got = format!("{}, which is computed", self.numbering.value(w));
+            let got = format!("{}, which is not constant", self.numbering.value(w));
             self.node_error(node, Rule::Precision, "constant weights for bf16", got);
         }
     }

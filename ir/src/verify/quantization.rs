@@ -9,7 +9,7 @@ use crate::quant::Granularity;
 use crate::types::{DType, TensorType};
 
 impl Verifier<'_> {
-    /// The parameters of a value fit its type.
+    /// Checks that the parameters of a value fit its type.
     pub(super) fn quantization(&mut self, id: ValueId) {
         let (graph, ty) = (self.graph, self.graph.ty(id));
         let Some(q) = graph.quant(id) else { return };
@@ -39,7 +39,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// Operands and results of a node mean what its operator and steps make of them.
+    /// Checks that the quantization of operands and results fits the operator and its steps.
     pub(super) fn operator_quantization(&mut self, node: &Node, inferred: &Types) {
         let graph = self.graph;
         let output = graph.ty(node.output());
@@ -76,7 +76,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// The bias counts in `scale of x * scale of w`, within what rounding the product three times can do.
+    /// Checks that the scale of the bias is `scale of x * scale of w`, up to three roundings.
     fn bias(&mut self, node: &Node, weight: usize, bias: usize) {
         let params = |index: usize| node.operand(index).and_then(|id| self.graph.quant(id));
         let (Some(x), Some(w), Some(b)) = (params(0), params(weight), params(bias)) else { return };
@@ -96,7 +96,7 @@ impl Verifier<'_> {
     }
 }
 
-/// How many scales a tensor of this type has, or what the granularity wants of it.
+/// Returns the number of scales of a tensor of this type, or the requirement of the granularity that the type violates.
 fn entries(ty: &TensorType, granularity: Granularity) -> Result<usize, (String, String)> {
     let below = |axis: usize| (format!("an axis below rank {}", ty.shape.rank()), format!("axis {axis}"));
     match granularity {

@@ -1,10 +1,10 @@
-//! The mean of each channel of a tensor over all samples and positions: what bias correction needs to know.
+//! The mean of each channel of a tensor over all samples and positions, for bias correction.
 
 use std::collections::BTreeMap;
 
 use super::{Activations, CalibrateError, ObserveError};
 
-/// Sums of the channels of several tensors, in memory that does not grow with the samples.
+/// The running sums of the channels of several tensors. Memory does not grow with the number of samples.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelMeans {
     tensors: BTreeMap<String, Sums>,
@@ -13,18 +13,18 @@ pub struct ChannelMeans {
 #[derive(Clone, Debug)]
 struct Sums {
     sums: Vec<f64>,
-    /// Values that each sum is made of.
+    /// The number of values in each sum.
     count: u64,
 }
 
 impl ChannelMeans {
-    /// Takes in the values of `tensor` for one sample.
+    /// Adds the values of `tensor` for one sample.
     ///
     /// # Errors
     /// [`CalibrateError::Observe`] if a value is not finite.
     ///
     /// # Panics
-    /// If the number of channels changes between samples.
+    /// If the number of channels differs from an earlier sample.
     pub fn observe(&mut self, tensor: &str, sample: Activations<'_>) -> Result<(), CalibrateError> {
         let (values, channels) = (sample.values(), sample.channels());
         let zeros = || Sums { sums: vec![0.0; channels], count: 0 };
@@ -37,7 +37,7 @@ impl ChannelMeans {
             sums[channel] += values.iter().map(|x| f64::from(*x)).sum::<f64>();
         }
         *count += (values.len() / channels) as u64;
-        // A sum of finite f32s is finite in f64, so this catches what is not without a look at each value.
+        // A sum of finite f32 values is finite in f64, so this check finds NaN and infinity without testing each value.
         if sums.iter().any(|sum| !sum.is_finite())
             && let Some(index) = values.iter().position(|value| !value.is_finite())
         {
@@ -47,7 +47,7 @@ impl ChannelMeans {
         Ok(())
     }
 
-    /// The mean of each channel, by tensor; without those of which nothing was seen.
+    /// Returns the mean of each channel, by tensor. Tensors without values are left out.
     #[must_use]
     pub fn means(&self) -> BTreeMap<String, Vec<f32>> {
         let mean = |Sums { sums, count }: &Sums| sums.iter().map(|sum| (sum / *count as f64) as f32 + 0.0).collect();

@@ -1,24 +1,25 @@
-//! The search for the range with the least cost, which the entropy and the MSE observers share.
+//! The search for the range with the least cost, used by the entropy and MSE observers.
 //!
-//! Candidates go from the full range down in equal ratios, since outliers may be thousands of times larger than what is
-//! worth keeping, and then finely around the best. Where the data has both signs, the two ends first shrink together and
-//! then in turns. Among equal costs the widest range wins.
+//! The search first tries ranges from the full range downwards in equal ratios, because outliers can be thousands of
+//! times larger than the values that matter. It then searches in finer steps around the best candidate. If the data has
+//! both signs, the two ends first shrink together and then alternately. Among equal costs, the widest range wins.
 
 use eightfold_ir::quant::Symmetry;
 
 use super::Range;
 
-/// The ratio of neighbouring candidates: `2^(-1/16)`, 4.2 % apart. Written out: hosts differ in their `exp2`.
+/// The ratio of neighbouring candidates: `2^(-1/16)`, 4.2 % apart. It is a literal because `exp2` differs between
+/// hosts.
 const COARSE: f64 = 0.957_603_280_698_573_6;
-/// Ends shrink to 1/1024 at most, below which no histogram bin is left to tell candidates apart.
+/// The ends shrink to 1/1024 at most. Below that, the histogram has too few bins to distinguish candidates.
 const COARSE_STEPS: i32 = 160;
-/// The ratio of neighbouring candidates around the best coarse one: `2^(-1/256)`, 0.27 % apart.
+/// The ratio of candidates around the best coarse one: `2^(-1/256)`, 0.27 % apart.
 const FINE: f64 = 0.997_296_056_085_470_1;
 const FINE_STEPS: i32 = 16;
-/// Both ends settle in two or three turns; more do not pay.
+/// The number of times that the ends shrink alternately. They converge in two or three.
 const TURNS: usize = 4;
 
-/// The range within `full` with the least `cost(min, max)`; a cost may be infinite, but never NaN.
+/// Returns the range within `full` with the least `cost(min, max)`. A cost may be infinite but not NaN.
 pub(super) fn least_cost(full: Range, symmetry: Symmetry, cost: impl Fn(f64, f64) -> f64) -> Range {
     let (full_min, full_max) = (f64::from(full.min), f64::from(full.max));
     let both = shrink(1.0, |ratio| cost(ratio * full_min, ratio * full_max));
@@ -36,7 +37,7 @@ pub(super) fn least_cost(full: Range, symmetry: Symmetry, cost: impl Fn(f64, f64
     Range::covering((low * full_min) as f32, (high * full_max) as f32, symmetry)
 }
 
-/// The ratio, at most 1, with the least `cost`; `current` if none is lower.
+/// Returns the ratio, at most 1, with the least `cost`, or `current` if no other ratio costs less.
 fn shrink(current: f64, cost: impl Fn(f64) -> f64) -> f64 {
     let mut best = (cost(current), current);
     let mut try_ratio = |ratio: f64| {

@@ -1,23 +1,23 @@
-//! The range whose quantized histogram diverges least from the original, by Kullback and Leibler.
+//! The range with the least Kullback-Leibler divergence between the original histogram and the quantized one.
 //!
-//! As in TensorRT (Migacz, "8-bit inference with TensorRT", GTC 2017): the reference P is the histogram with everything
-//! beyond a candidate range moved into its edge bins, and Q is the part inside, levelled off within each quantization
-//! step over the bins that P uses. The known failures of the method, a range that collapses to a sliver of the data, are
-//! met as follows.
+//! The method is TensorRT's (Migacz, "8-bit inference with TensorRT", GTC 2017). The reference distribution P is the
+//! histogram, with everything beyond a candidate range moved into the edge bins. Q is the part inside the range,
+//! averaged within each quantization step over the bins that P uses. The method is known to collapse to a very narrow
+//! range. Four measures prevent that:
 //!
-//! - Zeros, exact in every range, are left out: after a ReLU they would swamp everything else.
-//! - Levelling off removes sampling noise too, which a sparse histogram rewards the narrower the range. That share, half
-//!   a bin's worth for each bin levelled off (Miller 1955), is taken off again.
-//! - The measure does not know how far away a clipped value lies, and where an edge bin is well filled it hardly sees the
-//!   clipped ones at all. So at most [`MOST_CLIPPED`] of the values may go.
-//! - A step is never narrower than a bin, below which nothing would be left to measure.
+//! - Zeros do not count, because every range represents them exactly. After a ReLU they would dominate.
+//! - Averaging also removes sampling noise, which favours narrow ranges if the histogram is sparse. The divergence is
+//!   corrected by half a count for each averaged bin (Miller 1955).
+//! - The divergence does not measure how far a clipped value moves, and it barely changes if the edge bin is full. So
+//!   at most [`MOST_CLIPPED`] of the values may be clipped.
+//! - A quantization step is at least one bin wide. Below that, the divergence is not defined.
 
 use eightfold_ir::quant::Symmetry;
 
 use super::clip::least_cost;
 use super::{Activations, Histogram, ObserveError, Observer, ObserverRow, Range, steps};
 
-/// The largest share of the values other than zero that may be clipped, both ends together.
+/// The greatest share of the nonzero values that may be clipped at both ends together.
 const MOST_CLIPPED: f64 = 1e-3;
 
 /// The row of the table.
@@ -28,7 +28,7 @@ pub(super) const ENTROPY: ObserverRow = ObserverRow {
     new: |_| Box::new(Entropy::default()),
 };
 
-/// The range with the least Kullback-Leibler divergence.
+/// The observer that minimizes the Kullback-Leibler divergence.
 #[derive(Debug, Default, Clone)]
 pub struct Entropy {
     histogram: Histogram,
@@ -47,12 +47,12 @@ impl Observer for Entropy {
     }
 }
 
-/// Running sums over a histogram's bins, from which the divergence of any range follows in a time set by its codes.
+/// Prefix sums over a histogram's bins. The divergence of a range then takes time proportional to its number of codes.
 struct Mass {
     width: f64,
     first_bin: f64,
     counts: Vec<f64>,
-    /// `sums[i]` = over bins before `i`: count, number of bins in use, and sum of count * ln(count).
+    /// `sums[i]` covers the bins before `i`: count, number of bins in use, sum of `count * ln(count)`.
     sums: Vec<[f64; 3]>,
 }
 
@@ -68,7 +68,7 @@ impl Mass {
         Mass { width: histogram.width(), first_bin: first_bin as f64, counts, sums }
     }
 
-    /// The position in `counts` of the bin edge nearest to `value`; may lie outside.
+    /// Returns the index in `counts` of the bin edge nearest to `value`, which may be outside the histogram.
     fn edge(&self, value: f64) -> i64 {
         (value / self.width).round() as i64 - self.first_bin as i64
     }
@@ -81,7 +81,7 @@ impl Mass {
         usize::try_from(bin).ok().and_then(|bin| self.counts.get(bin)).copied().unwrap_or(0.0)
     }
 
-    /// The divergence of `codes` codes over `min..max`; infinite for a range that is out of the question.
+    /// Returns the divergence of `codes` codes over `min..max`; infinity if the range is not allowed.
     fn divergence(&self, min: f64, max: f64, codes: u32) -> f64 {
         let total = self.sums[self.counts.len()][0];
         let (begin, end) = (self.edge(min), self.edge(max));
@@ -91,7 +91,7 @@ impl Mass {
             return f64::INFINITY;
         }
         let inside = total - clipped;
-        // Sum of P ln P, in counts: the edge bins with what was moved into them, the others as they are.
+        // The sum of P ln P, in counts. The edge bins include the values moved into them.
         let (first, last) = (self.count(begin), self.count(end - 1));
         let reference = self.below(end)[2] - self.below(begin)[2] + n_ln_n(first + below) - n_ln_n(first)
             + n_ln_n(last + above)
@@ -121,7 +121,8 @@ impl Mass {
     }
 }
 
-/// `count * ln(count)`, and its limit at 0. The logarithm is not the host's, so that every host finds the same range.
+/// Returns `count * ln(count)`, or its limit at 0. Uses libm instead of the host's logarithm, so that every host finds
+/// the same range.
 fn n_ln_n(count: f64) -> f64 {
     if count > 0.0 { count * libm::log(count) } else { 0.0 }
 }

@@ -1,48 +1,48 @@
-//! A histogram of a stream whose range is not known beforehand.
+//! A histogram of a stream of values whose range is not known in advance.
 //!
-//! Each sign has [`Histogram::BINS`] bins of equal width, a power of two. When a value falls outside, the width doubles
-//! as often as it takes and neighbouring bins are merged, pair by pair. Bin edges are multiples of the width, so a merged
-//! bin holds exactly what it would have held had the final width been known from the start: the result does not depend
-//! on the order of the values or on how they are cut into samples. At least half of the bins are in use on the side of
-//! the largest magnitude.
+//! Each sign has [`Histogram::BINS`] bins. All bins have the same width, a power of two. If a value is out of range,
+//! the width is doubled until the value fits, and each doubling merges neighbouring bins in pairs. Bin edges are
+//! multiples of the width, so a merged bin has the count that it would have had with the final width from the start.
+//! The result therefore does not depend on the order of the values or on their division into samples. On the side of
+//! the largest magnitude, at least half of the bins are in use.
 //!
-//! Zeros are counted apart (after a ReLU they are most of the data, and every quantizer here holds them exactly), and
-//! the extremes are kept exactly.
+//! Zeros are counted separately: after a ReLU most values are zero, and every quantizer here represents zero exactly.
+//! The extremes are kept exactly.
 
 use super::{ObserveError, extremes};
 
-/// Counts of values by magnitude and sign, in bounded memory and one pass.
+/// Counts of values by sign and magnitude, in bounded memory and one pass.
 ///
-/// A value may count for more or less than one; counts of ones are exact up to 2^53.
+/// A value can have a weight other than one. Counts without weights are exact up to 2^53.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Histogram {
-    /// A bin is `2^exponent` wide. Of no meaning before the first value that is not zero.
+    /// The width of a bin is `2^exponent`. Undefined before the first nonzero value.
     exponent: i32,
-    /// `positive[i]` counts values in `[i, i + 1) * width`; empty before the first.
+    /// `positive[i]` counts the values in `[i, i + 1) * width`. Empty before the first value.
     positive: Vec<f64>,
-    /// `negative[i]` counts values in `(-i - 1, -i] * width`; empty before the first.
+    /// `negative[i]` counts the values in `(-i - 1, -i] * width`. Empty before the first value.
     negative: Vec<f64>,
     zeros: f64,
     extremes: Option<(f32, f32)>,
 }
 
 impl Histogram {
-    /// The number of bins on either side of zero, 32 KiB of counts: 8 to 16 bins for each step of an 8-bit quantizer.
+    /// The number of bins on each side of zero: 32 KiB of counts, and 8 to 16 bins per step of an 8-bit quantizer.
     pub const BINS: usize = 1 << Self::LOG2_BINS;
     const LOG2_BINS: i32 = 12;
 
     /// Counts `values`, or none of them if one is not finite.
     ///
     /// # Errors
-    /// [`ObserveError::NotFinite`] names the first NaN or infinity.
+    /// [`ObserveError::NotFinite`] with the first NaN or infinity.
     pub fn observe(&mut self, values: &[f32]) -> Result<(), ObserveError> {
         self.observe_weighted(values, std::iter::repeat(1.0))
     }
 
-    /// Counts each of `values` by its weight, or none of them if one is not finite.
+    /// Adds the weight of each value to its bin, or counts none of them if one is not finite.
     ///
     /// # Errors
-    /// [`ObserveError::NotFinite`] names the first NaN or infinity.
+    /// [`ObserveError::NotFinite`] with the first NaN or infinity.
     pub fn observe_weighted(&mut self, values: &[f32], weights: impl Iterator<Item = f64>) -> Result<(), ObserveError> {
         let Some((min, max)) = extremes(values)? else {
             return Ok(());
@@ -59,7 +59,7 @@ impl Histogram {
         if min < 0.0 {
             self.negative.resize(Self::BINS, 0.0);
         }
-        // Exact: a power of two, and every f32 is a normal f64.
+        // Exact: the factor is a power of two, and every f32 is a normal f64.
         let per_width = power_of_two(-self.exponent);
         for (&value, weight) in values.iter().zip(weights) {
             let bin = (f64::from(value.abs()) * per_width) as usize;
@@ -74,7 +74,7 @@ impl Histogram {
         Ok(())
     }
 
-    /// Doubles the width until `magnitude`, which is above zero, has a bin.
+    /// Doubles the width until `magnitude`, which must be above zero, has a bin.
     fn widen(&mut self, magnitude: f32) {
         let needed = floor_log2(magnitude) + 1 - Self::LOG2_BINS;
         let empty = self.positive.is_empty() && self.negative.is_empty();
@@ -83,7 +83,7 @@ impl Histogram {
             for side in [&mut self.positive, &mut self.negative] {
                 let mut merged = vec![0.0; side.len()];
                 for (bin, count) in side.iter().enumerate() {
-                    // All bins meet in the first after LOG2_BINS doublings; more would overflow the shift.
+                    // After LOG2_BINS doublings, all bins are merged into the first. A greater shift would overflow.
                     merged[bin >> doublings.min(Self::LOG2_BINS)] += count;
                 }
                 *side = merged;
@@ -94,22 +94,22 @@ impl Histogram {
         }
     }
 
-    /// The width of a bin.
+    /// Returns the width of a bin.
     pub fn width(&self) -> f64 {
         power_of_two(self.exponent)
     }
 
-    /// The number of values seen, or the sum of their weights.
+    /// Returns the number of values, or the sum of their weights.
     pub fn count(&self) -> f64 {
         self.zeros + self.nonzero_count()
     }
 
-    /// The same without zeros.
+    /// Returns the number of nonzero values, or the sum of their weights.
     pub fn nonzero_count(&self) -> f64 {
         self.positive.iter().chain(&self.negative).sum()
     }
 
-    /// The smallest and the largest value seen, exactly.
+    /// Returns the smallest and the largest value, exactly.
     ///
     /// # Errors
     /// [`ObserveError::Empty`] before the first value.
@@ -117,17 +117,17 @@ impl Histogram {
         self.extremes.ok_or(ObserveError::Empty)
     }
 
-    /// The bins from the most negative to the most positive: the number of the first, and their counts.
+    /// Returns the index of the first bin and the counts, from the most negative bin to the most positive.
     ///
-    /// Bin `i` covers `i * width` to `(i + 1) * width`. Zeros are in none.
+    /// Bin `i` covers `i * width` to `(i + 1) * width`. No bin counts zeros.
     pub(super) fn bins(&self) -> (i64, Vec<f64>) {
         let counts = self.negative.iter().rev().chain(&self.positive).copied().collect();
         (-(self.negative.len() as i64), counts)
     }
 
-    /// The value below which the fraction `q` of all values lies, interpolated linearly within its bin.
+    /// Returns the quantile `q` of all values, interpolated linearly within its bin.
     ///
-    /// Exact to within a bin's width, and never outside the extremes.
+    /// The error is at most one bin width. The result lies between the extremes.
     ///
     /// # Errors
     /// [`ObserveError::Empty`] before the first value.
@@ -144,7 +144,7 @@ impl Histogram {
         Ok(quantile(cells, q * self.count(), min.into(), max.into()))
     }
 
-    /// The magnitude below which the fraction `q` of all values lies; otherwise as [`Histogram::quantile`].
+    /// Returns the quantile `q` of the magnitudes; otherwise like [`Histogram::quantile`].
     ///
     /// # Errors
     /// [`ObserveError::Empty`] before the first value.
@@ -162,7 +162,8 @@ impl Histogram {
     }
 }
 
-/// The place in ascending cells `(low, high, count)` where `rank` values lie below; cells are cut to `[min, max]` first.
+/// Returns the number below which `rank` values lie. `cells` are `(low, high, count)` in ascending order, clipped to
+/// `[min, max]`.
 fn quantile(cells: impl Iterator<Item = (f64, f64, f64)>, rank: f64, min: f64, max: f64) -> f64 {
     let mut below = 0.0;
     for (low, high, count) in cells {
@@ -175,13 +176,13 @@ fn quantile(cells: impl Iterator<Item = (f64, f64, f64)>, rank: f64, min: f64, m
     max
 }
 
-/// `2^exponent`, exactly; the exponents of bin widths are far inside the limits of f64.
+/// Returns `2^exponent`, exactly. The exponents of bin widths are far from the limits of f64.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
-/// The exponent of the largest power of two that is at most `magnitude`, which is finite and above zero.
+/// Returns `floor(log2(magnitude))` of a finite magnitude above zero.
 fn floor_log2(magnitude: f32) -> i32 {
-    // Every f32 above zero is a normal number as f64, so the exponent field is the logarithm.
+    // Every positive f32 is a normal f64, so the exponent field is the logarithm.
     ((f64::from(magnitude).to_bits() >> 52) as i32) - 1023
 }

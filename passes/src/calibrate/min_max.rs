@@ -1,6 +1,6 @@
-//! The plainest observer: the smallest and the largest value seen.
+//! The range from the smallest to the largest value.
 //!
-//! Nothing is clipped, so one outlier among millions of values sets the step for all of them.
+//! Nothing is clipped, so one outlier among millions of values determines the quantization step.
 
 use eightfold_ir::quant::Symmetry;
 
@@ -14,7 +14,7 @@ pub(super) const MINMAX: ObserverRow = ObserverRow {
     new: |_| Box::new(MinMax::default()),
 };
 
-/// The smallest and the largest value seen.
+/// The observer that keeps the smallest and the largest value.
 #[derive(Debug, Default, Clone)]
 pub struct MinMax {
     seen: Option<(f32, f32)>,

@@ -1,10 +1,11 @@
-//! The extremes of each sample, averaged exponentially: `average = momentum * average + (1 - momentum) * new`.
+//! The exponential moving average of the extremes of each sample: `average = momentum * average + (1 - momentum) *
+//! new`.
 //!
-//! A rare outlier moves the range a little only, and no histogram is needed. One `observe` is one sample, so the
-//! result depends on how the data is cut into samples and, since the last ones weigh most, on their order.
+//! A rare outlier moves the range only a little, and no histogram is needed. Each call of `observe` is one sample. The
+//! result depends on the division into samples and on their order, because later samples weigh more.
 //!
-//! The default momentum is 0.9, MQBench's and Sparsebit's: after 128 samples the first weighs 10^-6. PyTorch's 0.99 is
-//! made for training runs; after 128 samples the first would still weigh 28 %.
+//! The default momentum is 0.9, as in MQBench and Sparsebit: after 128 samples, the first has the weight 10^-6.
+//! PyTorch's 0.99 is meant for training runs: after 128 samples, the first would still have a weight of 28 %.
 
 use eightfold_ir::quant::Symmetry;
 
@@ -24,16 +25,16 @@ pub(super) const MOVING_AVERAGE: ObserverRow = ObserverRow {
     new: |momentum| Box::new(MovingAverage::new(momentum as f32)),
 };
 
-/// Each sample's smallest and largest value, averaged exponentially over the samples.
+/// The observer that averages the extremes of each sample exponentially.
 #[derive(Debug, Clone)]
 pub struct MovingAverage {
     momentum: f64,
-    // In f64, lest the average of equal extremes drift off them.
+    // f64, so that the average of equal extremes does not drift.
     average: Option<(f64, f64)>,
 }
 
 impl MovingAverage {
-    /// An average in which the past weighs `momentum` against one new sample; the first sample starts it.
+    /// Creates an average in which the old value has the weight `momentum`. The first sample initializes it.
     pub fn new(momentum: f32) -> Self {
         MovingAverage { momentum: momentum.into(), average: None }
     }

@@ -1,13 +1,13 @@
-//! The range with the least mean squared error between values and their 8-bit codes, relative to the power around them.
+//! The range with the least mean squared quantization error, relative to the power of the surrounding values.
 //!
-//! The error of a value counts in inverse proportion to the mean square of the channels of its position plus that of the
-//! whole sample. Otherwise the few samples, and the few pixels, whose outliers are ten times everyone's (they exist in the
-//! last layers of MobileNets) would set the range for all, though the next activation cuts their outliers off anyway. No
-//! position counts for more than twice the average one, however faint it is.
+//! Each error is divided by the mean square of all channels at its position plus the mean square of the sample.
+//! Otherwise the few samples and pixels with tenfold outliers (the last layers of MobileNets have them) would set the
+//! range for everything, although the next activation clips these outliers. No position has more than twice the average
+//! weight.
 //!
-//! Rounding error grows with the range and clipping error as it shrinks; both are summed over the bins of the histogram,
-//! each taken at its midpoint, for the very grid that scale and zero point will span (zero point rounded to an integer).
-//! Zeros are exact in every grid and count for nothing.
+//! A wider range increases the rounding error, and a narrower one the clipping error. Both are summed over the bins of
+//! the histogram, at the midpoint of each bin, for the exact grid that scale and rounded zero point define. Zeros are
+//! exact in every grid and do not count.
 
 use eightfold_ir::quant::Symmetry;
 
@@ -22,7 +22,7 @@ pub(super) const MSE: ObserverRow = ObserverRow {
     new: |_| Box::new(Mse::default()),
 };
 
-/// The range with the least mean squared error, relative to each position's power.
+/// The observer that minimizes the relative mean squared error.
 #[derive(Debug, Default, Clone)]
 pub struct Mse {
     histogram: Histogram,
@@ -48,11 +48,12 @@ impl Observer for Mse {
     }
 }
 
-/// Running sums over a histogram's bins, from which the error of any grid follows in a time set by its steps alone.
+/// Prefix sums over a histogram's bins. The error of a grid then takes time proportional to its number of steps.
 struct Moments {
     width: f64,
     first_bin: f64,
-    /// `sums[i]` = over bins before `i`: count, and sum of midpoint and of its square, in widths.
+    /// `sums[i]` covers the bins before `i`: count, sum of midpoints, sum of squared midpoints. The unit of midpoints
+    /// is the bin width.
     sums: Vec<[f64; 3]>,
 }
 
@@ -69,14 +70,14 @@ impl Moments {
         Moments { width: histogram.width(), first_bin: first_bin as f64, sums }
     }
 
-    /// The sums over the bins whose midpoint is below `place`, in widths.
+    /// Returns the sums over the bins with midpoints below `place`, which is in bin widths.
     fn below(&self, place: f64) -> [f64; 3] {
-        // The cast saturates, so both ends of the grid may lie outside the histogram.
+        // The cast saturates, so `place` may lie outside the histogram.
         let bins = (place - 0.5 - self.first_bin).ceil() as usize;
         self.sums[bins.min(self.sums.len() - 1)]
     }
 
-    /// The summed squared error, in squared widths, of the grid of `steps` steps over `min..max`.
+    /// Returns the sum of squared errors, in squared bin widths, of the grid of `steps` steps over `min..max`.
     fn squared_error(&self, min: f64, max: f64, steps: u32) -> f64 {
         let step = (max - min) / f64::from(steps) / self.width;
         if step <= 0.0 {
@@ -87,10 +88,10 @@ impl Moments {
         let mut error = 0.0;
         for code in 0..=steps {
             let level = (f64::from(code) - zero_point) * step;
-            // The outermost codes take all that lies beyond them: that is clipping.
+            // The first and last code also represent everything beyond them, which is clipped.
             let upper = if code == steps { self.below(f64::INFINITY) } else { self.below(level + 0.5 * step) };
             let [count, sum, squares] = [upper[0] - lower[0], upper[1] - lower[1], upper[2] - lower[2]];
-            // A difference of near-equal numbers: it may come out a hair below zero.
+            // The difference of nearly equal numbers can be slightly negative.
             error += (squares - 2.0 * level * sum + level * level * count).max(0.0);
             lower = upper;
         }

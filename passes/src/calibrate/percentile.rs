@@ -1,7 +1,7 @@
-//! All but the outermost values.
+//! The range that leaves out a fixed share of outliers.
 //!
-//! Of the share that is cut off, half goes at either end (one-sided data too: a ReLU's lower end is zero whatever is
-//! cut there), or all of it from the largest magnitudes where the range is symmetric.
+//! An affine range leaves out half of the share at each end, even for one-sided data: the lower end of a ReLU's output
+//! is zero anyway. A symmetric range leaves out the largest magnitudes.
 
 use eightfold_ir::quant::Symmetry;
 
@@ -21,7 +21,7 @@ pub(super) const PERCENTILE: ObserverRow = ObserverRow {
     new: |percentage| Box::new(Percentile::new(percentage)),
 };
 
-/// The given percentage of the values, outermost ones left out.
+/// The observer that keeps a given percentage of the values.
 #[derive(Debug, Clone)]
 pub struct Percentile {
     kept: f64,
@@ -29,7 +29,7 @@ pub struct Percentile {
 }
 
 impl Percentile {
-    /// An observer that keeps `percentage` % of the values.
+    /// Creates an observer that keeps `percentage` % of the values.
     pub fn new(percentage: f64) -> Self {
         Percentile { kept: percentage / 100.0, histogram: Histogram::default() }
     }

@@ -14,10 +14,11 @@
 //! # tensor  mean of each channel
 //! mean data 0.0372 0.12 -0.25
 //! ```
-//! One statement a line; `#` begins a comment. A word may be bare if it is ASCII without spaces, quotes, `#` and `\`;
-//! otherwise it stands in double quotes with `\"`, `\\`, `\n`, `\r`, `\t` and `\u{hex}`. Tensors are written in the order
-//! of their names, ranges before means, numbers in the shortest form that reads back as the same f32, so `parse(print(t)) == t`, and equal
-//! tables are equal files. Comments are not kept.
+//! Each line is one statement. `#` starts a comment. A word may be bare if it is ASCII without spaces, quotes, `#` and
+//! `\`. Otherwise it is quoted, with the escapes `\"`, `\\`, `\n`, `\r`, `\t` and `\u{hex}`.
+//!
+//! Ranges are printed before means, both sorted by tensor name. Numbers have the shortest form that reads back as the
+//! same f32. So `parse(print(t)) == t`, and equal tables give equal files. Comments are not kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,32 +28,33 @@ use eightfold_ir::quant::Symmetry;
 
 use super::{CalibrateError, Calibrator, Range};
 
-/// The version of the text form that this module reads and writes.
+/// The version of the text format that this module reads and writes.
 const VERSION: u32 = 1;
 const TITLE: &str = "eightfold calibration table";
 
-/// The range of each tensor of a model, and where the ranges come from.
+/// The range of each tensor of a model, and how the ranges were measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CalibrationTable {
-    /// The model's name, for people.
+    /// The model's name, for information only.
     pub model: String,
-    /// A hash of the model file in hexadecimal: tells whether the table belongs to a model. Of the caller's making.
+    /// A hexadecimal hash of the model file, which the caller computes and compares to find whether the table belongs
+    /// to the model.
     pub hash: String,
-    /// The name of the observer, a row of [`OBSERVERS`](super::OBSERVERS), or anything in a table written by hand.
+    /// The name of the observer, from [`OBSERVERS`](super::OBSERVERS). A table written by hand may have any name.
     pub calibrator: String,
-    /// The number of samples observed.
+    /// The number of samples.
     pub samples: u64,
-    /// The ranges, by tensor name.
+    /// The range of each tensor, by name.
     pub ranges: BTreeMap<String, Range>,
-    /// The mean of each channel, by tensor name, for the tensors whose consumers' biases are corrected.
+    /// The mean of each channel, by tensor name, for the tensors that bias correction needs.
     pub means: BTreeMap<String, Vec<f32>>,
 }
 
 impl CalibrationTable {
-    /// The result of `calibrator` after `samples` samples of a model, without means.
+    /// Creates the table of `calibrator` after `samples` samples of a model, without channel means.
     ///
     /// # Errors
-    /// Those of [`Calibrator::ranges`].
+    /// The errors of [`Calibrator::ranges`].
     pub fn new(
         model: &str,
         hash: &str,
@@ -94,7 +96,7 @@ impl fmt::Display for CalibrationTable {
     }
 }
 
-/// A word as the text form writes it: bare if it can be, else quoted.
+/// Prints a word of the text format: bare if possible, otherwise quoted.
 struct Word<'a>(&'a str);
 
 impl fmt::Display for Word<'_> {
@@ -110,7 +112,7 @@ impl fmt::Display for Word<'_> {
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
-                // Line separators and direction marks would show as something else than what is there.
+                // Line separators and direction marks are escaped, because they would be displayed as something else.
                 c if c.is_control()
                     || (c.is_whitespace() && c != ' ')
                     || matches!(c, '\u{200b}'..='\u{206f}' | '\u{feff}') =>
@@ -124,29 +126,29 @@ impl fmt::Display for Word<'_> {
     }
 }
 
-/// Why a text is not a calibration table, with the line, from 1, where it fails.
+/// Why a text is not a calibration table, with the line number.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// Something else stands where a part of a statement is expected.
+    /// A syntax error: the line has something else than expected.
     #[error("line {line}: expected {expected}, got `{got}`")]
     Syntax {
         /// The line, from 1.
         line: usize,
         /// What may stand there.
         expected: &'static str,
-        /// What stands there; `end of line` for nothing.
+        /// What the line has instead; `end of line` if nothing is left.
         got: String,
     },
-    /// The table is of another version: written by another release.
+    /// The table has another version: another release wrote it.
     #[error("line {line}: expected version {VERSION}, got {got}")]
     Version {
         /// The line, from 1.
         line: usize,
-        /// The version named.
+        /// The version in the text.
         got: String,
     },
-    /// A range runs backwards, or leaves out zero, which must have a code of its own.
+    /// A range is reversed, or does not contain zero.
     #[error("line {line}: tensor `{tensor}`: expected min <= 0 <= max, got min {min:?} and max {max:?}")]
     Range {
         /// The line, from 1.
@@ -158,12 +160,12 @@ pub enum TableError {
         /// The upper end.
         max: f32,
     },
-    /// A statement stands twice, or two lines name the same tensor.
+    /// A statement or a tensor name occurs twice.
     #[error("line {line}: expected `{what}` once, got it on line {first} too")]
     Duplicate {
-        /// The second line.
+        /// The line of the second occurrence.
         line: usize,
-        /// The first line.
+        /// The line of the first occurrence.
         first: usize,
         /// The statement's keyword, or the tensor's name.
         what: String,
@@ -226,14 +228,14 @@ impl FromStr for CalibrationTable {
     }
 }
 
-/// The words of one line that are still to be read.
+/// The words of one line that have not been read yet.
 struct Line {
     number: usize,
     words: std::vec::IntoIter<String>,
 }
 
 impl Line {
-    /// Cuts a line into words; `None` if nothing is left of it without its comment.
+    /// Splits a line into words; `None` if the line is empty apart from a comment.
     fn new(number: usize, text: &str) -> Result<Option<Self>, TableError> {
         let mut words = Vec::new();
         let mut rest = text.trim_start();
@@ -286,7 +288,7 @@ impl Line {
         keyword.ok_or_else(|| self.syntax(expected, got))
     }
 
-    /// A finite number; a negative zero becomes zero.
+    /// Reads a finite number. A negative zero becomes zero.
     fn float(&mut self, expected: &'static str) -> Result<f32, TableError> {
         let got = self.word(expected)?;
         match got.parse::<f32>() {
@@ -303,7 +305,7 @@ impl Line {
     }
 }
 
-/// Reads a word up to its closing quote: the word, and what follows it. The error is what was expected.
+/// Reads a word up to its closing quote. Returns the word and the rest of the text; on failure, what was expected.
 fn unquote(quoted: &str) -> Result<(String, &str), &'static str> {
     const ESCAPE: &str = r#"one of \" \\ \n \r \t \u{hex}"#;
     let mut word = String::new();

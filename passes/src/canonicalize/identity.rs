@@ -1,11 +1,11 @@
-//! Operators that do nothing.
+//! Removes operators that do nothing.
 
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{Def, Graph, InferError, Node, Op, Rewrite};
 
 use super::{NAME, replaced};
 
-/// An operator that moves elements, but on this operand none, becomes a `map` with its steps.
+/// Replaces an operator that moves elements by a `map` with its steps, if it moves no element of this operand.
 pub(super) fn moves_nothing(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let Some(x) = node.operand(0) else { return Ok(None) };
     let shape = &graph.ty(x).shape;
@@ -23,13 +23,13 @@ pub(super) fn moves_nothing(graph: &Graph, node: &Node) -> Result<Option<Rewrite
     if nothing { replaced(graph, node, Map {}, &[Some(x)], node.epilogue.clone()) } else { Ok(None) }
 }
 
-/// Whether the result of folding one element is that element.
+/// Returns true if reducing a single element yields this element.
 fn is_idempotent(kind: eightfold_ir::op::reduce::ReduceKind) -> bool {
     use eightfold_ir::op::reduce::ReduceKind::{Max, Mean, Min, Prod, Sum};
     matches!(kind, Max | Mean | Min | Prod | Sum)
 }
 
-/// A `map` without steps goes away, unless an output would then show an input, a constant, or another output.
+/// Removes a `map` without steps, unless an output would then be an input, a constant, or another output.
 pub(super) fn empty_map(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let (Op::Map(_), Some(x)) = (&node.op, node.operand(0)) else { return Ok(None) };
     let shown = |id| graph.is_output(id);
@@ -42,8 +42,8 @@ pub(super) fn empty_map(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, I
     Ok(Some(rewrite))
 }
 
-/// Quantization of what has been dequantized with the same parameters yields the integers that were there:
-/// `(q - z) * s / s` is off by less than half a step.
+/// Removes a `quantize_linear` after a `dequantize_linear` with the same parameters. The integers are unchanged,
+/// because the rounding error of `(q - z) * s / s` is less than half a step.
 pub(super) fn requantizes_nothing(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let producer = node.operand(0).and_then(|x| graph.producer(x));
     let (Op::QuantizeLinear(_), Some(producer)) = (&node.op, producer) else { return Ok(None) };

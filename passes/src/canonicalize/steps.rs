@@ -1,11 +1,11 @@
-//! Steps that do nothing, and arguments in their plainest form.
+//! Removes steps that do nothing, and simplifies arguments.
 
 use eightfold_ir::epilogue::infer;
 use eightfold_ir::{Arg, DType, Data, Epilogue, Function, Graph, InferError, Node, Rewrite, Shape, Step, ValueId};
 
 use super::replaced;
 
-/// The type and shape that reach each step.
+/// Returns the type and shape before each step.
 fn states(graph: &Graph, node: &Node) -> Result<Vec<(DType, Shape)>, InferError> {
     let produced = &graph.infer(&node.op, &node.operands, &Epilogue::none())?[0];
     let mut state = (produced.dtype, produced.shape.clone());
@@ -18,7 +18,7 @@ fn states(graph: &Graph, node: &Node) -> Result<Vec<(DType, Shape)>, InferError>
     Ok(states)
 }
 
-/// Drops steps that change no bit.
+/// Removes steps that change no bit.
 pub(super) fn neutral(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     if node.epilogue.is_empty() {
         return Ok(None);
@@ -33,7 +33,7 @@ pub(super) fn neutral(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, Inf
         .map(|(s, _)| s.clone())
         .collect();
     let is_quantized = |id: Option<ValueId>| id.is_some_and(|id| graph.ty(id).quant.is_some());
-    // A step that changes no number makes plain integers of quantized ones.
+    // The steps turn quantized integers into plain ones. Without any step, the result would be quantized.
     let forgets_scales = kept.is_empty() && is_quantized(node.operand(0)) && !is_quantized(Some(node.output()));
     if kept.len() == node.epilogue.steps.len() || forgets_scales {
         return Ok(None);
@@ -48,7 +48,7 @@ fn does_nothing(step: &Step, dtype: DType) -> bool {
             (Function::Mul, [Arg::Current, one] | [one, Arg::Current]) | (Function::Div, [Arg::Current, one]) => {
                 matches!(one, Arg::Float(1.0) | Arg::Int(1))
             }
-            // x + 0.0 makes 0.0 of -0.0; x + -0.0 and x - 0.0 keep it.
+            // `x + 0.0` turns -0.0 into 0.0. `x + -0.0` and `x - 0.0` keep it.
             (Function::Add, [Arg::Current, zero] | [zero, Arg::Current]) => match zero {
                 Arg::Float(x) => *x == 0.0 && x.is_sign_negative(),
                 Arg::Int(x) => *x == 0,
@@ -68,7 +68,7 @@ fn does_nothing(step: &Step, dtype: DType) -> bool {
     }
 }
 
-/// Makes literals of constant arguments that are one number throughout and widen no shape.
+/// Replaces a constant argument by a literal, if all its elements are equal and it does not broadcast the result.
 pub(super) fn literals(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let splats = node.epilogue.values().any(|id| graph.constant(id).is_some_and(|t| t.splat().is_some()));
     if !splats {
@@ -78,7 +78,7 @@ pub(super) fn literals(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, In
     let mut steps = node.epilogue.steps.clone();
     let mut changed = false;
     for (step, (dtype, shape)) in steps.iter_mut().zip(&states) {
-        // `select` reads truth values and numbers: a literal would not tell which it is.
+        // `select` reads truth values and numbers. A literal could be either.
         let Step::Apply(function, args) = step else { continue };
         if *function == Function::Select {
             continue;

@@ -1,8 +1,8 @@
-//! Weights that a model dequantizes and then moves: the movement is done on the stored integers.
+//! Applies a movement of dequantized weights to the stored integers instead.
 //!
 //! Before: `%w = dequantize_linear(%wq)`, `%t = transpose(%w)`, `matmul(%x, %t)`, as exporters write a linear layer.
-//! After: `%t = dequantize_linear(%tq)` with the integers of `%wq` in their new places, so that the sum of products finds
-//! integers. Scales of channels follow their axis.
+//! After: `%t = dequantize_linear(%tq)`, where `%tq` are the moved integers of `%wq`. The matrix product can then use
+//! the integers. Per-channel scales move with their axis.
 
 use eightfold_ir::op::EvalOperand;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
@@ -12,7 +12,7 @@ use eightfold_ir::{
 
 use crate::quant::dequantized;
 
-/// Whether a sum of products multiplies the value, moved or not.
+/// Returns true if a convolution or matrix product multiplies the value, possibly after movements.
 pub(super) fn feeds_sums(graph: &Graph, value: ValueId) -> bool {
     graph.users(value).into_iter().map(|user| graph.node(user)).any(|user| match user.op.quant_rule() {
         QuantRule::Affine { .. } => true,
@@ -20,12 +20,12 @@ pub(super) fn feeds_sums(graph: &Graph, value: ValueId) -> bool {
     })
 }
 
-/// Whether each element of the result is one of the only operand's.
+/// Returns true if the node has one operand and only moves its elements.
 fn moves(node: &Node) -> bool {
     matches!(node.op, Op::Transpose(_) | Op::Reshape(_) | Op::Slice(_)) && node.epilogue.is_empty()
 }
 
-/// The integers and their parameters that a node makes of a dequantized constant, if it only moves them.
+/// If a node only moves a dequantized constant, returns the moved integers and their parameters.
 pub(super) fn moved(graph: &Graph, node: &Node) -> Option<(Tensor, QuantParams)> {
     let (stored, params) = node.operand(0).filter(|_| moves(node)).and_then(|x| dequantized(graph, x))?;
     let tensor = graph.constant(stored)?;
@@ -43,8 +43,8 @@ pub(super) fn moved(graph: &Graph, node: &Node) -> Option<(Tensor, QuantParams)>
     Some((Tensor::from_array(params.storage, shape.clone(), &data), params))
 }
 
-/// Parameters along `axis` of a tensor of shape `before`, for the tensor of shape `after` whose elements come `from` these
-/// places of it, if channels are still on one axis.
+/// Maps per-channel parameters along `axis` of shape `before` to a tensor of shape `after`, whose element `i` is the
+/// element `from[i]` of the old tensor; `None` if the channels are no longer on one axis.
 fn along_moved_axis(
     params: &QuantParams,
     axis: usize,
@@ -70,7 +70,7 @@ fn along_moved_axis(
     })
 }
 
-/// The rewrite that dequantizes moved integers in the place of a node that moves dequantized ones.
+/// Returns a rewrite that replaces the moving node by a `dequantize_linear` of the moved integers.
 pub(super) fn rewrite(graph: &mut Graph, node: &Node, (tensor, params): (Tensor, QuantParams)) -> Rewrite {
     let quant = graph.add_qparams(params);
     let mut rewrite = Rewrite::new(graph, "fold_constants");

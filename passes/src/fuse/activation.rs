@@ -1,19 +1,19 @@
-//! `activation`: an activation that a model spells out in elementary operators becomes one function.
+//! `activation`: replaces an activation that a model spells out in elementary operators by one function.
 //!
 //! ## What it does
-//! Recognises SiLU (`x * sigmoid(x)`), hard swish in its spellings and GELU in steps that begin with the operand `x` and
-//! multiply by it again. The gain is that `x` is then read once, so the function can go into the epilogue of whatever
-//! computes `x`. Recognises sigmoid and softplus wherever their steps stand: as one function each they have a table on
-//! integers, which the exponential, logarithm and reciprocal that they are made of have not.
+//! Matches SiLU (`x * sigmoid(x)`), hard swish and GELU, in steps that start with the operand `x` and later multiply by
+//! it again. The fused function reads `x` once, so it can move into the epilogue of the producer of `x`. Also matches
+//! sigmoid and softplus, at any position in the steps: on integers, one function is one table, while an exponential,
+//! logarithm or reciprocal alone has no table.
 //!
 //! ## Before, after
 //! `map(%x) |> sigmoid |> mul %x` becomes `map(%x) |> silu`.
 //!
 //! ## Exact?
-//! No: the function rounds elsewhere.
+//! No: the function rounds at other points.
 //!
 //! ## Known problems
-//! Only the orders of operators in the table are known.
+//! Only the sequences of operators in the table match.
 
 use std::ops::Range;
 
@@ -28,26 +28,26 @@ pub(super) const ACTIVATION: Fusion = Fusion {
     try_at,
 };
 
-/// A step of a spelled-out activation.
+/// A step of an activation that a model spells out.
 enum Part {
     /// A unary function.
     Unary(Function),
-    /// A binary function with the current number and a constant.
+    /// A binary function of the current number and a constant.
     With(Function, f32),
-    /// The function with two constants.
+    /// A function of the current number and two constants.
     With2(Function, f32, f32),
-    /// Multiplication by the operand that the chain began with.
+    /// Multiplication by the operand `x`.
     TimesX,
-    /// Division of the operand that the chain began with.
+    /// Division of the operand `x` by the current number.
     XOver,
-    /// Division by the constant, or multiplication by its inverse.
+    /// Division by the constant, or multiplication by its reciprocal.
     Over(f32),
-    /// One over the current number.
+    /// The reciprocal of the current number.
     Inverse,
 }
 use Part::{Inverse, Over, TimesX, Unary, With, With2, XOver};
 
-/// An activation and one way to spell it.
+/// The known sequences of steps, and the function that each computes.
 const SPELLINGS: &[(Function, &[Part])] = &[
     (Function::Silu, &[Unary(Function::Sigmoid), TimesX]),
     (Function::Silu, &[Unary(Function::Neg), Unary(Function::Exp), With(Function::Add, 1.0), XOver]),
@@ -79,7 +79,8 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// Where the steps of a node spell these parts: anywhere, or, if they name the operand again, at the start of a `map`.
+/// Returns the range of the node's steps that match `parts`. If `parts` read the operand, the range must start at the
+/// first step of a `map`.
 fn place(graph: &Graph, root: &Node, parts: &[Part]) -> Option<Range<usize>> {
     let (steps, x) = (&root.epilogue.steps, root.operand(0)?);
     let names_x = parts.iter().any(|part| matches!(part, TimesX | XOver));

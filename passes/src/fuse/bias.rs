@@ -1,14 +1,14 @@
-//! `bias`: a constant added to each channel of a sum of products becomes its bias.
+//! `bias`: turns a constant that is added per output channel into the bias of a convolution or matrix product.
 //!
 //! ## What it does
-//! Takes the first step of a float convolution or matrix product, if it adds or subtracts a constant that varies along
-//! the output channels alone, into the bias operand, making one where there is none.
+//! Takes the first step of a float convolution or matrix product, if it adds or subtracts a constant that varies only
+//! along the output channels. Adds the constant to the bias operand, or creates the bias if there is none.
 //!
 //! ## Before, after
 //! `matmul(%x, %w) |> add %c |> relu` becomes `matmul(%x, %w, %c) |> relu`.
 //!
 //! ## Exact?
-//! No: the sum is rounded once, not twice.
+//! No: the result is rounded once instead of twice.
 //!
 //! ## Known problems
 //! None.
@@ -18,8 +18,11 @@ use eightfold_ir::{Epilogue, Graph, Node, QuantRule, Rewrite, Tensor};
 use super::{Fusion, Miss, require};
 use crate::channel::{AffineStep, affine_step, f32_constant, output_axis};
 
-pub(super) const BIAS: Fusion =
-    Fusion { name: "bias", summary: "a constant added to each channel of a sum of products becomes its bias", try_at };
+pub(super) const BIAS: Fusion = Fusion {
+    name: "bias",
+    summary: "a per-channel summand after a convolution or matrix product becomes its bias",
+    try_at,
+};
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let QuantRule::Affine { axis, bias, .. } = root.op.quant_rule() else { return Err(Miss::Unrelated) };

@@ -1,12 +1,12 @@
-//! `channel_shuffle`: reshape, transpose and reshape that only reorder channels become a gather of channels.
+//! `channel_shuffle`: replaces reshape, transpose and reshape by a gather, if together they only reorder channels.
 //!
 //! ## What it does
-//! ShuffleNet interleaves groups of channels by splitting axis 1, exchanging the halves and merging them again. As a
-//! gather with constant indices the tensor keeps its rank, and so can stay in whatever memory order it has.
+//! ShuffleNet interleaves groups of channels: it splits axis 1, transposes the two halves and merges them again. A
+//! gather with constant indices does the same at the same rank, so the tensor can keep any memory layout.
 //!
 //! ## Before, after
-//! `reshape` to `1x2x58x28x28`, `transpose` by `[0, 2, 1, 3, 4]`, `reshape` to `1x116x28x28` become
-//! `gather(%x, [0, 58, 1, 59, ...]) {axis=1}`.
+//! `reshape` to `1x2x58x28x28`, `transpose` by `[0, 2, 1, 3, 4]`, `reshape` to `1x116x28x28` become `gather(%x, [0, 58,
+//! 1, 59, ...]) {axis=1}`.
 //!
 //! ## Exact?
 //! Yes.
@@ -50,7 +50,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// For each channel of the result, the channel of a tensor of `shape` that the moves put there, if that is all they do.
+/// If the moves only reorder the channels of a tensor of `shape`, returns the source channel of each result channel.
 fn reordering(shape: &Shape, moves: &[&Node]) -> Option<Vec<i64>> {
     let numbers = (0..shape.elements() as i64).collect();
     let mut array = Array { dtype: DType::I64, shape: shape.clone(), data: Data::Int(numbers) };

@@ -1,9 +1,8 @@
-//! `clip`: neighbouring clips become one.
+//! `clip`: merges consecutive clips.
 //!
 //! ## What it does
-//! ReLU, clip, and max and min with constants each cut off numbers below or above a bound; two in a row are one with the
-//! narrower bounds. On integers likewise, and a clip of freshly quantized integers becomes the bounds of the
-//! quantization.
+//! ReLU, clip, and max and min with a constant limit numbers to a range. Two in a row become one clip with the narrower
+//! range. The same holds for integers. A clip right after a quantization narrows the quantization's range.
 //!
 //! ## Before, after
 //! `conv(%x) |> relu |> clip(_, -1.0, 6.0)` becomes `conv(%x) |> clip(_, 0.0, 6.0)`.
@@ -12,7 +11,7 @@
 //! Yes.
 //!
 //! ## Known problems
-//! Bounds that are tensors are left alone.
+//! Clips whose bounds are tensors stay.
 
 use eightfold_ir::{Arg, Epilogue, Function, Graph, Node, Rewrite, Step};
 
@@ -35,7 +34,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// The one step that does what the two do.
+/// Returns one step that does the same as both steps.
 fn merge(graph: &Graph, first: &Step, second: &Step) -> Option<Step> {
     if let (Some(a), Some(b)) = (float_bounds(graph, first), float_bounds(graph, second)) {
         return Some(clip(a.0.clamp(b.0, b.1), a.1.clamp(b.0, b.1)));
@@ -54,7 +53,7 @@ fn merge(graph: &Graph, first: &Step, second: &Step) -> Option<Step> {
     }
 }
 
-/// The bounds that a step of floats cuts off at.
+/// Returns the lower and upper bound of a step that clips floats.
 pub(crate) fn float_bounds(graph: &Graph, step: &Step) -> Option<(f32, f32)> {
     let Step::Apply(function, args) = step else { return None };
     let bounds = match (function, args.as_slice()) {
@@ -77,7 +76,7 @@ fn integer_bounds(step: &Step) -> Option<(i64, i64)> {
     }
 }
 
-/// The plainest step that cuts off at these bounds.
+/// Returns the simplest step that clips to these bounds.
 pub(crate) fn clip(low: f32, high: f32) -> Step {
     match (low, high) {
         (0.0, f32::INFINITY) if low.is_sign_positive() => Step::unary(Function::Relu),

@@ -1,9 +1,9 @@
-//! `epilogue`: a pointwise operator becomes steps of the node before it.
+//! `epilogue`: moves a pointwise operator into the epilogue of its producer.
 //!
 //! ## What it does
-//! Moves the steps of a `map` behind those of its operand's producer, if nobody else reads that operand. With every
-//! elementwise operator being a `map`, this is convolution + activation, matrix product + activation, pool + activation,
-//! and the chaining of elementwise operators, on floats and on integers.
+//! Appends the steps of a `map` to the steps of its operand's producer, if nothing else reads the operand. Every
+//! elementwise operator is a `map`, so this fuses convolution + activation, matrix product + activation, pool +
+//! activation, and chains of elementwise operators, in float and in int8.
 //!
 //! ## Before, after
 //! `%c = conv(%x, %w)`, `%y = map(%c) |> relu` become `%y = conv(%x, %w) |> relu`.
@@ -12,16 +12,16 @@
 //! Yes: the same steps run on the same numbers.
 //!
 //! ## Known problems
-//! Operators that only move elements take no steps, so that they can become address changes later; a `map` after one
-//! of them stays. A step that widens the shape stays too: it would run the producer's steps once for each copy. A node
-//! takes at most [`MOST_STEPS`]: every rewrite of a node copies its steps, so that a chain without a bound would take
-//! time by the square of its length, and its kernel would be one long stretch of code.
+//! Operators that only move elements take no steps, so that they can become changes of address later; a `map` after one
+//! stays. A step that broadcasts to a larger shape stays: the producer's steps would run once for each copy. A node has
+//! at most [`MOST_STEPS`] steps: a rewrite copies all steps of a node, so an unlimited chain would take quadratic time,
+//! and its kernel would be very long.
 
 use eightfold_ir::{DType, Epilogue, Graph, Node, Op, QuantRule, Rewrite};
 
 use super::{Fusion, Miss, contradicts, require};
 
-/// The most steps that fusion gives to one node: several times what one layer of a network has.
+/// The greatest number of steps that fusion gives to a node. A network layer has only a fraction of it.
 pub(super) const MOST_STEPS: usize = 32;
 
 pub(super) const EPILOGUE: Fusion =
@@ -34,13 +34,13 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     join(graph, producer, root, &root.epilogue)
 }
 
-/// `producer` with `steps` behind its own, in the place of `root`, whose one use of the producer's output this ends.
+/// Returns a rewrite that appends `steps` to `producer` and replaces `root`, the only reader of the producer's output.
 pub(super) fn join(graph: &Graph, producer: &Node, root: &Node, steps: &Epilogue) -> Result<Rewrite, Miss> {
     let mut rewrite = Rewrite::new(graph, EPILOGUE.name);
     let epilogue = producer.epilogue.then(steps);
     let quant = graph.ty(root.output()).quant;
     require(!contradicts(graph, &epilogue.steps, quant))?;
-    // What only moves or chooses integers leaves them those of its operand.
+    // An operator that only moves or selects integers keeps the quantization of its operand.
     let moves = producer.op.quant_rule() == QuantRule::SameScale && epilogue.is_empty();
     require(!moves || graph.ty(producer.output()).quant == quant)?;
     let from = [producer.id, root.id];
@@ -49,9 +49,9 @@ pub(super) fn join(graph: &Graph, producer: &Node, root: &Node, steps: &Epilogue
     Ok(rewrite)
 }
 
-/// Whether `producer` can take over the steps of `root`, which reads its output.
+/// Checks that `producer` can take the steps of `root`, which reads its output.
 ///
-/// No cycle can come of it: what else `root` reads cannot depend on an output that `root` alone reads.
+/// The fusion cannot create a cycle: nothing else that `root` reads depends on an output that only `root` reads.
 pub(super) fn accepts(graph: &Graph, producer: &Node, root: &Node) -> Result<(), Miss> {
     require(computes(producer) && producer.outputs.len() == 1)?;
     let (before, after) = (graph.ty(producer.output()), graph.ty(root.output()));
@@ -74,17 +74,17 @@ pub(super) fn accepts(graph: &Graph, producer: &Node, root: &Node) -> Result<(),
     }
 }
 
-/// Whether the node is a sum of products, the best place for steps.
+/// Returns true if the node is a convolution or matrix product, which is the best place for steps.
 pub(super) fn sums_products(node: &Node) -> bool {
     matches!(node.op.quant_rule(), QuantRule::Affine { .. })
 }
 
-/// Whether an operator computes its elements rather than only moving them.
+/// Returns true if the operator computes its elements. Operators that only move elements do not.
 fn computes(node: &Node) -> bool {
     match node.op.quant_rule() {
-        // Choosing the greatest is a computation, though it keeps the scale.
+        // Selecting the maximum is a computation, though it keeps the scale.
         QuantRule::SameScale => matches!(node.op, Op::Pool(_) | Op::Reduce(_)),
-        // `quantize_linear` and `dequantize_linear` are what later passes look for.
+        // Later passes look for `quantize_linear` and `dequantize_linear`, so these stay separate.
         _ => !matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)),
     }
 }

@@ -1,19 +1,20 @@
-//! `one_hot`: a matrix product of one-hot rows picks rows of the matrix.
+//! `one_hot`: replaces the matrix product of one-hot rows by a lookup of rows of the matrix.
 //!
 //! ## What it does
-//! A row of zeros with a one at position `i` times a matrix is row `i` of it. The product becomes a gather of rows, which
-//! is exact in every precision and reads as many numbers as it yields. An index outside the matrix has a row of zeros: the
-//! table of the gather ends with one, which all such indices are sent to (-1 is the last row).
+//! A row of zeros with a one at position `i` times a matrix is row `i` of the matrix. The product becomes a gather,
+//! which is exact in every precision and reads only the numbers that it returns. An index outside the matrix makes a
+//! row of zeros. So the table gets a last row of zeros, and the index is clipped to `-1..=rows`: both ends select that
+//! row.
 //!
 //! ## Before, after
-//! `%h = map(%i) |> equal [0, 1, 2] |> cast f32`, `%y = matmul(%h, %w, %b)` become `%r = map(%i) |> clip -1 3`,
-//! `%y = gather(%rows, %r)`, where `%rows` is `%w` with a row of zeros behind it, plus `%b`.
+//! `%h = map(%i) |> equal [0, 1, 2] |> cast f32`, `%y = matmul(%h, %w, %b)` become `%r = map(%i) |> clip -1 3`, `%y =
+//! gather(%rows, %r)`, where `%rows` is `%w` followed by a row of zeros, plus `%b`.
 //!
 //! ## Exact?
-//! No: a zero of the result may be negative.
+//! No: a zero in the result can have the other sign.
 //!
 //! ## Known problems
-//! Only one-hot rows of ones and zeros, spelled as a comparison with all indices in order.
+//! Only one form matches: rows of ones and zeros from a comparison with all indices in order.
 
 use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::map::Map;
@@ -38,7 +39,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
         None => vec![0.0; columns],
     };
     let numbers = weights.to_f32s().ok_or(Miss::Unrelated)?;
-    // What is infinite or no number spoils each row of the product.
+    // The product multiplies infinities and NaN by zero, which makes every row NaN.
     require(numbers.iter().all(|w| w.is_finite()) && bias.len() == columns)?;
     let zeros = vec![0.0; columns];
     let table: Vec<f32> = numbers.iter().chain(&zeros).zip(bias.iter().cycle()).map(|(w, b)| w + b).collect();
@@ -58,7 +59,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// The indices, with a last axis of one element, that the node turns into one-hot rows of this many floats.
+/// If the node turns indices into one-hot f32 rows of this length, returns the indices. Their last axis has extent 1.
 fn indices(graph: &Graph, node: &Node, rows: usize) -> Option<ValueId> {
     let [Step::Apply(Function::Equal, args), Step::Cast(DType::F32)] = node.epilogue.steps.as_slice() else {
         return None;

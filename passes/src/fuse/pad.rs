@@ -1,9 +1,9 @@
-//! `pad`: a border of zeros becomes the padding of the convolution or pool that reads it.
+//! `pad`: turns a constant border into the padding of the convolution or pool that reads it.
 //!
 //! ## What it does
-//! Adds a constant `pad` on spatial axes to the pads of the window operator after it: a convolution if the border is
-//! zero; a sum or average pool if the border is zero, an average then counting it; a max pool if no border element can
-//! win, being no greater than any element.
+//! Adds a constant `pad` on spatial axes to the pads of the window operator after it. A convolution requires a border
+//! of zeros. A sum or average pool requires a border of zeros, which the average must count. A max pool requires that
+//! no border element is greater than any element of the tensor.
 //!
 //! ## Before, after
 //! `%p = pad(%x) {before=[0, 0, 1, 1], after=[0, 0, 1, 1]}`, `conv(%p, %w)` become `conv(%x, %w) {pads=[1, 1, 1, 1]}`.
@@ -12,7 +12,8 @@
 //! Yes.
 //!
 //! ## Known problems
-//! Whether a max pool's border can win is only seen from the last step of the operand's producer, or its quantization.
+//! For a max pool, the least element of the tensor is known only from the last step of its producer, or from its
+//! quantization.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::OpDef as _;
@@ -38,7 +39,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     require(pad.mode == PadMode::Constant && producer.epilogue.is_empty())?;
     let border = |reason: &str| Miss::Near(format!("the border {} {reason}", producer.origin));
     if pad.before[..2].iter().chain(&pad.after[..2]).any(|p| *p != 0) {
-        return Err(border("is not on spatial axes alone"));
+        return Err(border("is not only on spatial axes"));
     }
     let op: Op = match &root.op {
         Op::Conv(conv) if pad.value == 0.0 => Conv { pads: united(&conv.pads, pad), ..conv.clone() }.into(),
@@ -51,7 +52,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let mut rewrite = Rewrite::new(graph, PAD_WINDOW.name);
     let quant = graph.ty(root.output()).quant;
     let y = rewrite.node(graph, &[producer.id, root.id], op, &operands, root.epilogue.clone(), quant)?;
-    // With `ceil`, windows that begin in the border at the end count for the one and not for the other.
+    // With `ceil`, a pool counts windows that begin in a border of its own differently from windows in a `pad`.
     if rewrite.ty(graph, y).shape != graph.ty(root.output()).shape {
         return Err(border("changes the number of windows"));
     }
@@ -59,7 +60,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// The pads of a window operator and of the border before it.
+/// Returns the sum of a window operator's pads and the border before it.
 fn united(pads: &Sizes, pad: &Pad) -> Sizes {
     let border = pad.before[2..].iter().chain(&pad.after[2..]);
     let sums: Vec<usize> = border.enumerate().map(|(i, p)| p + pads.get(i).copied().unwrap_or(0)).collect();
@@ -70,22 +71,22 @@ fn pooled(graph: &Graph, pool: &Pool, pad: &Pad, x: ValueId) -> Result<Pool, &'s
     let own_border = pool.pads.iter().any(|p| *p != 0);
     let count_include_pad = match pool.kind {
         PoolKind::Max if pad.value <= least(graph, x) => pool.count_include_pad,
-        PoolKind::Max => return Err("may be greater than what is inside"),
+        PoolKind::Max => return Err("may be greater than the elements inside"),
         _ if pad.value != 0.0 => return Err("is not zero"),
         PoolKind::Sum => pool.count_include_pad,
         PoolKind::Average if own_border && !pool.count_include_pad => {
-            return Err("counts, but the pool's own does not");
+            return Err("counts in the average, but the pool's own padding does not");
         }
         PoolKind::Average => true,
     };
     let padded = Pool { pads: united(&pool.pads, pad), count_include_pad, ..pool.clone() };
     match padded.fill_value(&graph.ty(x).shape) {
-        Some(_) => Err("fills whole windows"),
+        Some(_) => Err("contains whole windows"),
         None => Ok(padded),
     }
 }
 
-/// A number that no element of `x` is below.
+/// Returns a lower bound of the elements of `x`.
 fn least(graph: &Graph, x: ValueId) -> f32 {
     let last = graph.producer(x).and_then(|p| p.epilogue.steps.last());
     let stored = |q: &QuantParams| {

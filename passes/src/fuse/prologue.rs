@@ -1,21 +1,23 @@
-//! `prologue`: a constant factor or summand of each channel before a sum of products goes into its weights and bias.
+//! `prologue`: folds a constant factor or summand per input channel into the weights and bias of a convolution or
+//! matrix product.
 //!
 //! ## What it does
-//! Takes the last step of the operand of a float convolution or matrix product, if it multiplies by or adds a constant
-//! that varies along the channels alone and nobody else reads the operand: batch normalization before a convolution,
-//! input normalization before the first layer.
+//! Takes the last step of the operand of a float convolution or matrix product, if the step multiplies by or adds a
+//! constant that varies only along the channels and nothing else reads the operand. Examples: batch normalization
+//! before a convolution, input normalization before the first layer.
 //!
 //! ## Before, after
-//! `%n = map(%x) |> mul %s |> add %t`, `conv(%n, %w, %b)` become `conv(%x, %w', %b')` with `w'[o, i] = w[o, i] s[i]` and
-//! `b'[o] = b[o] + sum over i, k of w[o, i, k] t[i]`.
+//! `%n = map(%x) |> mul %s |> add %t`, `conv(%n, %w, %b)` become `conv(%x, %w', %b')` with `w'[o, i] = w[o, i] s[i]`
+//! and `b'[o] = b[o] + sum over i, k of w[o, i, k] t[i]`.
 //!
 //! ## Exact?
-//! No: weights are rounded instead of products.
+//! No: the weights are rounded instead of the products.
 //!
 //! ## Known problems
-//! A factor stays before weights that rows are taken from as well, transposed, as tied embeddings are: they are stored once
-//! as long as they are the same. A summand of 1,000 or more stays, since floats would lose digits where its products cancel
-//! those of what it is added to; the factor behind it stays, too. A summand stays where the convolution pads: the padding would have to be `-t/s`, not zero.
+//! A factor stays if a lookup table is the transpose of the weights (tied embeddings), because equal constants are
+//! stored once. A summand of magnitude 1,000 or more stays, and so does the factor after it: the products of the
+//! summand would cancel other products, and their sum would lose digits. A summand stays if the convolution pads,
+//! because the padding would have to be `-t/s` instead of zero.
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::gather::Gather;
@@ -27,14 +29,14 @@ use crate::quant::tensor_name;
 
 pub(super) const PROLOGUE: Fusion = Fusion {
     name: "prologue",
-    summary: "a constant factor or summand of each channel before a sum of products goes into its weights",
+    summary: "a per-channel factor or summand before a convolution or matrix product moves into its weights",
     try_at,
 };
 
 const BIAS: usize = 2;
 
-/// Constants of this magnitude stand for what they are subtracted from, as the mean year 2010 does, or mask numbers, as
-/// -10,000 does. A sum of products of either loses the digits that matter.
+/// The magnitude from which a constant counts as large. Such a constant is an offset (the mean year 2010, for example)
+/// or a mask (-10,000). Multiplied by weights, it would cost the sum its significant digits.
 pub(crate) const LARGE: f32 = 1000.0;
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
@@ -68,17 +70,17 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
         AffineStep::Scale(scale) => {
             let shift = before.last().and_then(|step| affine_step(graph, step, shape, channels));
             if matches!(&shift, Some(AffineStep::Shift(shift)) if is_large(shift)) {
-                return near("multiplies what a large number is added to, which stays");
+                return near("stays, because a large number is added after it");
             }
             if let Some(table) = table_of(graph, weights) {
-                return near(&format!("stays before weights that are stored once with the table {table}"));
+                return near(&format!("stays, because the weights share memory with the table {table}"));
             }
             let new = per_input(&root.op, weights, |w, i| w * scale[i]);
             operands[1] = Some(rewrite.constant("", Tensor::f32(weights.shape(), &new), None));
         }
         AffineStep::Shift(shift) => {
             if is_large(shift) {
-                return near("adds a number so large that its products would only cancel each other");
+                return near("adds a number so large that the sum would lose digits");
             }
             if matches!(&root.op, Op::Conv(conv) if conv.pads.iter().any(|p| *p != 0))
                 && shift.iter().any(|t| *t != 0.0)
@@ -111,7 +113,7 @@ fn is_large(shift: &[f32]) -> bool {
     shift.iter().any(|t| t.abs() >= LARGE)
 }
 
-/// The table whose rows are the columns of these weights, if nodes take rows of it.
+/// If nodes look up rows of a table whose transpose are these weights, returns the table's name.
 fn table_of(graph: &Graph, weights: &Tensor) -> Option<String> {
     let [inputs, outputs] = **weights.shape() else { return None };
     let takes_rows = |id: ValueId| {
@@ -132,7 +134,7 @@ fn table_of(graph: &Graph, weights: &Tensor) -> Option<String> {
     tables.find(|(id, table)| takes_rows(*id) && is_same(table)).map(|(id, _)| tensor_name(graph, id))
 }
 
-/// The weights, each combined by `f` with the index of the input channel that it meets.
+/// Applies `f` to each weight and the index of its input channel.
 fn per_input(op: &Op, weights: &Tensor, f: impl Fn(f32, usize) -> f32) -> Vec<f32> {
     let (shape, strides) = (weights.shape(), weights.shape().strides());
     let channel = |i: usize| match op {
@@ -146,7 +148,7 @@ fn per_input(op: &Op, weights: &Tensor, f: impl Fn(f32, usize) -> f32) -> Vec<f3
     numbers.iter().enumerate().map(|(i, w)| f(*w, channel(i))).collect()
 }
 
-/// The sums of `terms`, laid out like the weights, for each output channel.
+/// Sums `terms`, which are laid out like the weights, per output channel.
 fn sums_per_output(op: &Op, weights: &Tensor, terms: &[f32]) -> Vec<f64> {
     let (shape, strides) = (weights.shape(), weights.shape().strides());
     let axis = if matches!(op, Op::Conv(_)) { 0 } else { 1 };

@@ -1,18 +1,19 @@
-//! `residual`: an operator with two tensors becomes steps of the producer of its second one.
+//! `residual`: moves a pointwise operator on two tensors into the epilogue of the producer of its second operand.
 //!
 //! ## What it does
-//! `epilogue` looks at the first operand of a pointwise operator. This fusion exchanges the two where the producer of
-//! the second is the better place: the first cannot take steps, or the second is a sum of products and the first is not.
+//! `epilogue` considers the producer of the first operand. This fusion exchanges the operands if the second one's
+//! producer is the better place: if the first cannot take steps, or if only the second is a convolution or matrix
+//! product.
 //!
 //! ## Before, after
-//! `%c = conv(%x, %w)`, `%y = map(%r) |> add %c |> relu` become `%y = conv(%x, %w) |> add %r |> relu`; a function that
+//! `%c = conv(%x, %w)`, `%y = map(%r) |> add %c |> relu` become `%y = conv(%x, %w) |> add %r |> relu`. A function that
 //! does not commute keeps its order of arguments: `map(%r) |> sub %c` becomes `conv(%x, %w) |> sub(%r, _)`.
 //!
 //! ## Exact?
 //! Yes: the same function runs on the same numbers.
 //!
 //! ## Known problems
-//! Of two convolutions that meet in an add, the first operand's takes it.
+//! If both operands are convolutions, the first one takes the steps.
 
 use eightfold_ir::{Arg, Epilogue, Function, Graph, Node, Op, Rewrite, Step, ValueId};
 
@@ -21,7 +22,7 @@ use super::{Fusion, Miss, require};
 
 pub(super) const RESIDUAL: Fusion = Fusion {
     name: "residual",
-    summary: "an operator with two tensors becomes steps of the producer of its second one",
+    summary: "a pointwise operator on two tensors becomes steps of the producer of its second operand",
     try_at,
 };
 
@@ -35,11 +36,11 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     join(graph, producer, root, &Epilogue::new(steps))
 }
 
-/// The second tensor of the operator that the steps of a `map` begin with, and the steps as they read when that tensor
-/// is the operand and the operand an argument.
+/// Exchanges the operand of a `map` with the tensor that its first step reads. Returns that tensor, and the steps with
+/// the old operand as an argument.
 pub(crate) fn exchanged(root: &Node) -> Option<(ValueId, Vec<Step>)> {
     let first = root.operand(0)?;
-    // The operand as an argument: as it is, or dequantized by the step that comes first.
+    // The operand as an argument: unchanged, or dequantized if the first step dequantizes it.
     let (as_argument, at) = match root.epilogue.steps.first()? {
         Step::Dequantize { scale, zero_point } => {
             (Arg::Dequantized { value: first, scale: *scale, zero_point: *zero_point }, 1)
@@ -60,7 +61,7 @@ pub(crate) fn exchanged(root: &Node) -> Option<(ValueId, Vec<Step>)> {
             _ => return None,
         }
     }
-    // One order of arguments where either will do, for those who match on steps.
+    // Commutative functions get one fixed order of arguments, which simplifies matching.
     if let (Function::Add | Function::Mul, [_, Arg::Current]) = (function, swapped.as_slice()) {
         swapped.swap(0, 1);
     }

@@ -1,17 +1,17 @@
-//! `scale`: a constant factor of each channel of a sum of products goes into its weights: batch normalization.
+//! `scale`: folds a constant factor per output channel into the weights and bias of a convolution or matrix product.
 //!
 //! ## What it does
 //! Takes the first step of a float convolution or matrix product, if it multiplies or divides by a constant that varies
-//! along the output channels alone, into weights and bias. Batch normalization is such a factor and then a `bias`.
+//! only along the output channels. Batch normalization is such a factor followed by a `bias`.
 //!
 //! ## Before, after
 //! `conv(%x, %w, %b) |> mul %s` becomes `conv(%x, %w', %b')` with `w'[o] = w[o] s[o]` and `b'[o] = b[o] s[o]`.
 //!
 //! ## Exact?
-//! No: the weights are rounded instead of the sums.
+//! No: the weights are rounded instead of the results.
 //!
 //! ## Known problems
-//! Weights that several nodes share are copied for each.
+//! Weights that several nodes share are copied for each node.
 
 use eightfold_ir::{DType, Epilogue, Graph, Node, QuantRule, Rewrite, Tensor};
 
@@ -20,7 +20,7 @@ use crate::channel::{AffineStep, affine_step, f32_constant, output_axis, weight_
 
 pub(super) const SCALE: Fusion = Fusion {
     name: "scale",
-    summary: "a constant factor of each channel of a sum of products goes into its weights",
+    summary: "a per-channel factor after a convolution or matrix product moves into its weights",
     try_at,
 };
 
@@ -55,7 +55,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// The tensor with each element times the factor at its index along `axis`.
+/// Multiplies each element of the tensor by the factor at its index along `axis`.
 pub(super) fn scaled(tensor: &Tensor, axis: usize, factors: &[f32]) -> Tensor {
     let stride = tensor.shape().strides()[axis];
     let numbers = tensor.to_f32s().expect("an f32 constant");

@@ -1,18 +1,19 @@
-//! `softmax`: a softmax that a model spells out in elementary operators becomes one operator.
+//! `softmax`: replaces a softmax that a model spells out in elementary operators by one operator.
 //!
 //! ## What it does
-//! Recognises exponentials that are divided by their sum along an axis, whether the greatest number is subtracted before
-//! or not. The operator reads its operand once, and has an integer form, which exponentials and quotients do not.
+//! Matches exponentials that are divided by their sum along an axis, with or without subtraction of the maximum. The
+//! operator reads its operand once and has an integer form. Exponentials and quotients have none.
 //!
 //! ## Before, after
-//! `%m = reduce(%x) {kind=max, axes=[1]}`, `%e = map(%x) |> sub %m |> exp`, `%s = reduce(%e) {kind=sum, axes=[1]}`,
-//! `%y = map(%e) |> div %s` become `%y = softmax(%x) {axis=1}`. The sum may be reshaped, or be inverted and multiplied by.
+//! `%m = reduce(%x) {kind=max, axes=[1]}`, `%e = map(%x) |> sub %m |> exp`, `%s = reduce(%e) {kind=sum, axes=[1]}`, `%y
+//! = map(%e) |> div %s` become `%y = softmax(%x) {axis=1}`. The sum may be reshaped. A multiplication by its reciprocal
+//! matches too.
 //!
 //! ## Exact?
-//! No: the operator rounds elsewhere. Where the spelled-out exponentials overflow, it does not.
+//! No: the operator rounds at other points. It does not overflow where the spelled-out exponentials do.
 //!
 //! ## Known problems
-//! Sums over several axes are left alone.
+//! Sums over several axes do not match.
 
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::softmax::Softmax;
@@ -35,7 +36,7 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let producer = graph.producer(exponentials).ok_or(Miss::Unrelated)?;
     let (last, before) = producer.epilogue.steps.split_last().ok_or(Miss::Unrelated)?;
     require(*last == Step::unary(Function::Exp) && producer.outputs.len() == 1)?;
-    // Whoever else reads the exponentials needs them as they are.
+    // Any other reader of the exponentials needs them.
     require(graph.use_count(exponentials) == 2)?;
     let mut rewrite = Rewrite::new(graph, SOFTMAX.name);
     let x = producer.operand(0).ok_or(Miss::Unrelated)?;
@@ -54,7 +55,8 @@ fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// The tensor that the step divides by, and the steps between the sum and it: multiplication is by an inverse.
+/// Returns the tensor that the step divides by, and the steps between this tensor and the sum. A multiplication counts
+/// if the tensor is a reciprocal.
 fn divisor(step: &Step) -> Option<(ValueId, Vec<Step>)> {
     let Step::Apply(function, args) = step else { return None };
     match (function, args.as_slice()) {
@@ -66,7 +68,7 @@ fn divisor(step: &Step) -> Option<(ValueId, Vec<Step>)> {
     }
 }
 
-/// The reduction of this kind along one axis that a value is, reshaped or not.
+/// If the value is a reduction of this kind along one axis, possibly reshaped, returns the reduction and the axis.
 fn folded(graph: &Graph, mut value: ValueId, kind: ReduceKind) -> Option<(&Node, usize)> {
     loop {
         let node = graph.producer(value)?;
@@ -80,18 +82,18 @@ fn folded(graph: &Graph, mut value: ValueId, kind: ReduceKind) -> Option<(&Node,
     }
 }
 
-/// Whether a tensor of shape `small` broadcasts along `axis` of `large`, and has all its other extents.
+/// Returns true if `small` has extent 1 on `axis` and the extents of `large` on all other axes.
 fn lies_across(small: &Shape, large: &Shape, axis: usize) -> bool {
     let Some(missing) = large.rank().checked_sub(small.rank()) else { return false };
     let extent = |a: usize| if a < missing { 1 } else { small[a - missing] };
     (0..large.rank()).all(|a| extent(a) == if a == axis { 1 } else { large[a] })
 }
 
-/// Whether the step subtracts the greatest number of `x` along `axis`.
+/// Returns true if the step subtracts the maximum of `x` along `axis`.
 fn subtracts_greatest(graph: &Graph, step: &Step, x: ValueId, axis: usize) -> bool {
     let Step::Apply(Function::Sub, args) = step else { return false };
     let [Arg::Current, Arg::Value(top)] = args.as_slice() else { return false };
-    // A bound of minus infinity, as JAX has it, changes nothing.
+    // JAX clips the maximum at minus infinity, which changes nothing.
     let idle = |step: &Step| match step {
         Step::Apply(Function::Max, args) => args.contains(&Arg::Float(f32::NEG_INFINITY)),
         _ => false,

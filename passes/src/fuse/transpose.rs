@@ -1,9 +1,10 @@
-//! `transposes`, `reshapes`, `sink_transpose`: fewer moves of elements.
+//! `transposes`, `reshapes`, `sink_transpose`: remove movements of elements.
 //!
 //! ## What it does
-//! `transposes` makes one transpose of two in a row, and none of two that undo each other; `reshapes` makes one reshape
-//! of two. `sink_transpose` moves a transpose behind the pointwise operator that alone reads it, or behind quantization
-//! and dequantization of whole tensors, where it meets the next one; constants are transposed instead.
+//! `transposes` merges two consecutive transposes into one, or removes both if they cancel. `reshapes` merges two
+//! consecutive reshapes. `sink_transpose` moves a transpose after the pointwise operator that is its only reader, or
+//! after per-tensor quantization and dequantization, where it may meet the next transpose. Constants in the steps are
+//! transposed instead.
 //!
 //! ## Before, after
 //! `%t = transpose(%c) {perm=[0, 2, 3, 1]}`, `%r = map(%t) |> relu`, `%u = transpose(%r) {perm=[0, 3, 1, 2]}` become
@@ -13,7 +14,7 @@
 //! Yes.
 //!
 //! ## Known problems
-//! A pointwise operator on two tensors lets a transpose through if both are transposed alike, not if one is.
+//! A transpose moves after a pointwise operator on two tensors only if both are transposed in the same way.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::map::Map;
@@ -34,7 +35,7 @@ pub(super) const SINK_TRANSPOSE: Fusion = Fusion {
     try_at: sink_transpose,
 };
 
-/// The node that produces operand 0 of `root`, if it has no steps.
+/// Returns the producer of operand 0 of `root`, if it has no steps.
 fn bare_producer<'g>(graph: &'g Graph, root: &Node) -> Result<&'g Node, Miss> {
     let producer = root.operand(0).and_then(|x| graph.producer(x)).ok_or(Miss::Unrelated)?;
     require(producer.epilogue.is_empty())?;
@@ -59,7 +60,7 @@ fn compose_reshapes(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     skip(graph, root, producer, root.op.clone(), COMPOSE_RESHAPES.name)
 }
 
-/// `op` with the steps of `root` on the operand of `producer`, in the place of `root`.
+/// Returns a rewrite that replaces `root` by `op` on the operand of `producer`, with the steps of `root`.
 fn skip(graph: &Graph, root: &Node, producer: &Node, op: Op, label: &'static str) -> Result<Rewrite, Miss> {
     let x = producer.operand(0).ok_or(Miss::Unrelated)?;
     let mut rewrite = Rewrite::new(graph, label);
@@ -88,7 +89,7 @@ fn sink_transpose(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let mut epilogue = root.epilogue.clone();
     let mut fits = true;
     for step in &mut epilogue.steps {
-        // Tables are read at the number, not at coordinates.
+        // A table is indexed by the number, not by its coordinates.
         if matches!(step, eightfold_ir::Step::Table(_)) {
             continue;
         }
@@ -107,7 +108,7 @@ fn sink_transpose(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     Ok(rewrite)
 }
 
-/// What a step must read before the transpose in place of `value` after it.
+/// Returns the value that a step must read when the transpose runs after the step.
 fn untransposed(graph: &Graph, rewrite: &mut Rewrite, value: ValueId, perm: &Sizes) -> Option<ValueId> {
     if let Some(tensor) = graph.constant(value) {
         let (rank, own) = (perm.len(), tensor.shape().rank());

@@ -1,12 +1,11 @@
-//! Bias correction: takes from the bias what rounding the weights adds to each output channel on average.
+//! Bias correction: subtracts from the bias the mean error that rounding the weights adds to each output channel.
 //!
-//! A rounded weight is off by the same amount for every input. Inputs whose mean is not zero (all that follow a ReLU)
-//! so shift their output channel by a constant, `sum((w_rounded - w) * mean(x))`, which the bias can take up at no cost
-//! at run time. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2;
-//! the means here are measured, see [`ChannelMeans`](crate::calibrate::ChannelMeans).
+//! The error of a rounded weight is constant. If an input's mean is not zero (after a ReLU, for example), the error
+//! shifts the output channel by `sum((w_rounded - w) * mean(x))`. Subtracting the shift from the bias costs nothing at
+//! run time. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019,
+//! section 4.2. The means here are measured; see [`ChannelMeans`](crate::calibrate::ChannelMeans).
 //!
-//! Not here: what rounding or clipping the activations shifts, and the zeros of the padding, which count as inputs of
-//! mean value.
+//! Not corrected: the error of rounding and clipping activations. Zero padding is treated as input with the mean value.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +15,14 @@ use crate::calibrate::CalibrationTable;
 use crate::channel::f32_constant;
 use crate::quant::tensor_name;
 
-/// The axis of the input channels in an operand of this rank, for an operator whose weights have their output channels
-/// on `weight_axis`: as [`output_axis`](crate::channel::output_axis), for the operand.
+/// Returns the axis of the input channels in an operand of this rank. `weight_axis` is the axis of the output channels
+/// in the weights. [`output_axis`](crate::channel::output_axis) does the same for the result.
 fn input_axis(weight_axis: usize, rank: usize) -> usize {
     if weight_axis == 0 { 1 } else { rank.saturating_sub(1) }
 }
 
-/// The operand whose channels' means correct a node's bias, with the axis of its channels, if the node's weights are
-/// floats that are yet to be rounded.
+/// If the node's weights are floats that are yet to be rounded, returns the operand whose channel means correct the
+/// bias, and the axis of its channels.
 fn corrected_by(graph: &Graph, node: &Node) -> Option<(ValueId, usize)> {
     let QuantRule::Affine { weight, axis, .. } = node.op.quant_rule() else { return None };
     f32_constant(graph, node.operand(weight)?)?;
@@ -32,10 +31,10 @@ fn corrected_by(graph: &Graph, node: &Node) -> Option<(ValueId, usize)> {
     (channels < graph.ty(x).shape.rank()).then_some((x, channels))
 }
 
-/// The tensors whose means correct biases, and the axis of the channels of each.
+/// Returns the tensors whose channel means correct biases, and the axis of the channels of each.
 ///
-/// Those to observe beside [`quantized_tensors`](super::quantized_tensors), on the same graph. A tensor has one list of
-/// means: where a convolution and a matrix product read the same one, the first node decides.
+/// Calibration observes them together with [`quantized_tensors`](super::quantized_tensors), on the same graph. A tensor
+/// has one list of means. If a convolution and a matrix product read the same tensor, the first node decides the axis.
 #[must_use]
 pub fn channel_axes(graph: &Graph) -> BTreeMap<ValueId, usize> {
     let mut axes = BTreeMap::new();
@@ -47,7 +46,7 @@ pub fn channel_axes(graph: &Graph) -> BTreeMap<ValueId, usize> {
     axes
 }
 
-/// The means of the input channels of each node whose bias the table corrects, in the order that the channels have now.
+/// For each node whose bias the table corrects, returns the means of its input channels in their current order.
 pub(super) fn means(graph: &Graph, table: &CalibrationTable) -> BTreeMap<NodeId, Vec<f32>> {
     let axes = channel_axes(graph);
     let means = |id: NodeId| {
@@ -62,10 +61,10 @@ pub(super) fn means(graph: &Graph, table: &CalibrationTable) -> BTreeMap<NodeId,
     graph.topo().into_iter().filter_map(means).collect()
 }
 
-/// What rounding adds to each output channel on average.
+/// Returns the mean error that rounding adds to each output channel; `None` if the shapes do not fit.
 ///
-/// `rounding` is what was added to the weight at a row-major position of `shape`, whose output channels lie on `weight_axis`; `means` is the
-/// mean of each input channel. `None` if they do not fit each other.
+/// `rounding` is the error of the weight at a row-major position of `shape`. The output channels lie on `weight_axis`.
+/// `means` is the mean of each input channel.
 pub(super) fn shift(
     rounding: &dyn Fn(usize) -> f32,
     shape: &Shape,
@@ -75,7 +74,7 @@ pub(super) fn shift(
     let outputs = *shape.get(weight_axis)?;
     let mut shift = vec![0.0_f64; outputs];
     if weight_axis == 0 {
-        // Output, input within its group, window.
+        // The axes are: output, input within its group, window.
         let inputs = *shape.get(1)?;
         let window: usize = shape[2..].iter().product();
         if inputs == 0 || !means.len().is_multiple_of(inputs) || !outputs.is_multiple_of(means.len() / inputs) {
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_convolution_sums_its_window_and_its_group() {
-        // Two groups of one input and two outputs each, windows of 1 x 2.
+        // Two groups with one input and two outputs each; windows of 1 x 2.
         let shape: Shape = [4, 1, 1, 2].into_iter().collect();
         let rounding = [0.5, 0.25, 0.0, -1.0, 1.0, 1.0, 0.0, 0.125];
         assert_eq!(shift(&|at| rounding[at], &shape, 0, &[2.0, 4.0]), Some(vec![1.5, -2.0, 8.0, 0.5]));

@@ -1,56 +1,58 @@
-//! Normalizations that a model spells out in elementary operators, found as one thing.
+//! Finds normalizations that a model spells out in elementary operators, and treats each as one unit.
 //!
-//! Exporters write a normalization as five to fifteen nodes, each of its own spelling: with a division or an inverse, the
-//! variance as a mean of squared differences or as a difference of means, the scale before or after. All spellings have in
-//! common a *statistic*: a sum of squares or of exponentials, from which a few numbers follow that all others are scaled or
-//! shifted by. [`find`] starts there and takes as members
+//! Exporters write a normalization as 5 to 15 nodes, in many forms: with a division or a reciprocal, with the variance
+//! as a mean of squared differences or as a difference of means, with the scale before or after. All forms have a
+//! *statistic*: a sum of squares or of exponentials. A few numbers are computed from it, and these scale or shift all
+//! other numbers. [`find`] starts at the statistic and collects the members of the normalization:
 //!
-//! - forwards, what computes with the statistic, up to the nodes that apply it to the tensor, what sums their results, and
-//!   a scale and bias behind a reshape;
-//! - backwards, what nothing but members reads and the statistic is made of: squares, exponentials, means and differences.
+//! - forwards: nodes that compute with the statistic, up to the nodes that apply it to the tensor; nodes that add the
+//!   results of those; and a scale and bias after a reshape;
+//! - backwards: nodes that the statistic is computed from and that only members read (squares, exponentials, means and
+//!   differences).
 //!
-//! [`FORMS`] names them. What is computed before the normalization (an activation, say) and after it is no member.
+//! [`FORMS`] lists the known forms. Nodes before the normalization (an activation, for example) and after it are not
+//! members.
 //!
-//! Not here: normalizations that are one operator of the IR (`softmax`), and means that are folded into constants (batch
-//! normalization).
+//! Not found here: normalizations that are one operator of the IR (`softmax`), and means that are folded into constants
+//! (batch normalization).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
-use eightfold_ir::{DType, Function, Graph, Node, NodeId, Op, QuantRule, Step, ValueId};
+use eightfold_ir::{Arg, DType, Function, Graph, Node, NodeId, Op, QuantRule, Step, ValueId};
 
-use super::sensitive::{is_square, is_wide};
 use crate::channel::literal;
+use crate::functions::is_wide;
 
 /// A normalization in a graph.
 #[derive(Clone, Debug)]
 pub(super) struct Normalization {
     /// Its nodes.
     pub(super) members: BTreeSet<NodeId>,
-    /// Why it stays in floats.
+    /// Why its nodes stay in float.
     pub(super) reason: String,
 }
 
-/// What a normalization sums.
+/// The quantity that a normalization sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Statistic {
-    /// Squares of differences from the mean, on the last axes.
+    /// The squared differences from the mean, over the last axes.
     Variance,
-    /// The same on all axes but those of samples and channels.
+    /// The squared differences from the mean, over all axes except batch and channels.
     SpatialVariance,
-    /// The same on groups of channels, which a reshape puts on one axis.
+    /// The squared differences from the mean, over groups of channels that a reshape put on one axis.
     GroupVariance,
     /// The mean of squares.
     MeanSquare,
     /// The sum of squares.
     SumOfSquares,
-    /// Exponentials.
+    /// The exponentials.
     Exponentials,
-    /// Exponentials, whose sum's logarithm is subtracted.
+    /// The exponentials, if the logarithm of their sum is subtracted.
     LogOfExponentials,
 }
 
-/// What normalizations are called, and which of their numbers eight bits do not hold.
+/// For each statistic: the name of the normalization, and the quantity that 8 bits cannot hold.
 const FORMS: &[(Statistic, &str, &str)] = &[
     (Statistic::Variance, "a layer normalization", "variance"),
     (Statistic::SpatialVariance, "an instance normalization", "variance"),
@@ -61,8 +63,8 @@ const FORMS: &[(Statistic, &str, &str)] = &[
     (Statistic::LogOfExponentials, "a log-softmax", "exponentials"),
 ];
 
-/// The normalizations of a graph, in the order of their statistics. `wide` are the values of which small ones matter as
-/// much as great ones.
+/// Returns the normalizations of a graph, in the order of their statistics. `wide` are the values whose small numbers
+/// matter as much as the large ones.
 pub(super) fn find(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>) -> Vec<Normalization> {
     let mut taken = BTreeSet::new();
     let mut found = Vec::new();
@@ -75,14 +77,14 @@ pub(super) fn find(graph: &Graph, order: &[NodeId], wide: &BTreeSet<ValueId>) ->
     found
 }
 
-/// The normalization by the statistic that `sum` computes.
+/// Returns the normalization whose statistic the node `sum` computes.
 fn at(graph: &Graph, wide: &BTreeSet<ValueId>, sum: &Node) -> Option<Normalization> {
     let Op::Reduce(reduce) = &sum.op else { return None };
     let of = summand(graph, sum, reduce).filter(|_| graph.ty(sum.output()).dtype == DType::F32)?;
     let elements = |value: ValueId| graph.ty(value).shape.elements();
     let whole = elements(sum.operand(0)?);
     let mut members = BTreeSet::from([sum.id]);
-    // Forwards. A value that is smaller than the tensor, or wide, still is the statistic.
+    // Forwards. A value still counts as a statistic if it is smaller than the tensor, or wide.
     let mut derived = BTreeSet::from([sum.output()]);
     let mut to_follow = vec![sum.output()];
     let mut applied = false;
@@ -119,10 +121,10 @@ fn at(graph: &Graph, wide: &BTreeSet<ValueId>, sum: &Node) -> Option<Normalizati
         Summand::Squares => Statistic::SumOfSquares,
     };
     let (_, name, what) = FORMS.iter().find(|(form, ..)| *form == statistic)?;
-    Some(Normalization { members, reason: format!("{name} stays in f32: eight bits do not hold its {what}") })
+    Some(Normalization { members, reason: format!("{name} stays in f32: 8 bits are too imprecise for its {what}") })
 }
 
-/// What a statistic is a sum of.
+/// The terms that a statistic adds.
 enum Summand {
     Squares,
     Exponentials,
@@ -139,10 +141,10 @@ fn summand(graph: &Graph, sum: &Node, reduce: &Reduce) -> Option<Summand> {
     }
 }
 
-/// Adds what sums results of members and nothing else, as `x * inverse + (bias - mean * inverse)` does, with the nodes of one
-/// operand in between.
+/// Adds nodes that sum only results of members, as `x * inverse + (bias - mean * inverse)` does, and the nodes with one
+/// operand between them.
 fn join_sums(graph: &Graph, sum: NodeId, members: &mut BTreeSet<NodeId>) {
-    // Each result that follows from members alone, and the nodes beyond them that it takes.
+    // For each result that is computed from members alone, the nodes that would have to join.
     let mut follows: BTreeMap<ValueId, BTreeSet<NodeId>> = BTreeMap::new();
     let mut to_follow: Vec<ValueId> =
         members.iter().filter(|id| **id != sum).map(|id| graph.node(*id).output()).collect();
@@ -168,8 +170,8 @@ fn join_sums(graph: &Graph, sum: NodeId, members: &mut BTreeSet<NodeId>) {
     }
 }
 
-/// Adds the scale and the bias behind a normalization that other nodes only move, as behind the reshaped groups of a group
-/// normalization: results are then rounded once.
+/// Adds the scale and bias after a normalization if only nodes that move elements lie between, as after the reshape of
+/// a group normalization. The result is then rounded once.
 fn join_scales(graph: &Graph, members: &mut BTreeSet<NodeId>) {
     let only_user = |value: ValueId| match graph.users(value).as_slice() {
         [user] if graph.use_count(value) == 1 => Some(graph.node(*user)),
@@ -184,14 +186,14 @@ fn join_scales(graph: &Graph, members: &mut BTreeSet<NodeId>) {
     members.extend(joined.into_iter().flatten());
 }
 
-/// Whether the node multiplies by constants and adds constants, and does nothing else.
+/// Returns true if the node only multiplies by constants and adds constants.
 fn is_scale(graph: &Graph, node: &Node) -> bool {
     let varying = |value: ValueId| graph.constant(value).is_none();
     let scales = |step: &Step| applies(step, Function::Mul) || applies(step, Function::Div) || is_sum(step);
     !node.epilogue.values().any(varying) && node.epilogue.steps.iter().all(scales)
 }
 
-/// Adds what the statistic is made of and nothing but members reads.
+/// Adds the nodes that the statistic is computed from, if only members read them.
 fn join_sources(graph: &Graph, members: &mut BTreeSet<NodeId>) {
     let mut to_join: Vec<NodeId> = members.iter().copied().collect();
     while let Some(member) = to_join.pop() {
@@ -204,7 +206,7 @@ fn join_sources(graph: &Graph, members: &mut BTreeSet<NodeId>) {
     }
 }
 
-/// Whether the node computes what a statistic is made of, for members alone.
+/// Returns true if only members read the node and the statistic is computed from it.
 fn is_source(graph: &Graph, node: &Node, members: &BTreeSet<NodeId>) -> bool {
     let shown = graph.outputs().iter().any(|output| output.value == node.output());
     if shown || !graph.users(node.output()).iter().all(|user| members.contains(user)) {
@@ -214,13 +216,13 @@ fn is_source(graph: &Graph, node: &Node, members: &BTreeSet<NodeId>) -> bool {
     let differs = || node.uses().filter_map(|value| reduced(graph, value)).any(|of| node.uses().any(|x| x == of));
     match node.op {
         Op::Map(_) => is_square(graph, node.output()) || exponential() || differs(),
-        // A statistic of a tensor that members read as well.
+        // A mean, sum or maximum of a tensor that members also read.
         _ => reduced(graph, node.output())
             .is_some_and(|of| graph.users(of).iter().any(|user| members.contains(user) && *user != node.id)),
     }
 }
 
-/// The tensor whose sum, mean or greatest number the value is, however it was moved.
+/// Returns the tensor whose sum, mean or maximum the value is; nodes that move elements may lie between.
 fn reduced(graph: &Graph, value: ValueId) -> Option<ValueId> {
     let node = graph.producer(value)?;
     match &node.op {
@@ -230,7 +232,7 @@ fn reduced(graph: &Graph, value: ValueId) -> Option<ValueId> {
     }
 }
 
-/// Whether the node sums or averages.
+/// Returns true if the node computes a sum or a mean.
 fn is_total(node: &Node) -> bool {
     matches!(&node.op, Op::Reduce(Reduce { kind: ReduceKind::Sum | ReduceKind::Mean, .. }))
 }
@@ -239,7 +241,7 @@ fn is_map(node: &Node) -> bool {
     matches!(node.op, Op::Map(_))
 }
 
-/// Whether the node moves the numbers of one tensor.
+/// Returns true if the node only moves the elements of one tensor.
 fn moves(node: &Node) -> bool {
     let one = node.operands.iter().flatten().count() == 1;
     one && node.op.quant_rule() == QuantRule::SameScale && !matches!(node.op, Op::Reduce(_) | Op::Pool(_))
@@ -253,7 +255,7 @@ fn is_sum(step: &Step) -> bool {
     [Function::Add, Function::Sub].iter().any(|function| applies(step, *function))
 }
 
-/// Whether the squares are divided by their number.
+/// Returns true if the statistic is a mean: the sum of squares is divided by a constant.
 fn is_mean(graph: &Graph, sum: &Node, reduce: &Reduce) -> bool {
     let scales = |step: &Step| match step {
         Step::Apply(Function::Mul | Function::Div, args) => args.iter().any(|arg| literal(graph, arg).is_some()),
@@ -262,17 +264,43 @@ fn is_mean(graph: &Graph, sum: &Node, reduce: &Reduce) -> bool {
     reduce.kind == ReduceKind::Mean || sum.epilogue.steps.first().is_some_and(scales)
 }
 
-/// Whether a tensor with at least two axes besides those of samples and channels is reduced along all of these.
+/// Returns true if the reduction covers all axes after batch and channels, and there are at least two of them.
 fn is_spatial(graph: &Graph, sum: &Node, reduce: &Reduce) -> bool {
     let rank = sum.operand(0).map_or(0, |x| graph.ty(x).shape.rank());
     rank > 3 && reduce.axes.iter().copied().eq(2..rank)
 }
 
-/// Whether the tensor has groups of another's channels on axis 1, and is reduced along all of each group.
+/// Returns true if axis 1 of the tensor holds groups of another tensor's channels, and the reduction covers each group.
 fn is_grouped(graph: &Graph, x: ValueId, reduce: &Reduce) -> bool {
     let channels = |value: ValueId| graph.ty(value).shape.get(1).copied();
     let source = graph.producer(x).filter(|node| matches!(node.op, Op::Reshape(_))).and_then(|node| node.operand(0));
     let (Some(groups), Some(Some(of))) = (channels(x), source.map(channels)) else { return false };
     let axes = reduce.axes.iter().copied().eq(2..graph.ty(x).shape.rank());
     axes && groups < of && of.is_multiple_of(groups)
+}
+
+/// Returns true if the value is the square of another value, possibly scaled or moved.
+pub(super) fn is_square(graph: &Graph, value: ValueId) -> bool {
+    let Some(node) = graph.producer(value) else { return false };
+    if node.op.quant_rule() == QuantRule::SameScale && node.epilogue.is_empty() {
+        return node.operand(0).is_some_and(|x| is_square(graph, x));
+    }
+    let scales = |step: &Step| match step {
+        Step::Apply(Function::Mul | Function::Div, args) => {
+            args.iter().all(|arg| *arg == Arg::Current || literal(graph, arg).is_some())
+                && args.iter().filter(|arg| **arg == Arg::Current).count() == 1
+        }
+        _ => false,
+    };
+    let steps = &node.epilogue.steps;
+    let Some(last) = steps.iter().rposition(|step| !scales(step)) else { return false };
+    let Step::Apply(Function::Mul, args) = &steps[last] else { return false };
+    match args.as_slice() {
+        [Arg::Current, Arg::Current] => true,
+        // The operand times itself. Other steps before the product would make another function, such as a GELU.
+        [Arg::Current, Arg::Value(by)] | [Arg::Value(by), Arg::Current] => {
+            matches!(node.op, Op::Map(_)) && node.operand(0) == Some(*by) && steps[..last].iter().all(scales)
+        }
+        _ => false,
+    }
 }

@@ -1,66 +1,69 @@
-//! Which nodes compute on integers, and with which scale and zero point each tensor between them is stored.
+//! Decides which nodes compute on integers, and the scale and zero point of each tensor between them.
 //!
-//! A node can if its rule has an integer form, its operands are floats with known ranges (or quantized already), its
-//! weights constant, and eight bits hold its numbers ([`sensitive`](super::sensitive), [`noise_gain`]). Sums of products and sums then do; a
-//! node of another kind does if one that does reads its result, so that data does not change to integers and back for nothing. Operators that keep the scale make one group of the
-//! tensors that they read and write; a group shares one scale, which covers the ranges of all its members.
+//! A node can compute on integers if its rule has an integer form, its operands are floats with known ranges or are
+//! already quantized, its weights are constant, and 8 bits hold its numbers ([`sensitive`](super::sensitive),
+//! [`noise_gain`]). Convolutions, matrix products and sums compute on integers whenever they can. Other nodes do so
+//! only if an integer node reads their result; otherwise data would be converted to integers and back for nothing.
+//!
+//! Operators that keep the scale unite the tensors that they read and write into a group. A group has one scale, which
+//! covers the ranges of all its tensors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Op, Precision, QuantParams, QuantRule, ValueId};
+use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Precision, QuantParams, QuantRule, ValueId};
 
+use super::effective_range::effective_range;
 use super::noise_gain;
 use super::normalization::Normalization;
 use super::sensitive::{Sensitive, sensitive};
-use super::told_apart::told_apart;
 use crate::calibrate::{CalibrationTable, Range};
 use crate::channel::{f32_constant, weight_axis};
+use crate::functions::is_tabular;
 use crate::pass::PassOptions;
-use crate::quant::{KEPT, dequantized, not_eight_bits, tensor_name};
-use crate::separate_activations::is_tabular;
+use crate::quant::{KEPT, dequantized, is_carried, not_eight_bits, tensor_name};
 
-/// What `insert_qdq` is to do.
+/// The decisions that `insert_qdq` applies.
 pub(super) struct Plan {
     /// The nodes that will compute on integers, in topological order.
     pub(super) int8: Vec<NodeId>,
-    /// The parameters of each tensor to quantize.
+    /// The quantization parameters of each tensor to quantize.
     pub(super) params: BTreeMap<ValueId, QuantParams>,
-    /// Why each of the other nodes will not.
+    /// For each other node, why it stays in float.
     pub(super) float: BTreeMap<NodeId, String>,
-    /// Those of them that are normalizations.
+    /// The normalizations among the nodes that stay in float.
     pub(super) normalizations: Vec<Normalization>,
 }
 
-/// The tensors whose ranges [`INT8`](crate::INT8) looks up in a calibration table: those to observe, on the graph as
-/// [`SIMPLIFY`](crate::SIMPLIFY) leaves it.
+/// Returns the tensors that calibration must observe: those whose ranges [`INT8`](crate::INT8) looks up in a
+/// calibration table. `graph` is the graph as [`SIMPLIFY`](crate::SIMPLIFY) leaves it.
 #[must_use]
 pub fn quantized_tensors(graph: &Graph, options: &PassOptions) -> Vec<ValueId> {
     let any = Range { min: -1.0, max: 1.0 };
-    let plan = Plan::new(graph, options, &|_| Some(any), Steps::Unknown);
+    let plan = Plan::new(graph, options, &|_| Some(any), RangeSource::Placeholder);
     plan.params.into_keys().filter(|id| graph.constant(*id).is_none()).collect()
 }
 
-/// The nodes that a table has compute on integers, in topological order.
+/// Returns the nodes that will compute on integers with this table, in topological order.
 pub(crate) fn quantized_nodes(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Vec<NodeId> {
     Plan::of_table(graph, options, table).int8
 }
 
-/// The range of a tensor by name.
+/// A function that returns the range of a tensor by its name.
 type Ranges<'a> = &'a dyn Fn(&str) -> Option<Range>;
 
-/// Whether ranges are those of a table, so that what depends on the steps of the integers can be decided.
+/// The source of the ranges. Decisions may depend on the quantization step only if they come from a table.
 #[derive(Clone, Copy, PartialEq)]
-enum Steps {
-    Known,
-    Unknown,
+enum RangeSource {
+    Table,
+    Placeholder,
 }
 
 impl Plan {
     pub(super) fn of_table(graph: &Graph, options: &PassOptions, table: &CalibrationTable) -> Self {
-        Plan::new(graph, options, &|name| table.ranges.get(name).copied(), Steps::Known)
+        Plan::new(graph, options, &|name| table.ranges.get(name).copied(), RangeSource::Table)
     }
 
-    fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>, steps: Steps) -> Self {
+    fn new(graph: &Graph, options: &PassOptions, ranges: Ranges<'_>, source: RangeSource) -> Self {
         let order = graph.topo();
         let (mut int8, mut float) = (BTreeSet::new(), BTreeMap::new());
         let Sensitive { mut reasons, normalizations } = sensitive(graph);
@@ -71,7 +74,7 @@ impl Plan {
         for id in &order {
             let node = graph.node(*id);
             let decided = node.precision.filter(|precision| *precision != Precision::Int8);
-            let decided = decided.map(|precision| format!("it is to be computed in {precision}"));
+            let decided = decided.map(|precision| format!("the graph asks for {precision}"));
             let kept = || options.keeps_float(&node.origin).then(|| KEPT.to_owned());
             let normalizes = || normalizing.get(id).map(|reason| (*reason).to_owned());
             let own = || obstacle(graph, node).or_else(|| reasons.remove(id));
@@ -81,7 +84,7 @@ impl Plan {
             }
         }
         let groups = loop {
-            // Readers first: what loses its last reader on integers goes too.
+            // Readers first: if a node loses its last integer reader, its producers may lose theirs.
             for id in order.iter().rev().filter(|id| int8.contains(id)).collect::<Vec<_>>() {
                 if let Some(reason) = needless(graph, graph.node(*id), &int8) {
                     int8.remove(id);
@@ -90,7 +93,8 @@ impl Plan {
             }
             let groups = Groups::new(graph, &int8, ranges);
             let params = |value| groups.range(value).map(|_| groups.params(options, value));
-            let noisy = |node| if steps == Steps::Known { noise_gain::reason(graph, node, params) } else { None };
+            let noisy =
+                |node| if source == RangeSource::Table { noise_gain::reason(graph, node, params) } else { None };
             let reason = |id: &NodeId| {
                 let node = graph.node(*id);
                 Some((*id, unknown(graph, node, &groups).or_else(|| noisy(node))?))
@@ -116,7 +120,7 @@ impl Plan {
     }
 }
 
-/// Why a node has no integer form, whatever the ranges.
+/// Returns why a node has no integer form, whatever the ranges.
 fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
     let op = node.op.name();
     let float = |id: ValueId| graph.ty(id).dtype == DType::F32;
@@ -138,12 +142,12 @@ fn obstacle(graph: &Graph, node: &Node) -> Option<String> {
         return Some(format!("{op} is not on f32"));
     }
     if graph.constant(operand).is_some() && activations(graph, node).next().is_none() {
-        return Some("it reads constants alone".to_owned());
+        return Some("it reads only constants".to_owned());
     }
     None
 }
 
-/// Why the weights or the bias of a sum of products cannot be integers.
+/// Returns why the weights or the bias of a convolution or matrix product cannot be integers.
 fn factor_obstacle(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Option<String> {
     let ready = |id| {
         is_finite(graph, id) == Some(true) || dequantized(graph, id).is_some_and(|(q, _)| graph.constant(q).is_some())
@@ -152,7 +156,9 @@ fn factor_obstacle(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Op
         let computed =
             node.operand(weight).is_some_and(|w| graph.constant(w).is_none() && dequantized(graph, w).is_none());
         return Some(match computed {
-            true => format!("both operands of {} are computed: int8 needs constant weights", node.op.name()),
+            true => {
+                format!("both operands of {} are computed at run time: int8 needs constant weights", node.op.name())
+            }
             false => "its weights are not all finite numbers of type f32".to_owned(),
         });
     }
@@ -166,42 +172,45 @@ fn factor_obstacle(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Op
     (!fits).then(|| "its weights are not quantized to i8 or u8 per output channel".to_owned())
 }
 
-/// Which constant of an operator that moves or chooses numbers is infinite or no number, so that no scale holds it.
+/// For an operator that moves or selects numbers, returns which of its constants is infinite or NaN. No scale
+/// represents such a number.
 fn infinite_number(graph: &Graph, node: &Node) -> Option<String> {
     if let Some(id) = node.operands.iter().flatten().find(|id| is_finite(graph, **id) == Some(false)) {
         return Some(format!("its operand {} is not a constant of finite numbers", tensor_name(graph, *id)));
     }
     let filled = node.operand(0).and_then(|x| node.op.fill_value(&graph.ty(x).shape));
-    filled.filter(|number| !number.is_finite()).map(|number| format!("it fills in {number:?}, which no integer means"))
+    filled
+        .filter(|number| !number.is_finite())
+        .map(|number| format!("it inserts {number:?}, which no integer represents"))
 }
 
-/// Whether an f32 constant holds finite numbers alone.
+/// Returns true if all numbers of an f32 constant are finite; `None` for any other value.
 fn is_finite(graph: &Graph, id: ValueId) -> Option<bool> {
     let tensor = f32_constant(graph, id)?;
     let numbers = tensor.elements();
     Some((0..tensor.shape().elements()).all(|index| numbers.float(index).is_finite()))
 }
 
-/// Why a node that could compute on integers need not.
+/// Returns why a node that could compute on integers should not.
 fn needless(graph: &Graph, node: &Node, int8: &BTreeSet<NodeId>) -> Option<String> {
     let wanted = stands_alone(graph, node) || is_read(graph, node.output(), int8);
-    (!wanted).then(|| "no node on integers reads its result".to_owned())
+    (!wanted).then(|| "no integer node reads its result".to_owned())
 }
 
-/// Which range is missing for a node to compute on integers.
+/// Returns which range is missing for the node to compute on integers.
 fn unknown(graph: &Graph, node: &Node, groups: &Groups) -> Option<String> {
     let written = (!stands_alone(graph, node)).then(|| node.output());
     let unknown = activations(graph, node).chain(written).find(|value| groups.range(*value).is_none())?;
     Some(format!("the calibration table has no range for {}", tensor_name(graph, unknown)))
 }
 
-/// Whether a node is worth having on integers even if its result is read as floats.
+/// Returns true if the node gains from integers even if only float nodes read its result.
 fn stands_alone(graph: &Graph, node: &Node) -> bool {
     let sums = matches!(node.op.quant_rule(), QuantRule::Affine { .. } | QuantRule::AnyScale);
     sums || is_carried(graph, node.output())
 }
 
-/// The float tensors that a node reads and that are neither constant nor quantized yet, operands and steps alike.
+/// Returns the float tensors that the node's operands and steps read and that are neither constant nor quantized.
 fn activations<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = ValueId> + 'g {
     let fresh = |id: &ValueId| {
         graph.ty(*id).dtype == DType::F32 && graph.constant(*id).is_none() && dequantized(graph, *id).is_none()
@@ -209,24 +218,19 @@ fn activations<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = Val
     node.uses().filter(fresh)
 }
 
-/// Whether a node on integers reads the value.
+/// Returns true if an integer node reads the value.
 fn is_read(graph: &Graph, value: ValueId, int8: &BTreeSet<NodeId>) -> bool {
     graph.users(value).iter().any(|user| int8.contains(user))
 }
 
-/// Whether the model quantizes the value itself.
-pub(super) fn is_carried(graph: &Graph, value: ValueId) -> bool {
-    graph.users(value).into_iter().any(|user| matches!(graph.node(user).op, Op::QuantizeLinear(_)))
-}
-
-/// The float operands of an operator that moves elements, constants included: they share one scale.
+/// Returns the float operands, constants included, of an operator that moves elements. They share one scale.
 fn moved<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = ValueId> + 'g {
     let same_scale = node.op.quant_rule() == QuantRule::SameScale;
     let float = |id: &ValueId| graph.ty(*id).dtype == DType::F32 && dequantized(graph, *id).is_none();
     node.operands.iter().flatten().copied().filter(move |id| same_scale && float(id))
 }
 
-/// Takes from the range of a tensor that goes into a table and nowhere else what the table does not tell apart.
+/// Narrows the range of a tensor that only a table reads: drops the parts on which the table is constant.
 fn narrow(
     graph: &Graph,
     options: &PassOptions,
@@ -238,20 +242,20 @@ fn narrow(
     let (Some(range), Some(y)) = (groups.range(x), params.get(&node.output())) else { return };
     let alone = groups.is_alone(x) && graph.use_count(x) == 1 && graph.producer(x).is_some();
     if alone && params.contains_key(&x) && is_tabular(&node.epilogue.steps) {
-        let Range { min, max } = told_apart(&node.epilogue, range, y);
+        let Range { min, max } = effective_range(&node.epilogue, range, y);
         let (storage, symmetry) = (options.activation_storage, options.activation_symmetry);
         params.insert(x, QuantParams::from_range(min, max, storage, symmetry, false));
     }
 }
 
-/// Tensors that share a scale (a union-find over values), and the range of each group.
+/// Groups of tensors that share a scale (a union-find over values), and the range of each group.
 struct Groups {
     parent: Vec<usize>,
-    /// What is known of the group with this root: the range that covers its members.
+    /// The range that covers all tensors of the group, by the group's root.
     ranges: BTreeMap<usize, Range>,
-    /// The members of the group with this root.
+    /// The number of tensors in the group, by the group's root.
     sizes: BTreeMap<usize, usize>,
-    /// Results whose parameters the operator knows beforehand, alone in their groups.
+    /// The parameters of results whose operator fixes them (softmax), if the result is alone in its group.
     fixed: BTreeMap<usize, QuantParams>,
 }
 
@@ -268,7 +272,7 @@ impl Groups {
         for node in int8.iter().map(|id| graph.node(*id)) {
             let shared: Vec<ValueId> = moved(graph, node).collect();
             shared.windows(2).for_each(|w| groups.unite(w[0], w[1]));
-            // Steps compute: what they yield has a scale of its own.
+            // A node with steps computes new numbers, so its result has its own scale.
             if let (Some(first), true) = (shared.first(), node.epilogue.is_empty() && !is_carried(graph, node.output()))
             {
                 groups.unite(*first, node.output());
@@ -315,12 +319,12 @@ impl Groups {
         self.parent[a.max(b)] = a.min(b);
     }
 
-    /// The range that covers the group of a value.
+    /// Returns the range that covers the group of a value.
     fn range(&self, value: ValueId) -> Option<Range> {
         self.ranges.get(&self.root(value)).copied()
     }
 
-    /// Whether the value has its scale for itself.
+    /// Returns true if no other tensor shares the value's scale.
     fn is_alone(&self, value: ValueId) -> bool {
         self.sizes.get(&self.root(value)) == Some(&1)
     }

@@ -1,40 +1,45 @@
-//! The scales of weights: symmetric, per channel or per tensor, by the greatest magnitude.
+//! The scales of weights: symmetric, per channel or per tensor, from the greatest magnitude.
 //!
-//! With a reduced range, the scale also holds certain sums of four inputs' weights of one sign to 128. `vpmaddubsw` (x86
-//! without VNNI) adds the products of two neighbouring u8 with i8 in 16 bits; 255 * 128 is the most that fits, and code
-//! generation adds two such sums, of inputs four apart, before it widens them. It keeps its sums exact in any case, by
-//! extra products for what does not fit, of which this leaves next to none.
+//! With a reduced range, each scale also bounds the sum of certain four weights of the same sign by 128. The reason is
+//! `vpmaddubsw` (x86 without VNNI), which adds the products of two neighbouring u8/i8 pairs in 16 bits: at most `255 *
+//! 128` fits. Generated code adds two such results, of inputs four apart, before it widens them to 32 bits. Generated
+//! code is exact for any weights; if products do not fit, it multiplies in extra instructions. A reduced range makes
+//! these rare.
 //!
-//! Weights of fewer than eight input channels keep the whole range: neighbours in memory are not neighbouring channels
-//! there, so little would be saved, and the first layer of a network, which has three, makes noise that all others pass on.
+//! Weights with fewer than eight input channels keep the full range. Their neighbours in memory are not neighbouring
+//! channels, so little would be gained. They are usually the first layer, whose rounding error passes through the whole
+//! network.
 
-use eightfold_ir::{DType, Granularity, QuantParams, Symmetry, Tensor};
+use eightfold_ir::{DType, Granularity, QuantParams, Shape, Symmetry, Tensor};
 
-use super::{BIAS_LIMIT, entries};
 use crate::pass::WeightType;
 
-/// What a vector takes of the inputs at once.
-pub(crate) const TAKEN: usize = 8;
+/// The greatest magnitude of a quantized bias. It leaves half the range of i32 to the products.
+const BIAS_LIMIT: f32 = (1 << 30) as f32;
 
-/// Four weights that 126 steps hold round up by two at most.
-pub(crate) const MOST: f32 = 126.0;
+/// The number of inputs that one vector instruction multiplies for an output.
+pub(crate) const INPUTS_PER_VECTOR: usize = 8;
 
-/// Sums of weights whose products meet in 16 bits, of so many inputs: the last may lack some.
+/// The bound for the sum of four weights, in steps. Rounding adds at most 2, so the integers sum to at most 128.
+pub(crate) const SUM_STEPS: f32 = 126.0;
+
+/// Returns the number of 16-bit sums of four products for this number of inputs. The last ones may have fewer than
+/// four.
 pub(crate) fn sums(inputs: usize) -> usize {
-    inputs.div_ceil(TAKEN) * 2
+    inputs.div_ceil(INPUTS_PER_VECTOR) * 2
 }
 
-/// The sum that an input at this place is part of.
+/// Returns the index of the 16-bit sum that includes the input at this position.
 pub(crate) fn sum_of(place: usize) -> usize {
-    place / TAKEN * 2 + place / 2 % 2
+    place / INPUTS_PER_VECTOR * 2 + place / 2 % 2
 }
 
-/// The places of a sum's inputs.
+/// Returns the positions of the inputs that a 16-bit sum includes.
 pub(crate) fn places(sum: usize) -> [usize; 4] {
-    [0, 1, 4, 5].map(|step| sum / 2 * TAKEN + sum % 2 * 2 + step)
+    [0, 1, 4, 5].map(|step| sum / 2 * INPUTS_PER_VECTOR + sum % 2 * 2 + step)
 }
 
-/// The greatest that a sum's inputs make of these weights, in magnitude: those of one sign.
+/// Returns the greater magnitude of two sums: that of the positive weights and that of the negative weights.
 #[inline]
 pub(crate) fn of_one_sign(weights: [f32; 4]) -> f32 {
     let above: f32 = weights.iter().map(|w| w.max(0.0)).sum();
@@ -42,10 +47,11 @@ pub(crate) fn of_one_sign(weights: [f32; 4]) -> f32 {
     above.max(below)
 }
 
-/// Symmetric parameters for weights, one entry for each index of `axis`, or one for all; of a reduced range if `inputs`
-/// says on which axis the input channels lie.
+/// Returns symmetric parameters for weights: one entry per index of `axis`, or one for the tensor. If `inputs` is
+/// given, it is the axis of the input channels, and the range is reduced.
 ///
-/// A channel whose bias would not fit into i32 gets a scale at which it does: its weights are next to nothing then.
+/// If a channel's bias does not fit i32 at the scale of its weights, the scale grows until it does. The weights are
+/// negligible beside such a bias.
 pub(super) fn weight_params(
     tensor: &Tensor,
     weights: WeightType,
@@ -65,13 +71,15 @@ pub(super) fn weight_params(
     for i in 0..count {
         greatest[channel(i)] = greatest[channel(i)].max(numbers.float(i).abs());
     }
-    if let Some(inputs) = inputs.filter(|axis| tensor.shape().get(*axis).is_some_and(|extent| *extent >= TAKEN)) {
+    if let Some(inputs) =
+        inputs.filter(|axis| tensor.shape().get(*axis).is_some_and(|extent| *extent >= INPUTS_PER_VECTOR))
+    {
         let (stride, extent) = (tensor.shape().strides()[inputs], tensor.shape()[inputs]);
         let input = |i: usize| i / stride % extent;
         for column in (0..count).filter(|i| input(*i) == 0) {
             for sum in 0..sums(extent) {
                 let at = |place: usize| if place < extent { numbers.float(column + place * stride) } else { 0.0 };
-                let summed = of_one_sign(places(sum).map(at)) * 127.0 / MOST;
+                let summed = of_one_sign(places(sum).map(at)) * 127.0 / SUM_STEPS;
                 greatest[channel(column)] = greatest[channel(column)].max(summed);
             }
         }
@@ -90,6 +98,15 @@ pub(super) fn weight_params(
     QuantParams { storage: weights.storage(), granularity: params.granularity, scale, zero_point }
 }
 
+/// Returns a function from a row-major position to the index of its scale and zero point.
+pub(super) fn entries(shape: &Shape, params: &QuantParams) -> impl Fn(usize) -> usize + use<> {
+    let (stride, extent) = match params.granularity {
+        Granularity::PerChannel { axis } => (shape.strides()[axis], shape[axis]),
+        _ => (1, 1),
+    };
+    move |i| i / stride % extent
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,17 +116,17 @@ mod tests {
         let scales = |weights: &Tensor, axis, inputs| {
             weight_params(weights, WeightType::I8, Some(axis), inputs, &[], 1.0).scale.to_vec()
         };
-        // Inputs 0, 1, 4 and 5 meet, and 2, 3, 6 and 7; the ninth has no partner.
+        // Inputs 0, 1, 4, 5 and inputs 2, 3, 6, 7 share a 16-bit sum. The ninth input is alone.
         let weights =
             [[3.0, 4.0, 1.0, -1.0, 5.0, -2.0, 1.0, -1.0, 9.0], [4.0, -3.0, 2.0, 1.0, -0.5, -3.0, 1.0, 0.5, 4.0]];
         let weights = Tensor::f32(&[2, 9, 1, 1], weights.as_flattened());
         assert_eq!(scales(&weights, 0, None), [9.0 / 127.0, 4.0 / 127.0]);
         assert_near(&scales(&weights, 0, Some(1)), [12.0 / 126.0, 6.5 / 126.0]);
-        // A matrix product: inputs are rows.
+        // A matrix product, whose inputs are rows.
         let weights = [[3.0, 1.0], [4.0, -1.0], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]];
         let weights = Tensor::f32(&[8, 2], weights.as_flattened());
         assert_near(&scales(&weights, 1, Some(0)), [7.0 / 126.0, 1.0 / 126.0]);
-        // Too few inputs.
+        // Fewer than eight inputs.
         let weights = Tensor::f32(&[2, 2], &[3.0, 1.0, 4.0, -1.0]);
         assert_eq!(scales(&weights, 1, Some(0)), [4.0 / 127.0, 1.0 / 127.0]);
     }

@@ -1,23 +1,23 @@
-//! What the i32 accumulator of a sum of products can hold.
+//! The range of the i32 accumulator of a convolution or matrix product.
 //!
-//! Compiled code adds modulo 2^32. The result is right exactly if the whole sum, bias included, is an i32; it does not
-//! matter whether partial sums are.
+//! Compiled code adds modulo 2^32. The result is exact if the final sum, bias included, fits i32. Partial sums may
+//! overflow.
 
 use eightfold_ir::{DType, Granularity, Graph, QuantParams, ValueId};
 
 use super::Scalar;
 
-/// The least and greatest sum of products that the stored integers allow, for each output channel or for all together.
+/// The least and the greatest accumulator value for any stored input, per output channel or for all channels.
 pub(super) struct Accumulator {
     sums: Vec<(i64, i64)>,
 }
 
 impl Accumulator {
-    /// The sums of products of `x` and the weights `w`, whose output channels lie on the axis `channels`.
+    /// Computes the bounds for the input `x` and the weights `w`, whose output channels lie on the axis `channels`.
     pub(super) fn of(graph: &Graph, x: Scalar, w: ValueId, weights: &QuantParams, channels: Option<usize>) -> Self {
         let (low, high) = x.range();
         let inputs = (i64::from(low - x.zero_point), i64::from(high - x.zero_point));
-        // What one weight can add. Zero is among the inputs.
+        // The least and the greatest product of one weight. The input range includes zero.
         let reach = |weight: i64| {
             let (a, b) = (weight * inputs.0, weight * inputs.1);
             (a.min(b), a.max(b))
@@ -38,7 +38,7 @@ impl Accumulator {
             }
             return Accumulator { sums };
         }
-        // As many times what the weight of the greatest reach can add as there are products in a sum.
+        // Without constant weights per channel: the bound is the number of products times the bound of one product.
         let count = match channels {
             Some(axis) => shape.elements() / shape[axis].max(1),
             None => shape[shape.rank() - 2],
@@ -56,7 +56,8 @@ impl Accumulator {
         Accumulator { sums: vec![(times(low), times(high))] }
     }
 
-    /// Whether every sum is an i32 that starts from `bias`, which has an entry for each output channel or none.
+    /// Returns true if every accumulator that starts with `bias` fits i32. `bias` has one entry per output channel, or
+    /// none.
     pub(super) fn holds(&self, bias: &[i64]) -> bool {
         let is_i32 = |sum: i64| DType::I32.wrap(sum) == sum;
         let fits = |bias: i64, (low, high): (i64, i64)| {

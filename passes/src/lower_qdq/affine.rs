@@ -1,7 +1,8 @@
-//! Sums of products: `op(%xq, %wq, %b) |> cast f32 |> mul %m |> … |> quantize`.
+//! Convolutions and matrix products: `op(%xq, %wq, %b) |> cast f32 |> mul %m |> … |> quantize`.
 //!
-//! The operator reads its operands less the zero points in their types, so asymmetric weights need nothing here. A bias
-//! that the accumulator cannot have exactly is added as a float: `… |> cast f32 |> mul %m |> add %b |> … |> quantize`.
+//! The operator subtracts the zero points of its operands, which are part of their types, so asymmetric weights need no
+//! extra steps. A bias that the accumulator cannot hold accurately is added as a float: `… |> cast f32 |> mul %m |> add
+//! %b |> … |> quantize`.
 
 use eightfold_ir::{Arg, DType, Function, Granularity, Graph, Node, QuantRule, Rewrite, Step, Tensor};
 
@@ -13,7 +14,7 @@ use crate::channel::{line, output_axis, uniform, weight_axis};
 
 pub(super) fn lower(graph: &Graph, node: &Node, weight: usize, bias: usize) -> Result<Rewrite, Obstacle> {
     let QuantRule::Affine { axis: rule_axis, .. } = node.op.quant_rule() else {
-        return Err(format!("{} is no sum of products", node.op.name()));
+        return Err(format!("{} is not a convolution or matrix product", node.op.name()));
     };
     let (x, input) = stored_operand(graph, node, 0)?;
     let w = node.operand(weight).and_then(|w| dequantized(graph, w));
@@ -27,7 +28,7 @@ pub(super) fn lower(graph: &Graph, node: &Node, weight: usize, bias: usize) -> R
     }
     let accumulator = Accumulator::of(graph, input, w, weights, along);
     if !accumulator.holds(&[]) {
-        return Err("its sums of products may leave the range of an i32".to_owned());
+        return Err("its accumulator may overflow i32".to_owned());
     }
     let mut rewrite = Rewrite::new(graph, super::NAME);
     let products: Vec<f32> = weights.scale.iter().map(|s| input.scale * s).collect();
@@ -54,7 +55,7 @@ pub(super) fn lower(graph: &Graph, node: &Node, weight: usize, bias: usize) -> R
     let (unit, rest) = finished(graph, &mut rewrite, &node.epilogue.steps, target.scalar());
     let factors: Vec<f32> = products.iter().map(|p| p / unit).collect();
     if let Some(factor) = factors.iter().find(|factor| !factor.is_finite()) {
-        return Err(format!("its products are requantized by a factor of {factor}"));
+        return Err(format!("its requantization factor is {factor}"));
     }
     let factor = match uniform(&factors) {
         Some(factor) => Arg::Float(factor),

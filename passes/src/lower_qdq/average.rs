@@ -1,9 +1,9 @@
-//! Means of windows: `pool(%xq) {kind=average} |> … |> div s_y |> add z_y |> quantize`.
+//! Average pools: `pool(%xq) {kind=average} |> … |> div s_y |> add z_y |> quantize`.
 //!
-//! The numbers of a window are dequantized and added in f32, and the zero point is added before the rounding, which is
-//! how ONNX Runtime computes them. Where input and output have one scale, as TensorFlow makes them, every fourth sum of
-//! four lies half-way between two steps, and this order decides on which side it falls. A pool whose window is the whole
-//! image is a `reduce` by now and summed exactly, in ONNX Runtime as here.
+//! The numbers of a window are dequantized and added in f32, and the zero point is added before rounding, as in ONNX
+//! Runtime. The order matters: if input and output have the same scale, as in models from TensorFlow, one in four
+//! averages of four numbers is a tie. A pool over the whole image is already a `reduce`, which is summed exactly, also
+//! in ONNX Runtime.
 
 use eightfold_ir::{Arg, Function, Graph, Node, Rewrite, Step};
 
@@ -19,7 +19,7 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
     replace(graph, Rewrite::new(graph, super::NAME), node, &target, node.op.clone(), &[Some(x)], steps)
 }
 
-/// The steps and the quantization of real numbers, the zero point added before the rounding.
+/// Returns the steps on real numbers and their quantization. The zero point is added before rounding.
 fn quantized(graph: &Graph, steps: &[Step], to: Scalar) -> Vec<Step> {
     let Scalar { storage: dtype, scale, zero_point } = to;
     let (kept, min, max) = units::bounded(graph, steps, to);

@@ -1,4 +1,5 @@
-//! The bias of a sum of products: an integer in the accumulator where that changes nothing, else a float added later.
+//! The bias of a convolution or matrix product: an integer in the accumulator if that is accurate enough, otherwise a
+//! float that is added after scaling.
 
 use eightfold_ir::op::quantize_linear::entries;
 use eightfold_ir::{DType, Graph, ValueId};
@@ -7,23 +8,23 @@ use super::accumulator::Accumulator;
 use super::{Obstacle, dequantized};
 use crate::channel::f32_constant;
 
-/// What rounding a bias may shift a quantized result by, in steps of the result.
+/// The greatest allowed error of a rounded bias if the result is quantized, in quantization steps of the result.
 const SHIFT: f64 = 1.0 / 64.0;
-/// What rounding a bias may shift a float result by, over the bias.
+/// The greatest allowed relative error of a rounded bias if the result is float.
 const RELATIVE_SHIFT: f64 = 1e-6;
 
-/// A bias in the form in which the lowered operator has it.
+/// The form of the bias in the lowered operator.
 pub(super) enum Bias {
-    /// The stored integers as they stand in the graph.
+    /// The stored integers, unchanged.
     Same(ValueId),
-    /// Integers at the scales of the products.
+    /// Integers at the scale `s_x * s_w` of the products.
     Integers(Vec<i64>),
-    /// Real numbers, to be added after the accumulator has been scaled.
+    /// Floats, which are added after the accumulator has been scaled.
     Reals(Vec<f32>),
 }
 
 impl Bias {
-    /// The form of `bias`, a value of the graph, beside products of these scales (one for each output channel, or one);
+    /// Chooses the form of `bias`. `products` are the scales of the products, one per output channel or one for all.
     /// `step` is the scale of the result, if it is quantized.
     pub(super) fn of(
         graph: &Graph,
@@ -50,13 +51,13 @@ impl Bias {
             (None, None) => return Err("its bias is not constant".to_owned()),
         };
         if reals.iter().any(|b| b.is_nan()) {
-            return Err("its bias holds what is no number".to_owned());
+            return Err("its bias contains NaN".to_owned());
         }
         let rounded = |(channel, real): (usize, &f32)| {
             let (real, product) = (f64::from(*real), f64::from(product(channel)));
             let integer = (real / product).round_ties_even();
             let allowed = step.map_or(RELATIVE_SHIFT * real.abs(), |step| SHIFT * f64::from(step));
-            // False where the quotient is infinite or no number.
+            // False for infinity and NaN.
             ((integer * product - real).abs() <= allowed).then_some(integer as i64)
         };
         let integers: Option<Vec<i64>> = reals.iter().enumerate().map(rounded).collect();

@@ -1,4 +1,4 @@
-//! Quantization and dequantization that no operator took in, as steps of a `map`; of constants, as constants.
+//! The remaining `quantize_linear` and `dequantize_linear`: they become steps of a `map`, or constants.
 
 use eightfold_ir::op::map::Map;
 use eightfold_ir::{
@@ -9,9 +9,9 @@ use eightfold_ir::{
 use crate::channel::line;
 use crate::fold_constants::{fold, is_constant};
 
-/// The node as it is without `quantize_linear` and `dequantize_linear`, if it is one of them.
+/// If the node is a `quantize_linear` or `dequantize_linear`, returns the rewrite that replaces it.
 ///
-/// Parameters that hold for blocks have no steps.
+/// Steps cannot express parameters per block.
 pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Option<Rewrite>, InferError> {
     let params = match node.op {
         Op::QuantizeLinear(_) => graph.quant(node.output()),
@@ -48,7 +48,8 @@ fn quantization(rewrite: &mut Rewrite, params: &QuantParams, rank: usize) -> Opt
     if least_zero == greatest_zero {
         return Some(vec![divide, Step::quantize(storage, 1.0, least_zero)]);
     }
-    // A step of its own adds zero points that differ. What leaves the type with the nearest of them leaves it with all.
+    // A separate step adds the zero point of each channel. Before it, numbers are limited to a range that is wide
+    // enough for every zero point; after it, they are clipped to the type.
     let (low, high) = storage.storage_range()?;
     let (min, max) = (low - greatest_zero, high - least_zero);
     let zero_point = zero_points(rewrite, params, axis, rank);
@@ -62,7 +63,7 @@ fn quantization(rewrite: &mut Rewrite, params: &QuantParams, rank: usize) -> Opt
     ])
 }
 
-/// The zero points of the channels, as a constant beside a tensor of rank `rank`.
+/// Adds a constant with the zero points of the channels, for a tensor of rank `rank`.
 fn zero_points(rewrite: &mut Rewrite, params: &QuantParams, axis: usize, rank: usize) -> ValueId {
     let numbers: Vec<i64> = params.zero_point.iter().map(|z| i64::from(*z)).collect();
     let shape = line(&params.scale, axis, rank).shape().clone();

@@ -1,18 +1,18 @@
 //! Pointwise operators on stored integers.
 //!
-//! A function of one tensor is a function of 256 numbers, and becomes what is cheapest of equal value on all of them:
-//! nothing, a clip of integers, one multiplication, a table. On several tensors:
-//! - a sum of two takes two fused multiplications and additions, zero points folded into one constant, as ONNX Runtime
-//!   computes its QLinearAdd: `map(%a) |> cast f32 |> mul_add (s_a / s_y), c |> mul_add %b, (s_b / s_y) |> quantize`;
-//! - longer sums and other steps that commute with a change of scale count steps of the output:
-//!   `map(%a) |> dequantize {s_a / s_y} |> add %b {s_b / s_y} |> … |> quantize`;
+//! A function of one tensor is a function of 256 integers. It becomes the cheapest form with the same 256 results: no
+//! step, a clip of integers, one multiplication, or a table. Functions of several tensors take these forms:
+//! - a sum of two tensors takes two fused multiply-adds with the zero points folded into one constant, as ONNX Runtime
+//!   computes QLinearAdd: `map(%a) |> cast f32 |> mul_add (s_a / s_y), c |> mul_add %b, (s_b / s_y) |> quantize`;
+//! - longer sums, and other steps that commute with a change of scale, run in units of the output's scale: `map(%a) |>
+//!   dequantize {s_a / s_y} |> add %b {s_b / s_y} |> … |> quantize`;
 //! - a product multiplies integers: `map(%a) |> dequantize {1} |> mul %b {1} |> mul (s_a * s_b / s_y) |> quantize`;
-//! - all others run on real numbers.
+//! - all other functions run on real numbers.
 
 use eightfold_ir::epilogue::run;
 use eightfold_ir::{Arg, Array, DType, Data, Epilogue, Function, Graph, Node, Rewrite, Shape, Step, Tensor, ValueId};
 
-use crate::separate_activations::is_function;
+use crate::functions::is_function;
 
 use super::units::{bounded, in_real_units, on_integers, rescaled};
 use super::{Obstacle, Scalar, Target, replace, stored, stored_operand};
@@ -36,7 +36,7 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
     replace(graph, rewrite, node, &target, node.op.clone(), &[Some(x)], steps)
 }
 
-/// The steps in units of the output's scale, if they can be had.
+/// Returns the steps in units of the output's scale, if all of them commute with the change of scale.
 fn in_steps(graph: &Graph, rewrite: &mut Rewrite, from: Scalar, to: Scalar, steps: &[Step]) -> Option<Vec<Step>> {
     let (kept, min, max) = bounded(graph, steps, to);
     let (first, others) = kept.split_first()?;
@@ -64,7 +64,7 @@ fn in_steps(graph: &Graph, rewrite: &mut Rewrite, from: Scalar, to: Scalar, step
     Some(lowered)
 }
 
-/// The sum of two tensors in steps of the output, its zero point included.
+/// Returns the steps for the sum of two tensors, in units of the output's scale, output zero point included.
 fn sum(a: Scalar, (value, b): (ValueId, Scalar), to: Scalar, (min, max): (i32, i32)) -> Vec<Step> {
     let (a_ratio, b_ratio) = (a.scale / to.scale, b.scale / to.scale);
     let zeros = f64::from(a_ratio) * f64::from(a.zero_point) + f64::from(b_ratio) * f64::from(b.zero_point);
@@ -79,7 +79,7 @@ fn sum(a: Scalar, (value, b): (ValueId, Scalar), to: Scalar, (min, max): (i32, i
     ]
 }
 
-/// The integers that a step combines the current ones with by this function, if they were dequantized.
+/// If the step applies `function` to the current number and a dequantized tensor, returns the tensor's integers.
 fn stored_argument(graph: &Graph, step: &Step, function: Function) -> Option<(ValueId, Scalar)> {
     match step {
         Step::Apply(applied, args) if *applied == function => match args.as_slice() {
@@ -90,8 +90,8 @@ fn stored_argument(graph: &Graph, step: &Step, function: Function) -> Option<(Va
     }
 }
 
-/// The cheapest steps from stored integers to stored integers that equal dequantization, `steps`, which read no tensor
-/// but the one they start from, and quantization, on every integer.
+/// Returns the cheapest steps on stored integers that equal dequantization, `steps` and quantization for every integer.
+/// `steps` read no tensor except their operand.
 pub(super) fn requantized(
     rewrite: &mut Rewrite,
     from: Scalar,
@@ -99,7 +99,7 @@ pub(super) fn requantized(
     steps: &[Step],
     graph: &Graph,
 ) -> Result<Epilogue, Obstacle> {
-    // Clips stay steps here: the bounds of a quantization would not be those of a clip of what is no number.
+    // Clips stay separate steps here: as bounds of the quantization they would treat NaN differently.
     let mut real = vec![Step::Dequantize { scale: from.scale, zero_point: from.zero_point }];
     real.extend(steps.iter().map(|step| on_integers(graph, step)));
     real.push(Step::quantize(to.storage, to.scale, to.zero_point));
@@ -124,23 +124,23 @@ pub(super) fn requantized(
             return Ok(multiply);
         }
     }
-    // Entry i of a table is for the integer whose low eight bits are i.
+    // Entry `i` of a table is the result for the integer whose low eight bits are `i`.
     let mut entries = vec![0; 256];
     inputs(from.storage).zip(&table).for_each(|(x, y)| entries[(x & 0xff) as usize] = *y);
     let value = rewrite.constant("", Tensor::int(to.storage, &[256], &entries), None);
     Ok(Epilogue::new(vec![Step::Table(value)]))
 }
 
-/// The integers of an 8-bit type.
+/// Returns all integers of an 8-bit type.
 fn inputs(storage: DType) -> std::ops::RangeInclusive<i64> {
     let (min, max) = storage.integer_range().expect("an 8-bit type");
     min..=max
 }
 
-/// What the steps make of each integer of an 8-bit type, in their order.
+/// Returns the result of the steps for each integer of an 8-bit type, in order.
 fn tabulated(storage: DType, steps: Epilogue) -> Result<Vec<i64>, Obstacle> {
     let array = Array { dtype: storage, shape: Shape::new(&[256]), data: Data::Int(inputs(storage).collect()) };
-    // The one tensor that the steps may read is the one that they start from.
+    // The steps may read only their operand.
     let result = run(&steps, array.clone(), &|_| &array).map_err(|e| e.to_string())?;
     Ok(result.ints().into_owned())
 }

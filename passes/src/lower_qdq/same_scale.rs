@@ -1,12 +1,12 @@
-//! Operators that move or choose numbers work on the stored integers.
+//! Operators that move or select numbers: they work on the stored integers.
 //!
-//! Operands of other scales than the result's are requantized first, a result of another scale afterwards. A node with
-//! steps is cut in two: the movement, and a `map` with the steps. Where the result is read as floats, dequantization
-//! moves behind the operator.
+//! Operands with different scales are requantized to the result's scale before the operator. If all operands share a
+//! scale that is not the result's, the result is requantized after the operator. A node with steps is split into the
+//! movement and a `map` with the steps. If a reader needs floats, the dequantization moves after the operator.
 //!
-//! A number that the operator fills in itself, such as the border of a pad, is quantized with the elements it stands
-//! beside. Either their quantization holds it exactly, or the result is quantized anyway: then operands are requantized
-//! before the operator, and the number becomes the integer that the graph's own quantization makes of it.
+//! An operator may insert a number of its own, such as the border of a pad. The number is quantized like the elements
+//! beside it. If their quantization represents it exactly, nothing else changes. Otherwise, if the result is quantized,
+//! the operands are requantized before the operator, and the number is quantized with the result's parameters.
 
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::map::Map;
@@ -22,7 +22,7 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
     let mut sources: Vec<(ValueId, ValueId, QuantId, Scalar)> = Vec::new();
     for id in &moved {
         let (value, scalar) = stored(graph, *id).ok_or("an operand is not dequantized from 8 bits per tensor")?;
-        sources.push((*id, value, graph.ty(value).quant.ok_or("an operand carries no quantization")?, scalar));
+        sources.push((*id, value, graph.ty(value).quant.ok_or("an operand is not quantized")?, scalar));
     }
     let (_, _, first, own) = *sources.first().ok_or("it reads no floats")?;
     let target = Target::of(graph, node);
@@ -35,10 +35,10 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Lowered, Obstacle> {
         (true, Some(number), _) => {
             let Scalar { storage, scale, zero_point } = own;
             return Err(format!(
-                "it fills in {number:?}, which {storage} of scale {scale:?} and zero point {zero_point} does not hold"
+                "it inserts {number:?}, which {storage} with scale {scale:?} and zero point {zero_point} cannot hold"
             ));
         }
-        (false, ..) => return Err("its operands have different scales, and its result has none".to_owned()),
+        (false, ..) => return Err("its operands have different scales, and its result is not quantized".to_owned()),
     };
     let mut operands = node.operands.clone();
     for (id, value, own, from) in &sources {

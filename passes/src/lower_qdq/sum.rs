@@ -1,6 +1,6 @@
-//! Sums, and means of whole axes: `op(%xq) |> cast f32 |> mul (s_x / (s_y * count)) |> … |> quantize`.
+//! Sums and means of whole axes: `op(%xq) |> cast f32 |> mul (s_x / (s_y * count)) |> … |> quantize`.
 //!
-//! The operator sums stored integers less the zero point exactly; the mean's divisor goes into the factor.
+//! The operator adds stored integers minus the zero point, exactly. The divisor of a mean is part of the factor.
 
 use eightfold_ir::op::pool::PoolKind;
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
@@ -8,7 +8,7 @@ use eightfold_ir::{Arg, DType, Function, Graph, Node, Op, Rewrite, Shape, Step};
 
 use super::{Obstacle, Scalar, Target, replace, stored_operand};
 
-/// How many 8-bit numbers may be summed in an i32.
+/// The greatest number of 8-bit integers whose sum always fits i32.
 const COUNT_LIMIT: usize = (i32::MAX / 255) as usize;
 
 pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
@@ -26,7 +26,7 @@ pub(super) fn lower(graph: &Graph, node: &Node) -> Result<Rewrite, Obstacle> {
     replace(graph, rewrite, node, &target, sum, &[Some(x)], steps)
 }
 
-/// The sum in an operator that is a sum or mean of `x`, and the mean's divisor.
+/// Returns an operator that computes the sum, and the divisor of the mean (1 for a sum).
 fn summed(op: &Op, x: &Shape) -> Result<(Op, usize), Obstacle> {
     let (sum, count, mean): (Op, usize, bool) = match op {
         Op::Pool(pool) if pool.kind == PoolKind::Sum => (pool.clone().into(), pool.kernel.iter().product(), false),
@@ -34,7 +34,7 @@ fn summed(op: &Op, x: &Shape) -> Result<(Op, usize), Obstacle> {
             let sum = Reduce { kind: ReduceKind::Sum, ..reduce.clone() };
             (sum.into(), reduce.axes.iter().map(|a| x[*a]).product(), reduce.kind == ReduceKind::Mean)
         }
-        _ => return Err(format!("{} is no sum", op.name())),
+        _ => return Err(format!("{} is not a sum", op.name())),
     };
     if count > COUNT_LIMIT {
         return Err(format!("it sums {count} numbers, expected at most {COUNT_LIMIT}"));

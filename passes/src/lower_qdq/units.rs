@@ -1,8 +1,8 @@
 //! Steps in units of the output's scale.
 //!
-//! Between an operator and the quantization of its result, numbers may count real units or steps of the output. In
-//! steps, requantization needs one multiplication by a number made at compile time; but only steps that commute with a
-//! change of scale can run on them. ReLU, add and multiplication do; a sigmoid does not.
+//! Between an operator and the quantization of its result, numbers can be real numbers or multiples of the output's
+//! scale. In multiples, requantization takes one multiplication by a constant. This is possible only if all steps
+//! commute with a change of scale: ReLU, add and mul do, a sigmoid does not.
 
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{Arg, Function, Graph, Rewrite, Step, Tensor};
@@ -11,13 +11,13 @@ use super::{Scalar, stored};
 use crate::channel::f32_constant;
 use crate::fuse::float_bounds;
 
-/// How a function's result changes when its current number is divided by a unit.
+/// How the result of a function changes if its current number is divided by a unit.
 enum Law {
-    /// By the unit, if all other arguments are divided too.
+    /// The result is divided by the unit, if all other arguments are too.
     Linear,
-    /// By the unit, the other arguments being as they were.
+    /// The result is divided by the unit, with the other arguments unchanged.
     Factor,
-    /// Otherwise.
+    /// The function does not commute with a change of unit.
     None,
 }
 
@@ -25,7 +25,7 @@ fn law(function: Function, args: &[Arg]) -> Law {
     match function {
         Function::Add | Function::Clip | Function::Max | Function::Min | Function::Sub => Law::Linear,
         Function::Abs | Function::Neg | Function::Relu => Law::Linear,
-        // The slope, or the divisor, is a pure number. A quotient by the current number is not linear.
+        // The slope or divisor has no unit. A quotient with the current number as divisor is not linear.
         Function::Div | Function::LeakyRelu | Function::Mul | Function::Prelu => {
             let commutes = function == Function::Mul || args.first() == Some(&Arg::Current);
             let once = args.iter().filter(|a| **a == Arg::Current).count() == 1;
@@ -35,8 +35,8 @@ fn law(function: Function, args: &[Arg]) -> Law {
     }
 }
 
-/// The step on numbers divided by `unit`, reading integers where the float graph reads what was dequantized; `None` if
-/// it does not commute with the change of scale, or if a number of its own becomes infinite by it.
+/// Returns the step on numbers divided by `unit`; it reads integers instead of dequantized tensors. `None` if the step
+/// does not commute with the change of scale, or if one of its constants would become infinite.
 pub(super) fn rescaled(graph: &Graph, rewrite: &mut Rewrite, step: &Step, unit: f32) -> Option<Step> {
     let Step::Apply(function, args) = step else { return None };
     let linear = match law(*function, args) {
@@ -64,13 +64,13 @@ pub(super) fn rescaled(graph: &Graph, rewrite: &mut Rewrite, step: &Step, unit: 
     Some(Step::Apply(*function, args))
 }
 
-/// The quotient, unless it is too large for a float and `x` is not.
+/// Returns `x / unit`; `None` if only the quotient is infinite.
 pub(super) fn divided(x: f32, unit: f32) -> Option<f32> {
     let quotient = x / unit;
     (quotient.is_finite() || !x.is_finite()).then_some(quotient)
 }
 
-/// The step, reading integers where it reads what was dequantized.
+/// Returns the step with integers instead of the dequantized tensors that it reads.
 pub(super) fn on_integers(graph: &Graph, step: &Step) -> Step {
     let mut step = step.clone();
     if let Step::Apply(_, args) = &mut step {
@@ -85,7 +85,7 @@ pub(super) fn on_integers(graph: &Graph, step: &Step) -> Step {
     step
 }
 
-/// The steps without the clips at their end, and the integers that these leave.
+/// Removes the clips at the end of the steps. Returns the other steps and the range of integers that the clips allow.
 ///
 /// Quantization is monotonic, so `quantize(clip(x, a, b)) = clip(quantize(x), quantize(a), quantize(b))`.
 pub(super) fn bounded<'s>(graph: &Graph, mut steps: &'s [Step], to: Scalar) -> (&'s [Step], i32, i32) {
@@ -94,15 +94,15 @@ pub(super) fn bounded<'s>(graph: &Graph, mut steps: &'s [Step], to: Scalar) -> (
     while let Some((last, before)) = steps.split_last() {
         let Some((low, high)) = float_bounds(graph, last) else { break };
         let q = |x: f32| quantize(x, to.scale, to.zero_point, type_min, type_max);
-        // The clip that was taken off before comes later: it bounds these bounds.
+        // The removed clips run in reverse: an earlier clip is bounded by the later ones.
         (min, max) = (q(low).clamp(min, max), q(high).clamp(min, max));
         steps = before;
     }
     (steps, min, max)
 }
 
-/// The steps of a float epilogue and the quantization, on an operator's numbers divided by a unit, and that unit: the
-/// output's scale where all steps commute with the change, else 1.
+/// Returns the steps and the quantization for an operator's numbers divided by a unit, and that unit. The unit is the
+/// output's scale if all steps commute with the change of scale, otherwise 1.
 pub(super) fn finished(graph: &Graph, rewrite: &mut Rewrite, steps: &[Step], to: Option<Scalar>) -> (f32, Vec<Step>) {
     let in_steps = to.and_then(|to| {
         let (kept, min, max) = bounded(graph, steps, to);
@@ -114,7 +114,7 @@ pub(super) fn finished(graph: &Graph, rewrite: &mut Rewrite, steps: &[Step], to:
     in_steps.unwrap_or_else(|| (1.0, in_real_units(graph, steps, to)))
 }
 
-/// The steps of a float epilogue and the quantization, on an operator's real numbers.
+/// Returns the steps and the quantization for an operator's real numbers.
 pub(super) fn in_real_units(graph: &Graph, steps: &[Step], to: Option<Scalar>) -> Vec<Step> {
     let on_integers = |step: &Step| on_integers(graph, step);
     let Some(to) = to else { return steps.iter().map(on_integers).collect() };

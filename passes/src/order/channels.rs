@@ -1,30 +1,30 @@
-//! Which positions on the axes of tensors are one and the same channel, which channels may change places, and where they
-//! have gone.
+//! Finds which positions on the axes of tensors are the same channel, and which channels may be exchanged, and tracks
+//! exchanges.
 //!
-//! A *channel* is what nodes carry along from axis to axis: all positions that are tied. If channels change places, they do so
-//! on all axes at once, and whatever ties positions (an addition, a concatenation, a depthwise convolution) holds as before.
-//! That needs one thing: two channels that change places lie on the same axes. Channels that do are a *group*.
+//! A *channel* is a set of positions that nodes tie to each other. Channels are exchanged on all their axes at once, so
+//! that every tie (an addition, a concatenation, a depthwise convolution) still holds. Two channels can therefore be
+//! exchanged only if they lie on the same axes. A *group* is a set of such channels.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use eightfold_ir::{Granularity, Graph, ValueId};
 
-/// See the module's documentation.
+/// The channels of a graph; see the module's documentation.
 pub(crate) struct Channels {
-    /// For each value, where the positions of its axes start, and where they end.
+    /// For each value, the index of the first position of each axis, and the end of the last axis.
     starts: Vec<Vec<usize>>,
-    /// For each position, one that it is tied to, or itself: the channel's number.
+    /// A union-find over positions. The root is the number of the channel.
     parent: Vec<u32>,
-    /// For channels that stay where they are, why.
+    /// For channels that must stay in place, why.
     pins: BTreeMap<u32, String>,
-    /// For each channel, the one that has come to its places.
+    /// For each channel, the channel that now has its positions.
     now: Vec<u32>,
 }
 
 impl Channels {
-    /// Each position of each axis a channel of its own; those of the graph's inputs and outputs, and those along which an
-    /// activation has several scales, stay where they are.
+    /// Makes each position of each axis a channel of its own. Fixes the channels of the graph's inputs and outputs, and
+    /// of activations with several scales.
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut starts = vec![Vec::new(); graph.value_count()];
         let mut end = 0;
@@ -46,10 +46,11 @@ impl Channels {
         for (id, value) in graph.values() {
             match graph.quant(id).map(|q| q.granularity) {
                 Some(Granularity::PerChannel { axis }) if graph.constant(id).is_none() => {
-                    channels.pin(id, axis, "a scale for each channel of an activation");
+                    channels.pin(id, axis, "an activation with per-channel scales");
                 }
                 Some(Granularity::Blocked { .. }) => {
-                    (0..value.ty.shape.rank()).for_each(|axis| channels.pin(id, axis, "a scale for each block"));
+                    (0..value.ty.shape.rank())
+                        .for_each(|axis| channels.pin(id, axis, "a tensor with per-block scales"));
                 }
                 _ => {}
             }
@@ -74,12 +75,12 @@ impl Channels {
         at
     }
 
-    /// The channels of an axis in the order that the graph had them in.
+    /// Returns the channels of an axis in their original order.
     pub(crate) fn on(&self, value: ValueId, axis: usize) -> Vec<u32> {
         self.positions(value, axis).map(|position| self.channel(position)).collect()
     }
 
-    /// Makes the position `i` of one axis and the position `j` of another the same channel.
+    /// Makes position `i` of one axis and position `j` of another axis the same channel.
     pub(crate) fn tie(
         &mut self,
         (value, axis): (ValueId, usize),
@@ -90,7 +91,7 @@ impl Channels {
         let (a, b) = (self.positions(value, axis).start + i, self.positions(other, along).start + j);
         let (a, b) = (self.channel(a), self.channel(b));
         let (first, second) = (a.min(b), a.max(b));
-        // Paths stay short: all that was passed on the way now leads to the first.
+        // Path compression: all positions on the path now point to the root.
         for position in [a, b] {
             self.parent[position as usize] = first;
         }
@@ -99,19 +100,19 @@ impl Channels {
         }
     }
 
-    /// Keeps the channels of an axis where they are.
+    /// Fixes the channels of an axis.
     pub(crate) fn pin(&mut self, value: ValueId, axis: usize, reason: &str) {
         for channel in self.on(value, axis) {
             self.pins.entry(channel).or_insert_with(|| reason.to_owned());
         }
     }
 
-    /// Why the first of the channels of an axis that stay where they are do.
+    /// Returns why channels of this axis are fixed: the reason of the first fixed channel.
     pub(crate) fn pinned(&self, value: ValueId, axis: usize) -> Option<&str> {
         self.on(value, axis).iter().find_map(|channel| self.pins.get(channel)).map(String::as_str)
     }
 
-    /// The channels that may change places with each other, two of them or more.
+    /// Returns the groups of at least two channels that may be exchanged with each other.
     pub(crate) fn groups(&mut self) -> Vec<Vec<u32>> {
         let mut axes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let mut number = 0;
@@ -123,8 +124,8 @@ impl Channels {
                     self.parent[position] = channel;
                     let axes = axes.entry(channel).or_default();
                     if axes.last() == Some(&number) {
-                        // Which of two places on an axis it would go to is not said.
-                        self.pins.entry(channel).or_insert_with(|| "a channel that is there twice".to_owned());
+                        // A channel that occurs twice on an axis has no single new position.
+                        self.pins.entry(channel).or_insert_with(|| "a channel that occurs twice".to_owned());
                     }
                     axes.push(number);
                 }
@@ -141,19 +142,19 @@ impl Channels {
         groups
     }
 
-    /// Puts each second channel where the first one was in the graph.
+    /// For each pair, moves the second channel to the original positions of the first.
     pub(crate) fn place(&mut self, places: &[(u32, u32)]) {
         for (place, channel) in places {
             self.now[*place as usize] = *channel;
         }
     }
 
-    /// For each of these channels, the one that is in its place.
+    /// For each of these channels, returns the channel that now has its positions.
     pub(crate) fn placed(&self, group: &[u32]) -> Vec<(u32, u32)> {
         group.iter().map(|place| (*place, self.now[*place as usize])).collect()
     }
 
-    /// For each position of an axis, where on the axis the graph had the channel that is there now.
+    /// For each position of an axis, returns the original position of the channel that is now there.
     pub(crate) fn order(&self, value: ValueId, axis: usize) -> Vec<usize> {
         let channels = self.on(value, axis);
         if channels.iter().all(|channel| self.now[*channel as usize] == *channel) {

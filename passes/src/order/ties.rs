@@ -1,9 +1,10 @@
-//! Which positions of its operands' axes a node carries to which positions of its result, operator by operator.
+//! For each operator, which positions of its operands it carries to which positions of its result.
 //!
-//! Every axis that is not tied here is pinned: its channels keep their order. Two separate claims are made for each node:
-//! - The operator ties axes of its operands to axes of its result. Only this frees an axis of the result.
-//! - A step ties the axes of the values it reads to the result, in which they are broadcast. This frees the axes of those
-//!   values, and never an axis of the result: a step knows nothing of how the operator computes that axis.
+//! All axes that are not tied here are fixed: their channels keep their order. Each node makes two separate claims:
+//! - The operator ties axes of its operands to axes of its result. Only this claim frees an axis of the result.
+//! - A step ties the axes of the values that it reads to the result, into which they are broadcast. This claim frees
+//!   the axes of those values. It never frees an axis of the result, because a step does not know how the operator
+//!   computes that axis.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use eightfold_ir::{Graph, Node, Op, Shape, Step, ValueId};
 
 use super::channels::Channels;
 
-/// Ties what each node ties, and pins what it pins; `free` as for [`channels`](super::channels()).
+/// Adds the ties and the fixed axes of all nodes. For `free`, see [`channels`](super::channels()).
 pub(super) fn tie(graph: &Graph, channels: &mut Channels, free: &dyn Fn(&Node) -> bool) {
     for node in graph.nodes() {
         let mut ties = Ties { graph, channels: &mut *channels, node, free: free(node), tied: BTreeSet::new() };
@@ -22,11 +23,11 @@ pub(super) fn tie(graph: &Graph, channels: &mut Channels, free: &dyn Fn(&Node) -
     }
 }
 
-/// A tensor in the place where a node uses it.
+/// A tensor that a node uses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     Operand(usize),
-    /// Of those that the steps read, in order.
+    /// A value that the steps read, by its index.
     Step(usize),
     Result,
 }
@@ -35,7 +36,7 @@ struct Ties<'a> {
     graph: &'a Graph,
     channels: &'a mut Channels,
     node: &'a Node,
-    /// Whether its sums may be taken in any order.
+    /// Whether the node may add its terms in any order.
     free: bool,
     tied: BTreeSet<(Use, usize)>,
 }
@@ -53,7 +54,7 @@ impl Ties<'_> {
         self.value(of).map(|id| &self.graph.ty(id).shape)
     }
 
-    /// One axis is the other, or one of them is a single element for all of the other's.
+    /// Ties two axes position by position. If one axis has extent 1, no positions are tied, but neither axis is fixed.
     fn same(&mut self, a: (Use, usize), b: (Use, usize)) {
         let extent = |(of, axis): (Use, usize)| self.shape(of).map(|shape| shape[axis]);
         match (extent(a), extent(b)) {
@@ -63,7 +64,7 @@ impl Ties<'_> {
         }
     }
 
-    /// Positions of one axis are positions of the other.
+    /// Ties these pairs of positions of two axes.
     fn at(&mut self, a: (Use, usize), b: (Use, usize), positions: impl Iterator<Item = (usize, usize)>) {
         let (Some(value), Some(other)) = (self.value(a.0), self.value(b.0)) else { return };
         for (i, j) in positions {
@@ -72,7 +73,7 @@ impl Ties<'_> {
         self.tied.extend([a, b]);
     }
 
-    /// The axis of the result that axis `axis` of what the operator yields becomes: steps may broadcast that.
+    /// Returns the axis of the result for axis `axis` of the operator's result. Steps may broadcast to a higher rank.
     fn result(&self, axis: usize) -> (Use, usize) {
         let ids = &self.node.operands;
         let types = self.graph.infer(&self.node.op, ids, &eightfold_ir::Epilogue::none());
@@ -80,14 +81,14 @@ impl Ties<'_> {
         (Use::Result, axis + self.graph.ty(self.node.output()).shape.rank() - rank)
     }
 
-    /// The axes of a use are the last ones of the result.
+    /// Ties the axes of a use to the last axes of the result.
     fn aligned(&mut self, of: Use) {
         let rank = self.shape(of).map_or(0, Shape::rank);
         let missing = self.graph.ty(self.node.output()).shape.rank() - rank;
         (0..rank).for_each(|axis| self.same((of, axis), (Use::Result, axis + missing)));
     }
 
-    /// Ties the values that steps read to the result, and leaves the result as free or pinned as the operator left it.
+    /// Ties the values that steps read to the result. Leaves the result's axes as free or fixed as they were.
     fn steps(&mut self) {
         let by_operator = self.tied.clone();
         let mut index = 0;
@@ -120,7 +121,7 @@ impl Ties<'_> {
         }
     }
 
-    /// Axes of operand 0 that keep their place in the result.
+    /// Ties the axes of operand 0 that keep their index in the result.
     fn kept(&mut self, keeps: impl Fn(usize) -> bool) {
         let rank = self.shape(Use::Operand(0)).map_or(0, Shape::rank);
         for axis in (0..rank).filter(|axis| keeps(*axis)) {
@@ -189,7 +190,7 @@ impl Ties<'_> {
             }
             Op::Reshape(op) => {
                 let to = Shape::new(&op.shape);
-                // An axis that has as many elements before it and behind it as before is the same axis.
+                // If the number of elements before an axis and its extent are unchanged, it is the same axis.
                 let place = |shape: &Shape, axis: usize| (shape[..axis].iter().product::<usize>(), shape[axis]);
                 for axis in 0..x.rank() {
                     if let Some(same) = (0..to.rank()).find(|a| place(&to, *a) == place(x, axis) && x[axis] > 1) {
@@ -240,7 +241,7 @@ impl Ties<'_> {
         }
     }
 
-    /// Axes that are summed over.
+    /// Ties two axes that the operator sums over, if it may add its terms in any order.
     fn sum(&mut self, a: (Use, usize), b: (Use, usize)) {
         if self.free {
             self.same(a, b);

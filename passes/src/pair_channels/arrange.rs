@@ -1,8 +1,8 @@
 //! Chooses the order of one group of channels.
 //!
-//! Channels are joined to pairs, pairs to groups of [`GROUP`] inputs, and these to vectors of outputs, each time those two
-//! that leave the whole the fewest extra groups. What reads the channels counts while units are no larger than a group, what
-//! makes them while they are no larger than a vector.
+//! Joins channels to pairs, pairs to groups of [`GROUP`] inputs, and these to vectors of outputs. Each time it joins
+//! the two units that cost the fewest extra groups. Nodes that read the channels count while units are at most a group.
+//! Nodes that compute the channels count while units are at most a vector.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::places::Places;
 use super::products::{GROUP, Product};
 use crate::order::Channels;
 
-/// More channels are not worth the time and the memory: there is a cost for each two.
+/// The greatest number of channels. Time and memory are quadratic in it.
 const MOST: usize = 4096;
 
-/// Puts the channels of `group` into the best order found, if that saves anything.
+/// Reorders the channels of `group` if that reduces the number of extra groups.
 pub(crate) fn arrange(group: &[u32], products: &[Product], channels: &mut Channels) {
     if group.len() > MOST {
         return;
@@ -25,7 +25,7 @@ pub(crate) fn arrange(group: &[u32], products: &[Product], channels: &mut Channe
         reads.extend(on(product.input_axis).then_some(product));
         makes.extend(on(product.output_axis).then_some(product));
     }
-    // Blocks are those of the axis where most is at stake.
+    // Blocks are aligned to the axis of the most expensive node.
     let stake = |product: &&&Product| product.pixels * product.groups() as u64;
     let home = match (reads.iter().max_by_key(stake), makes.iter().max_by_key(stake)) {
         (Some(product), _) => channels.on(product.weights, product.input_axis),
@@ -49,14 +49,15 @@ pub(crate) fn arrange(group: &[u32], products: &[Product], channels: &mut Channe
     }
 }
 
-/// Channels that stay together, and the groups that they cost an extra one: bits, those of one product after another's.
+/// Channels that stay together, and a bit set of the extra groups that they cause. The bits of each product follow each
+/// other.
 struct Unit {
     channels: Vec<u32>,
     read: Vec<u64>,
     made: Vec<u64>,
 }
 
-/// The channels in units of 1, 2, 4, …, as many of each size as there are places of that size.
+/// Joins the channels to units of 1, 2, 4, … channels: as many of each size as there are blocks of that size.
 fn join(group: &[u32], places: &Places, reads: &[Read<'_>], makes: &[Made<'_>], lanes: usize) -> Vec<Vec<Vec<u32>>> {
     let single = |channel: &u32| {
         let made = makes.iter().flat_map(|product| product.cells(*channel)).collect();
@@ -95,8 +96,8 @@ fn join(group: &[u32], places: &Places, reads: &[Read<'_>], makes: &[Made<'_>], 
     alone
 }
 
-/// Two units save the extra groups that both cost; `words` says how many words are a product's, and what a bit of them
-/// costs.
+/// Joining two units saves the extra groups that both cause. For each product, `words` is its number of words of bits
+/// and the cost of a bit.
 fn save_shared(costs: &mut Costs, units: &[Unit], words: &[(usize, u64)], bits: impl Fn(&Unit) -> &Vec<u64>) {
     for (b, second) in units.iter().enumerate() {
         for (a, first) in units[..b].iter().enumerate() {
@@ -114,7 +115,7 @@ fn save_shared(costs: &mut Costs, units: &[Unit], words: &[(usize, u64)], bits: 
     }
 }
 
-/// The places of channels on an axis of the weights, as the graph had them.
+/// Returns the original position of each channel on an axis of the weights.
 fn indices(product: &Product, axis: usize, channels: &Channels) -> BTreeMap<u32, usize> {
     channels.on(product.weights, axis).into_iter().zip(0..).collect()
 }
@@ -127,7 +128,7 @@ fn set(bits: &mut [u64], at: usize) {
 struct Read<'a> {
     product: &'a Product,
     input: BTreeMap<u32, usize>,
-    /// The outputs in their order now.
+    /// The outputs in their current order.
     outputs: Vec<usize>,
 }
 
@@ -145,7 +146,7 @@ impl<'a> Read<'a> {
         (self.outputs.len().div_ceil(self.product.sums.lanes) * self.product.taps).div_ceil(64)
     }
 
-    /// Each vector of outputs at each position of the window, with its number.
+    /// Returns the weights of each vector of outputs at each tap, with a running number.
     fn vectors(&self) -> impl Iterator<Item = (usize, Vec<&'a [i16]>)> {
         let product = self.product;
         let vectors = self.outputs.chunks(product.sums.lanes);
@@ -153,7 +154,7 @@ impl<'a> Read<'a> {
         taps.map(move |(vector, tap)| vector.iter().map(|output| product.row(*output, tap)).collect()).enumerate()
     }
 
-    /// Where a pair of channels costs an extra group.
+    /// Returns the set of extra groups that a pair of channels causes.
     fn cells(&self, a: u32, b: u32) -> Vec<u64> {
         let mut bits = vec![0; self.words()];
         let (a, b) = (self.input[&a], self.input[&b]);
@@ -165,10 +166,11 @@ impl<'a> Read<'a> {
         bits
     }
 
-    /// Adds for each two channels of the group how many extra groups they cost as a pair.
+    /// Adds for each pair of channels the number of extra groups that it causes.
     fn add_costs(&self, group: &[u32], costs: &mut Costs) {
         let (inputs, count) = (group.iter().map(|channel| self.input[channel]).collect::<Vec<_>>(), group.len());
-        // For each two channels in how many vectors they overflow, and the number of the last one: it counts once.
+        // For each pair of channels: the number of vectors in which it overflows, and the last such vector, which must
+        // count once.
         let mut over = vec![(0_u32, 0_u32); count * count];
         let mut alike: Vec<(i32, usize)> = Vec::with_capacity(count);
         for (at, rows) in self.vectors() {
@@ -176,7 +178,7 @@ impl<'a> Read<'a> {
                 alike.clear();
                 alike.extend(inputs.iter().map(|input| i32::from(row[*input]) * sign).zip(0..));
                 alike.retain(|(weight, _)| *weight > 0);
-                // From the largest on, so that all pairs looked at but the last overflow.
+                // In descending order, the loop below can stop at the first pair that fits.
                 alike.sort_unstable_by(|a, b| b.cmp(a));
                 for (first, &(larger, a)) in alike.iter().enumerate() {
                     for &(smaller, b) in &alike[first + 1..] {
@@ -198,11 +200,11 @@ impl<'a> Read<'a> {
     }
 }
 
-/// A product that makes channels of the group.
+/// A product that computes channels of the group.
 struct Made<'a> {
     product: &'a Product,
     output: BTreeMap<u32, usize>,
-    /// The weights of a run in their order now.
+    /// The positions of the weights of a run, in their current order.
     inputs: Vec<usize>,
 }
 
@@ -220,7 +222,7 @@ impl<'a> Made<'a> {
         (self.inputs.len().div_ceil(GROUP) * self.product.runs).div_ceil(64)
     }
 
-    /// Where a channel costs an extra group.
+    /// Returns the set of extra groups that a channel causes.
     fn cells(&self, channel: u32) -> Vec<u64> {
         let mut bits = vec![0; self.words()];
         let groups = self.inputs.len().div_ceil(GROUP);

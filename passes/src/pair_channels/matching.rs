@@ -1,13 +1,13 @@
-//! Pairs of least cost: a greedy choice, bettered by exchanging partners.
+//! A matching of low cost: a greedy choice of pairs, improved by exchanging partners.
 
-/// What each two of some things cost as a pair.
+/// The cost of each pair of items.
 pub(crate) struct Costs {
     count: usize,
     costs: Vec<i64>,
 }
 
 impl Costs {
-    /// No pair of `count` things costs anything yet.
+    /// Creates a matrix of zero costs for `count` items.
     pub(crate) fn new(count: usize) -> Self {
         Costs { count, costs: vec![0; count * count] }
     }
@@ -26,12 +26,12 @@ impl Costs {
     }
 }
 
-/// How often partners are exchanged wherever that pays. Most of the gain is in the first rounds.
+/// The greatest number of rounds of exchanges. Most of the gain comes from the first rounds.
 const ROUNDS: usize = 8;
 
-/// So many pairs, at most half of the things, and those that are left alone.
+/// Returns `wanted` pairs, at most half of the items, and the items without a partner.
 pub(crate) fn pairs(costs: &Costs, wanted: usize) -> (Vec<[usize; 2]>, Vec<usize>) {
-    // Those that care most choose first.
+    // Items with the greatest costs choose first.
     let mut order: Vec<usize> = (0..costs.count).collect();
     let care = |a: usize| costs.row(a).iter().map(|cost| cost.abs()).sum::<i64>();
     order.sort_by_cached_key(|a| (-care(*a), *a));
@@ -59,7 +59,8 @@ pub(crate) fn pairs(costs: &Costs, wanted: usize) -> (Vec<[usize; 2]>, Vec<usize
     (pairs, (0..costs.count).filter(|a| free[*a]).collect())
 }
 
-/// Exchanges the partners of each pair with those of the pair where that saves most; whether any were.
+/// Exchanges the partners of each pair with those of the pair where it saves most. Returns true if any exchange was
+/// made.
 fn exchange(costs: &Costs, pairs: &mut [[usize; 2]]) -> bool {
     let mut any = false;
     for x in 0..pairs.len() {
@@ -92,7 +93,7 @@ mod tests {
         costs.add(0, 2, -9);
         costs.add(1, 3, -9);
         assert_eq!(pairs(&costs, 1), (vec![[0, 1]], vec![2, 3]));
-        // 0 takes 1 at first, which leaves 2 and 3 to each other.
+        // 0 takes 1 first, so that 2 and 3 remain.
         assert_eq!(pairs(&costs, 2), (vec![[0, 2], [1, 3]], vec![]));
     }
 }

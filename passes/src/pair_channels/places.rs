@@ -1,13 +1,14 @@
-//! The places of a group of channels on an axis, in blocks that products take together.
+//! The positions of a group of channels on an axis, in aligned blocks.
 
-/// Places in blocks of 1, 2, 4, … that begin at multiples of their size.
+/// Positions in blocks of 1, 2, 4, … that begin at multiples of their size.
 pub(crate) struct Places {
-    /// For each size, the blocks that lie in no larger one, each with the channels that the graph had there.
+    /// For each size, the blocks that no larger block contains, as the channels that were originally there.
     alone: Vec<Vec<Vec<u32>>>,
 }
 
 impl Places {
-    /// Those of `group`, ascending, among the channels of an axis, in blocks of at most `largest`, a power of two.
+    /// Divides the positions of `group` (in ascending order) on an axis into blocks of at most `largest`, a power of
+    /// two.
     pub(crate) fn of(group: &[u32], axis: &[u32], largest: usize) -> Self {
         let mut whole: Vec<bool> = axis.iter().map(|channel| group.binary_search(channel).is_ok()).collect();
         let (mut alone, mut size) = (Vec::new(), 1);
@@ -21,17 +22,18 @@ impl Places {
         Places { alone }
     }
 
-    /// How often units are joined two by two.
+    /// Returns the number of times that units are joined in pairs.
     pub(crate) fn levels(&self) -> usize {
         self.alone.len() - 1
     }
 
-    /// How many units of `2 << level` there are to be, those included that are joined again.
+    /// Returns the number of units of size `2 << level`, including those that are joined again.
     pub(crate) fn joined(&self, level: usize) -> usize {
         self.alone[level + 1..].iter().enumerate().map(|(more, blocks)| blocks.len() << more).sum()
     }
 
-    /// Units of each size into the blocks of that size, in order: each place with the channel that comes there.
+    /// Puts the units of each size into the blocks of that size, in order. Returns pairs of a channel and the channel
+    /// that takes its position.
     pub(crate) fn fill(&self, units: Vec<Vec<Vec<u32>>>) -> Vec<(u32, u32)> {
         let places = self.alone.iter().flatten().flatten().copied();
         places.zip(units.into_iter().flatten().flatten()).collect()
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn blocks_begin_at_multiples_of_their_size() {
-        // Channels 2 to 9 of an axis that begins with two others: 2, 3 | 4..8 | 8, 9.
+        // Channels 2 to 9 of an axis that begins with two other channels: 2, 3 | 4..8 | 8, 9.
         let axis: Vec<u32> = (0..10).collect();
         let places = Places::of(&(2..10).collect::<Vec<u32>>(), &axis, 8);
         assert_eq!(places.alone, [vec![], vec![vec![2, 3], vec![8, 9]], vec![vec![4, 5, 6, 7]], vec![]]);

@@ -1,37 +1,37 @@
-//! Sums of products of bytes with constant weights, and which of their groups take extra products.
+//! Convolutions and matrix products of bytes with constant weights, and the groups of inputs that they multiply twice.
 
 use eightfold_ir::{Graph, NodeId, QuantRule, ValueId};
 
 use crate::channel::{summed_axis, weight_axis};
-use crate::insert_qdq::weight_scales::{TAKEN, of_one_sign, places, sums};
+use crate::insert_qdq::weight_scales::{INPUTS_PER_VECTOR, of_one_sign, places, sums};
 use crate::order::Channels;
 use crate::pass::PairSums;
 
-/// Inputs that one product of a target takes for each output: two pairs.
+/// The number of inputs in a group, which one instruction multiplies for each output: two pairs.
 pub(crate) const GROUP: usize = 4;
 
-/// A node that sums products of bytes with constant weights.
+/// A convolution or matrix product of bytes with constant weights.
 pub(crate) struct Product {
     pub(crate) node: NodeId,
     pub(crate) weights: ValueId,
-    /// The axis of the weights that is summed over.
+    /// The axis of the input channels in the weights.
     pub(crate) input_axis: usize,
     pub(crate) output_axis: usize,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Positions of the window.
+    /// The number of positions in the window.
     pub(crate) taps: usize,
-    /// Rows of the window: what kernels read without a break, all its columns and inputs.
+    /// The number of rows of the window. A kernel reads a row (all its columns and inputs) contiguously.
     pub(crate) runs: usize,
-    /// How often the weights are multiplied: positions of the result.
+    /// The number of positions in the result: the weights are multiplied once for each.
     pub(crate) pixels: u64,
     pub(crate) sums: PairSums,
-    /// `[output][tap][input]`, less zero points.
+    /// `[output][tap][input]`: the weights minus their zero points.
     numbers: Vec<i16>,
 }
 
 impl Product {
-    /// Those of a graph, in order.
+    /// Returns the products of a graph, in order.
     pub(crate) fn all(graph: &Graph, sums: PairSums) -> Vec<Product> {
         graph.nodes().filter_map(|node| Product::of(graph, node, sums)).collect()
     }
@@ -68,52 +68,52 @@ impl Product {
         Some(Product { node, weights, input_axis, output_axis, inputs, outputs, taps, runs, pixels, sums, numbers })
     }
 
-    /// The weights of an output at a position of the window, an entry an input.
+    /// Returns the weights of an output at one position of the window, one per input.
     pub(crate) fn row(&self, output: usize, tap: usize) -> &[i16] {
         &self.numbers[(output * self.taps + tap) * self.inputs..][..self.inputs]
     }
 
-    /// The weights of an output in a row of the window: an entry an input, column after column.
+    /// Returns the weights of an output in one row of the window: one per input, column after column.
     pub(crate) fn run(&self, output: usize, run: usize) -> &[i16] {
         let length = self.taps / self.runs * self.inputs;
         &self.numbers[(output * self.runs + run) * length..][..length]
     }
 
-    /// The order in which the weights of a row are multiplied.
+    /// Returns the order in which the weights of a row are multiplied.
     pub(crate) fn run_order(&self, channels: &Channels) -> Vec<usize> {
         let inputs = channels.order(self.weights, self.input_axis);
         let column = |column| inputs.iter().map(move |input| column * self.inputs + input);
         (0..self.taps / self.runs).flat_map(column).collect()
     }
 
-    /// Whether the weights have the range that [`weight_scales`](crate::insert_qdq::weight_scales) reduces: four of one sign
-    /// fit together. Those of few inputs keep theirs.
+    /// Returns true if the weights have a reduced range ([`weight_scales`](crate::insert_qdq::weight_scales)): the sums
+    /// of four weights of the same sign fit. Weights with few inputs keep the full range.
     pub(crate) fn is_of_reduced_range(&self) -> bool {
         let weight = |row: &[i16], place: usize| row.get(place).map_or(0.0, |w| f32::from(*w));
         let fits = |row: &[i16]| {
             (0..sums(self.inputs))
                 .all(|sum| of_one_sign(places(sum).map(|at| weight(row, at))) <= self.sums.limit as f32)
         };
-        self.inputs < TAKEN || self.numbers.chunks_exact(self.inputs).all(fits)
+        self.inputs < INPUTS_PER_VECTOR || self.numbers.chunks_exact(self.inputs).all(fits)
     }
 
-    /// Whether 16 bits do not hold the greatest sum of two products with these weights.
+    /// Returns true if the greatest sum of two products with these weights does not fit 16 bits.
     pub(crate) fn overflows(&self, a: i16, b: i16) -> bool {
         (a < 0) == (b < 0) && a != 0 && b != 0 && i32::from(a).abs() + i32::from(b).abs() > self.sums.limit
     }
 
-    /// Whether a pair of these inputs does.
+    /// Returns true if a pair of these inputs overflows.
     pub(crate) fn group_overflows(&self, row: &[i16], inputs: &[usize]) -> bool {
         inputs.chunks_exact(2).any(|pair| self.overflows(row[pair[0]], row[pair[1]]))
     }
 
-    /// Groups of inputs for a vector of outputs: the products wanted.
+    /// Returns the number of groups of inputs over all vectors of outputs.
     pub(crate) fn groups(&self) -> usize {
         let run = self.taps / self.runs * self.inputs;
         self.outputs.div_ceil(self.sums.lanes) * self.runs * run.div_ceil(GROUP)
     }
 
-    /// How many of them are multiplied once more.
+    /// Returns the number of these groups that are multiplied twice.
     pub(crate) fn extra_groups(&self, channels: &Channels) -> usize {
         let order = self.run_order(channels);
         let outputs = channels.order(self.weights, self.output_axis);

@@ -1,36 +1,38 @@
-//! A sum of products that reads channels, and how much larger than the full range's its scales are.
+//! A convolution or matrix product that reads channels, and the growth of its scales: scale of the reduced range /
+//! scale of the full range.
 
 use std::collections::BTreeMap;
 
 use eightfold_ir::{Graph, Node, NodeId, QuantRule, ValueId};
 
 use crate::channel::{f32_constant, summed_axis, weight_axis};
-use crate::insert_qdq::weight_scales::{MOST, TAKEN, of_one_sign, places, sum_of, sums};
+use crate::insert_qdq::weight_scales::{INPUTS_PER_VECTOR, SUM_STEPS, of_one_sign, places, sum_of, sums};
 use crate::order::Channels;
 
-/// See the module's documentation.
+/// A convolution or matrix product that reads channels.
 pub(super) struct Reader {
     pub(super) node: NodeId,
     pub(super) weights: ValueId,
-    /// The axis of the weights that is summed over.
+    /// The axis of the input channels in the weights.
     pub(super) axis: usize,
     outputs: usize,
     taps: usize,
-    /// Where on the axis the graph had each channel.
+    /// The original position of each channel on the axis.
     places: BTreeMap<u32, usize>,
-    /// For each place on the axis, where the graph had the input that is there now; the places behind, which fill the last
-    /// sums, have an input of zeros.
+    /// For each position on the axis, the original position of the input that is now there. Positions at the end, which
+    /// complete the last sums, hold an input of zeros.
     order: Vec<usize>,
-    /// `[input][tap][output]`: weights, each over the greatest of its output; then zeros.
+    /// `[input][tap][output]`: the weights, each divided by the greatest magnitude of its output; then an input of
+    /// zeros.
     columns: Vec<f32>,
-    /// `[output][sum]`: how many times as large a scale has to be as the full range's to hold this sum.
+    /// `[output][sum]`: the growth that a sum of four weights requires of the output's scale.
     growth: Vec<f32>,
-    /// For each output the sum that wants the largest scale.
+    /// For each output, the sum that requires the greatest growth.
     worst: Vec<usize>,
 }
 
 impl Reader {
-    /// The node as one, if it sums products with constant weights over channels.
+    /// Reads the node, if it is a convolution or matrix product with constant weights.
     pub(super) fn of(graph: &Graph, node: &Node, channels: &Channels) -> Option<Self> {
         let rule = node.op.quant_rule();
         let QuantRule::Affine { weight, .. } = rule else { return None };
@@ -40,7 +42,7 @@ impl Reader {
         let output_axis = weight_axis(rule, shape)?;
         let axis = summed_axis(output_axis);
         let (inputs, outputs) = (*shape.get(axis)?, shape[output_axis]);
-        if inputs < TAKEN || shape.elements() == 0 {
+        if inputs < INPUTS_PER_VECTOR || shape.elements() == 0 {
             return None;
         }
         let numbers = tensor.elements();
@@ -57,7 +59,7 @@ impl Reader {
         columns.chunks_exact_mut(outputs).flat_map(|row| row.iter_mut().zip(&greatest)).for_each(|(w, g)| *w /= g);
         columns.resize(columns.len() + taps * outputs, 0.0);
         let mut order = channels.order(weights, axis);
-        order.resize(inputs.next_multiple_of(TAKEN), inputs);
+        order.resize(inputs.next_multiple_of(INPUTS_PER_VECTOR), inputs);
         let sums = sums(inputs);
         let mut reader = Reader {
             node: node.id,
@@ -76,12 +78,12 @@ impl Reader {
         Some(reader)
     }
 
-    /// Forgets the weights of a product whose inputs stay where they are; what it is measured to be stays known.
+    /// Frees the weights if no input will move. The growth stays known.
     pub(super) fn settle(&mut self) {
         self.columns = Vec::new();
     }
 
-    /// Whether a channel is among its inputs.
+    /// Returns true if the channel is an input.
     pub(super) fn reads(&self, channel: u32) -> bool {
         self.places.contains_key(&channel)
     }
@@ -90,34 +92,34 @@ impl Reader {
         self.outputs
     }
 
-    /// Numbers that an exchange looks at.
+    /// Returns the number of weights that one exchange reads.
     pub(super) fn work(&self) -> usize {
         2 * places(0).len() * self.taps * self.outputs
     }
 
-    /// The place of a channel of the graph's order.
+    /// Returns the original position of a channel.
     pub(super) fn place(&self, channel: u32) -> usize {
         self.places[&channel]
     }
 
-    /// The mean over the outputs of how many times their scale is the full range's.
+    /// Returns the mean growth of the scales over all outputs.
     pub(super) fn growth(&self) -> f32 {
         let growth = |output| self.scale(output);
         (0..self.outputs).map(growth).sum::<f32>() / self.outputs as f32
     }
 
-    /// How many times the full range's the scale of an output is.
+    /// Returns the growth of an output's scale.
     pub(super) fn scale(&self, output: usize) -> f32 {
         self.growth_of(output)[self.worst[output]].max(1.0)
     }
 
-    /// The sum that makes it so.
+    /// Returns the sum that determines the growth of an output's scale.
     pub(super) fn worst(&self, output: usize) -> usize {
         self.worst[output]
     }
 
-    /// By how much the mean square of the scales rises if the inputs at two places are exchanged: the noise of rounding is
-    /// in proportion to it.
+    /// Returns the change of the mean squared growth if the inputs at two positions are exchanged. The power of the
+    /// rounding error is proportional to the squared scale.
     pub(super) fn change(&self, a: usize, b: usize, room: &mut [Vec<f32>; 2]) -> f32 {
         let changed = [sum_of(a), sum_of(b)];
         if changed[0] == changed[1] {
@@ -150,7 +152,7 @@ impl Reader {
         change / self.outputs as f32
     }
 
-    /// Exchanges the inputs at two places.
+    /// Exchanges the inputs at two positions.
     pub(super) fn exchange(&mut self, a: usize, b: usize) {
         self.order.swap(a, b);
         self.measure(sum_of(a));
@@ -158,7 +160,7 @@ impl Reader {
         (0..self.outputs).for_each(|output| self.find_worst(output));
     }
 
-    /// What each sum asks of the scale of an output.
+    /// Returns the growth that each sum requires of an output's scale.
     fn growth_of(&self, output: usize) -> &[f32] {
         let sums = sums(self.order.len());
         &self.growth[output * sums..][..sums]
@@ -177,7 +179,7 @@ impl Reader {
         self.worst[output] = worst.unwrap_or(0);
     }
 
-    /// What a sum asks of the scale of each output, with the inputs in this order.
+    /// Computes the growth that a sum requires of each output's scale, with the inputs in this order.
     fn sums(&self, sum: usize, order: impl Fn(usize) -> usize, growth: &mut [f32]) {
         let column = |place| &self.columns[order(place) * self.taps * self.outputs..][..self.taps * self.outputs];
         let columns = places(sum).map(column);
@@ -187,6 +189,6 @@ impl Reader {
                 *growth = growth.max(of_one_sign([a[at], b[at], c[at], d[at]]));
             }
         }
-        growth.iter_mut().for_each(|growth| *growth *= 127.0 / MOST);
+        growth.iter_mut().for_each(|growth| *growth *= 127.0 / SUM_STEPS);
     }
 }

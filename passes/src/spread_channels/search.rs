@@ -1,28 +1,30 @@
-//! Exchanges of channels, one after another, while they make the scales of those who read them smaller.
+//! Searches for an order of channels that reduces the scales of the nodes that read them, by repeated exchanges.
 //!
-//! An output whose scale is among the largest is drawn, and a channel of the sum that makes it so; of some other places
-//! drawn, it goes where the scales of all outputs of all readers gain most. Drawn by a generator that always starts alike.
+//! Each round draws an output with a large scale and a channel of the sum that causes it. It exchanges this channel
+//! with the one at the best of several drawn positions, if that reduces the scales of all readers together. The random
+//! generator has a fixed seed.
 
 use super::reader::Reader;
 use crate::insert_qdq::weight_scales::sum_of;
 
-/// Numbers looked at for one group of channels, which keeps it to some tenths of a second.
+/// The limit of numbers read per group of channels: some tenths of a second.
 const WORK: usize = 100_000_000;
-/// Exchanges tried, and how often in a row nothing is gained before the search ends.
+/// The number of exchanges tried, and the number of failures in a row after which the search ends.
 const DRAWS: usize = 3000;
 const PATIENCE: usize = 250;
-/// Outputs of which the one with the largest scale is taken, and places that a channel may go to.
+/// The number of outputs drawn, of which the one with the largest scale is taken, and the number of positions tried.
 const OUTPUTS: usize = 4;
 const PLACES: usize = 6;
 
-/// Orders the channels of a group, and the readers' inputs with them: each place with the channel that comes there.
+/// Reorders the channels of a group and the inputs of the readers. Returns pairs of a channel and the channel that
+/// takes its position.
 pub(super) fn spread(group: &[u32], readers: &mut [&mut Reader]) -> Vec<(u32, u32)> {
     let mut now = group.to_vec();
     let work: usize = readers.iter().map(|reader| PLACES * reader.work()).sum();
     if work == 0 {
         return Vec::new();
     }
-    // Where each reader has the places of the group, and which of these its places are.
+    // For each reader, the positions of the group's channels among its inputs.
     let places_of: Vec<Vec<usize>> =
         readers.iter().map(|reader| group.iter().map(|channel| reader.place(*channel)).collect()).collect();
     let (mut draw, mut room) = (Draw(0), [Vec::new(), Vec::new()]);

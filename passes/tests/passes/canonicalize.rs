@@ -1,4 +1,4 @@
-//! The rules of `canonicalize`, constant folding, common subexpressions and dead code.
+//! Tests the rules of `canonicalize`, constant folding, common subexpressions and dead code elimination.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::concat::Concat;

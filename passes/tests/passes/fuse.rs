@@ -1,4 +1,4 @@
-//! One case for each row of `FUSIONS`: the row fires, changes the graph as it should, keeps its meaning, and is needed.
+//! Tests each row of `FUSIONS`: the fusion applies, gives the expected graph, keeps the results, and is necessary.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::pad::{Pad, PadMode};
@@ -24,8 +24,7 @@ fn literal(function: Function, number: f32) -> Step {
     Step::binary(function, Arg::Float(number))
 }
 
-/// A graph, the fusion it is for, the operators and numbers of steps that all fusions leave of it, and the greatest
-/// difference allowed.
+/// A graph, its fusion, the operators and numbers of steps after all fusions, and the greatest allowed difference.
 struct Case {
     fusion: &'static str,
     build: fn(&mut Net),
@@ -347,7 +346,7 @@ fn a_border_that_can_win_the_maximum_stays() {
     net.output(y);
     let (after, remarks) = fused(&net.graph, "");
     assert_eq!(shape_of(&after), "pad+0 pool+0");
-    assert_eq!(remarks[0].message, r#"pad: the border "pad" may be greater than what is inside"#);
+    assert_eq!(remarks[0].message, r#"pad: the border "pad" may be greater than the elements inside"#);
 }
 
 #[test]

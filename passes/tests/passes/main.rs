@@ -1,4 +1,4 @@
-//! Every pass keeps the meaning of a graph, and does what it is there for.
+//! Tests that every pass keeps the results of a graph and makes its rewrites.
 
 mod canonicalize;
 mod fuse;

@@ -1,4 +1,4 @@
-//! Small graphs with random constants, and comparisons of what they compute.
+//! Builds small graphs with random constants, and compares their results.
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::map::Map;
@@ -21,7 +21,7 @@ impl Net {
         self.graph.add_input(name, TensorType::new(DType::F32, Shape::new(shape)))
     }
 
-    /// A constant of numbers between -1 and 1.
+    /// Adds a constant with numbers between -1 and 1.
     pub(crate) fn random(&mut self, shape: &[usize]) -> ValueId {
         self.seed += 1;
         let tensor = random(self.seed, shape);
@@ -32,25 +32,25 @@ impl Net {
         self.graph.add_const("", Tensor::f32(shape, numbers), None)
     }
 
-    /// Any operator; the node's origin and the name of its output are `name`.
+    /// Adds an operator. `name` is the node's origin and the name of its output.
     pub(crate) fn add(&mut self, name: &str, op: impl Into<Op>, operands: &[ValueId]) -> ValueId {
         let operands: Vec<_> = operands.iter().copied().map(Some).collect();
         self.graph.add(name, op, &operands, Origin::of(name)).unwrap()
     }
 
-    /// A convolution with random weights and bias.
+    /// Adds a convolution with random weights and bias.
     pub(crate) fn conv(&mut self, name: &str, x: ValueId, weights: &[usize], conv: Conv) -> ValueId {
         let (w, b) = (self.random(weights), self.random(&weights[..1]));
         self.add(name, conv, &[x, w, b])
     }
 
-    /// A matrix product with random weights and no bias.
+    /// Adds a matrix product with random weights and no bias.
     pub(crate) fn matmul(&mut self, name: &str, x: ValueId, weights: &[usize]) -> ValueId {
         let w = self.random(weights);
         self.add(name, MatMul {}, &[x, w])
     }
 
-    /// A pointwise operator, as the importer makes it.
+    /// Adds a pointwise operator in the importer's form.
     pub(crate) fn map(&mut self, name: &str, x: ValueId, steps: Vec<Step>) -> ValueId {
         self.graph.add_node(name, Map {}, &[Some(x)], Epilogue::new(steps), None, Origin::of(name)).unwrap()
     }
@@ -61,12 +61,12 @@ impl Net {
     }
 }
 
-/// A convolution with these pads on both spatial axes.
+/// Returns a convolution with these pads on both spatial axes.
 pub(crate) fn padded(pad: usize) -> Conv {
     Conv { pads: [pad; 4].into_iter().collect(), strides: Default::default(), dilations: Default::default(), group: 1 }
 }
 
-/// Numbers between -1 and 1 (xorshift64*).
+/// Returns numbers between -1 and 1 (xorshift64*).
 pub(crate) fn random(seed: u64, shape: &[usize]) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let numbers: Vec<f32> = (0..shape.iter().product())
@@ -81,20 +81,20 @@ pub(crate) fn random(seed: u64, shape: &[usize]) -> Tensor {
     Tensor::f32(shape, &numbers)
 }
 
-/// Random inputs of a graph whose inputs are floats.
+/// Returns random inputs for a graph with float inputs.
 pub(crate) fn inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let tensor = |(i, id): (usize, &ValueId)| random(seed * 100 + i as u64, &graph.ty(*id).shape);
     graph.inputs().iter().enumerate().map(tensor).collect()
 }
 
-/// Runs passes on a copy.
+/// Runs passes on a copy of the graph.
 pub(crate) fn run(graph: &Graph, passes: &[&str], options: &PassOptions) -> (Graph, Outcome) {
     let mut after = graph.clone();
     let outcome = Pipeline::new(passes).unwrap().run(&mut after, options, &mut |_, _| {}).unwrap();
     (after, outcome)
 }
 
-/// The greatest difference between what two graphs compute on random inputs, 0 if all bits agree.
+/// Returns the greatest difference between the results of two graphs on random inputs; 0 if all bits agree.
 pub(crate) fn difference(before: &Graph, after: &Graph) -> f32 {
     let mut worst = 0.0_f32;
     for seed in 1..4 {
@@ -117,7 +117,7 @@ pub(crate) fn difference(before: &Graph, after: &Graph) -> f32 {
     worst
 }
 
-/// The names of the operators in topological order, each with the number of its steps.
+/// Returns the names of the operators in topological order, each with its number of steps.
 pub(crate) fn shape_of(graph: &Graph) -> String {
     let word = |n: &Node| format!("{}+{}", n.op.name(), n.epilogue.steps.len());
     graph.nodes().map(word).collect::<Vec<_>>().join(" ")

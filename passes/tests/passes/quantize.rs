@@ -1,4 +1,4 @@
-//! Quantization from a calibration table: what is inserted, and what it is lowered to.
+//! Tests quantization from a calibration table: the inserted nodes and their lowered form.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn pool(kind: PoolKind, pad: usize) -> Pool {
     }
 }
 
-/// The table that a minmax calibrator makes of four random samples.
+/// Returns the table of a minmax calibrator after four random samples.
 fn calibrated(graph: &Graph) -> CalibrationTable {
     let (simplified, _) = run(graph, SIMPLIFY, &PassOptions::default());
     let tensors = quantized_tensors(&simplified, &PassOptions::default());
@@ -62,7 +62,7 @@ fn int8(graph: &Graph) -> PassOptions {
     PassOptions { precision: Precision::Int8, calibration: Some(calibrated(graph)), ..PassOptions::default() }
 }
 
-/// The passes up to and with `last`.
+/// Returns the passes up to and including `last`.
 fn until(last: &str) -> Vec<&'static str> {
     let end = INT8.iter().position(|p| *p == last).unwrap();
     INT8[..=end].to_vec()
@@ -72,8 +72,8 @@ fn stored(graph: &Graph, inputs: &[eightfold_ir::Tensor], ids: &[ValueId]) -> Ve
     eval_values(graph, inputs, ids).unwrap().iter().map(|t| t.to_ints().unwrap()).collect()
 }
 
-/// Checks that lowering changes no stored integer by more than one step and few at all, and that the quantized graph
-/// stays close to the float one; returns the graph in its last form.
+/// Checks that lowering changes stored integers by at most one step, and only a few of them, and that the quantized
+/// graph stays close to the float graph. Returns the final graph.
 fn check(net: &Net, options: &PassOptions, tolerance: f32) -> Graph {
     let (inserted, _) = run(&net.graph, &until("insert_qdq"), options);
     let (lowered, _) = run(&net.graph, &until("lower_qdq"), options);
@@ -110,7 +110,7 @@ fn b_names(graph: &Graph, ids: &[ValueId]) -> Vec<String> {
     ids.iter().map(|id| graph.value(*id).name.as_deref().unwrap_or("").to_owned()).collect()
 }
 
-/// A residual block with a max pool, a mean, and a linear layer behind it.
+/// A residual block, a max pool, a mean and a linear layer.
 fn residual_net() -> Net {
     let mut net = Net::new("residual");
     let x = net.input("x", &[1, 3, 9, 9]);
@@ -133,7 +133,7 @@ fn residual_net() -> Net {
     net
 }
 
-/// A GELU by tanh between convolutions: it reads its operand four times.
+/// A GELU by tanh between convolutions reads its operand four times.
 #[test]
 fn a_function_of_one_tensor_is_a_table() {
     let mut net = Net::new("gelu");
@@ -152,13 +152,13 @@ fn a_function_of_one_tensor_is_a_table() {
     assert!(!steps.contains(&&Step::unary(Function::Tanh)), "{}", shape_of(&last));
 }
 
-/// Two linear layers with a layer normalization between them, in elementary operators, and a softmax spelled out.
+/// Two linear layers, a layer normalization between them in elementary operators, and a softmax spelled out.
 #[test]
 fn a_normalization_and_a_softmax_that_are_spelled_out_lose_little_in_int8() {
     let mut net = Net::new("normalized");
     let x = net.input("x", &[16, 12]);
     let a = net.matmul("a", x, &[12, 32]);
-    // The rows differ by orders of magnitude, as those of real inputs do.
+    // The magnitudes of the rows differ by orders of magnitude, as in real inputs.
     let sizes = net.constant(&[16, 1], &(0..16).map(|row| 4.0_f32.powi(row - 8)).collect::<Vec<_>>());
     let a = net.map("sizes", a, vec![with(Function::Mul, sizes)]);
     let fold = |kind| Reduce { kind, axes: Sizes::from_slice(&[1]), keepdims: true };
@@ -192,7 +192,7 @@ fn a_residual_network_becomes_integers_but_for_its_softmax() {
     }
     let (_, outcome) = run(&net.graph, INT8, &options);
     let float: Vec<_> = outcome.remarks.iter().filter(|r| r.kind == RemarkKind::Float).map(|r| r.to_string()).collect();
-    assert_eq!(float, [r#"insert_qdq: float at "softmax": no node on integers reads its result"#]);
+    assert_eq!(float, [r#"insert_qdq: float at "softmax": no integer node reads its result"#]);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn joined_tensors_share_a_scale_and_averages_read_integers() {
     assert_eq!((quant("a_relu"), quant("b")), (quant("concat"), quant("concat")));
     let mean = last.nodes().find(|n| matches!(n.op, Op::Pool(_))).unwrap();
     assert_eq!(last.ty(mean.operand(0).unwrap()).quant, Some(quant("concat")));
-    // ONNX Runtime adds the zero point before it rounds.
+    // ONNX Runtime adds the zero point before rounding.
     let [Step::Apply(Function::Div, scale), Step::Apply(Function::Add, zero_point), Step::Quantize { .. }] =
         &mean.epilogue.steps[..]
     else {
@@ -269,7 +269,7 @@ fn pointwise_operators_on_integers() {
     let mut net = Net::new("pointwise");
     let x = net.input("x", &[1, 4, 6, 6]);
     let a = net.conv("a", x, &[4, 4, 1, 1], padded(0));
-    // Read twice, so that it stays a node: a table.
+    // Its result is read twice, so it stays a separate node: a table.
     let s = net.map("sigmoid", a, vec![Step::unary(Function::Sigmoid)]);
     let product = net.map("mul", s, vec![with(Function::Mul, a)]);
     let difference = net.map("sub", s, vec![with(Function::Sub, product), relu()]);

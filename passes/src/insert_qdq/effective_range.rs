@@ -1,19 +1,20 @@
-//! The numbers that a table can tell apart.
+//! The part of a range on which a table's function is not constant.
 //!
-//! SiLU of -6 and of all numbers below is zero within half a step of most results; sigmoid is flat at both ends, and what
-//! a result's range cuts off is flat, too. Integers spent on such numbers before the table would be lost on the others.
+//! Functions such as SiLU and sigmoid are nearly constant at the ends of their input range: SiLU is close to 0 below
+//! -6. A function is also constant where its result is clamped to the range of the result. Integer codes spent on such
+//! inputs would be lost, so the input's range leaves them out.
 
 use eightfold_ir::epilogue::run;
 use eightfold_ir::{Array, DType, Data, Epilogue, QuantParams, Shape};
 
 use crate::calibrate::Range;
 
-/// Points at which a function is looked at.
+/// The number of intervals in which the function is sampled.
 const GRID: usize = 4096;
 
-/// The part of `range` (with zero in it) outside of which `steps`, a function of one number, stays within half a step of
-/// what it is at the ends, its result being quantized with `result`.
-pub(super) fn told_apart(steps: &Epilogue, range: Range, result: &QuantParams) -> Range {
+/// Returns the smallest part of `range`, zero included, outside of which the function `steps` differs by less than half
+/// a quantization step from its value at the nearer end. `result` are the parameters of the function's result.
+pub(super) fn effective_range(steps: &Epilogue, range: Range, result: &QuantParams) -> Range {
     let at = |index: usize| range.min + (range.max - range.min) * (index as f32 / GRID as f32);
     let reals =
         Array { dtype: DType::F32, shape: Shape::new(&[GRID + 1]), data: Data::Float((0..=GRID).map(at).collect()) };
@@ -28,7 +29,7 @@ pub(super) fn told_apart(steps: &Epilogue, range: Range, result: &QuantParams) -
     Range { min: at(low).min(0.0), max: at(high).max(0.0) }
 }
 
-/// The last position whose result stands for all before it within `tolerance`.
+/// Returns the last position up to which all results lie within `tolerance` of each other.
 fn flat<'r>(results: impl Iterator<Item = &'r f32>, tolerance: f32) -> usize {
     let (mut least, mut greatest) = (f32::INFINITY, f32::NEG_INFINITY);
     let stands = |result: &&'r f32| {
@@ -49,19 +50,19 @@ mod tests {
         let of = |function, min, max, scale: f32, zero_point| {
             let result = QuantParams::per_tensor(DType::U8, scale, zero_point);
             let Range { min, max } =
-                told_apart(&Epilogue::new(vec![Step::unary(function)]), Range { min, max }, &result);
+                effective_range(&Epilogue::new(vec![Step::unary(function)]), Range { min, max }, &result);
             (min, max)
         };
         let near = |got: (f32, f32), min: f32, max: f32| {
             assert!((got.0 - min).abs() < 0.1 && (got.1 - max).abs() < 0.1, "{got:?}, not {min} to {max}");
         };
-        // SiLU is -0.0148 at -6; half a step is 0.015.
+        // SiLU(-6) is -0.0148; half a quantization step is 0.015.
         near(of(Function::Silu, -20.0, 6.0, 0.03, 10), -6.0, 6.0);
-        // The result ends at 225 x 0.01.
+        // The result is clamped at 225 * 0.01.
         near(of(Function::Silu, -1.0, 6.0, 0.01, 30), -1.0, 2.44);
         near(of(Function::Sigmoid, -20.0, 20.0, 1.0 / 255.0, 0), -6.2, 6.2);
         near(of(Function::Tanh, -0.5, 0.25, 0.01, 128), -0.5, 0.25);
-        // Nothing to tell apart.
+        // The range is empty.
         near(of(Function::Sigmoid, 0.0, 0.0, 1.0, 0), 0.0, 0.0);
     }
 }
