@@ -3,7 +3,7 @@
 //! Dependencies come from [`imports`](super::imports): a file depends on the files that define the names it uses. Two
 //! rules:
 //! - Files have no cycles, except for a table and its rows: a table names its rows by `mod`, and rows use the table's
-//! definitions.
+//!   definitions.
 //! - The entries of a folder have no cycles; a folder includes all files in it and the file of its name.
 //!
 //! The lists name the existing violations. They may only shrink: a dependency that is gone, or no longer closes a

@@ -4,7 +4,7 @@
 //! without `..`, and the file that it leads to, after following links, is in one of two folders:
 //! - the folder of the path that the user gave;
 //! - if that path is a link, the folder of the file that it leads to. Some caches store models like this: `model.onnx`
-//! and `model.onnx_data` are links into one folder of files named by their hashes.
+//!   and `model.onnx_data` are links into one folder of files named by their hashes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
