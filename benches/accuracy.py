@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What peers' int8 loses on labelled data, on this CPU: top-1, the share with the same winner as f32, mean SQNR in dB.
+"""Accuracy of the peers' int8 on labelled data, on this CPU: top-1, agreement of top-1 with f32, mean SQNR in dB.
 
     accuracy.py MODEL.onnx DATA.npz [--calibration 128]
 
-DATA holds the model's input by name, samples along the first axis, and `labels`. The first samples calibrate, the others
-test. Peers quantize as in the benchmark of their times. Ours by the same split: `eightfold calibrate`, `compile`, `eval`
-and `compare`.
+DATA holds the model's input by name, samples along the first axis, and `labels`. The first samples are for calibration,
+the others for the test. Peers quantize as in `peers.py`. For Eightfold, use `eightfold calibrate`, `compile`, `eval` and
+`compare` with the same split.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def onnx_runtime(path, inputs):
 
 
 def open_vino(path, inputs):
-    """The same by OpenVINO."""
+    """The first output of each sample by OpenVINO, as rows."""
     shown = {name: array[:1].copy() for name, array in inputs.items()}
     program = OpenVino(path, shown, 1)
     outputs = []

@@ -1,4 +1,4 @@
-"""Eightfold's side of the benchmarks: compiling a model, and running what comes out through its C interface."""
+"""Eightfold in the benchmarks: compiles a model and runs the artifact through its C interface."""
 
 import ctypes
 import json
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Runtime(ctypes.Structure):
-    """The head of `eightfold_runtime`, see eightfold.h."""
+    """The first fields of `eightfold_runtime`; see eightfold.h."""
 
     _fields_ = [
         ("struct_size", ctypes.c_uint32),
@@ -51,7 +51,7 @@ class Model(ctypes.Structure):
 
 
 class Artifact:
-    """A compiled model, run on fixed inputs into buffers of its own; once by the time it is made."""
+    """A compiled model that runs on fixed inputs into its own buffers. The constructor runs it once."""
 
     def __init__(self, path, inputs, like):
         self.inputs = [np.ascontiguousarray(array) for array in inputs]
@@ -73,7 +73,7 @@ class Artifact:
         checked(self.runtime.session_run(self.session, *self.arguments))
 
     def __del__(self):
-        # Its threads look at the memory, which goes now.
+        # The session's threads use the memory that is freed next.
         if getattr(self, "session", None):
             self.runtime.session_destroy(self.session)
 
@@ -84,7 +84,7 @@ def checked(status):
 
 
 class CompileFailure(Exception):
-    """The compiler refused: its exit code, and what it said."""
+    """A failed compilation: exit code and message."""
 
     def __init__(self, command, code, said):
         super().__init__(f"{' '.join(command)}: exit code {code}\n{said}")
@@ -92,21 +92,21 @@ class CompileFailure(Exception):
         self.said = said
 
     def reason(self):
-        """The cause that the compiler names, in one line."""
+        """The compiler's reason, as one line."""
         lines = [line.strip() for line in self.said.splitlines()]
         causes = [line.removeprefix("caused by: ") for line in lines if line.startswith("caused by: ")]
         return (causes or lines or ["no reason given"])[-1]
 
 
 def compiled(eightfold, arguments, output):
-    """Compiles; the report that the compiler prints, and the most bytes that it held."""
+    """Compiles a model; returns the compiler's report and its peak memory in bytes."""
     command = [str(word) for word in [eightfold, "compile", *arguments]]
     command += ["-o", str(output), "--name", "model", "--format", "json"]
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdout=report, stderr=said)
         peak = 0
         while process.poll() is None:
-            # The system's own account of a child begins with what the parent held.
+            # The system's figure for a child process includes the parent's memory.
             peak = max(peak, held(process.pid))
             time.sleep(0.02)
         if process.returncode != 0:
@@ -117,12 +117,12 @@ def compiled(eightfold, arguments, output):
 
 
 def held(process):
-    """The most bytes that the process has held so far."""
+    """Peak memory of the process so far, in bytes."""
     status = pathlib.Path(f"/proc/{process}/status").read_text()
     lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
     return 1024 * int(lines[0][1]) if lines else 0
 
 
 def seconds_to_compile(report):
-    """Of all stages but calibration, whose time is the data's."""
+    """Seconds of all stages except calibration, whose time depends on the data."""
     return sum(seconds for stage, seconds in report["stage_seconds"] if stage != "calibrating")

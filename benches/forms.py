@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The forms of a model that the benchmarks run: its noise, its quantized models, its compiled artifacts.
+"""Makes and caches what the benchmarks run: noise inputs, quantized models, compiled artifacts.
 
     forms.py FORM MODEL.onnx CALIBRATION.npz OUTPUT
 
 FORM is `qdq` or `qoperator` (ONNX Runtime's static quantization) or `nncf` (OpenVINO's, an .xml with its .bin). A form
-is made in a process of its own, as quantizers crash too, and kept with a key: what it was made from and by. It is made
-again when the key is another one.
+is made in its own process, because quantizers can crash. It is cached with a key, which identifies its sources and the
+program that made it, and made again if the key changes.
 """
 
 import hashlib
@@ -24,29 +24,29 @@ from artifact import compiled, seconds_to_compile
 from reference import OnnxRuntime, load_inputs, quantize_static, random_inputs, session
 
 CALIBRATION_SAMPLES = 4
-# The first versions of the format with scales per channel, and with initializers that are no inputs.
+# The first versions of the format with per-channel scales, and with initializers that are not inputs.
 AXES_OPSET, CONSTANTS_IR_VERSION = 13, 4
 HERE = pathlib.Path(__file__).parent
-# Who makes the peers' forms: another version may make another model.
+# The packages that make the peers' forms: another version may make another model.
 MAKERS = [HERE / name for name in ("forms.py", "reference.py", "requirements.txt", "requirements-peers.txt")]
 SUFFIXES = {"qdq": ".onnx", "qoperator": ".onnx", "nncf": ".xml"}
 
 
 def inputs_of(path, scale):
-    """Seeded noise for the model's inputs, `scale` times as large as standard noise."""
+    """Seeded standard normal noise for the model's inputs, times `scale`."""
     drawn = random_inputs(session(str(path), "all", 1))
     return {name: (scale * array).astype(array.dtype) for name, array in drawn.items()}
 
 
 def calibration_noise(inputs, scale):
-    """Samples for int8 ranges, along the first axis of an array per input: noise, as only time is looked at."""
+    """Calibration samples, along the first axis of an array per input: noise, as only time is measured."""
     rng = np.random.default_rng(1)
     shape = lambda array: (CALIBRATION_SAMPLES, *array.shape[1:])
     return {name: (scale * rng.standard_normal(shape(a))).astype(a.dtype) for name, a in inputs.items()}
 
 
 class Forms:
-    """The forms of one model, kept in a folder."""
+    """The forms of one model, cached in a folder."""
 
     def __init__(self, model, scale, folder):
         self.model = model
@@ -56,7 +56,7 @@ class Forms:
         self.calibration = folder / "calibration.npz"
         reference = OnnxRuntime(model, inputs_of(model, scale))
         np.savez(self.inputs, **reference.inputs)
-        # In order, by place: an output's name may be no name of a file.
+        # Named by index: an output's name may not be a valid file name.
         np.savez(self.expected, **{f"{place:03}": array for place, array in enumerate(reference.outputs)})
         np.savez(self.calibration, **calibration_noise(reference.inputs, scale))
         self.float = with_constants(model, folder)  # What peers are given.
@@ -64,14 +64,14 @@ class Forms:
         self.content = [digest(model.read_bytes()), *(digest(noise[name].tobytes()) for name in noise.files)]
 
     def peer(self, form):
-        """A peer's quantized model. Raises `FormFailure`."""
+        """A model quantized by a peer. Raises `FormFailure`."""
         output = self.folder / (form + SUFFIXES[form])
         key = [*self.content, *(digest(maker.read_bytes()) for maker in MAKERS)]
 
         def make():
             command = [sys.executable, HERE / "forms.py", form, self.float, self.calibration, output]
             with open(output.with_suffix(".log"), "wb") as log:
-                # NNCF reports its use to its makers unless it believes that it is tested.
+                # NNCF sends telemetry unless it detects a test.
                 environment = {**os.environ, "NNCF_CI": "1"}
                 command = [str(word) for word in command]
                 code = subprocess.run(command, stdout=log, stderr=log, env=environment).returncode
@@ -83,7 +83,7 @@ class Forms:
         return output
 
     def artifact(self, name, eightfold, options):
-        """Our artifact of this name, and what the compiler reported. Raises `CompileFailure`."""
+        """Our artifact of this name, and the compiler's report. Raises `CompileFailure`."""
         output = self.folder / f"{name}.so"
         arguments = [self.model, *options]
         if "f32" not in options:
@@ -99,7 +99,7 @@ class Forms:
         return output, self.kept(output, key, make)
 
     def kept(self, output, key, make):
-        """What `make` said when it made the output, now or in an earlier run with this key."""
+        """The result of `make` for this key: from the cache, or by making the output now."""
         note = output.with_name(output.name + ".key")
         try:
             kept = json.loads(note.read_text())
@@ -114,7 +114,7 @@ class Forms:
 
 
 class FormFailure(Exception):
-    """A peer could not make its form: whether it crashed or failed, and where it says why."""
+    """A peer failed to make its form: whether it crashed, and where its log is."""
 
     def __init__(self, status, why):
         super().__init__(f"{status}: {why}")
@@ -127,13 +127,13 @@ def digest(data):
 
 
 def size(path):
-    """Bytes of a form's files."""
+    """Size of a form's files in bytes."""
     weights = path.with_suffix(".bin")
     return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
 
 
 def quantize_nncf(path, calibration, output):
-    """Writes NNCF's post-training quantization of the model for OpenVINO, tuned for speed as is its default."""
+    """Quantizes the model with NNCF for OpenVINO, with NNCF's default preset (performance)."""
     import nncf
     import openvino
 
@@ -147,7 +147,7 @@ def quantize_nncf(path, calibration, output):
 
 
 def constant_weights(model):
-    """Takes initializers out of the inputs, where old exporters put them; whether there were any.
+    """Removes initializers from the inputs, where old exporters list them; returns whether there were any.
 
     ONNX Runtime asks for it: what a caller may replace it does not fold, which can triple its time.
     """
@@ -161,7 +161,7 @@ def constant_weights(model):
 
 
 def with_constants(path, folder):
-    """The model with its weights as constants: itself, or written into the folder."""
+    """The model with its weights as constants: the model itself, or a copy in the folder."""
     model = onnx.load(path)
     if not constant_weights(model):
         return path
@@ -170,7 +170,7 @@ def with_constants(path, folder):
 
 
 def with_axes(path, folder):
-    """The model with an opset whose Q/DQ have scales per channel: itself, or converted into the folder."""
+    """The model with an opset that has per-channel Q/DQ: the model itself, or a converted copy in the folder."""
     model = onnx.load(path)
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if opset >= AXES_OPSET:

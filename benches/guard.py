@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Guards a change of structure: outputs stay the same bytes, and nothing becomes slower or larger.
+"""Checks a refactoring: outputs must stay the same bytes, and nothing may become slower or larger.
 
     guard.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--write] [NAME ...]
     guard.py --eightfold PROGRAM --models FOLDER --networks FOLDER --against OTHER [--seconds 2] [NAME ...]
 
 The first form compiles every model in f32 and int8, for every target that this machine runs, for one thread and for two,
-runs it on seeded inputs, and compares the SHA-256 of the outputs with `guard.tsv` beside this file. It exits with 1 if one
-differs. Sizes, compile time and peak memory are compared as geometric means: those of the table were measured on another
-day, and on another machine perhaps. `--write` renews the rows of the models named.
+runs it on seeded inputs, and compares the SHA-256 of the outputs with `guard.tsv`. It exits with 1 if one differs. Sizes,
+compile time and peak memory are compared only as geometric means, because the table was measured on another day and
+perhaps on another machine. `--write` updates the rows of the named models.
 
-The second form compiles with two builds, runs both in turns in one process, and prints the ratio of their median times.
+The second form compiles with two builds, runs both alternately in one process, and prints the ratio of their median times.
 
-Inputs and int8 ranges are noise: outputs mean nothing here, they only must not change.
+Inputs and calibration data are noise: only changes of outputs matter, not their values.
 """
 
 import argparse
@@ -33,7 +33,7 @@ TABLE = pathlib.Path(__file__).with_name("guard.tsv")
 KEY = ["model", "precision", "target", "threads"]
 FIGURES = ["code_bytes", "weight_bytes", "arena_bytes", "seconds", "peak_bytes"]
 COLUMNS = [*KEY, "outputs", *FIGURES]
-# Models beside those of the benchmark: name, whether it is one of the networks with seeded weights, scale of the noise.
+# Models in addition to the benchmark's: name, whether it is a network with seeded weights, scale of the noise.
 OTHERS = [
     ("unet_256", True, 1.0),
     ("vit_tiny", True, 1.0),
@@ -42,14 +42,14 @@ OTHERS = [
     ("openseeface_lm0_unfused", False, 1.0),
     ("stories260k_llama", False, 1.0),
 ]
-# Networks whose times two builds are compared by.
+# Networks for the comparison of times.
 TIMED = ["resnet50", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "yolox_nano", "unet_256", "vit_tiny"]
 DIMS = {"stories260k_llama": {"seq": 16}}
 SAMPLES = 4
 
 
 def inputs_of(name, path, scale, samples):
-    """Noise for the model's inputs, `samples` of it along the first axis. Integers are small and not negative."""
+    """`samples` samples of noise for the model's inputs, along the first axis. Integers are small and not negative."""
     model = onnx.load(path, load_external_data=False)
     weights = {initializer.name for initializer in model.graph.initializer}
     rng = np.random.default_rng(8)
@@ -87,7 +87,7 @@ class Case:
         return compiled(eightfold, [self.path, *options], output)
 
     def outputs(self, eightfold, artifact):
-        """What the artifact computes, by `run`."""
+        """The artifact's outputs, by `run`."""
         command = [eightfold, "run", artifact, "--input", self.folder / "inputs.npz", "-o", self.folder / "outputs.npz"]
         subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
         arrays = np.load(self.folder / "outputs.npz")
@@ -115,13 +115,13 @@ class Case:
 
 
 def targets(eightfold):
-    """The names of the targets that this machine runs."""
+    """The names of the targets that this machine supports."""
     listed = subprocess.run([eightfold, "list", "targets", "--format", "json"], check=True, capture_output=True)
     return [row["name"] for row in json.loads(listed.stdout) if "runs on this machine" in row["summary"]]
 
 
 def cases(options, names, folder):
-    """The models that there are, of those named."""
+    """The named models that exist."""
     rows = [(name, network, scale) for name, network, scale, _ in MODELS]
     rows += [(name, False, 1.0) for name in QUANTIZED] + OTHERS
     for name, network, scale in rows:
@@ -145,7 +145,7 @@ def mean_ratio(pairs):
 
 
 def guard(options, names):
-    """Compares with the table, or renews it. Returns whether all outputs are those of the table."""
+    """Compares with the table, or updates it. Returns whether all outputs equal the table's."""
     with open(TABLE, newline="") as file:
         table = {key(row): row for row in csv.DictReader(file, delimiter="\t")}
     differing, unknown, pairs = 0, 0, {figure: [] for figure in FIGURES}
@@ -179,7 +179,7 @@ def guard(options, names):
 
 
 def compare_times(options, names):
-    """Prints the times of two builds, in turns, and the geometric mean of their ratios."""
+    """Prints the times of two builds, run alternately, and the geometric mean of their ratios."""
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -203,9 +203,9 @@ def main():
     parser.add_argument("--eightfold", type=pathlib.Path, required=True, metavar="PROGRAM")
     parser.add_argument("--models", type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--networks", type=pathlib.Path, required=True, metavar="FOLDER")
-    parser.add_argument("--write", action="store_true", help="renew the table")
+    parser.add_argument("--write", action="store_true", help="update the table")
     parser.add_argument("--against", type=pathlib.Path, metavar="PROGRAM", help="another build, to compare times with")
-    parser.add_argument("--seconds", type=float, default=2.0, help="to measure each build of a model")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per build and model")
     options = parser.parse_args()
     known = [name for name, *_ in MODELS] + QUANTIZED + [name for name, *_ in OTHERS]
     unknown = [name for name in options.names if name not in known]

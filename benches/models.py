@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Whole models against ONNX Runtime: speed in f32 and int8, outputs in f32, and what compiling takes.
+"""Whole models against ONNX Runtime: speed in f32 and int8, outputs in f32, compile time and memory.
 
     models.py --eightfold PROGRAM --models FOLDER --networks FOLDER [--seconds 2] [NAME ...]
 
-One thread, batch 1. All programs of a model take turns in short rounds of one process, and each has the median of its runs
-by the thread's own clock: what else the machine does counts little then. Inputs and int8 ranges are seeded noise, as only
-time is looked at; accuracy is measured elsewhere. Outputs in f32 are compared with ONNX Runtime's for the same inputs.
-Models that came quantized need no ranges: ONNX Runtime runs the same file, and outputs are compared with its.
+One thread, batch 1. All programs of a model take turns in short rounds of one process. The result is the median of the
+thread's CPU time, which other work on the machine disturbs least. Inputs and calibration data are seeded noise, as only
+time is measured; accuracy is measured elsewhere. f32 outputs are compared with ONNX Runtime's for the same inputs.
+Quantized models need no calibration: ONNX Runtime runs the same file, and outputs are compared.
 
-Prints a row a model as it is done, then the limits that are missed; exits with 1 if there are any.
+Prints a row per model, then the violated limits; exits with 1 if there are any.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from artifact import Artifact, CompileFailure, compiled, seconds_to_compile
 from forms import calibration_noise, inputs_of, with_constants
 from reference import OnnxRuntime, quantize_static
 
-# Name, whether it is one of the networks with seeded weights, what standard noise is multiplied by so that inputs are as
-# large as the model was trained on (else outputs are noise too), and the most that f32 may take of ONNX Runtime's f32.
+# Name, whether it is a network with seeded weights, scale of the input noise (inputs as large as in training, as otherwise
+# outputs are noise), and the maximum ratio of our f32 to ONNX Runtime's f32.
 MODELS = [
     ("squeezenet1.1", False, 1.0, 1.5),
     ("mobilenetv2_1.0", False, 1.0, 1.5),
@@ -49,7 +49,7 @@ MODELS = [
     ("densenet121", True, 1.0, None),
     ("inception_v3", True, 1.0, None),
 ]
-# Models that came quantized.
+# Quantized models.
 QUANTIZED = [
     "micro_kws_m_qdq",
     "micro_kws_m_qoperator",
@@ -58,9 +58,9 @@ QUANTIZED = [
     "mobilenet_v1_025_128_qat_qdq",
     "mobilenet_v2_tf_qat_qdq",
 ]
-# Of these ONNX Runtime's own int8 form is made and measured too; the most that ours may take of it.
+# Models for which ONNX Runtime's int8 is measured, too: the maximum ratio of our int8 to it.
 INT8_LIMITS = {"resnet50": 1.6}
-# The most that int8 may take of ONNX Runtime's f32: for runs of that many milliseconds or more, and for shorter ones.
+# The maximum ratio of our int8 to ONNX Runtime's f32: for runs of at least this many milliseconds, and for shorter ones.
 INT8_OF_F32, SHORT_MS, INT8_OF_SHORT_F32 = 1.0, 0.05, 1.05
 F32_ERROR = 1e-4
 COMPILE_SECONDS, COMPILE_BYTES = 30.0, 2 << 30
@@ -69,7 +69,7 @@ ROUNDS = 10
 
 
 def medians(programs, seconds):
-    """Milliseconds of a run of each, all taking turns. Not the shortest: the thread's clock jumps at times."""
+    """Median milliseconds of each, all taking turns. Not the minimum: the thread's clock jumps sometimes."""
     times = [[] for _ in programs]
     for _ in range(ROUNDS):
         for program, own in zip(programs, times):
@@ -86,13 +86,13 @@ def medians(programs, seconds):
 
 
 def distance(ours, theirs):
-    """How far the outputs are apart at most, as a share of the largest number."""
+    """The largest difference of the outputs, as a share of the largest element."""
     pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(ours.outputs, theirs.outputs)]
     return max(float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), 1e-30)) for a, b in pairs)
 
 
 def measure(name, path, scale, f32_limit, options, folder):
-    """The row of a model, and the limits that it misses."""
+    """The row of a model, and the limits that it violates."""
     constant = with_constants(path, folder)
     reference = OnnxRuntime(constant, inputs_of(constant, scale))
     noise = calibration_noise(reference.inputs, scale)
@@ -149,7 +149,7 @@ def measure(name, path, scale, f32_limit, options, folder):
 
 
 def measure_quantized(name, path, options, folder):
-    """The row of a model that came quantized."""
+    """The row of a quantized model."""
     reference = OnnxRuntime(path, inputs_of(path, 1.0))
     report, peak = compiled(options.eightfold, [path, "--precision", "int8"], folder / "int8.so")
     int8 = Artifact(folder / "int8.so", list(reference.inputs.values()), reference.outputs)
@@ -174,7 +174,7 @@ def main():
     parser.add_argument("--eightfold", type=pathlib.Path, required=True, metavar="PROGRAM")
     parser.add_argument("--models", type=pathlib.Path, required=True, metavar="FOLDER")
     parser.add_argument("--networks", type=pathlib.Path, required=True, metavar="FOLDER")
-    parser.add_argument("--seconds", type=float, default=2.0, help="to measure each program of a model")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per program and model")
     options = parser.parse_args()
     known = [name for name, *_ in MODELS] + QUANTIZED
     unknown = [name for name in options.names if name not in known]

@@ -1,10 +1,10 @@
-"""Builds the benchmark's convolutional networks from scratch: their layers, and seeded weights in place of trained ones.
+"""Builds the benchmark's convolutional networks from scratch, with seeded random weights instead of trained ones.
 
     networks.py FOLDER [NAME ...]
 
-What depends on shapes alone (time, memory, size) is that of the trained networks; what they answer means nothing.
-Each tensor is drawn from a generator that its name seeds, so every machine gets the same files. Batch normalization is
-where it cannot be folded into a convolution before it. Needs numpy and onnx.
+Time, memory and size depend on shapes alone and equal those of the trained networks; outputs are meaningless. Each tensor
+comes from a generator that is seeded by its name, so every machine makes the same files. Batch normalization is included
+only where it cannot be folded into the preceding convolution. Requires numpy and onnx.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CLASSES = 1000
 
 
 class Network:
-    """A graph that grows by one node a call; each method takes and returns names of tensors."""
+    """A graph to which each method adds a node; methods take and return names of tensors."""
 
     def __init__(self, size: int, batch: int | str = 1, normalized: bool = False) -> None:
-        """For images of `size` rows and columns; `normalized`: batch normalization in place of biases."""
+        """For images of `size` rows and columns; `normalized`: batch normalization instead of biases."""
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.channels = {"input": 3}
@@ -44,7 +44,7 @@ class Network:
         return name
 
     def drawn(self, shape: tuple[int, ...], deviation: float, mean: float = 0.0) -> str:
-        """Normally distributed numbers, seeded by the position among all weights."""
+        """Normally distributed numbers, seeded by the tensor's position among all weights."""
         generator = np.random.default_rng(zlib.crc32(f"{len(self.weights)}".encode()))
         numbers = generator.standard_normal(shape, dtype=np.float32) * deviation + mean
         return self.constant(numbers.astype(np.float32))
@@ -60,7 +60,7 @@ class Network:
         gain: float | None = None,
         activation: str | None = "Relu",
     ) -> str:
-        """A convolution. Its results vary by `gain` times what its inputs vary: twice if an activation halves that."""
+        """A convolution. The variance of its results is `gain` times that of its inputs: 2 if an activation halves it."""
         rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
         above, left = (rows // 2, columns // 2) if pad is None else (pad, pad) if isinstance(pad, int) else pad
         inputs = self.channels[x] // groups
@@ -79,7 +79,7 @@ class Network:
         return self.activate(self.normalize(y) if self.normalized else y, activation)
 
     def conv_transpose(self, x: str, channels: int) -> str:
-        """Twice the rows and columns, by windows that do not overlap."""
+        """Doubles rows and columns with windows that do not overlap."""
         weight = self.drawn((self.channels[x], channels, 2, 2), np.sqrt(1.0 / self.channels[x]))
         bias = self.drawn((channels,), 0.05)
         return self.node("ConvTranspose", [x, weight, bias], channels, kernel_shape=[2, 2], strides=[2, 2])
@@ -113,7 +113,7 @@ class Network:
         return self.node("Concat", list(parts), sum(self.channels[part] for part in parts), axis=1)
 
     def split(self, x: str) -> tuple[str, str]:
-        """The two halves of the channels."""
+        """Splits the channels into two halves."""
         half = self.channels[x] // 2
         axis = self.constant(np.array([1]))
         bounds = [self.constant(np.array([bound])) for bound in (0, half, 2 * half)]
@@ -123,7 +123,7 @@ class Network:
         return first, second
 
     def shuffle(self, x: str, rows: int) -> str:
-        """Channels of the two halves by turns; images of `rows` rows and columns."""
+        """Interleaves the channels of the two halves; images have `rows` rows and columns."""
         channels = self.channels[x]
         apart = self.constant(np.array([1, 2, channels // 2, rows, rows]))
         y = self.node("Reshape", [x, apart], channels)
@@ -153,7 +153,7 @@ class Network:
         activation: str,
         squeeze: Callable[[str], str] | None = None,
     ) -> str:
-        """Expand, filter each channel, project; the input is added where the shape is the same."""
+        """Expansion, depthwise convolution, projection; adds the input if the shapes are equal."""
         y = x if expanded == self.channels[x] else self.conv(x, expanded, activation=activation)
         y = self.depthwise(y, kernel, stride, activation)
         y = squeeze(y) if squeeze else y
@@ -249,7 +249,7 @@ MOBILENET_V3_LARGE = [
 
 
 def eighths(channels: float) -> int:
-    """The multiple of 8 that is nearest, but not a tenth less."""
+    """The nearest multiple of 8 that is not more than 10% smaller."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
@@ -400,7 +400,7 @@ NETWORKS: dict[str, Callable[[str], onnx.ModelProto]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}; all of them if none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NETWORKS)}; by default all")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NETWORKS]
     if unknown:

@@ -1,23 +1,23 @@
-"""OpenVINO's side of the benchmarks."""
+"""OpenVINO in the benchmarks."""
 
 import numpy as np
 import openvino
 
 
 class OpenVino:
-    """A model compiled for least latency in one stream, run on fixed inputs into buffers of its own.
+    """A model compiled for latency with one stream, which runs on fixed inputs into its own buffers.
 
-    `precision` is what float layers compute in: f32, bf16, or None for OpenVINO's own choice on this CPU.
+    `precision` of float layers: f32, bf16, or None for OpenVINO's choice on this CPU.
     """
 
     def __init__(self, path, inputs, threads, precision=None):
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
         if precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = precision
-        self.inputs = inputs  # OpenVINO reads them where they lie, and does not keep them alive
+        self.inputs = inputs  # OpenVINO uses this memory and does not keep it alive
         core = openvino.Core()
         model = core.read_model(str(path))
-        # Inputs by place: quantizing may rename them. Fixed shapes let the CPU plugin plan ahead.
+        # Inputs by index, because quantization may rename them. Fixed shapes help the CPU plugin.
         model.reshape({own: list(array.shape) for own, array in zip(model.inputs, inputs.values())})
         compiled = core.compile_model(model, "CPU", settings)
         self.request = compiled.create_infer_request()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Eightfold and what a user would pick instead, on whole models, in one alternating run: measures, and writes JSON.
+"""Measures Eightfold, ONNX Runtime and OpenVINO on whole models in one alternating run, and writes JSON.
 
     peers.py --eightfold PROGRAM --rates PROGRAM --forms FOLDER --output FILE.json [--seconds 2] [--threads 1,2] MODEL ...
 
-Batch 1, f32 in and out: what converts is part of the time. Each program is a process of its own (`worker.py`), and all
-of a model that have as many threads take turns in short rounds. A program that cannot be had has the reason in its
-place. `cargo xtask peers` runs this and makes tables of what it writes.
+Batch 1, f32 inputs and outputs: conversions are part of the time. Each program is a process (`worker.py`); all programs of
+a model with the same number of threads take turns in short rounds. If a program is not available, the reason is recorded.
+`cargo xtask peers` runs this script and prints its output as tables.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from models import MODELS
 HERE = pathlib.Path(__file__).parent
 ROUND_SECONDS = 0.1
 FEWEST_ROUNDS = 10
-# Nothing here takes as long, unless it hangs.
+# Only a hanging program takes this long.
 PATIENCE_SECONDS = 300
-# Name, program, form, and what floats are computed in (None: as the runtime likes).
+# Name, program, form, and precision of floats (None: the runtime's choice).
 PEERS = [
     ("ORT f32", "onnxruntime", None, "f32"),
     ("ORT int8 QDQ", "onnxruntime", "qdq", None),
@@ -43,7 +43,7 @@ PEERS = [
     ("OpenVINO int8 QDQ", "openvino", "qdq", None),
 ]
 PRECISIONS = ["f32", "bf16", "int8"]
-# Of these, AVX2 code is measured too where the CPU has more.
+# Models for which AVX2 code is measured, too, if the CPU has more.
 AVX2, AVX2_MODELS, AVX2_PRECISIONS = "x86-64-v3", ["resnet50"], ["f32", "int8"]
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 SCALES = {name: scale for name, _, scale, _ in MODELS}
@@ -51,7 +51,7 @@ EXIT_USAGE, EXIT_UNSUPPORTED = 2, 3
 
 
 class Worker:
-    """A process with one program, and its times."""
+    """A process that runs one program, and its times."""
 
     def __init__(self, record, program, model, forms, log, precision=None):
         self.record = record
@@ -77,11 +77,11 @@ class Worker:
         self.halt()
 
     def halt(self):
-        """Stops the process until its next turn: threads that spin for work would take the CPU from the next."""
+        """Stops the process until its next turn: its spinning threads would take CPU time from the next program."""
         self.process.send_signal(signal.SIGSTOP)
 
     def answer(self):
-        """What the process answers; None when it is no more, which the record then says."""
+        """The process's answer; None if the process has died, which is recorded."""
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_SECONDS)
         line = self.process.stdout.readline() if ready else b""
         if line:
@@ -98,7 +98,7 @@ class Worker:
         return None
 
     def turn(self, seconds, counts):
-        """Runs for so long; the milliseconds of the longest run."""
+        """Runs for `seconds`; returns the milliseconds of the longest run."""
         if self.record["status"] != "ok":
             return 0.0
         self.process.send_signal(signal.SIGCONT)
@@ -132,7 +132,7 @@ class Worker:
 
 
 def peer_workers(forms, threads, flags):
-    """The peers that can be had, loaded, and the records of those that cannot."""
+    """The available peers, loaded, and records of those that are not available."""
     for name, program, form, precision in PEERS:
         record = {"name": name, "maker": program, "precision": "int8" if form else precision, "threads": threads}
         if precision == "bf16" and not flags & BF16_FLAGS:
@@ -148,9 +148,9 @@ def peer_workers(forms, threads, flags):
 
 
 def our_artifacts(forms, eightfold, threads):
-    """Name, record, and the artifact (None where the compiler refuses) of each of our precisions."""
+    """Name, record and artifact (None if compilation fails) for each of our precisions."""
     wanted = [(f"Eightfold {precision}", precision, []) for precision in PRECISIONS]
-    # What the whole range of weights costs where 8-bit products saturate and peers' sums are wrong.
+    # The full range of weights, on CPUs where 8-bit products saturate and the peers' sums are wrong.
     wanted.append(("Eightfold int8 full range", "int8", ["--reduce-range=never"]))
     targets = set()
     while wanted:
@@ -166,7 +166,7 @@ def our_artifacts(forms, eightfold, threads):
             except (Unthreaded, CompileFailure) as failure:
                 if isinstance(failure, CompileFailure) and failure.code != EXIT_USAGE:
                     raise
-                # A compiler that knows no threads: what it makes has one.
+                # A compiler without --threads: its artifacts have one thread.
                 made = forms.artifact(stem, eightfold, options)
                 record["threads"] = 1
         except CompileFailure as failure:
@@ -184,7 +184,7 @@ def our_artifacts(forms, eightfold, threads):
 
 
 class Unthreaded(Exception):
-    """One thread needs no option."""
+    """Options for the number of threads; none for one thread."""
 
 
 def measured(model, options, flags):
@@ -214,7 +214,7 @@ def measured(model, options, flags):
 
 
 def take_turns(workers, seconds):
-    """Rounds, until each has run for so long; where a run is longer than a round, about as many seconds of those."""
+    """Rounds until each program has run for `seconds`, or about as long if one run is longer than a round."""
     longest = max((worker.turn(ROUND_SECONDS, counts=False) for worker in workers), default=0.0)
     rounds = math.ceil(seconds / ROUND_SECONDS)
     rounds = max(min(rounds, FEWEST_ROUNDS), min(rounds, math.ceil(1e3 * seconds / max(longest, 1e-6))))
@@ -224,14 +224,14 @@ def take_turns(workers, seconds):
 
 
 def macs(eightfold, model):
-    """Multiplications with additions of one inference; None where our importer does not know the model."""
+    """Multiply-accumulates per inference; None if our importer does not support the model."""
     command = [str(eightfold), "inspect", str(model), "--format", "json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return json.loads(done.stdout)["macs"] if done.returncode == 0 else None
 
 
 def peaks(rates):
-    """What the CPU's multiply-and-add sequence does, in GMAC/s, now."""
+    """The current rate of the CPU's multiply-accumulate sequence, in GMAC/s."""
     found = {}
     for precision, words in (("int8", []), ("f32", ["f32"])):
         text = subprocess.run([rates, *words, "64", "64", "64"], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -240,7 +240,7 @@ def peaks(rates):
 
 
 def cpu():
-    """What the system says of the first CPU, by name."""
+    """The system's description of the first CPU, as a dictionary."""
     lines = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
@@ -250,9 +250,9 @@ def main():
     parser.add_argument("models", nargs="+", type=pathlib.Path, metavar="MODEL")
     parser.add_argument("--eightfold", type=pathlib.Path, required=True, metavar="PROGRAM")
     parser.add_argument("--rates", type=pathlib.Path, required=True, metavar="PROGRAM")
-    parser.add_argument("--forms", type=pathlib.Path, required=True, metavar="FOLDER", help="where they are kept")
+    parser.add_argument("--forms", type=pathlib.Path, required=True, metavar="FOLDER", help="cache of the forms")
     parser.add_argument("--output", type=pathlib.Path, required=True, metavar="FILE")
-    parser.add_argument("--seconds", type=float, default=2.0, help="to measure each program of a model")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per program and model")
     parser.add_argument("--threads", type=lambda text: [int(word) for word in text.split(",")], default=[1, 2])
     options = parser.parse_args()
 
@@ -273,7 +273,7 @@ def main():
         "seconds": options.seconds,
         "models": [],
     }
-    # Beside the file that was asked for: what there is so far of a run that takes half an hour.
+    # Partial results beside the requested file, as a run takes half an hour.
     partial = options.output.with_name(options.output.name + ".partial")
     for model in options.models:
         run["models"].append(measured(model, options, flags))

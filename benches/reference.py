@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Runs a model in ONNX Runtime: the outside reference of the tests and of the benchmark.
+"""Runs a model in ONNX Runtime, the reference of tests and benchmarks.
 
     reference.py MODEL.onnx --inputs IN.npz --outputs OUT.npz [--batch 1] [--tensor NAME ... | --all-tensors]
     reference.py MODEL.onnx [--inputs IN.npz] --bench SECONDS
     reference.py MODEL.onnx --quantize static --calibration CAL.npz --outputs QDQ.onnx [--method MinMax|Entropy|Percentile]
 
-One thread and all of ONNX Runtime's graph optimisations unless told otherwise. An .npz holds one array per input,
-samples along the first axis; arrays that are no input of the model (`labels`) are left alone. Samples are fed `--batch`
-at a time (0: the arrays as they are, in one run), and the outputs are joined along the first axis. A bench feeds the
-first batch; without --inputs it draws seeded random inputs, symbolic dimensions being 1.
+By default one thread and all of ONNX Runtime's graph optimizations. An .npz holds one array per input, samples along the
+first axis; arrays that are not inputs of the model (`labels`) are ignored. Each run takes `--batch` samples (0: all arrays
+unchanged, in one run), and outputs are concatenated along the first axis. A benchmark runs the first batch; without
+--inputs it uses seeded random inputs, with 1 for symbolic dimensions.
 
---tensor keeps values inside the graph as outputs besides, for comparison layer by layer, and turns off the
-optimisations that would change them, unless --optimization says otherwise.
+--tensor adds intermediate values as outputs, for comparison layer by layer, and turns off the optimizations that would
+change them, unless --optimization is given.
 --bench prints JSON: {"latency_ms": {"median", "min", "p99"}, "runs", "threads", "runtime"}.
 """
 
@@ -47,7 +47,7 @@ WARM_UP_SECONDS = 0.2
 
 
 def session(model, optimization, threads):
-    """A session over a path or over the bytes of a model."""
+    """A session for the path or the bytes of a model."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -57,7 +57,7 @@ def session(model, optimization, threads):
 
 
 def with_tensors(path, names):
-    """The model's bytes with the named values (None: every node's outputs) as graph outputs besides its own."""
+    """The model's bytes with the named values (None: all nodes' outputs) as additional graph outputs."""
     model = onnx.load(path)
     outputs = {value.name for value in model.graph.output}
     wanted = names if names is not None else [o for node in model.graph.node for o in node.output if o]
@@ -69,7 +69,7 @@ def with_tensors(path, names):
 
 
 def load_inputs(path, model_session):
-    """The arrays of the .npz that are inputs of the model; an error names those that are missing."""
+    """The arrays of the .npz that are inputs of the model; an error lists missing ones."""
     arrays = np.load(path)
     names = [i.name for i in model_session.get_inputs()]
     missing = [n for n in names if n not in arrays]
@@ -79,7 +79,7 @@ def load_inputs(path, model_session):
 
 
 def random_inputs(model_session, seed=0):
-    """Seeded inputs of the declared shapes: normal floats, bytes over their whole range, zeros for wider integers."""
+    """Seeded inputs of the declared shapes: standard normal floats, uniform bytes, zeros for wider integers."""
     rng = np.random.default_rng(seed)
     inputs = {}
     for value in model_session.get_inputs():
@@ -110,7 +110,7 @@ def run(model_session, inputs, batch):
 
 
 def bench(model_session, inputs, seconds):
-    """Milliseconds of each run, first to last, after a warm-up."""
+    """Milliseconds of each run in order, after a warm-up."""
     names = [o.name for o in model_session.get_outputs()]
     until = time.perf_counter() + min(WARM_UP_SECONDS, seconds)
     model_session.run(names, inputs)
@@ -126,7 +126,7 @@ def bench(model_session, inputs, seconds):
 
 
 class OnnxRuntime:
-    """A session run on fixed inputs into buffers of its own, which saves it copies; once by the time it is made."""
+    """A session that runs on fixed inputs into its own buffers, which avoids copies. The constructor runs it once."""
 
     def __init__(self, path, inputs, threads=1):
         self.session = session(str(path), "all", threads)
@@ -138,7 +138,7 @@ class OnnxRuntime:
         for name in names:
             self.binding.bind_output(name)
         self.run()
-        # What the first run allocated is where the others write.
+        # Later runs write to the memory that the first run allocated.
         values = self.binding.get_outputs()
         self.binding.clear_binding_outputs()
         for name, value in zip(names, values):
@@ -150,7 +150,7 @@ class OnnxRuntime:
 
 
 def quantize_static(path, calibration, method, output, batch, form="QDQ", reduce_range=False):
-    """Writes ONNX Runtime's own static quantization: per-channel s8 weights, u8 activations; Q/DQ or QOperator.
+    """Quantizes statically with ONNX Runtime: per-channel i8 weights, u8 activations; Q/DQ or QOperator.
 
     With `reduce_range` weights take seven bits, so that no sum of two products saturates at 16.
     """
@@ -171,7 +171,7 @@ def quantize_static(path, calibration, method, output, batch, form="QDQ", reduce
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = pathlib.Path(folder) / "prepared.onnx"
-        # Symbolic shape inference refuses some models; folding and batch norm fusion are what matters here.
+        # Symbolic shape inference fails on some models; only folding and batch norm fusion matter here.
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Runs one program on one model, in turns: a process of its own, so that a crash is one cell of a table.
+"""Runs one program on one model, in turns. It is a process, so that a crash affects only one cell of the table.
 
     worker.py eightfold|onnxruntime|openvino MODEL INPUTS.npz EXPECTED.npz --threads N [--precision f32|bf16]
 
 Loads, then prints a line of JSON: {"load_ms", "load_excess_cpu_ms", "peak_bytes", "model_bytes", "cosine"}. For each
-line `SECONDS` that it reads it runs for that long and prints {"wall_ms": [...], "cpu_ms": [...]}, a figure a run. Ends
-with its input.
+line `SECONDS` of its input, it runs for that long and prints {"wall_ms": [...], "cpu_ms": [...]} with a figure per run.
+It ends at the end of its input.
 
-`load_ms` is from the file to the first result, the libraries being loaded, and `load_excess_cpu_ms` what that takes of
-the CPU more than one of the runs that follow at once: of Eightfold, the median of several processes that each load anew,
-as one is no figure on a machine with other work; `peak_bytes` all that the process held,
-Python and libraries included, and `model_bytes` what loading and running added to that; `cosine` the likeness of the
-outputs to those expected. `cpu_ms` is the time of all threads of the process.
+`load_ms` is the time from the file to the first result, with the libraries already loaded. `load_excess_cpu_ms` is the CPU
+time of that minus the CPU time of an immediately following run; for Eightfold it is the median of several processes that
+each load again, because a single process is too noisy on a busy machine. `peak_bytes` is the process's peak memory,
+including Python and libraries; `model_bytes` is the part that loading and running added. `cosine` is the similarity of the
+outputs to the expected ones. `cpu_ms` is the time of all threads of the process.
 """
 
 import argparse
@@ -34,7 +34,7 @@ LOADS = 7
 
 
 def memory(field):
-    """A figure of this process's memory, in bytes: VmRSS now, VmHWM at most."""
+    """A memory figure of this process in bytes: VmRSS (current) or VmHWM (peak)."""
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return 1024 * int(line.split()[1])
@@ -42,18 +42,18 @@ def memory(field):
 
 
 def forget_peak():
-    """Lets VmHWM start again at what is held now."""
+    """Resets VmHWM to the current memory."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def cosine(outputs, expected):
-    """Of the angle between all outputs and those expected, as one vector."""
+    """Cosine of the angle between all outputs and the expected ones, as one vector each."""
     a, b = (np.concatenate([np.ravel(array).astype(np.float64) for array in arrays]) for arrays in (outputs, expected))
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300))
 
 
 def turn(program, seconds, fewest=1):
-    """Times of runs; the first is not counted, as the others had the caches."""
+    """Times of runs; the first is not counted, because other programs have used the caches."""
     program.run()
     walls, cpus = [], []
     until = time.perf_counter() + seconds
@@ -68,17 +68,17 @@ def turn(program, seconds, fewest=1):
 
 
 def load(make):
-    """A program made anew, the wall's and the CPU's milliseconds for that, and the latter less one of the next runs."""
+    """Loads a program; returns it, the load's wall and CPU milliseconds, and the latter's excess over a next run."""
     wall, cpu = time.perf_counter(), time.process_time()
     program = make()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    # At once, as the machine may be quicker or slower when the turns come.
+    # Immediately, because the machine's speed may change before the next turn.
     settled = float(np.median(turn(program, 0.0, SETTLED_RUNS)["cpu_ms"]))
     return program, 1e3 * wall, 1e3 * cpu - settled
 
 
 def excess_elsewhere(make):
-    """What a load takes of the CPU more than a run, in a process that ends with it."""
+    """CPU time of a load in excess of a run, measured in a separate process."""
     end, start = os.pipe()
     child = os.fork()
     if child == 0:
@@ -102,7 +102,7 @@ def main():
     parser.add_argument("--precision", choices=["f32", "bf16"])
     options = parser.parse_args()
 
-    # Libraries that print must not print between the answers.
+    # Libraries must not print between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -118,7 +118,7 @@ def main():
     else:
         arguments = [inputs, options.threads, options.precision]
     again = lambda: make(options.model, *arguments)
-    # The peers' threads and a fork do not go together.
+    # The peers' threads do not survive a fork.
     loads = LOADS if options.program == "eightfold" else 0
     excesses = [excess_elsewhere(again) for _ in range(loads)]
     before, libraries = memory("VmRSS"), memory("VmHWM")

@@ -1,8 +1,8 @@
 //! Loads a compiled shared library and runs it.
 //!
-//! Invariant: nothing of a file is run before the file has shown that it is an artifact of this ABI version; after
-//! that its descriptors are read once, checked, and kept as plain data. An artifact that lies about its own code can
-//! still do anything: load those that you would run.
+//! Invariant: no code of a file runs before the file is known to be an artifact of this ABI version. Its descriptors
+//! are then read once, checked, and kept as plain data. A malicious artifact can still run any code: load only
+//! artifacts that you trust.
 
 mod elf;
 mod error;
@@ -21,7 +21,7 @@ use eightfold_runtime::{abi, session};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 pub(crate) use elf::seal;
-pub use error::{ArtifactError, Damage, RunError, Unsupported};
+pub use error::{ArtifactError, Damage, RunError, UnsupportedVariant};
 
 /// A loaded artifact; clones share it.
 #[derive(Clone, Debug)]
@@ -33,11 +33,11 @@ pub struct Artifact {
 struct Loaded {
     interface: Interface,
     model: *const abi::Model,
-    /// Holds the model's memory.
+    /// Owns the model's memory.
     _library: Library,
 }
 
-// SAFETY: the model is constant data, and the library stays loaded as long as this lives.
+// SAFETY: the model is constant data, and the library stays loaded as long as `self` lives.
 unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
@@ -46,14 +46,14 @@ impl Artifact {
     /// Loads the shared library at `path`.
     ///
     /// # Errors
-    /// A file that is not there, is no artifact, is damaged, or is for another machine or ABI version.
+    /// If the file does not exist, is not an artifact, is damaged, or is for another machine or ABI version.
     pub fn load(path: &Path) -> Result<Artifact, ArtifactError> {
         let symbol = elf::query_symbol(path)?;
         let load = |source| ArtifactError::Load { path: path.to_owned(), source };
-        // The loader looks up a bare file name in the system's folders.
+        // For a bare file name, the loader would search the system's folders.
         let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        // SAFETY: the file is an artifact, and those have no constructors. All symbols are bound now, so that what is
-        // missing is an error here and not the end of the process later.
+        // SAFETY: the file is an artifact, and artifacts have no constructors. RTLD_NOW binds all symbols now: a
+        // missing one is an error here instead of a crash later.
         let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map_err(load)?;
         // SAFETY: the artifact's note says that this symbol is its query function.
         let model = unsafe {
@@ -66,13 +66,13 @@ impl Artifact {
         Ok(Artifact { loaded: Arc::new(Loaded { interface, model, _library: library }) })
     }
 
-    /// What the artifact offers.
+    /// The interface of the artifact.
     #[must_use]
     pub fn interface(&self) -> &Interface {
         &self.loaded.interface
     }
 
-    /// The variant that [`Artifact::session`] runs: the first that this CPU can run.
+    /// The variant that [`Artifact::session`] runs: the first that this CPU supports.
     #[must_use]
     pub fn supported_variant(&self) -> Option<usize> {
         let cpu = detect();
@@ -80,14 +80,14 @@ impl Artifact {
         self.interface().variants.iter().position(runs)
     }
 
-    /// A session of the first variant that this CPU can run.
+    /// Creates a session of the first variant that this CPU supports.
     ///
     /// # Errors
     /// [`ArtifactError::NoSupportedVariant`].
     pub fn session(&self) -> Result<Session, ArtifactError> {
         let Some(index) = self.supported_variant() else {
             let cpu = detect();
-            let unsupported = |variant: &Variant| Unsupported {
+            let unsupported = |variant: &Variant| UnsupportedVariant {
                 target: variant.target.clone(),
                 missing: cpu.missing(variant.features).names().collect(),
             };
@@ -97,11 +97,11 @@ impl Artifact {
         self.session_of(index)
     }
 
-    /// A session of variant `index`, with an arena and workers of its own.
+    /// Creates a session of variant `index`, with its own arena and worker threads.
     ///
     /// # Errors
-    /// [`ArtifactError::NoSuchVariant`], or [`ArtifactError::Session`] if this CPU cannot run it or the system does not
-    /// give its threads.
+    /// [`ArtifactError::NoSuchVariant`]; [`ArtifactError::Session`] if this CPU does not support the variant or the
+    /// system cannot create the threads.
     pub fn session_of(&self, index: usize) -> Result<Session, ArtifactError> {
         let variants = &self.interface().variants;
         let Some(variant) = variants.get(index) else {
@@ -123,41 +123,41 @@ impl Artifact {
     }
 }
 
-/// A variant of an artifact and the memory to run it in.
+/// A variant of an artifact and the memory that it runs in.
 #[derive(Debug)]
 pub struct Session {
     artifact: Artifact,
     variant: usize,
     session: *mut abi::Session,
-    /// What `session` points into; its buffer does not move with the session.
+    /// The memory that `session` points into; moving the session does not move it.
     _memory: Vec<u8>,
 }
 
-// SAFETY: the session is used through `&mut self` alone, and generated code keeps no state of a thread.
+// SAFETY: all use of the session is through `&mut self`, and generated code has no thread-local state.
 unsafe impl Send for Session {}
 
 impl Session {
-    /// The variant that this session runs.
+    /// The variant of this session.
     #[must_use]
     pub fn variant(&self) -> &Variant {
         &self.artifact.interface().variants[self.variant]
     }
 
-    /// Buffers for the outputs, of the sizes that [`Session::run`] expects.
+    /// Output buffers of the sizes that [`Session::run`] expects.
     #[must_use]
     pub fn output_buffers(&self) -> Vec<Vec<u8>> {
         self.variant().outputs.iter().map(|output| vec![0; byte_size(output)]).collect()
     }
 
-    /// Runs the model once: reads `inputs`, overwrites `outputs`, both in the order of the interface.
+    /// Runs one inference: reads `inputs` and overwrites `outputs`, both in the order of the interface.
     ///
     /// # Errors
-    /// The wrong number of tensors, or one of the wrong size; nothing has run then.
+    /// If the number or the size of the tensors is wrong; then nothing has run.
     pub fn run(&mut self, inputs: &[&[u8]], outputs: &mut [Vec<u8>]) -> Result<(), RunError> {
         check_sizes(self.variant(), inputs, outputs)?;
         let inputs: Vec<*const c_void> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
         let outputs: Vec<*mut c_void> = outputs.iter_mut().map(|output| output.as_mut_ptr().cast()).collect();
-        // SAFETY: counts and sizes are the variant's; outputs are distinct vectors, borrowed for the time of the call.
+        // SAFETY: counts and sizes match the variant; outputs are distinct vectors, borrowed during the call.
         match unsafe { session::session_run(self.session, inputs.as_ptr(), outputs.as_ptr()) } {
             Status::OK => Ok(()),
             status => Err(RunError::Status(status)),
@@ -167,12 +167,12 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // SAFETY: the session is made by `session_create_in`, nothing runs it, and its memory and code are still there.
+        // SAFETY: `session_create_in` made the session, nothing runs it, and its memory and code still exist.
         unsafe { session::session_destroy(self.session) };
     }
 }
 
-/// Whether a variant can run on tensors of these sizes.
+/// Checks that tensors of these sizes fit the variant.
 pub(crate) fn check_sizes(variant: &Variant, inputs: &[&[u8]], outputs: &[Vec<u8>]) -> Result<(), RunError> {
     let Variant { inputs: expected_inputs, outputs: expected_outputs, .. } = variant;
     if inputs.len() != expected_inputs.len() {
@@ -198,12 +198,12 @@ pub(crate) fn check_sizes(variant: &Variant, inputs: &[&[u8]], outputs: &[Vec<u8
     Ok(())
 }
 
-/// Bytes of a tensor of a loaded interface.
+/// Size in bytes of a tensor of a loaded interface.
 fn byte_size(tensor: &Tensor) -> usize {
     tensor.byte_size().unwrap_or_else(|| unreachable!("checked when the artifact was loaded"))
 }
 
-/// Reads descriptors into plain data.
+/// Copies descriptors into plain data.
 struct Reader<'a> {
     path: &'a Path,
 }
@@ -214,9 +214,9 @@ impl Reader<'_> {
     }
 
     /// # Safety
-    /// `model` is null or what an artifact's query function returned; so for all that it points to.
+    /// `model` is null or the return value of an artifact's query function; the same holds for all that it points to.
     unsafe fn interface(&self, model: *const abi::Model, symbol: &str) -> Result<Interface, ArtifactError> {
-        // SAFETY: the caller's promise; the two fields stand first in every version.
+        // SAFETY: guaranteed by the caller; these two fields come first in every ABI version.
         unsafe {
             if model.is_null() {
                 return Err(self.damaged(Damage::Symbol));
@@ -242,7 +242,7 @@ impl Reader<'_> {
     /// # Safety
     /// As for [`Reader::interface`].
     unsafe fn variant(&self, variant: *const abi::Variant) -> Result<Variant, ArtifactError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let variant = self.whole(variant, self.struct_size(variant.cast())?)?;
             let crowded = variant.workers >= variant.threads;
@@ -269,7 +269,7 @@ impl Reader<'_> {
     /// # Safety
     /// As for [`Reader::interface`].
     unsafe fn tensor(&self, tensor: *const abi::TensorDesc) -> Result<Tensor, ArtifactError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let desc = self.whole(tensor, self.struct_size(tensor.cast())?)?;
             let dtype = DType::from_onnx(desc.dtype).ok_or_else(|| self.damaged(Damage::ElementType))?;
@@ -287,7 +287,7 @@ impl Reader<'_> {
     /// # Safety
     /// As for [`Reader::interface`].
     unsafe fn quantization(&self, quant: *const abi::Quant) -> Result<Quantization, ArtifactError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let quant = self.whole(quant, self.struct_size(quant.cast())?)?;
             Ok(Quantization {
@@ -298,34 +298,34 @@ impl Reader<'_> {
         }
     }
 
-    /// The first field of every struct but the model.
+    /// Reads the size, the first field of every struct but the model.
     ///
     /// # Safety
     /// `object` is null or points to a struct that starts with its size.
     unsafe fn struct_size(&self, object: *const u32) -> Result<u32, ArtifactError> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { object.as_ref() }.copied().ok_or_else(|| self.damaged(Damage::NullPointer))
     }
 
-    /// The struct, if it has at least the fields of this version.
+    /// The struct, if it has at least the fields of this version; otherwise an error.
     ///
     /// # Safety
-    /// `object` points to a `T` of `size` bytes that lives as long as it is used here.
+    /// `object` points to a `T` of `size` bytes that outlives the result.
     unsafe fn whole<'b, T>(&self, object: *const T, size: u32) -> Result<&'b T, ArtifactError> {
         if (size as usize) < size_of::<T>() {
             return Err(self.damaged(Damage::StructSize));
         }
-        // SAFETY: the caller's promise, and all fields are there.
+        // SAFETY: guaranteed by the caller, and the check above: all fields exist.
         Ok(unsafe { &*object })
     }
 
     /// # Safety
-    /// `first` is null or points to `count` elements that live as long as they are used here.
+    /// `first` is null or points to `count` elements that outlive the result.
     unsafe fn list<'b, T>(&self, first: *const T, count: u32) -> Result<&'b [T], ArtifactError> {
         match (first.is_null(), count) {
             (_, 0) => Ok(&[]),
             (true, _) => Err(self.damaged(Damage::NullPointer)),
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             (false, count) => Ok(unsafe { std::slice::from_raw_parts(first, count as usize) }),
         }
     }
@@ -336,7 +336,7 @@ impl Reader<'_> {
         if text.is_null() {
             return Err(self.damaged(Damage::NullPointer));
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let text = unsafe { CStr::from_ptr(text) };
         text.to_str().map(str::to_owned).map_err(|_| self.damaged(Damage::Text))
     }

@@ -1,8 +1,9 @@
-//! Calibration: the compiled float build runs on samples, observers watch its tensors.
+//! Calibration: runs the compiled float build on samples while observers watch its tensors.
 //!
-//! It stands above the stages, as it runs all of them once more: the float build is optimized and compiled like any model.
+//! This module is above the stages because it runs all of them: the float build is optimized and compiled like any
+//! model.
 //!
-//! Invariant: memory is that of one sample, however many there are; equal samples in equal order give an equal table.
+//! Invariants: memory does not grow with the number of samples; equal samples in equal order give an equal table.
 
 use std::collections::BTreeMap;
 
@@ -29,33 +30,33 @@ mod table;
 pub use self::ranges::{CalibrationData, Ranges, warn_of_few};
 pub use self::table::read_table;
 
-/// The calibrator that is used where none is named.
+/// The default calibrator.
 pub const DEFAULT_CALIBRATOR: &str = "mse";
 
-/// How the ranges of tensors are found.
+/// Options of a calibration.
 #[derive(Clone, Debug)]
 pub struct CalibrateOptions {
     /// The name of a row of [`OBSERVERS`](eightfold_passes::calibrate::OBSERVERS).
     pub calibrator: String,
     /// The number for its [`Setting`](eightfold_passes::calibrate::Setting); `None` is the default.
     pub setting: Option<f64>,
-    /// The options that the model will be optimized with; which tensors need a range depends on them.
+    /// The options that the model will be optimized with. They decide which tensors need a range.
     pub optimize: OptimizeOptions,
 }
 
 impl CalibrateOptions {
-    /// The default calibrator, for a model that will be optimized with these options.
+    /// The default calibrator, for a model that will be optimized with `optimize`.
     #[must_use]
     pub fn new(optimize: OptimizeOptions) -> Self {
         CalibrateOptions { calibrator: DEFAULT_CALIBRATOR.to_owned(), setting: None, optimize }
     }
 }
 
-/// The range of each tensor that int8 needs, and the mean of each channel where biases are to be corrected, as the model's
-/// values on `samples` suggest.
+/// Computes the range of each tensor that int8 needs and, for bias correction, channel means, from the model's values
+/// on `samples`.
 ///
 /// # Errors
-/// A sample cannot be read, a value is not finite, or the model cannot be compiled in f32.
+/// If a sample cannot be read, a value is not finite, or the model cannot be compiled in f32.
 pub fn calibrate<I>(
     model: &Model,
     samples: I,
@@ -67,10 +68,10 @@ where
 {
     progress.stage(Stage::Calibrate);
     let mut calibrator = Calibrator::new(observer(&options.calibrator)?, options.setting)?;
-    // The same on every machine, so that the ranges are the same everywhere.
+    // The target is the same on every machine, so that the ranges are the same.
     let optimize = OptimizeOptions { target: baseline()?, ..options.optimize.clone() };
 
-    // The float graph that quantization starts from, with the tensors that it will ask about as outputs.
+    // The float graph that quantization starts from, with the tensors that need ranges as outputs.
     let mut simplified = model.clone();
     let for_passes = optimize.for_passes(Precision::Int8, None);
     run_passes(SIMPLIFY, &mut simplified.graph, &for_passes, &mut ())?;
@@ -91,7 +92,7 @@ where
         calibrator.observe(name, sample)
     };
     let computed: Vec<ValueId> = wanted.into_iter().filter(|id| simplified.graph.producer(*id).is_some()).collect();
-    // A model of one layer needs ranges of its inputs alone: then there is nothing to compute.
+    // A model of one layer needs ranges only of its inputs, so there is nothing to compute.
     let mut executable = match computed.as_slice() {
         [] => None,
         computed => Some(Executable::showing(&simplified, computed, &optimize)?),
@@ -117,7 +118,7 @@ where
     spread.check(progress)?;
     let symmetry = options.optimize.activation_symmetry;
     let table = CalibrationTable::new(&model.name, &model.sha256, count as u64, &calibrator, symmetry)?;
-    // Means are for the bias correction alone.
+    // Only bias correction needs the means.
     Ok(match options.optimize.bias_correction {
         true => CalibrationTable { means: means.means(), ..table },
         false => table,

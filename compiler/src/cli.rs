@@ -1,7 +1,7 @@
-//! The command line: one file a verb below `cli/`, each with its arguments, what it prints, and nothing else.
+//! The command line. Each verb is one file below `cli/` with its arguments and its output.
 //!
-//! Invariant: what a verb is asked for goes to standard output, as text or with `--format json` as one JSON value;
-//! everything else (progress, remarks, dumps, errors) goes to standard error.
+//! Invariant: a verb prints its result to standard output, as text or, with `--format json`, as one JSON value.
+//! Everything else (progress, remarks, dumps, errors) goes to standard error.
 
 mod arguments;
 mod bench;
@@ -32,7 +32,7 @@ use eightfold::{Error, Fault};
 
 pub(crate) use output::Format;
 
-/// Compiles ONNX models ahead of time, to eight-bit machine code where they allow it.
+/// Compiles ONNX models ahead of time to machine code, in 8-bit integers where possible.
 #[derive(Parser)]
 #[command(name = "eightfold", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -56,29 +56,29 @@ Example:
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Compile a model into a shared library, an object file, or any form on the way there.
+    /// Compile a model into a shared library, an object file, or an intermediate form.
     Compile(Box<compile::Arguments>),
     /// Find the ranges of a model's tensors on sample data.
     Calibrate(Box<calibrate::Arguments>),
-    /// Write a model with QuantizeLinear and DequantizeLinear where it is to be computed in int8.
+    /// Write a quantized ONNX model with QuantizeLinear and DequantizeLinear nodes.
     Quantize(Box<quantize::Arguments>),
-    /// Run passes and print the graph that comes out.
+    /// Run passes on a graph or a program and print the result.
     Opt(Box<opt::Arguments>),
-    /// Show what a model, a graph or an artifact consists of.
+    /// Show the contents of a model, a graph or a compiled model.
     Inspect(inspect::Arguments),
     /// Run a model once.
     Run(run::Arguments),
-    /// Measure how long a compiled model takes.
+    /// Measure the time of an inference.
     Bench(bench::Arguments),
-    /// Measure how often a model is right.
+    /// Measure a model's accuracy on labelled data.
     Eval(eval::Arguments),
-    /// Measure how far a compiled model is from the model it was made of.
+    /// Measure how far the outputs of a compiled model are from those of its source model.
     Compare(compare::Arguments),
-    /// List what there is.
+    /// List operators, functions, passes, kernels, targets or calibrators.
     List(list::Arguments),
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the verb.
 pub(crate) fn run() -> ExitCode {
     let parsed = Cli::command().try_get_matches().and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
@@ -97,9 +97,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// What is said instead where the arguments cannot be parsed: what is wrong with them, or the help asked for.
+/// Prints clap's error or help text and returns the exit code.
 fn refused(mut error: clap::Error) -> ExitCode {
-    // The names of precisions are so short that any is close to any: `fp16` is no misspelt `bf16`.
+    // All names of precisions are similar, so clap suggests `bf16` for `fp16`, which is wrong.
     if error.get(ContextKind::InvalidArg).is_some_and(|argument| argument.to_string().starts_with("--precision")) {
         error.remove(ContextKind::SuggestedValue);
     }
@@ -110,13 +110,13 @@ fn refused(mut error: clap::Error) -> ExitCode {
         let text = error.render().to_string();
         errors::print_json(&Error::Usage(text.trim_start_matches("error: ").trim_end().to_owned()), false);
     } else {
-        // A reader that has gone away is no error.
+        // It is no error if the reader has closed the pipe.
         let _ = error.print();
     }
     ExitCode::from(if error.use_stderr() { Fault::Usage.exit_code() } else { 0 })
 }
 
-/// The verb's options that stand on the command line, as `--name`.
+/// The verb's options that the user gave, as `--name`.
 fn given(matches: &ArgMatches) -> Vec<String> {
     let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
     let command = Cli::command();
@@ -129,7 +129,7 @@ fn given(matches: &ArgMatches) -> Vec<String> {
 }
 
 impl Verb {
-    /// Does what the verb says; `given` are the options on the command line.
+    /// Runs the verb; `given` holds the options on the command line.
     fn run(self, format: Format, given: &[String]) -> Result<(), Error> {
         match self {
             Verb::Compile(arguments) => arguments.run(format),

@@ -1,11 +1,12 @@
 //! Data for calibration and evaluation: samples that fit a model's inputs, and their labels.
 //!
-//! Three forms are read: a .npz file (an array for each input, and `labels`), a .npy file (for a model with one input), and
-//! a folder of images with `labels.csv`, or with a folder for each class, and a [`Preprocess`] line. The order of samples is that of the data, always.
+//! Supported forms: a .npz file (an array per input, and `labels`), a .npy file (for a model with one input), and a
+//! folder of images with `labels.csv` or with a folder per class, together with a [`Preprocess`] recipe. Samples keep
+//! the order of the data.
 //!
-//! Invariants: a sample's tensors have exactly the types and shapes of the inputs; nothing is converted silently. Samples
-//! hold finite numbers only: no range and no accuracy is measured on others. Tensors for a single run may hold any.
-//! Arrays are held in memory as they are; images are read one at a time.
+//! Invariants: a sample's tensors have exactly the types and shapes of the inputs; nothing is converted implicitly.
+//! Samples contain only finite numbers, because ranges and accuracies of others are meaningless; tensors for a single
+//! run may contain any. Arrays are kept in memory unchanged; images are read one at a time.
 
 mod error;
 mod image_folder;
@@ -35,24 +36,24 @@ pub use self::sample_range::SampleRange;
 /// The name of the array that holds the labels.
 const LABELS: &str = "labels";
 
-/// An input of a model, which data must fit.
+/// An input of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputSpec {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// The type of its elements.
+    /// The element type.
     pub dtype: DType,
-    /// Its extents, with the batch axis.
+    /// The shape, including the batch axis.
     pub shape: Shape,
 }
 
 impl InputSpec {
-    /// An input of that name, type and shape.
+    /// An input with this name, type and shape.
     pub fn new(name: impl Into<String>, dtype: DType, shape: &[usize]) -> Self {
         InputSpec { name: name.into(), dtype, shape: Shape::new(shape) }
     }
 
-    /// Checks that a tensor read from `file` can be fed to this input.
+    /// Checks that a tensor read from `file` fits this input.
     fn check(&self, tensor: &Tensor, file: &Path) -> Result<(), DatasetError> {
         self.check_type(tensor.dtype(), file)?;
         if *tensor.shape() != self.shape {
@@ -70,7 +71,7 @@ impl InputSpec {
         Err(DatasetError::ElementType { file: file.to_owned(), array: self.name.clone(), expected, got })
     }
 
-    /// Checks that bytes of this input's type hold finite numbers only.
+    /// Checks that all elements are finite.
     fn check_finite(&self, bytes: &[u8], sample: usize, file: &Path) -> Result<(), DatasetError> {
         match first_not_finite(bytes, self.dtype) {
             None => Ok(()),
@@ -93,24 +94,23 @@ fn first_not_finite(bytes: &[u8], dtype: DType) -> Option<f64> {
     }
 }
 
-/// How to read data.
+/// Options for reading data.
 #[derive(Debug, Clone, Default)]
 pub struct DatasetOptions {
-    /// What to do to images; required for them, and for nothing else.
+    /// How to preprocess images; required for images, and not allowed for arrays.
     pub preprocess: Option<Preprocess>,
     /// Added to each label: 1 for models whose class 0 is the background.
     pub label_offset: i64,
 }
 
-/// One run of a model.
+/// The data of one run of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// A tensor for each input, in the order of the inputs.
+    /// A tensor per input, in the order of the inputs.
     pub inputs: Vec<Tensor>,
-    /// The class of each row of the batch that is data; empty if the data has no labels.
+    /// The class of each row that is data; empty if the data has no labels.
     pub labels: Vec<i64>,
-    /// The number of rows, from the first, that are data. The last batch may have fewer than the model takes; its last
-    /// row is then repeated.
+    /// The number of rows that are data, from the first. If the last batch has too few rows, its last row is repeated.
     pub rows: usize,
 }
 
@@ -140,9 +140,9 @@ pub struct Dataset {
     inputs: Vec<InputSpec>,
     source: Source,
     labels: Option<Vec<i64>>,
-    /// The number of rows: images, or array rows of the first input.
+    /// The number of rows: images, or rows of the first input's array.
     rows: usize,
-    /// Rows a sample takes.
+    /// The number of rows per sample.
     batch: usize,
 }
 
@@ -152,12 +152,12 @@ enum Source {
     Images(ImageFolder),
 }
 
-/// An array cut along its first axis.
+/// An array that is split along its first axis.
 #[derive(Debug)]
 struct Rows {
     bytes: Vec<u8>,
     count: usize,
-    /// How many rows make a sample.
+    /// The number of rows per sample.
     per_sample: usize,
 }
 
@@ -166,7 +166,7 @@ impl Rows {
         self.count.div_ceil(self.per_sample)
     }
 
-    /// A sample's bytes; the last row is repeated where rows run out.
+    /// The bytes of a sample; the last row is repeated if there are too few rows.
     fn sample(&self, index: usize) -> Vec<u8> {
         let size = self.bytes.len() / self.count;
         let begin = index * self.per_sample;
@@ -183,8 +183,8 @@ impl Dataset {
     /// Opens data for a model with these inputs.
     ///
     /// # Errors
-    /// The data cannot be read, does not fit the inputs, or is empty. What concerns one image or the numbers in one
-    /// sample is found when that sample is read.
+    /// If the data cannot be read, does not fit the inputs, or is empty. Errors in single images or samples are
+    /// reported when the sample is read.
     pub fn open(path: &Path, inputs: &[InputSpec], options: &DatasetOptions) -> Result<Self, DatasetError> {
         let file = || path.to_owned();
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -192,7 +192,7 @@ impl Dataset {
             let preprocess = options.preprocess.as_ref().ok_or_else(|| DatasetError::NoPreprocess { file: file() })?;
             return Self::images(path, inputs, preprocess, options.label_offset);
         }
-        // A name that does not exist is better told so than that its form is unknown.
+        // A missing file is reported as missing, not as a file of unknown form.
         std::fs::metadata(path).map_err(|source| DatasetError::Read { file: file(), source })?;
         if path.is_dir() || !matches!(extension, Some("npz" | "npy")) {
             return Err(DatasetError::Form { file: file() });
@@ -209,10 +209,10 @@ impl Dataset {
         if data.is_empty() { Err(DatasetError::Empty { file: file() }) } else { Ok(data) }
     }
 
-    /// Opens data that a command reads: no output of it goes over these files.
+    /// Opens data that a command reads: no output of the command may overwrite these files.
     ///
     /// # Errors
-    /// As those of [`Dataset::open`], and [`DatasetError::Write`] if an output was to.
+    /// Those of [`Dataset::open`]; [`DatasetError::Write`] if an output is one of these files.
     pub fn open_input(path: &Path, inputs: &[InputSpec], options: &DatasetOptions) -> Result<Self, DatasetError> {
         let data = Self::open(path, inputs, options)?;
         let lost = |WriteError { path, source }| DatasetError::Write { file: path, source };
@@ -231,7 +231,7 @@ impl Dataset {
             })?;
             arrays.push(cut(array, input, path)?);
         }
-        // An input may itself be called so.
+        // If an input itself is called `labels`, there are no labels.
         let labels = if inputs.iter().any(|input| input.name == LABELS) { None } else { npz.array(LABELS)? };
         let labels = labels.map(|array| integers(array, label_offset, path)).transpose()?;
         Self::arrays(path, inputs, arrays, labels)
@@ -255,7 +255,7 @@ impl Dataset {
                 return Err(mismatch(&input.name, first.samples(), rows.samples()));
             }
         }
-        // In an array `[N, B, …]` a row is a whole batch, and each of its own rows has a label.
+        // In an array `[N, B, …]` a row is a whole batch, and each row of the batch has a label.
         let batch = first_input.shape.first().copied().unwrap_or(1).max(1);
         let rows = if first.per_sample == 1 { first.count * batch } else { first.count };
         if let Some(labels) = &labels
@@ -291,7 +291,7 @@ impl Dataset {
         Ok(Dataset { path: path.to_owned(), inputs: inputs.to_vec(), source, labels, rows, batch })
     }
 
-    /// The files that the data is read from.
+    /// The files that hold the data.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let (one, images) = match &self.source {
             Source::Arrays(_) => (self.path.as_path(), &[][..]),
@@ -305,25 +305,25 @@ impl Dataset {
         self.rows.div_ceil(self.batch)
     }
 
-    /// Whether there are no samples; false for all data that could be opened.
+    /// Whether there are no samples; always false, because opening empty data fails.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// The inputs that the samples fit.
+    /// The inputs that the samples are for.
     pub fn inputs(&self) -> &[InputSpec] {
         &self.inputs
     }
 
-    /// The label of each row of all samples, offset included.
+    /// The label of each row of all samples, including the offset.
     pub fn labels(&self) -> Option<&[i64]> {
         self.labels.as_deref()
     }
 
-    /// Reads these samples, one after the other.
+    /// Reads a range of samples, one at a time.
     ///
     /// # Errors
-    /// [`DatasetError::NoSuchSamples`]; for each sample those of [`Dataset::sample`].
+    /// [`DatasetError::NoSuchSamples`]; each sample can fail like [`Dataset::sample`].
     pub fn samples(
         &self,
         range: &SampleRange,
@@ -331,10 +331,10 @@ impl Dataset {
         Ok(range.of(self.len())?.map(|index| self.sample(index)))
     }
 
-    /// Reads a sample, from 0; panics if there are not as many.
+    /// Reads sample `index`, counted from 0; panics if it does not exist.
     ///
     /// # Errors
-    /// A number is not finite, or a file cannot be read or does not fit.
+    /// If a number is not finite, or a file cannot be read or does not fit.
     pub fn sample(&self, index: usize) -> Result<Sample, DatasetError> {
         assert!(index < self.len(), "sample {index} of {}", self.len());
         let inputs = match &self.source {
@@ -352,7 +352,7 @@ impl Dataset {
         Ok(Sample { inputs, labels, rows: end - begin })
     }
 
-    /// All samples, in order, each read when it is asked for.
+    /// All samples in order; each is read on demand.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Sample, DatasetError>> + '_ {
         (0..self.len()).map(|index| self.sample(index))
     }
@@ -375,7 +375,7 @@ impl Dataset {
     }
 }
 
-/// The one input that data without names can be for.
+/// The only input, which unnamed data is for; an error if the model has several.
 fn only_input<'a>(path: &Path, inputs: &'a [InputSpec]) -> Result<&'a InputSpec, DatasetError> {
     match inputs {
         [input] => Ok(input),
@@ -383,7 +383,7 @@ fn only_input<'a>(path: &Path, inputs: &'a [InputSpec]) -> Result<&'a InputSpec,
     }
 }
 
-/// Checks that a batch of images of this shape makes up the input.
+/// Checks that images of this shape fit the input.
 fn check_row(shape: &[usize; 3], input: &InputSpec, file: &Path) -> Result<(), DatasetError> {
     if input.shape.get(1..) == Some(&shape[..]) && input.shape[0] > 0 {
         return Ok(());
@@ -392,7 +392,7 @@ fn check_row(shape: &[usize; 3], input: &InputSpec, file: &Path) -> Result<(), D
     Err(DatasetError::Shape { file, array, expected: input.shape.to_string(), got: with_count("N", shape) })
 }
 
-/// Finds how an array gives samples of an input.
+/// Determines how an array is split into samples of an input.
 fn cut(array: Array, input: &InputSpec, path: &Path) -> Result<Rows, DatasetError> {
     input.check_type(array.dtype, path)?;
     let shape: &[usize] = &input.shape;

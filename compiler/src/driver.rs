@@ -1,8 +1,8 @@
-//! THE pipeline: from a model's file to a shared library, one visible call a stage. [`build`] is the picture in
-//! ARCHITECTURE.md as code.
+//! THE pipeline: from a model file to a shared library, one call per stage. [`build`] is the picture in ARCHITECTURE.md
+//! as code.
 //!
-//! Invariant: what comes out depends on the model's bytes, the calibration table, the tuning file and the options alone,
-//! and all of them are in the artifact's provenance. Nothing here prints; a [`Progress`] hears what goes on.
+//! Invariant: the result depends only on the model's bytes, the calibration table, the tuning file and the options, all
+//! of which are in the artifact's provenance. Nothing here prints: a [`Progress`] is told what happens.
 
 use std::path::PathBuf;
 
@@ -24,48 +24,48 @@ use crate::stages::optimize::{Optimized, optimize_owned};
 use crate::stages::progress::{Progress, Stage};
 use crate::stages::schedule::schedule;
 
-/// What is to be built, and of what.
+/// What to build.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// An ONNX model, or a graph in text form.
     pub model: PathBuf,
-    /// How it is imported.
+    /// Import options.
     pub import: ImportOptions,
-    /// Whatever decides about the code.
+    /// Options that influence the code.
     pub options: OptimizeOptions,
-    /// Names and patterns of nodes that are kept in float, beside those in the options.
+    /// Names and patterns of nodes to keep in float, in addition to those in the options.
     pub keep_float: Vec<String>,
-    /// Where the ranges of its tensors come from.
+    /// Source of the tensor ranges.
     pub ranges: Ranges,
-    /// The share of multiply-accumulates, 0 to 1, that must be in int8.
+    /// Minimum share of multiply-accumulates in int8, 0 to 1.
     pub required_int8: Option<f64>,
-    /// The measurements to choose by.
+    /// The tuning file.
     pub tuning: Option<TuningFile>,
-    /// The C identifier that the exported symbol starts with; by default made of the model's name.
+    /// Prefix of the exported C symbol; derived from the model's name by default.
     pub symbol: Option<String>,
-    /// Texts of the machine code that are wanted.
+    /// Listings of the machine code to make.
     pub listings: Listings,
     /// The shared library to link.
     pub library: Option<PathBuf>,
-    /// Whether the graph is wanted afterwards. Else its memory is free before the linker wants some.
+    /// Whether to keep the graph afterwards. If not, its memory is freed before linking.
     pub keep_graph: bool,
 }
 
-/// What was built.
+/// The result of a build.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The graph that code was made of.
+    /// The optimized graph.
     pub optimized: Optimized,
-    /// What was measured, and what of it is used.
+    /// The tuning measurements and their use.
     pub tuned: Option<Tuned>,
     /// The code.
     pub compiled: Compiled,
 }
 
-/// Builds what is requested.
+/// Builds what `request` asks for.
 ///
 /// # Errors
-/// That of the first stage that fails; nothing is linked then.
+/// The error of the first stage that fails; then nothing is linked.
 pub fn build(request: &Request, progress: &mut dyn Progress) -> Result<Built, Error> {
     let model = import(&request.model, &request.import, progress)?;
     let options = request.options.clone().keeping_float(&model.graph, &request.keep_float)?;
@@ -92,7 +92,7 @@ pub fn build(request: &Request, progress: &mut dyn Progress) -> Result<Built, Er
     Ok(Built { optimized, tuned, compiled })
 }
 
-/// Whether the share of products in int8 is large enough.
+/// Fails if the share of multiply-accumulates in int8 is too small.
 fn require_int8(coverage: &Coverage, required: Option<f64>) -> Result<(), Error> {
     let share = coverage.int8_share();
     match required {

@@ -1,6 +1,7 @@
-//! Every way in which a command can fail, as the stages pass it on.
+//! The errors of all stages, which commands return.
 //!
-//! What stands below the stages (`onnx`, `dataset`, `artifact`, `host`) has errors of its own, which are variants here.
+//! Modules below the stages (`onnx`, `dataset`, `artifact`, `host`) have their own error types, which are variants
+//! here.
 
 use std::path::PathBuf;
 
@@ -33,12 +34,12 @@ pub use self::fault::Fault;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The import of an ONNX model.
+    /// An ONNX model cannot be imported.
     #[error("cannot import {}", path.display())]
     Import {
         /// The model.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why not.
         source: OnnxError,
     },
     /// Usage: a file cannot be read.
@@ -46,65 +47,65 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Usage: an output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// Broken: a graph in text form that does not parse.
+    /// Broken: a graph in text form does not parse.
     #[error("cannot parse {}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parse error.
         source: ParseError,
     },
-    /// A graph that breaks the rules. After a pass the fault is ours.
+    /// A graph violates the rules. After a pass, this is a bug in Eightfold.
     #[error("{place} does not verify")]
     Verify {
-        /// The file, or the pass that left the graph.
+        /// The file, or the pass that made the graph.
         place: String,
         /// Whether a pass made the graph.
         ours: bool,
-        /// The rules that it breaks.
+        /// The violated rules.
         source: VerifyErrors,
     },
-    /// A pass that cannot go on.
+    /// A pass fails.
     #[error(transparent)]
     Pass(#[from] PassError),
-    /// Usage: int8 was asked for, and nothing says which range a tensor has.
+    /// Usage: int8 is requested and there are no ranges.
     #[error(
         "int8 needs the ranges of the tensors: the model has no QuantizeLinear and there is neither --calibration-data nor --calibration-table"
     )]
     NoRanges,
-    /// Usage: nothing says which ranges to quantize with.
+    /// Usage: there are no ranges to quantize with.
     #[error("quantizing needs the ranges of the tensors: give --calibration-data or --calibration-table")]
     NothingToQuantizeBy,
-    /// Unsupported: a graph that has no form in ONNX.
+    /// Unsupported: the graph cannot be expressed in ONNX.
     #[error("cannot write the graph as an ONNX model")]
     Export(#[source] OnnxError),
-    /// Usage: ranges were given for a precision that has no use for them.
+    /// Usage: ranges are given for a precision that does not use them.
     #[error("calibration is for int8, the precision is {precision}")]
     UnusedCalibration {
-        /// The precision asked for.
+        /// The requested precision.
         precision: Precision,
     },
-    /// Usage: no tensor of the model wants a range.
-    #[error("nothing to calibrate: no tensor of the model would be quantized that is not quantized already")]
+    /// Usage: no tensor of the model needs a range.
+    #[error("nothing to calibrate: int8 would quantize no further tensor of the model")]
     NothingToCalibrate,
-    /// Calibration.
+    /// Calibration fails.
     #[error("cannot calibrate")]
     Calibrate(#[from] CalibrateError),
-    /// Broken: a calibration table that does not parse.
+    /// Broken: a calibration table does not parse.
     #[error("cannot parse {}", path.display())]
     Table {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parse error.
         source: TableError,
     },
-    /// Broken: a calibration table that names tensors that the model does not have.
+    /// Broken: a calibration table names tensors that the model does not have.
     #[error("{} was made of another model ({model}): the model has no tensor {}", path.display(), first(unknown))]
     ForeignTable {
         /// The file.
@@ -114,210 +115,210 @@ pub enum Error {
         /// The tensors.
         unknown: Vec<String>,
     },
-    /// Broken: a calibration table with too many or too few means of a tensor.
+    /// Broken: a calibration table has the wrong number of channel means for a tensor.
     #[error("{}: expected {expected} means for tensor {tensor:?}, one for each channel, got {got}", path.display())]
     TableMeans {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// Its channels.
+        /// The number of channels.
         expected: usize,
-        /// The means there are.
+        /// The number of means.
         got: usize,
     },
-    /// Broken: data to calibrate on whose numbers are all the same.
-    #[error("calibration data holds one number only: {value} throughout for input {input:?}")]
+    /// Broken: all calibration data is the same number.
+    #[error("calibration data is constant: all elements of input {input:?} are {value}")]
     ConstantData {
         /// The first input.
         input: String,
         /// The number.
         value: f32,
     },
-    /// Broken: a label that is none of the model's classes.
+    /// Broken: a label is not among the model's classes.
     #[error("{}: label {label} of row {row} is none of the {classes} classes of output {output:?}, 0 to {}", path.display(), classes - 1)]
     Label {
         /// The data.
         path: PathBuf,
-        /// The label, offset included.
+        /// The label, including the offset.
         label: i64,
-        /// The row of the data, from 0.
+        /// The row, from 0.
         row: u64,
-        /// Classes that the output has.
+        /// The number of classes.
         classes: usize,
         /// The output.
         output: String,
     },
-    /// Broken: a tuning file that does not parse.
+    /// Broken: a tuning file does not parse.
     #[error("cannot parse {}", path.display())]
     Tuning {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parse error.
         source: TuningError,
     },
-    /// Usage: kernels of another target were measured.
-    #[error("the tuning is of {got}, the target is {expected}")]
+    /// Usage: the tuning file is for another target.
+    #[error("the tuning file is for {got}, the target is {expected}")]
     TuningTarget {
         /// The target.
         expected: &'static str,
-        /// The target that was measured.
+        /// The target of the tuning file.
         got: &'static str,
     },
-    /// Usage: kernels that are to be timed do not run here.
+    /// Usage: this CPU cannot run the kernels to be timed.
     #[error("this cpu does not run {target}, so its kernels cannot be timed here")]
     TuneElsewhere {
         /// The target's name.
         target: &'static str,
     },
-    /// Usage: threads that are to be timed have no CPUs of their own here.
-    #[error("there are {cpus} cpus for {threads} threads, so they cannot be timed here")]
+    /// Usage: this machine has too few CPUs to time that many threads.
+    #[error("{threads} threads cannot be timed on {cpus} cpus")]
     TuneThreads {
         /// Threads of one inference.
         threads: usize,
-        /// CPUs that this process may use.
+        /// The number of CPUs that this process may use.
         cpus: usize,
     },
-    /// Usage: what is added to a tuning file must be measured on the same CPU.
+    /// Usage: new measurements for a tuning file must come from the same CPU.
     #[error("the tuning file holds measurements of {got:?}, this cpu is {expected:?}")]
     TuningCpu {
         /// This machine's CPU.
         expected: String,
-        /// The CPU that was measured.
+        /// The CPU of the tuning file.
         got: String,
     },
-    /// Unsupported: an operator without a kernel.
+    /// Unsupported: an operator has no kernel.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// The back end refuses.
+    /// The back end fails.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// Usage: a name that C cannot hold.
+    /// Usage: a name cannot be expressed in C.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
     /// Usage: there is no linker, or it fails.
     #[error(transparent)]
     Object(#[from] ObjectError),
-    /// Usage: no target of this name.
+    /// Usage: there is no target of this name.
     #[error("no target is called {got:?}, expected native or one of {expected}")]
     UnknownTarget {
         /// The name given.
         got: String,
-        /// The names there are.
+        /// The names of the targets.
         expected: String,
     },
-    /// Unsupported: this machine is older than the oldest target.
+    /// Unsupported: this machine supports none of the targets.
     #[error("this cpu runs none of the targets ({expected}): name one with --target")]
     NoNativeTarget {
-        /// The names there are.
+        /// The names of the targets.
         expected: String,
     },
-    /// Usage: what is to be measured does not run here.
-    #[error("this cpu does not run {target}, so nothing of it can be measured here")]
+    /// Usage: this CPU cannot run the target to be measured.
+    #[error("this cpu does not run {target}, so it cannot be measured here")]
     TargetNotHere {
         /// The target's name.
         target: &'static str,
     },
-    /// Usage: a compiled model where its calls are wanted.
-    #[error("{} is compiled, and does not say which calls it is made of", path.display())]
+    /// Usage: the calls of a compiled model are requested, which it does not contain.
+    #[error("{} is a compiled model, which does not record its calls", path.display())]
     NoCalls {
         /// The compiled model.
         path: PathBuf,
     },
-    /// Broken: peaks of a machine that do not parse.
+    /// Broken: a file of peaks does not parse.
     #[error("{} does not hold the peaks of a machine", path.display())]
     Peaks {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// Broken: peaks that no machine has.
+    /// Broken: impossible peaks.
     #[error("{}: expected rates above zero, and memory as the last level", path.display())]
     ImpossiblePeaks {
         /// The file.
         path: PathBuf,
     },
-    /// Usage: peaks in other instructions than those of the target.
-    #[error("the peaks are those of {got}, the target is {expected}")]
+    /// Usage: the peaks are for another target.
+    #[error("the peaks are for {got}, the target is {expected}")]
     PeaksTarget {
         /// The target.
         expected: &'static str,
-        /// The target that was measured.
+        /// The target of the peaks.
         got: String,
     },
-    /// Unsupported: a tensor, or the model as a whole, takes more memory than it may.
+    /// Unsupported: a tensor or the whole model needs more memory than the limit.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// Broken: a line that says what to run on a graph, and has no meaning.
-    #[error("{}: nothing can be run by the line `; {line}`", path.display())]
+    /// Broken: a line of a graph's text that names passes or options is invalid.
+    #[error("{}: invalid line `; {line}`", path.display())]
     Recipe {
         /// The file.
         path: PathBuf,
         /// The line.
         line: String,
     },
-    /// Broken: a text that is no program, or a program that breaks a rule.
+    /// Broken: a text is not a valid program.
     #[error("{}: {reason}", path.display())]
     Program {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why.
         reason: String,
     },
-    /// A requirement is not met: the graph or program is not the one expected.
-    #[error("what came out is not that of {}: line {line} is {got:?}, expected {expected:?}", path.display())]
+    /// A requirement is not met: `opt --check` found a different graph or program.
+    #[error("the result differs from {}: line {line} is {got:?}, expected {expected:?}", path.display())]
     OtherGraph {
-        /// The file with the graph expected.
+        /// The file with the expected graph.
         path: PathBuf,
         /// The first line that differs, from 1.
         line: usize,
-        /// That line in the file; empty behind its end.
+        /// That line in the file; empty after its end.
         expected: String,
-        /// The line there is.
+        /// The actual line.
         got: String,
     },
-    /// A compiled model that cannot be loaded.
+    /// A compiled model cannot be loaded.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// A compiled model that cannot be run on these tensors.
+    /// A compiled model cannot run on these tensors.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The reference evaluator cannot run on these tensors.
     #[error(transparent)]
     Eval(#[from] EvalError),
-    /// Usage: this program has no oracle.
+    /// Usage: this program was built without an oracle.
     #[error("this eightfold was built without tract")]
     NoOracle,
-    /// Unsupported: the oracle does not run the model.
+    /// Unsupported: the oracle cannot run the model.
     #[error("tract does not run {}", path.display())]
     Oracle {
         /// The model.
         path: PathBuf,
-        /// What tract says.
+        /// tract's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Data that cannot be read, or does not fit the model.
+    /// Data cannot be read, or does not fit the model.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// Usage: a preprocessing line without a meaning.
+    /// Usage: a preprocessing recipe is invalid.
     #[error("--preprocess")]
     Preprocess(#[from] PreprocessError),
-    /// Broken: the data has no labels to compare with.
+    /// Broken: the data has no labels.
     #[error("{} has no labels: expected an array `labels`, or a labels.csv with images", path.display())]
     NoLabels {
         /// The data.
         path: PathBuf,
     },
-    /// Usage: an output was named that the model does not have.
+    /// Usage: the model has no output of this name.
     #[error("the model has no output {got:?}; it has: {expected}")]
     UnknownOutput {
         /// The name given.
         got: String,
-        /// The names there are.
+        /// The names of the outputs.
         expected: String,
     },
-    /// Usage: a node was named that the model does not have.
+    /// Usage: the model has no node of this name.
     #[error(
         "the model has no node or tensor {got:?}; {}",
         if similar.is_empty() {
@@ -329,19 +330,19 @@ pub enum Error {
     UnknownNode {
         /// The name or pattern given.
         got: String,
-        /// Names that are like it.
+        /// Similar names.
         similar: Vec<String>,
     },
-    /// Usage: two models have nothing to compare.
+    /// Usage: two models cannot be compared.
     #[error("the two models cannot be compared: {reason}")]
     Incomparable {
-        /// What differs.
+        /// Why not.
         reason: String,
     },
-    /// Usage: arguments that contradict each other.
+    /// Usage: contradictory arguments.
     #[error("{0}")]
     Usage(String),
-    /// A requirement is not met: too little is computed in integers.
+    /// A requirement is not met: too little arithmetic is in int8.
     #[error(
         "{:.2}% of the multiply-accumulates are in int8, {:.2}% are required; in float:{}",
         100.0 * share, 100.0 * required, nodes::below(&coverage::grouped(float_nodes))
@@ -349,9 +350,9 @@ pub enum Error {
     Int8Share {
         /// The share in int8, 0 to 1.
         share: f64,
-        /// The share required.
+        /// The required share.
         required: f64,
-        /// What is in float, and why.
+        /// The nodes in float with the reason.
         float_nodes: Vec<FloatNode>,
     },
 }
@@ -360,7 +361,7 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The first names of a list, and how many more there are.
+/// The first names of a list, and the number of the others.
 fn first(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(3).map(|name| format!("{name:?}")).collect();
     let more = names.len().saturating_sub(shown.len());
@@ -368,7 +369,7 @@ fn first(names: &[String]) -> String {
 }
 
 impl Error {
-    /// A line for each node that the error is about, where the message leaves some out.
+    /// A line for each node that the error is about, if the message omits some.
     #[must_use]
     pub fn details(&self) -> Option<Vec<String>> {
         match self {

@@ -1,4 +1,4 @@
-//! The machine that the compiler itself runs on: the memory that it may take, and the files that it writes.
+//! The machine that the compiler runs on: its memory limit, and output files.
 
 pub mod memory_limit;
 pub mod output_file;

@@ -1,9 +1,9 @@
-//! Eightfold: an ahead-of-time compiler from ONNX to eight-bit machine code.
+//! Eightfold: an ahead-of-time compiler from ONNX to 8-bit machine code.
 //!
-//! [`load`] imports a model, [`calibrate()`] finds the ranges of its tensors on sample data, [`optimize`] brings it into the
-//! precision asked for, and [`compile`] makes machine code of it; what comes out can be linked into a shared library
-//! that [`Artifact`](artifact::Artifact) loads and a C program runs. [`driver::build`] is these steps in a row; the
-//! `eightfold` command line is made of nothing else.
+//! [`load`] imports a model, [`calibrate()`] finds the ranges of its tensors on sample data, [`optimize`] converts it
+//! to the requested precision, and [`compile`] generates machine code. The code can be linked into a shared library,
+//! which [`Artifact`](artifact::Artifact) loads and C programs run. [`driver::build`] runs all these steps; the
+//! `eightfold` command line uses only this crate.
 //!
 //! # Examples
 //! ```
@@ -50,7 +50,7 @@ pub use options::{OptimizeOptions, PrecisionRequest, ReduceRange};
 pub use report::coverage::{Coverage, FloatNode, grouped, node_macs, node_precision};
 pub use report::saturation::Saturation;
 pub use session::executable::Executable;
-pub use session::layers::{Layer, compare_layers};
+pub use session::layers::{TensorSimilarity, compare_layers};
 pub use stages::emit::{Compiled, compile};
 pub use stages::load::{Model, load};
 pub use stages::optimize::{Optimized, optimize, optimize_owned, quantize};

@@ -1,5 +1,4 @@
-//! Measurements on this machine: its peaks, the least time of each call against the time that it takes, and the choices
-//! that are the fastest here.
+//! Measurements on this machine: peaks, the time of each call beside its bound, and the fastest choices.
 
 pub mod machine;
 pub mod profile;

@@ -1,10 +1,9 @@
-//! ONNX in and out: models become [`Graph`](eightfold_ir::Graph)s, graphs become models.
+//! ONNX import and export: models become [`Graph`](eightfold_ir::Graph)s, graphs become models.
 //!
-//! `proto` decodes the file into plain structs and is the only place that names protobuf types; `import` walks
-//! those structs in topological order and hands each node to the adapter of its operator (`adapt/`), which adds
-//! operators of ours. Shapes are numbers when the import is done, and what can be computed from constants alone and
-//! decides about a shape has been computed. [`export`] goes the other way, operator by operator. Nothing is optimised
-//! here: that is for the passes.
+//! `proto` decodes the file into plain structs; no other module names protobuf types. `import` walks these structs in
+//! topological order and passes each node to its operator's adapter (`adapt/`), which adds IR operators. After the
+//! import all shapes are numbers, and constant subgraphs that determine shapes are computed. [`export`] converts back,
+//! operator by operator. No optimization happens here: that is the passes' task.
 
 use std::fs::File;
 use std::io::{Cursor, Read as _};
@@ -30,19 +29,19 @@ mod support;
 
 pub use adapt::operators;
 pub use constants::Constant;
-pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, Unsupported, UnsupportedNodes};
+pub use error::{ErrorKind, ExternalFault, OnnxError, UnboundDim, UnsupportedNode, UnsupportedNodes};
 pub use export::export;
 pub use imported::{ImportOptions, ImportRemark, Imported};
 pub use support::{Support, support};
 
-/// Imports the model in a file; external data is looked for in the file's folder.
+/// Imports the model in a file; external data is read from the file's folder.
 ///
 /// # Errors
 /// See [`OnnxError`].
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError> {
     let error = |source| OnnxError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(error)?;
-    // A pipe can be read once only.
+    // A pipe can be read only once.
     let source = if file.metadata().map_err(error)?.is_file() {
         Source::new(file, Some(path))
     } else {
@@ -53,7 +52,7 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Imported, OnnxError>
     import::import(&proto::decode(source?, options.memory)?, options)
 }
 
-/// Imports a model from its bytes; it can have no external data.
+/// Imports a model from its bytes; external data is not supported.
 ///
 /// # Errors
 /// See [`OnnxError`].

@@ -1,5 +1,5 @@
-//! What the user decides about the code: the options, their names in provenance, the target, nodes kept in float, and
-//! options that stand in a graph's text.
+//! The user's options for code generation: their values, their names in provenance, the target, nodes kept in float,
+//! and options in a graph's text.
 
 mod keep_float;
 mod optimize;

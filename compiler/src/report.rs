@@ -1,4 +1,4 @@
-//! What reports say: which arithmetic a graph is computed in, how alike two results are, names of nodes and numbers as text.
+//! Contents of reports: arithmetic by precision, similarity of results, node names and numbers as text.
 
 pub mod coverage;
 pub(crate) mod nodes;

@@ -1,4 +1,4 @@
-//! Models that run on data: compiled into this process, loaded, or evaluated; one beside the other, tensor by tensor.
+//! Runs models on data: compiled in memory, loaded, or evaluated; and compares two of them tensor by tensor.
 
 pub mod executable;
 pub mod layers;

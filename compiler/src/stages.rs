@@ -1,4 +1,4 @@
-//! The stages between a model's file and an artifact, one file each; `driver` puts them in a row.
+//! The stages from a model file to an artifact, one file each; `driver` runs them in order.
 
 pub mod emit;
 pub mod load;

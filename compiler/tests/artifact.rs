@@ -1,12 +1,12 @@
-//! Loading and running artifacts, and every file that is not a good one.
+//! Loads and runs artifacts, and rejects every kind of bad file.
 //!
-//! The artifacts are made from C, so that each can be wrong in one respect.
+//! The artifacts are compiled from C, so that each can be wrong in one respect.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use eightfold::artifact::{Artifact, ArtifactError, Damage, RunError, Unsupported};
+use eightfold::artifact::{Artifact, ArtifactError, Damage, RunError, UnsupportedVariant};
 use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::object::Linker;
 use eightfold_ir::DType;
@@ -25,13 +25,13 @@ impl Fixture {
         Artifact::load(&self.path)
     }
 
-    /// The error of loading it, without the path in front.
+    /// The error of loading it, without the path.
     fn refused(&self) -> String {
         let error = self.load().unwrap_err().to_string();
         error.replace(self.path.to_str().unwrap(), "FILE")
     }
 
-    /// Another file beside it.
+    /// Another file in the same folder.
     fn beside(&self, name: &str, bytes: &[u8]) -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
@@ -59,7 +59,7 @@ fn object(folder: &Path, macros: &[&str]) -> Option<Vec<u8>> {
     Some(object)
 }
 
-/// The artifact of `fixture.c` with these macros; `None`, aloud, where there is no C compiler.
+/// The artifact of `fixture.c` compiled with these macros; `None`, with a message, if there is no C compiler.
 fn fixture(macros: &[&str]) -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     let object = object(folder.path(), macros)?;
@@ -181,13 +181,13 @@ fn a_library_that_is_not_ours_is_refused_before_its_constructors_run() {
     let Some(foreign) = library_with_libc(&["NO_NOTE", &constructor]) else { return };
     assert_eq!(foreign.refused(), "FILE is a shared library, but no compiled eightfold model");
     assert!(!trace.exists(), "its code ran");
-    // The same library does leave the trace when it is loaded, so the check above means something.
+    // The same library does leave the trace when it is loaded, so the check above is meaningful.
     let Some(ours) = library_with_libc(&[&constructor]) else { return };
     ours.load().unwrap();
     assert!(trace.exists());
 }
 
-/// Links as a user would link an object file: by hand, with the C library, exporting everything.
+/// Links like a user would: by hand, with the C library, exporting everything.
 fn library_with_libc(macros: &[&str]) -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("by_hand.o"), object(folder.path(), macros)?).unwrap();
@@ -311,7 +311,7 @@ fn a_cpu_without_the_features_is_told_which() {
     assert_eq!(status(artifact.session_of(0)), Status::UNSUPPORTED_CPU);
     assert_eq!(artifact.session_of(1).unwrap_err().to_string(), "expected a variant below 1, got 1");
 
-    let variants = vec![Unsupported { target: "a".to_owned(), missing: vec!["avx512f", "avx512vnni"] }];
+    let variants = vec![UnsupportedVariant { target: "a".to_owned(), missing: vec!["avx512f", "avx512vnni"] }];
     let error = ArtifactError::NoSupportedVariant { variants }.to_string();
     assert!(error.ends_with("variants: a needs avx512f, avx512vnni"), "{error}");
 }

@@ -1,4 +1,5 @@
-//! Arrays as data: how samples are cut from them, and what the errors say. NumPy's files and images have their own tests.
+//! Arrays as data: how they are split into samples, and the errors. NumPy's file formats and images have their own
+//! tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn open(file: &Path, inputs: &[InputSpec]) -> Result<Dataset, DatasetError> {
     Dataset::open(file, inputs, &DatasetOptions::default())
 }
 
-/// The message without the folder, which differs from run to run.
+/// The message without the folder, which differs between runs.
 fn message<T>(result: Result<T, DatasetError>, folder: &TempDir) -> String {
     let error = result.err().expect("an error");
     error.to_string().replace(&format!("{}/", folder.path().display()), "")
@@ -201,7 +202,7 @@ fn input_arguments_are_brought_into_the_models_order() {
 
     let error = |arguments: &[&String]| message(read(arguments), &folder);
     let z = format!("z={}", at("x.npy"));
-    assert_eq!(error(&[&z]), "--input: expected a name out of `y=0:0`, `x`, got `z`");
+    assert_eq!(error(&[&z]), "--input: expected one of `y=0:0`, `x`, got `z`");
     assert_eq!(error(&[&at("both.npz"), &x]), "--input: expected `x` once, got it 2 times");
     assert_eq!(error(&[&x]), "--input: expected `y=0:0` once, got it 0 times");
     assert_eq!(error(&[&"x".to_owned()]), "--input: expected NAME=FILE.npy or FILE.npz, got `x`");

@@ -1,4 +1,4 @@
-//! Images as data: decoding and preprocessing against Pillow, the table of labels, and what the errors say.
+//! Images as data: decoding and preprocessing compared with Pillow, the table of labels, and the errors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/dataset").join(name)
 }
 
-/// A folder with these fixtures under the names given, and a table if there is one.
+/// A folder with these fixtures under the given names, and a table if given.
 fn folder(images: &[(&str, &str)], table: Option<&str>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, image) in images {
@@ -43,7 +43,7 @@ fn load(image: &str, preprocess: &str, dtype: DType, shape: &[usize]) -> Tensor 
     data.sample(0).unwrap().inputs[0].clone()
 }
 
-/// The message, and that of its cause, without the folder, which differs from run to run.
+/// The message and its cause, without the folder, which differs between runs.
 fn message<T>(result: Result<T, DatasetError>, folder: &TempDir) -> String {
     let error = result.err().expect("an error");
     let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
@@ -51,7 +51,7 @@ fn message<T>(result: Result<T, DatasetError>, folder: &TempDir) -> String {
     format!("{error}{cause}").replace(&format!("{path}/"), "").replace(&path, "DIR")
 }
 
-/// The greatest and the mean difference from what Pillow makes of the same image.
+/// The largest and the mean difference from Pillow's result for the same image.
 fn against_pillow(case: &str, image: &str, preprocess: &str) -> (u8, f64) {
     let expected = &read_npz(&fixture("pillow.npz")).unwrap()[case];
     let shape = [&[1], &expected.shape()[..]].concat();
@@ -64,13 +64,13 @@ fn against_pillow(case: &str, image: &str, preprocess: &str) -> (u8, f64) {
 #[test]
 fn resizing_and_cropping_are_those_of_pillow() {
     assert_eq!(against_pillow("wide_crop_40", "wide.png", "crop=40"), (0, 0.0));
-    // Pillow rounds to 8 bits between its two passes: one step off here and there.
+    // Pillow rounds to 8 bits between its two passes: some values differ by one.
     for (case, preprocess) in [("wide_resize_31", "resize=31"), ("wide_resize_60", "resize=60")] {
         let (most, mean) = against_pillow(case, "wide.png", preprocess);
         assert!(most <= 1 && mean < 0.2, "{case}: {most}, {mean}");
     }
-    // JPEG decoders differ: by a step in the inverse transform, and by more at hard edges between colours, which are
-    // stored at half resolution and which each interpolates in its own way. Mean on 500 photographs: 0.012.
+    // JPEG decoders differ by one step in the inverse transform, and by more at sharp edges between colours, which are
+    // stored at half resolution and interpolated differently. Mean over 500 photographs: 0.012.
     let cases =
         [("photo", "color=rgb"), ("photo_resize_40", "resize=40"), ("photo_resize_40_crop_33", "resize=40,crop=33")];
     for (case, preprocess) in cases {
@@ -88,7 +88,7 @@ fn channels_axes_and_numbers_are_as_asked() {
     let planes = load("wide.png", recipe, DType::F32, &[1, 3, 2, 2]).to_f32s().unwrap();
     for (at, number) in planes.iter().enumerate() {
         let (c, y, x) = (at / 4, at / 2 % 2, at % 2);
-        // As NumPy computes it: each operation in f32.
+        // Like NumPy: each operation in f32.
         let expected = (f32::from(pixel(y, x, c)) / 255.0 - [0.1f32, 0.2, 0.3][c]) / [0.5f32, 0.25, 2.0][c];
         assert_eq!(*number, expected, "channel {c}, row {y}, column {x}");
     }
@@ -126,7 +126,7 @@ fn the_table_gives_order_and_labels() {
     assert_eq!((&samples[1].labels[..], samples[1].rows), (&[10][..], 1));
 }
 
-/// Folders of classes are numbered by name; names that are numbers are the numbers.
+/// Folders of classes are numbered by name; if all names are numbers, these are the numbers.
 #[test]
 fn a_folder_for_each_class_is_read_as_labels() {
     for (folders, expected) in [(["cat", "dog", "ant"], [0, 1, 1, 2]), (["10", "9", "0"], [0, 9, 10, 10])] {
@@ -221,7 +221,7 @@ fn the_three_usual_recipes_can_be_said() {
 #[test]
 fn errors_of_recipes_say_what_a_key_takes() {
     let error = |recipe: &str| recipe.parse::<Preprocess>().unwrap_err().to_string();
-    let keys = "expected KEY=VALUE with a key out of resize, crop, color, scale, mean, std, layout, dtype, got ";
+    let keys = "expected KEY=VALUE with one of the keys resize, crop, color, scale, mean, std, layout, dtype; got ";
     assert_eq!(error(""), format!("{keys}``"));
     assert_eq!(error("crop=8,flip=1"), format!("{keys}`flip=1`"));
     assert_eq!(error("mean=0.4,0.5,0.6"), format!("{keys}`0.5`"));

@@ -1,4 +1,4 @@
-//! NumPy's files: what is read, what is written, and that damaged ones end in errors.
+//! NumPy's file formats: reading, writing, and errors of damaged files.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use eightfold::host::output_file::write_file;
 use eightfold_ir::{DType, Data, Shape, Tensor};
 use proptest::prelude::*;
 
-/// A .npy file with this header's dictionary.
+/// A .npy file with this header.
 fn npy(dictionary: &str, data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(dictionary.len()).unwrap();
     [b"\x93NUMPY\x01\x00", &length.to_le_bytes()[..], dictionary.as_bytes(), data].concat()
@@ -95,7 +95,7 @@ fn a_file_is_byte_for_byte_what_numpy_writes() {
     for (shape, text) in [(&[][..], "()"), (&[3], "(3,)"), (&[2, 1], "(2, 1)")] {
         let tensor = Tensor::from_array(DType::F16, Shape::new(shape), &Data::Float(vec![1.0; shape.iter().product()]));
         write_npy(&file, &tensor).unwrap();
-        // np.save pads its dictionary with spaces to 128 bytes in all, the last one a line end.
+        // np.save pads its header with spaces to 128 bytes; the last byte is a line feed.
         let header = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': {text}, }}");
         let expected = [b"\x93NUMPY\x01\x00\x76\x00", format!("{header:<117}\n").as_bytes(), tensor.bytes()].concat();
         assert_eq!(fs::read(&file).unwrap(), expected, "{text}");

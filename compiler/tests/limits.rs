@@ -1,5 +1,5 @@
-//! What is bounded, however large a model is or claims to be: steps, calls, code, memory; and that damaged artifacts and
-//! passes that stop early do no harm.
+//! Limits for any model size, real or claimed: steps, calls, code, memory. Also: damaged artifacts and passes that stop
+//! early do no harm.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -24,7 +24,7 @@ fn target(name: &str) -> &'static Target {
     Target::find(name).expect("a target")
 }
 
-/// The model of a text.
+/// Parses a model from text.
 fn model(text: &str) -> Model {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.ir");
@@ -38,14 +38,14 @@ fn compiled(text: &str, target: &'static Target) -> (Graph, Compiled) {
     (optimized.graph, compiled)
 }
 
-/// Bytes of the longest function in an object file.
+/// Size in bytes of the longest function in an object file.
 fn longest_function(object: &[u8]) -> u64 {
     let file = object::File::parse(object).expect("an object file");
     let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
     functions.map(|symbol| symbol.size()).max().expect("functions")
 }
 
-/// `count` pointwise nodes, one after the other.
+/// `count` pointwise nodes in sequence.
 fn chain(count: usize, step: &str) -> String {
     let mut text = "graph @chain {\n  input %x: 2x64xf32\n".to_owned();
     for node in 0..count {
@@ -164,7 +164,7 @@ fn a_model_whose_tensors_fit_one_by_one_may_still_be_too_large_together() {
     assert!(matches!(error, Error::TooLarge(_)) && error.to_string() == message, "{error}");
 }
 
-/// Winograd's tiles want sixteen words of weights for nine bytes.
+/// Winograd needs sixteen words of weights for nine bytes.
 #[test]
 fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
     let text = "graph @unet {
@@ -190,11 +190,11 @@ fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
     };
     let numbers = 2 * 64 * 32 * 9;
     let [size, speed] = [Prefer::Size, Prefer::Speed].map(weights);
-    // The second convolution alone is multiplied as tiles.
+    // Only the second convolution uses Winograd.
     assert!(size < numbers * 5 / 4 && speed > 2 * numbers, "{size} and {speed} bytes for {numbers} numbers");
 }
 
-/// A linked artifact; `None`, aloud, where there is no C compiler.
+/// A linked artifact; `None`, with a message, if there is no C compiler.
 fn artifact() -> Option<(TempDir, PathBuf)> {
     let (_, compiled) = compiled(&chain(3, "tanh"), target("x86-64-v2"));
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -239,7 +239,8 @@ fn an_artifact_that_another_linker_has_made_has_no_checksum_and_loads() {
     assert!(loaded.is_ok());
 }
 
-/// Passes that stop anywhere leave a graph that verifies and has code, so that a wrong result can be traced to one rewrite.
+/// If passes stop at any rewrite, the graph verifies and compiles, so that a wrong result can be bisected to one
+/// rewrite.
 #[test]
 fn int8_stopped_after_any_rewrite_compiles() {
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/models/digits");

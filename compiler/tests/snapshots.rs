@@ -1,11 +1,11 @@
-//! What passes make of graphs: each `.ir` file below `testdata` that says `; run: …` is run and compared with the
-//! snapshot beside it, which holds the graph that comes out, how far its outputs are off, all remarks, and, where there is
-//! a target, the program that the graph becomes.
+//! Snapshot tests of passes: each `.ir` file below `testdata` with a line `; run: …` is run and compared with the
+//! snapshot beside it. The snapshot has the resulting graph, the error of its outputs, all remarks and, if there is a
+//! target, the program.
 //!
-//! [`Recipe`] lists the lines `; key: value` before the graph that say what to run.
+//! [`Recipe`] lists the lines `; key: value` that can be before the graph.
 //!
-//! `INSTA_UPDATE=always cargo test -p eightfold-compiler --test snapshots` accepts what came out; the change to the
-//! `.snap` files is then read like any other.
+//! `INSTA_UPDATE=always cargo test -p eightfold-compiler --test snapshots` accepts the results; review the changed
+//! `.snap` files like code.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ use eightfold_ir::{Bytes, Data, Graph, Tensor, eval, parse, print, print_full, v
 use eightfold_passes::fuse::FUSIONS;
 use eightfold_passes::{PASSES, PassOptions, Pipeline, Remark, RemarkKind};
 
-/// A file that says what to run on its graph.
+/// A file that names the passes to run on its graph.
 struct Case {
     graph: Graph,
     passes: Vec<String>,
@@ -36,11 +36,11 @@ struct Case {
     target: Option<&'static Target>,
 }
 
-/// What came of a case.
+/// The result of a case.
 struct Ran {
     graph: Graph,
     remarks: Vec<Remark>,
-    /// For each pass run, its name, its rewrites, and whether it changed the text of the graph.
+    /// For each pass: its name, its rewrites, and whether it changed the text of the graph.
     passes: Vec<(&'static str, usize, bool)>,
 }
 
@@ -48,7 +48,7 @@ fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata").canonicalize().unwrap()
 }
 
-/// The files below `folder` that say what to run, sorted.
+/// The files below `folder` that name passes, sorted.
 fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
@@ -66,7 +66,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The case that a text describes, or what is wrong with it.
+/// The case in a text, or an error.
 fn case(text: &str) -> Result<Case, String> {
     let graph = parse(text).map_err(|e| e.to_string())?;
     let recipe = Recipe::read(text, &graph.name)?.ok_or("it does not say what to run")?;
@@ -89,7 +89,7 @@ fn run(case: &Case) -> Ran {
 }
 
 impl Ran {
-    /// Whether a pass or fusion did what it is there for.
+    /// Whether a pass or fusion did what it is for.
     fn fired(&self, name: &str) -> bool {
         if FUSIONS.iter().any(|fusion| fusion.name == name) {
             return self.remarks.iter().any(|r| r.kind == RemarkKind::Fired && r.message == name);
@@ -98,7 +98,7 @@ impl Ran {
     }
 }
 
-/// Inputs that are the same forever: what the text form makes of `rand(seed=…)`.
+/// Inputs that never change: the values of `rand(seed=…)` in the text form.
 fn inputs(graph: &Graph, seed: usize) -> Vec<Tensor> {
     let tensor = |(index, id): (usize, &eightfold_ir::ValueId)| {
         let ty = graph.ty(*id);
@@ -111,7 +111,7 @@ fn inputs(graph: &Graph, seed: usize) -> Vec<Tensor> {
     graph.inputs().iter().enumerate().map(tensor).collect()
 }
 
-/// How far the outputs of two graphs are apart on made-up inputs.
+/// The difference of two graphs' outputs on these inputs.
 fn difference(before: &Graph, after: &Graph) -> String {
     let numbers = |t: &Tensor| match t.data() {
         Data::Float(numbers) => numbers,
@@ -147,7 +147,7 @@ fn snapshot(case: &Case, ran: &Ran) -> String {
         .unwrap();
         check(&program).unwrap();
         write!(text, "{program}").unwrap();
-        // The text reads back as the same program, but for the bytes of constants and what is said about chains.
+        // The text parses back to the same program, except for the bytes of constants and the notes about chains.
         let mut blank = program.into_program();
         blank.consts.iter_mut().for_each(|constant| constant.bytes = vec![0; constant.bytes.len()].into());
         blank.bands.clear();
@@ -181,14 +181,14 @@ fn graphs_become_what_their_snapshots_say() {
     assert!(wrong.is_empty(), "not as their snapshots say: {wrong:?}");
 }
 
-/// A pipeline does what its passes do one after another, each on the text that the one before it has left: what a pass has
-/// to know of another is in the text.
+/// A pipeline does the same as its passes in sequence, each on the text of the previous result: the text contains
+/// everything that a pass must know of another.
 #[test]
 fn passes_tell_each_other_nothing_but_the_text() {
     let mut wrong = Vec::new();
     for (path, text) in files(&testdata()) {
         let case = case(&text).unwrap();
-        // A limit counts the rewrites of all passes.
+        // A limit counts the rewrites of all passes together.
         if case.options.limit.is_some() {
             continue;
         }
@@ -258,13 +258,13 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
             }
         }
     }
-    // One worker of two threads and two of three, for nearly each program.
+    // One worker of two threads and two of three, for nearly every program.
     assert!(shared >= 3 * 8, "{shared}");
     assert!(banded >= 4 * 4, "{banded}");
     assert!(measured >= 4, "{measured}");
 }
 
-/// Chains in bands, and calls on several threads, as no model would choose: others for each seed.
+/// Chains in bands, and calls on several threads, as no cost model would choose; different for each seed.
 fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads, Bands, Choices); 2] {
     let lower = |choices: &Choices| {
         lower_and_schedule(verify(graph).expect("verifies"), target, &ScheduleContext::of(choices)).unwrap()

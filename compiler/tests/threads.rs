@@ -1,4 +1,4 @@
-//! Models on several threads: run after run, sessions that come and go, and C programs that bring their own threads.
+//! Models on several threads: repeated runs, many sessions, and C programs with their own threads.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn target() -> &'static Target {
     TARGETS.iter().rfind(|target| target.runs_here()).expect("a target that runs here")
 }
 
-/// Three padded convolutions one after the other: each needs rows that other threads have written.
+/// Three padded convolutions in sequence: each needs rows that other threads have written.
 fn graph() -> Graph {
     let mut graph = Graph::new("rows");
     let dims = [1, CHANNELS, SIZE, SIZE];
@@ -55,13 +55,13 @@ fn graph() -> Graph {
     graph
 }
 
-/// What has this many threads share all that can be cut.
+/// Makes this many threads share every call that can be split.
 fn eager(threads: usize) -> ScheduleContext<'static> {
     static CHOICES: LazyLock<Choices> = LazyLock::new(Choices::default);
     ScheduleContext { threads: Threads::eager(threads), ..ScheduleContext::of(&CHOICES) }
 }
 
-/// The graph compiled into a folder, as `rows.so`, `rows.o` and `rows.h`.
+/// Compiles the graph into a folder, as `rows.so`, `rows.o` and `rows.h`.
 fn compiled(threads: usize) -> TempDir {
     let graph = graph();
     let program =
@@ -106,7 +106,7 @@ fn runs_and_sessions_come_and_go() {
         .collect();
     for artifact in &artifacts[1..] {
         for round in 0..20 {
-            // Sessions at once, each with its own workers, more of them than cores.
+            // Concurrent sessions, each with its own workers, more of them than cores.
             let mut sessions = [artifact.session().unwrap(), artifact.session().unwrap()];
             std::thread::scope(|scope| {
                 for session in &mut sessions {
@@ -149,7 +149,7 @@ own threads 0 differ 0
     assert_eq!(printed, expected);
 }
 
-/// Rows of a table, looked up and scaled; the index rows are an input.
+/// Rows of a table, looked up and scaled; the row indices are an input.
 fn looking_up() -> Graph {
     let mut graph = Graph::new("look_up");
     let table = graph.add_input("table", TensorType::new(DType::F32, Shape::new(&[16, 64])));

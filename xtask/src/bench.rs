@@ -1,4 +1,4 @@
-//! `bench`: what is measured of this code on this machine, one benchmark a name; the figures go to standard output.
+//! `bench`: benchmarks of this code on this machine; the figures go to standard output.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,12 +13,12 @@ struct Benchmark {
     program: Program,
 }
 
-/// What measures.
+/// The program that measures.
 enum Program {
-    /// An example of a package. It measures code that the compiler makes, so how the compiler itself is built does not
-    /// matter.
+    /// An example of a package. It measures generated code, so the build profile of the compiler does not matter.
     Example { package: &'static str, name: &'static str },
-    /// `benches/models.py`: the released compiler against ONNX Runtime, on the shared models and the benchmark networks.
+    /// `benches/models.py`: the release build of the compiler against ONNX Runtime, on the shared models and the
+    /// networks.
     Models,
 }
 
@@ -27,7 +27,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "models", program: Program::Models },
 ];
 
-/// The task: the name of a benchmark, then its own arguments.
+/// Runs the task. The arguments are the name of a benchmark and that benchmark's arguments.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let (benchmark, rest) = benchmark(arguments)?;
     let llvm = setup::ensure()?;
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             let python = match python::ensure(python::REFERENCE) {
                 Ok(python) => python,
                 Err(failure) => {
-                    eprintln!("bench: SKIPPED, as ONNX Runtime is what models are compared with: {failure}");
+                    eprintln!("bench: SKIPPED, because ONNX Runtime is missing: {failure}");
                     return Ok(());
                 }
             };
@@ -52,7 +52,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// A script of `benches/` that runs the released compiler, which is built first, on the shared models and the networks.
+/// A script of `benches/` that runs the release build of the compiler on the shared models and the networks. Builds the
+/// compiler first.
 pub(crate) fn script(name: &str, python: PathBuf, llvm: &Installation) -> Result<Command, Failure> {
     process::run(workspace::cargo(llvm).args(["build", "--release", "--package", "eightfold-compiler"]))?;
     let mut script = Command::new(python);
@@ -63,11 +64,11 @@ pub(crate) fn script(name: &str, python: PathBuf, llvm: &Installation) -> Result
     Ok(script)
 }
 
-/// The benchmark that the first argument names, and the others.
+/// The benchmark that the first argument names, and the other arguments.
 fn benchmark(arguments: &[String]) -> Result<(&'static Benchmark, &[String]), Failure> {
     let names = || BENCHMARKS.iter().map(|benchmark| benchmark.name).collect::<Vec<_>>().join(", ");
     let Some((name, rest)) = arguments.split_first() else {
-        return Err(Failure::Usage(format!("bench wants one of: {}", names())));
+        return Err(Failure::Usage(format!("bench needs one of: {}", names())));
     };
     let Some(benchmark) = BENCHMARKS.iter().find(|benchmark| benchmark.name == name) else {
         return Err(Failure::Usage(format!("no benchmark `{name}`; there are: {}", names())));

@@ -1,7 +1,7 @@
-//! `demo`: the main job on the classifier that the repository ships, in f32 and in int8, and the two compared.
+//! `demo`: compiles the classifier in the repository in f32 and in int8, and compares the two.
 //!
-//! Builds the release binary, compiles `testdata/models/digits`, and reads the figures from the JSON that
-//! `eightfold eval`, `bench` and `inspect` print. It fails when int8 loses more than [`MAX_TOP1_LOSS`] of top-1.
+//! Builds the release binary, compiles `testdata/models/digits`, and reads the figures from the JSON output of
+//! `eightfold eval`, `bench` and `inspect`. Fails if int8 loses more than [`MAX_TOP1_LOSS`] of top-1.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,33 +12,33 @@ use crate::process::{self, Failure};
 use crate::table::{self, Align};
 use crate::{setup, workspace};
 
-/// The most top-1 that int8 may lose against f32, as a fraction of the images: half a point.
+/// The maximum loss of top-1 of int8 against f32, as a fraction of the images.
 const MAX_TOP1_LOSS: f64 = 0.005;
-/// Alternating benchmark rounds; the best median counts, so that a disturbance of one round does not.
+/// Number of alternating benchmark rounds. The best median counts, so that a disturbance of one round has no effect.
 const BENCH_ROUNDS: usize = 3;
 const BENCH_SECONDS: &str = "1";
 
 /// The figures of one compiled artifact.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Figures {
-    /// Fraction of the samples classified rightly, 0 to 1.
+    /// Fraction of the samples that are classified correctly.
     top1: f64,
     samples: u64,
-    /// Median of one inference on one thread.
+    /// Median time of an inference on one thread.
     latency_ms: f64,
     /// Size of the shared library.
     file_bytes: u64,
-    /// Peak memory of the process that ran it, which is the command line tool with LLVM in it.
+    /// Peak memory of the process that ran it: the command-line tool, including LLVM.
     peak_memory_bytes: u64,
-    /// What the model works in: all memory it needs besides its file, its inputs and its outputs.
+    /// Working memory: all memory that the model needs besides its file, inputs and outputs.
     arena_bytes: u64,
-    /// Fraction of the multiply-accumulates done in int8, 0 to 1.
+    /// Fraction of the multiply-accumulates in int8.
     int8_mac_share: f64,
     /// Names of the nodes that compute in float.
     float_nodes: Vec<String>,
 }
 
-/// The task.
+/// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
         return Err(Failure::Usage(format!("demo takes no arguments, got `{argument}`")));
@@ -122,7 +122,7 @@ impl Tool {
     }
 }
 
-/// What a verb printed with `--format json`, and the command, for errors.
+/// The output of a verb with `--format json`, and the command, for errors.
 struct Report {
     command: String,
     json: Value,
@@ -171,7 +171,7 @@ impl Report {
     }
 }
 
-/// The table, and the float nodes of the int8 artifact below it.
+/// The table, followed by the float nodes of the int8 artifact.
 fn comparison(float: &Figures, int8: &Figures) -> String {
     let percent = |fraction: f64| format!("{:.2}%", 100.0 * fraction);
     let times = |float: f64, int8: f64, word: &str| format!("{:.2}x {word}", float / int8);
@@ -224,10 +224,10 @@ fn kibibytes(bytes: u64) -> String {
     format!("{:.1} KiB", bytes as f64 / 1024.0)
 }
 
-/// Whether int8 is as exact as promised.
+/// Fails if int8 loses too much accuracy.
 fn check(float: &Figures, int8: &Figures) -> Result<(), Failure> {
     let loss = float.top1 - int8.top1;
-    // In images, so that half a point of 600 is exactly three.
+    // Compared as a number of images, so that half a point of 600 is exactly three.
     let lost = (loss * float.samples as f64).round();
     if lost > MAX_TOP1_LOSS * float.samples as f64 {
         return Err(Failure::Requirement(format!(

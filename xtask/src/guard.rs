@@ -1,12 +1,13 @@
-//! `guard`: what a change of structure must keep, by `benches/guard.py`: the bytes of all outputs, and the times.
+//! `guard`: checks that a refactoring changes neither the output bytes nor the times of any model, by
+//! `benches/guard.py`.
 
 use crate::process::{self, Failure};
 use crate::{bench, python, setup, zoo};
 
-/// A transformer beside the convolutional networks, which only the skeletons of exported models have.
+/// A transformer, in addition to the convolutional networks. Only the skeletons of exported models contain it.
 const TRANSFORMER: &str = "vit_tiny";
 
-/// The task: builds the released compiler and hands all arguments on.
+/// Builds the release compiler and passes all arguments to the script.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let llvm = setup::ensure()?;
     let python = python::ensure(python::REFERENCE)?;

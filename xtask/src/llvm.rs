@@ -1,24 +1,24 @@
-//! Finds LLVM 19 where the `llvm-sys` crate will look for it, and notices where that crate would take another one.
+//! Finds LLVM 19 where the `llvm-sys` crate will find it, and detects if that crate would choose another version.
 //!
 //! `llvm-sys` tries `llvm-config` under several names in `PATH` and takes the first whose version is 19.1 *or newer*;
-//! with `LLVM_SYS_191_PREFIX` set it looks only there. So a machine whose plain `llvm-config` is LLVM 20 links the
-//! wrong library, and on some systems LLVM 19 lies in a folder outside `PATH`: both need the variable.
+//! if `LLVM_SYS_191_PREFIX` is set, it looks only there. So a machine whose plain `llvm-config` is LLVM 20 links the
+//! wrong library, and on some systems LLVM 19 is in a folder outside `PATH`. In both cases the variable must be set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{self, Failure};
 
-/// The one LLVM major version that the code generator is written for.
+/// The LLVM major version that the code generator requires.
 pub(crate) const MAJOR: u32 = 19;
-/// The variable by which `llvm-sys` is told of an installation.
+/// The variable that tells `llvm-sys` the prefix of an LLVM installation.
 pub(crate) const PREFIX_VARIABLE: &str = "LLVM_SYS_191_PREFIX";
 
-/// The names under which `llvm-sys` looks for `llvm-config`, in its order.
+/// The names of `llvm-config` that `llvm-sys` tries, in its order.
 const CONFIG_NAMES: &[&str] =
     &["llvm-config", "llvm-config-19", "llvm-config19", "llvm19-config", "llvm-config-19.1", "llvm-config191"];
 
-/// Where package managers put LLVM 19 when it is not in `PATH`: Debian, Fedora, Arch, Homebrew.
+/// Where package managers install LLVM 19 if it is not in `PATH`: Debian, Fedora, Arch, Homebrew.
 const PREFIXES: &[&str] = &[
     "/usr/lib/llvm-19",
     "/usr/lib64/llvm19",
@@ -28,20 +28,20 @@ const PREFIXES: &[&str] = &[
     "/home/linuxbrew/.linuxbrew/opt/llvm@19",
 ];
 
-/// An LLVM 19 that the workspace can be built with.
+/// An LLVM 19 installation that the workspace can be built with.
 #[derive(Debug)]
 pub(crate) struct Installation {
-    /// The `llvm-config` that was asked.
+    /// Its `llvm-config`.
     pub(crate) config: PathBuf,
-    /// The full version, as `19.1.7`.
+    /// The full version, such as `19.1.7`.
     pub(crate) version: String,
-    /// Set when `llvm-sys` would not choose this installation by itself.
+    /// The prefix to set; `None` if `llvm-sys` finds this installation by itself.
     pub(crate) prefix_to_set: Option<PathBuf>,
 }
 
-/// Finds LLVM 19, headers and library included; `None` when it is not installed.
+/// Finds LLVM 19 including headers and library; `None` if it is not installed.
 ///
-/// An error when `LLVM_SYS_191_PREFIX` is set and names no LLVM 19: installing one would not help then.
+/// Fails if `LLVM_SYS_191_PREFIX` is set to a folder without LLVM 19, because installing LLVM elsewhere would not help.
 pub(crate) fn find() -> Result<Option<Installation>, Failure> {
     if let Some(prefix) = std::env::var_os(PREFIX_VARIABLE) {
         let folder = Path::new(&prefix).join("bin");
@@ -64,14 +64,14 @@ pub(crate) fn find() -> Result<Option<Installation>, Failure> {
     Ok(Some(found))
 }
 
-/// The installation of this `llvm-config`, if it is LLVM 19 with its C headers and something to link.
+/// The installation of this `llvm-config`, if it is LLVM 19 with its C headers and a library to link.
 fn usable(config: PathBuf) -> Option<Installation> {
     let version = version(&config).filter(|version| major(version) == Some(MAJOR))?;
     let headers = ask(&config, &["--includedir"])?;
     if !Path::new(&headers).join("llvm-c/Target.h").is_file() {
         return None;
     }
-    // Fails when a library is missing. The shared one is preferred; without it `llvm-sys` links the static ones.
+    // Fails if a library is missing. The shared one is preferred; without it, `llvm-sys` links the static ones.
     ask(&config, &["--libfiles", "--link-shared"]).or_else(|| ask(&config, &["--libfiles", "--link-static"]))?;
     Some(Installation { config, version, prefix_to_set: None })
 }
@@ -88,7 +88,7 @@ fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-/// Whether `llvm-sys` 191 accepts a version: 19.1 or newer, any newer major included.
+/// Whether `llvm-sys` 191 accepts a version: 19.1 or newer, including newer major versions.
 fn llvm_sys_takes(version: &str) -> bool {
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (MAJOR, 1)

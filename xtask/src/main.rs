@@ -1,7 +1,7 @@
-//! The project's own tasks, `cargo xtask TASK`: one file a task, listed in [`TASKS`].
+//! The project's tasks, `cargo xtask TASK`: one file per task, listed in [`TASKS`].
 //!
-//! This crate depends on nothing that needs LLVM, because `setup` is what installs LLVM. The exit code is 0 when the
-//! task did its job, the code of the command that failed where there is one, and 1 or 2 (usage) otherwise.
+//! This crate depends on nothing that needs LLVM, because `setup` installs LLVM. The exit code is 0 on success, the
+//! exit code of the failed command if there is one, and otherwise 1, or 2 for usage errors.
 
 mod bench;
 mod demo;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use process::Failure;
 
-/// A task: what the user types, one line of help, and the function that does it.
+/// A task: its name, one line of help, and its function.
 struct Task {
     name: &'static str,
     arguments: &'static str,
@@ -34,49 +34,49 @@ const TASKS: &[Task] = &[
     Task {
         name: "bench",
         arguments: "models [NAME ...] | gemm [f32] [M K N] [asm]",
-        summary: "models against ONNX Runtime, or products as a share of the machine's peak",
+        summary: "compare models with ONNX Runtime, or measure matrix products as a share of the peak",
         run: bench::run,
     },
     Task {
         name: "demo",
         arguments: "",
-        summary: "compile the shipped classifier in f32 and int8, run both, print the comparison",
+        summary: "compile the classifier in the repository in f32 and int8, run both, print the comparison",
         run: demo::run,
     },
     Task {
         name: "guard",
         arguments: "[--write] [--against PROGRAM] [MODEL ...]",
-        summary: "what a change of structure must keep: the bytes of every model's outputs, and the times of another build",
+        summary: "check that a refactoring changes no output byte and no time of any model",
         run: guard::run,
     },
     Task {
         name: "peers",
         arguments: "[MODEL ...] [--seconds S] [--threads 1,2] [--quick] | --show FILE.json",
-        summary: "every model against ONNX Runtime and OpenVINO in all their forms, held against the goals",
+        summary: "compare every model with ONNX Runtime and OpenVINO in all their forms, and check the goals",
         run: peers::run,
     },
     Task {
         name: "ready",
         arguments: "",
-        summary: "all that a change must pass: format, clippy, tests, documentation",
+        summary: "run all checks that a change must pass: format, clippy, tests, documentation",
         run: ready::run,
     },
     Task {
         name: "setup",
         arguments: "",
-        summary: "install LLVM 19 and a C compiler where they are missing",
+        summary: "install LLVM 19 and a C compiler if they are missing",
         run: setup::run,
     },
     Task {
         name: "test",
         arguments: "[--full] [CARGO TEST ARGUMENT ...]",
-        summary: "setup, then all tests of the workspace; with --full those that take minutes too",
+        summary: "run setup, then all tests of the workspace; --full includes those that take minutes",
         run: test::run,
     },
     Task {
         name: "zoo",
         arguments: "[NETWORK ...|all]",
-        summary: "a virtual environment with ONNX Runtime, and the benchmark networks",
+        summary: "make a virtual environment with ONNX Runtime, and the benchmark networks",
         run: zoo::run,
     },
 ];

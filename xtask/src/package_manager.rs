@@ -1,28 +1,28 @@
-//! The package managers that `setup` knows, and what LLVM 19 and a C compiler are called in each.
+//! The package managers that `setup` supports, and their names for LLVM 19 and a C compiler.
 
 use std::io::IsTerminal;
 use std::process::Command;
 
 use crate::process::{self, Failure};
 
-/// A package manager: its commands, and its names for what the build needs.
+/// A package manager: its commands, and its package names.
 #[derive(Debug)]
 pub(crate) struct PackageManager {
     /// The program to run.
     pub(crate) program: &'static str,
-    /// Arguments that bring the package lists up to date, where that is a step of its own.
+    /// Arguments that update the package lists, if that is a separate step.
     refresh: Option<&'static [&'static str]>,
-    /// Arguments before the package names.
+    /// Arguments of an installation, before the package names.
     install: &'static [&'static str],
     /// Whether it must run as root.
     as_root: bool,
-    /// LLVM 19 with headers, and what its static libraries link (a release build that carries LLVM inside).
+    /// LLVM 19 with headers, and the libraries that its static libraries link (for a release build that contains LLVM).
     llvm: &'static [&'static str],
-    /// A C compiler with the C++ library, which LLVM is written with.
+    /// A C compiler with the C++ library, which LLVM needs.
     compiler: &'static [&'static str],
 }
 
-/// In order of preference where a machine has several.
+/// In order of preference if a machine has several.
 pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
     PackageManager {
         program: "apt-get",
@@ -58,7 +58,7 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
     },
 ];
 
-/// What a build needs from the system.
+/// A requirement of the build.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Need {
     /// LLVM 19 with headers.
@@ -67,19 +67,19 @@ pub(crate) enum Need {
     Compiler,
 }
 
-/// How this process may become root.
+/// How this process can become root.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Privilege {
     /// It is root.
     Root,
-    /// By `sudo`, without a password or with somebody there to type one.
+    /// With `sudo`, without a password or with a user who can type one.
     Sudo,
-    /// Not at all.
+    /// It cannot.
     None,
 }
 
 impl PackageManager {
-    /// The packages for these needs, in the table's order.
+    /// The packages for these needs, in the order of the table.
     pub(crate) fn packages(&self, needs: &[Need]) -> Vec<&'static str> {
         let names = needs.iter().flat_map(|need| match need {
             Need::Llvm => self.llvm,
@@ -88,7 +88,7 @@ impl PackageManager {
         names.copied().collect()
     }
 
-    /// The manager's program, started with the rights it needs; `None` when they cannot be had.
+    /// The manager's program with the necessary rights; `None` if it cannot get them.
     fn program(&self, privilege: Privilege) -> Option<Command> {
         match privilege {
             Privilege::Sudo if self.as_root => {
@@ -101,7 +101,7 @@ impl PackageManager {
         }
     }
 
-    /// The commands that install these needs, in order; `None` when they need root and it cannot be had.
+    /// The commands that install these needs, in order; `None` if they need root and this process cannot become root.
     fn commands(&self, needs: &[Need], privilege: Privilege) -> Option<Vec<Command>> {
         let mut commands = Vec::new();
         if let Some(refresh) = self.refresh {
@@ -116,13 +116,13 @@ impl PackageManager {
         Some(commands)
     }
 
-    /// The line that a user would type to install these needs.
+    /// The command line that a user would type to install these needs.
     pub(crate) fn install_line(&self, needs: &[Need]) -> String {
         let sudo = if self.as_root { "sudo " } else { "" };
         format!("{sudo}{} {} {}", self.program, self.install.join(" "), self.packages(needs).join(" "))
     }
 
-    /// Installs these needs, each command printed first.
+    /// Installs these needs; prints each command first.
     pub(crate) fn install(&self, needs: &[Need], privilege: Privilege) -> Result<(), Failure> {
         let commands = self.commands(needs, privilege).ok_or_else(|| Failure::Missing {
             what: "the right to install packages (neither root nor sudo)".to_owned(),
@@ -130,7 +130,8 @@ impl PackageManager {
         })?;
         let mut result = Ok(());
         for mut command in commands {
-            // Only the last command decides: one broken package source fails a refresh, and the others may do.
+            // Only the last command decides: one broken package source makes a refresh fail, although the others may
+            // suffice.
             if let Err(failure) = &result {
                 eprintln!("setup: {failure}; going on");
             }
@@ -140,12 +141,12 @@ impl PackageManager {
     }
 }
 
-/// The first package manager of the table for which `is_there` holds.
+/// The first package manager of the table for which `is_there` returns true.
 pub(crate) fn choose(is_there: impl Fn(&str) -> bool) -> Option<&'static PackageManager> {
     PACKAGE_MANAGERS.iter().find(|manager| is_there(manager.program))
 }
 
-/// What this process may do.
+/// How this process can become root.
 pub(crate) fn privilege() -> Privilege {
     if process::probe(Command::new("id").arg("-u")).as_deref() == Some("0") {
         Privilege::Root

@@ -1,8 +1,8 @@
-//! `peers`: Eightfold and what a user would pick instead, in one alternating run, held against the goals.
+//! `peers`: compares Eightfold with ONNX Runtime and OpenVINO in one alternating run, and checks the goals.
 //!
-//! `benches/peers.py` measures and writes JSON; this makes tables of it. The compiler is built without optimization, as
-//! the code that it emits is the same. A run over all models that is not a quick one is kept in `benches/results`, any
-//! other in the build folder.
+//! `benches/peers.py` measures and writes JSON; this module prints it as tables. The compiler is built without
+//! optimization, because it emits the same code. The result of a complete run that is not quick is stored in
+//! `benches/results`, others in the build folder.
 
 mod goals;
 mod report;
@@ -17,12 +17,12 @@ use self::run::{Cpu, Run};
 use crate::process::{self, Failure};
 use crate::{python, setup, workspace, zoo};
 
-/// What the user asks for.
+/// The options of the task.
 #[derive(Debug, PartialEq)]
 struct Options {
-    /// All of [`GOALS`] if none is named.
+    /// The models; all of [`GOALS`] if empty.
     models: Vec<String>,
-    /// Too short to be kept.
+    /// A short run, which is not stored.
     quick: bool,
     seconds: String,
     threads: String,
@@ -36,7 +36,7 @@ impl Options {
         while let Some(word) = words.next() {
             let mut value = || {
                 let value = words.next().cloned();
-                value.ok_or_else(|| Failure::Usage(format!("{word} wants a value")))
+                value.ok_or_else(|| Failure::Usage(format!("{word} needs a value")))
             };
             match word.as_str() {
                 "--seconds" => options.seconds = value()?,
@@ -58,9 +58,9 @@ impl Options {
             .parse::<f64>()
             .ok()
             .filter(|&seconds| seconds > 0.0)
-            .ok_or_else(|| Failure::Usage(format!("--seconds wants a number above 0, got `{}`", options.seconds)))?;
+            .ok_or_else(|| Failure::Usage(format!("--seconds needs a number above 0, got `{}`", options.seconds)))?;
         if !options.threads.split(',').all(|word| word.parse().is_ok_and(|threads: usize| threads > 0)) {
-            return Err(Failure::Usage(format!("--threads wants counts such as 1,2, got `{}`", options.threads)));
+            return Err(Failure::Usage(format!("--threads needs counts such as 1,2, got `{}`", options.threads)));
         }
         Ok(options)
     }
@@ -70,7 +70,7 @@ impl Options {
     }
 }
 
-/// The task: measures, or shows again what was measured.
+/// Runs the task: measures, or shows an earlier run.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let [option, file] = arguments
         && option == "--show"
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `benches/peers.py` wrote, as it is and as figures.
+/// The output of `benches/peers.py`, as text and parsed.
 fn read(json: &Path) -> Result<(String, Run), Failure> {
     let text = fs::read_to_string(json).map_err(|error| Failure::File { path: json.to_path_buf(), error })?;
     let run = serde_json::from_str(&text).map_err(|error| Failure::Output {
@@ -124,7 +124,7 @@ fn read(json: &Path) -> Result<(String, Run), Failure> {
     Ok((text, run))
 }
 
-/// The files of the wanted models; those that are not there are named and left out.
+/// The files of the requested models. Missing files are reported and skipped.
 fn models(options: &Options) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for goal in GOALS.iter().filter(|goal| options.wants(goal)) {
@@ -151,7 +151,7 @@ fn create(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::File { path: folder.to_path_buf(), error })
 }
 
-/// The CPU as part of a file's name.
+/// The CPU as part of a file name.
 fn slug(cpu: &Cpu) -> String {
     let name = format!("{} {} {}", cpu.name, cpu.family, cpu.model).to_lowercase();
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -178,7 +178,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (words, named) in [
             (&["resnet5"][..], "no model or option `resnet5`; the models are: resnet50, resnet18,"),
-            (&["--seconds"], "--seconds wants a value"),
+            (&["--seconds"], "--seconds needs a value"),
             (&["--seconds", "0"], "got `0`"),
             (&["--threads", "1,x"], "got `1,x`"),
         ] {

@@ -1,31 +1,31 @@
-//! Running other programs, aloud: each command is printed before it runs, and a failure names the command.
+//! Runs other programs: prints each command before it runs, and names the command in errors.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 
-/// Why a task did not do its job.
+/// Why a task failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The task was called wrongly; holds the message.
+    /// The task was called with wrong arguments; holds the message.
     Usage(String),
-    /// A program could not be started at all.
+    /// A program could not be started.
     Start { command: String, error: io::Error },
     /// A program ran and failed.
     Exit { command: String, status: ExitStatus },
-    /// A program's output is not what the task reads.
+    /// A program's output has an unexpected form.
     Output { command: String, problem: String },
     /// A file could not be read or written.
     File { path: PathBuf, error: io::Error },
-    /// Something that must be installed is not, and the task could not install it.
+    /// Something is not installed, and the task could not install it.
     Missing { what: String, remedy: String },
-    /// The figures do not meet what the task promises.
+    /// The figures do not meet the task's requirement.
     Requirement(String),
 }
 
 impl Failure {
-    /// The code to exit with: the failed program's own where there is one.
+    /// The exit code: that of the failed program if there is one.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
@@ -51,7 +51,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The command as a user would type it; arguments with blanks are quoted.
+/// The command as a user would type it; arguments with spaces are quoted.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let quoted = words.map(|word| {
@@ -61,14 +61,14 @@ pub(crate) fn line(command: &Command) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// Prints the command, runs it with this process's output, and waits.
+/// Prints the command, runs it with this process's streams, and waits for it.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     eprintln!("$ {}", line(command));
     let status = command.status().map_err(|error| Failure::Start { command: line(command), error })?;
     if status.success() { Ok(()) } else { Err(Failure::Exit { command: line(command), status }) }
 }
 
-/// Prints the command, runs it, and returns its standard output; its standard error goes to ours.
+/// Prints the command, runs it, and returns its standard output; its standard error is not captured.
 pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
     eprintln!("$ {}", line(command));
     let output = command.stderr(std::process::Stdio::inherit()).output();
@@ -80,7 +80,8 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
     String::from_utf8(output.stdout).map_err(not_text)
 }
 
-/// Asks a program silently: its trimmed standard output, or `None` when it is not there or fails.
+/// Runs a program without printing the command; returns its trimmed standard output, or `None` if it is missing or
+/// fails.
 pub(crate) fn probe(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

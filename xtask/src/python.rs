@@ -1,4 +1,4 @@
-//! The virtual environments with what tests and benchmarks compare with.
+//! The Python virtual environments for tests and benchmarks.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,27 +7,27 @@ use std::{fs, iter};
 use crate::process::{self, Failure};
 use crate::workspace;
 
-/// A virtual environment: its folder in the build folder, and the files in `benches/` that say what it holds.
+/// A virtual environment: its folder in the build folder, and its requirement files in `benches/`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Environment {
     folder: &'static str,
     requirements: &'static [&'static str],
 }
 
-/// ONNX Runtime alone: for tests, networks and the benchmark of models.
+/// Only ONNX Runtime: for tests, networks and the benchmark of models.
 pub(crate) const REFERENCE: Environment = Environment { folder: "venv", requirements: &["requirements.txt"] };
 
-/// Everything that Eightfold is compared with; hundreds of megabytes.
+/// All peers; hundreds of megabytes.
 pub(crate) const PEERS: Environment =
     Environment { folder: "venv-peers", requirements: &["requirements.txt", "requirements-peers.txt"] };
 
-/// Makes the virtual environment unless it is there with the same requirements; returns its interpreter.
+/// Creates the virtual environment, unless it exists with the same requirements; returns its interpreter.
 pub(crate) fn ensure(environment: Environment) -> Result<PathBuf, Failure> {
     let folder = workspace::target().join(environment.folder);
     let python = folder.join("bin/python");
     let benches = workspace::root().join("benches");
     let files: Vec<_> = environment.requirements.iter().map(|file| benches.join(file)).collect();
-    // The requirements that were installed are kept inside, written last: a half-made environment has none.
+    // A copy of the installed requirements is written into it last, so an incomplete environment has none.
     let installed = folder.join("requirements.txt");
     let wanted = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?.concat();
     if python.is_file() && fs::read(&installed).is_ok_and(|text| text == wanted) {

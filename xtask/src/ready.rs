@@ -1,9 +1,9 @@
-//! `ready`: all that a change must pass before it is proposed.
+//! `ready`: all checks that a change must pass.
 
 use crate::process::{self, Failure};
 use crate::{setup, test, workspace};
 
-/// The task: format, clippy, tests, documentation, and what differs without the oracle; stops at the first that fails.
+/// Runs format, clippy, tests, documentation, and the checks without the oracle; stops at the first failure.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
         return Err(Failure::Usage(format!("ready takes no arguments, got `{argument}`")));
@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     process::run(cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
     test::run(&[])?;
     process::run(cargo("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))?;
-    // As it is installed: without an oracle.
+    // The default build, without an oracle.
     let installed = ["--package", "eightfold-compiler"];
     process::run(workspace::cargo(&llvm).arg("clippy").args(installed).args(["--", "-D", "warnings"]))?;
     test::run(&["--package", "eightfold-compiler", "--test", "cli", "oracle"].map(str::to_owned))

@@ -1,8 +1,8 @@
-//! `setup`: makes a bare machine able to build the workspace.
+//! `setup`: prepares a machine for building the workspace.
 //!
-//! It needs LLVM 19 (headers, library) and a C compiler with the C++ library that LLVM links; the compiler also links
-//! the artifacts that Eightfold emits. What is there is left alone; what is missing is installed by the system's
-//! package manager, each command printed first. Where that cannot be done, the failure names the packages.
+//! The build needs LLVM 19 (headers, library) and a C compiler with the C++ library that LLVM links; the compiler also
+//! links the artifacts that Eightfold emits. The system's package manager installs what is missing; each command is
+//! printed first. If that is impossible, the error names the packages.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::package_manager::{self, Need, PACKAGE_MANAGERS};
 use crate::process::{self, Failure};
 use crate::workspace;
 
-/// The task.
+/// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     if let Some(argument) = arguments.first() {
         return Err(Failure::Usage(format!("setup takes no arguments, got `{argument}`")));
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     ensure().map(drop)
 }
 
-/// Checks the machine, installs what is missing, and returns the LLVM to build with.
+/// Checks the machine, installs what is missing, and returns the LLVM installation to use.
 pub(crate) fn ensure() -> Result<Installation, Failure> {
     let (llvm, compiler) = (llvm::find()?, compiler());
     let mut needs = Vec::new();
@@ -66,14 +66,14 @@ pub(crate) fn ensure() -> Result<Installation, Failure> {
     report(llvm, &compiler)
 }
 
-/// The C compiler, if it is there and can link the C++ library.
+/// The C compiler, if it exists and can link the C++ library.
 ///
-/// Rust links with `cc` by default. `llvm-sys` links `stdc++`, whose link-time file comes with a C++ compiler only.
+/// Rust links with `cc` by default. `llvm-sys` links `stdc++`, whose development files come only with a C++ compiler.
 fn compiler() -> Option<String> {
     let program = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let version = process::probe(Command::new(&program).arg("--version"))?;
     if cfg!(target_os = "linux") {
-        // Prints the bare name when there is no such file.
+        // Prints only the name if there is no such file.
         let library = process::probe(Command::new(&program).arg("-print-file-name=libstdc++.so"))?;
         Path::new(&library).is_absolute().then_some(())?;
     }
@@ -89,10 +89,10 @@ fn report(llvm: Installation, compiler: &str) -> Result<Installation, Failure> {
     Ok(llvm)
 }
 
-/// Has the crate `llvm-sys` look for LLVM again if a build before LLVM was installed found none.
+/// Makes cargo run the build script of `llvm-sys` again, if an earlier build found no LLVM.
 ///
-/// Cargo keeps what a build script printed, and runs it again only if a variable of its choice changes. So without this a
-/// build that failed for want of LLVM fails for ever.
+/// Cargo stores the output of a build script and runs it again only if certain variables change. Without this, a build
+/// that failed because LLVM was missing would fail forever.
 fn forget_failed_search(target: &Path) -> Result<(), Failure> {
     if !["debug", "release"].iter().any(|profile| search_failed(&target.join(profile).join("build"))) {
         return Ok(());
@@ -100,11 +100,11 @@ fn forget_failed_search(target: &Path) -> Result<(), Failure> {
     eprintln!("setup: an earlier build found no LLVM; it is forgotten (cargo clean --package llvm-sys)");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     process::run(cargo.current_dir(workspace::root()).args(["clean", "--package", "llvm-sys"]))?;
-    // Without `--release`, cargo cleans the debug profile alone.
+    // Without `--release`, cargo cleans only the debug profile.
     process::run(cargo.arg("--release"))
 }
 
-/// Whether the build script of `llvm-sys` ran in this folder of build scripts' results and found no LLVM.
+/// Whether the build script of `llvm-sys` found no LLVM, according to its output in this folder.
 fn search_failed(build: &Path) -> bool {
     let entries = fs::read_dir(build).into_iter().flatten().flatten();
     let of_llvm = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("llvm-sys-"));
@@ -120,7 +120,7 @@ fn describe(needs: &[Need]) -> String {
     words.collect::<Vec<_>>().join(" and ")
 }
 
-/// What to install with each package manager, one a line.
+/// The packages to install with each package manager, one line each.
 fn names(needs: &[Need]) -> String {
     let lines = PACKAGE_MANAGERS.iter().map(|manager| format!("  {}", manager.install_line(needs)));
     lines.collect::<Vec<_>>().join("\n")

@@ -1,6 +1,6 @@
 //! Plain text in aligned columns.
 
-/// Which side of its column a cell stands at.
+/// The alignment of a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Align {
     /// Padding after the cell.
@@ -9,7 +9,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// The rows as lines, each column as wide as its widest cell, two blanks between; no blanks at the end of a line.
+/// The rows as lines: each column as wide as its widest cell, two spaces between columns, no trailing spaces.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]], align: &[Align; N]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
@@ -23,8 +23,8 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]], align: &[Align; N]) 
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A table in Markdown whose text lines up too; cells have no `|`. The first column stands at the left, figures after it
-/// at the right.
+/// A Markdown table whose source is aligned, too; cells must not contain `|`. The first column is aligned left, the
+/// others right.
 pub(crate) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     let length = |cell: &str| cell.chars().count();
     let width = |column: usize| {

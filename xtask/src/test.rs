@@ -1,23 +1,23 @@
-//! `test`: all tests of the workspace, doc tests included, on a machine that `setup` has seen to.
+//! `test`: runs all tests of the workspace, including doc tests, after `setup`.
 //!
-//! The tests that compare with ONNX Runtime find its interpreter in `EIGHTFOLD_PYTHON`, the networks in
-//! `EIGHTFOLD_ZOO` and the shared models and data in `EIGHTFOLD_SHARED`. What cannot be had is said here, and those
-//! tests skip themselves.
+//! Tests find the Python interpreter with ONNX Runtime in `EIGHTFOLD_PYTHON`, the networks in `EIGHTFOLD_ZOO`, and the
+//! shared models and data in `EIGHTFOLD_SHARED`. This task reports what is missing, and the tests that need it skip
+//! themselves.
 //!
-//! With `--full`, tests that take minutes run too, and tests that draw random graphs draw [`RANDOM_GRAPHS`] of each kind.
+//! `--full` also runs the tests that take minutes, and tests [`RANDOM_GRAPHS`] random graphs of each kind.
 
 use std::process::Command;
 
 use crate::process::{self, Failure};
 use crate::{python, setup, workspace, zoo};
 
-/// How many random graphs of each kind `--full` draws.
+/// The number of random graphs of each kind with `--full`.
 const RANDOM_GRAPHS: &str = "2000";
 
-/// Tests that `--full` leaves out: hours on one core. Their documentation says how to run them.
+/// Tests that `--full` omits because they take hours on one core. Their documentation says how to run them.
 const HOURS: &[&str] = &["on_all_floats"];
 
-/// The task; the arguments go to `cargo test`, but for `--full`.
+/// Runs the task; the arguments other than `--full` go to `cargo test`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let llvm = setup::ensure()?;
     let mut cargo = workspace::cargo(&llvm);
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     process::run(&mut cargo)
 }
 
-/// Whether `--full` is among the arguments, and what the test runner is told instead of it.
+/// Whether `--full` is given, and the arguments for the test runner.
 fn take_full(arguments: &[String]) -> (bool, Vec<String>) {
     let (own, of_tests) = match arguments.iter().position(|word| word == "--") {
         Some(at) => (&arguments[..at], &arguments[at + 1..]),
@@ -47,7 +47,7 @@ fn take_full(arguments: &[String]) -> (bool, Vec<String>) {
     (true, told)
 }
 
-/// `cargo test` of everything to its end, unless the arguments choose packages.
+/// `cargo test` for the whole workspace without stopping at failures, unless the arguments select packages.
 fn cargo_arguments(arguments: &[String]) -> Vec<String> {
     let chooses = |word: &String| word == "-p" || word.starts_with("--package") || word == "--workspace";
     let own = arguments.iter().take_while(|word| *word != "--");
@@ -59,7 +59,7 @@ fn cargo_arguments(arguments: &[String]) -> Vec<String> {
     command
 }
 
-/// Tells the tests where the outside references are, and the user which are missing.
+/// Sets the variables for the tests, and reports what is missing.
 fn provide_references(cargo: &mut Command) {
     let skipped = |what: &str, failure: Failure| eprintln!("test: {what} will be SKIPPED: {failure}");
     match python::ensure(python::REFERENCE) {

@@ -1,17 +1,17 @@
-//! Where things are: the workspace, its build folder, and the shared models and data that are not part of it.
+//! The locations of the workspace, of its build folder, and of the shared models and data outside the repository.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::llvm;
 
-/// The folder with the workspace's `Cargo.toml`.
+/// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn root() -> PathBuf {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     Path::new(&manifest).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// What `cargo` is told for all that there is, with what is off by default: the oracle tract.
+/// Cargo's arguments for the whole workspace, including the feature that is off by default: the oracle tract.
 pub(crate) const EVERYTHING: [&str; 3] = ["--workspace", "--features", "eightfold-compiler/oracle"];
 
 /// Cargo's build folder: `CARGO_TARGET_DIR`, or `target` in the workspace.
@@ -20,7 +20,7 @@ pub(crate) fn target() -> PathBuf {
     root().join(target)
 }
 
-/// The models, data and network skeletons kept beside the workspace: `EIGHTFOLD_SHARED`, or `../shared`.
+/// The folder of shared models, data and network skeletons: `EIGHTFOLD_SHARED`, or `../shared`.
 pub(crate) fn shared() -> PathBuf {
     match std::env::var_os("EIGHTFOLD_SHARED") {
         Some(folder) => folder.into(),
@@ -28,7 +28,7 @@ pub(crate) fn shared() -> PathBuf {
     }
 }
 
-/// `cargo` in the workspace, told where LLVM is if it would not find it (or find another version) by itself.
+/// `cargo` in the workspace, with the LLVM prefix set if `llvm-sys` would not find this installation.
 pub(crate) fn cargo(llvm: &llvm::Installation) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());

@@ -1,8 +1,8 @@
-//! `zoo`: the virtual environment with ONNX Runtime, and the benchmark networks.
+//! `zoo`: makes the virtual environment with ONNX Runtime, and the benchmark networks.
 //!
-//! They are rebuilt from the skeletons of exported models in the shared folder beside the workspace
-//! (`EIGHTFOLD_SHARED`). A plain clone does not have these: there `benches/networks.py` builds the same layers from
-//! scratch. Networks are written to `zoo/` in the build folder; those that are there already are kept.
+//! Networks are rebuilt from the skeletons of exported models in the shared folder (`EIGHTFOLD_SHARED`). Without these,
+//! `benches/networks.py` builds the same layers from scratch. Networks are written to `zoo/` in the build folder;
+//! existing ones are kept.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +10,8 @@ use std::process::Command;
 use crate::process::{self, Failure};
 use crate::{python, workspace};
 
-/// The convolutional networks, which `benches/networks.py` knows as well. All but the one that is no classifier are built
-/// when none is named.
+/// The convolutional networks, which `benches/networks.py` can build as well. By default all are built except the one
+/// that is not a classifier.
 pub(crate) const CONVOLUTIONAL: &[&str] = &[
     "densenet121",
     "efficientnet_b0",
@@ -28,7 +28,7 @@ pub(crate) const CONVOLUTIONAL: &[&str] = &[
 
 const NO_CLASSIFIER: &str = "unet_256";
 
-/// The task.
+/// Runs the task.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let python = python::ensure(python::REFERENCE)?;
     let version = "import onnxruntime; print(onnxruntime.__version__)";
@@ -39,12 +39,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the networks are written.
+/// The folder of the networks.
 pub(crate) fn folder() -> PathBuf {
     workspace::target().join("zoo")
 }
 
-/// Builds the named networks (none: the classifiers; `all`: all that there are) that are not there yet.
+/// Builds the named networks that do not exist yet; no name means the classifiers, `all` means every network.
 pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let skeletons = workspace::shared().join("zoo/make_zoo.py");
     let (script, all) = if skeletons.is_file() {
@@ -61,7 +61,7 @@ pub(crate) fn build(names: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let file = |name: &String| folder().join(format!("{name}.onnx"));
     let wanted: Vec<&String> = names.iter().filter(|name| !file(name).is_file()).collect();
     if !wanted.is_empty() {
-        // Into a folder of its own first, so that a network that is there is a whole one.
+        // Built in another folder first, so that an existing network is always complete.
         let partial = folder().join("partial");
         process::run(Command::new(python::ensure(python::REFERENCE)?).arg(&script).arg(&partial).args(&wanted))?;
         for name in wanted {

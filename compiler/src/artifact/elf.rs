@@ -1,8 +1,8 @@
-//! Tells whether a file is an artifact, without running any of it.
+//! Checks whether a file is an artifact, without running its code.
 //!
-//! Loading a library runs its constructors, and mapping a truncated one kills the process when a missing page is
-//! touched. So everything that the file itself can tell is checked here, before it is loaded: last a checksum over all of
-//! it, which [`seal`] has written, since one wrong bit in code or descriptors may end the process.
+//! Loading a library runs its constructors, and touching a missing page of a truncated, mapped file kills the process.
+//! So everything that can be checked is checked before loading. The last check is a checksum over the whole file,
+//! written by [`seal`]: a single wrong bit in code or descriptors could crash the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,11 +17,11 @@ use sha2::{Digest, Sha256};
 
 use super::{ArtifactError, Damage};
 
-/// What the bytes of a file are read through: only those that are asked for.
+/// Reads only the requested bytes of a file.
 type Bytes<'a> = &'a ReadCache<File>;
 type Header = FileHeader64<LittleEndian>;
 
-/// The machine type of the code that this process can run.
+/// The ELF machine type of this process.
 const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
     EM_X86_64
 } else if cfg!(target_arch = "aarch64") {
@@ -30,7 +30,7 @@ const MACHINE: u16 = if cfg!(target_arch = "x86_64") {
     0
 };
 
-/// The name of the query function that the artifact at `path` exports.
+/// Checks the artifact at `path` and returns the name of its query function.
 pub(super) fn query_symbol(path: &Path) -> Result<String, ArtifactError> {
     let open = |source| ArtifactError::Open { path: path.to_owned(), source };
     let file = File::open(path).map_err(open)?;
@@ -71,7 +71,7 @@ pub(super) fn query_symbol(path: &Path) -> Result<String, ArtifactError> {
     Ok(query_symbol)
 }
 
-/// Writes the checksum of a linked artifact into its note. A file without room for one stays as it is.
+/// Writes the checksum of a linked artifact into its note. A file without space for one stays unchanged.
 pub(crate) fn seal(path: &Path) -> io::Result<()> {
     let cache = ReadCache::new(File::open(path)?);
     let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(io::Error::other)?;
@@ -86,7 +86,7 @@ pub(crate) fn seal(path: &Path) -> io::Result<()> {
     file.write_all(&sum)
 }
 
-/// The SHA-256 of a file with zeros in the place of the checksum.
+/// The SHA-256 of a file, with zeros in place of the checksum.
 fn digest(file: &mut File, place: u64) -> io::Result<[u8; NOTE_CHECKSUM]> {
     let (mut hash, mut buffer, mut begin) = (Sha256::new(), vec![0; 1 << 20], 0);
     file.rewind()?;
@@ -104,7 +104,7 @@ fn digest(file: &mut File, place: u64) -> io::Result<[u8; NOTE_CHECKSUM]> {
     Ok(hash.finalize().into())
 }
 
-/// The ELF header, if the file has one and its code is for this machine.
+/// The ELF header, if the file is ELF and its code is for this machine.
 fn header<'a>(path: &Path, bytes: Bytes<'a>, length: u64) -> Result<&'a Header, ArtifactError> {
     let path = || path.to_owned();
     if bytes.read_bytes_at(0, 4) != Ok(b"\x7fELF") {
@@ -130,7 +130,7 @@ fn header<'a>(path: &Path, bytes: Bytes<'a>, length: u64) -> Result<&'a Header, 
     Err(ArtifactError::Machine { path: path(), expected: std::env::consts::ARCH, got })
 }
 
-/// Checks that the file is as long as its headers say.
+/// Checks that the file has the length that its headers imply.
 fn whole(path: &Path, header: &Header, bytes: Bytes<'_>, length: u64) -> Result<(), ArtifactError> {
     let table = |offset: u64, entry: u16, count: u16| offset.saturating_add(u64::from(entry) * u64::from(count));
     let le = LittleEndian;
@@ -150,11 +150,11 @@ fn whole(path: &Path, header: &Header, bytes: Bytes<'_>, length: u64) -> Result<
     Ok(())
 }
 
-/// What a note says, which `eightfold_runtime::abi::NOTE_SECTION` describes.
+/// The contents of the note; see `eightfold_runtime::abi::NOTE_SECTION`.
 struct Note {
     abi_version: u32,
     query_symbol: String,
-    /// The checksum and where it begins in the note; an artifact that another program made may have none.
+    /// The checksum and its offset in the note; `None` for an artifact without one, written by another program.
     checksum: Option<(u64, [u8; NOTE_CHECKSUM])>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with an artifact, and with a call to one.
+//! Errors of artifacts and of their sessions.
 
 use std::fmt;
 use std::io;
@@ -11,123 +11,123 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
-    /// The file is not there, or may not be read.
+    /// The file does not exist or cannot be read.
     #[error("cannot open {}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is of another kind: a model that has not been compiled, say.
+    /// The file is no shared library, but for instance a model that has not been compiled.
     #[error("{} is no shared library", path.display())]
     NotElf {
         /// The file.
         path: PathBuf,
     },
-    /// The file was cut off: copy or compile it again.
+    /// The file is incomplete: copy or compile it again.
     #[error("{} is truncated: expected at least {expected} bytes, got {got}", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Bytes that its headers promise.
+        /// Length in bytes that its headers imply.
         expected: u64,
-        /// Bytes that it has.
+        /// Its length in bytes.
         got: u64,
     },
-    /// The artifact was made for another kind of machine.
+    /// The artifact is for another architecture.
     #[error("{} is code for {got}, this machine is {expected}", path.display())]
     Machine {
         /// The file.
         path: PathBuf,
         /// This machine's architecture.
         expected: &'static str,
-        /// The file's.
+        /// The architecture of the artifact.
         got: String,
     },
-    /// A shared library that Eightfold did not make; none of its code was run.
+    /// A shared library that Eightfold did not make; none of its code has run.
     #[error("{} is a shared library, but no compiled eightfold model", path.display())]
     NotOurs {
         /// The file.
         path: PathBuf,
     },
-    /// An object file: it has to be linked into a shared library before it can be loaded.
+    /// An object file, which must be linked into a shared library before it can be loaded.
     #[error("{} is an object file of a compiled model; it must be linked into a shared library", path.display())]
     NotLinked {
         /// The file.
         path: PathBuf,
     },
-    /// The artifact was made by another version of Eightfold: compile the model again.
+    /// The artifact has another ABI version: compile the model again.
     #[error("{} has version {got} of the c interface, expected {expected}", path.display())]
     AbiVersion {
         /// The file.
         path: PathBuf,
-        /// The version that this program speaks.
+        /// The ABI version of this program.
         expected: u32,
-        /// The artifact's.
+        /// The ABI version of the artifact.
         got: u32,
     },
-    /// Something in the file contradicts itself.
+    /// The contents of the file are inconsistent.
     #[error("{} is damaged: {damage}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The inconsistency.
         damage: Damage,
     },
-    /// The system's loader refused the file: a missing symbol, say, in a library that the user linked.
+    /// The dynamic loader rejects the file, for instance because of a missing symbol in a library that the user linked.
     #[error("cannot load {}", path.display())]
     Load {
         /// The file.
         path: PathBuf,
-        /// What the loader says.
+        /// The loader's error.
         source: libloading::Error,
     },
-    /// The CPU lacks features that every variant needs: compile for its target.
+    /// The CPU lacks features that every variant needs: compile for this CPU's target.
     #[error("this cpu can run none of the artifact's variants: {}", join(variants))]
     NoSupportedVariant {
-        /// Each variant and what it lacks.
-        variants: Vec<Unsupported>,
+        /// Each variant with the features that the CPU lacks.
+        variants: Vec<UnsupportedVariant>,
     },
-    /// A variant was asked for that the artifact does not have.
+    /// The artifact has no variant of this index.
     #[error("expected a variant below {count}, got {index}")]
     NoSuchVariant {
-        /// The variant that was asked for.
+        /// The requested index.
         index: usize,
-        /// How many there are.
+        /// The number of variants.
         count: usize,
     },
-    /// The runtime refused to make a session.
+    /// The runtime failed to create a session.
     #[error("cannot make a session of variant {target}: {status}")]
     Session {
         /// The variant's target.
         target: String,
-        /// What the runtime says.
+        /// The runtime's status.
         status: Status,
     },
 }
 
-/// What contradicts itself in an artifact.
+/// An inconsistency in an artifact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Damage {
     /// The ELF section headers or names.
     Sections,
-    /// The note that says what the file is.
+    /// The note that identifies the file.
     Note,
-    /// The query function that the note names is not exported, or returns nothing.
+    /// The query function that the note names is not exported, or returns null.
     Symbol,
-    /// Bytes have changed since the file was written.
+    /// The bytes of the file have changed since it was written.
     Checksum,
-    /// A struct is smaller than this version's.
+    /// A struct is smaller than in this ABI version.
     StructSize,
-    /// A pointer that must not be null is.
+    /// A required pointer is null.
     NullPointer,
-    /// A name is no UTF-8.
+    /// A name is not UTF-8.
     Text,
-    /// An element type without a meaning.
+    /// An unknown element type.
     ElementType,
-    /// A tensor whose dims, size or quantization do not fit together.
+    /// A tensor's dims, size and quantization do not match.
     Tensor,
     /// A variant without an arena alignment, threads or code.
     Variant,
@@ -150,41 +150,41 @@ impl fmt::Display for Damage {
     }
 }
 
-/// A variant that this CPU cannot run.
+/// A variant that this CPU does not support.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unsupported {
+pub struct UnsupportedVariant {
     /// The variant's target.
     pub target: String,
-    /// The named features that the CPU lacks.
+    /// The named CPU features that are missing.
     pub missing: Vec<&'static str>,
 }
 
-fn join(variants: &[Unsupported]) -> String {
-    let one = |variant: &Unsupported| match &variant.missing[..] {
+fn join(variants: &[UnsupportedVariant]) -> String {
+    let one = |variant: &UnsupportedVariant| match &variant.missing[..] {
         [] => format!("{} needs features unknown here", variant.target),
         missing => format!("{} needs {}", variant.target, missing.join(", ")),
     };
     variants.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Why a run did not happen.
+/// Why a run was refused or failed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Too many or too few inputs.
+    /// Wrong number of inputs.
     #[error("expected {expected} inputs, got {got}")]
     InputCount {
-        /// The model's.
+        /// The number that the model has.
         expected: usize,
-        /// The caller's.
+        /// The number given.
         got: usize,
     },
-    /// Too many or too few outputs.
+    /// Wrong number of outputs.
     #[error("expected {expected} outputs, got {got}")]
     OutputCount {
-        /// The model's.
+        /// The number that the model has.
         expected: usize,
-        /// The caller's.
+        /// The number given.
         got: usize,
     },
     /// An input of the wrong size.
@@ -194,9 +194,9 @@ pub enum RunError {
         tensor: String,
         /// Its dims and element type.
         shape: String,
-        /// Bytes of the model's input.
+        /// Expected size in bytes.
         expected: usize,
-        /// Bytes that were given.
+        /// Given size in bytes.
         got: usize,
     },
     /// An output buffer of the wrong size.
@@ -206,12 +206,12 @@ pub enum RunError {
         tensor: String,
         /// Its dims and element type.
         shape: String,
-        /// Bytes of the model's output.
+        /// Expected size in bytes.
         expected: usize,
-        /// Bytes that were given.
+        /// Given size in bytes.
         got: usize,
     },
-    /// The artifact's code gave up.
+    /// The artifact's code returned an error.
     #[error("the model did not run: {0}")]
     Status(Status),
 }

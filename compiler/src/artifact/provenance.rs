@@ -1,7 +1,7 @@
-//! What an artifact was made from, and what came of it: one line of JSON in every artifact.
+//! Provenance: the inputs and options of a compilation, as one line of JSON in every artifact.
 //!
-//! Invariant: it is a function of the compiler's version, the model's bytes, the options, the ranges and the tuning; no clock,
-//! path or host name gets in. With the model's file it is enough to make the artifact again.
+//! Invariant: it depends only on the compiler's version, the model's bytes, the options, the ranges and the tuning; it
+//! has no time, path or host name. Together with the model file it is sufficient to compile the artifact again.
 
 use std::collections::BTreeMap;
 
@@ -17,35 +17,35 @@ use crate::report::numbers::hex;
 pub struct Provenance {
     /// Version of the compiler.
     pub eightfold: String,
-    /// The target that code is made for.
+    /// The target of the code.
     pub target: String,
     /// SHA-256 of the model's bytes, in hexadecimal.
     pub model_sha256: String,
-    /// Version of ONNX's operator set.
+    /// Version of the ONNX operator set.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub opset: Option<i64>,
-    /// Whatever options decide about the code, by name.
+    /// The options that influence the code, by name.
     pub options: BTreeMap<String, String>,
-    /// Where the ranges come from; absent if the model brings its own, or is not quantized.
+    /// The source of the ranges; `None` if the model has its own, or is not quantized.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub calibration: Option<Calibration>,
-    /// What was measured of kernels; absent if nothing was.
+    pub calibration: Option<CalibrationRecord>,
+    /// The tuning measurements; `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub tuning: Option<Tuning>,
-    /// What is computed in integers.
+    pub tuning: Option<TuningRecord>,
+    /// The share of integer arithmetic.
     pub coverage: Coverage,
     /// Bytes of weights and other constants.
     pub weight_bytes: u64,
-    /// Bytes of the arena that no plan goes below: of all that is alive at once, at most.
+    /// Lower bound of the arena's size: the most bytes alive at once.
     pub arena_bound_bytes: u64,
 }
 
-/// The ranges that the tensors were quantized with.
+/// The ranges that tensors were quantized with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// The calibrator that chose them.
+pub struct CalibrationRecord {
+    /// The calibrator that computed them.
     pub calibrator: String,
-    /// The number of samples it saw.
+    /// The number of samples.
     pub samples: u64,
     /// SHA-256 of the calibration table's text, in hexadecimal.
     pub sha256: String,
@@ -54,20 +54,20 @@ pub struct Calibration {
     pub table: String,
 }
 
-impl Calibration {
+impl CalibrationRecord {
     /// The provenance of a table.
     #[must_use]
     pub fn of(table: &CalibrationTable) -> Self {
         let text = table.to_string();
         let sha256 = hex(&Sha256::digest(text.as_bytes()));
-        Calibration { calibrator: table.calibrator.clone(), samples: table.samples, sha256, table: text }
+        CalibrationRecord { calibrator: table.calibrator.clone(), samples: table.samples, sha256, table: text }
     }
 }
 
-/// The measured choices that kernels were made by.
+/// The measured choices that were used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tuning {
-    /// The CPU that was measured, for people.
+pub struct TuningRecord {
+    /// Name of the measured CPU, for people.
     pub cpu: String,
     /// SHA-256 of the tuning file's text, in hexadecimal.
     pub sha256: String,
@@ -76,23 +76,23 @@ pub struct Tuning {
     pub file: String,
 }
 
-impl Tuning {
+impl TuningRecord {
     /// The provenance of a tuning file.
     #[must_use]
     pub fn of(tuning: &eightfold_codegen::tuning::Tuning) -> Self {
         let file = tuning.to_string();
-        Tuning { cpu: tuning.cpu.clone(), sha256: hex(&Sha256::digest(file.as_bytes())), file }
+        TuningRecord { cpu: tuning.cpu.clone(), sha256: hex(&Sha256::digest(file.as_bytes())), file }
     }
 }
 
 impl Provenance {
-    /// The provenance that this text holds; `None` if it was written by another version, or by something else.
+    /// Parses provenance; `None` if another version or another program wrote the text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The same without the calibration table and the tuning file, for people.
+    /// A copy without the calibration table and the tuning file, for people.
     #[must_use]
     pub fn brief(mut self) -> Self {
         if let Some(tuning) = &mut self.tuning {

@@ -1,4 +1,4 @@
-//! Where the ranges of a model's tensors come from: the model, a table, or data to run it on.
+//! The source of a model's tensor ranges: the model, a calibration table, or calibration data.
 
 use std::path::PathBuf;
 
@@ -14,29 +14,29 @@ use crate::options::{OptimizeOptions, PrecisionRequest};
 use crate::stages::load::Model;
 use crate::stages::progress::Progress;
 
-/// Fewer samples than that hardly show the range of a tensor.
+/// With fewer samples, ranges are unreliable.
 const FEW_SAMPLES: usize = 8;
 
-/// Where the ranges of tensors come from.
+/// The source of tensor ranges.
 #[derive(Clone, Debug, Default)]
 pub enum Ranges {
-    /// From the model alone, if it came quantized.
+    /// The model, if it is quantized.
     #[default]
     Model,
-    /// From a table that `eightfold calibrate` has written.
+    /// A calibration table written by `eightfold calibrate`.
     Table(PathBuf),
-    /// From running the model on data.
+    /// A calibration on data.
     Data(CalibrationData),
 }
 
-/// Data to find ranges on, and how they are found.
+/// Calibration data and the calibrator.
 #[derive(Clone, Debug)]
 pub struct CalibrationData {
     /// A file or folder, as [`Dataset::open`] takes it.
     pub path: PathBuf,
-    /// The samples of it to take.
+    /// The samples to use.
     pub samples: SampleRange,
-    /// How it is read.
+    /// How the data is read.
     pub reading: DatasetOptions,
     /// The calibrator's name, see [`CalibrateOptions::calibrator`].
     pub calibrator: String,
@@ -45,11 +45,11 @@ pub struct CalibrationData {
 }
 
 impl Ranges {
-    /// The table of ranges: read, or made by running the model; `None` if the model is to do without. Notes options that
-    /// change nothing with these ranges.
+    /// Reads the calibration table, or computes it by running the model; `None` if the model needs no ranges. Notes
+    /// options that have no effect with these ranges.
     ///
     /// # Errors
-    /// Ranges for a precision that has no use for them, a table of another model, or data that does not fit.
+    /// If the precision does not use ranges, the table belongs to another model, or the data does not fit.
     pub fn calibrate(
         &self,
         model: &Model,
@@ -87,7 +87,7 @@ impl CalibrationData {
     }
 }
 
-/// Warns where ranges come from few samples.
+/// Warns if there are few samples.
 pub fn warn_of_few(samples: usize, progress: &mut dyn Progress) {
     if samples < FEW_SAMPLES {
         progress.note(&format!(
@@ -96,7 +96,7 @@ pub fn warn_of_few(samples: usize, progress: &mut dyn Progress) {
     }
 }
 
-/// Notes that nodes are to be kept in float where all are, or where the model decides itself.
+/// Notes that `--keep-float` has no effect, because all nodes are in float or the model decides itself.
 fn note_needless_keep_float(model: &Model, has_table: bool, options: &OptimizeOptions, progress: &mut dyn Progress) {
     if options.keep_float.is_empty() {
         return;
@@ -108,7 +108,7 @@ fn note_needless_keep_float(model: &Model, has_table: bool, options: &OptimizeOp
     };
     let needless = match (is_f32, decides_itself) {
         (true, _) => "in f32 every node is in float",
-        (false, true) => "the model itself says what is quantized",
+        (false, true) => "the model itself determines what is quantized",
         (false, false) => return,
     };
     progress.note(&format!("--keep-float changes nothing: {needless}"));

@@ -1,4 +1,4 @@
-//! Whether calibration data varies at all: ranges of one number mean nothing.
+//! Checks that calibration data varies: the range of constant data is useless.
 
 use eightfold_ir::Tensor;
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::report::similarity::to_f32;
 use crate::stages::progress::Progress;
 
-/// The least and the greatest number of each input of more than one number, over all samples.
+/// Minimum and maximum of each input with more than one element, over all samples.
 pub(super) struct Spread<'m> {
     inputs: Vec<(&'m str, f32, f32)>,
 }
@@ -28,7 +28,7 @@ impl<'m> Spread<'m> {
         }
     }
 
-    /// Ranges of data that is one number throughout mean nothing; where that is so of some inputs only, it may be meant.
+    /// Fails if all inputs are constant. If only some are, this may be intended: notes them.
     pub(super) fn check(&self, progress: &mut dyn Progress) -> Result<(), Error> {
         let constant: Vec<_> = self.inputs.iter().filter(|(_, least, greatest)| least == greatest).collect();
         match constant.first() {
@@ -38,7 +38,7 @@ impl<'m> Spread<'m> {
             }
             Some(_) => {
                 for (input, value, _) in constant {
-                    progress.note(&format!("warning: calibration: every number for input {input:?} is {value}"));
+                    progress.note(&format!("warning: calibration: all elements of input {input:?} are {value}"));
                 }
                 Ok(())
             }

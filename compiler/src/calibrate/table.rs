@@ -1,4 +1,4 @@
-//! Calibration tables that are read back: one must fit the model.
+//! Reads calibration tables and checks that they fit the model.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +16,10 @@ use crate::stages::load::Model;
 use crate::stages::optimize::run_passes;
 use crate::stages::progress::Progress;
 
-/// Reads a calibration table, which must fit the model, and says so if it was made of another file.
+/// Reads a calibration table, which must fit the model. Warns if it was made from another file.
 ///
 /// # Errors
-/// The file cannot be read, does not parse, or is of another model.
+/// If the file cannot be read, does not parse, or belongs to another model.
 pub fn read_table(
     path: &Path,
     model: &Model,
@@ -37,10 +37,10 @@ pub fn read_table(
     Ok(table)
 }
 
-/// Checks that a table belongs to the model: all tensors that it names are there, and each mean has as many channels.
+/// Checks that a table fits the model: all its tensors exist, and its means have the right number of channels.
 ///
 /// # Errors
-/// [`Error::ForeignTable`], or a pass fails.
+/// [`Error::ForeignTable`], or the error of a pass.
 fn check_table(model: &Model, path: &Path, table: &CalibrationTable, options: &OptimizeOptions) -> Result<(), Error> {
     let mut graph = model.graph.clone();
     let names = |graph: &Graph| -> Vec<String> {

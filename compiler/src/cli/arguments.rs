@@ -22,13 +22,13 @@ pub(crate) use self::calibrator::CalibratorArguments;
 pub(crate) use self::import::{ImportArguments, compiled_already};
 pub(crate) use self::optimize::OptimizeArguments;
 
-/// Whether the reference evaluator runs a model, and which graph of it.
+/// Selects the reference evaluator, and the graph that it runs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ReferenceArguments {
-    /// Run a graph with the reference evaluator instead of compiled code, which is slow. `compiled`, or no GRAPH, is the
-    /// graph that the model is compiled from: compiled code must equal it bit for bit in integers, and nearly in floats.
-    /// `model` is the graph as imported, in which each operator of a quantized model dequantizes, computes in floats and
-    /// quantizes: the other two may differ from it by one step of the integers at each rounding.
+    /// Run a graph with the reference evaluator, which is slow, instead of compiled code. `compiled` (the default) runs
+    /// the graph that the code is generated from: compiled code equals it bit for bit in integers and closely in
+    /// floats. `model` runs the graph as imported, where each operator of a quantized model dequantizes, computes in
+    /// float and quantizes: compiled code may differ from it by one integer step per rounding.
     #[arg(long, value_enum, value_name = "GRAPH", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "compiled")]
     reference: Option<Reference>,
@@ -41,12 +41,12 @@ enum Reference {
 }
 
 impl ReferenceArguments {
-    /// Whether the evaluator was asked for.
+    /// Whether `--reference` was given.
     fn given(&self) -> bool {
         self.reference.is_some()
     }
 
-    /// The evaluator on the graph asked for; `None` if it was not asked for.
+    /// The evaluator on the selected graph; `None` without `--reference`.
     pub(crate) fn executable(&self, model: &Model, progress: &mut dyn Progress) -> Option<Result<Executable, Error>> {
         Some(match self.reference? {
             Reference::Compiled => Executable::compiled_reference(model, progress),
@@ -55,7 +55,7 @@ impl ReferenceArguments {
     }
 }
 
-/// Whether a file is, or claims to be, a shared library.
+/// Whether a file is ELF, or has the extension of a compiled model.
 pub(crate) fn is_artifact(path: &Path) -> Result<bool, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let mut magic = [0; 4];
@@ -68,14 +68,14 @@ pub(crate) fn is_artifact(path: &Path) -> Result<bool, Error> {
     Ok(is_elf || path.extension().is_some_and(|extension| extension == "so" || extension == "o"))
 }
 
-/// How data is read.
+/// How samples are read.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct ReadArguments {
-    /// What is done to images, of which the model's authors know:
+    /// Preprocess images as the model expects:
     /// resize=256,crop=224,color=rgb|bgr,scale=1/255,mean=R:G:B,std=R:G:B,layout=nchw|nhwc,dtype=f32|u8
     #[arg(long, value_name = "RECIPE")]
     preprocess: Option<Preprocess>,
-    /// Added to each label: 1 for models whose class 0 is the background.
+    /// Add this number to each label: 1 for models whose class 0 is the background.
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     label_offset: i64,
 }
@@ -89,11 +89,11 @@ impl ReadArguments {
 /// Data to run a model on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataArguments {
-    /// A .npz file with an array for each input (and labels), a folder of images with a labels.csv, or a folder with a
-    /// folder of images for each class.
+    /// The samples: a .npz file with an array per input (and labels), a folder of images with a labels.csv, or a folder
+    /// with one folder of images per class.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: PathBuf,
-    /// Take these samples only: 0..128 is the first 128.
+    /// Use only these samples: 0..128 is the first 128.
     #[arg(long, value_name = "BEGIN..END")]
     samples: Option<SampleRange>,
     #[command(flatten)]
@@ -101,45 +101,46 @@ pub(crate) struct DataArguments {
 }
 
 impl DataArguments {
-    /// Opens the data.
+    /// Opens the samples.
     pub(crate) fn open(&self, inputs: &[InputSpec]) -> Result<Dataset, Error> {
         Ok(Dataset::open_input(&self.data, inputs, &self.read.options())?)
     }
 
-    /// The position, in the data, of the first row of the samples asked for.
+    /// The index, in the data, of the first row of the selected samples.
     pub(crate) fn first_row(&self, batch: usize) -> u64 {
         (self.samples.as_ref().map_or(0, |samples| samples.begin) * batch) as u64
     }
 
-    /// The samples asked for.
+    /// The selected samples.
     pub(crate) fn samples<'a>(&self, data: &'a Dataset) -> Result<impl Samples + use<'a>, Error> {
         Ok(data.samples(self.samples.as_ref().unwrap_or(&SampleRange::default()))?)
     }
 }
 
-/// Samples, one after the other.
+/// An iterator over samples.
 pub(crate) trait Samples: ExactSizeIterator<Item = Result<Sample, DatasetError>> {}
 
 impl<T: ExactSizeIterator<Item = Result<Sample, DatasetError>>> Samples for T {}
 
-/// How tensors become integers.
+/// The quantization scheme.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SchemeArguments {
-    /// Over which elements of a weight one scale holds.
+    /// Granularity of weight scales.
     #[arg(long, value_enum, default_value_t = Weights::PerChannel)]
     weights: Weights,
-    /// The integer type of activations, and whether their zero point is fixed.
+    /// Integer type and symmetry of activations.
     #[arg(long, value_enum, default_value_t = Activations::AffineU8)]
     activations: Activations,
-    /// Keep a node in float, by its name or by that of a tensor it yields, or all that fit a pattern such as '/head/*'; what
-    /// is fused with it stays in float, too. May be repeated.
+    /// Keep a node in float, given by its name, by the name of one of its outputs, or by a pattern such as '/head/*'.
+    /// Nodes fused with it stay in float, too. May be repeated.
     #[arg(long, value_name = "NODE|PATTERN")]
     pub(crate) keep_float: Vec<String>,
-    /// Leave the biases as they are: do not let them take up what rounding the weights shifts.
+    /// Do not correct biases for the mean error that rounding the weights causes.
     #[arg(long)]
     no_bias_correction: bool,
-    /// Keep weights so small that four of their products fit 16 bits: a quarter faster on CPUs without VNNI, a little less
-    /// accurate. Auto is for targets of such CPUs; `quantize`, which has no target, leaves weights their whole range then.
+    /// Limit weights so that the sum of four 8-bit products fits 16 bits: about 25% faster on CPUs without VNNI,
+    /// slightly less accurate. `auto` does so for targets without VNNI; `quantize`, which has no target, keeps the full
+    /// range under `auto`.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Reduce::Auto)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     reduce_range: Reduce,
@@ -167,7 +168,7 @@ enum Activations {
 }
 
 impl SchemeArguments {
-    /// The options with this scheme in them.
+    /// Sets the scheme in `options`.
     pub(crate) fn apply(&self, options: OptimizeOptions) -> OptimizeOptions {
         let weight_scales = match self.weights {
             Weights::PerChannel => WeightScales::PerChannel,
@@ -196,26 +197,26 @@ impl SchemeArguments {
     }
 }
 
-/// Where the ranges of tensors come from.
+/// Source of the ranges of tensors.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CalibrationArguments {
-    /// Data to find the ranges of tensors on: a .npz file, or a folder of images with --preprocess.
+    /// Calibrate on these samples: a .npz file, or a folder of images with --preprocess.
     #[arg(long, value_name = "DATA", conflicts_with = "calibration_table")]
     pub(crate) calibration_data: Option<PathBuf>,
-    /// Take these samples of it only: 0..128 is the first 128.
+    /// Use only these samples of the calibration data: 0..128 is the first 128.
     #[arg(long, value_name = "BEGIN..END", requires = "calibration_data")]
     calibration_samples: Option<SampleRange>,
     #[command(flatten)]
     read: ReadArguments,
     #[command(flatten)]
     calibrator: CalibratorArguments,
-    /// The ranges that `eightfold calibrate` found.
+    /// Use the ranges that `eightfold calibrate` wrote.
     #[arg(long, value_name = "FILE")]
     calibration_table: Option<PathBuf>,
 }
 
 impl CalibrationArguments {
-    /// Where the ranges asked for come from.
+    /// The source of ranges that the arguments select.
     pub(crate) fn ranges(&self) -> Result<Ranges, Error> {
         let idle = self.calibrator.given().or(self.read.preprocess.is_some().then(|| "--preprocess".to_owned()));
         if let (Some(option), None) = (idle, &self.calibration_data) {
@@ -232,16 +233,16 @@ impl CalibrationArguments {
     }
 }
 
-/// What machine code is made for.
+/// The target of code generation.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArguments {
-    /// What machine code is made for: native, or a name out of `eightfold list targets`.
+    /// The target: native, or a name from `eightfold list targets`.
     #[arg(long, value_name = "NAME", default_value = "native")]
     target: String,
 }
 
 impl TargetArguments {
-    /// The default options for the target, which is printed aloud if the machine chose it.
+    /// The default options for the target. Prints the target if the machine chose it.
     pub(crate) fn options(&self) -> Result<OptimizeOptions, Error> {
         let target = target(&self.target)?;
         if self.target == "native" {
@@ -251,22 +252,22 @@ impl TargetArguments {
     }
 }
 
-/// How many threads run a model.
+/// The number of threads of one inference.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ThreadArguments {
-    /// Threads that one inference runs on, each on ranges of the work that are fixed when the model is compiled; 1 if it
-    /// is not given. The results are the same bytes for any number.
+    /// Number of threads per inference, 1 by default. The work of each thread is fixed at compile time. The number of
+    /// threads does not change a result.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
 }
 
 impl ThreadArguments {
-    /// Whether the number was given.
+    /// Whether `--threads` was given.
     pub(crate) fn given(&self) -> bool {
         self.threads.is_some()
     }
 
-    /// Warns where the threads cannot all run at once on this machine.
+    /// Warns if the machine has fewer CPUs than threads.
     pub(crate) fn check(&self, progress: &mut dyn Progress) {
         let cpus = std::thread::available_parallelism().map_or(usize::MAX, std::num::NonZero::get);
         if self.count() > cpus {
@@ -277,29 +278,30 @@ impl ThreadArguments {
         }
     }
 
-    /// The number.
+    /// The number of threads, 1 by default.
     pub(crate) fn count(&self) -> usize {
         self.threads.unwrap_or(1).into()
     }
 }
 
-/// `1 thread`, `2 threads`, and whether they have work.
+/// `1 thread`, `2 threads`, and a remark if only the first has work.
 pub(crate) fn threads_text(variant: &Variant) -> String {
     match (variant.threads, variant.workers) {
         (1, _) => "1 thread".to_owned(),
-        (threads, 0) => format!("{threads} threads (nothing is worth sharing: the first does all)"),
+        (threads, 0) => format!("{threads} threads (no call is worth sharing: the first does all)"),
         (threads, _) => format!("{threads} threads"),
     }
 }
 
-/// The precision asked for.
+/// A requested precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Precision {
-    /// int8 with calibration or for a quantized model, else f32.
+    /// int8 with calibration or for a quantized model; otherwise f32.
     Auto,
-    /// Single-precision floats.
+    /// 32-bit floats.
     F32,
-    /// Weights and inputs of sums of products rounded to bf16, summed in f32; fast where the target has AVX512_BF16.
+    /// Convolutions and matrix products round weights and inputs to bf16 and accumulate in f32; fast on targets with
+    /// AVX512_BF16.
     Bf16,
     /// 8-bit integers.
     Int8,
@@ -316,7 +318,7 @@ impl From<Precision> for PrecisionRequest {
     }
 }
 
-/// `95%` as a fraction.
+/// A percentage such as `95%`, as a fraction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Percentage(pub(crate) f64);
 

@@ -1,5 +1,4 @@
-//! `eightfold bench`: how long one inference takes, call by call if asked for, how much memory, and what the machine could
-//! do.
+//! `eightfold bench`: time and memory of an inference, the time of each call, and the peak rates of the machine.
 
 mod machine;
 mod profile;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, Args};
 use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
-use eightfold::measure::machine::{Machine, share_of_peak};
+use eightfold::measure::machine::{MachinePeaks, share_of_peak};
 use eightfold::measure::profile::profile;
 use eightfold::{Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage};
 use eightfold_codegen::target::Target;
@@ -23,23 +22,24 @@ use super::arguments::{OptimizeArguments, ThreadArguments, compiled_already, is_
 use super::output::{Format, bytes, count, percent};
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(
     mut_args(compiling),
     after_help = "\
-The inputs are noise, the same each time: what a compiled model does depends on shapes, not on numbers.
+The inputs are the same noise in each run: the time depends on shapes, not on values.
 
-A model is compiled into this process as eightfold compile would with the same flags. int8 without ranges takes them from \
-noise.
+A model (.onnx, .ir) is compiled in memory with the given flags, as eightfold compile would. int8 without ranges is \
+calibrated on noise.
 
-With --profile, each of its kernel calls is timed in its place, and the calls of a layer are added up. `bound` is the least time it could take: the longest of its products at the measured peak of one \
-core, its other operations, and its bytes from where they are found; `limit` says which, or overhead where the bound explains \
-less than half.
+--profile times each kernel call where it runs, and sums the calls of each layer. `bound` is the least time of a \
+call: the largest of three times, its multiply-accumulates at the measured peak of one core, its other operations, \
+and its memory traffic. `limit` names the largest; it says overhead if the bound is less than half of the measured \
+time.
 
-With --tune, what there is to choose from is timed by itself: tiles and order of loops of each product of a model, heights of \
-bands of each chain of calls, and with --threads the ways in which threads can share a call. `loss` is how much longer the \
-choice of the cost model takes than the best. compile --tune keeps such results.
+--tune times every candidate by itself: tiles and loop orders of each product, band heights of each chain of calls \
+and, with --threads, the ways to share a call among threads. `loss` is how much slower the cost model's choice is \
+than the fastest candidate. compile --tune stores such results.
 
 Example:
   eightfold bench model.so --duration 3
@@ -50,32 +50,33 @@ Example:
   eightfold bench model.onnx --tune --precision int8 --threads 2"
 )]
 pub(crate) struct Arguments {
-    /// A compiled model (.so), or a model (.onnx, .ir), which is compiled first as eightfold compile would.
+    /// A compiled model (.so), or a model (.onnx, .ir), which is compiled first.
     #[arg(required_unless_present = "machine", conflicts_with = "machine")]
     model: Option<PathBuf>,
-    /// Measure what one core does at most: products of int8, bf16 and f32, epilogues, reading from each level of memory.
+    /// Measure the peak rates of one core: int8, bf16 and f32 multiply-accumulates, epilogues, reads from each cache
+    /// level and memory.
     #[arg(long, group = "measured")]
     machine: bool,
     /// Time each kernel call of a model.
     #[arg(long, group = "measured")]
     profile: bool,
-    /// With --profile: a row for each kernel call, in the order in which they run, instead of a row for each layer.
+    /// With --profile: print a row for each kernel call in execution order instead of a row for each layer.
     #[arg(long, requires = "profile")]
     calls: bool,
-    /// With --profile: the number of layers shown, the slowest first.
+    /// With --profile: number of layers shown, slowest first.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "profile", conflicts_with = "calls")]
     top: usize,
-    /// Time what there is to choose from for each product of a model, each chain of calls that could run depth first, and
-    /// with --threads each call that threads could share, and compare the best with what the cost models choose.
+    /// Time the candidates of each product, of each chain of calls that could run in bands and, with --threads, of each
+    /// call that threads could share; compare the best with the choice of the cost models.
     #[arg(long, group = "measured")]
     tune: bool,
-    /// Choose by the measurements in this file, which compile --tune has written.
+    /// Choose by the measurements in this file, written by compile --tune.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["machine", "tune"])]
     tuning_file: Option<PathBuf>,
-    /// Seconds to measure; one inference is run in any case.
+    /// Seconds to measure; at least one inference runs.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     duration: Duration,
-    /// Seconds to run before.
+    /// Seconds of warm-up before the measurement.
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
     warmup: Duration,
     #[command(flatten)]
@@ -84,7 +85,7 @@ pub(crate) struct Arguments {
     threads: ThreadArguments,
 }
 
-/// What says how to compile is not for --machine. A profile is that of one thread.
+/// Compile options conflict with --machine; --profile runs on one thread.
 fn compiling(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
         "model" | "machine" | "profile" | "calls" | "top" | "tune" | "tuning_file" | "duration" | "warmup"
@@ -99,7 +100,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     number.ok_or_else(|| "expected a number of seconds".to_owned())
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Serialize)]
 struct Report {
     latency_ms: Latency,
@@ -109,26 +110,26 @@ struct Report {
     macs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     macs_per_second: Option<f64>,
-    /// Of the peaks of as many cores as there are threads, measured just after, 0 to 1.
+    /// Fraction of the peak of as many cores as there are threads; the peak is measured right after the runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     share_of_peak: Option<f64>,
-    /// Inferences times the leading extent of the first input.
+    /// Inferences per second times the batch size (first dimension of the first input).
     samples_per_second: f64,
     threads: u32,
     #[serde(skip)]
     threads_text: String,
     target: String,
     arena_bytes: u64,
-    /// Absent for a model that was compiled into this process, as the two below.
+    /// `None`, like the two fields below, for a model that was compiled in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     file_bytes: Option<u64>,
-    /// The most memory that the process ever held.
+    /// Peak resident memory of the process.
     peak_memory_bytes: Option<u64>,
-    /// Of it, what loading and running the model added.
+    /// The part of it that loading and running the model added.
     model_memory_bytes: Option<u64>,
 }
 
-/// Times of single inferences.
+/// Percentiles of the time of an inference.
 #[derive(Serialize)]
 struct Latency {
     median: f64,
@@ -138,7 +139,7 @@ struct Latency {
 }
 
 impl Latency {
-    /// The times in any order, at least one.
+    /// Computes the percentiles; `times` is not empty.
     fn of(mut times: Vec<Duration>) -> Latency {
         times.sort_unstable();
         let ms = |index: usize| 1e3 * times[index].as_secs_f64();
@@ -148,11 +149,11 @@ impl Latency {
 }
 
 impl Arguments {
-    /// Measures.
+    /// Measures and prints.
     pub(crate) fn run(&self, format: Format, given: &[String]) -> Result<(), Error> {
         match &self.model {
             None => {
-                let machine = Machine::measure(self.optimize.options(None)?.target)?;
+                let machine = MachinePeaks::measure(self.optimize.options(None)?.target)?;
                 format.print(&machine, || machine::text(&machine))
             }
             Some(model) if self.profile => self.profile(model, format),
@@ -167,7 +168,7 @@ impl Arguments {
         }
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
-        let machine = Machine::measure(options.target)?;
+        let machine = MachinePeaks::measure(options.target)?;
         let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
         if let Some(file) = &self.tuning_file {
             optimized.tune_by(&eightfold::measure::tuning_file::read(file)?)?;
@@ -191,10 +192,10 @@ impl Arguments {
         format.print(&report, || report.text())
     }
 
-    /// The compiled model, with what it computes in which precision if that is known.
+    /// The compiled model, and its coverage if known.
     fn load(&self, model: &Path, given: &[String]) -> Result<(Executable, Option<Coverage>), Error> {
         if is_artifact(model)? {
-            // Global options, and those that say how to measure.
+            // Global options, and options of the measurement itself.
             let measuring = ["--duration", "--warmup", "--format", "--verbose"];
             if let Some(option) = given.iter().find(|option| !measuring.contains(&option.as_str())) {
                 return Err(compiled_already(option, model));
@@ -230,11 +231,11 @@ impl Arguments {
         let variant = executable.variant();
         let seconds = latency_ms.median / 1e3;
         let macs = coverage.as_ref().map(|coverage| coverage.macs);
-        // Of a model that was compiled here, most would be the compiler's.
+        // If the model was compiled here, most of the peak would be the compiler's.
         let peak = memory("VmHWM:").filter(|_| compiled);
         let size = |_| fs::metadata(model).map_err(|source| Error::Read { path: model.to_owned(), source });
         let file = compiled.then_some(()).map(size).transpose()?;
-        // Measured last: what measures takes memory, too.
+        // Measured last, because the measurement itself takes memory.
         let share_of_peak = coverage.zip(Target::find(&variant.target)).map(|(coverage, target)| {
             let share = share_of_peak(target, &coverage, seconds)?;
             Ok::<_, Error>(share / f64::from(variant.threads))
@@ -259,7 +260,7 @@ impl Arguments {
     }
 }
 
-/// Runs for `warmup` without and for `duration` with a look at the clock; the time of each run.
+/// Runs for `warmup`, then for `duration`; returns the time of each run of the latter.
 fn measure(
     mut run: impl FnMut() -> Result<(), Error>,
     warmup: Duration,
@@ -283,7 +284,7 @@ fn measure(
     }
 }
 
-/// A line of what the system says about this process's memory, in bytes; `None` where it says nothing.
+/// A field of `/proc/self/status` in bytes; `None` if it is missing.
 fn memory(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;

@@ -1,4 +1,4 @@
-//! `eightfold calibrate`: from a model and data to a calibration table.
+//! `eightfold calibrate`: computes a calibration table from a model and samples.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use super::destination::Destination;
 use super::output::Format;
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The table is a text file, keyed by tensor name, that can be read, compared and edited.
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     import: ImportArguments,
 }
 
-/// What was found.
+/// The result of a calibration.
 #[derive(Serialize)]
 struct Report {
     output: String,
@@ -53,7 +53,7 @@ impl Arguments {
         self.output.check(&[])?;
         let model = self.import.load(&self.model, progress)?;
         let data = self.data.open(&model.inputs())?;
-        // Which tensors need a range, and which, does not depend on the target.
+        // The set of tensors that need a range does not depend on the target.
         let options = self.scheme.apply(OptimizeOptions::new(target("native")?));
         let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
         let (calibrator, setting) = self.calibrator.chosen()?;

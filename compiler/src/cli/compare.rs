@@ -1,4 +1,4 @@
-//! `eightfold compare`: how far a compiled model is from the model it was made of.
+//! `eightfold compare`: the difference between a compiled model and its source model.
 
 use std::path::PathBuf;
 
@@ -14,33 +14,33 @@ use super::arguments::{DataArguments, ImportArguments, ReferenceArguments};
 use super::output::{Format, percent, table};
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The model is compiled as it is, in f32 if it is not quantized, and both run on the data. With --layers, every tensor that \
-both compute is compared, the worst first; the artifact's provenance says how it was quantized, so it is made again from \
-the model.
+The model is compiled as it is, in f32 unless it is quantized, and both run on the data. --layers compares every \
+tensor that both compute, worst first. To do so, the artifact is compiled again from the model, with the options in \
+its provenance.
 
-With --oracle tract, tract runs the model's file instead: an implementation of ONNX that shares no code with this one. \
-Without a compiled model, the model is compiled as it is and compared with tract. tract must have been built in: \
-cargo build --release --package eightfold-compiler --features oracle
+With --oracle tract, tract runs the model file instead: an ONNX implementation that shares no code with eightfold. \
+Without a compiled model, the model is compiled as it is and compared with tract. tract is an optional feature of the \
+build: cargo build --release --package eightfold-compiler --features oracle
 
 Example:
   eightfold compare model.onnx model.so --data test.npz
   eightfold compare model.onnx model.so --data test.npz --samples 0..16 --layers
   eightfold compare model.onnx --oracle tract --data test.npz")]
 pub(crate) struct Arguments {
-    /// The model.
+    /// The source model.
     model: PathBuf,
     /// The compiled model (.so).
     #[arg(required_unless_present = "oracle")]
     artifact: Option<PathBuf>,
     #[command(flatten)]
     data: DataArguments,
-    /// Compare every tensor on the way, too.
+    /// Compare intermediate tensors, too.
     #[arg(long, requires = "artifact")]
     layers: bool,
-    /// Who runs the model, instead of code that is compiled from it.
+    /// Run the model by this implementation instead of compiled code.
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "reference")]
     oracle: Option<OracleName>,
     #[command(flatten)]
@@ -49,20 +49,20 @@ pub(crate) struct Arguments {
     import: ImportArguments,
 }
 
-/// An implementation of ONNX that shares no code with this one.
+/// An ONNX implementation that shares no code with this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OracleName {
     /// tract, in Rust.
     Tract,
 }
 
-/// How alike the two are.
+/// The similarity of the outputs.
 #[derive(Serialize)]
 struct Report {
     samples: u64,
     outputs: Vec<Output>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<Vec<Layer>>,
+    layers: Option<Vec<TensorReport>>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ struct Output {
 }
 
 #[derive(Serialize)]
-struct Layer {
+struct TensorReport {
     name: String,
     op: &'static str,
     node: String,
@@ -82,14 +82,14 @@ struct Layer {
     measures: Measures,
 }
 
-/// Measures of likeness; decibels are absent where there is no difference at all.
+/// Similarity of a tensor; decibels are `None` if the tensors are equal.
 #[derive(Serialize)]
 struct Measures {
     sqnr_db: Option<f64>,
     mean_sqnr_db: f64,
     cosine: f64,
     max_abs: f64,
-    /// Fraction of the samples whose greatest number is at the same place.
+    /// Fraction of the samples with the same top-1.
     top1_agreement: f64,
 }
 
@@ -165,10 +165,10 @@ impl Arguments {
     }
 }
 
-/// The layers, the least alike first.
-fn ranked(mut layers: Vec<eightfold::Layer>) -> Vec<Layer> {
+/// The layers, least similar first.
+fn ranked(mut layers: Vec<eightfold::TensorSimilarity>) -> Vec<TensorReport> {
     layers.sort_by(|a, b| a.similarity.sqnr_db().total_cmp(&b.similarity.sqnr_db()));
-    let layer = |l: &eightfold::Layer| Layer {
+    let layer = |l: &eightfold::TensorSimilarity| TensorReport {
         name: l.tensor.clone(),
         op: l.op,
         node: l.node.clone(),
@@ -178,7 +178,7 @@ fn ranked(mut layers: Vec<eightfold::Layer>) -> Vec<Layer> {
     layers.iter().map(layer).collect()
 }
 
-/// The positions of outputs of one name in both; their shapes must agree, and those of the inputs.
+/// Pairs of outputs with the same name. Inputs, and the shapes of outputs, must agree.
 fn pairs(reference: &Executable, executable: &Executable) -> Result<Vec<(usize, usize)>, Error> {
     let incomparable = |reason: String| Err(Error::Incomparable { reason });
     if reference.inputs() != executable.inputs() {
@@ -199,16 +199,16 @@ fn pairs(reference: &Executable, executable: &Executable) -> Result<Vec<(usize, 
     Ok(pairs)
 }
 
-/// The options and ranges that the artifact was made with.
+/// The options and ranges that the artifact was compiled with.
 fn remake(model: &Model, artifact: &Artifact) -> Result<(OptimizeOptions, Option<CalibrationTable>), Error> {
     let incomparable = |reason: &str| Error::Incomparable { reason: reason.to_owned() };
     let provenance = Provenance::parse(&artifact.interface().provenance)
-        .ok_or_else(|| incomparable("the artifact's provenance is of another version of eightfold"))?;
+        .ok_or_else(|| incomparable("another version of eightfold wrote the artifact's provenance"))?;
     if provenance.model_sha256 != model.sha256 {
-        return Err(incomparable("the artifact was made of another model file, so its layers cannot be made again"));
+        return Err(incomparable("the artifact was compiled from another model file, so layers cannot be compared"));
     }
     let options = OptimizeOptions::from_provenance(&provenance)
-        .ok_or_else(|| incomparable("the artifact's provenance names options of another version of eightfold"))?;
+        .ok_or_else(|| incomparable("the artifact's provenance has options of another version of eightfold"))?;
     let table = provenance.calibration.map(|calibration| calibration.table.parse());
     let table = table.transpose().map_err(|_| incomparable("the artifact's calibration table cannot be read"))?;
     Ok((options, table))
@@ -223,7 +223,7 @@ impl Report {
         let header = ["output", "SQNR dB", "cosine", "max abs", "same top-1"];
         let mut text = table(header, self.outputs.iter().map(row), &[1, 2, 3, 4]);
         if let Some(layers) = &self.layers {
-            let row = |l: &Layer| {
+            let row = |l: &TensorReport| {
                 let [db, cosine, max_abs, _] = l.measures.cells();
                 [l.name.clone(), l.op.to_owned(), l.dtype.clone(), db, cosine, max_abs]
             };

@@ -1,10 +1,10 @@
-//! `eightfold compile`: from a model to an artifact.
+//! `eightfold compile`: compiles a model to an artifact.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use eightfold::artifact::provenance::Calibration;
+use eightfold::artifact::provenance::CalibrationRecord;
 use eightfold::driver::{Built, Request, build};
 use eightfold::host::output_file::is_same_file;
 use eightfold::{Compiled, Error, OptimizeOptions, Optimized};
@@ -21,12 +21,12 @@ use super::output::{Format, arena_text, bytes};
 use super::progress::{PassArguments, Terminal};
 use super::tuning::{TuningArguments, TuningReport};
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The extension of -o decides what is written: .so a shared library, .o an object file, .h the C header, .s assembly, .ll LLVM \
-IR, .ir the graph, .program the calls; without an extension a shared library. With several forms to emit, each file takes its \
-own extension.
+The extension of -o selects the output: .so a shared library, .o an object file, .h the C header, .s assembly, .ll \
+LLVM IR, .ir the graph, .program the kernel calls; no extension means a shared library. If --emit lists several \
+forms, each is written to the name of -o with its own extension.
 
 Example:
   eightfold compile model.onnx -o model.so --calibration-data images.npz --require-int8 95%
@@ -38,10 +38,10 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
-    /// The file to write; - for a form that is text: standard output.
+    /// The file to write; - prints a text form to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Destination,
-    /// What to write; by default what the extension of the output says.
+    /// Forms to write; by default the form of the output's extension.
     #[arg(long, value_enum, value_delimiter = ',')]
     emit: Vec<Emit>,
     #[command(flatten)]
@@ -50,22 +50,22 @@ pub(crate) struct Arguments {
     threads: ThreadArguments,
     #[command(flatten)]
     tuning: TuningArguments,
-    /// The C identifier that the exported symbol starts with; by default made of the output's file name.
+    /// Prefix of the exported C symbol; by default derived from the output's file name.
     #[arg(long, value_name = "SYMBOL")]
     name: Option<String>,
-    /// Fail unless this share of the multiply-accumulates is in int8.
+    /// Fail if less than this share of the multiply-accumulates is in int8.
     #[arg(long, value_name = "PERCENT")]
     require_int8: Option<Percentage>,
     #[command(flatten)]
     passes: PassArguments,
 }
 
-/// A form that a compiled model can be written in.
+/// An output form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Emit {
-    /// A shared library (.so) with the runtime in it.
+    /// A shared library (.so) that includes the runtime.
     Shared,
-    /// An object file (.o), complete in itself.
+    /// A complete object file (.o).
     Object,
     /// The C header (.h).
     Header,
@@ -75,7 +75,7 @@ enum Emit {
     LlvmIr,
     /// The graph after all passes (.ir).
     Ir,
-    /// Which kernels run on which bytes (.program).
+    /// The program: kernel calls and their memory (.program).
     Program,
 }
 
@@ -96,7 +96,7 @@ impl Emit {
         !matches!(self, Emit::Shared | Emit::Object)
     }
 
-    /// The form whose files have this extension.
+    /// The form with this extension.
     fn of_extension(extension: &str) -> Option<Emit> {
         Emit::value_variants().iter().copied().find(|form| form.extension() == extension)
     }
@@ -150,7 +150,8 @@ impl Arguments {
         format.print_beside(&self.output, &report, || report.text(format))
     }
 
-    /// The forms to write, each with its destination; the shared library first, as it is linked before others are written.
+    /// The forms to write with their destinations. The shared library comes first because it is linked before the
+    /// others are written.
     fn outputs(&self) -> Result<Vec<(Emit, Destination)>, Error> {
         let extension = match &self.output {
             Destination::File(path) => path.extension().and_then(|extension| extension.to_str()),
@@ -166,7 +167,7 @@ impl Arguments {
             forms.push(match (&self.output, extension) {
                 (Destination::Stdout, _) => {
                     return Err(Error::Usage(
-                        "-o -: say by --emit which form to print: header, asm, llvm-ir, ir or program".to_owned(),
+                        "-o -: choose the form to print with --emit: header, asm, llvm-ir, ir or program".to_owned(),
                     ));
                 }
                 (_, None) => Emit::Shared,
@@ -192,7 +193,7 @@ impl Arguments {
         }
         let extensions: Vec<&str> = forms.iter().map(|form| form.extension()).collect();
         check_extension(path, &extensions)?;
-        // Only what names a form is an extension here: `net_1.0` becomes `net_1.0.so`.
+        // Only an extension of a known form is replaced: `net_1.0` becomes `net_1.0.so`.
         let stem = if known.is_some() { path.with_extension("") } else { path.clone() };
         let with = |form: Emit| {
             let mut name = stem.clone().into_os_string();
@@ -210,14 +211,14 @@ impl Arguments {
     }
 }
 
-/// The error for an output whose extension says nothing.
+/// The error for an unknown extension of the output.
 fn unknown_extension(path: &Path) -> Error {
     let forms = Emit::value_variants().iter().map(|form| format!(".{}", form.extension()));
     let forms = forms.collect::<Vec<_>>().join(", ");
     Error::Usage(format!("{}: the extension names no form, expected one of {forms}, or --emit", path.display()))
 }
 
-/// Writes the forms other than the shared library, which is linked already; each whole or not at all.
+/// Writes all forms but the shared library, which is already linked. Each file appears complete or not at all.
 fn write(outputs: &[(Emit, Destination)], optimized: &Optimized, compiled: &Compiled) -> Result<Vec<Output>, Error> {
     let listing = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut written = Vec::new();
@@ -257,7 +258,7 @@ struct Output {
     bytes: u64,
 }
 
-/// What was compiled.
+/// The result of a compilation.
 #[derive(Serialize)]
 struct Report {
     outputs: Vec<Output>,
@@ -267,8 +268,8 @@ struct Report {
     #[serde(skip)]
     threads_text: String,
     precision: String,
-    calibration: Option<Calibration>,
-    /// Whether the weights that were quantized here are small enough for four products to fit 16 bits.
+    calibration: Option<CalibrationRecord>,
+    /// Whether weights were quantized with a reduced range, in which the sum of four products fits 16 bits.
     reduced_range: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tuning: Option<TuningReport>,
@@ -316,11 +317,12 @@ impl Report {
         }
         line("precision", self.precision.clone());
         line(self.coverage.share_name(), self.coverage.share_text());
-        if let Some(Calibration { calibrator, samples, .. }) = &self.calibration {
+        if let Some(CalibrationRecord { calibrator, samples, .. }) = &self.calibration {
             line("calibration", format!("{calibrator} on {samples} samples"));
         }
         if self.reduced_range {
-            line("range", "of weights reduced: four products fit 16 bits (--reduce-range=never: whole)".to_owned());
+            let range = "of weights reduced: sums of four products fit 16 bits (--reduce-range=never: full range)";
+            line("range", range.to_owned());
         }
         if let Some(tuning) = &self.tuning {
             let mut name = "tuning";

@@ -1,17 +1,17 @@
-//! How much of a model is computed in integers, as several verbs report it.
+//! The share of integer arithmetic in a model, as several verbs report it.
 
 use eightfold::{Coverage, FloatNode, grouped};
 use serde::Serialize;
 
 use super::output::{Format, count, percent};
 
-/// What is computed in integers, as reports show it.
+/// The share of integer arithmetic, for reports.
 #[derive(Serialize)]
 pub(super) struct CoverageReport {
     macs: u64,
-    /// Fraction of the multiply-accumulates that are done in int8, 0 to 1.
+    /// Fraction of the multiply-accumulates in int8.
     int8_mac_share: f64,
-    /// The same of those that are done in bf16; left out where there are none.
+    /// Fraction of the multiply-accumulates in bf16; omitted if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     bf16_mac_share: Option<f64>,
     /// Names of the nodes that compute in float.
@@ -37,12 +37,12 @@ impl CoverageReport {
         format!("{} of {} MACs", percent(self.bf16_mac_share.unwrap_or(self.int8_mac_share)), count(self.macs))
     }
 
-    /// The precision that [`Self::share_text`] is about.
+    /// The precision that [`Self::share_text`] refers to.
     pub(super) fn share_name(&self) -> &'static str {
         if self.bf16_mac_share.is_some() { "bf16" } else { "int8" }
     }
 
-    /// The nodes that compute in float, with the reasons: a line for each group, or each node if that is asked for.
+    /// The nodes that compute in float and why: a line for each group, or for each node with `--verbose`.
     pub(super) fn float_lines(&self, format: Format) -> Vec<String> {
         let lines = match format.verbose {
             true => self.float_node_details.iter().map(FloatNode::to_string).collect(),

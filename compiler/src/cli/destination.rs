@@ -1,4 +1,4 @@
-//! Where a verb's result goes, and what the name of a file says about its form.
+//! The destination of a verb's result, and the meaning of file extensions.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use eightfold::{Error, check_writable, write_bytes};
 
-/// A file, or standard output, which `-o -` names.
+/// A file, or standard output (`-o -`).
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
     File(PathBuf),
     Stdout,
 }
 
-/// Extensions that say what a file holds.
+/// File extensions and the kind of contents they stand for.
 const EXTENSIONS: &[(&str, &str)] = &[
     ("so", "a shared library"),
     ("o", "an object file"),
@@ -35,7 +35,7 @@ impl From<OsString> for Destination {
 }
 
 impl Destination {
-    /// Checks, before the work, that text can be written there; the extension must not be that of another kind of file.
+    /// Checks, before any work, that text can be written there. The extension must not belong to another kind of file.
     pub(crate) fn check(&self, extensions: &[&str]) -> Result<(), Error> {
         match self {
             Destination::Stdout => Ok(()),
@@ -46,7 +46,7 @@ impl Destination {
         }
     }
 
-    /// The file; `what` is not for standard output.
+    /// The file; an error for standard output, which cannot take `what`.
     pub(crate) fn file(&self, what: &str) -> Result<&Path, Error> {
         match self {
             Destination::File(path) => Ok(path),
@@ -77,7 +77,7 @@ impl Destination {
     }
 }
 
-/// Prints text to standard output. A reader that has gone away is no error.
+/// Prints text to standard output. A closed pipe is no error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -86,13 +86,13 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// The file's extension, if it is one of those that say what a file holds.
+/// The file's extension, if it is in the table.
 pub(crate) fn known_extension(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?.to_str()?;
     EXTENSIONS.iter().map(|(known, _)| *known).find(|known| *known == extension)
 }
 
-/// Checks that the extension is one of these, or says nothing.
+/// Fails if the extension is in the table and not among `expected`.
 pub(crate) fn check_extension(path: &Path, expected: &[&str]) -> Result<(), Error> {
     let Some(extension) = known_extension(path).filter(|extension| !expected.contains(extension)) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Errors as people read them: what, why, and what to do.
+//! Prints errors: the message, its causes and a hint.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::output::{Format, escaped, escaped_json};
 
-/// Prints an error to standard error: the message, a line for each cause, the nodes that it leaves out if they are asked
-/// for, and the hint if there is one. As JSON it is one line.
+/// Prints an error to standard error: the message, its causes, the omitted nodes with `--verbose`, and the hint. As
+/// JSON the error is one line.
 pub(crate) fn print(error: &Error, format: Format) {
     if format.is_json() {
         return print_json(error, format.verbose);
@@ -32,7 +32,7 @@ struct Report {
     exit_code: u8,
 }
 
-/// Prints an error as one line of JSON, which is the last line of standard error.
+/// Prints an error as one line of JSON, the last line of standard error.
 pub(crate) fn print_json(error: &Error, verbose: bool) {
     let fault = error.fault();
     let report = Report {
@@ -51,7 +51,7 @@ fn anstyle_reset() -> clap::builder::styling::Reset {
     clap::builder::styling::Reset
 }
 
-/// The causes. One that the message before it already says is left out.
+/// The causes, without those that the message before them already includes.
 fn causes(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut said = error.to_string();
@@ -67,7 +67,7 @@ fn causes(error: &Error) -> Vec<String> {
     causes
 }
 
-/// The message, the causes, all nodes if they are asked for, the hint.
+/// The message, the causes, all nodes if `verbose`, and the hint.
 fn text(error: &Error, verbose: bool) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
@@ -84,7 +84,7 @@ fn text(error: &Error, verbose: bool) -> String {
     text
 }
 
-/// Further lines of a message stand below the first.
+/// Indents the second and later lines of a message.
 fn indented(message: &str) -> String {
     message.trim_end().replace('\n', "\n    ")
 }

@@ -1,4 +1,4 @@
-//! `eightfold eval`: how often a model is right.
+//! `eightfold eval`: accuracy on labelled data.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::arguments::{DataArguments, ImportArguments, ReferenceArguments, Threa
 use super::output::{Format, percent};
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 In JSON, top1 and top5 are fractions from 0 to 1.
@@ -21,14 +21,14 @@ Example:
   eightfold eval model.so --data test.npz --metric top1,top5
   eightfold eval model.onnx --data images/ --preprocess resize=256,crop=224,scale=1/255 --samples 128..500")]
 pub(crate) struct Arguments {
-    /// A compiled model (.so), or a model, which is compiled first as it is: in f32 if it is not quantized.
+    /// A compiled model (.so), or a model, which is compiled first (in f32 unless it is quantized).
     model: PathBuf,
     #[command(flatten)]
     data: DataArguments,
-    /// What to measure.
+    /// Accuracy metrics.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "top1,top5")]
     metric: Vec<Metric>,
-    /// The output that holds a number for each class; by default the last.
+    /// The output with a score for each class; the last output by default.
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     #[command(flatten)]
@@ -41,13 +41,13 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Metric {
-    /// The share of samples whose label has the greatest number.
+    /// Share of samples whose label has the highest score.
     Top1,
-    /// The share of samples whose label is among the five greatest numbers.
+    /// Share of samples whose label is among the five highest scores.
     Top5,
 }
 
-/// How often the model is right.
+/// The accuracy.
 #[derive(Serialize)]
 struct Report {
     samples: u64,

@@ -1,4 +1,4 @@
-//! `eightfold inspect`: what a model, a graph or an artifact consists of.
+//! `eightfold inspect`: the contents of a model, a graph or an artifact.
 
 mod artifact;
 mod graph;
@@ -8,24 +8,25 @@ use std::path::PathBuf;
 
 use clap::{Arg, Args};
 use eightfold::Error;
-use eightfold::measure::machine::Machine;
+use eightfold::measure::machine::MachinePeaks;
 use eightfold::measure::roofline::roofline;
 
 use super::arguments::{OptimizeArguments, is_artifact};
 use super::output::Format;
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(
     mut_args(compiling),
     after_help = "\
-With --roofline, a model is compiled up to its calls, as eightfold compile would with the same flags, and each call's least \
-time is counted: the longest of its products at the peak of one core, its other operations, and its bytes from where they \
-are found. Nothing runs but what measures the peaks. int8 without ranges takes them from noise.
+--roofline lowers a model to kernel calls with the given flags, as eightfold compile would, and computes the least \
+time of each call: the largest of three times, its multiply-accumulates at the peak of one core, its other \
+operations, and its memory traffic. The model does not run; only the peaks are measured. int8 without ranges is \
+calibrated on noise.
 
-A node of a graph in text form counts as of the precision that the text gives it, conv(%x, %w) in int8, also where it is yet \
-to be rewritten on integers.
+If a graph in text form gives a node a precision, as in conv(%x, %w) in int8, the node counts as computed in it, even \
+if no pass has rewritten it to integers yet.
 
 Example:
   eightfold inspect model.onnx
@@ -36,16 +37,16 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a compiled model (.so).
     file: PathBuf,
-    /// Show the least time that each layer of the compiled model takes, and what it goes into.
+    /// Show the least time of each layer of the compiled model, and what limits it.
     #[arg(long)]
     roofline: bool,
-    /// With --roofline: a row for each kernel call, in the order in which they run, instead of a row for each layer.
+    /// With --roofline: print a row for each kernel call in execution order instead of a row for each layer.
     #[arg(long)]
     calls: bool,
-    /// With --roofline: the number of layers shown, the longest first.
+    /// With --roofline: number of layers shown, longest first.
     #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "calls")]
     top: usize,
-    /// The peaks that `eightfold bench --machine --format json` printed, on this machine or another; by default they are
+    /// The output of `eightfold bench --machine --format json` on this or another machine; by default the peaks are
     /// measured.
     #[arg(long, value_name = "FILE")]
     peaks: Option<PathBuf>,
@@ -53,7 +54,7 @@ pub(crate) struct Arguments {
     optimize: OptimizeArguments,
 }
 
-/// What says how to compile is for --roofline.
+/// Compile options require --roofline.
 fn compiling(arg: Arg) -> Arg {
     if matches!(arg.get_id().as_str(), "file" | "roofline" | "dims" | "max_memory") {
         arg
@@ -86,8 +87,8 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
         let machine = match &self.peaks {
-            Some(path) => Machine::read(path)?,
-            None => Machine::measure(options.target)?,
+            Some(path) => MachinePeaks::read(path)?,
+            None => MachinePeaks::measure(options.target)?,
         };
         let optimized = self.optimize.optimize_for_time(&self.file, &options, progress)?;
         progress.finish(&[])?;

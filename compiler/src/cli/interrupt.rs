@@ -1,4 +1,4 @@
-//! What happens when the user interrupts: unfinished outputs are removed, and the signal does what it always does.
+//! Handles signals: removes unfinished outputs, then lets the signal end the process as usual.
 
 #[cfg(unix)]
 pub(crate) fn leave_no_halves() {
@@ -6,7 +6,7 @@ pub(crate) fn leave_no_halves() {
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::emulate_default_handler;
 
-    // Without handlers the signals end the process too, if less tidily.
+    // Without handlers the signals still end the process, but leave unfinished files.
     let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {

@@ -1,27 +1,27 @@
-//! Calls of one layer together: a layer is a node of the model with all that was fused into it.
+//! Groups calls by layer: a layer is a node of the model with all nodes fused into it.
 
 use std::collections::HashMap;
 
-/// A layer's calls, under the name of the first node that they came from.
+/// The calls that start with the same node of the model, which names the layer.
 pub(crate) struct Layer<'c, T> {
     pub(crate) name: &'c str,
     pub(crate) calls: Vec<&'c T>,
 }
 
 impl<T> Layer<'_, T> {
-    /// A number of each call, added up.
+    /// Sums a number over the calls.
     pub(crate) fn sum<N: std::iter::Sum>(&self, number: impl Fn(&T) -> N) -> N {
         self.calls.iter().map(|call| number(call)).sum()
     }
 
-    /// The call with the greatest number.
+    /// The call with the largest number.
     pub(crate) fn longest(&self, number: impl Fn(&T) -> f64) -> &T {
         let longest = self.calls.iter().max_by(|a, b| number(a).total_cmp(&number(b)));
         longest.unwrap_or_else(|| unreachable!("a layer has calls"))
     }
 }
 
-/// The calls by layer, in the order in which the layers first run; `origin` names the nodes of a call, joined by commas.
+/// Groups calls by layer, in execution order; `origin` returns the names of a call's nodes, separated by commas.
 pub(crate) fn layers<'c, T>(calls: &'c [T], origin: impl Fn(&'c T) -> &'c str) -> Vec<Layer<'c, T>> {
     let mut layers: Vec<Layer<'c, T>> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -37,7 +37,7 @@ pub(crate) fn layers<'c, T>(calls: &'c [T], origin: impl Fn(&'c T) -> &'c str) -
     layers
 }
 
-/// What is said below a table of the first `shown` of so many layers.
+/// The line below a table that shows only the first `shown` layers.
 pub(crate) fn rest(shown: usize, layers: usize) -> String {
     match layers.saturating_sub(shown) {
         0 => String::new(),

@@ -1,4 +1,4 @@
-//! `eightfold list`: what there is.
+//! `eightfold list`: the built-in operators, passes, kernels, targets and calibrators.
 
 use clap::{Args, ValueEnum};
 use eightfold::Error;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::output::{Format, table};
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -26,15 +26,15 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Operators of ONNX that can be imported, with their element types and limits.
+    /// ONNX operators that can be imported, with their element types and limits.
     Ops,
-    /// Scalar functions, with how near compiled code comes to the exact result on f32.
+    /// Scalar functions, with the error of compiled code on f32.
     Functions,
-    /// Passes, for --passes and --dump-after.
+    /// Passes on graphs, for --passes and --dump-after.
     Passes,
-    /// Passes that decide how a program runs, for --dump-after, and for --passes on a program.
+    /// Schedule passes, which decide how a program runs: for --dump-after, and for --passes on a program.
     SchedulePasses,
-    /// Families of kernels.
+    /// Kernel families.
     Kernels,
     /// Targets, for --target.
     Targets,
@@ -65,7 +65,7 @@ impl Row {
 }
 
 impl Arguments {
-    /// Lists.
+    /// Prints the list.
     pub(crate) fn run(&self, format: Format) -> Result<(), Error> {
         let rows: Vec<Row> = match self.what {
             What::Ops => return operators(format),

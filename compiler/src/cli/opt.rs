@@ -1,4 +1,4 @@
-//! `eightfold opt`: passes on any graph, schedule passes on any program.
+//! `eightfold opt`: runs passes on a graph, or schedule passes on a program.
 
 mod program;
 
@@ -22,17 +22,17 @@ use super::destination::Destination;
 use super::output::{Format, escaped};
 use super::progress::{PassArguments, Terminal};
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Remarks go to standard error: what fired, what did not and why.
+Remarks go to standard error: which rewrites fired, which did not, and why.
 
-A graph in text form may say itself what to run, in lines before it: `; run: fuse,canonicalize`, `; precision: int8`,
-`; activations: symmetric i8`, `; weights: per_tensor`, `; range: TENSOR MIN MAX`, `; target: x86-64-v3`, `; limit: 5`.
-With --check, that is a test: the graph that comes out must be the one in the file.
+A graph in text form can name the passes and options itself, in lines before the graph: `; run: fuse,canonicalize`, \
+`; precision: int8`, `; activations: symmetric i8`, `; weights: per_tensor`, `; range: TENSOR MIN MAX`, `; target: \
+x86-64-v3`, `; limit: 5`. With --check, this is a test: the resulting graph must equal the one in the file.
 
-On a program in text form (.program, from `compile --emit program`), schedule passes run: `eightfold list schedule-passes`. Its
-text may say `; run: bands, plan`, `; threads: 2`, `; bands: 4` (rows of each band).
+On a program in text form (.program, from `compile --emit program`), --passes takes schedule passes (`eightfold list \
+schedule-passes`). Its text can say `; run: bands, plan`, `; threads: 2`, `; bands: 4` (rows per band).
 
 Example:
   eightfold opt --passes fold_constants,fuse model.onnx
@@ -43,23 +43,23 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a program in text form (.program).
     model: PathBuf,
-    /// Passes to run, in this order, or the pipelines simplify, f32, bf16 and int8; if left out those that the graph's
-    /// text names, if any.
+    /// Passes to run in this order, or the pipelines simplify, f32, bf16 and int8; by default the passes that the file
+    /// names.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     passes: Vec<String>,
-    /// The ranges that insert_qdq goes by.
+    /// The ranges for insert_qdq.
     #[arg(long, value_name = "FILE")]
     calibration_table: Option<PathBuf>,
-    /// The target that passes may ask about.
+    /// The target; some passes depend on it.
     #[arg(long, value_name = "NAME", default_value = "native")]
     target: String,
-    /// Print constants whole, so that the text can be read back.
+    /// Print constants in full, so that the text parses back.
     #[arg(long)]
     full: bool,
     /// Write the graph to this file; by default to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<Destination>,
-    /// Compare the graph with that in this file, which -o has written, and fail where they differ.
+    /// Compare the resulting graph with this file, written by -o, and fail if they differ.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     check: Option<PathBuf>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
     shown: PassArguments,
 }
 
-/// What came out.
+/// The resulting graph.
 #[derive(Serialize)]
 struct Report {
     ir: String,
@@ -108,8 +108,8 @@ impl Arguments {
             }
             None => {
                 let passes = expanded(self.passes.iter().map(String::as_str));
-                // What int8 needs and f32 leaves alone is asked for by the passes' names.
-                // Int8 lets each pass do what its name says, but for those of another pipeline.
+                // The names of the passes say what to do, so the precision is int8, which enables all passes but the
+                // one for bf16.
                 let is_bf16 = passes.iter().any(|pass| pass == "lower_bf16");
                 let precision = if is_bf16 { Precision::Bf16 } else { Precision::Int8 };
                 (passes, options.for_passes(precision, table))
@@ -160,19 +160,19 @@ impl Arguments {
     }
 }
 
-/// The program that came out.
+/// The resulting program.
 #[derive(Serialize)]
 struct ProgramReport {
     program: String,
 }
 
-/// What came of a comparison.
+/// The result of `--check`.
 #[derive(Serialize)]
 struct Checked {
     same_as: String,
 }
 
-/// What a graph in text form says shall be run on it.
+/// The passes and options that a graph in text form names.
 fn recipe(path: &Path, graph: &str) -> Result<Option<Recipe>, Error> {
     if path.extension().is_none_or(|extension| extension != "ir") {
         return Ok(None);
@@ -181,7 +181,7 @@ fn recipe(path: &Path, graph: &str) -> Result<Option<Recipe>, Error> {
     Recipe::read(&text, graph).map_err(|line| Error::Recipe { path: path.to_owned(), line })
 }
 
-/// Compares a graph's text with that in a file, comments apart.
+/// Compares a graph's text with that in a file, without comments.
 fn check(path: &Path, text: &str) -> Result<(), Error> {
     let file = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let numbered = file.lines().enumerate().map(|(index, line)| (index + 1, line.trim_end()));

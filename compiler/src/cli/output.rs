@@ -1,4 +1,4 @@
-//! What a verb prints: text for people, or one JSON value.
+//! Output of a verb: text, or one JSON value.
 
 use clap::{Args, ValueEnum};
 use comfy_table::{CellAlignment, Table};
@@ -9,21 +9,21 @@ use serde::Serialize;
 
 use super::destination::{self, Destination};
 
-/// How results and errors are printed.
+/// The output format.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct Format {
-    /// How results and errors are printed.
+    /// Format of results and errors.
     #[arg(long, global = true, value_enum, default_value_t = Form::Human)]
     format: Form,
-    /// List every node where reports and errors group nodes.
+    /// List every node where reports and errors would group nodes.
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }
 
-/// The form of what is printed.
+/// An output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// Text, for people.
+    /// Text for people.
     #[default]
     Human,
     /// One JSON value; fields are added, never renamed. An error is the last line of standard error.
@@ -31,7 +31,7 @@ enum Form {
 }
 
 impl Format {
-    /// Whether JSON is asked for.
+    /// Whether JSON is requested.
     pub(crate) fn is_json(self) -> bool {
         self.format == Form::Json
     }
@@ -39,16 +39,16 @@ impl Format {
     /// Prints a result.
     ///
     /// # Errors
-    /// Standard output cannot be written.
+    /// If standard output cannot be written.
     pub(crate) fn print(self, report: &impl Serialize, human: impl FnOnce() -> String) -> Result<(), Error> {
         destination::print(&self.text(report, human))
     }
 
-    /// Prints a report about a result that goes to `destination`: to standard error where the result itself takes
-    /// standard output.
+    /// Prints a report about a result that goes to `destination`. If the result goes to standard output, the report
+    /// goes to standard error.
     ///
     /// # Errors
-    /// Standard output cannot be written.
+    /// If standard output cannot be written.
     pub(crate) fn print_beside(
         self,
         destination: &Destination,
@@ -81,28 +81,29 @@ impl Format {
     }
 }
 
-/// Whether a terminal would take the character for a command. Lines end where the program ends them.
+/// Whether a terminal might interpret the character as a command. Line breaks are safe: this program writes them
+/// itself.
 fn is_unsafe(c: char) -> bool {
     misleads(c) && !matches!(c, '\n' | '\t')
 }
 
-/// Text in which names of models, which may hold anything, cannot command the terminal.
+/// Escapes control characters, which names in a model may contain.
 pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(|c| if is_unsafe(c) { c.escape_unicode().to_string() } else { c.into() }).collect()
 }
 
-/// The same for JSON, where such characters stand in strings alone.
+/// Escapes control characters for JSON, where they occur only in strings.
 pub(crate) fn escaped_json(text: &str) -> String {
     let escape = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
     text.chars().map(|c| if is_unsafe(c) { escape(c) } else { String::from(c) }).collect()
 }
 
-/// A name in one line.
+/// A name as one line.
 pub(crate) fn one_line(name: &str) -> String {
     name.chars().map(|c| if misleads(c) { c.escape_default().to_string() } else { c.into() }).collect()
 }
 
-/// A table with a header and without frames; columns from `right` on are aligned to the right.
+/// A table with a header and without frames; `right` lists the right-aligned columns.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -121,7 +122,7 @@ pub(crate) fn table<const N: usize>(
     lines.join("\n")
 }
 
-/// The bytes of an arena, and the least that any plan needs where that is less.
+/// The size of an arena, and its lower bound if that is less.
 pub(crate) fn arena_text(arena: u64, bound: u64) -> String {
     match bound < arena {
         true => format!("{}, no plan takes less than {}", bytes(arena), bytes(bound)),
@@ -149,7 +150,7 @@ pub(crate) fn us(ms: f64) -> String {
     format!("{:.1}", 1e3 * ms)
 }
 
-/// Products that the kernel does for each that is wanted, where that is more than one.
+/// `x 1.23`: multiply-accumulates that a kernel computes over those of the operator; empty if the ratio is 1.
 pub(crate) fn padding(times: f64) -> String {
     if times < 1.005 { String::new() } else { format!("x {times:.2}") }
 }

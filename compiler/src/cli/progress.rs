@@ -1,4 +1,4 @@
-//! Progress on standard error: bars where it is a terminal, dumps and pass times where they are asked for.
+//! Progress on standard error: bars on a terminal, and dumps and pass times if requested.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,26 +15,26 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{escaped, table};
 
-/// What is shown of the passes.
+/// What to show of the passes.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct PassArguments {
-    /// Print the graph after this pass, the program after this schedule pass, or both after all of them.
+    /// Print the graph after this pass, the program after this schedule pass, or both after every pass (all).
     #[arg(long, value_name = "PASS|all")]
     dump_after: Option<String>,
-    /// Write the dumps into this folder instead, one file each, with constants whole: each is a model to go on from.
+    /// Write each dump to a file in this folder instead, with constants in full: each file can be compiled.
     #[arg(long, value_name = "FOLDER", requires = "dump_after")]
     dump_dir: Option<PathBuf>,
-    /// Print how long each pass took.
+    /// Print the time of each pass.
     #[arg(long)]
     time_passes: bool,
-    /// Stop all passes after N rewrites, and tell which the last was: bisects a wrong result down to one rewrite. Every N
-    /// gives a graph that compiles.
+    /// Stop all passes after N rewrites and name the last one: bisects a wrong result to one rewrite. The graph
+    /// compiles for every N.
     #[arg(long, value_name = "N")]
     pub(crate) pass_limit: Option<usize>,
 }
 
 impl PassArguments {
-    /// Checks that the passes named exist.
+    /// Checks that the named passes exist.
     fn check(&self) -> Result<(), Error> {
         let Some(wanted) = &self.dump_after else { return Ok(()) };
         let schedule = SCHEDULE_PASSES.iter().map(|pass| pass.name());
@@ -46,12 +46,12 @@ impl PassArguments {
     }
 }
 
-/// Shows progress and keeps the time.
+/// Shows progress and records the time of each stage.
 pub(crate) struct Terminal {
     bar: ProgressBar,
     passes: PassArguments,
     stages: Vec<(Stage, Instant)>,
-    /// The first dump that could not be written.
+    /// The first error of writing a dump.
     failed: Option<Error>,
     dumps: usize,
 }
@@ -60,7 +60,7 @@ impl Terminal {
     /// A terminal that shows nothing of the passes.
     pub(crate) fn plain() -> Terminal {
         Terminal {
-            // Draws nothing where standard error is no terminal.
+            // Draws nothing if standard error is not a terminal.
             bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
             passes: PassArguments::default(),
             stages: Vec::new(),
@@ -69,10 +69,10 @@ impl Terminal {
         }
     }
 
-    /// A terminal that shows of the passes what is asked for.
+    /// A terminal that shows what `passes` requests.
     ///
     /// # Errors
-    /// A pass of an unknown name, or a folder that cannot be made.
+    /// If a pass has an unknown name, or the folder cannot be made.
     pub(crate) fn new(passes: &PassArguments) -> Result<Terminal, Error> {
         passes.check()?;
         if let Some(folder) = &passes.dump_dir {
@@ -84,10 +84,10 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Ends the bar, prints the times asked for, and says whether all dumps could be written.
+    /// Ends the bar and prints the requested times.
     ///
     /// # Errors
-    /// The first dump that could not be written.
+    /// The first error of writing a dump.
     pub(crate) fn finish(&mut self, reports: &[PassReport]) -> Result<(), Error> {
         self.bar.finish_and_clear();
         if self.passes.time_passes {
@@ -96,13 +96,13 @@ impl Terminal {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// The stages so far, with the time that each took.
+    /// The stages so far with their times.
     pub(crate) fn stages(&self) -> Vec<(&'static str, Duration)> {
         let ends = self.stages.iter().skip(1).map(|(_, begin)| *begin).chain([Instant::now()]);
         self.stages.iter().zip(ends).map(|((stage, begin), end)| (stage.name(), end - *begin)).collect()
     }
 
-    /// Shows what a pass has left if it is asked for: `text` on the terminal, or `whole` in a file of this form.
+    /// Dumps the result of a pass if requested: `text` to the terminal, or `whole` to a file.
     fn dump(&mut self, pass: &str, form: &str, text: impl Fn() -> String, whole: impl Fn() -> String) {
         let number = self.dumps;
         self.dumps += 1;
@@ -120,7 +120,7 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
-    /// A verb that ends with an error leaves no bar behind.
+    /// Clears the bar if a verb ends with an error.
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -165,7 +165,7 @@ impl Progress for Terminal {
     }
 }
 
-/// How long each pass took, and what it did.
+/// A table of the time and the rewrites of each pass.
 fn times(reports: &[PassReport]) -> String {
     let ms = |time: Duration| format!("{:.2}", 1e3 * time.as_secs_f64());
     let row = |r: &PassReport| [r.pass.to_owned(), r.rewrites.to_string(), r.nodes.to_string(), ms(r.elapsed)];

@@ -1,4 +1,4 @@
-//! `eightfold quantize`: from a model and data to a quantized ONNX model.
+//! `eightfold quantize`: writes a quantized ONNX model, from a model and samples.
 
 use std::path::PathBuf;
 
@@ -16,15 +16,15 @@ use super::destination::Destination;
 use super::output::{Format, bytes};
 use super::progress::{PassArguments, Terminal};
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The model that comes out has QuantizeLinear and DequantizeLinear around what is to be computed in int8, for ONNX Runtime \
-or eightfold compile to go by.
+The resulting model has QuantizeLinear and DequantizeLinear around each operator to be computed in int8, for ONNX \
+Runtime or eightfold compile.
 
-On x86 CPUs without VNNI, ONNX Runtime multiplies u8 activations by i8 weights in 16 bits, and its sums saturate: results
-can be far off. --weight-type u8 avoids that at the same accuracy, but takes longer there; --weight-type i7 avoids it at the
-same speed, but is less accurate. eightfold computes exactly with any of them.
+On x86 CPUs without VNNI, ONNX Runtime adds pairs of u8 x i8 products in 16 bits, which saturates: results can be far \
+off. --weight-type u8 avoids this at the same accuracy, but is slower there; --weight-type i7 avoids it at the same \
+speed, but is less accurate. Code from eightfold is exact with all of them.
 
 Example:
   eightfold quantize model.onnx --calibration-data images.npz -o model_qdq.onnx
@@ -40,8 +40,8 @@ pub(crate) struct Arguments {
     calibration: CalibrationArguments,
     #[command(flatten)]
     scheme: SchemeArguments,
-    /// The integers that weights become: i8 from -127 to 127; i7, which are i8 from -64 to 64; or u8 about 128. The sums of
-    /// ONNX Runtime are exact with i8 on CPUs with VNNI, with i7 and u8 on all.
+    /// Integer type of weights: i8 (-127 to 127), i7 (i8 from -64 to 64), or u8 (zero point 128). ONNX Runtime is exact
+    /// with i8 on CPUs with VNNI, and with i7 and u8 on all CPUs.
     #[arg(long, value_name = "TYPE", default_value = "i8")]
     #[arg(value_parser = PossibleValuesParser::new(WeightType::ALL.map(|(name, _)| name)))]
     weight_type: String,
@@ -51,16 +51,16 @@ pub(crate) struct Arguments {
     passes: PassArguments,
 }
 
-/// What was written.
+/// The result.
 #[derive(Serialize)]
 struct Report {
     output: String,
     bytes: u64,
     calibrator: String,
     samples: u64,
-    /// Tensors that are quantized, constants aside.
+    /// Quantized tensors without constants.
     quantized_tensors: usize,
-    /// Sums of products on integers.
+    /// Convolutions and matrix products on integers.
     products: usize,
     /// Those that may saturate in ONNX Runtime on x86 CPUs without VNNI.
     products_that_saturate_without_vnni: usize,
@@ -77,7 +77,7 @@ impl Arguments {
         if matches!(ranges, Ranges::Model) {
             return Err(Error::NothingToQuantizeBy);
         }
-        // Neither where Q/DQ stand nor what they round to depends on the machine: nobody knows yet where the model will run.
+        // The quantized model must not depend on this machine: the target is only a default.
         let options = self.scheme.apply(OptimizeOptions::new(target("native")?));
         let options = options.keeping_float(&model.graph, &self.scheme.keep_float)?;
         let reduce_range = match options.reduce_range {
@@ -96,8 +96,8 @@ impl Arguments {
         let Saturation { products, saturating } = Saturation::of(&graph);
         if saturating > 0 {
             anstream::eprintln!(
-                "warning: {saturating} of {products} products have i8 weights beyond +-64: ONNX Runtime's sums saturate on \
-                 x86 CPUs without VNNI; quantize with --weight-type u8 or i7 for these"
+                "warning: {saturating} of {products} products have i8 weights beyond +-64 and saturate in ONNX Runtime \
+                 on x86 CPUs without VNNI; quantize with --weight-type u8 or i7 for these"
             );
         }
         let report = Report {

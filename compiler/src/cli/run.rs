@@ -1,4 +1,4 @@
-//! `eightfold run`: one inference.
+//! `eightfold run`: runs one inference.
 
 use std::path::{Path, PathBuf};
 
@@ -14,19 +14,19 @@ use super::destination::{Destination, check_extension, known_extension};
 use super::output::{Format, table};
 use super::progress::Terminal;
 
-/// See the verb's help.
+/// The verb's arguments.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Example:
   eightfold run model.so --input image=image.npy -o out.npz
   eightfold run model.onnx --reference --input inputs.npz -o out.npz")]
 pub(crate) struct Arguments {
-    /// A compiled model (.so), or a model, which is compiled first as it is: in f32 if it is not quantized.
+    /// A compiled model (.so), or a model, which is compiled first (in f32 unless it is quantized).
     model: PathBuf,
-    /// A tensor for an input: NAME=FILE.npy, or FILE.npz with an array for each name.
+    /// An input tensor: NAME=FILE.npy, or FILE.npz with an array for each input.
     #[arg(long = "input", value_name = "NAME=FILE")]
     inputs: Vec<String>,
-    /// The file that the outputs go to: .npz, or .npy for a model with one output.
+    /// The file for the outputs: .npz, or .npy for a model with one output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<Destination>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     import: ImportArguments,
 }
 
-/// What came out.
+/// The outputs.
 #[derive(Serialize)]
 struct Report {
     target: String,
@@ -49,10 +49,10 @@ struct Output {
     name: String,
     dtype: String,
     shape: Vec<usize>,
-    /// The least number; none where there is no number.
+    /// The minimum; `None` if all are NaN or there are no elements.
     min: Option<f32>,
     max: Option<f32>,
-    /// Where the greatest number is, counted over all elements.
+    /// Index of the maximum, over all elements.
     greatest_at: Option<usize>,
 }
 

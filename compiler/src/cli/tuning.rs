@@ -1,4 +1,4 @@
-//! The arguments that say by which measurements is chosen how a model runs.
+//! The arguments for choices by measurement.
 
 use std::path::PathBuf;
 
@@ -11,23 +11,22 @@ use serde::Serialize;
 use super::destination::{Destination, check_extension};
 use super::output::percent;
 
-/// Which measurements.
+/// Whether to measure, and the file of measurements.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TuningArguments {
-    /// Time what there is to choose from, and take the fastest: tiles and order of loops of each product, which chains of
-    /// calls run depth first and in bands of how many rows (with one thread), along which axis threads share a call (with
-    /// several, which should have CPUs with nothing else to do). This machine must run the target, and as many threads.
-    /// Results are kept in the tuning file, and those that it has are not timed again. The outputs of the model are the
-    /// same bytes whatever is chosen.
+    /// Time the candidates on this machine and choose the fastest: tile and loop order of each product; with one
+    /// thread, which chains of calls run in bands and the band height; with several threads, how they share each call.
+    /// The machine must support the target and should have an idle CPU per thread. Results are stored in the tuning
+    /// file; those already in it are not timed again. No choice changes the model's outputs.
     #[arg(long)]
     tune: bool,
-    /// Choose by the measurements in this file; cost models choose where it does not say. With --tune the file to keep
-    /// them in, by default the output's name with the extension .tuning.
+    /// Choose by the measurements in this file, and by cost models for what it lacks. With --tune, the file to store
+    /// them in; by default the output's name with the extension .tuning.
     #[arg(long, value_name = "FILE")]
     tuning_file: Option<PathBuf>,
 }
 
-/// What became of the measurements.
+/// The result of the measurements.
 #[derive(Serialize)]
 pub(crate) struct TuningReport {
     file: String,
@@ -40,7 +39,7 @@ pub(crate) struct TuningReport {
     seconds: f64,
 }
 
-/// What became of the decisions of a kind other than products.
+/// Decisions of a kind other than products.
 #[derive(Serialize)]
 struct OfKind {
     distinct: usize,
@@ -48,35 +47,35 @@ struct OfKind {
     summary: Summary,
 }
 
-/// What became of the decisions of one kind.
+/// Decisions of one kind.
 #[derive(Serialize)]
 struct Summary {
     #[serde(skip)]
     kind: Kind,
-    /// Distinct decisions about the model.
+    /// Distinct decisions of the model.
     #[serde(skip)]
     distinct: usize,
-    /// Those of them that the file has.
+    /// Decisions that the file has.
     known: usize,
-    /// Those that were timed now.
+    /// Decisions that were timed now.
     timed: usize,
-    /// Those of them for which the cost model would not have chosen the best.
+    /// Timed decisions whose fastest candidate is not the cost model's choice.
     other_choices: usize,
-    /// Microseconds in what was timed, in one inference, of the best choices.
+    /// Microseconds per inference of the fastest candidates that were timed.
     best_us: f64,
-    /// The same of those of the cost model.
+    /// Microseconds per inference of the cost model's choices.
     model_us: f64,
 }
 
 impl TuningArguments {
-    /// The file that measurements are read from, or kept in; `None` if nothing is measured. It is checked before the work.
+    /// The file to read or write measurements; `None` if there is none. It is checked before any work.
     pub(crate) fn file(&self, output: &Destination) -> Result<Option<TuningFile>, Error> {
         let path = match (&self.tuning_file, self.tune, output) {
             (Some(path), ..) => path.clone(),
             (None, false, _) => return Ok(None),
             (None, true, Destination::File(output)) => output.with_extension("tuning"),
             (None, true, Destination::Stdout) => {
-                let what = "--tune keeps its measurements in a file, which has no name with -o -: give --tuning-file";
+                let what = "--tune stores measurements in a file, and -o - gives it no name: add --tuning-file";
                 return Err(Error::Usage(what.to_owned()));
             }
         };
@@ -98,13 +97,13 @@ impl Summary {
         Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us }
     }
 
-    /// What was timed of the kind; nothing if nothing was.
+    /// A summary of the timed decisions; `None` if there are none.
     fn text(&self) -> Option<String> {
         let Summary { kind, timed, other_choices, best_us, model_us, .. } = self;
         let gain = percent(1.0 - best_us / model_us.max(f64::MIN_POSITIVE));
         (*timed > 0).then(|| {
             format!(
-                "{timed} {}, {other_choices} done otherwise than the cost model says: {:.3} ms instead of \
+                "{timed} {}, {other_choices} faster by another candidate than the cost model's: {:.3} ms instead of \
                  {:.3} ms, {gain} less",
                 kind.plural(),
                 best_us / 1e3,
@@ -129,7 +128,7 @@ impl TuningReport {
         }
     }
 
-    /// One line, or more where something was timed.
+    /// One line, or more if something was timed.
     pub(crate) fn text(&self) -> Vec<String> {
         let TuningReport { file, of_products, chains, splits, seconds, .. } = self;
         let kinds = [of_products, &chains.summary, &splits.summary];

@@ -1,4 +1,4 @@
-//! What can be wrong with data, and with the words that name it.
+//! Errors of data sets and of the arguments that name them.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,33 +11,33 @@ use super::preprocess::{ImageSizeError, PreprocessError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// The file system refuses, or the archive is damaged.
+    /// The file system fails, or the archive is damaged.
     #[error("cannot read {}", file.display())]
     Read {
         /// The file or folder.
         file: PathBuf,
-        /// What the system, or the format's reader, says.
+        /// The error of the system or of the format's reader.
         source: io::Error,
     },
-    /// Samples were named that the data does not have.
-    #[error("there are {count} samples, {begin}..{end} are none of them")]
+    /// The requested samples do not exist.
+    #[error("samples {begin}..{end} do not exist: there are {count} samples")]
     NoSuchSamples {
-        /// The first sample named.
+        /// The first requested sample.
         begin: usize,
-        /// The one behind the last.
+        /// The end of the requested samples (exclusive).
         end: usize,
-        /// Samples that there are.
+        /// The number of samples.
         count: usize,
     },
-    /// The file system refuses. Whatever was there before is unchanged.
+    /// The file system fails. The previous file is unchanged.
     #[error("cannot write {}", file.display())]
     Write {
         /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The data is of none of the forms that are read.
+    /// The data has an unknown form.
     #[error(
         "{}: expected a .npz or .npy file, or a folder of images",
         file.display()
@@ -46,16 +46,16 @@ pub enum DatasetError {
         /// The file or folder.
         file: PathBuf,
     },
-    /// An array is not what NumPy writes.
+    /// An array violates NumPy's format.
     #[error("{}: array `{array}`: expected {expected}, got {got}", file.display())]
     Npy {
         /// The .npy or .npz file.
         file: PathBuf,
-        /// The array's name; for a .npy file that of the file.
+        /// The array's name; for a .npy file, the file's name.
         array: String,
-        /// The part of the format that is violated.
+        /// The violated part of the format.
         expected: &'static str,
-        /// What stands there.
+        /// The actual contents.
         got: String,
     },
     /// The data lacks an array for an input of the model.
@@ -65,10 +65,10 @@ pub enum DatasetError {
         file: PathBuf,
         /// The names of the model's inputs.
         expected: String,
-        /// The names of the arrays there are.
+        /// The names of the arrays.
         got: String,
     },
-    /// The data has one array and the model has another number of inputs.
+    /// The data has one array, but the model does not have exactly one input.
     #[error("{}: expected a model with one input, got {got}", file.display())]
     OneInput {
         /// The file or folder.
@@ -76,31 +76,31 @@ pub enum DatasetError {
         /// The names of the model's inputs.
         got: String,
     },
-    /// An array's elements are not of the input's type. Nothing is converted silently.
+    /// An array has another element type than the input. Nothing is converted implicitly.
     #[error("{}: array `{array}`: expected elements of type {expected}, got {got}", file.display())]
     ElementType {
         /// The file or folder.
         file: PathBuf,
         /// The array's name.
         array: String,
-        /// The input's type, or what labels may be.
+        /// The input's type, or the types that labels may have.
         expected: String,
-        /// The type that is there.
+        /// The actual type.
         got: DType,
     },
-    /// An array's extents do not fit the input's.
+    /// An array's shape does not fit the input's.
     #[error("{}: array `{array}`: expected shape {expected}, got {got}", file.display())]
     Shape {
         /// The file or folder.
         file: PathBuf,
         /// The array's name.
         array: String,
-        /// The shapes that would fit, `N` for any number of samples.
+        /// The shapes that would fit; `N` is the number of samples.
         expected: String,
-        /// The shape that is there.
+        /// The actual shape.
         got: String,
     },
-    /// There is not one sample.
+    /// There are no samples.
     #[error("{}: expected at least one sample, got none", file.display())]
     Empty {
         /// The file or folder.
@@ -127,7 +127,7 @@ pub enum DatasetError {
         file: PathBuf,
         /// The array's name.
         array: String,
-        /// The sample's position, from 0.
+        /// The sample's index, from 0.
         sample: usize,
         /// The number.
         got: f64,
@@ -137,15 +137,15 @@ pub enum DatasetError {
     Image {
         /// The image.
         file: PathBuf,
-        /// What the decoder says.
+        /// The decoder's error.
         source: image::ImageError,
     },
-    /// An image's size does not suit the preprocessing.
+    /// An image's size does not fit the preprocessing.
     #[error("cannot preprocess {}", file.display())]
     ImageSize {
         /// The image.
         file: PathBuf,
-        /// What is wrong with its size.
+        /// The problem with its size.
         source: ImageSizeError,
     },
     /// `labels.csv` is not a table of comma-separated values.
@@ -153,7 +153,7 @@ pub enum DatasetError {
     Csv {
         /// The table.
         file: PathBuf,
-        /// What the reader says, with the line.
+        /// The reader's error, with the line.
         source: csv::Error,
     },
     /// `labels.csv` lacks a column.
@@ -163,22 +163,22 @@ pub enum DatasetError {
         file: PathBuf,
         /// The column.
         expected: &'static str,
-        /// The columns there are.
+        /// The names of the columns.
         got: String,
     },
-    /// A cell of `labels.csv` is not what its column holds.
+    /// A cell of `labels.csv` has an invalid value.
     #[error("{}, line {line}: expected {expected}, got `{got}`", file.display())]
     Cell {
         /// The table.
         file: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What the column holds.
+        /// What the column must contain.
         expected: &'static str,
-        /// What the cell holds.
+        /// The cell's contents.
         got: String,
     },
-    /// Images must be preprocessed in the way the model was trained with, which nobody but the user knows.
+    /// Images must be preprocessed as in training, which only the user knows.
     #[error(
         "{}: images need --preprocess, for most ImageNet models --preprocess resize=256,crop=224,color=rgb,scale=1/255,\
          mean=0.485:0.456:0.406,std=0.229:0.224:0.225,layout=nchw,dtype=f32",
@@ -188,13 +188,13 @@ pub enum DatasetError {
         /// The folder.
         file: PathBuf,
     },
-    /// Only images are preprocessed; arrays are taken as they are.
+    /// Preprocessing is for images only.
     #[error("{}: --preprocess is for folders of images, got arrays", file.display())]
     UnusedPreprocess {
         /// The file or folder.
         file: PathBuf,
     },
-    /// The words after `--preprocess` do not say how.
+    /// The argument of `--preprocess` is invalid.
     #[error("--preprocess")]
     Preprocess(#[from] PreprocessError),
     /// An `--input` is not of the form `NAME=FILE.npy`.
@@ -203,8 +203,8 @@ pub enum DatasetError {
         /// The argument.
         got: String,
     },
-    /// An `--input` names none of the model's inputs.
-    #[error("--input: expected a name out of {expected}, got `{got}`")]
+    /// An `--input` names an input that the model does not have.
+    #[error("--input: expected one of {expected}, got `{got}`")]
     InputName {
         /// The names of the model's inputs.
         expected: String,
@@ -221,7 +221,7 @@ pub enum DatasetError {
     },
 }
 
-/// Names for a message: quoted, with commas; `none` if there are none.
+/// Names for a message: quoted and separated by commas; `none` if empty.
 pub(super) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{}`", name.as_ref())).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }

@@ -1,10 +1,10 @@
-//! A folder of images, with their classes in `labels.csv`.
+//! Folders of images.
 //!
-//! The table has the columns `file`, relative to the folder, and `class_index`; others are ignored, and its rows are the
-//! samples in their order. A folder without a table is read in the order of file names, without labels. If it has no
-//! images but folders of images, each of these is a class: its number is its name if all names are whole numbers, else its
-//! place in the order of the names, as torchvision's `ImageFolder` counts. Images are decoded when they are asked for, one
-//! at a time.
+//! The classes are in `labels.csv`, a table with the columns `file` (relative to the folder) and `class_index`; other
+//! columns are ignored, and its rows are the samples in order. Without a table, the images of the folder are the
+//! samples in the order of their names, without labels. If the folder contains no images but folders of images, each of
+//! these is a class. Its number is its name if all names are whole numbers; otherwise its index in the order of names,
+//! like torchvision's `ImageFolder`. Images are decoded on demand, one at a time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use super::preprocess::Preprocess;
 const TABLE: &str = "labels.csv";
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
 
-/// The images of a folder, and what is to be done to them.
+/// The images of a folder, and their preprocessing.
 #[derive(Debug)]
 pub(super) struct ImageFolder {
     pub(super) images: Vec<PathBuf>,
-    /// One for each image, as the table has them.
+    /// The label of each image, in the order of the table.
     pub(super) labels: Option<Vec<i64>>,
     pub(super) preprocess: Preprocess,
-    /// Where the table is, or would be.
+    /// The path of the table, which may not exist.
     pub(super) table: PathBuf,
 }
 
 impl ImageFolder {
-    /// Whether a folder is one of images.
+    /// Whether a folder contains images.
     pub(super) fn is_at(folder: &Path) -> bool {
         let has_images = |folder: &Path| image_files(folder).is_ok_and(|images| !images.is_empty());
         folder.join(TABLE).is_file()
@@ -53,7 +53,7 @@ impl ImageFolder {
         Ok(ImageFolder { images, labels, preprocess: preprocess.clone(), table })
     }
 
-    /// An image's bytes after preprocessing, and their shape.
+    /// The preprocessed image's bytes and shape.
     pub(super) fn load(&self, index: usize) -> Result<(Vec<u8>, [usize; 3]), DatasetError> {
         let file = &self.images[index];
         let image = image::ImageReader::open(file)
@@ -66,7 +66,7 @@ impl ImageFolder {
     }
 }
 
-/// The images in a folder, in the order of their names.
+/// The images in a folder, sorted by name.
 fn image_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -80,7 +80,7 @@ fn image_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(images)
 }
 
-/// The images of all classes, class by class, and the class of each.
+/// The images of all classes, class by class, and the class of each image.
 fn classes(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<i64>)> {
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for (class, folder) in class_folders(folder)? {
@@ -91,7 +91,7 @@ fn classes(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<i64>)> {
     Ok((images, labels))
 }
 
-/// The folders in a folder, each with the number of its class, by number.
+/// The folders in a folder with their class numbers, sorted by number.
 fn class_folders(folder: &Path) -> std::io::Result<Vec<(i64, PathBuf)>> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -130,7 +130,7 @@ fn read_table(folder: &Path, table: &Path) -> Result<(Vec<PathBuf>, Vec<i64>), D
         };
         let (name, error) = cell(file_column, "the name of a file in the same folder");
         let image = folder.join(name);
-        // Now, rather than after an hour of calibration.
+        // Check now rather than after an hour of calibration.
         if name.is_empty() || !image.is_file() {
             return Err(error);
         }

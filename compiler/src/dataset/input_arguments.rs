@@ -1,4 +1,4 @@
-//! The tensors that a command line names, one for each input of a model.
+//! The arguments `--input`, which name a tensor for each input of a model.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use super::InputSpec;
 use super::error::{DatasetError, list};
 use super::npz::{read_npy, read_npz};
 
-/// Reads what follows each `--input` and brings it into the order of the model's inputs.
+/// Reads the arguments of `--input` and returns the tensors in the order of the model's inputs.
 ///
-/// An argument is `NAME=FILE.npy`, or `FILE.npz` with an array for each name. Types and
-/// shapes must be those of the inputs. NaN and infinities pass: masks are made of them.
+/// An argument is `NAME=FILE.npy`, or `FILE.npz` with an array for each name. Types and shapes must equal those of the
+/// inputs. NaN and infinities are allowed: masks contain them.
 ///
 /// # Errors
-/// An argument, a name, a type or a shape is wrong, or a file cannot be read.
+/// If an argument, a name, a type or a shape is wrong, or a file cannot be read.
 pub fn read_inputs(arguments: &[String], inputs: &[InputSpec]) -> Result<Vec<Tensor>, DatasetError> {
     let mut given: Vec<Vec<(&Path, Tensor)>> = vec![Vec::new(); inputs.len()];
     let mut give = |name: &str, file, tensor| {
@@ -55,9 +55,9 @@ pub fn input_files<'a>(arguments: &'a [String], inputs: &'a [InputSpec]) -> impl
     arguments.iter().map(|argument| split(argument, inputs).1)
 }
 
-/// The name in an argument, if there is one, and the file.
+/// Splits an argument into the name, if any, and the file.
 fn split<'a>(argument: &'a str, inputs: &'a [InputSpec]) -> (Option<&'a str>, &'a Path) {
-    // Names and paths may both contain `=`: the names that exist decide, the longest first.
+    // Names and paths may both contain `=`: the longest existing name wins.
     let named = |input: &&InputSpec| argument.strip_prefix(&input.name).is_some_and(|rest| rest.starts_with('='));
     let known = inputs.iter().filter(named).max_by_key(|input| input.name.len());
     let split = match known {

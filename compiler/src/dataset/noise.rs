@@ -1,18 +1,18 @@
-//! Numbers for where only time counts: what a compiled model does depends on shapes, not on numbers.
+//! Noise as input where only time matters: the time of a compiled model depends on shapes, not on values.
 
 use eightfold_ir::{DType, Tensor};
 
 use super::{InputSpec, Sample};
 
 impl InputSpec {
-    /// Numbers without a pattern, the same each time: floats from 0 to 1, integers over the range of a byte, zeros where
-    /// they may be positions.
+    /// Pseudo-random values, the same each time: floats from 0 to 1, integers over the range of a byte, zeros for
+    /// integers that may be indices.
     #[must_use]
     pub fn noise(&self) -> Tensor {
         let elements = self.shape.elements();
         let mut state = 1_u32;
         let mut next = move || {
-            // Numerical Recipes' generator; the high bits are good enough here.
+            // The linear congruential generator of Numerical Recipes; its high bits are random enough here.
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             state >> 8
         };
@@ -31,7 +31,7 @@ impl InputSpec {
 }
 
 impl Sample {
-    /// One sample of noise without labels.
+    /// A sample of noise without labels.
     #[must_use]
     pub fn noise(inputs: &[InputSpec]) -> Sample {
         Sample { inputs: inputs.iter().map(InputSpec::noise).collect(), labels: Vec::new(), rows: 1 }

@@ -1,20 +1,20 @@
 //! NumPy's .npy format: a header in the syntax of a Python dictionary, then the elements.
 //!
-//! Read: little and big endian, C and Fortran order, versions 1 to 3. Written: little endian, C order, version 1. Half
-//! precision is NumPy's `<f2`. NumPy has no bfloat16: `V2`, which the ml_dtypes package writes, is read as bfloat16, and
-//! bfloat16 is written as `<f4`, which holds it exactly. Four-bit integers are written as eight-bit ones.
+//! Reads little and big endian, C and Fortran order, versions 1 to 3. Writes little endian, C order, version 1. Half
+//! precision is NumPy's `<f2`. NumPy has no bfloat16: `V2`, which the ml_dtypes package writes, is read as bfloat16;
+//! bfloat16 is written as `<f4`, which represents it exactly. 4-bit integers are written as 8-bit integers.
 //!
-//! Damaged files end in errors that say what was expected, however large the numbers in their headers.
+//! Damaged files cause errors that state what was expected, however large the numbers in their headers are.
 
 use std::io::{self, Read, Write};
 
 use eightfold_ir::{DType, Data, Shape, Tensor};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// Far beyond any header of a plain array; structured types, which are not read, may have long ones.
+/// Much more than any header of a plain array needs; only structured types, which are not supported, have longer ones.
 const LONGEST_HEADER: usize = 1 << 16;
 
-/// The elements of an array as they lie in a tensor: little endian, C order.
+/// The elements of an array in the layout of a tensor: little endian, C order.
 pub(super) struct Array {
     pub(super) dtype: DType,
     pub(super) shape: Vec<usize>,
@@ -29,7 +29,7 @@ impl Array {
     }
 }
 
-/// Why bytes are not an array.
+/// Why bytes are not a .npy file.
 #[derive(Debug)]
 pub(super) enum NpyError {
     Io(io::Error),
@@ -46,7 +46,7 @@ fn form<T>(expected: &'static str, got: impl Into<String>) -> Result<T, NpyError
     Err(NpyError::Form { expected, got: got.into() })
 }
 
-/// Reads an array from the start of a .npy file to its end.
+/// Reads an array from a .npy file, to the end of the file.
 pub(super) fn read(mut file: impl Read) -> Result<Array, NpyError> {
     let header = Header::read(&mut file)?;
     let size = header.dtype.byte_size();
@@ -54,7 +54,7 @@ pub(super) fn read(mut file: impl Read) -> Result<Array, NpyError> {
     let Some(expected) = expected.filter(|&bytes| isize::try_from(bytes).is_ok()) else {
         return form("an array that fits in memory", format!("shape {:?}", header.shape));
     };
-    // Not reserved beforehand: the header may promise more than the file holds.
+    // Not reserved in advance: the header may claim more than the file contains.
     let mut bytes = Vec::new();
     file.take(expected as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() != expected {
@@ -73,7 +73,7 @@ pub(super) fn read(mut file: impl Read) -> Result<Array, NpyError> {
     Ok(Array { dtype: header.dtype, shape: header.shape, bytes })
 }
 
-/// The elements, first axis innermost, put in the order in which the last axis is.
+/// Converts elements from Fortran order (first axis innermost) to C order.
 fn from_fortran_order(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     let mut ordered = Vec::with_capacity(bytes.len());
     let mut index = vec![0; shape.len()];
@@ -108,10 +108,10 @@ pub(super) fn write(tensor: &Tensor, mut file: impl Write) -> io::Result<()> {
         DType::Bool => "|b1",
     };
     let shape: String = tensor.shape().iter().map(|dim| format!("{dim}, ")).collect();
-    // `(3,)` and `(2, 3)`, as NumPy itself writes them.
+    // `(3,)` and `(2, 3)`, like NumPy.
     let shape = if tensor.shape().rank() == 1 { shape.trim_end() } else { shape.trim_end_matches(", ") };
     let dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
-    // Magic, version and length take 10 bytes; the elements begin at a multiple of 64.
+    // Magic, version and length take 10 bytes; the elements start at a multiple of 64.
     let length = (10 + dictionary.len() + 1).next_multiple_of(64) - 10;
     let Ok(length_field) = u16::try_from(length) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many axes for a .npy file"));
@@ -209,7 +209,7 @@ impl Header {
     }
 }
 
-/// What is left of a header to read.
+/// The unread part of a header.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {

@@ -1,6 +1,6 @@
 //! NumPy's .npz format: a zip archive of .npy files, stored or deflated.
 //!
-//! Archives are written stored, without dates: equal tensors are equal files.
+//! Archives are written without compression and without dates, so equal tensors give equal files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,7 +37,7 @@ impl Npz {
         names
     }
 
-    /// The array with that name, if there is one.
+    /// The array with this name, if any.
     pub(super) fn array(&mut self, name: &str) -> Result<Option<Array>, DatasetError> {
         match self.archive.by_name(&format!("{name}.npy")) {
             Ok(entry) => npy::read(entry).map(Some).map_err(|error| located(error, &self.file, name)),
@@ -56,7 +56,7 @@ fn located(error: NpyError, file: &Path, array: &str) -> DatasetError {
     }
 }
 
-/// Reads a .npy file without making a tensor of it.
+/// Reads a .npy file without conversion to a tensor.
 pub(super) fn read_npy_array(file: &Path) -> Result<Array, DatasetError> {
     let open = File::open(file).map_err(|source| DatasetError::Read { file: file.to_owned(), source })?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -66,7 +66,7 @@ pub(super) fn read_npy_array(file: &Path) -> Result<Array, DatasetError> {
 /// Reads a .npy file.
 ///
 /// # Errors
-/// The file cannot be read, or is not an array of numbers.
+/// If the file cannot be read, or is not an array of numbers.
 pub fn read_npy(file: &Path) -> Result<Tensor, DatasetError> {
     read_npy_array(file).map(Array::into_tensor)
 }
@@ -74,7 +74,7 @@ pub fn read_npy(file: &Path) -> Result<Tensor, DatasetError> {
 /// Reads all arrays of a .npz file, by name.
 ///
 /// # Errors
-/// The file cannot be read, or holds something else than arrays of numbers.
+/// If the file cannot be read, or contains something other than arrays of numbers.
 pub fn read_npz(file: &Path) -> Result<BTreeMap<String, Tensor>, DatasetError> {
     let mut npz = Npz::open(file)?;
     let mut tensors = BTreeMap::new();
@@ -86,7 +86,7 @@ pub fn read_npz(file: &Path) -> Result<BTreeMap<String, Tensor>, DatasetError> {
     Ok(tensors)
 }
 
-/// Writes a .npy file; bfloat16 as f32, four-bit integers as eight-bit ones, since NumPy knows neither.
+/// Writes a .npy file. NumPy has no bfloat16 and no 4-bit integers: they are written as f32 and as 8-bit integers.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -95,7 +95,7 @@ pub fn write_npy(file: &Path, tensor: &Tensor) -> Result<(), DatasetError> {
         .map_err(|source| DatasetError::Write { file: file.to_owned(), source })
 }
 
-/// Writes a .npz file of named tensors, in the order given; types as in [`write_npy`].
+/// Writes a .npz file of named tensors, in the given order; types as in [`write_npy`].
 ///
 /// # Errors
 /// The file cannot be written.
@@ -107,7 +107,7 @@ pub fn write_npz<'a>(
         let mut archive = ZipWriter::new(output);
         let written = write_arrays(&mut archive, tensors).and_then(|()| Ok(archive.finish().map(drop)?));
         if written.is_err() {
-            // Dropped, it would try once more to write, and print that this fails as well.
+            // Dropping the archive would try to write again, and print another error.
             std::mem::forget(archive);
         }
         written
@@ -120,10 +120,10 @@ fn write_arrays<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
 ) -> io::Result<()> {
     for (name, tensor) in tensors {
-        // From here on sizes need the 64-bit form, with room for bfloat16, which doubles.
+        // Above this size the 64-bit form is needed, with room for bfloat16, which doubles in size.
         let large = tensor.bytes().len() >= 0x7000_0000;
         let options = FileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
-        // The default is the time of day.
+        // The default is the current time.
         let options = options.last_modified_time(DateTime::default());
         archive.start_file(format!("{name}.npy"), options)?;
         npy::write(tensor, &mut *archive)?;

@@ -1,8 +1,8 @@
-//! From a photograph to the numbers that a classifier was trained on.
+//! Preprocessing: converts a photograph to a classifier's input.
 //!
-//! The recipe is a line of text, [`Preprocess`] its meaning, in this order: shorter side to `resize` pixels (bilinear,
-//! antialiased, as Pillow's `BILINEAR`), the central square of `crop` pixels (rounded as torchvision does), channels in
-//! the order of `color`, and for each channel `(pixel * scale - mean) / std` in f32, one rounding an operation.
+//! [`Preprocess`] is a recipe, written as one line of text. It resizes the shorter side to `resize` pixels (bilinear,
+//! antialiased, like Pillow's `BILINEAR`), crops the central square of `crop` pixels (rounded like torchvision), orders
+//! the channels as `color`, and computes `(pixel * scale - mean) / std` per channel in f32, rounding each operation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,16 +13,16 @@ use half::f16;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-/// How images become a model's input; parsed from what follows `--preprocess`.
+/// A preprocessing recipe, parsed from the argument of `--preprocess`.
 ///
-/// `resize=256,crop=224,color=rgb,scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,layout=nchw,dtype=f32`: any of
-/// the keys, in any order. Numbers may be fractions; `mean` and `std` take one number, or three with colons in the order
-/// of `color`. What is left out changes nothing: no resize, no crop, `rgb`, scale 1, mean 0, std 1; `nchw`, `f32`.
+/// `resize=256,crop=224,color=rgb,scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,layout=nchw,dtype=f32`: any
+/// of these keys, in any order. Numbers may be fractions. `mean` and `std` take one number, or three separated by
+/// colons in the order of `color`. Defaults: no resize, no crop, `rgb`, scale 1, mean 0, std 1, `nchw`, `f32`.
 ///
 /// # Examples
 /// ```
 /// use eightfold::dataset::Preprocess;
-/// // torchvision's; Caffe's; TensorFlow's quantized models'.
+/// // The recipes of torchvision, of Caffe, and of TensorFlow's quantized models.
 /// for recipe in [
 ///     "resize=256,crop=224,color=rgb,scale=1/255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,layout=nchw,dtype=f32",
 ///     "resize=256,crop=224,color=bgr,scale=1,mean=104:117:123,std=1,layout=nchw,dtype=f32",
@@ -44,14 +44,14 @@ pub struct Preprocess {
     dtype: DType,
 }
 
-/// No image is resized to more than this: one of a few pixels in width would fill the memory.
+/// Largest side after resizing: an image a few pixels wide would otherwise fill the memory.
 const LONGEST_SIDE: u32 = 16384;
 
-/// Why an image cannot be preprocessed: its size.
+/// Why an image's size does not fit a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageSizeError {
-    /// The crop does not fit.
+    /// The crop is larger than the image.
     #[error("expected at least {crop} x {crop} pixels to crop from, got {width} x {height}")]
     Small {
         /// The crop's side.
@@ -61,7 +61,7 @@ pub enum ImageSizeError {
         /// The image's height after resizing.
         height: u32,
     },
-    /// The longer side would exceed all bounds once the shorter has been resized.
+    /// The longer side would become too long.
     #[error("expected at most {LONGEST_SIDE} pixels a side after resizing, got an image of {width} x {height}")]
     Narrow {
         /// The image's width.
@@ -71,21 +71,21 @@ pub enum ImageSizeError {
     },
 }
 
-/// The order of the channels.
+/// Channel order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Color {
     Rgb,
     Bgr,
 }
 
-/// The order of the axes in the result.
+/// Axis order of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ImageLayout {
     Nchw,
     Nhwc,
 }
 
-/// A number as it was written: kept apart so that `x * 1/255` is `x / 255`, rounded once.
+/// A number as written. Numerator and denominator are separate, so that `x * 1/255` is `x / 255`, rounded once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Fraction {
     numerator: f32,
@@ -102,40 +102,42 @@ impl Fraction {
     }
 }
 
-/// Why a preprocessing line has no meaning.
+/// Why a recipe is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreprocessError {
-    /// A part is not of the form `key=value`, or its key is none of those there are.
-    #[error("expected KEY=VALUE with a key out of resize, crop, color, scale, mean, std, layout, dtype, got `{got}`")]
+    /// A part is not of the form `key=value`, or its key is unknown.
+    #[error(
+        "expected KEY=VALUE with one of the keys resize, crop, color, scale, mean, std, layout, dtype; got `{got}`"
+    )]
     Key {
         /// The part.
         got: String,
     },
-    /// A key stands twice.
+    /// A key is given twice.
     #[error("expected `{key}` once, got it twice")]
     Duplicate {
         /// The key.
         key: String,
     },
-    /// A value is not what its key takes.
+    /// A value is invalid.
     #[error("{key}: expected {expected}, got `{got}`")]
     Value {
         /// The key.
         key: String,
-        /// What it takes.
+        /// What the key expects.
         expected: &'static str,
         /// The value.
         got: String,
     },
-    /// Pixels would not come out as integers of the type: `scale`, `mean` and `std` do not fit `dtype`.
+    /// Pixels would not become integers of the type: `scale`, `mean` and `std` do not fit `dtype`.
     #[error("dtype: expected all pixels to be integers of type {dtype}, got {got} for pixel {pixel}")]
     NotRepresentable {
-        /// The type asked for.
+        /// The requested type.
         dtype: DType,
-        /// A pixel's value before.
+        /// A pixel's value before preprocessing.
         pixel: u8,
-        /// Its value after.
+        /// Its value after preprocessing.
         got: f32,
     },
 }
@@ -212,7 +214,7 @@ impl FromStr for Preprocess {
     }
 }
 
-/// A finite number, or two with a slash.
+/// A finite number, or two separated by a slash.
 fn fraction(text: &str) -> Option<Fraction> {
     let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
     let fraction = Fraction { numerator: numerator.parse().ok()?, denominator: denominator.parse().ok()? };
@@ -220,7 +222,7 @@ fn fraction(text: &str) -> Option<Fraction> {
     finite.then_some(fraction)
 }
 
-/// One number for all channels, or three with colons.
+/// One number for all channels, or three separated by colons.
 fn fractions(text: &str) -> Option<[Fraction; 3]> {
     let numbers: Vec<Fraction> = text.split(':').map(fraction).collect::<Option<_>>()?;
     match numbers[..] {
@@ -240,7 +242,7 @@ impl fmt::Display for Fraction {
     }
 }
 
-/// The whole recipe, defaults included; reads back as the same.
+/// The complete recipe with defaults; parses back to the same recipe.
 impl fmt::Display for Preprocess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |numbers: &[Fraction; 3]| match numbers {
@@ -261,12 +263,12 @@ impl fmt::Display for Preprocess {
 }
 
 impl Preprocess {
-    /// The type of the result's elements.
+    /// Element type of the result.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The shape of one image's result, without the batch axis, if `crop` sets it; else it is the image's.
+    /// Shape of a preprocessed image without the batch axis; `None` without `crop`, because it depends on the image.
     pub fn shape(&self) -> Option<[usize; 3]> {
         self.crop.map(|side| self.shape_of(side, side))
     }
@@ -278,7 +280,7 @@ impl Preprocess {
         }
     }
 
-    /// What becomes of a pixel in the given channel of the result.
+    /// The value of a pixel in a channel of the result.
     fn level(&self, channel: usize, pixel: u8) -> f32 {
         let scaled = f32::from(pixel) * self.scale.numerator / self.scale.denominator;
         (scaled - self.mean[channel].value()) / self.std[channel].value()
@@ -297,7 +299,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Applies the recipe: the result's bytes and shape.
+    /// Applies the recipe; returns the bytes and the shape of the result.
     pub(super) fn apply(&self, image: &RgbImage) -> Result<(Vec<u8>, [usize; 3]), ImageSizeError> {
         let image = self.resized(image)?;
         let (width, height) = (image.width(), image.height());
@@ -306,7 +308,7 @@ impl Preprocess {
             Some(crop) if crop > width || crop > height => return Err(ImageSizeError::Small { crop, width, height }),
             Some(side) => (crop_offset(width, side), crop_offset(height, side), side, side),
         };
-        // 256 levels a channel: each is computed, and converted, once.
+        // There are only 256 pixel values per channel: each is computed and converted once.
         let levels: [Vec<Vec<u8>>; 3] =
             [0, 1, 2].map(|channel| (0..=u8::MAX).map(|pixel| self.encode(self.level(channel, pixel))).collect());
         let from = |channel: usize| if self.color == Color::Rgb { channel } else { 2 - channel };
@@ -326,7 +328,7 @@ impl Preprocess {
         Ok((bytes, self.shape_of(width, height)))
     }
 
-    /// The image with its shorter side at `resize`, the longer one rounded down, as torchvision has it.
+    /// The image with its shorter side resized to `resize` and its longer side rounded down, like torchvision.
     fn resized<'a>(&self, image: &'a RgbImage) -> Result<Cow<'a, RgbImage>, ImageSizeError> {
         let (width, height) = image.dimensions();
         let short = width.min(height);
@@ -350,7 +352,7 @@ impl Preprocess {
     }
 }
 
-/// Where a central crop begins: half of what is left over, halves to even, as Python's `round` has it.
+/// Offset of a central crop: half of the remainder, rounded half to even like Python's `round`.
 fn crop_offset(size: u32, crop: u32) -> u32 {
     (f64::from(size - crop) / 2.0).round_ties_even() as u32
 }

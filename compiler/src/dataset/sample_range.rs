@@ -1,4 +1,4 @@
-//! A run of samples, as the command line names it.
+//! A range of samples, as given on the command line.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use super::error::DatasetError;
 pub struct SampleRange {
     /// The first, from 0.
     pub begin: usize,
-    /// The one behind the last; `None` for the end of the data.
+    /// The end (exclusive); `None` for the end of the data.
     pub end: Option<usize>,
 }
 
@@ -29,7 +29,7 @@ impl FromStr for SampleRange {
 }
 
 impl SampleRange {
-    /// The positions in data of so many samples.
+    /// The indices in data of `count` samples.
     pub(super) fn of(&self, count: usize) -> Result<Range<usize>, DatasetError> {
         let (begin, end) = (self.begin, self.end.unwrap_or(count));
         match begin < end && end <= count {
@@ -49,6 +49,6 @@ mod tests {
         assert_eq!("..7".parse::<SampleRange>().unwrap().of(9).unwrap(), 0..7);
         assert!("128".parse::<SampleRange>().is_err());
         let error = SampleRange { begin: 3, end: Some(10) }.of(9).unwrap_err();
-        assert_eq!(error.to_string(), "there are 9 samples, 3..10 are none of them");
+        assert_eq!(error.to_string(), "samples 3..10 do not exist: there are 9 samples");
     }
 }

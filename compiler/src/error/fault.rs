@@ -1,4 +1,4 @@
-//! Whose fault an error is, which decides the exit code of the command line.
+//! Whose fault an error is; decides the exit code of the command line.
 
 use eightfold_codegen::compile::CompileError;
 use eightfold_ir::EvalError;
@@ -14,13 +14,13 @@ use crate::onnx::ErrorKind;
 /// Whose fault an error is; decides the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A requirement of the user's is not met; everything works.
+    /// A requirement of the user is not met; nothing is broken.
     Requirement,
-    /// The command line's, or the machine's: a flag that contradicts another, a file that is not there, no linker.
+    /// The command line's or the machine's: contradictory flags, a missing file, no linker.
     Usage,
-    /// Ours: the model or artifact is fine, but asks for something that is not supported.
+    /// Ours: the model or artifact is valid, but needs something that is not supported.
     Unsupported,
-    /// The model's or the data's: it breaks the rules of its format.
+    /// The model's or the data's: it violates its format.
     Broken,
 }
 

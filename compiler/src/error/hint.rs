@@ -1,4 +1,4 @@
-//! What the user can do about an error, where the message does not say so.
+//! Hints: what the user can do about an error, if the message does not say so.
 
 use eightfold_codegen::object::ObjectError;
 use eightfold_passes::PassError;
@@ -9,14 +9,14 @@ use crate::artifact::ArtifactError;
 use crate::onnx::OnnxError;
 
 impl Error {
-    /// What the user can do about it, where the message does not say so.
+    /// What the user can do about the error, if the message does not say so.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Error::TooLarge(_) | Error::Import { source: OnnxError::Memory(_), .. } => {
                 "--max-memory SIZE sets another limit, --dim NAME=N smaller extents".to_owned()
             }
-            Error::Recipe { .. } => "eightfold opt --help lists what such lines may say".to_owned(),
+            Error::Recipe { .. } => "eightfold opt --help lists the valid lines".to_owned(),
             Error::OtherGraph { path, .. } => format!("if the new graph is right, write it with -o {}", path.display()),
             Error::NoOracle => {
                 "build it with tract: cargo build --release --package eightfold-compiler --features oracle".to_owned()
@@ -24,11 +24,10 @@ impl Error {
             Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
             Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
             Error::Object(ObjectError::LinkerNotFound { .. }) => {
-                "install a C compiler, name one by the environment variable CC, or write --emit=object,header"
-                    .to_owned()
+                "install a C compiler, name one in the environment variable CC, or use --emit=object,header".to_owned()
             }
             Error::Object(ObjectError::OtherMachine { .. }) => {
-                "write --emit=object,header and link on the target machine".to_owned()
+                "use --emit=object,header and link on the target machine".to_owned()
             }
             Error::Artifact(ArtifactError::NotElf { .. }) => {
                 "expected a library that eightfold compile has written".to_owned()
@@ -41,30 +40,28 @@ impl Error {
                 "a model is an .onnx file, or a graph in text form whose name ends in .ir".to_owned()
             }
             Error::ForeignTable { .. } | Error::TableMeans { .. } => {
-                "make a table of this model by eightfold calibrate, or correct the lines".to_owned()
+                "make a table for this model with eightfold calibrate, or correct the lines".to_owned()
             }
-            Error::ConstantData { .. } => "give samples as the model will see them".to_owned(),
+            Error::ConstantData { .. } => "give real samples of the model's inputs".to_owned(),
             Error::Label { .. } => {
                 "--label-offset N is added to each label, --output names another output of the model".to_owned()
             }
-            Error::NoCalls { .. } => "give the model that it was made of, with the flags of eightfold compile".to_owned(),
+            Error::NoCalls { .. } => "give the source model instead, with the flags of eightfold compile".to_owned(),
             Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
-                "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by \
-                 --peaks FILE"
+                "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads \
+                 them with --peaks FILE"
                     .to_owned()
             }
             Error::TuneElsewhere { .. } => {
-                "tune on a machine that runs it, and compile with --tuning-file here".to_owned()
+                "tune on a machine that supports the target, then compile with --tuning-file here".to_owned()
             }
             Error::TuneThreads { .. } => {
-                "tune for fewer threads, or on a machine of more cpus, and compile with --tuning-file here".to_owned()
+                "tune fewer threads, or on a machine with more cpus, then compile with --tuning-file here".to_owned()
             }
-            Error::TuningCpu { .. } => {
-                "take it as it is without --tune, or name another file by --tuning-file".to_owned()
-            }
+            Error::TuningCpu { .. } => "use it without --tune, or name another file with --tuning-file".to_owned(),
             Error::TuningTarget { .. } => "give --target, or another --tuning-file".to_owned(),
             Error::PeaksTarget { .. } => "give --target, or peaks that were measured with it".to_owned(),
-            Error::Verify { ours: true, .. } => "this is a fault of eightfold: please report it".to_owned(),
+            Error::Verify { ours: true, .. } => "this is a bug in eightfold: please report it".to_owned(),
             Error::Lower(_) => "eightfold list ops shows what is supported".to_owned(),
             Error::Import { source: OnnxError::Unsupported(_), .. } => {
                 "eightfold list ops shows what is supported".to_owned()
@@ -75,7 +72,7 @@ impl Error {
                 "eightfold list calibrators describes them".to_owned()
             }
             Error::Calibrate(CalibrateError::Observe { .. }) => {
-                "the model overflows on this data: is it preprocessed as the model wants it?".to_owned()
+                "the model overflows on this data: is it preprocessed as the model expects?".to_owned()
             }
             _ => return None,
         })

@@ -1,7 +1,7 @@
-//! How much memory a model may ask for.
+//! The limit on memory that a model may need.
 //!
-//! Shapes are numbers in a file: a few bytes can claim a tensor of terabytes. So sizes are compared with a limit before
-//! memory is asked for, and an error says which tensor wants how much.
+//! Shapes are numbers in a file: a few bytes can claim a tensor of terabytes. So sizes are checked against the limit
+//! before memory is allocated, and the error names the tensor and its size.
 
 use std::fmt;
 use std::fs;
@@ -11,25 +11,25 @@ use eightfold_ir::Graph;
 
 use crate::report::numbers::bytes;
 
-/// The most bytes that a tensor, or all of a model, may take.
+/// The maximum number of bytes that a tensor or a whole model may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryLimit(pub u64);
 
-/// What would take more than the limit.
+/// Something needs more memory than the limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} takes {}, the limit is {limit}", bytes(*size))]
 pub struct TooLarge {
-    /// What it is.
+    /// What needs it.
     pub what: String,
-    /// Bytes that it takes.
+    /// Its size in bytes.
     pub size: u64,
     /// The limit.
     pub limit: MemoryLimit,
 }
 
 impl Default for MemoryLimit {
-    /// Three quarters of this machine's memory, or of its control group's where that has less; 8 GiB where the system does
-    /// not say how much there is.
+    /// Three quarters of this machine's memory, or of its control group's if that is less; 8 GiB if the system does not
+    /// report its memory.
     fn default() -> Self {
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
             let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -64,10 +64,10 @@ impl fmt::Display for MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// Checks a size.
+    /// Checks a size; `what` describes it in the error.
     ///
     /// # Errors
-    /// [`TooLarge`], with `what` it is.
+    /// [`TooLarge`].
     pub fn check(self, size: u64, what: impl FnOnce() -> String) -> Result<(), TooLarge> {
         if size <= self.0 { Ok(()) } else { Err(TooLarge { what: what(), size, limit: self }) }
     }
@@ -75,7 +75,7 @@ impl MemoryLimit {
     /// Checks each tensor of a graph.
     ///
     /// # Errors
-    /// [`TooLarge`] names the first tensor that is.
+    /// [`TooLarge`] names the first tensor above the limit.
     pub fn check_tensors(self, graph: &Graph) -> Result<(), TooLarge> {
         for (id, value) in graph.values() {
             self.check(value.ty.byte_size() as u64, || {

@@ -1,12 +1,12 @@
-//! Files that are written whole or not at all, and never over a file that the command reads.
+//! Output files: written completely or not at all, and never over a file that the command reads.
 //!
-//! The contents go to a temporary file beside the destination, which then takes its name: a reader never sees half a
-//! file, and a failed run leaves what was there before. A run that is interrupted calls [`abandon`], and leaves nothing
-//! else either.
+//! The contents go to a temporary file beside the destination, which is then renamed. A reader never sees an incomplete
+//! file, and a failed run keeps the previous file. An interrupted run calls [`abandon`], which removes the temporary
+//! files.
 //!
-//! All outputs go through `Destination::of`. It follows symbolic links, so that a link stays a link. It refuses an
-//! input of the command (see [`declare_input`]), and what cannot be replaced as a whole: folders, pipes, sockets, block
-//! devices. Character devices such as `/dev/null` are written through.
+//! All outputs go through `Destination::of`. It follows symbolic links, so a link stays a link. It rejects an input of
+//! the command (see [`declare_input`]), and everything that cannot be replaced as a whole: folders, pipes, sockets,
+//! block devices. Character devices such as `/dev/null` are written directly.
 
 use std::collections::BTreeSet;
 use std::fs::{self, FileType, Metadata};
@@ -24,19 +24,19 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 pub struct WriteError {
     /// The output.
     pub path: PathBuf,
-    /// What the system says.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// Where the contents of an output file go.
+/// The writer for the contents of an output file.
 pub trait OutputFile: Write + Seek {}
 
 impl<T: Write + Seek> OutputFile for T {}
 
-/// Writes `path` by way of a temporary file in the same folder.
+/// Writes `path` through a temporary file in the same folder.
 ///
 /// # Errors
-/// Those of `write` and of the file system; `path` is then as it was before.
+/// Those of `write` and of the file system; then `path` is unchanged.
 pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Result<()>) -> io::Result<()> {
     let path = match Destination::of(path)? {
         Destination::File(path) => path,
@@ -51,7 +51,7 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Re
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // A temporary file is for its owner alone; an output is as open as the umask lets any new file be.
+        // A temporary file is private to its owner; an output has the permissions that the umask gives any new file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let (file, _unfinished) = Unfinished::begin(|| builder.tempfile_in(folder_of(&path)), NamedTempFile::path)?;
@@ -65,13 +65,12 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn OutputFile) -> io::Re
 /// Writes `bytes` to `path`.
 ///
 /// # Errors
-/// [`WriteError`]; `path` is then as it was before.
+/// [`WriteError`]; then `path` is unchanged.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     write_file(path, |file| file.write_all(bytes)).map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
-/// Whether `path` can be written, asked before the work whose result goes there. A later [`declare_input`] of the same
-/// file fails.
+/// Checks, before the work, that its result can be written to `path`. A later [`declare_input`] of the same file fails.
 ///
 /// # Errors
 /// [`WriteError`].
@@ -89,10 +88,10 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Declares a file an input of this command: nothing is written over it from now on, under whatever name.
+/// Declares a file an input of this command: from now on no output overwrites it, under any name.
 ///
 /// # Errors
-/// [`WriteError`] if it is one of the outputs that [`check_writable`] was asked about.
+/// [`WriteError`] if [`check_writable`] was called for it.
 pub fn declare_input(path: &Path) -> Result<(), WriteError> {
     let mut files = files();
     if let Some(output) = files.outputs.iter().find(|output| is_same_file(output, path)) {
@@ -104,7 +103,7 @@ pub fn declare_input(path: &Path) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Whether two paths lead to one file, which need not exist yet.
+/// Whether two paths lead to the same file, which may not exist yet.
 #[must_use]
 pub fn is_same_file(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
@@ -120,10 +119,10 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Has `make` make a file at the path that it is given, in a new folder beside `path`, and moves it to `path`.
+/// Lets `make` write a file to the path that it is given, in a new folder beside `path`, and moves that file to `path`.
 ///
 /// # Errors
-/// Those of the file system; within, those of `make`. In both cases `path` is as it was before.
+/// Those of the file system; the inner result has those of `make`. In both cases `path` is unchanged.
 pub(crate) fn make_file<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E>) -> io::Result<Result<(), E>> {
     let destination = Destination::of(path)?;
     let begin = || match &destination {
@@ -139,12 +138,12 @@ pub(crate) fn make_file<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E
     }
 }
 
-/// Removes all that is being written, by a process that is about to end: whoever wants to write more waits for ever.
+/// Removes all unfinished outputs of a process that is about to end. Threads that write outputs block forever.
 pub fn abandon() {
     let unfinished = unfinished();
     for path in &*unfinished {
-        // The linker, a process of its own, may go on writing into the folder while it is removed. It cannot make files in
-        // a folder that is gone. In the end there is nobody left to tell that something could not be removed.
+        // The linker is another process and may keep writing into the folder while it is removed; it cannot create
+        // files in a removed folder. A final failure cannot be reported to anyone.
         for _ in 0..100 {
             let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             if removed.is_ok() || !path.exists() {
@@ -158,16 +157,16 @@ pub fn abandon() {
 
 const PREFIX: &str = ".eightfold-";
 
-/// What stands at the end of an output's path, links followed.
+/// The end of an output's path, links followed.
 enum Destination {
-    /// A regular file, or none yet. It is replaced as a whole.
+    /// A regular file, or a file that does not exist yet. It is replaced as a whole.
     File(PathBuf),
-    /// A character device. It stays, and takes the bytes.
+    /// A character device. It is written directly.
     Device(PathBuf),
 }
 
 impl Destination {
-    /// The one place that decides whether a path can be an output.
+    /// The only place that decides whether a path can be an output.
     fn of(path: &Path) -> io::Result<Destination> {
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -184,7 +183,7 @@ impl Destination {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if metadata.is_file() {
-            // The shell has opened the file already: what is printed would go to the replaced one.
+            // The shell has already opened the file: printed text would go to the replaced file.
             let streams = ["/dev/stdout", "/dev/stderr"].map(fs::metadata);
             if streams.iter().flatten().any(|stream| same_inode(stream, &metadata)) {
                 return Err(io::Error::other("standard output or standard error goes to this file"));
@@ -198,11 +197,11 @@ impl Destination {
     }
 }
 
-/// What cannot be an output; `None` for a character device.
+/// The kind of a file that cannot be an output; `None` for a character device.
 #[cfg(unix)]
 fn special_kind(file: FileType) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt as _;
-    // Opening a pipe to which nobody listens would wait for ever.
+    // Opening a pipe without a reader would block forever.
     let kinds = [
         (file.is_char_device(), None),
         (file.is_fifo(), Some("pipe")),
@@ -228,10 +227,10 @@ fn same_inode(_: &Metadata, _: &Metadata) -> bool {
     false
 }
 
-/// The path that links lead to; the last one need not exist.
+/// The path that links lead to; the last one may not exist.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    // As many as Linux follows.
+    // The limit of Linux.
     for _ in 0..40 {
         if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
             return Ok(path);
@@ -250,7 +249,7 @@ fn would_lose(input: &Path) -> io::Error {
     io::Error::other(format!("it is the same file as the input {}, which would be lost", input.display()))
 }
 
-/// The folder that a file lies in.
+/// The folder that contains a file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -267,21 +266,21 @@ fn files() -> MutexGuard<'static, Files> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Temporary files and folders that are there.
+/// Temporary files and folders that exist.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A row of [`UNFINISHED`].
+/// An entry of [`UNFINISHED`].
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// Makes a temporary file or folder; it is never there without its row.
+    /// Creates a temporary file or folder; it never exists without its entry.
     fn begin<T>(make: impl FnOnce() -> io::Result<T>, path: impl Fn(&T) -> &Path) -> io::Result<(T, Unfinished)> {
         let mut unfinished = unfinished();
-        // The error would name the temporary path, which means nothing to the user.
+        // The original error would name the temporary path, which means nothing to the user.
         let made = make().map_err(|error| io::Error::from(error.kind()))?;
         let path = path(&made).to_owned();
         unfinished.insert(path.clone());

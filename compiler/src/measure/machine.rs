@@ -1,4 +1,4 @@
-//! What a machine can do at most: the peaks of one core, measured here or read from a file.
+//! Peak rates of one core, measured here or read from a file.
 
 use std::fs;
 use std::path::Path;
@@ -14,48 +14,48 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::report::coverage::Coverage;
 
-/// Bytes that are read to measure memory: several times what caches of today hold for one core.
+/// Buffer size for measuring memory: several times one core's share of today's caches.
 const MEMORY_BYTES: u64 = 128 << 20;
 
-/// The peaks of one core in the instructions of a target.
+/// Peak rates of one core, with the instructions of a target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// The CPU's name, as the system has it; empty if it has none.
+pub struct MachinePeaks {
+    /// The CPU's name according to the system; may be empty.
     pub cpu: String,
     /// The target whose instructions were measured.
     pub target: String,
-    /// Products of 8-bit integers, summed by the target's sequence.
+    /// Multiply-accumulates of 8-bit integers with the target's instruction sequence.
     pub int8_macs_per_second: f64,
-    /// Products of f32 and their sums.
+    /// Multiply-accumulates of f32.
     pub f32_macs_per_second: f64,
-    /// Products of bf16, summed in f32; `None` where the target has none.
+    /// Multiply-accumulates of bf16 into f32; `None` if the target has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bf16_macs_per_second: Option<f64>,
-    /// Operations on lanes of 32 bits, at the rate of requantization.
+    /// Operations on 32-bit lanes, at the rate of requantization.
     pub operations_per_second: f64,
-    /// Caches, the nearest first, then memory.
+    /// The caches, nearest first, then memory.
     pub levels: Vec<Level>,
 }
 
-/// A level of memory.
+/// A cache level, or memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     /// `L1`, `L2`, …, `memory`.
     pub name: String,
     /// Its size; `None` for memory.
     pub bytes: Option<u64>,
-    /// Bytes that one core reads from it, in order.
+    /// Bytes per second that one core reads from it sequentially.
     pub read_bytes_per_second: f64,
 }
 
-impl Machine {
-    /// Measures this machine for about a second.
+impl MachinePeaks {
+    /// Measures this machine, in about a second.
     ///
     /// # Errors
-    /// [`Error::TargetNotHere`], or LLVM refuses.
-    pub fn measure(target: &'static Target) -> Result<Machine, Error> {
+    /// [`Error::TargetNotHere`], or LLVM fails.
+    pub fn measure(target: &'static Target) -> Result<MachinePeaks, Error> {
         let caches = runs_here(target).map(|()| caches())?;
-        // Half of a cache surely stays in it, of one that other cores use a quarter.
+        // A buffer of half of a private cache surely stays in it; of a cache that cores share, a quarter.
         let within = |cache: &Cache| cache.bytes / if cache.level < 3 { 2 } else { 4 };
         let sets: Vec<usize> = caches.iter().map(within).chain([MEMORY_BYTES]).map(|bytes| bytes as usize).collect();
         let Peaks { int8, f32, bf16, operations, reads } =
@@ -63,7 +63,7 @@ impl Machine {
         let names = caches.iter().map(|cache| (format!("L{}", cache.level), Some(cache.bytes)));
         let names = names.chain([("memory".to_owned(), None)]);
         let level = |((name, bytes), rate)| Level { name, bytes, read_bytes_per_second: rate };
-        Ok(Machine {
+        Ok(MachinePeaks {
             cpu: cpu().unwrap_or_default(),
             target: target.name.to_owned(),
             int8_macs_per_second: int8,
@@ -74,13 +74,13 @@ impl Machine {
         })
     }
 
-    /// The machine that a file describes: what `eightfold bench --machine --format json` printed.
+    /// Reads a file with the output of `eightfold bench --machine --format json`.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else.
-    pub fn read(path: &Path) -> Result<Machine, Error> {
+    /// If the file cannot be read or is invalid.
+    pub fn read(path: &Path) -> Result<MachinePeaks, Error> {
         let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let machine: Machine =
+        let machine: MachinePeaks =
             serde_json::from_str(&text).map_err(|source| Error::Peaks { path: path.to_owned(), source })?;
         let rates = [machine.int8_macs_per_second, machine.f32_macs_per_second, machine.operations_per_second];
         let bandwidths = machine.levels.iter().map(|level| level.read_bytes_per_second);
@@ -92,7 +92,7 @@ impl Machine {
         }
     }
 
-    /// Products a second.
+    /// Multiply-accumulates per second.
     #[must_use]
     pub fn macs_per_second(&self, arithmetic: Arithmetic) -> f64 {
         match arithmetic {
@@ -102,7 +102,7 @@ impl Machine {
         }
     }
 
-    /// Seconds to read bytes from where they are found.
+    /// Seconds to read bytes from the levels that hold them.
     #[must_use]
     pub fn read_seconds(&self, traffic: &[Reach]) -> f64 {
         let level = |distance: u64| {
@@ -113,11 +113,11 @@ impl Machine {
     }
 }
 
-/// What share of one core's peak the products that `coverage` counts are in so many seconds, each kind of its own peak;
-/// bf16 is f32 where the target has no products of it. Only the peaks that count are measured.
+/// The fraction of one core's peak that the multiply-accumulates of `coverage` reach in `seconds`, each kind relative
+/// to its own peak. bf16 counts as f32 if the target has no bf16 products. Only the needed peaks are measured.
 ///
 /// # Errors
-/// [`Error::TargetNotHere`], or LLVM refuses.
+/// [`Error::TargetNotHere`], or LLVM fails.
 pub fn share_of_peak(target: &'static Target, coverage: &Coverage, seconds: f64) -> Result<f64, Error> {
     runs_here(target)?;
     let mut at_peak = 0.0;
@@ -133,7 +133,7 @@ pub fn share_of_peak(target: &'static Target, coverage: &Coverage, seconds: f64)
     Ok(at_peak / seconds)
 }
 
-/// Only what runs can be measured.
+/// Fails if this CPU does not run the target.
 pub(crate) fn runs_here(target: &'static Target) -> Result<(), Error> {
     match target.runs_here() {
         true => Ok(()),
@@ -141,13 +141,13 @@ pub(crate) fn runs_here(target: &'static Target) -> Result<(), Error> {
     }
 }
 
-/// A cache of data.
+/// A data cache.
 struct Cache {
     level: u32,
     bytes: u64,
 }
 
-/// The caches of data of the first CPU, the nearest first; none where the system does not say.
+/// The data caches of the first CPU, nearest first; empty if the system does not report them.
 fn caches() -> Vec<Cache> {
     let cache = |index: usize| {
         let field = |name: &str| {
@@ -167,7 +167,7 @@ fn kibibytes(text: &str) -> Option<u64> {
     text.strip_suffix('K')?.parse().ok().map(|number: u64| number << 10)
 }
 
-/// The CPU's name, as the system has it.
+/// The CPU's name according to the system.
 pub(crate) fn cpu() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn bytes_are_read_from_the_first_level_that_holds_what_was_touched_since() {
         let level = |bytes, rate| Level { name: String::new(), bytes, read_bytes_per_second: rate };
-        let machine = Machine {
+        let machine = MachinePeaks {
             cpu: String::new(),
             target: String::new(),
             int8_macs_per_second: 1.0,

@@ -1,4 +1,4 @@
-//! Where the time of a model goes: each call timed in its place, beside the least time that it takes.
+//! Profile of a model: the time of each call in place, beside its bound.
 
 use std::time::Duration;
 
@@ -6,75 +6,75 @@ use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::llvm::profile as timing;
 use serde::Serialize;
 
-use super::machine::{Machine, runs_here};
+use super::machine::{MachinePeaks, runs_here};
 use super::roofline::{Bound, Limit, bounds};
 use crate::error::Error;
 use crate::stages::optimize::Optimized;
 
 /// A call with its time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Timed {
-    /// The call, and the least time that it takes.
+pub struct TimedCall {
+    /// The call and its bound.
     #[serde(flatten)]
     pub bound: Bound,
-    /// The least time, in milliseconds.
+    /// Its bound, in milliseconds.
     pub bound_ms: f64,
-    /// The median of its times, in milliseconds.
+    /// Median time, in milliseconds.
     pub median_ms: f64,
-    /// The shortest of them.
+    /// Minimum time, in milliseconds.
     pub min_ms: f64,
-    /// Its share of the time of all calls, 0 to 1.
+    /// Fraction of the time of all calls, 0 to 1.
     pub share: f64,
-    /// Products in its time against those that the machine does at most, 0 to 1; `None` without products.
+    /// Fraction of the peak multiply-accumulate rate, 0 to 1; `None` without multiply-accumulates.
     pub share_of_peak: Option<f64>,
-    /// Where its time went.
+    /// What limits it.
     pub limit: Limit,
 }
 
-/// A model's calls with their times.
+/// The calls of a model with their times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// In the order in which they run.
-    pub calls: Vec<Timed>,
-    /// The median time of all calls in a row, without a clock between them, in milliseconds.
+    /// In execution order.
+    pub calls: Vec<TimedCall>,
+    /// Median time of a whole inference, measured without reading the clock between calls, in milliseconds.
     pub total_ms: f64,
-    /// The shortest of these times; well below the median on a machine that does other things, too.
+    /// Minimum of these times; well below the median on a busy machine.
     pub total_min_ms: f64,
-    /// How often each was run.
+    /// The number of runs.
     pub runs: usize,
 }
 
 impl Profile {
-    /// The sum of the calls' medians, in milliseconds.
+    /// Sum of the calls' medians, in milliseconds.
     #[must_use]
     pub fn calls_ms(&self) -> f64 {
         self.calls.iter().map(|call| call.median_ms).sum()
     }
 
-    /// The sum of the least times, in milliseconds.
+    /// Sum of the calls' bounds, in milliseconds.
     #[must_use]
     pub fn bound_ms(&self) -> f64 {
         self.calls.iter().map(|call| call.bound_ms).sum()
     }
 
-    /// Products of one inference.
+    /// Multiply-accumulates per inference.
     #[must_use]
     pub fn macs(&self) -> u64 {
         self.calls.iter().map(|call| call.bound.macs).sum()
     }
 
-    /// Milliseconds that the products alone take at the machine's peak.
+    /// Milliseconds for the multiply-accumulates at the machine's peak.
     #[must_use]
     pub fn compute_ms(&self) -> f64 {
         self.calls.iter().map(|call| call.bound.compute_ms).sum()
     }
 }
 
-/// Times an optimized graph's calls for about `duration`; inputs are zeros, as what calls do depends on shapes.
+/// Times the calls of an optimized graph for about `duration`. Inputs are zeros, as the times depend on shapes only.
 ///
 /// # Errors
-/// An operator has no kernel, the target does not run here, or the machine's peaks are those of another target.
-pub fn profile(optimized: &Optimized, machine: &Machine, duration: Duration) -> Result<Profile, Error> {
+/// If an operator has no kernel, the target does not run here, or the machine's peaks are for another target.
+pub fn profile(optimized: &Optimized, machine: &MachinePeaks, duration: Duration) -> Result<Profile, Error> {
     runs_here(optimized.target)?;
     let program = optimized.program(1)?;
     let bounds = bounds(&program, machine)?;
@@ -83,7 +83,7 @@ pub fn profile(optimized: &Optimized, machine: &Machine, duration: Duration) -> 
     let sum: f64 = times.calls.iter().map(|times| ms(times.median())).sum::<f64>().max(f64::MIN_POSITIVE);
     let timed = |(bound, times): (Bound, &timing::Times)| {
         let median_ms = ms(times.median());
-        Timed {
+        TimedCall {
             bound_ms: bound.ms(),
             median_ms,
             min_ms: ms(times.least()),

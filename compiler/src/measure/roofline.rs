@@ -1,32 +1,33 @@
-//! The least time that each call of a program takes on a machine, counted before anything runs.
+//! The least time of each call of a program on a machine, computed without running it.
 //!
-//! After Williams, Waterman and Patterson, *Roofline* (2009), with a third roof: the operations of the epilogue, which take
-//! the same units as products do. Each roof stands for itself: a call takes at least as long as the longest of the three,
-//! and a program as long as its calls together.
+//! After Williams, Waterman and Patterson, *Roofline* (2009), with a third roof for the operations of the epilogue,
+//! which use the same execution units as multiply-accumulates. The roofs are independent: a call takes at least the
+//! largest of the three times, and a program at least the sum of its calls.
 
 use eightfold_codegen::program::Reach;
 use eightfold_codegen::program::{Call, Execution, Program};
 use eightfold_codegen::work::Work;
 use serde::Serialize;
 
-use super::machine::Machine;
+use super::machine::MachinePeaks;
 use crate::error::Error;
 use crate::stages::optimize::Optimized;
 
-/// What a call's time goes into.
+/// What limits the time of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Products.
+    /// Multiply-accumulates.
     Compute,
-    /// Operations that are no products: steps, stores, and what a kernel does on the way.
+    /// Other operations: steps, stores, and overhead inside kernels.
     Epilogue,
-    /// Bytes.
+    /// Memory traffic.
     Memory,
-    /// Products with padding: rounded up to whole lanes, or extra entries of weights that the target's products cannot
-    /// hold. The others leave more than half of the time that was measured unexplained, these do not.
+    /// Multiply-accumulates including padding: rounding up to whole lanes, and extra weights where the target's
+    /// products would overflow. The three bounds explain less than half of the measured time, and padding explains the
+    /// rest.
     Padding,
-    /// None of them: more than half of the time that was measured is left unexplained.
+    /// Something else: the bounds and padding explain less than half of the measured time.
     Overhead,
 }
 
@@ -44,42 +45,42 @@ impl Limit {
     }
 }
 
-/// A call, and the least time that it takes.
+/// A call and its bound.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bound {
-    /// The ONNX nodes that it came from, joined by commas.
+    /// The ONNX nodes that it came from, separated by commas.
     pub name: String,
-    /// The kernel that does it.
+    /// The kernel that runs it.
     pub kernel: String,
-    /// The extents that decide about the time, see [`Call::shape`].
+    /// The extents that determine its time, see [`Call::shape`].
     pub shape: String,
-    /// What it multiplies; `None` if nothing.
+    /// Type of its multiply-accumulates; `None` if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arithmetic: Option<&'static str>,
-    /// Products.
+    /// Multiply-accumulates.
     pub macs: u64,
-    /// Products that the kernel does for them, those with padding among them.
+    /// Multiply-accumulates that the kernel executes, including padding.
     pub executed_macs: u64,
-    /// Operations besides, on lanes of 32 bits.
+    /// Other operations, on 32-bit lanes.
     pub operations: f64,
-    /// Bytes of operands, each once.
+    /// Bytes of operands, each counted once.
     pub input_bytes: u64,
-    /// Bytes of constants, each once.
+    /// Bytes of constants, each counted once.
     pub weight_bytes: u64,
     /// Bytes of the result.
     pub output_bytes: u64,
-    /// Products for each of all these bytes.
+    /// Multiply-accumulates per byte of input, weights and output.
     pub macs_per_byte: f64,
-    /// Milliseconds for the products at the machine's peak.
+    /// Milliseconds for the multiply-accumulates at the machine's peak.
     pub compute_ms: f64,
-    /// Milliseconds for the operations.
+    /// Milliseconds for the other operations.
     pub epilogue_ms: f64,
-    /// Milliseconds for the bytes, from where they are found.
+    /// Milliseconds for the memory traffic.
     pub memory_ms: f64,
 }
 
 impl Bound {
-    fn of(call: &Call, work: &Work, traffic: &[Reach], machine: &Machine) -> Bound {
+    fn of(call: &Call, work: &Work, traffic: &[Reach], machine: &MachinePeaks) -> Bound {
         Bound {
             name: call.origin.clone(),
             kernel: call.kernel(),
@@ -98,19 +99,19 @@ impl Bound {
         }
     }
 
-    /// All bytes that go in and out.
+    /// Bytes of input, weights and output.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.input_bytes + self.weight_bytes + self.output_bytes
     }
 
-    /// The least time, in milliseconds: the longest of the three.
+    /// The bound: the largest of the three times, in milliseconds.
     #[must_use]
     pub fn ms(&self) -> f64 {
         self.compute_ms.max(self.epilogue_ms).max(self.memory_ms)
     }
 
-    /// Which of the three is the longest.
+    /// The largest of the three.
     #[must_use]
     pub fn limit(&self) -> Limit {
         match self.ms() {
@@ -120,13 +121,13 @@ impl Bound {
         }
     }
 
-    /// Products that the kernel does for each that is wanted, at least 1.
+    /// Executed multiply-accumulates over necessary ones, at least 1.
     #[must_use]
     pub fn padding(&self) -> f64 {
         if self.macs == 0 { 1.0 } else { self.executed_macs as f64 / self.macs as f64 }
     }
 
-    /// Where so many milliseconds went.
+    /// What limits a call that takes `ms` milliseconds.
     #[must_use]
     pub fn limit_of(&self, ms: f64) -> Limit {
         let executed_ms = self.compute_ms * self.padding();
@@ -138,17 +139,17 @@ impl Bound {
     }
 }
 
-/// The bounds of an optimized graph's calls, in order.
+/// The bounds of an optimized graph's calls, in execution order.
 ///
 /// # Errors
-/// An operator has no kernel, or the machine's peaks are those of another target.
-pub fn roofline(optimized: &Optimized, machine: &Machine) -> Result<Vec<Bound>, Error> {
+/// If an operator has no kernel, or the machine's peaks are for another target.
+pub fn roofline(optimized: &Optimized, machine: &MachinePeaks) -> Result<Vec<Bound>, Error> {
     let program = optimized.program(1)?;
     bounds(&program, machine)
 }
 
-/// The bounds of a program's calls, in order.
-pub(crate) fn bounds(program: &Program, machine: &Machine) -> Result<Vec<Bound>, Error> {
+/// The bounds of a program's calls, in execution order.
+pub(crate) fn bounds(program: &Program, machine: &MachinePeaks) -> Result<Vec<Bound>, Error> {
     let target = program.target;
     if machine.target != target.name {
         return Err(Error::PeaksTarget { expected: target.name, got: machine.target.clone() });

@@ -1,4 +1,4 @@
-//! Measured choices: what is the fastest way on this machine, and how far off the cost models are.
+//! Tuning: finds the fastest candidates on this machine, and compares the cost models' choices with them.
 
 use std::thread;
 
@@ -16,25 +16,25 @@ use crate::error::Error;
 use crate::stages::optimize::Optimized;
 use crate::stages::progress::{Progress, Stage};
 
-/// How often chains are asked for, at most: the last ones are hardly worth their time.
+/// The maximum number of rounds for chains; later rounds gain too little.
 const ROUNDS: usize = 8;
 
-/// What is decided by measurement.
+/// A kind of decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Tile and order of loops of a product.
+    /// Tile and loop order of a product.
     Product,
-    /// Whether a chain of calls runs depth first, and in bands of how many rows.
+    /// Whether a chain of calls runs in bands, and the band height.
     Chain,
-    /// How a call is shared among threads.
+    /// How threads share a call.
     Split,
 }
 
 impl Kind {
-    /// All kinds, in the order in which they are decided.
+    /// All kinds, in the order of their decisions.
     pub const ALL: [Kind; 3] = [Kind::Product, Kind::Chain, Kind::Split];
 
-    /// What there is of the kind, for people.
+    /// The plural name of the kind's subjects.
     #[must_use]
     pub fn plural(self) -> &'static str {
         match self {
@@ -45,35 +45,35 @@ impl Kind {
     }
 }
 
-/// A decision about a model, all pieces of one key, and what was timed for it.
+/// A timed decision, which holds for all places of the model with its key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// Of which kind it is.
+    /// The kind.
     #[serde(skip)]
     pub kind: Kind,
-    /// The key, by which tuning files know it.
+    /// The key in tuning files.
     pub geometry: String,
-    /// The ONNX nodes of the first such piece, joined by commas.
+    /// The ONNX nodes of the first place, separated by commas.
     pub layer: String,
-    /// The extents of its calls, of products `M x K x N`.
+    /// The extents of its calls; for products `M x K x N`.
     pub shape: String,
-    /// How many such pieces there are in one inference.
+    /// The number of places per inference.
     pub calls: usize,
-    /// What the cost model chooses.
-    pub model: Timed,
-    /// The best.
-    pub best: Timed,
-    /// All that was timed.
-    pub tried: Vec<Timed>,
+    /// The cost model's choice.
+    pub model: TimedChoice,
+    /// The fastest candidate.
+    pub best: TimedChoice,
+    /// All timed candidates.
+    pub tried: Vec<TimedChoice>,
 }
 
 /// A choice with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Timed {
+pub struct TimedChoice {
     /// The choice.
     #[serde(serialize_with = "text")]
     pub choice: Choice,
-    /// Microseconds of one run.
+    /// Microseconds per run.
     pub us: f64,
 }
 
@@ -81,28 +81,28 @@ fn text<S: Serializer>(choice: &Choice, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(choice)
 }
 
-impl From<timing::Timed> for Timed {
+impl From<timing::Timed> for TimedChoice {
     fn from(timed: timing::Timed) -> Self {
-        // Tenths of a nanosecond are noise; short numbers read better.
-        Timed { choice: timed.choice, us: (1e9 * timed.time.as_secs_f64()).round() / 1e3 }
+        // Tenths of a nanosecond are noise, and short numbers read better.
+        TimedChoice { choice: timed.choice, us: (1e9 * timed.time.as_secs_f64()).round() / 1e3 }
     }
 }
 
 impl Measured {
-    /// How much longer the model's choice takes than the best, as a part of the latter.
+    /// `(model time - best time) / best time`.
     #[must_use]
     pub fn loss(&self) -> f64 {
         self.model.us / self.best.us.max(f64::MIN_POSITIVE) - 1.0
     }
 
-    /// Whether the best is another way than the model's.
+    /// Whether the fastest candidate is not the model's.
     #[must_use]
     pub fn is_other(&self) -> bool {
         self.best.choice != self.model.choice
     }
 }
 
-/// Microseconds of one inference in all that was measured: of the best choices, and of the models'.
+/// Microseconds per inference over `measured`: with the fastest candidates, and with the cost models' choices.
 #[must_use]
 pub fn totals<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> [f64; 2] {
     measured.into_iter().fold([0.0; 2], |[best, model], one| {
@@ -111,11 +111,12 @@ pub fn totals<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> [f64; 2] 
     })
 }
 
-/// Times the choices for each distinct decision about a graph that `known` has none for, and returns both together, and
-/// what was timed.
+/// Times the candidates of each distinct decision of a graph that `known` lacks. Returns the completed tuning, and what
+/// was timed.
 ///
 /// # Errors
-/// The target or so many threads do not run here, an operator has no kernel, or `known` is of another target or CPU.
+/// If this machine cannot run the target or that many threads, an operator has no kernel, or `known` is for another
+/// target or CPU.
 pub fn tune(
     optimized: &Optimized,
     known: Option<Tuning>,
@@ -142,7 +143,7 @@ pub fn tune(
     progress.stage(Stage::Tune);
     let mut measured = Vec::new();
     for kind in Kind::ALL {
-        // What was measured of chains may bring up others.
+        // Measurements of chains may make others worth measuring.
         for _ in 0..if kind == Kind::Chain { ROUNDS } else { 1 } {
             let choices = tuning.choices();
             let program = optimized.whole_program(&choices)?;
@@ -156,7 +157,7 @@ pub fn tune(
     Ok((tuning, measured))
 }
 
-/// Times those of the decisions that the tuning has no choice for, and adds their choices to it.
+/// Times the decisions that the tuning lacks, and adds the fastest choices to it.
 fn time(
     kind: Kind,
     program: &Program,
@@ -171,7 +172,7 @@ fn time(
         progress.samples(done, count);
         let trials = timing::tune(program, &decision).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
         let Trials { model, best, tried } = trials;
-        let (model, best): (Timed, Timed) = (model.into(), best.into());
+        let (model, best): (TimedChoice, TimedChoice) = (model.into(), best.into());
         tuning.choices.insert(decision.key.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
         let calls = || decision.calls.iter().map(|at| program.calls()[*at]);
         measured.push(Measured {
@@ -182,7 +183,7 @@ fn time(
             calls: decision.count,
             model,
             best,
-            tried: tried.into_iter().map(Timed::from).collect(),
+            tried: tried.into_iter().map(TimedChoice::from).collect(),
         });
     }
     if count > 0 {
@@ -191,10 +192,10 @@ fn time(
     Ok(measured)
 }
 
-/// How many distinct decisions of each kind there are about a graph, and how many of them a tuning has a choice for.
+/// For each kind, the number of distinct decisions of a graph, and how many of them the tuning has.
 ///
 /// # Errors
-/// An operator has no kernel.
+/// If an operator has no kernel.
 pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind::ALL.len()], Error> {
     let choices = tuning.choices();
     let program = optimized.whole_program(&choices)?;
@@ -205,7 +206,7 @@ pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind
     }))
 }
 
-/// The distinct decisions of a kind about the whole program of a graph, given what is known.
+/// The distinct decisions of a kind for the whole program of a graph, given the choices so far.
 fn decisions(kind: Kind, optimized: &Optimized, program: &Program, choices: &Choices) -> Vec<Decision> {
     match (kind, optimized.threads) {
         (Kind::Product, _) => products(program),

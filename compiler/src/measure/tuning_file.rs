@@ -1,4 +1,4 @@
-//! The file that measurements are kept in, and choosing by it.
+//! The tuning file: stores measurements, and applies them to a model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use crate::host::output_file::write_bytes;
 use crate::stages::optimize::Optimized;
 use crate::stages::progress::Progress;
 
-/// Which measurements a model's choices are made by.
+/// A tuning file, and whether to add measurements to it.
 #[derive(Clone, Debug)]
 pub struct TuningFile {
-    /// The file.
+    /// The path.
     pub path: PathBuf,
-    /// Whether what the file does not have is timed now, and added to it.
+    /// Whether to time decisions that the file lacks, and add them.
     pub measures: bool,
 }
 
-/// What was measured, and what of it is used.
+/// The result of applying a tuning file.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Of each kind, how many distinct decisions there are, and how many of them the file has.
+    /// For each kind, the number of distinct decisions, and how many of them the file has.
     pub known: [[usize; 2]; Kind::ALL.len()],
-    /// What was timed now.
+    /// The decisions that were timed now.
     pub timed: Vec<Measured>,
-    /// Seconds that all took.
+    /// Total seconds.
     pub seconds: f64,
 }
 
 impl TuningFile {
-    /// Times what is to be timed, writes the file, and has the graph's kernels chosen by it.
+    /// Times missing decisions if requested, writes the file, and applies its choices to the graph's kernels.
     ///
     /// # Errors
-    /// The file does not fit the graph or this machine, or cannot be read or written.
+    /// If the file does not fit the graph or this machine, or cannot be read or written.
     pub fn choose(&self, optimized: &mut Optimized, progress: &mut dyn Progress) -> Result<Tuned, Error> {
         let begin = Instant::now();
         let path = &self.path;
@@ -57,10 +57,10 @@ impl TuningFile {
     }
 }
 
-/// A tuning file.
+/// Reads a tuning file.
 ///
 /// # Errors
-/// It cannot be read, or does not parse.
+/// If it cannot be read or does not parse.
 pub fn read(path: &Path) -> Result<Tuning, Error> {
     let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     text.parse().map_err(|source| Error::Tuning { path: path.to_owned(), source })

@@ -1,8 +1,8 @@
-//! One adapter for each ONNX operator whose form differs from ours.
+//! One adapter for each ONNX operator whose form differs from the IR's.
 //!
 //! An adapter reads a node's operands and attributes through [`Adapt`] and adds operators to the graph. Elementwise
-//! operators without attributes need none: the table of scalar functions names them. A row is an operator, a file one
-//! operator or a tight family; rows are sorted by domain and name.
+//! operators without attributes need no adapter: the table of scalar functions names them. Each row of the table is an
+//! operator; each file is an operator or a family of similar ones; rows are sorted by domain and name.
 
 mod activation;
 mod arithmetic;
@@ -38,50 +38,50 @@ use super::error::OnnxError;
 use super::importer::{Importer, Operand};
 use super::model::{Attribute, Body, Content, Node};
 
-/// Why an adapter gives up.
+/// Why an adapter fails.
 #[derive(Debug)]
-pub(crate) enum Fault {
-    /// The node is fine, but we cannot express it.
+pub(crate) enum AdaptError {
+    /// The node is valid, but not supported.
     Unsupported(String),
-    /// The node contradicts the operator's definition or its operands.
+    /// The node violates the operator's definition.
     Broken(String),
     /// A subgraph is broken.
     Model(Box<OnnxError>),
-    /// A subgraph has unsupported operators, which have been noted.
+    /// A subgraph has unsupported operators, which are already recorded.
     Lost,
 }
 
-/// A fault of the node: it contradicts the operator's definition.
-pub(crate) fn broken(reason: impl Into<String>) -> Fault {
-    Fault::Broken(reason.into())
+/// The node violates the operator's definition.
+pub(crate) fn broken(reason: impl Into<String>) -> AdaptError {
+    AdaptError::Broken(reason.into())
 }
 
-/// A fault of ours: the node asks for something that is not supported.
-pub(crate) fn unsupported(reason: impl Into<String>) -> Fault {
-    Fault::Unsupported(reason.into())
+/// The node needs something that is not supported.
+pub(crate) fn unsupported(reason: impl Into<String>) -> AdaptError {
+    AdaptError::Unsupported(reason.into())
 }
 
-impl From<InferError> for Fault {
+impl From<InferError> for AdaptError {
     fn from(error: InferError) -> Self {
         let reason = error.to_string();
         match error {
-            InferError::DType { .. } | InferError::Quantization { .. } => Fault::Unsupported(reason),
+            InferError::DType { .. } | InferError::Quantization { .. } => AdaptError::Unsupported(reason),
             InferError::Step { source: eightfold_ir::epilogue::StepError::Type { .. }, .. } => {
-                Fault::Unsupported(reason)
+                AdaptError::Unsupported(reason)
             }
-            _ => Fault::Broken(reason),
+            _ => AdaptError::Broken(reason),
         }
     }
 }
 
-/// What the outputs of a node are, in order; trailing ones that nobody reads may be missing.
+/// The outputs of a node, in order; trailing ones that are not used may be missing.
 pub(crate) type Outputs = Vec<Operand>;
 
 /// A row of the table.
 pub(crate) struct Adapter {
     domain: &'static str,
     op_type: &'static str,
-    import: fn(&mut Adapt<'_, '_>) -> Result<Outputs, Fault>,
+    import: fn(&mut Adapt<'_, '_>) -> Result<Outputs, AdaptError>,
 }
 
 /// How a node is imported.
@@ -91,8 +91,8 @@ pub(crate) enum Import {
 }
 
 impl Import {
-    /// Imports the node, all of whose attributes must have been read, or mean nothing.
-    pub(crate) fn run(&self, a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+    /// Imports the node. Attributes that are not read must be ones without effect.
+    pub(crate) fn run(&self, a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
         let outputs = match self {
             Import::Elementwise(function) => {
                 let operands = a.operands()?;
@@ -108,7 +108,7 @@ impl Import {
     }
 }
 
-/// How nodes of this operator are imported, if they are.
+/// How nodes of this operator are imported; `None` if they are not supported.
 pub(crate) fn find(domain: &str, op_type: &str) -> Option<Import> {
     let found = ADAPTERS.binary_search_by(|row| (row.domain, row.op_type).cmp(&(domain, op_type)));
     match found {
@@ -118,7 +118,7 @@ pub(crate) fn find(domain: &str, op_type: &str) -> Option<Import> {
     }
 }
 
-/// The ONNX operators that are imported, as domain and name, sorted.
+/// Domain and name of the ONNX operators that can be imported, sorted.
 #[must_use]
 pub fn operators() -> Vec<(&'static str, &'static str)> {
     let by_table = Function::ALL.iter().map(|f| ("", f.onnx())).filter(|(_, name)| !name.is_empty());
@@ -128,21 +128,21 @@ pub fn operators() -> Vec<(&'static str, &'static str)> {
     all
 }
 
-/// Expands a subgraph without inputs, which sees the names around it, given operator sets and the prefix of its names; its
-/// outputs, or `None` if one of them could not be imported.
+/// Expands a subgraph without inputs, given operator sets and a prefix for names. The subgraph can use the surrounding
+/// names. Returns its outputs, or `None` if one of them cannot be imported.
 pub(crate) type Expand<'m> =
     fn(&mut Importer<'m>, &Body, &BTreeMap<String, i64>, &str) -> Result<Option<Vec<Operand>>, OnnxError>;
 
-/// A node under import.
+/// A node that is being imported.
 pub(crate) struct Adapt<'i, 'm> {
     pub(crate) importer: &'i mut Importer<'m>,
-    /// What walks over nodes, for those within this one.
+    /// Imports the nodes of a subgraph of this node.
     pub(crate) expand: Expand<'m>,
     pub(crate) node: &'i Node,
-    /// Version of the operator set that the node belongs to.
+    /// Version of the node's operator set.
     pub(crate) version: i64,
     pub(crate) opsets: &'i BTreeMap<String, i64>,
-    /// Prefix of names within an expanded function or subgraph.
+    /// Prefix of names inside an expanded function or subgraph.
     pub(crate) path: &'i str,
     pub(crate) inputs: Vec<Option<Operand>>,
     used: Vec<bool>,
@@ -170,28 +170,28 @@ impl<'i, 'm> Adapt<'i, 'm> {
         Adapt { importer, expand, node, version, opsets, path, inputs, used, read, origin, added: Vec::new() }
     }
 
-    /// The operand at `index`, if it is there.
+    /// The operand at `index`, if given.
     pub(crate) fn optional(&self, index: usize) -> Option<Operand> {
         self.inputs.get(index).cloned().flatten()
     }
 
-    /// The operand at `index`.
-    pub(crate) fn operand(&self, index: usize) -> Result<Operand, Fault> {
+    /// The operand at `index`; an error if it is missing.
+    pub(crate) fn operand(&self, index: usize) -> Result<Operand, AdaptError> {
         self.optional(index).ok_or_else(|| broken(format!("operand {index} is missing")))
     }
 
-    /// All operands, none of which may be left out.
-    pub(crate) fn operands(&self) -> Result<Vec<Operand>, Fault> {
+    /// All operands; an error if one is missing.
+    pub(crate) fn operands(&self) -> Result<Vec<Operand>, AdaptError> {
         (0..self.inputs.len()).map(|i| self.operand(i)).collect()
     }
 
-    /// Whether anything reads output number `index`.
+    /// Whether output `index` is used.
     pub(crate) fn is_used(&self, index: usize) -> bool {
         self.used.get(index).copied().unwrap_or(false)
     }
 
-    /// Refuses the node if something reads output number `index`, called `name` in ONNX.
-    pub(crate) fn refuse_output(&self, index: usize, name: &str) -> Result<(), Fault> {
+    /// Fails if output `index`, called `name` in ONNX, is used.
+    pub(crate) fn refuse_output(&self, index: usize, name: &str) -> Result<(), AdaptError> {
         if self.is_used(index) { Err(unsupported(format!("output {name} is used"))) } else { Ok(()) }
     }
 
@@ -211,26 +211,26 @@ impl<'i, 'm> Adapt<'i, 'm> {
         }
     }
 
-    /// The integers that the operand at `index` holds, if it is there; it must be constant.
-    pub(crate) fn constant_ints(&mut self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Fault> {
+    /// The constant integers in the operand at `index`, if given.
+    pub(crate) fn constant_ints(&mut self, index: usize, name: &str) -> Result<Option<Vec<i64>>, AdaptError> {
         let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let ints = tensor.to_ints();
         ints.map(Some).ok_or_else(|| broken(format!("operand {name} must hold integers, got {}", tensor.dtype())))
     }
 
-    /// The floats that the operand at `index` holds, if it is there; it must be constant.
-    pub(crate) fn constant_floats(&mut self, index: usize, name: &str) -> Result<Option<Vec<f32>>, Fault> {
+    /// The constant floats in the operand at `index`, if given.
+    pub(crate) fn constant_floats(&mut self, index: usize, name: &str) -> Result<Option<Vec<f32>>, AdaptError> {
         let Some(tensor) = self.optional_constant(index, name)? else { return Ok(None) };
         let floats = tensor.to_f32s();
         floats.map(Some).ok_or_else(|| broken(format!("operand {name} must hold floats, got {}", tensor.dtype())))
     }
 
-    /// Counts a constant of so many bytes.
-    pub(crate) fn afford(&mut self, bytes: usize) -> Result<(), Fault> {
+    /// Counts a computed constant of `bytes` bytes; an error if all together are too large.
+    pub(crate) fn afford(&mut self, bytes: usize) -> Result<(), AdaptError> {
         if self.importer.afford(bytes) { Ok(()) } else { Err(unsupported("constants far larger than the model")) }
     }
 
-    /// Notes that the attribute `name` is known, whatever it says: it has no effect beside the others of the node.
+    /// Marks the attribute `name` as known: it has no effect, given the node's other attributes.
     pub(crate) fn ignore(&self, name: &'static str) {
         self.read.borrow_mut().insert(name);
     }
@@ -240,7 +240,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
         name: &'static str,
         expected: &str,
         read: impl Fn(&Attribute) -> Option<T>,
-    ) -> Result<Option<T>, Fault> {
+    ) -> Result<Option<T>, AdaptError> {
         self.read.borrow_mut().insert(name);
         let Some(attribute) = self.node.attributes.get(name) else { return Ok(None) };
         match read(attribute) {
@@ -249,45 +249,45 @@ impl<'i, 'm> Adapt<'i, 'm> {
         }
     }
 
-    /// The attribute `name`, if it is there.
-    pub(crate) fn int(&self, name: &'static str) -> Result<Option<i64>, Fault> {
+    /// The integer attribute `name`, if given.
+    pub(crate) fn int(&self, name: &'static str) -> Result<Option<i64>, AdaptError> {
         self.attribute(name, "INT", |a| match a {
             Attribute::Int(x) => Some(*x),
             _ => None,
         })
     }
 
-    /// The attribute `name` as a truth value, or `default`.
-    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, Fault> {
+    /// The boolean attribute `name`, or `default`.
+    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, AdaptError> {
         Ok(self.int(name)?.map_or(default, |x| x != 0))
     }
 
-    /// The attribute `name`, if it is there.
-    pub(crate) fn float(&self, name: &'static str) -> Result<Option<f32>, Fault> {
+    /// The float attribute `name`, if given.
+    pub(crate) fn float(&self, name: &'static str) -> Result<Option<f32>, AdaptError> {
         self.attribute(name, "FLOAT", |a| match a {
             Attribute::Float(x) => Some(*x),
             _ => None,
         })
     }
 
-    /// The attribute `name`, if it is there.
-    pub(crate) fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>, Fault> {
+    /// The attribute `name`, a list of integers, if given.
+    pub(crate) fn ints(&self, name: &'static str) -> Result<Option<Vec<i64>>, AdaptError> {
         self.attribute(name, "INTS", |a| match a {
             Attribute::Ints(x) => Some(x.clone()),
             _ => None,
         })
     }
 
-    /// The attribute `name`, if it is there.
-    pub(crate) fn floats(&self, name: &'static str) -> Result<Option<Vec<f32>>, Fault> {
+    /// The attribute `name`, a list of floats, if given.
+    pub(crate) fn floats(&self, name: &'static str) -> Result<Option<Vec<f32>>, AdaptError> {
         self.attribute(name, "FLOATS", |a| match a {
             Attribute::Floats(x) => Some(x.clone()),
             _ => None,
         })
     }
 
-    /// The attribute `name`, if it is there.
-    pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, Fault> {
+    /// The string attribute `name`, if given.
+    pub(crate) fn string(&self, name: &'static str) -> Result<Option<String>, AdaptError> {
         self.attribute(name, "STRING", |a| match a {
             Attribute::String(x) => Some(x.clone()),
             _ => None,
@@ -295,7 +295,7 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 
     /// The attribute `name`, a subgraph.
-    pub(crate) fn body(&self, name: &'static str) -> Result<Body, Fault> {
+    pub(crate) fn body(&self, name: &'static str) -> Result<Body, AdaptError> {
         let body = self.attribute(name, "GRAPH", |a| match a {
             Attribute::Graph(body) => Some(Body::clone(body)),
             _ => None,
@@ -303,8 +303,8 @@ impl<'i, 'm> Adapt<'i, 'm> {
         body.ok_or_else(|| broken(format!("attribute {name} is missing")))
     }
 
-    /// The attribute `name` as a constant, if it is there.
-    pub(crate) fn tensor(&self, name: &'static str) -> Result<Option<Operand>, Fault> {
+    /// The attribute `name` as a constant, if given.
+    pub(crate) fn tensor(&self, name: &'static str) -> Result<Option<Operand>, AdaptError> {
         let content = self.attribute(name, "TENSOR", |a| match a {
             Attribute::Tensor(x) => Some(x.clone()),
             _ => None,
@@ -317,8 +317,8 @@ impl<'i, 'm> Adapt<'i, 'm> {
     }
 }
 
-/// An axis that may count from the end, within a tensor of `rank` axes.
-pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
+/// An axis of a tensor of `rank` axes; negative values count from the end.
+pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, AdaptError> {
     let from_start = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
     match from_start {
         Some(a) if (0..rank as i64).contains(&a) => Ok(a as usize),
@@ -326,8 +326,8 @@ pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
     }
 }
 
-/// Axes that may count from the end, ascending and each once.
-pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Fault> {
+/// Axes, sorted and without duplicates; negative values count from the end.
+pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, AdaptError> {
     let mut axes = list.iter().map(|a| axis(*a, rank)).collect::<Result<Vec<_>, _>>()?;
     axes.sort_unstable();
     match axes.windows(2).find(|w| w[0] == w[1]) {
@@ -336,8 +336,8 @@ pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Fault> {
     }
 }
 
-/// Sizes from ONNX's signed numbers; small enough that sums and products of two of them do not overflow.
-pub(crate) fn sizes(list: &[i64], name: &str) -> Result<Vec<usize>, Fault> {
+/// Sizes from ONNX's signed integers. They are limited so that sums and products of two of them do not overflow.
+pub(crate) fn sizes(list: &[i64], name: &str) -> Result<Vec<usize>, AdaptError> {
     let size = |x: &i64| usize::try_from(*x).ok().filter(|x| *x <= i32::MAX as usize);
     list.iter().map(|x| size(x).ok_or_else(|| broken(format!("{name} has an entry of {x}")))).collect()
 }

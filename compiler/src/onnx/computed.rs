@@ -1,30 +1,30 @@
-//! What operands hold that are computed from constants alone: dequantized axes, say, or indices of a lookup, which stay
-//! in the graph for the passes to see.
+//! Evaluates operands that are computed from constants alone, for example dequantized axes or indices of a lookup. The
+//! operators stay in the graph, where the passes see them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use eightfold_ir::eval::eval_node;
 use eightfold_ir::{Array, QuantRule, Tensor, ValueId};
 
-use super::adapt::{Adapt, Fault, broken, unsupported};
+use super::adapt::{Adapt, AdaptError, broken, unsupported};
 use super::importer::Operand;
 
 impl Adapt<'_, '_> {
-    /// What the operand at `index` holds, if it is there; it must be constant, or computed from constants.
-    pub(crate) fn optional_constant(&mut self, index: usize, name: &str) -> Result<Option<Tensor>, Fault> {
+    /// The value of the operand at `index`, if given; it must be constant or computed from constants.
+    pub(crate) fn optional_constant(&mut self, index: usize, name: &str) -> Result<Option<Tensor>, AdaptError> {
         let Some(operand) = self.optional(index) else { return Ok(None) };
         let tensor = self.known(&operand)?.ok_or_else(|| unsupported(format!("operand {name} is not constant")))?;
         Ok(Some(tensor))
     }
 
-    /// The same for an operand that must be there.
-    pub(crate) fn constant(&mut self, index: usize, name: &str) -> Result<Tensor, Fault> {
+    /// The value of the operand at `index`, which must be given, and be constant or computed from constants.
+    pub(crate) fn constant(&mut self, index: usize, name: &str) -> Result<Tensor, AdaptError> {
         let operand = self.operand(index)?;
         self.known(&operand)?.ok_or_else(|| unsupported(format!("operand {name} is not constant")))
     }
 
-    /// What an operand holds, if it is made of constants alone and no sums of products.
-    pub(crate) fn known(&mut self, operand: &Operand) -> Result<Option<Tensor>, Fault> {
+    /// The value of an operand, if it is computed from constants alone, without convolutions or matrix products.
+    pub(crate) fn known(&mut self, operand: &Operand) -> Result<Option<Tensor>, AdaptError> {
         let root = match operand {
             Operand::Const { tensor, .. } => return Ok(Some(tensor.clone())),
             Operand::Value(value) => *value,
@@ -45,7 +45,7 @@ impl Adapt<'_, '_> {
         self.afford(bytes)?;
         let graph = &self.importer.graph;
         let mut arrays: BTreeMap<ValueId, Array> = BTreeMap::new();
-        // Values are numbered in the order in which they were added, operands first.
+        // Values are numbered in the order in which they were added, so operands come first.
         for at in reached {
             let outputs = match (graph.constant(at), graph.producer(at)) {
                 (Some(tensor), _) => vec![(at, Array::from(tensor))],

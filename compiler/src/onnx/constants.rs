@@ -1,4 +1,4 @@
-//! Inputs that the user makes constants, so that what depends on them alone is computed at import.
+//! Inputs that the user makes constants, so that everything that depends only on them is computed at import.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,17 +10,17 @@ use super::error::OnnxError;
 use super::model::Declared;
 use crate::report::numbers::hex;
 
-/// What stands for an input.
+/// The value of an input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Constant {
-    /// One number or truth value as text, for each element of the input.
+    /// A number or boolean as text, for all elements of the input.
     Literal(String),
-    /// All elements.
+    /// An array with all elements.
     Tensor(Tensor),
 }
 
 impl fmt::Display for Constant {
-    /// The literal, or type, shape and hash of the tensor.
+    /// The literal, or the shape, type and hash of the tensor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Constant::Literal(text) => f.write_str(text),
@@ -32,7 +32,7 @@ impl fmt::Display for Constant {
     }
 }
 
-/// The tensor that stands for an input of this type.
+/// The tensor for an input of this type and shape.
 pub(super) fn tensor(input: &str, constant: &Constant, dtype: DType, shape: &Shape) -> Result<Tensor, OnnxError> {
     let error =
         |got: String| OnnxError::Constant { input: input.to_owned(), expected: format!("{shape}x{dtype}"), got };
@@ -55,7 +55,7 @@ enum Number {
     Int(i64),
 }
 
-/// The number of this type that a text says.
+/// Parses a number of this type.
 fn number(text: &str, dtype: DType) -> Option<Number> {
     if dtype.is_float() {
         return text.parse().ok().map(Number::Float);
@@ -70,7 +70,7 @@ fn number(text: &str, dtype: DType) -> Option<Number> {
     (least..=greatest).contains(&int).then_some(Number::Int(int))
 }
 
-/// Refuses constants for inputs that the model does not have.
+/// Fails if the model has no input for one of the constants.
 pub(super) fn check(inputs: &[&Declared], constants: &BTreeMap<String, Constant>) -> Result<(), OnnxError> {
     let unknown = |name: &&String| inputs.iter().all(|input| input.name != **name);
     match constants.keys().find(unknown) {

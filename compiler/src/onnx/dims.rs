@@ -1,4 +1,4 @@
-//! Gives every extent of the inputs a number.
+//! Resolves the dimensions of all inputs to numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,18 @@ use super::ImportRemark;
 use super::error::{OnnxError, UnboundDim};
 use super::model::{Declared, Dim};
 
-/// The most elements that a tensor may have; products of extents below it do not overflow.
+/// The maximum number of elements of a tensor; products of extents below it do not overflow.
 pub(crate) const MOST_ELEMENTS: usize = 1 << 40;
 
-/// The shape of each of `inputs`: extents from `dims` by symbol or by `input.axis`, 1 for leading ones left open.
+/// The shape of each of `inputs`. `dims` gives extents by symbol or by `input.axis`; leading dimensions that it lacks
+/// are 1.
 pub(crate) fn bind(
     inputs: &[&Declared],
     dims: &BTreeMap<String, usize>,
 ) -> Result<(Vec<Shape>, Vec<ImportRemark>), OnnxError> {
     let mut known = BTreeSet::new();
     let mut remarks = Vec::new();
-    // A symbol that leads some input stands for 1 wherever it appears.
+    // A symbol that is the leading dimension of some input is 1 wherever it appears.
     let mut leading: BTreeSet<&str> = BTreeSet::new();
     for input in inputs {
         for (axis, dim) in input.shape.iter().flatten().enumerate() {
@@ -88,7 +89,7 @@ fn defaulted(input: &Declared, dim: &Dim, key: &str) -> ImportRemark {
     ImportRemark::DefaultedDim { input: input.name.clone(), symbol: dim.to_string(), key: key.to_owned() }
 }
 
-/// The extents that the user gives an input of unknown rank: axes 0, 1, … as far as they are named.
+/// The extents that the user gives an input of unknown rank: axes 0, 1, … up to the first that is missing.
 fn unranked(input: &Declared, dims: &BTreeMap<String, usize>) -> Vec<usize> {
     (0..).map_while(|axis| dims.get(&format!("{}.{axis}", input.name)).copied()).collect()
 }

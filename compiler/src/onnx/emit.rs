@@ -1,8 +1,8 @@
-//! Adds operators to the graph, or computes them at once where all they read is constant.
+//! Adds operators to the graph, or computes them at once if all their operands are constant.
 //!
-//! What is computed at import: results of integers and truth values, and of floats where the result is no larger than
-//! what it is made from, so that shapes become numbers and weights are in the form that operators want. Sums of
-//! products and quantized weights stay for the passes.
+//! An import computes integer and boolean results, and float results that are no larger than their operands. So shapes
+//! become numbers, and weights get the form that operators expect. Convolutions, matrix products and quantized weights
+//! are left to the passes.
 
 use std::collections::BTreeMap;
 
@@ -17,34 +17,35 @@ use eightfold_ir::{
 };
 use smallvec::SmallVec;
 
-use super::adapt::{Adapt, Fault, broken};
+use super::adapt::{Adapt, AdaptError, broken};
 use super::dims::MOST_ELEMENTS;
 use super::importer::Operand;
 
-/// A result of integers of at most this many elements is computed at import, and of floats of [`MOST_FLOATS`].
+/// The maximum number of elements of an integer result that is computed at import; [`MOST_FLOATS`] is the one for
+/// floats.
 const MOST_INTEGERS: usize = 1 << 20;
 const MOST_FLOATS: usize = 1 << 10;
 
 impl Adapt<'_, '_> {
-    /// The value of an operand in the graph.
+    /// The graph value of an operand.
     pub(crate) fn place(&mut self, operand: &Operand) -> ValueId {
         self.importer.place(operand, None)
     }
 
     /// Adds an operator.
-    pub(crate) fn emit(&mut self, op: impl Into<Op>, operands: &[&Operand]) -> Result<Operand, Fault> {
+    pub(crate) fn emit(&mut self, op: impl Into<Op>, operands: &[&Operand]) -> Result<Operand, AdaptError> {
         let operands: Vec<_> = operands.iter().map(|o| Some(self.place(o))).collect();
         self.emit_node(op.into(), &operands, Vec::new(), None)
     }
 
-    /// Adds an operator with steps, over values of the graph; output 0 gets `quant` where one is given.
+    /// Adds an operator with an epilogue on graph values; output 0 gets the quantization `quant`, if any.
     pub(crate) fn emit_node(
         &mut self,
         op: Op,
         operands: &[Option<ValueId>],
         mut steps: Vec<Step>,
         quant: Option<QuantId>,
-    ) -> Result<Operand, Fault> {
+    ) -> Result<Operand, AdaptError> {
         let mut operands: SmallVec<[Option<ValueId>; 4]> = SmallVec::from_slice(operands);
         self.sum_to_bf16(&op, &mut operands, &mut steps)?;
         let operands = operands.as_slice();
@@ -78,8 +79,13 @@ impl Adapt<'_, '_> {
         Ok(Operand::Value(value))
     }
 
-    /// Makes of a sum of products of bf16, which is f32 in the graph, what it is in ONNX: bf16.
-    fn sum_to_bf16(&mut self, op: &Op, operands: &mut [Option<ValueId>], steps: &mut Vec<Step>) -> Result<(), Fault> {
+    /// The IR's products of bf16 yield f32, ONNX's yield bf16: appends the conversion.
+    fn sum_to_bf16(
+        &mut self,
+        op: &Op,
+        operands: &mut [Option<ValueId>],
+        steps: &mut Vec<Step>,
+    ) -> Result<(), AdaptError> {
         let QuantRule::Affine { bias, .. } = op.quant_rule() else { return Ok(()) };
         let x = operands.first().copied().flatten();
         if x.is_none_or(|x| self.importer.graph.ty(x).dtype != DType::Bf16) {
@@ -93,7 +99,7 @@ impl Adapt<'_, '_> {
         Ok(())
     }
 
-    /// Names the values that the adapter has added: outputs as the model does, others after output 0.
+    /// Names the values that the adapter has added: outputs get the model's names, others are named after output 0.
     pub(crate) fn name_outputs(&mut self, outputs: &[Operand]) {
         let graph = &mut self.importer.graph;
         let names = &self.node.outputs;
@@ -112,8 +118,8 @@ impl Adapt<'_, '_> {
         }
     }
 
-    /// `x` with these steps run on each element; `x` itself if there are none.
-    pub(crate) fn map(&mut self, x: &Operand, steps: Vec<Step>) -> Result<Operand, Fault> {
+    /// `x` with these steps applied to each element; `x` itself if there are none.
+    pub(crate) fn map(&mut self, x: &Operand, steps: Vec<Step>) -> Result<Operand, AdaptError> {
         if steps.is_empty() {
             return Ok(x.clone());
         }
@@ -121,8 +127,8 @@ impl Adapt<'_, '_> {
         self.emit_node(Op::Map(Map {}), &[Some(x)], steps, None)
     }
 
-    /// `function` on tensors that broadcast.
-    pub(crate) fn elementwise(&mut self, function: Function, operands: &[Operand]) -> Result<Operand, Fault> {
+    /// `function` on tensors, broadcast to a common shape.
+    pub(crate) fn elementwise(&mut self, function: Function, operands: &[Operand]) -> Result<Operand, AdaptError> {
         let mut shape = Shape::scalar();
         for operand in operands {
             let other = self.shape(operand);
@@ -130,13 +136,13 @@ impl Adapt<'_, '_> {
                 .broadcast(&other)
                 .ok_or_else(|| broken(format!("shapes {shape} and {other} do not broadcast")))?;
         }
-        // The number that runs through the steps is best a computed one of the result's shape.
+        // The steps best run on a computed operand that has the result's shape.
         let computed = |o: &Operand| matches!(o, Operand::Value(_));
         let current = (0..operands.len())
             .find(|i| computed(&operands[*i]) && self.shape(&operands[*i]) == shape)
             .or_else(|| operands.iter().position(computed))
             .unwrap_or(0);
-        // A constant of greater rank widens what runs through, so it cannot be a literal.
+        // A constant of greater rank changes the result's rank, so it cannot be a literal.
         let (dtype, rank) = (self.dtype(&operands[current]), self.shape(&operands[current]).rank());
         let mut args = SmallVec::new();
         for (index, operand) in operands.iter().enumerate() {
@@ -148,7 +154,7 @@ impl Adapt<'_, '_> {
         self.map(&operands[current].clone(), vec![Step::Apply(function, args)])
     }
 
-    /// `operand` as an argument of `function` beside numbers of type `dtype`: a literal if it is one number.
+    /// `operand` as an argument of `function` beside elements of type `dtype`: a literal if it has one element.
     fn arg(&mut self, operand: &Operand, dtype: DType, rank: usize, function: Function) -> Arg {
         if let Operand::Const { tensor, .. } = operand
             && tensor.dtype() == dtype
@@ -164,14 +170,14 @@ impl Adapt<'_, '_> {
         Arg::Value(self.place(operand))
     }
 
-    /// `operand` as an argument beside numbers of its own type in a tensor of at least its rank.
+    /// `operand` as an argument beside elements of its own type, in a tensor of at least its rank.
     pub(crate) fn argument(&mut self, operand: &Operand) -> Arg {
         let (dtype, rank) = (self.dtype(operand), self.shape(operand).rank());
         self.arg(operand, dtype, rank, Function::Add)
     }
 
-    /// `x` under another shape of as many elements.
-    pub(crate) fn reshape(&mut self, x: &Operand, shape: &[usize]) -> Result<Operand, Fault> {
+    /// `x` with another shape of the same number of elements.
+    pub(crate) fn reshape(&mut self, x: &Operand, shape: &[usize]) -> Result<Operand, AdaptError> {
         let from = self.shape(x);
         if *from == *shape {
             return Ok(x.clone());
@@ -186,16 +192,16 @@ impl Adapt<'_, '_> {
         }
     }
 
-    /// `x` with its axes in the order `perm`.
-    pub(crate) fn transpose(&mut self, x: &Operand, perm: &[usize]) -> Result<Operand, Fault> {
+    /// `x` with its axes permuted by `perm`.
+    pub(crate) fn transpose(&mut self, x: &Operand, perm: &[usize]) -> Result<Operand, AdaptError> {
         if perm.iter().copied().eq(0..perm.len()) && perm.len() == self.shape(x).rank() {
             return Ok(x.clone());
         }
         self.emit(Transpose { perm: Sizes::from_slice(perm) }, &[x])
     }
 
-    /// `sizes` elements of `x` from `starts` on along each axis.
-    pub(crate) fn slice(&mut self, x: &Operand, starts: &[usize], sizes: &[usize]) -> Result<Operand, Fault> {
+    /// `sizes` elements of `x` along each axis, from `starts` on.
+    pub(crate) fn slice(&mut self, x: &Operand, starts: &[usize], sizes: &[usize]) -> Result<Operand, AdaptError> {
         if *self.shape(x) == *sizes {
             return Ok(x.clone());
         }
@@ -203,32 +209,32 @@ impl Adapt<'_, '_> {
         self.emit(Slice { starts, sizes, steps: SmallVec::new() }, &[x])
     }
 
-    /// `x` in element type `to`.
-    pub(crate) fn cast(&mut self, x: &Operand, to: DType) -> Result<Operand, Fault> {
+    /// `x` converted to element type `to`.
+    pub(crate) fn cast(&mut self, x: &Operand, to: DType) -> Result<Operand, AdaptError> {
         if self.dtype(x) == to {
             return Ok(x.clone());
         }
         self.map(x, vec![Step::Cast(to)])
     }
 
-    /// The number of quantization parameters in the graph.
+    /// The id of quantization parameters in the graph.
     pub(crate) fn qparams(&mut self, params: &QuantParams) -> QuantId {
         self.importer.graph.add_qparams(params.clone())
     }
 }
 
-/// Whether each result sums up many products or elements.
+/// Whether the operator accumulates many products or elements per result.
 fn is_sum(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::ConvTranspose(_) | Op::MatMul(_) | Op::Pool(_))
 }
 
-/// The result of an operator on constants.
+/// Evaluates an operator on constants.
 fn compute(
     op: &Op,
     operands: &[Option<ValueId>],
     epilogue: &Epilogue,
     arrays: &BTreeMap<ValueId, Array>,
-) -> Result<Operand, Fault> {
+) -> Result<Operand, AdaptError> {
     let operand = |id: &ValueId| EvalOperand { array: &arrays[id], quant: None };
     let list: Vec<Option<EvalOperand<'_>>> = operands.iter().map(|o| o.as_ref().map(operand)).collect();
     let result = op.eval(&list).swap_remove(0);

@@ -1,4 +1,4 @@
-//! What can be wrong with a model, and whose fault it is.
+//! Import and export errors, and whose fault each is.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use crate::report::nodes;
 /// Whose fault an error is; decides the exit code of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The command line: a missing `--dim`, a file that is not there.
+    /// The command line's: a missing `--dim`, a missing file.
     Usage,
-    /// Ours: the model is fine, but asks for something that is not supported.
+    /// Ours: the model is valid, but needs something that is not supported.
     Unsupported,
-    /// The model's: it breaks ONNX's rules.
+    /// The model's: it violates ONNX's rules.
     Broken,
 }
 
-/// A model that cannot be imported.
+/// Why a model cannot be imported or exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
@@ -26,22 +26,22 @@ pub enum OnnxError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// Broken: the file has no bytes.
     #[error("the model is empty: 0 bytes")]
     Empty,
-    /// Broken: the bytes end within the model; the file was cut off.
+    /// Broken: the file ends in the middle of a field, so it is incomplete.
     #[error("the model is truncated: it ends after {size} bytes, in the middle of a field")]
     Truncated {
-        /// Bytes there are.
+        /// The number of bytes.
         size: usize,
     },
     /// Broken: the bytes are not an ONNX model.
     #[error("not an ONNX model: {reason}")]
     NotOnnx {
-        /// What does not fit.
+        /// The reason.
         reason: String,
     },
     /// Broken: the version of the file format is missing, or older than ONNX 1.0.
@@ -50,7 +50,7 @@ pub enum OnnxError {
         /// The version in the model, 0 if there is none.
         version: i64,
     },
-    /// Broken: operators of the default set are used, and no version of it is named.
+    /// Broken: the model uses the default operator set without naming its version.
     #[error("opset_import names no version of the default operator set, and node {node:?} ({op_type}) is of that set")]
     NoOpset {
         /// A node of the default set.
@@ -58,7 +58,7 @@ pub enum OnnxError {
         /// Its operator.
         op_type: String,
     },
-    /// Broken: there is nothing to compute.
+    /// Broken: the model has no outputs.
     #[error("the model has no outputs, expected at least one")]
     NoOutputs,
     /// Unsupported: the model's operator set is too old or too new.
@@ -71,22 +71,22 @@ pub enum OnnxError {
         /// Newest version supported.
         newest: i64,
     },
-    /// Broken: data that a tensor keeps in another file cannot be had.
+    /// Broken: external data of a tensor cannot be read.
     #[error("external data of tensor {tensor:?} at {location:?}: {fault}")]
     External {
         /// The tensor.
         tensor: String,
         /// The file as the model names it.
         location: String,
-        /// What is wrong.
+        /// The problem.
         fault: ExternalFault,
     },
-    /// Broken: a constant contradicts itself.
+    /// Broken: a constant is inconsistent.
     #[error("tensor {tensor:?}: {reason}")]
     Tensor {
         /// Its name.
         tensor: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
     /// Broken: a name is defined twice.
@@ -103,35 +103,35 @@ pub enum OnnxError {
         /// The node that reads it, or the graph as its output.
         user: String,
     },
-    /// Broken: nodes depend on themselves.
+    /// Broken: the graph has a cycle.
     #[error("the graph is cyclic: {}", nodes.join(" -> "))]
     Cycle {
         /// The nodes along the cycle, the first repeated at the end.
         nodes: Vec<String>,
     },
-    /// Broken: functions or subgraphs are nested without end, or multiply beyond reason.
+    /// Broken: functions or subgraphs are nested infinitely, or expand to too many nodes.
     #[error("{name:?} expands without end")]
     Expansion {
-        /// The function or node at which the import gave up.
+        /// The function or node where the import stopped.
         name: String,
     },
-    /// Broken: the names of nodes are long, and multiply with the functions that they lie in.
+    /// Broken: node names become too long when functions are expanded.
     #[error("the names of nodes take more than {} once all functions are expanded", crate::report::numbers::bytes(*limit as u64))]
     Names {
-        /// Bytes that they may take.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Broken: a node contradicts the operator's definition or its operands.
+    /// Broken: a node violates the operator's definition.
     #[error("node {node:?} ({op_type}): {reason}")]
     Node {
         /// The node.
         node: String,
         /// Its operator.
         op_type: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// Usage: dimensions are symbols and nobody gave them numbers.
+    /// Usage: symbolic dimensions need values.
     #[error("dimensions without a number: {}", list(.0))]
     UnboundDims(Vec<UnboundDim>),
     /// Usage: `--dim` names a dimension that the model does not have.
@@ -139,7 +139,7 @@ pub enum OnnxError {
     UnknownDim {
         /// The name given.
         name: String,
-        /// The names there are.
+        /// The names of the dimensions.
         known: Vec<String>,
     },
     /// Usage: `--constant` names an input that the model does not have.
@@ -147,10 +147,10 @@ pub enum OnnxError {
     UnknownInput {
         /// The name given.
         name: String,
-        /// The names there are.
+        /// The names of the inputs.
         known: Vec<String>,
     },
-    /// Usage: what `--constant` gives does not fit the input.
+    /// Usage: the value of `--constant` does not fit the input.
     #[error("the constant for input {input:?} must be {expected}, got {got}")]
     Constant {
         /// The input.
@@ -160,36 +160,36 @@ pub enum OnnxError {
         /// What was given.
         got: String,
     },
-    /// Unsupported: an input or output is no tensor, or of an element type that is not supported.
+    /// Unsupported: an input or output is not a tensor, or has an unsupported element type.
     #[error("{name:?} is {got}, expected a tensor of numbers")]
     NotNumbers {
         /// The input or output.
         name: String,
-        /// What it is.
+        /// Its kind or type.
         got: String,
     },
-    /// Unsupported: a node has no form in ONNX, so that the graph cannot be exported.
+    /// Unsupported: a node cannot be exported, because ONNX cannot express it.
     #[error("node {node:?} ({op}) cannot be written as ONNX: {reason}")]
     Inexpressible {
         /// The node.
         node: String,
         /// The operator's text name.
         op: &'static str,
-        /// What ONNX lacks.
+        /// What ONNX cannot express.
         reason: String,
     },
-    /// Unsupported: the exported model would be larger than a protobuf message can be.
+    /// Unsupported: the exported model would exceed the size limit of protobuf messages.
     #[error("the model takes {size} bytes, expected less than {limit}")]
     TooLarge {
         /// Bytes it takes.
         size: usize,
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
-    /// Unsupported: the model takes more memory than it may.
+    /// Unsupported: the model needs more memory than the limit.
     #[error(transparent)]
     Memory(#[from] crate::host::memory_limit::TooLarge),
-    /// Unsupported: every use of an operator that cannot be imported, by first appearance.
+    /// Unsupported: all uses of operators that cannot be imported, in order of appearance.
     #[error("unsupported operators:{}", nodes::below(&.0.lines()))]
     Unsupported(UnsupportedNodes),
 }
@@ -215,20 +215,20 @@ impl OnnxError {
     }
 }
 
-/// What keeps external data from being read.
+/// Why external data cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExternalFault {
-    /// The model came as bytes, so there is no folder to look in.
+    /// The model was given as bytes, so there is no folder.
     #[error("a model given as bytes has no folder")]
     NoFolder,
-    /// The path leaves the model's folder, and the folder that a link to the model leads to.
+    /// The path leaves the model's folder, or the folder that a link to the model leads to.
     #[error("the path leaves the model's folder")]
     Escapes,
     /// The file is missing or unreadable.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Offset or length is no number.
+    /// Offset or length is not a number.
     #[error("{key} is {value:?}, expected a number")]
     Number {
         /// `offset` or `length`.
@@ -236,26 +236,26 @@ pub enum ExternalFault {
         /// Its text.
         value: String,
     },
-    /// The range does not lie within the file.
+    /// The range exceeds the file.
     #[error("bytes {offset}..{end} of a file of {size} bytes")]
     Range {
         /// First byte.
         offset: u64,
         /// Byte after the last.
         end: u64,
-        /// Bytes there are.
+        /// Size of the file in bytes.
         size: u64,
     },
 }
 
-/// A dimension that needs a number from the user.
+/// A dimension that needs a value from the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnboundDim {
     /// The input.
     pub input: String,
-    /// The axis; `None` if not even the rank is known.
+    /// The axis; `None` if the rank is unknown.
     pub axis: Option<usize>,
-    /// What `--dim` calls it.
+    /// Its name for `--dim`.
     pub key: String,
 }
 
@@ -270,17 +270,17 @@ impl fmt::Display for UnboundDim {
 
 /// All nodes that cannot be imported, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnsupportedNodes(pub Vec<Unsupported>);
+pub struct UnsupportedNodes(pub Vec<UnsupportedNode>);
 
 impl UnsupportedNodes {
-    /// Nodes that have operator and reason in common.
-    pub(crate) fn groups(&self) -> Vec<Vec<&Unsupported>> {
+    /// The nodes grouped by operator and reason.
+    pub(crate) fn groups(&self) -> Vec<Vec<&UnsupportedNode>> {
         nodes::groups(&self.0, |node| (node.operator(), node.reason.clone()))
     }
 
     /// A line for each group.
     fn lines(&self) -> Vec<String> {
-        let line = |group: &Vec<&Unsupported>| {
+        let line = |group: &Vec<&UnsupportedNode>| {
             let names: Vec<&str> = group.iter().map(|node| node.node.as_str()).collect();
             group[0].at(&nodes::names(&names))
         };
@@ -290,34 +290,34 @@ impl UnsupportedNodes {
 
 /// A node that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported {
+pub struct UnsupportedNode {
     /// The operator.
     pub op_type: String,
-    /// Its domain; empty for ONNX's own.
+    /// Its domain; empty for the default one.
     pub domain: String,
     /// Version of the operator set it belongs to.
     pub version: i64,
     /// The node's name.
     pub node: String,
-    /// What about it is not supported; empty where the operator as a whole is not.
+    /// What is not supported; empty if the operator as a whole is not.
     pub reason: String,
 }
 
-impl Unsupported {
-    /// The operator with its domain and the version of its set.
+impl UnsupportedNode {
+    /// The operator with its domain and opset version.
     fn operator(&self) -> String {
         let domain = if self.domain.is_empty() { String::new() } else { format!("{}::", self.domain) };
         format!("{domain}{} (opset {})", self.op_type, self.version)
     }
 
-    /// The operator at these nodes, and why it is not supported there.
+    /// The operator, these nodes, and the reason.
     fn at(&self, nodes: &str) -> String {
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
         format!("{} at {nodes}{reason}", self.operator())
     }
 }
 
-impl fmt::Display for Unsupported {
+impl fmt::Display for UnsupportedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.at(&nodes::names(&[&self.node])))
     }

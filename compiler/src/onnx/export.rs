@@ -1,9 +1,9 @@
-//! Writes a graph as an ONNX model: operators, steps and quantization as nodes of ONNX's own operator set.
+//! Writes a graph as an ONNX model: operators, steps and quantization become nodes of the default operator set.
 //!
-//! Meant for float graphs, with or without `quantize_linear` and `dequantize_linear`: each operator becomes the ONNX
-//! operator of the same meaning, and each step of an epilogue a node behind it. Quantized constants become integer
-//! initializers, scales and zero points initializers beside them. Shapes are the graph's numbers, so that a dimension
-//! bound at import stays bound. What `lower_qdq` makes, sums of products on integers, has no form here.
+//! It is for float graphs, with or without `quantize_linear` and `dequantize_linear`. Each operator becomes the
+//! equivalent ONNX operator, and each step of its epilogue a node after it. Quantized constants become integer
+//! initializers with initializers for scale and zero point. Shapes are fixed: a dimension that was set at import stays
+//! set. Integer products, which `lower_qdq` creates, cannot be exported.
 
 mod operator;
 mod step;
@@ -14,28 +14,29 @@ use eightfold_ir::graph::Def;
 use eightfold_ir::{DType, Data, Granularity, Graph, QuantId, Shape, Tensor, TensorType, ValueId};
 
 use super::error::OnnxError;
-use super::model::{Attribute, Body, Content, Declared, Dim, Model, Node};
+use super::model::{Attribute, Body, Content, Declared, Dim, Node, OnnxModel};
 use super::names::Names;
 use super::proto;
 
-/// The operator set of exported models, ONNX 1.16: the oldest that has all that is written here, 4-bit and blocked
-/// quantization included, so that older runtimes can load them too.
+/// The opset of exported models, ONNX 1.16: the oldest with everything that is written here, including 4-bit and
+/// blocked quantization. Older runtimes can load it, too.
 const OPSET: i64 = 21;
 
-/// The graph as an ONNX model of opset 21.
+/// Converts the graph to an ONNX model of opset 21.
 ///
-/// Inputs, outputs and named tensors keep their names. The model computes what the graph computes; float results may
-/// differ by the rounding of whoever runs it.
+/// Inputs, outputs and named tensors keep their names. The model computes the same function as the graph; float results
+/// depend on the runtime's rounding.
 ///
 /// # Errors
-/// [`OnnxError::Inexpressible`] for a node without a form in ONNX; [`OnnxError::TooLarge`] above what protobuf can hold.
+/// [`OnnxError::Inexpressible`] for a node that ONNX cannot express; [`OnnxError::TooLarge`] above the size limit of
+/// protobuf.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     let mut exporter = Exporter::new(graph);
     for node in graph.nodes() {
         exporter.node(node)?;
     }
     exporter.outputs();
-    proto::encode(&Model {
+    proto::encode(&OnnxModel {
         producer: concat!("eightfold ", env!("CARGO_PKG_VERSION")).to_owned(),
         opsets: [(String::new(), OPSET)].into(),
         body: exporter.body,
@@ -45,14 +46,14 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, OnnxError> {
     })
 }
 
-/// Why a node has no form in ONNX.
+/// Why ONNX cannot express a node.
 pub(crate) struct Inexpressible(String);
 
 fn inexpressible(reason: impl Into<String>) -> Inexpressible {
     Inexpressible(reason.into())
 }
 
-/// The model so far.
+/// The state of an export.
 struct Exporter<'g> {
     graph: &'g Graph,
     body: Body,
@@ -60,11 +61,11 @@ struct Exporter<'g> {
     names: BTreeMap<ValueId, String>,
     taken: Names,
     node_names: Names,
-    /// Names of the initializers of scale and zero point, by parameters and shape of the scale.
+    /// Names of the initializers for scale and zero point, by parameters and shape of the scale.
     qparams: BTreeMap<(QuantId, Shape), Vec<String>>,
-    /// Names of small constants that steps and operators need.
+    /// Names of small constants for steps and operators.
     constants: BTreeMap<(DType, Shape, Vec<u8>), String>,
-    /// What the nodes of the current operator are called after.
+    /// Base name for the nodes of the current operator.
     origin: String,
 }
 
@@ -94,7 +95,7 @@ impl<'g> Exporter<'g> {
             exporter.body.inputs.push(declared(&name, &value.ty));
             exporter.names.insert(*id, name);
         }
-        // The names of inputs and outputs are the model's interface: no other tensor may have them.
+        // The names of inputs and outputs are the model's interface: no other tensor may take them.
         for output in graph.outputs() {
             exporter.body.outputs.push(declared(&output.name, graph.ty(output.value)));
             let computed = matches!(graph.value(output.value).def, Def::Node { .. });
@@ -105,7 +106,7 @@ impl<'g> Exporter<'g> {
         exporter
     }
 
-    /// Outputs that show an input, a constant, or what another output shows already.
+    /// Writes outputs that are an input, a constant, or the same value as another output.
     fn outputs(&mut self) {
         for output in self.graph.outputs() {
             let name = self.value(output.value);
@@ -116,12 +117,12 @@ impl<'g> Exporter<'g> {
         }
     }
 
-    /// A name that nothing has yet.
+    /// A name that is not used yet.
     fn fresh(&mut self, wanted: &str) -> String {
         self.taken.unique(wanted)
     }
 
-    /// The name of a value; a constant is written when it is first asked for.
+    /// The name of a value; a constant is written on first use.
     fn value(&mut self, id: ValueId) -> String {
         if let Some(name) = self.names.get(&id) {
             return name.clone();
@@ -139,7 +140,7 @@ impl<'g> Exporter<'g> {
         name
     }
 
-    /// The name of a small constant.
+    /// The name of a small constant, which is written on first use.
     fn constant(&mut self, tensor: Tensor) -> String {
         let key = (tensor.dtype(), tensor.shape().clone(), tensor.bytes().to_vec());
         if let Some(name) = self.constants.get(&key) {
@@ -151,13 +152,13 @@ impl<'g> Exporter<'g> {
         name
     }
 
-    /// The name of a list of i64.
+    /// The name of a constant list of i64.
     fn ints(&mut self, list: impl IntoIterator<Item = i64>) -> String {
         let list: Vec<i64> = list.into_iter().collect();
         self.constant(Tensor::int(DType::I64, &[list.len()], &list))
     }
 
-    /// `call` with scale and zero point of `tensor`, whose shape is `shape`, as its last operands.
+    /// `call` with the scale and zero point of `tensor`, which has the shape `shape`, as its last operands.
     fn quantized_by(
         &mut self,
         mut call: Call,
@@ -206,7 +207,7 @@ impl<'g> Exporter<'g> {
         Ok(call)
     }
 
-    /// Adds a node whose output is called `output`.
+    /// Adds a node with the output `output`.
     fn push(
         &mut self,
         op_type: &str,
@@ -227,7 +228,7 @@ impl<'g> Exporter<'g> {
         });
     }
 
-    /// Writes the nodes for one operator and its steps.
+    /// Writes the nodes for an operator and its steps.
     fn node(&mut self, node: &eightfold_ir::Node) -> Result<(), OnnxError> {
         self.origin = match node.origin.names().next() {
             Some(name) => name.to_owned(),
@@ -241,7 +242,7 @@ impl<'g> Exporter<'g> {
     }
 }
 
-/// A translation of one node, call by call; the last call's output is the node's.
+/// A node to be written. The last call of an operator gets the output's name.
 struct Call {
     op_type: &'static str,
     inputs: Vec<String>,
@@ -253,7 +254,7 @@ impl Call {
         Call { op_type, inputs, attributes: Vec::new() }
     }
 
-    /// The same call with one more operand.
+    /// Adds an operand.
     fn and(mut self, input: String) -> Self {
         self.inputs.push(input);
         self
@@ -266,14 +267,14 @@ impl Call {
 }
 
 impl Exporter<'_> {
-    /// Writes a node whose output only the nodes that follow read; the output's name.
+    /// Writes a node for internal use and returns its output's name.
     fn call(&mut self, call: Call) -> String {
         let output = self.fresh(&format!("{}_{}", self.origin, call.op_type));
         self.push(call.op_type, call.inputs, output.clone(), call.attributes);
         output
     }
 
-    /// Writes operator and steps of a node, then gives the last node's output the name of the value.
+    /// Writes operator and steps of a node; the last ONNX node gets the name of the value.
     fn translated(&mut self, node: &eightfold_ir::Node) -> Result<(), Inexpressible> {
         let [output] = node.outputs[..] else {
             return Err(inexpressible(format!("it has {} outputs", node.outputs.len())));
@@ -287,7 +288,7 @@ impl Exporter<'_> {
                 self.taken.give_back(&last);
                 node.outputs[0] = name;
             }
-            // The operand passes through.
+            // The operand is passed through.
             None => self.push("Identity", vec![last], name, []),
         }
         Ok(())

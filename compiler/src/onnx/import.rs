@@ -1,41 +1,41 @@
-//! Walks a decoded model in topological order and lets the adapter of each node add operators to the graph.
+//! Walks a decoded model in topological order and lets each node's adapter add operators to the graph.
 //!
-//! Names live in scopes: one for the graph, one for each function call or subgraph that is being expanded. A node that
-//! cannot be imported is noted and its outputs become unknown; nodes behind it are only asked whether their operator
-//! is known, so that one error can list everything that is missing.
+//! Names live in scopes: one for the graph, and one for each function call or subgraph that is being expanded. If a
+//! node cannot be imported, it is recorded and its outputs become unknown. Of the nodes after it, only the operator is
+//! checked, so one error can list everything that is missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use eightfold_ir::{Graph, Origin, TensorType};
 
-use super::adapt::{self, Adapt, Fault};
-use super::error::{OnnxError, Unsupported, UnsupportedNodes};
+use super::adapt::{self, Adapt, AdaptError};
+use super::error::{OnnxError, UnsupportedNode, UnsupportedNodes};
 use super::imported::{ImportOptions, ImportRemark, Imported};
 use super::importer::{Importer, Labels, Operand, Scope, Slot};
-use super::model::{Attribute, Body, Content, Declared, Function, Model, Node};
+use super::model::{Attribute, Body, Content, Declared, Function, Node, OnnxModel};
 use super::names::Names;
 use super::{constants, dims, order};
 
-/// How deep functions and subgraphs may nest.
+/// The maximum nesting of functions and subgraphs.
 const DEEPEST: usize = 32;
-/// How many nodes a model may have once all functions are expanded.
+/// The maximum number of nodes after all functions are expanded.
 const MOST_NODES: usize = 1 << 17;
 
-/// Constants computed at import take at most this many bytes, and so many more for each byte of the model's own: a small
-/// file cannot fill the memory.
+/// Constants that are computed at import may take this many bytes, plus [`ROOM_PER_BYTE`] for each byte of the model's
+/// own constants: a small file must not fill the memory.
 const ROOM: usize = 64 << 20;
 const ROOM_PER_BYTE: usize = 8;
 
-/// Bytes that the names of nodes may take together once functions are expanded, each with the names of the calls around it:
-/// a few functions that call each other twice, with long names, would make gigabytes of them.
+/// The maximum number of bytes in node names after functions are expanded. Each name includes those of the surrounding
+/// calls, so a few functions with long names that call each other twice would create gigabytes.
 const MOST_NAMES: usize = 64 << 20;
 
 /// Imports `model`.
-pub(crate) fn import(model: &Model, options: &ImportOptions) -> Result<Imported, OnnxError> {
+pub(crate) fn import(model: &OnnxModel, options: &ImportOptions) -> Result<Imported, OnnxError> {
     let mut labels = Labels::new();
     loop {
         let (importer, remarks) = run(model, options, &labels)?;
-        // The meaning of an integer input is only known where it is used, but stands in the input's type.
+        // The quantization of an integer input is only known where the input is used, but belongs to its type.
         let new: Vec<_> = importer.wanted.into_iter().filter(|(name, _)| !labels.contains_key(name)).collect();
         if new.is_empty() {
             return Ok(Imported {
@@ -52,7 +52,7 @@ pub(crate) fn import(model: &Model, options: &ImportOptions) -> Result<Imported,
 }
 
 fn run<'m>(
-    model: &'m Model,
+    model: &'m OnnxModel,
     options: &ImportOptions,
     labels: &Labels,
 ) -> Result<(Importer<'m>, Vec<ImportRemark>), OnnxError> {
@@ -118,7 +118,7 @@ fn run<'m>(
     Ok((importer, remarks))
 }
 
-/// Where the type of an output is not as declared.
+/// Where the declared type of an output differs from the inferred one.
 fn contradictions(declared: &Declared, ty: &TensorType) -> Vec<ImportRemark> {
     let output = declared.name.clone();
     let mut remarks = Vec::new();
@@ -145,7 +145,7 @@ fn contradictions(declared: &Declared, ty: &TensorType) -> Vec<ImportRemark> {
 }
 
 impl Importer<'_> {
-    /// Imports the body into the innermost scope; what its outputs stand for.
+    /// Imports a body into the innermost scope; returns the meaning of its outputs.
     fn body(&mut self, body: &Body, opsets: &BTreeMap<String, i64>, path: &str) -> Result<Vec<Slot>, OnnxError> {
         for (name, content) in &body.initializers {
             let slot = match content {
@@ -226,7 +226,7 @@ impl Importer<'_> {
             return self.call(function, node, inputs, complete, &format!("{origin}/"));
         }
         let version = opsets.get(&node.domain).or_else(|| model.opsets.get(&node.domain)).copied().unwrap_or(1);
-        let unsupported = |reason: String| Unsupported {
+        let unsupported = |reason: String| UnsupportedNode {
             op_type: node.op_type.clone(),
             domain: node.domain.clone(),
             version,
@@ -252,19 +252,19 @@ impl Importer<'_> {
                 adapt.name_outputs(&outputs);
                 Ok(outputs.into_iter().map(Slot::Known).collect())
             }
-            Err(Fault::Unsupported(reason)) => {
+            Err(AdaptError::Unsupported(reason)) => {
                 self.unsupported.push(unsupported(reason));
                 Ok(lost)
             }
-            Err(Fault::Broken(reason)) => {
+            Err(AdaptError::Broken(reason)) => {
                 Err(OnnxError::Node { node: origin.to_owned(), op_type: node.op_type.clone(), reason })
             }
-            Err(Fault::Model(error)) => Err(*error),
-            Err(Fault::Lost) => Ok(lost),
+            Err(AdaptError::Model(error)) => Err(*error),
+            Err(AdaptError::Lost) => Ok(lost),
         }
     }
 
-    /// Expands a call of a function of the model.
+    /// Expands a call of one of the model's functions.
     fn call(
         &mut self,
         function: &Function,
@@ -292,8 +292,8 @@ impl Importer<'_> {
         slots
     }
 
-    /// Expands a subgraph without inputs, which sees the names around it; its outputs, or `None` if one of them could
-    /// not be imported.
+    /// Expands a subgraph without inputs, which can use the surrounding names. Returns its outputs, or `None` if one of
+    /// them cannot be imported.
     fn subgraph(
         &mut self,
         body: &Body,
@@ -311,7 +311,7 @@ impl Importer<'_> {
     }
 }
 
-/// A node of a function's body, its attributes those of the call where it refers to them.
+/// A node of a function's body, in which references to the function's attributes are replaced by the call's attributes.
 fn bound(inner: &Node, call: &Node, function: &Function, left_out: &BTreeSet<&str>) -> Node {
     let mut node = inner.clone();
     node.inputs.iter_mut().filter(|i| left_out.contains(i.as_str())).for_each(String::clear);

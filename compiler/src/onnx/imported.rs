@@ -1,4 +1,4 @@
-//! What the user says about a model before it is imported, and what the import has to show for it.
+//! Options and result of an import.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,46 +8,46 @@ use eightfold_ir::Graph;
 use super::constants::Constant;
 use crate::host::memory_limit::MemoryLimit;
 
-/// What the user says about a model before it is imported.
+/// Options of an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Numbers for dimensions that the model leaves open, by symbol (`batch`) or by input and axis (`image.0`).
+    /// Values of symbolic dimensions, by symbol (`batch`) or by input and axis (`image.0`).
     pub dims: BTreeMap<String, usize>,
-    /// Inputs that are constants, by name: the graph does not have them as inputs.
+    /// Inputs that become constants, by name: the graph does not have them as inputs.
     pub constants: BTreeMap<String, Constant>,
-    /// The most bytes that the model, or a tensor of it, may take.
+    /// The memory limit for the model and for each tensor.
     pub memory: MemoryLimit,
 }
 
 /// An imported model.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// What the model computes.
+    /// The model as a graph.
     pub graph: Graph,
-    /// What the user may want to know.
+    /// Remarks for the user.
     pub remarks: Vec<ImportRemark>,
-    /// Version of the default operator set; `None` if all operators are of other sets.
+    /// Version of the default operator set; `None` if the model does not use it.
     pub opset: Option<i64>,
-    /// The program that wrote the model, with its version; empty if it does not say.
+    /// The program that wrote the model, with its version; may be empty.
     pub producer: String,
-    /// SHA-256 of the model's bytes, external data behind the file's, in hexadecimal.
+    /// SHA-256 of the model's bytes followed by its external data, in hexadecimal.
     pub sha256: String,
     /// The files with external data.
     pub external: Vec<PathBuf>,
 }
 
-/// Something that the import decided or noticed.
+/// A remark about a decision or an observation of the import.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportRemark {
-    /// A leading dimension that nobody bound became 1.
+    /// An unspecified leading dimension was set to 1.
     #[error("axis 0 of input {input:?} ({symbol}) is taken as 1; --dim {key}=N sets another number")]
     DefaultedDim {
         /// The input.
         input: String,
-        /// The symbol, or `?` for a dimension without a name.
+        /// The symbol, or `?` for an unnamed dimension.
         symbol: String,
-        /// What `--dim` calls it.
+        /// Its name for `--dim`.
         key: String,
     },
     /// The model lists an output more than once.
@@ -55,27 +55,27 @@ pub enum ImportRemark {
     RepeatedOutput {
         /// The output.
         output: String,
-        /// The name of the copy, which shows the same tensor.
+        /// The name of the copy, which is the same tensor.
         copy: String,
     },
-    /// The model declares another shape for an output than its operators yield.
+    /// The declared shape of an output differs from the inferred one.
     #[error("output {output:?} is declared {declared}, but its shape is {inferred}")]
     OutputShape {
         /// The output.
         output: String,
-        /// The shape in the model.
+        /// The declared shape.
         declared: String,
-        /// The shape it has.
+        /// The inferred shape.
         inferred: String,
     },
-    /// The model declares another element type for an output than its operators yield.
+    /// The declared element type of an output differs from the inferred one.
     #[error("output {output:?} is declared {declared}, but its type is {inferred}")]
     OutputType {
         /// The output.
         output: String,
-        /// The type in the model.
+        /// The declared type.
         declared: String,
-        /// The type it has.
+        /// The inferred type.
         inferred: String,
     },
 }

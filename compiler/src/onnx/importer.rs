@@ -1,25 +1,25 @@
-//! The state of an import: the graph so far, what names stand for, and how much may yet be made.
+//! The state of an import: the graph so far, the meaning of names, and the remaining limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use eightfold_ir::{DType, Graph, QuantId, QuantParams, Shape, Tensor, ValueId};
 
-use super::error::Unsupported;
-use super::model::Model;
+use super::error::UnsupportedNode;
+use super::model::OnnxModel;
 use super::names::Names;
 
-/// A tensor on its way into the graph.
+/// A tensor of the model during import.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
-    /// Known already; enters the graph when an operator reads it.
+    /// A constant; enters the graph when an operator uses it.
     Const {
-        /// The name it will have, if any.
+        /// Its name in the graph; may be empty.
         name: Rc<str>,
         /// Its contents.
         tensor: Tensor,
     },
-    /// Computed by the graph.
+    /// A value of the graph.
     Value(ValueId),
 }
 
@@ -29,11 +29,11 @@ impl Operand {
     }
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Clone)]
 pub(super) enum Slot {
     Known(Operand),
-    /// A constant of an element type that is not supported.
+    /// A constant of an unsupported element type.
     Foreign(String),
     /// The output of a node that could not be imported.
     Lost,
@@ -42,28 +42,28 @@ pub(super) enum Slot {
 /// The names of a graph, a function call or a subgraph.
 pub(super) struct Scope {
     pub(super) names: HashMap<String, Slot>,
-    /// Whether names of the scope around it can be seen.
+    /// Whether names of the surrounding scope are visible.
     pub(super) open: bool,
 }
 
-/// Quantization of integer inputs, found out where they are dequantized.
+/// Quantization of integer inputs, discovered where they are dequantized.
 pub(crate) type Labels = BTreeMap<String, QuantParams>;
 
 /// The state of an import.
 pub(crate) struct Importer<'m> {
-    pub(super) model: &'m Model,
+    pub(super) model: &'m OnnxModel,
     pub(crate) graph: Graph,
     pub(super) scopes: Vec<Scope>,
-    /// Constants that are in the graph, by where their bytes lie, type and quantization.
+    /// Constants in the graph, by address of their bytes, type, shape and quantization.
     pub(super) placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
     pub(super) origins: Names,
-    pub(super) unsupported: Vec<Unsupported>,
+    pub(super) unsupported: Vec<UnsupportedNode>,
     pub(super) expanded: usize,
-    /// Bytes of the names of nodes so far.
+    /// Bytes of the node names so far.
     pub(super) named: usize,
-    /// Bytes of constants that may yet be computed.
+    /// Bytes of constants that may still be computed.
     pub(super) room: usize,
-    /// Quantization that inputs would need in their type.
+    /// Quantization that inputs need in their type.
     pub(crate) wanted: Labels,
 }
 
@@ -85,20 +85,20 @@ impl Importer<'_> {
         None
     }
 
-    /// Whether a constant of so many bytes may be computed, which is counted.
+    /// Whether a constant of `bytes` bytes may be computed; counts it.
     pub(crate) fn afford(&mut self, bytes: usize) -> bool {
         let left = self.room.checked_sub(bytes);
         self.room = left.unwrap_or(self.room);
         left.is_some()
     }
 
-    /// The value of an operand, constants entering the graph with the quantization `quant`.
+    /// The graph value of an operand; a constant gets the quantization `quant`.
     pub(crate) fn place(&mut self, operand: &Operand, quant: Option<QuantId>) -> ValueId {
         match operand {
             Operand::Value(value) => *value,
             Operand::Const { name, tensor } => {
                 let graph = &mut self.graph;
-                // The graph keeps the bytes alive, so no other tensor can come to lie there.
+                // The graph keeps the bytes alive, so no other tensor can have the same address.
                 let key = (tensor.bytes().as_ptr() as usize, tensor.dtype(), tensor.shape().clone(), quant);
                 *self.placed.entry(key).or_insert_with(|| graph.add_const(name, tensor.clone(), quant))
             }

@@ -1,4 +1,4 @@
-//! A decoded model as plain data: what [`proto`](super::proto) makes and [`import`](super::import) walks.
+//! A decoded model as plain data: [`proto`](super::proto) creates it, [`import`](super::import) walks it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use eightfold_ir::{DType, Tensor};
 
 /// A model.
-pub(crate) struct Model {
+pub(crate) struct OnnxModel {
     pub(crate) producer: String,
-    /// Versions of operator sets by domain, ONNX's own under the empty name.
+    /// Versions of operator sets by domain; the default domain is empty.
     pub(crate) opsets: BTreeMap<String, i64>,
     pub(crate) body: Body,
-    /// By domain and name.
+    /// Functions by domain and name.
     pub(crate) functions: BTreeMap<(String, String), Function>,
     pub(crate) sha256: String,
     /// The files that hold external data.
     pub(crate) external: Vec<PathBuf>,
 }
 
-/// A graph: the model's own, or that of an attribute.
+/// A graph: the model's, or that of an attribute.
 #[derive(Clone, Default)]
 pub(crate) struct Body {
     pub(crate) name: String,
@@ -28,7 +28,7 @@ pub(crate) struct Body {
     pub(crate) outputs: Vec<Declared>,
 }
 
-/// A function of the model: nodes that stand for a call.
+/// A function of the model: its nodes replace a call.
 pub(crate) struct Function {
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<String>,
@@ -42,9 +42,9 @@ pub(crate) struct Function {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) op_type: String,
-    /// Empty for ONNX's own operators.
+    /// Empty for the default domain.
     pub(crate) domain: String,
-    /// Names; empty where an optional operand is left out.
+    /// Names; empty for an omitted optional operand.
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<String>,
     pub(crate) attributes: BTreeMap<String, Attribute>,
@@ -60,9 +60,9 @@ pub(crate) enum Attribute {
     Graph(Box<Body>),
     Floats(Vec<f32>),
     Ints(Vec<i64>),
-    /// In a function: the value of the caller's attribute of this name.
+    /// In a function: the attribute of this name of the call.
     Of(String),
-    /// A kind that no supported operator takes, by its ONNX name.
+    /// A kind of attribute that no supported operator has, by its ONNX name.
     Other(&'static str),
 }
 
@@ -100,21 +100,21 @@ impl std::fmt::Display for Attribute {
 #[derive(Clone)]
 pub(crate) enum Content {
     Tensor(Tensor),
-    /// Of an element type or form that is not supported, by its ONNX name.
+    /// Of an unsupported element type or form, by its ONNX name.
     Foreign(String),
 }
 
-/// An input or output as the model declares it.
+/// The declaration of an input or output.
 #[derive(Clone)]
 pub(crate) struct Declared {
     pub(crate) name: String,
-    /// The element type, or what it is instead of a tensor of numbers; `None` where the model does not say.
+    /// The element type, or a description of what it is instead; `None` if not declared.
     pub(crate) dtype: Option<Result<DType, String>>,
-    /// Extents; `None` where not even the rank is declared.
+    /// Extents; `None` if the rank is not declared.
     pub(crate) shape: Option<Vec<Dim>>,
 }
 
-/// An extent as the model declares it.
+/// A declared extent.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Dim {
     Number(usize),
@@ -132,8 +132,8 @@ impl std::fmt::Display for Dim {
     }
 }
 
-impl Model {
-    /// Bytes of all constants, those of functions and subgraphs included.
+impl OnnxModel {
+    /// Bytes of all constants, including those of functions and subgraphs.
     pub(crate) fn constant_bytes(&self) -> usize {
         let functions = self.functions.values().flat_map(|function| &function.nodes);
         self.body.constant_bytes() + functions.map(Node::constant_bytes).sum::<usize>()
@@ -150,7 +150,7 @@ impl Node {
         self.attributes.values().map(bytes).sum()
     }
 
-    /// The names that the node reads, those that its subgraphs take from outside included.
+    /// The names that the node uses, including those that its subgraphs use from outside.
     pub(crate) fn reads(&self) -> BTreeSet<&str> {
         let mut reads: BTreeSet<&str> = self.inputs.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
         for attribute in self.attributes.values() {
@@ -172,7 +172,7 @@ impl Content {
 }
 
 impl Body {
-    /// A node of ONNX's own operator set, subgraphs included.
+    /// The first node of the default operator set, including subgraphs.
     pub(crate) fn first_of_default_set(&self) -> Option<&Node> {
         self.nodes.iter().find_map(|node| {
             let inner = node.attributes.values().find_map(|attribute| match attribute {
@@ -188,7 +188,7 @@ impl Body {
         initializers.chain(self.nodes.iter().map(Node::constant_bytes)).sum()
     }
 
-    /// The names that the body reads but does not define.
+    /// The names that the body uses but does not define.
     pub(crate) fn captures(&self) -> BTreeSet<&str> {
         let mut reads: BTreeSet<&str> = self.nodes.iter().flat_map(Node::reads).collect();
         reads.extend(self.outputs.iter().map(|o| o.name.as_str()));

@@ -1,16 +1,16 @@
-//! Names that nothing else has.
+//! Unique names.
 
 use std::collections::BTreeMap;
 
-/// The names given so far.
+/// The names in use.
 #[derive(Default)]
 pub(crate) struct Names {
-    /// Each with the number to try next behind it: thousands of nodes can want the same name.
+    /// Each name with the next number to append: thousands of nodes can ask for the same name.
     given: BTreeMap<String, usize>,
 }
 
 impl Names {
-    /// Whether the name was free; it is given now.
+    /// Reserves the name; returns whether it was free.
     pub(crate) fn take(&mut self, name: &str) -> bool {
         let free = !self.given.contains_key(name);
         if free {
@@ -19,7 +19,7 @@ impl Names {
         free
     }
 
-    /// `wanted`, with a number behind it if it is given already.
+    /// Reserves `wanted`, with a number appended if it is in use.
     pub(crate) fn unique(&mut self, wanted: &str) -> String {
         if self.take(wanted) {
             return wanted.to_owned();
@@ -36,12 +36,12 @@ impl Names {
         name
     }
 
-    /// Whether the name is given.
+    /// Whether the name is in use.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.given.contains_key(name)
     }
 
-    /// Takes a name back.
+    /// Frees a name.
     pub(crate) fn give_back(&mut self, name: &str) {
         self.given.remove(name);
     }

@@ -1,4 +1,4 @@
-//! Puts the nodes of a body into an order in which every name is defined before it is read.
+//! Sorts the nodes of a body topologically.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use super::error::OnnxError;
 use super::model::{Body, Node};
 
-/// The indices of the nodes that the outputs need, each after those it depends on, else as they stand.
+/// The indices of the nodes that the outputs need, each after its dependencies, otherwise in file order.
 ///
-/// `outer` says which names are defined around the body.
+/// `outer` returns whether a name is defined around the body.
 pub(crate) fn order(
     nodes: &[Node],
     given: &BTreeSet<&str>,
@@ -49,7 +49,7 @@ pub(crate) fn order(
     Ok(sorted.into_iter().filter(|i| needed[*i]).collect())
 }
 
-/// All nodes, each after its inputs; among those that are ready the first in the file comes first.
+/// All nodes, each after its inputs; of the nodes that are ready, the first in the file comes first.
 fn sort(nodes: &[Node], inputs: &[BTreeSet<usize>]) -> Result<Vec<usize>, OnnxError> {
     let mut users = vec![Vec::new(); nodes.len()];
     let mut waiting: Vec<usize> = inputs.iter().map(BTreeSet::len).collect();
@@ -73,7 +73,7 @@ fn sort(nodes: &[Node], inputs: &[BTreeSet<usize>]) -> Result<Vec<usize>, OnnxEr
     }
 }
 
-/// The cycle that is found by walking from `stuck` to inputs that are stuck as well.
+/// The cycle found by walking from `stuck` through inputs that are stuck, too.
 fn cycle(nodes: &[Node], inputs: &[BTreeSet<usize>], waiting: &[usize], stuck: usize) -> OnnxError {
     let mut path = vec![stuck];
     loop {
@@ -81,7 +81,7 @@ fn cycle(nodes: &[Node], inputs: &[BTreeSet<usize>], waiting: &[usize], stuck: u
         let next = inputs[last].iter().copied().find(|i| waiting[*i] > 0);
         let next = next.unwrap_or_else(|| unreachable!("a node that waits has an input that waits"));
         if let Some(start) = path.iter().position(|i| *i == next) {
-            // Walked against the edges; told along them.
+            // The walk is against the edges; the report is along them.
             let mut cycle: Vec<String> = path[start..].iter().rev().map(|i| label(nodes, *i)).collect();
             cycle.push(cycle[0].clone());
             return OnnxError::Cycle { nodes: cycle };
@@ -90,13 +90,13 @@ fn cycle(nodes: &[Node], inputs: &[BTreeSet<usize>], waiting: &[usize], stuck: u
     }
 }
 
-/// What a node is called: its name, or its operator and position.
+/// A node's label: its name, or its operator and index.
 pub(crate) fn label(nodes: &[Node], index: usize) -> String {
     let node = &nodes[index];
     if node.name.is_empty() { format!("{}_{index}", node.op_type) } else { node.name.clone() }
 }
 
-/// The names that a body is given: its inputs and initializers.
+/// The names that a body starts with: its inputs and initializers.
 pub(crate) fn given(body: &Body) -> Result<BTreeSet<&str>, OnnxError> {
     let mut names = BTreeSet::new();
     let duplicate = |name: &str| OnnxError::Duplicate { name: name.to_owned() };
@@ -111,7 +111,7 @@ pub(crate) fn given(body: &Body) -> Result<BTreeSet<&str>, OnnxError> {
             return Err(duplicate(&input.name));
         }
     }
-    // An input that is an initializer too is a constant.
+    // An input that is also an initializer is a constant.
     names.extend(inputs);
     Ok(names)
 }

@@ -1,8 +1,8 @@
-//! Between a ModelProto and the plain structs of [`model`](super::model); this file and those below it alone name
-//! protobuf types.
+//! Converts between a ModelProto and the plain structs of [`model`](super::model). Only this file and those below it
+//! name protobuf types.
 //!
-//! Whatever the bytes are, decoding ends with a model or an error: sizes are checked before memory is asked for.
-//! Overload names of functions are not read, so two overloads of one function are a duplicate.
+//! Decoding any bytes returns a model or an error: sizes are checked before memory is allocated. Overload names of
+//! functions are not supported, so two overloads of a function are a duplicate.
 
 mod encode;
 mod entries;
@@ -30,18 +30,19 @@ pub(crate) use self::source::Source;
 use super::error::OnnxError;
 use crate::host::memory_limit::MemoryLimit;
 
-use super::model::{Attribute, Body, Content, Declared, Dim, Function, Model, Node};
+use super::model::{Attribute, Body, Content, Declared, Dim, Function, Node, OnnxModel};
 
-/// Oldest version of the default operator set that is imported.
+/// Oldest supported version of the default operator set.
 const OLDEST_OPSET: i64 = 7;
-/// Newest version of the default operator set that is imported: ONNX 1.23.
+/// Newest supported version of the default operator set: ONNX 1.23.
 const NEWEST_OPSET: i64 = 28;
 
-/// Bytes of memory that a node, tensor, attribute or declaration takes besides its contents, from the file to the graph.
+/// Estimated memory of a node, tensor, attribute or declaration in addition to its contents, from the file to the
+/// graph.
 const ENTRY_BYTES: u64 = 1 << 10;
 
-/// The model in `source`, if it takes no more than `memory`; external data is looked for beside its file.
-pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Model, OnnxError> {
+/// Decodes the model in `source`, if it needs at most `memory`; external data is read from its folder.
+pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<OnnxModel, OnnxError> {
     let size = source.size();
     if size == 0 {
         return Err(OnnxError::Empty);
@@ -55,7 +56,7 @@ pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Mode
     }
     let skimmed = skim::skim(&mut source)?;
     let is_skimmed = skimmed.is_some();
-    // Bytes that are no model are decoded as they are, to see what is wrong with them.
+    // Bytes that are not a model are decoded unchanged, to find out what is wrong with them.
     let bytes = match skimmed {
         Some(skimmed) => skimmed,
         None => source.read(0..size)?,
@@ -101,13 +102,13 @@ pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Mode
     let producer = [model.producer_name, model.producer_version].join(" ").trim().to_owned();
     let sha256 = decoder.hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
     let external = decoder.external.files();
-    Ok(Model { producer, opsets, body, functions, sha256, external })
+    Ok(OnnxModel { producer, opsets, body, functions, sha256, external })
 }
 
-/// Checks that the outermost fields are those of a ModelProto and end where the bytes end, which tells a file that
-/// was cut off from one that is something else.
+/// Checks that the outermost fields are those of a ModelProto and end where the bytes end. This distinguishes an
+/// incomplete file from one of another kind.
 fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
-    /// Fields of ModelProto that are numbers, and that have a length.
+    /// Fields of ModelProto that are numbers; those with a length follow.
     const NUMBERS: [u64; 2] = [1, 5];
     const LENGTHS: [u64; 10] = [2, 3, 4, 6, 7, 8, 14, 20, 25, 26];
     let end = source.size();
@@ -130,7 +131,7 @@ fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
     Ok(())
 }
 
-/// ONNX's own domain has two names.
+/// The default domain has two names.
 fn domain(name: String) -> String {
     if name == "ai.onnx" { String::new() } else { name }
 }
@@ -139,9 +140,9 @@ fn opsets(imports: Vec<OperatorSetIdProto>) -> BTreeMap<String, i64> {
     imports.into_iter().map(|o| (domain(o.domain), o.version)).collect()
 }
 
-/// The element type of this number in ONNX, or the name of one that is not supported.
+/// The element type with this number in ONNX, or the name of an unsupported one.
 pub(crate) fn element_type(number: i64) -> Result<DType, String> {
-    /// Types that no tensor here has.
+    /// Unsupported types.
     const FOREIGN: &[(i64, &str)] = &[
         (0, "undefined"),
         (8, "string"),
@@ -170,7 +171,7 @@ struct Decoder<'a> {
     external: External,
     hash: Sha256,
     memory: MemoryLimit,
-    /// Bytes of the model so far, external data included.
+    /// Bytes of the model so far, including external data.
     read: u64,
 }
 
@@ -263,7 +264,7 @@ fn declared(info: ValueInfoProto) -> Declared {
     let dim = |dim: Dimension| match dim.value {
         Some(DimensionValue::Number(n)) if n >= 0 => Dim::Number(n as usize),
         Some(DimensionValue::Name(name)) if !name.is_empty() => Dim::Symbol(name),
-        // Exporters write -1 for what they do not know.
+        // Exporters write -1 for unknown extents.
         _ => Dim::Unknown,
     };
     let dtype = element_type(tensor.elem_type.into());

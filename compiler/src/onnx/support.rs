@@ -1,24 +1,24 @@
-//! What is supported of each operator, for lists: element types and limits. Tests compile operators of each type.
+//! Supported element types and limits of each operator, for lists. Tests compile operators with each type.
 
 use eightfold_ir::Function;
 use eightfold_ir::scalar::Meaning;
 
 use super::adapt::operators;
 
-/// What is supported of an ONNX operator.
+/// The support for an ONNX operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Support {
-    /// Its domain; empty for ONNX's own.
+    /// Its domain; empty for the default one.
     pub domain: &'static str,
     /// Its name.
     pub name: &'static str,
     /// Element types of its data.
     pub types: &'static str,
-    /// Forms of it that are not supported, or conditions; empty if there are none.
+    /// Forms that are not supported, or conditions; empty if there are none.
     pub limits: &'static str,
 }
 
-/// All operators that are imported, by domain and name.
+/// The support for all operators that can be imported, by domain and name.
 #[must_use]
 pub fn support() -> Vec<Support> {
     let find = |rows: &[(&'static str, &str)], name: &str| {
@@ -47,7 +47,8 @@ fn types_of(function: Function) -> &'static str {
     }
 }
 
-/// Element types, and the operators that take them, without scalar functions. All that takes floats takes int8 by quantization as well.
+/// Element types, and the operators that support them, without scalar functions. Operators on floats also support int8 by
+/// quantization.
 const TYPES: &[(&str, &str)] = &[
     (
         ANY,

@@ -1,4 +1,4 @@
-//! The nodes that a user keeps in float, by name or pattern.
+//! Nodes that the user keeps in float, by name or pattern.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 use super::optimize::OptimizeOptions;
 use crate::error::Error;
 
-/// Names that are suggested for one that does not exist, and how similar they are at least.
+/// The maximum number of names that are suggested for an unknown one.
 const SUGGESTIONS: usize = 3;
 const SIMILAR: f64 = 0.5;
 
@@ -22,7 +22,7 @@ fn kept_nodes(graph: &Graph, patterns: &[String]) -> Result<BTreeSet<String>, Er
             return Err(Error::UnknownNode { got: pattern.clone(), similar: similar(graph, pattern) });
         }
         for node in found {
-            // The name of one of several nodes that the import has joined stands for itself.
+            // If a node is merged from several, its name keeps only itself in float.
             let own: Vec<&str> = node.origin.names().filter(|name| wanted.matches(name)).collect();
             let names = if own.is_empty() { node.origin.names().collect() } else { own };
             kept.extend(names.into_iter().map(str::to_owned));
@@ -32,24 +32,24 @@ fn kept_nodes(graph: &Graph, patterns: &[String]) -> Result<BTreeSet<String>, Er
 }
 
 impl OptimizeOptions {
-    /// The options with the ONNX nodes of `graph` kept in float that `patterns` name: by their own names or by those of the
-    /// tensors that they yield. In a pattern, `*` stands for any characters and `?` for one.
+    /// Keeps the ONNX nodes of `graph` in float that `patterns` match, by their own names or by those of their outputs.
+    /// In a pattern, `*` matches any characters and `?` matches one.
     ///
     /// # Errors
-    /// [`Error::UnknownNode`] suggests names like one that no node has.
+    /// [`Error::UnknownNode`] with suggestions, if a pattern matches nothing.
     pub fn keeping_float(mut self, graph: &Graph, patterns: &[String]) -> Result<Self, Error> {
         self.keep_float.extend(kept_nodes(graph, patterns)?);
         Ok(self)
     }
 }
 
-/// The names that a node goes by.
+/// All names that can refer to a node.
 fn names<'g>(graph: &'g Graph, node: &'g Node) -> impl Iterator<Item = &'g str> {
     let tensors = node.outputs.iter().filter_map(|id| graph.value(*id).name.as_deref());
     node.origin.names().chain(tensors)
 }
 
-/// The names most like `wanted`, the likest first.
+/// The names most similar to `wanted`, best first.
 fn similar(graph: &Graph, wanted: &str) -> Vec<String> {
     let all: BTreeSet<&str> = graph.nodes().flat_map(|node| names(graph, node)).collect();
     let mut ranked: Vec<(f64, &str)> =

@@ -1,4 +1,4 @@
-//! Whatever the user decides about the code, and what the passes are told of it.
+//! The user's options for optimization, and the pass options that follow from them.
 
 use std::collections::BTreeSet;
 
@@ -11,69 +11,69 @@ use eightfold_passes::{PassOptions, WeightScales, WeightType};
 
 use super::target::pair_sums;
 
-/// The precision that the user asks for.
+/// The requested precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum PrecisionRequest {
-    /// int8 if there are ranges or the model is quantized already, else f32.
+    /// int8 if there are ranges or the model is quantized; otherwise f32.
     #[default]
     Auto,
-    /// Single-precision floats.
+    /// 32-bit floats.
     F32,
-    /// Products of bf16 numbers, summed in single precision.
+    /// Convolutions and matrix products of bf16, accumulated in f32.
     Bf16,
     /// 8-bit integers.
     Int8,
 }
 
-/// Whether weights become so small that four of their products fit 16 bits, in which a target without products of four
-/// bytes adds them: what does not fit takes extra products there.
+/// Whether weights are limited such that the sum of four 8-bit products fits 16 bits. Targets without VNNI add products
+/// in 16 bits; weights beyond the limit need extra products there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReduceRange {
-    /// For such a target.
+    /// For targets without VNNI.
     #[default]
     Auto,
-    /// For any target.
+    /// For every target.
     Always,
-    /// For none.
+    /// Never.
     Never,
 }
 
-/// Whatever decides about the code, the model and its ranges apart.
+/// All options that influence the code, other than the model and its ranges.
 #[derive(Clone, Debug)]
 pub struct OptimizeOptions {
-    /// What machine code is made for.
+    /// The target.
     pub target: &'static Target,
-    /// The precision asked for.
+    /// The requested precision.
     pub precision: PrecisionRequest,
-    /// Over which elements of a weight one scale holds.
+    /// Granularity of weight scales.
     pub weight_scales: WeightScales,
-    /// The integers that weights become.
+    /// The integer type of weights.
     pub weight_type: WeightType,
     /// The integer type of activations, `u8` or `i8`.
     pub activation_storage: DType,
-    /// Whether the zero point of an activation is fixed.
+    /// Symmetry of activations.
     pub activation_symmetry: Symmetry,
-    /// Names of ONNX nodes that compute in float, as [`Self::keeping_float`] finds them.
+    /// Names of ONNX nodes that compute in float, found by [`Self::keeping_float`].
     pub keep_float: BTreeSet<String>,
-    /// Whether biases take up what rounding the weights shifts.
+    /// Whether biases are corrected for the mean error of rounding the weights.
     pub bias_correction: bool,
-    /// Whether weights become small enough for four products to fit 16 bits.
+    /// Whether the range of weights is reduced.
     pub reduce_range: ReduceRange,
-    /// Whether channels are put in the order that the target's sums of products want, which changes no result; tensors
-    /// inside the graph are in the model's order otherwise.
+    /// Whether channels are reordered for the target's products. This changes no result, but tensors inside the graph
+    /// are then not in the model's order.
     pub order_channels: bool,
-    /// Threads that one inference runs on, at least one.
+    /// Threads per inference, at least one.
     pub threads: usize,
-    /// Whether chains of calls run band by band where that saves traffic.
+    /// Whether chains of calls run in bands where that saves memory traffic.
     pub bands: bool,
-    /// Whether weights may take more bytes than they have where that saves time.
+    /// Whether larger weights are allowed where they save time.
     pub prefer: Prefer,
-    /// The number of rewrites after which all passes stop.
+    /// The maximum number of rewrites of all passes together.
     pub pass_limit: Option<usize>,
 }
 
 impl OptimizeOptions {
-    /// The defaults: precision by what is there, weights per channel, activations affine u8, biases corrected, one thread.
+    /// The defaults: precision `Auto`, weights per channel, activations affine u8, biases corrected, one thread.
     #[must_use]
     pub fn new(target: &'static Target) -> Self {
         let defaults = PassOptions::default();
@@ -95,7 +95,7 @@ impl OptimizeOptions {
         }
     }
 
-    /// Whether weights become small enough for four products to fit 16 bits, on this target.
+    /// Whether the range of weights is reduced for this target.
     #[must_use]
     pub fn reduces_range(&self) -> bool {
         match self.reduce_range {
@@ -105,7 +105,7 @@ impl OptimizeOptions {
         }
     }
 
-    /// What the passes are told.
+    /// The options for the passes.
     #[must_use]
     pub fn for_passes(&self, precision: Precision, calibration: Option<CalibrationTable>) -> PassOptions {
         PassOptions {

@@ -1,7 +1,7 @@
-//! Options as an artifact's provenance names them, and back: one row an option.
+//! Options as names and values in an artifact's provenance, and back: one row per option.
 //!
-//! An option at its default stands in the provenance only where it decides about every model of that precision; so
-//! provenance from before an option was added still reads, and means what it meant.
+//! An option at its default is omitted, unless it affects every model of that precision. So provenance from before an
+//! option was added still parses, with the same meaning.
 
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::target::Target;
@@ -12,15 +12,15 @@ use eightfold_passes::{WeightScales, WeightType};
 use super::{OptimizeOptions, PrecisionRequest, ReduceRange};
 use crate::artifact::provenance::Provenance;
 
-/// What the options begin with that say which input of the model is a constant.
+/// Prefix of the options for inputs that are constants.
 pub(crate) const CONSTANT: &str = "constant.";
 
 /// An option in the provenance.
 struct Row {
     name: &'static str,
-    /// The value to write; `None` where the option is left out.
+    /// The value to write; `None` if the option is omitted.
     write: fn(&OptimizeOptions, Precision) -> Option<String>,
-    /// Takes up a value that was written; `None` if it has no meaning.
+    /// Sets the option from a written value; `None` if the value is invalid.
     read: fn(&mut OptimizeOptions, &str) -> Option<()>,
 }
 
@@ -103,19 +103,19 @@ const WEIGHT_SCALES: &[(&str, WeightScales)] =
 
 const SYMMETRIES: &[(&str, Symmetry)] = &[("symmetric", Symmetry::Symmetric), ("affine", Symmetry::Affine)];
 
-/// The target decides about `auto` when the option is written; so it is never read back.
+/// `auto` is resolved for the target when the option is written, so it is never read back.
 const REDUCED: &[(&str, ReduceRange)] = &[("true", ReduceRange::Always), ("false", ReduceRange::Never)];
 
 /// Speed is the default and has no name.
 const PREFERENCES: &[(&str, Prefer)] = &[("size", Prefer::Size)];
 
-/// The name of a value in its table, which has all of them.
+/// The name of a value in a table, which contains all values.
 fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: T) -> &'static str {
     let row = table.iter().find(|(_, other)| *other == value);
     row.map(|(name, _)| *name).unwrap_or_else(|| unreachable!("the table has every value"))
 }
 
-/// The value of a name, if the table has it.
+/// The value of a name in a table, if any.
 fn value_of<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
     table.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
 }
@@ -130,20 +130,20 @@ fn int8(precision: Precision) -> bool {
 }
 
 impl OptimizeOptions {
-    /// The options by name, for the provenance; the target stands beside them.
+    /// The options by name, for the provenance; the target has a field of its own.
     pub(crate) fn named(&self, precision: Precision) -> impl Iterator<Item = (String, String)> {
         let row = move |row: &Row| Some((row.name.to_owned(), (row.write)(self, precision)?));
         ROWS.iter().filter_map(row)
     }
 
-    /// The options that an artifact was made with; `None` if another version wrote the provenance.
+    /// The options that an artifact was compiled with; `None` if another version wrote the provenance.
     #[must_use]
     pub fn from_provenance(provenance: &Provenance) -> Option<Self> {
         let mut options = OptimizeOptions::new(Target::find(&provenance.target)?);
         for (name, value) in &provenance.options {
             match ROWS.iter().find(|row| row.name == name) {
                 Some(row) => (row.read)(&mut options, value)?,
-                // What the import is told is not repeated: who imports the model says it again.
+                // Import options are not restored: whoever imports the model gives them again.
                 None if name.starts_with(CONSTANT) => {}
                 None => return None,
             }

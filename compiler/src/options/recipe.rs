@@ -1,4 +1,4 @@
-//! What a graph in text form says shall be run on it, in lines `; key: value` before the graph.
+//! The passes and options that a graph in text form names, in lines `; key: value` before the graph.
 //!
 //! | key | value |
 //! |---|---|
@@ -7,12 +7,12 @@
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
 //! | `weights` | `per_channel` or `per_tensor`; `i8`, `i7` or `u8` |
 //! | `keep` | an ONNX node to keep in floats |
-//! | `limit` | the number of rewrites after which all stops |
-//! | `target` | for which the graph is lowered |
-//! | `range` | a tensor's name, its least and its greatest number, for `insert_qdq`; or `reduced`, that of weights |
-//! | `mean` | a tensor's name, and the mean of each of its channels |
+//! | `limit` | the maximum number of rewrites of all passes |
+//! | `target` | the target that the graph is lowered for |
+//! | `range` | a tensor's name, its minimum and its maximum, for `insert_qdq`; or `reduced`, for the range of weights |
+//! | `mean` | a tensor's name, and the means of its channels |
 //!
-//! Other lines that begin with `;` are for people.
+//! Other lines that begin with `;` are comments.
 
 use eightfold_codegen::target::Target;
 use eightfold_ir::{DType, Precision, Symmetry};
@@ -21,21 +21,21 @@ use eightfold_passes::{BF16, F32, INT8, PassOptions, SIMPLIFY, WeightScales, Wei
 
 use super::target::pair_sums;
 
-/// Pipelines that a list of passes may name.
+/// Pipelines that can be used as names of passes.
 pub const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8)];
 
-/// What is to be run on a graph.
+/// Passes and options for a graph.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// Names of passes, in order.
     pub passes: Vec<String>,
-    /// What the passes are told.
+    /// The options for the passes.
     pub options: PassOptions,
-    /// For which the graph is lowered.
+    /// The target that the graph is lowered for.
     pub target: Option<&'static Target>,
 }
 
-/// The passes of these names, pipelines taken apart.
+/// The names of passes, with pipelines expanded.
 pub fn expanded<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let pipeline = |name: &str| PIPELINES.iter().find(|(pipeline, _)| *pipeline == name);
     let passes = names.into_iter().flat_map(|name| match pipeline(name) {
@@ -46,10 +46,10 @@ pub fn expanded<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 }
 
 impl Recipe {
-    /// The recipe in a text, which describes the graph `name`; `None` if it says nothing about what to run.
+    /// Parses the recipe in the text of the graph `name`; `None` if the text names no passes.
     ///
     /// # Errors
-    /// The line that has no meaning.
+    /// The first line that is invalid.
     pub fn read(text: &str, name: &str) -> Result<Option<Recipe>, String> {
         let mut recipe = Recipe { passes: Vec::new(), options: PassOptions::default(), target: None };
         let mut table = CalibrationTable {
@@ -72,7 +72,7 @@ impl Recipe {
         Ok(Some(recipe))
     }
 
-    /// Takes up one line; `None` if it has no meaning.
+    /// Parses one line; `None` if it is invalid.
     fn line(&mut self, table: &mut CalibrationTable, key: &str, value: &str) -> Option<()> {
         let words: Vec<&str> = value.split_whitespace().collect();
         let options = &mut self.options;

@@ -1,14 +1,14 @@
-//! The target that code is made for, by name, and what the passes are told about it.
+//! Targets by name, and the pass options that depend on the target.
 
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_passes::PairSums;
 
 use crate::error::Error;
 
-/// The target of this name; `native` is the best that this machine can run.
+/// The target of this name; `native` is the best that this machine supports.
 ///
 /// # Errors
-/// [`Error::UnknownTarget`] and [`Error::NoNativeTarget`] list the names there are.
+/// [`Error::UnknownTarget`] or [`Error::NoNativeTarget`], with the names of the targets.
 pub fn target(name: &str) -> Result<&'static Target, Error> {
     let expected = || TARGETS.iter().map(|target| target.name).collect::<Vec<_>>().join(", ");
     match name {
@@ -17,10 +17,11 @@ pub fn target(name: &str) -> Result<&'static Target, Error> {
     }
 }
 
-/// The target that floats are observed with: the oldest one with a fused multiply-add, which nearly every machine runs,
-/// so that the same numbers come out everywhere; what the machine has where it does not.
+/// The target for calibration: the oldest one with fused multiply-add, which nearly every machine supports, so that all
+/// machines compute the same ranges. Machines without it use their native target.
 ///
 /// # Errors
+/// [`Error::NoNativeTarget`].
 /// [`Error::NoNativeTarget`].
 pub(crate) fn baseline() -> Result<&'static Target, Error> {
     match TARGETS.iter().find(|target| target.fma) {
@@ -29,7 +30,7 @@ pub(crate) fn baseline() -> Result<&'static Target, Error> {
     }
 }
 
-/// How the target adds products in 16 bits, for the pass that orders channels for it; `None` if it does not.
+/// How the target adds products in 16 bits, for the pass that orders channels; `None` if it does not.
 #[must_use]
 pub fn pair_sums(target: &Target) -> Option<PairSums> {
     target.dot.pair_limit().map(|limit| PairSums { limit, lanes: target.lanes() })

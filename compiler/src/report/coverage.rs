@@ -1,4 +1,4 @@
-//! How much of a graph is computed in 8-bit integers or in bf16, and why the rest is not.
+//! The share of a graph's arithmetic in int8 or bf16, and why the rest is in float.
 
 use std::fmt;
 
@@ -14,29 +14,29 @@ use super::nodes;
 pub struct Coverage {
     /// Multiply-accumulates of one inference.
     pub macs: u64,
-    /// Those of them with 8-bit integers.
+    /// Multiply-accumulates on 8-bit integers.
     pub int8_macs: u64,
-    /// Those of them with bf16 numbers.
+    /// Multiply-accumulates on bf16.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bf16_macs: u64,
-    /// The nodes that compute in floating point, in order.
+    /// The nodes that compute in float, in order.
     pub float_nodes: Vec<FloatNode>,
 }
 
-/// A node that computes in floating point.
+/// A node that computes in float.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FloatNode {
-    /// The ONNX nodes it came from, joined by commas.
+    /// The ONNX nodes that it came from, separated by commas.
     pub node: String,
     /// Its operator.
     pub op: String,
     /// Multiply-accumulates of one inference.
     pub macs: u64,
-    /// Why it is not computed in what was asked for.
+    /// Why it is not in the requested precision.
     pub reason: String,
 }
 
-/// A line for each group of nodes that have operator and reason in common.
+/// A line for each group of nodes with the same operator and reason.
 #[must_use]
 pub fn grouped(float_nodes: &[FloatNode]) -> Vec<String> {
     let line = |group: &Vec<&FloatNode>| {
@@ -47,7 +47,7 @@ pub fn grouped(float_nodes: &[FloatNode]) -> Vec<String> {
     groups(float_nodes).iter().map(line).collect()
 }
 
-/// Nodes that have operator and reason in common.
+/// The nodes grouped by operator and reason.
 pub(crate) fn groups(float_nodes: &[FloatNode]) -> Vec<Vec<&FloatNode>> {
     nodes::groups(float_nodes, |node| (node.op.clone(), node.reason.clone()))
 }
@@ -59,7 +59,7 @@ impl fmt::Display for FloatNode {
 }
 
 impl Coverage {
-    /// The coverage of a graph after the passes that left these remarks.
+    /// The coverage of a graph; `remarks` come from the passes that made it.
     #[must_use]
     pub fn of(graph: &Graph, remarks: &[Remark]) -> Self {
         let mut coverage = Coverage::default();
@@ -83,14 +83,14 @@ impl Coverage {
         coverage
     }
 
-    /// The share of multiply-accumulates with 8-bit integers, 0 to 1; 1 for a graph without any.
+    /// Fraction of multiply-accumulates on 8-bit integers; 1 for a graph without any.
     #[must_use]
     pub fn int8_share(&self) -> f64 {
         if self.macs == 0 { 1.0 } else { self.int8_macs as f64 / self.macs as f64 }
     }
 }
 
-/// Multiply-accumulates of one evaluation of a node.
+/// Multiply-accumulates of a node per inference.
 #[must_use]
 pub fn node_macs(graph: &Graph, node: &Node) -> u64 {
     let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
@@ -98,13 +98,13 @@ pub fn node_macs(graph: &Graph, node: &Node) -> u64 {
     node.op.macs(&operands, &graph.ty(node.output()).shape)
 }
 
-/// Whether the node's operator works on integers of 8 bits.
+/// Whether the node's operator computes on 8-bit integers.
 fn is_int8(graph: &Graph, node: &Node) -> bool {
     let is_byte = |id| matches!(graph.ty(id).dtype, DType::I8 | DType::U8);
     node.operand(0).is_some_and(is_byte) && !matches!(node.op, Op::DequantizeLinear(_))
 }
 
-/// Whether the node's operator sums products of bf16.
+/// Whether the node's operator multiplies bf16.
 fn is_bf16(graph: &Graph, node: &Node) -> bool {
     let is_bf16 = |id| graph.ty(id).dtype == DType::Bf16;
     node.operand(0).is_some_and(is_bf16) && matches!(node.op.quant_rule(), QuantRule::Affine { .. })
@@ -115,8 +115,8 @@ fn is_zero(macs: &u64) -> bool {
     *macs == 0
 }
 
-/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for one that computes nothing. A node on floats that passes are
-/// yet to rewrite in the precision that it is given counts as of that.
+/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for a node that computes nothing. A float node with an
+/// assigned precision counts as that precision, even if no pass has rewritten it yet.
 #[must_use]
 pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
     let is_given = |precision| node.precision == Some(precision);
@@ -129,7 +129,7 @@ pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
     }
 }
 
-/// Whether the node does arithmetic on floats: not one that only moves them, or stands between floats and integers.
+/// Whether the node does arithmetic on floats: not data movement, quantization or dequantization.
 fn computes_in_float(graph: &Graph, node: &Node) -> bool {
     let moves = node.op.quant_rule() == QuantRule::SameScale && !matches!(node.op, Op::Pool(_) | Op::Reduce(_));
     let idle = node.epilogue.is_empty() && (moves || matches!(node.op, Op::Map(_)));

@@ -1,13 +1,13 @@
-//! Nodes in messages: grouped, so that a message stays short however many nodes a model has.
+//! Nodes in messages: grouped, so that a message stays short for any number of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names of a group that a message shows.
+/// The maximum number of names per group in a message.
 const SHOWN: usize = 3;
-/// Groups that a message shows.
+/// The maximum number of groups in a message.
 const MOST_GROUPS: usize = 20;
 
-/// The items of equal keys together, in the order in which the keys first appear.
+/// Groups items by key, in the order in which the keys first appear.
 pub(crate) fn groups<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<Vec<&T>> {
     let mut groups: Vec<Vec<&T>> = Vec::new();
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
@@ -21,7 +21,7 @@ pub(crate) fn groups<T, K: Ord>(items: &[T], key: impl Fn(&T) -> K) -> Vec<Vec<&
     groups
 }
 
-/// `node "a"`, or `12 nodes ("a", "b", "c" and 9 more)`. One that several nodes of the graph come from is named once.
+/// `node "a"`, or `12 nodes ("a", "b", "c" and 9 more)`; duplicate names are listed once.
 pub(crate) fn names(names: &[&str]) -> String {
     let mut seen = BTreeSet::new();
     let names: Vec<&str> = names.iter().copied().filter(|name| seen.insert(*name)).collect();
@@ -36,7 +36,7 @@ pub(crate) fn names(names: &[&str]) -> String {
     format!("{} nodes ({}{more})", names.len(), shown.join(", "))
 }
 
-/// The line of each group: beside the message if there is one group, below it if there are several.
+/// The lines of groups: after the message if there is one group, otherwise below it.
 pub(crate) fn below(lines: &[String]) -> String {
     match lines {
         [line] => format!(" {line}"),
@@ -50,7 +50,7 @@ pub(crate) fn below(lines: &[String]) -> String {
     }
 }
 
-/// Whether a message leaves out nodes of these groups.
+/// Whether a message about these groups omits nodes.
 pub(crate) fn leaves_out<T>(groups: &[Vec<&T>]) -> bool {
     groups.len() > MOST_GROUPS || groups.iter().any(|group| group.len() > SHOWN)
 }

@@ -1,26 +1,27 @@
-//! Which exported sums of products ONNX Runtime gets wrong on x86 CPUs without VNNI.
+//! Finds products in an exported model that saturate in ONNX Runtime on x86 CPUs without VNNI.
 //!
-//! There it multiplies unsigned activations by signed weights with `vpmaddubsw`, which adds two neighbouring products in 16
-//! bits and saturates: `2 * 255 * 64` fits, `2 * 255 * 65` does not. Signed activations do not help, for it makes them
-//! unsigned first. Unsigned weights do: its kernel for these widens both factors, and its sums are exact.
+//! There, ONNX Runtime multiplies unsigned activations by signed weights with `vpmaddubsw`, which adds two neighbouring
+//! products in 16 bits and saturates: `2 * 255 * 64` fits, `2 * 255 * 65` does not. Signed activations have the same
+//! problem, because ONNX Runtime converts them to unsigned first. Unsigned weights do not: their kernel widens both
+//! factors and is exact.
 
 use eightfold_ir::{DType, Graph, Node, Op, QuantRule};
 
-/// The greatest magnitude of signed weights of which any two can meet.
+/// The largest magnitude of signed weights for which no pair of products saturates.
 const SAFE_WEIGHT: i64 = 64;
 
-/// The sums of products with constant weights on integers in a graph that is to be exported, and how many of them may
-/// saturate.
+/// The integer convolutions and matrix products with constant weights in a graph to be exported, and how many of them
+/// may saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Saturation {
-    /// Sums of products on integers.
+    /// Integer convolutions and matrix products.
     pub products: usize,
     /// Those that may saturate.
     pub saturating: usize,
 }
 
 impl Saturation {
-    /// What is found in a graph with `quantize_linear` and `dequantize_linear` around what is to be computed in integers.
+    /// Counts the products of a graph with `quantize_linear` and `dequantize_linear`.
     #[must_use]
     pub fn of(graph: &Graph) -> Self {
         let weights = graph.nodes().filter_map(|node| greatest_weight(graph, node));
@@ -31,7 +32,8 @@ impl Saturation {
     }
 }
 
-/// For a sum of products with quantized constant weights: their greatest magnitude if they are signed, else `None`.
+/// For a product with quantized constant weights: `Some` with their largest magnitude if they are signed, otherwise
+/// `Some(None)`.
 fn greatest_weight(graph: &Graph, node: &Node) -> Option<Option<i64>> {
     let QuantRule::Affine { weight, .. } = node.op.quant_rule() else { return None };
     let producer = graph.producer(node.operand(weight)?)?;

@@ -1,8 +1,8 @@
-//! How alike two tensors are: signal-to-noise ratio, cosine, greatest difference, same winner.
+//! Similarity of two tensors: signal-to-noise ratio, cosine, largest difference, same top-1.
 
 use eightfold_ir::Data;
 
-/// Sums over pairs of numbers, from which the measures follow; memory does not grow with the data.
+/// Accumulated statistics of pairs of numbers; memory does not grow with the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Similarity {
     signal: f64,
@@ -17,7 +17,7 @@ pub struct Similarity {
 }
 
 impl Similarity {
-    /// Takes in one sample: what should have come out, and what did. Lengths are equal.
+    /// Adds one sample: expected and actual numbers, of equal length.
     pub fn add(&mut self, reference: &[f32], got: &[f32]) {
         debug_assert_eq!(reference.len(), got.len());
         let (mut signal, mut noise) = (0.0, 0.0);
@@ -27,7 +27,7 @@ impl Similarity {
             noise += (a - b) * (a - b);
             self.product += a * b;
             self.power += b * b;
-            // `max` would lose a NaN.
+            // `max` would ignore a NaN.
             let difference = (a - b).abs();
             if difference.is_nan() || difference > self.max_abs {
                 self.max_abs = difference;
@@ -44,20 +44,19 @@ impl Similarity {
         }
     }
 
-    /// Signal to quantization noise over all numbers, in dB; infinite if there is no difference.
+    /// Signal-to-quantization-noise ratio over all numbers, in dB; infinite if there is no difference.
     #[must_use]
     pub fn sqnr_db(&self) -> f64 {
         if self.noise == 0.0 { f64::INFINITY } else { decibels(self.signal, self.noise) }
     }
 
-    /// The mean over samples of each sample's ratio, in dB; samples without a difference count as much as the best
-    /// single-precision result, 150 dB.
+    /// Mean of the samples' ratios, in dB. A sample without a difference counts as 150 dB, about the best of f32.
     #[must_use]
     pub fn mean_sqnr_db(&self) -> f64 {
         (self.finite_sqnr + 150.0 * self.exact_samples as f64) / self.samples.max(1) as f64
     }
 
-    /// The cosine of the angle between the two, over all numbers; 1 if both are zero.
+    /// The cosine of the angle between the two vectors of all numbers; 1 if both are zero.
     #[must_use]
     pub fn cosine(&self) -> f64 {
         if self.signal == 0.0 && self.power == 0.0 {
@@ -67,19 +66,19 @@ impl Similarity {
         if norm == 0.0 { 0.0 } else { self.product / norm }
     }
 
-    /// The greatest difference.
+    /// The largest absolute difference.
     #[must_use]
     pub fn max_abs(&self) -> f64 {
         self.max_abs
     }
 
-    /// The share of samples whose greatest number is at the same place, 0 to 1.
+    /// The fraction of samples with the same top-1.
     #[must_use]
     pub fn same_winner(&self) -> f64 {
         self.same_winner as f64 / self.samples.max(1) as f64
     }
 
-    /// The number of samples taken in.
+    /// The number of samples.
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.samples
@@ -94,7 +93,7 @@ fn winner(values: &[f32]) -> Option<usize> {
     top(values, 1).first().copied()
 }
 
-/// The positions of the `k` greatest numbers, greatest first; of equal ones the first comes first, NaN last.
+/// The indices of the `k` largest numbers, largest first; among equal ones the first comes first; NaN comes last.
 #[must_use]
 pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     let key = |index: usize| if values[index].is_nan() { f32::NEG_INFINITY } else { values[index] };
@@ -109,7 +108,7 @@ pub fn top(values: &[f32], k: usize) -> Vec<usize> {
     best
 }
 
-/// The elements of a tensor as single-precision numbers, whatever their type.
+/// The elements of a tensor, converted to f32.
 #[must_use]
 pub fn to_f32(data: Data) -> Vec<f32> {
     match data {

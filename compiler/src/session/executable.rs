@@ -1,4 +1,4 @@
-//! A model that can be run on tensors: compiled, by the reference evaluator, or by an oracle.
+//! A model that runs on tensors: compiled code, the reference evaluator, or an oracle.
 
 use std::path::Path;
 
@@ -36,37 +36,37 @@ pub struct Executable {
 enum Code {
     /// An artifact.
     Loaded { session: Session, buffers: Vec<Vec<u8>> },
-    /// Compiled into this process.
+    /// Compiled in this process.
     Resident { code: Box<Resident>, buffers: Vec<Vec<u8>> },
-    /// Not compiled.
+    /// Run by the reference evaluator.
     Reference(Box<Graph>),
-    /// Not ours.
+    /// Run by another implementation.
     Oracle(Box<Oracle>),
 }
 
 impl Executable {
-    /// The compiled model in a shared library.
+    /// Loads a compiled model from a shared library.
     ///
     /// # Errors
-    /// The file is no artifact, or this machine cannot run it.
+    /// If the file is not an artifact, or this machine cannot run it.
     pub fn load(path: &Path) -> Result<Executable, Error> {
         let session = Artifact::load(path)?.session()?;
         let (variant, buffers) = (session.variant().clone(), session.output_buffers());
         Ok(Executable { code: Code::Loaded { session, buffers }, variant })
     }
 
-    /// A model, compiled for this machine and one thread: in f32, or in the integers that it asks for itself.
+    /// Compiles a model for this machine and one thread: in f32, or as quantized by the model.
     ///
     /// # Errors
-    /// The model cannot be compiled.
+    /// If the model cannot be compiled.
     pub fn compile(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
         Executable::compile_for_threads(model, 1, progress)
     }
 
-    /// The same for so many threads, at least one.
+    /// Compiles a model for this machine and `threads` threads, at least one.
     ///
     /// # Errors
-    /// The model cannot be compiled, or the system does not give the threads.
+    /// If the model cannot be compiled, or the system cannot create the threads.
     pub fn compile_for_threads(
         model: &Model,
         threads: usize,
@@ -76,28 +76,27 @@ impl Executable {
         Executable::of(&optimize(model, None, &options, progress)?)
     }
 
-    /// A model as it was imported, run by the reference evaluator: what the model's operators mean, each rounded on its
-    /// own.
+    /// A model as imported, run by the reference evaluator: each operator is computed and rounded separately.
     #[must_use]
     pub fn reference(model: &Model) -> Executable {
         Executable::evaluated(&model.name, &model.graph)
     }
 
-    /// The graph that [`compile`](Self::compile) makes code of, run by the reference evaluator: compiled integers equal it
-    /// bit for bit.
+    /// The graph that [`compile`](Self::compile) generates code from, run by the reference evaluator. Compiled integers
+    /// equal it bit for bit.
     ///
     /// # Errors
-    /// The model cannot be optimized.
+    /// If the model cannot be optimized.
     pub fn compiled_reference(model: &Model, progress: &mut dyn Progress) -> Result<Executable, Error> {
         let options = OptimizeOptions::new(target("native")?);
         let optimized = optimize(model, None, &options, progress)?;
         Ok(Executable::evaluated(&optimized.name, &optimized.graph))
     }
 
-    /// The model in a file, from which `model` was imported, run by tract.
+    /// The model file, run by tract; `model` is the same model, imported.
     ///
     /// # Errors
-    /// tract is not there, or does not run the model.
+    /// If tract is not built in, or cannot run the model.
     pub fn oracle(path: &Path, model: &Model) -> Result<Executable, Error> {
         let code = Code::Oracle(Box::new(Oracle::load(path, model)?));
         Ok(Executable { code, variant: described(&model.name, &model.graph, "tract") })
@@ -108,8 +107,7 @@ impl Executable {
         Executable { code: Code::Reference(Box::new(graph.clone())), variant: described(name, graph, "reference") }
     }
 
-    /// A simplified model, compiled in f32, whose outputs are these values (at least one) and no others, under their
-    /// names.
+    /// A simplified model, compiled in f32, whose outputs are exactly these values (at least one), with their names.
     pub(crate) fn showing(model: &Model, values: &[ValueId], options: &OptimizeOptions) -> Result<Executable, Error> {
         let mut model = model.clone();
         show(&mut model.graph, values);
@@ -117,10 +115,10 @@ impl Executable {
         Executable::of(&optimize(&model, None, &options, &mut ())?)
     }
 
-    /// An optimized graph, compiled into this process.
+    /// Compiles an optimized graph in this process.
     ///
     /// # Errors
-    /// An operator has no kernel, or the system does not give the threads.
+    /// If an operator has no kernel, or the system cannot create the threads.
     pub fn of(optimized: &Optimized) -> Result<Executable, Error> {
         let program = schedule(optimized, lower(optimized)?, &mut ())?;
         let variant = Variant::of(&optimized.graph, &program);
@@ -130,13 +128,13 @@ impl Executable {
         Ok(Executable { code: Code::Resident { code, buffers }, variant })
     }
 
-    /// What is run.
+    /// The description of the running variant.
     #[must_use]
     pub fn variant(&self) -> &Variant {
         &self.variant
     }
 
-    /// The inputs, as data must fit them.
+    /// The inputs, as specifications for data.
     #[must_use]
     pub fn inputs(&self) -> Vec<InputSpec> {
         self.variant.inputs.iter().map(|input| InputSpec::new(&input.name, input.dtype, &input.dims)).collect()
@@ -148,10 +146,10 @@ impl Executable {
         &self.variant.outputs
     }
 
-    /// The position of the output of this name; without a name, of the last.
+    /// The index of the output with this name; without a name, of the last.
     ///
     /// # Errors
-    /// [`Error::UnknownOutput`] lists the names there are.
+    /// [`Error::UnknownOutput`] lists the names.
     pub fn output(&self, name: Option<&str>) -> Result<usize, Error> {
         let outputs = self.outputs();
         let Some(name) = name else {
@@ -164,10 +162,10 @@ impl Executable {
         })
     }
 
-    /// Runs the model once: the outputs for these inputs, both in the model's order.
+    /// Runs one inference; inputs and outputs are in the model's order.
     ///
     /// # Errors
-    /// The inputs do not fit.
+    /// If the inputs do not fit.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         if let Code::Reference(graph) = &self.code {
             return Ok(eightfold_ir::eval(graph, inputs)?);
@@ -185,7 +183,7 @@ impl Executable {
         Ok(self.variant.outputs.iter().zip(buffers).map(tensor).collect())
     }
 
-    /// The outputs of a foreign implementation, if they are those that the model has.
+    /// The outputs of another implementation, if they have the model's types and shapes.
     fn expected(&self, outputs: Vec<Tensor>) -> Result<Vec<Tensor>, Error> {
         let shapes = |described: &[TensorDescription]| -> Vec<String> {
             described.iter().map(|output| format!("{}x{}", Shape::new(&output.dims), output.dtype)).collect()
@@ -199,10 +197,10 @@ impl Executable {
         Err(Error::Incomparable { reason: format!("the outputs are {expected}, those of {by} {got}") })
     }
 
-    /// Runs the compiled model once, on and to bytes: what a benchmark measures.
+    /// Runs one inference of compiled code on bytes, without conversion: benchmarks measure this.
     ///
     /// # Errors
-    /// The inputs do not fit.
+    /// If the inputs do not fit.
     pub fn run_bytes(&mut self, inputs: &[&[u8]]) -> Result<&[Vec<u8>], Error> {
         match &mut self.code {
             Code::Loaded { session, buffers } => {
@@ -222,14 +220,14 @@ impl Executable {
     }
 }
 
-/// The inputs and outputs of a graph that is run by something else than code of ours.
+/// The inputs and outputs of a graph that is not run by compiled code; `by` names what runs it.
 fn described(name: &str, graph: &Graph, by: &str) -> Variant {
-    // The description alone is wanted; no code is made, so the target does not matter.
+    // No code is generated, so the target does not matter.
     let program = Program::new(name, &TARGETS[0]);
     Variant { target: by.to_owned(), ..Variant::of(graph, &program) }
 }
 
-/// Makes `values` the outputs of the graph, under their names, row-major as all outputs are.
+/// Makes `values` the outputs of the graph, with their names, row-major like all outputs.
 pub(crate) fn show(graph: &mut Graph, values: &[ValueId]) {
     let mut outputs = Vec::with_capacity(values.len());
     for &id in values {
@@ -246,7 +244,7 @@ pub(crate) fn show(graph: &mut Graph, values: &[ValueId]) {
     graph.eliminate_dead();
 }
 
-/// The real numbers that a tensor of this description holds.
+/// The dequantized elements of a tensor with this description.
 #[must_use]
 pub fn real(description: &TensorDescription, tensor: &Tensor) -> Vec<f32> {
     let mut values = to_f32(tensor.data());

@@ -1,4 +1,4 @@
-//! Where quantization hurts: tensor by tensor, the float build against the quantized one.
+//! Finds the tensors that quantization changes most: compares the float build with the quantized one.
 
 use eightfold_ir::{DType, Def, Precision};
 use eightfold_passes::SIMPLIFY;
@@ -13,39 +13,39 @@ use crate::stages::load::Model;
 use crate::stages::optimize::{optimize, run_passes};
 use crate::stages::progress::{Progress, Stage};
 
-/// A tensor of the quantized graph, and how alike it is to the float graph's.
+/// A tensor of the quantized graph, and its similarity to the float graph's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
+pub struct TensorSimilarity {
     /// The tensor's name.
     pub tensor: String,
     /// The operator that computes it.
     pub op: &'static str,
-    /// The ONNX nodes it came from, joined by commas.
+    /// The ONNX nodes that it came from, separated by commas.
     pub node: String,
     /// Its element type in the quantized graph.
     pub dtype: DType,
-    /// How alike.
+    /// The similarity.
     pub similarity: Similarity,
 }
 
-/// Runs `model` in f32 and as `options` and `calibration` make it, and compares every tensor that both compute.
-/// Layers are in the order in which they are computed; each has the error of those before it in it.
+/// Runs `model` in f32 and as optimized with `options` and `calibration`, and compares every tensor that both compute.
+/// Layers are in execution order; the error of each includes those of the layers before it.
 ///
 /// # Errors
-/// A sample cannot be read, or one of the two cannot be compiled.
+/// If a sample cannot be read, or one of the two cannot be compiled.
 pub fn compare_layers<I>(
     model: &Model,
     calibration: Option<CalibrationTable>,
     options: &OptimizeOptions,
     samples: I,
     progress: &mut dyn Progress,
-) -> Result<Vec<Layer>, Error>
+) -> Result<Vec<TensorSimilarity>, Error>
 where
     I: ExactSizeIterator<Item = Result<Sample, DatasetError>>,
 {
     let mut float = model.clone();
     run_passes(SIMPLIFY, &mut float.graph, &options.for_passes(Precision::F32, None), &mut ())?;
-    // Tensors are compared position by position: what is quantized in another order is read in that order too.
+    // Tensors are compared element by element, so the float graph gets the channel order of the quantized one.
     let for_passes = options.for_passes(Precision::Int8, calibration.clone());
     run_passes(&["spread_channels"], &mut float.graph, &for_passes, &mut ())?;
     let in_order = OptimizeOptions { order_channels: false, ..options.clone() };
@@ -65,7 +65,7 @@ where
         if comparable {
             float_values.push(twin);
             quantized_values.push(id);
-            layers.push(Layer {
+            layers.push(TensorSimilarity {
                 tensor: name.to_string(),
                 op: node.op.name(),
                 node: node.origin.names().collect::<Vec<_>>().join(", "),

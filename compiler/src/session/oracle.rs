@@ -1,7 +1,6 @@
-//! An implementation of ONNX that shares nothing with this one, to compare results with.
+//! The oracle: an ONNX implementation that shares no code with this one, for comparison.
 //!
-//! It is there if the program is built with the feature `oracle`. Else nothing of it is compiled in, and asking for it is an
-//! error.
+//! It exists only if the program is built with the feature `oracle`; otherwise a request for it is an error.
 
 #[cfg(feature = "oracle")]
 mod tract;
@@ -9,7 +8,7 @@ mod tract;
 #[cfg(feature = "oracle")]
 pub(crate) use self::tract::Oracle;
 
-/// An oracle, of which there is none without the feature `oracle`.
+/// An oracle; without the feature `oracle` there is none.
 #[cfg(not(feature = "oracle"))]
 #[derive(Debug)]
 pub(crate) enum Oracle {}

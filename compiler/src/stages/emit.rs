@@ -1,4 +1,4 @@
-//! From a program to machine code, and from there to a shared library.
+//! Generates machine code from a program, and links shared libraries.
 
 use std::path::Path;
 
@@ -18,35 +18,36 @@ use crate::artifact::seal;
 use crate::error::Error;
 use crate::host::output_file::{WriteError, make_file, write_file};
 
-/// Machine code, with all that it was made of.
+/// Machine code, and what it was generated from.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// Which kernels run on which bytes.
+    /// The scheduled program.
     pub program: Scheduled,
-    /// What the artifact offers.
+    /// The interface of the artifact.
     pub interface: Interface,
-    /// What the artifact was made from.
+    /// The provenance of the artifact.
     pub provenance: Provenance,
-    /// An object file, complete in itself.
+    /// A complete object file.
     pub object: ObjectFile,
-    /// The assembly, if it was asked for.
+    /// The assembly, if requested.
     pub assembly: Option<String>,
-    /// LLVM IR, if it was asked for.
+    /// LLVM IR, if requested.
     pub llvm_ir: Option<String>,
 }
 
-/// Makes machine code of a graph, in an artifact whose symbol is `<symbol>_query`: [`lower`], then [`emit`].
+/// Compiles a graph to machine code: [`lower`], schedule, then [`emit`]. The artifact exports the symbol
+/// `<symbol>_query`.
 ///
 /// # Errors
-/// Those of both.
+/// Those of these stages.
 pub fn compile(optimized: &Optimized, symbol: &str, listings: Listings) -> Result<Compiled, Error> {
     emit(optimized, schedule(optimized, lower(optimized)?, &mut ())?, symbol, listings)
 }
 
-/// Makes machine code of a graph's program, in an artifact whose symbol is `<symbol>_query`.
+/// Generates machine code from a program. The artifact exports the symbol `<symbol>_query`.
 ///
 /// # Errors
-/// `symbol` is no C identifier, or LLVM refuses.
+/// If `symbol` is not a C identifier, or LLVM fails.
 pub fn emit(optimized: &Optimized, program: Scheduled, symbol: &str, listings: Listings) -> Result<Compiled, Error> {
     let weight_bytes = program.consts.iter().map(|constant| constant.bytes.len() as u64).sum();
     let coverage = optimized.coverage.clone();
@@ -64,10 +65,10 @@ pub fn emit(optimized: &Optimized, program: Scheduled, symbol: &str, listings: L
 }
 
 impl Compiled {
-    /// Links a shared library, which exports the query function alone.
+    /// Links a shared library, which exports only the query function.
     ///
     /// # Errors
-    /// There is no linker, or the file cannot be written.
+    /// If there is no linker, or the file cannot be written.
     pub fn link(&self, linker: &Linker, path: &Path) -> Result<(), Error> {
         let write = |source| WriteError { path: path.to_owned(), source };
         let linked = make_file(path, |file| -> Result<(), Error> {
@@ -80,7 +81,7 @@ impl Compiled {
     /// Writes the object file.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// If the file cannot be written.
     pub fn write_object(&self, path: &Path) -> Result<(), Error> {
         let written = write_file(path, |file| self.object.write_to(file));
         Ok(written.map_err(|source| WriteError { path: path.to_owned(), source })?)
@@ -89,13 +90,13 @@ impl Compiled {
     /// The C header of the artifact.
     ///
     /// # Errors
-    /// A name that C cannot hold.
+    /// If a name cannot be expressed in C.
     pub fn header(&self) -> Result<String, Error> {
         let provenance = self.provenance.clone().brief().to_string();
         Ok(c_header(&Interface { provenance, ..self.interface.clone() })?)
     }
 
-    /// Bytes of machine code in the object file.
+    /// Size of the machine code in the object file, in bytes.
     #[must_use]
     pub fn code_bytes(&self) -> u64 {
         let file =

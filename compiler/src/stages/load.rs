@@ -1,4 +1,4 @@
-//! A model to work on: an ONNX file or a graph in text form, imported.
+//! Imports a model: an ONNX file or a graph in text form.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,29 +19,29 @@ use crate::report::numbers::hex;
 pub struct Model {
     /// The file's name without folder and extension.
     pub name: String,
-    /// What it computes.
+    /// The model as a graph.
     pub graph: Graph,
-    /// SHA-256 of the model's bytes, external data included, in hexadecimal.
+    /// SHA-256 of the model's bytes including external data, in hexadecimal.
     pub sha256: String,
-    /// Version of ONNX's operator set; `None` for a graph in text form.
+    /// Version of the ONNX operator set; `None` for a graph in text form.
     pub opset: Option<i64>,
-    /// The program that wrote the model; empty if it does not say.
+    /// The program that wrote the model; may be empty.
     pub producer: String,
-    /// The inputs that the import has made constants.
+    /// The inputs that the import made constants.
     pub constants: BTreeMap<String, Constant>,
-    /// What the import decided or noticed.
+    /// Remarks of the import.
     pub remarks: Vec<String>,
-    /// Files beside the model that hold some of its tensors.
+    /// Files with external data.
     pub external: Vec<PathBuf>,
-    /// The most bytes that the model, compiled or not, may take.
+    /// The memory limit for the model, compiled or not.
     pub memory: MemoryLimit,
 }
 
-/// Loads the model that a command works on: no output of it goes over the model's files, and what the import remarks is
-/// passed on.
+/// Loads a model for a command: no output of the command may overwrite the model's files, and remarks of the import go
+/// to `progress`.
 ///
 /// # Errors
-/// As those of [`load`], and [`Error::Write`] if an output was to.
+/// Those of [`load`]; [`Error::Write`] if an output is one of these files.
 pub fn import(path: &Path, options: &ImportOptions, progress: &mut dyn Progress) -> Result<Model, Error> {
     progress.stage(Stage::Import);
     declare_input(path)?;
@@ -53,10 +53,10 @@ pub fn import(path: &Path, options: &ImportOptions, progress: &mut dyn Progress)
     Ok(model)
 }
 
-/// Imports the model in a file: a graph in text form if the name ends in `.ir`, else ONNX.
+/// Imports a model: a graph in text form if the name ends in `.ir`, otherwise ONNX.
 ///
 /// # Errors
-/// The file cannot be read, is broken, or needs what is not supported.
+/// If the file cannot be read, is broken, or needs something that is not supported.
 pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     if path.extension().is_some_and(|extension| extension == "ir") {
@@ -96,7 +96,7 @@ fn load_text(path: &Path, name: String, memory: MemoryLimit) -> Result<Model, Er
 }
 
 impl Model {
-    /// The inputs, as data must fit them.
+    /// The inputs, as specifications for data.
     #[must_use]
     pub fn inputs(&self) -> Vec<InputSpec> {
         let input = |id| {
@@ -106,7 +106,7 @@ impl Model {
         self.graph.inputs().iter().copied().map(input).collect()
     }
 
-    /// Whether the model says itself how tensors are quantized.
+    /// Whether the model itself specifies its quantization.
     #[must_use]
     pub fn is_quantized(&self) -> bool {
         self.graph.nodes().any(|node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)))

@@ -1,4 +1,4 @@
-//! From a graph to a program: which kernels run on which bytes, one call after the other.
+//! Lowers a graph to a program: kernel calls in sequence.
 
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::lower;
@@ -8,10 +8,10 @@ use eightfold_ir::{VerifiedGraph, verify};
 use super::optimize::Optimized;
 use crate::error::Error;
 
-/// The program of an optimized graph as lowering makes it; schedule passes decide how it runs.
+/// Lowers an optimized graph. Schedule passes decide afterwards how the program runs.
 ///
 /// # Errors
-/// An operator has no kernel, or a tensor takes more memory than it may.
+/// If an operator has no kernel, or a tensor needs more memory than the limit.
 pub fn lower(optimized: &Optimized) -> Result<Program, Error> {
     optimized.lowered(&optimized.choices)
 }
@@ -23,7 +23,7 @@ impl Optimized {
         verify(&self.graph).map_err(|source| Error::Verify { place: place(), ours: true, source })
     }
 
-    /// The program whose kernels these choices decide about.
+    /// Lowers the graph with these choices for its kernels.
     pub(crate) fn lowered(&self, choices: &Choices) -> Result<Program, Error> {
         self.memory.check_tensors(&self.graph)?;
         let choices = choices.clone().preferring(self.prefer);

@@ -1,4 +1,4 @@
-//! The passes: a model's graph becomes the graph that code is made of.
+//! Runs the passes that turn a model's graph into the graph that code is generated from.
 
 use eightfold_codegen::choice::{Choices, Prefer};
 use eightfold_codegen::schedule::bands::Bands;
@@ -11,32 +11,32 @@ use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeli
 
 use super::load::Model;
 use super::progress::{Progress, Stage};
-use crate::artifact::provenance::{self, Calibration, Provenance};
+use crate::artifact::provenance::{self, CalibrationRecord, Provenance};
 use crate::error::Error;
 use crate::host::memory_limit::MemoryLimit;
 use crate::options::{CONSTANT, OptimizeOptions, PrecisionRequest};
 use crate::report::coverage::Coverage;
 
-/// A graph that is ready for code generation.
+/// A graph ready for code generation.
 #[derive(Clone, Debug)]
 pub struct Optimized {
     /// The graph.
     pub graph: Graph,
     /// The model's name.
     pub name: String,
-    /// What code is to be made for.
+    /// The target.
     pub target: &'static Target,
-    /// Threads that one inference is to run on, at least one.
+    /// Threads per inference, at least one.
     pub threads: usize,
-    /// Which chains of calls run band by band.
+    /// Which chains of calls run in bands.
     pub bands: Bands,
-    /// The precision that the request came down to.
+    /// The precision that the request resolves to.
     pub precision: Precision,
-    /// What the passes did, and what they declined to do and why.
+    /// Remarks of the passes: what they did, and what they did not do and why.
     pub remarks: Vec<Remark>,
-    /// One report a pass.
+    /// One report per pass.
     pub reports: Vec<PassReport>,
-    /// What is computed in integers.
+    /// The share of integer arithmetic.
     pub coverage: Coverage,
     pub(super) choices: Choices,
     pub(super) provenance: Provenance,
@@ -45,24 +45,24 @@ pub struct Optimized {
 }
 
 impl Optimized {
-    /// Has the kernels be those that were measured to be the best; the provenance tells.
+    /// Chooses kernels by these measurements, and adds them to the provenance.
     ///
     /// # Errors
-    /// [`Error::TuningTarget`]: other instructions were measured.
+    /// [`Error::TuningTarget`] if they are for another target.
     pub fn tune_by(&mut self, tuning: &Tuning) -> Result<(), Error> {
         if tuning.target != self.target {
             return Err(Error::TuningTarget { expected: self.target.name, got: tuning.target.name });
         }
         self.choices = tuning.choices();
-        self.provenance.tuning = Some(provenance::Tuning::of(tuning));
+        self.provenance.tuning = Some(provenance::TuningRecord::of(tuning));
         Ok(())
     }
 }
 
-/// Brings a model into the precision asked for; `calibration` holds the ranges of the tensors that it quantizes.
+/// Optimizes a model for the requested precision; `calibration` has the ranges of the tensors to be quantized.
 ///
 /// # Errors
-/// int8 was asked for without ranges, ranges were given for f32, or a pass fails.
+/// If int8 is requested without ranges, ranges are given for another precision, or a pass fails.
 pub fn optimize(
     model: &Model,
     calibration: Option<CalibrationTable>,
@@ -72,11 +72,10 @@ pub fn optimize(
     optimize_owned(model.clone(), calibration, options, progress)
 }
 
-/// The same for a model that nobody wants as it was: memory that weights take is free again as soon as a pass has made
-/// others of them.
+/// Optimizes a model that is not needed afterwards: the memory of its weights is freed as soon as a pass replaces them.
 ///
 /// # Errors
-/// As those of [`optimize`].
+/// Those of [`optimize`].
 pub fn optimize_owned(
     model: Model,
     calibration: Option<CalibrationTable>,
@@ -91,7 +90,7 @@ pub fn optimize_owned(
         model_sha256: model.sha256.clone(),
         opset: model.opset,
         options: options.named(precision).chain(constants(&model)).collect(),
-        calibration: calibration.as_ref().map(Calibration::of),
+        calibration: calibration.as_ref().map(CalibrationRecord::of),
         tuning: None,
         coverage: Coverage::default(),
         weight_bytes: 0,
@@ -125,16 +124,15 @@ pub fn optimize_owned(
     })
 }
 
-/// The inputs of a model that the import has made constants, as options: what each of them is.
+/// The constant inputs of a model, as options for the provenance.
 fn constants(model: &Model) -> impl Iterator<Item = (String, String)> {
     model.constants.iter().map(|(name, value)| (format!("{CONSTANT}{name}"), value.to_string()))
 }
 
-/// Puts `quantize_linear` and `dequantize_linear` around what is to be computed in integers, and lowers nothing: a graph
-/// that can be exported.
+/// Inserts `quantize_linear` and `dequantize_linear` without lowering them to integers; the graph can be exported.
 ///
 /// # Errors
-/// A pass fails.
+/// If a pass fails.
 pub fn quantize(
     model: &Model,
     calibration: CalibrationTable,
@@ -149,7 +147,7 @@ pub fn quantize(
     Ok((graph, outcome))
 }
 
-/// The precision that a request comes down to.
+/// The precision that a request resolves to.
 fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Result<Precision, Error> {
     let can_int8 = has_ranges || model.is_quantized();
     match request {
@@ -163,10 +161,10 @@ fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Resu
     }
 }
 
-/// Runs passes by name and checks what they leave.
+/// Runs passes by name and verifies the resulting graph.
 ///
 /// # Errors
-/// An unknown name, a pass that fails, or a graph that does not verify.
+/// If a name is unknown, a pass fails, or the graph does not verify.
 pub fn run_passes(
     passes: &[&str],
     graph: &mut Graph,

@@ -1,4 +1,4 @@
-//! What goes on while a model is compiled, for whoever shows it.
+//! Progress of a compilation, for whoever displays it.
 
 use eightfold_codegen::program::Program;
 use eightfold_ir::Graph;
@@ -15,16 +15,16 @@ pub enum Stage {
     Optimize,
     /// Timing kernels.
     Tune,
-    /// From the graph to machine code.
+    /// Lowering, scheduling and code generation.
     Compile,
     /// From the object file to the shared library.
     Link,
-    /// Running what was compiled on samples.
+    /// Running the compiled model on samples.
     Evaluate,
 }
 
 impl Stage {
-    /// What goes on, for people.
+    /// The stage as text for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,21 +39,21 @@ impl Stage {
     }
 }
 
-/// Hears what goes on; `()` does not listen.
+/// Receives progress; `()` ignores it.
 pub trait Progress {
     /// A stage begins.
     fn stage(&mut self, _stage: Stage) {}
 
-    /// A pass has run and left this graph.
+    /// A pass has produced this graph.
     fn pass(&mut self, _report: &PassReport, _graph: &Graph) {}
 
-    /// A schedule pass of this name has run and left this program.
+    /// The schedule pass `name` has produced this program.
     fn schedule_pass(&mut self, _name: &str, _program: &Program) {}
 
-    /// Something that the user may want to know.
+    /// A message for the user.
     fn note(&mut self, _message: &str) {}
 
-    /// Samples are being run or choices timed, and so many are done.
+    /// `done` of `of` samples have run, or choices been timed.
     fn samples(&mut self, _done: usize, _of: usize) {}
 }
 

@@ -1,4 +1,4 @@
-//! How a program runs: chains in bands, calls shared among threads, places of buffers.
+//! Schedules a program: chains in bands, threads, and the memory plan.
 
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::program::Scheduled;
@@ -11,26 +11,26 @@ use super::optimize::Optimized;
 use super::progress::Progress;
 use crate::error::Error;
 
-/// Schedules a program for as many threads as the graph asks for.
+/// Schedules a program for the requested number of threads.
 ///
 /// # Errors
-/// The program takes more memory than it may.
+/// If the program needs more memory than the limit.
 pub fn schedule(optimized: &Optimized, program: Program, progress: &mut dyn Progress) -> Result<Scheduled, Error> {
     optimized.scheduled(program, optimized.threads, &optimized.choices, optimized.bands, progress)
 }
 
 impl Optimized {
-    /// The program by these choices for one thread without bands, as kernels are chosen for whole calls.
+    /// The program with these choices, for one thread and without bands, as kernels are chosen for whole calls.
     pub(crate) fn whole_program(&self, choices: &Choices) -> Result<Scheduled, Error> {
         self.scheduled(self.lowered(choices)?, 1, choices, Bands::Never, &mut ())
     }
 
-    /// The program, for `threads` threads.
+    /// Lowers and schedules the graph for `threads` threads.
     pub(crate) fn program(&self, threads: usize) -> Result<Scheduled, Error> {
         self.scheduled(self.lowered(&self.choices)?, threads, &self.choices, self.bands, &mut ())
     }
 
-    /// Runs the schedule passes; what comes out takes no more memory than it may.
+    /// Runs the schedule passes and checks the memory limit.
     fn scheduled(
         &self,
         program: Program,

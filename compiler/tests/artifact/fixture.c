@@ -1,4 +1,4 @@
-/* An artifact by hand: y = x + 1 over four floats, by way of the arena. Macros spoil it in one respect each. */
+/* A handwritten artifact: y = x + 1 on four floats, through the arena. Each macro makes it wrong in one respect. */
 #include "eightfold.h"
 
 #ifndef NOTE_ABI

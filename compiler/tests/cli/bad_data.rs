@@ -1,4 +1,4 @@
-//! Data that does not fit the model, or holds what no number is.
+//! Data that does not fit the model, or is not finite.
 
 use eightfold_ir::{DType, Tensor};
 
@@ -9,12 +9,12 @@ fn images(count: usize, value: f32) -> Tensor {
     Tensor::f32(&[count, 1, 8, 8], &vec![value; count * 64])
 }
 
-/// Labels of one kind.
+/// Labels that are all 3.
 fn labels(count: usize) -> Tensor {
     Tensor::int(DType::I64, &[count], &vec![3; count])
 }
 
-/// Evaluates the digits model on these arrays, which must fail so.
+/// Evaluates the digits model on these arrays, which must fail with this error.
 #[track_caller]
 fn eval_fails(arrays: &[(&str, Tensor)], code: i32, error: &str) {
     let sandbox = Sandbox::new();
@@ -28,7 +28,7 @@ fn an_input_of_another_name() {
     eval_fails(&arrays, 4, "bad.npz: expected an array for each input (`image`), got `labels`, `picture`");
     let sandbox = Sandbox::new();
     sandbox.write_npz("one.npz", &[("picture", images(1, 0.5))]);
-    let error = "--input: expected a name out of `image`, got `picture`";
+    let error = "--input: expected one of `image`, got `picture`";
     sandbox.fails("run digits.onnx --reference --input one.npz", 2, error);
     sandbox.fails("run digits.onnx --reference", 2, "--input: expected `image` once, got it 0 times");
 }
@@ -72,7 +72,7 @@ fn no_samples_at_all() {
 #[test]
 fn samples_that_are_not_there() {
     let sandbox = Sandbox::new();
-    let error = "there are 600 samples, 600..700 are none of them";
+    let error = "samples 600..700 do not exist: there are 600 samples";
     sandbox.fails("eval digits.onnx --reference --data digits_test.npz --samples 600..700", 2, error);
 }
 
@@ -115,8 +115,8 @@ fn calibration_data_that_is_one_number() {
     for value in ["0", "0.5"] {
         sandbox.write_npz("flat.npz", &[("image", images(16, value.parse().unwrap()))]);
         let error = format!(
-            "calibration data holds one number only: {value} throughout for input \"image\"
-  hint: give samples as the model will see them"
+            "calibration data is constant: all elements of input \"image\" are {value}
+  hint: give real samples of the model's inputs"
         );
         sandbox.fails("calibrate digits.onnx --data flat.npz -o table", 4, &error);
         sandbox.fails("compile digits.onnx --target x86-64-v3 --calibration-data flat.npz -o out.so", 4, &error);
@@ -168,9 +168,9 @@ fn a_calibration_table_of_another_model() {
     sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --calibrator minmax -o table");
     let table = std::fs::read_to_string(sandbox.path("table")).unwrap();
     let compile = "compile digits.onnx --target x86-64-v3 --calibration-table changed -o out.so";
-    let hint = "\n  hint: make a table of this model by eightfold calibrate, or correct the lines";
+    let hint = "\n  hint: make a table for this model with eightfold calibrate, or correct the lines";
 
-    // Another file of the same tensors may be meant: that of another training.
+    // Another file with the same tensors can be intended, for instance after retraining.
     let hash = table.lines().find(|line| line.starts_with("hash ")).unwrap();
     sandbox.write("changed", table.replace(hash, "hash 0").as_bytes());
     let ended = sandbox.run(compile);
@@ -186,7 +186,7 @@ fn a_calibration_table_of_another_model() {
     sandbox.fails("opt digits.onnx --passes insert_qdq --calibration-table changed", 4, &error);
     sandbox.fails("quantize digits.onnx --calibration-table changed -o out.onnx", 4, &error);
 
-    // A line that is missing keeps a tensor in float.
+    // A missing line keeps a tensor in float.
     let without: String =
         table.lines().filter(|line| !line.starts_with("tensor image ")).map(|l| format!("{l}\n")).collect();
     sandbox.write("changed", without.as_bytes());

@@ -1,11 +1,11 @@
-//! Models that cannot be compiled, each with the error that says why.
+//! Models that cannot be compiled, and their errors.
 
 use std::fs;
 
 use crate::protobuf::{external, field, model, node, number};
 use crate::sandbox::Sandbox;
 
-/// Compiles what is in `bytes`, which must fail so.
+/// Compiles `bytes`, which must fail with this error.
 #[track_caller]
 fn compile_fails(bytes: &[u8], code: i32, cause: &str) {
     let sandbox = Sandbox::new();
@@ -50,7 +50,7 @@ fn a_model_without_outputs() {
     assert_eq!(sandbox.run("compile bad.ir -o out.so").code, Some(4));
 }
 
-/// An input or a constant of a type that the compiler lacks is named as ONNX names it.
+/// An input or constant of an unsupported type is reported with ONNX's name of the type.
 #[test]
 fn element_types_are_named() {
     let cast = |to: u64| {
@@ -83,7 +83,7 @@ fn a_model_of_other_operator_sets_alone_names_what_it_wants() {
     compile_fails(&with(node("Relu", ""), "ai.onnx.ml"), 4, cause);
 }
 
-/// A model whose error is as long as the model is of no use: operators are counted, and all nodes shown if asked for.
+/// An error as long as the model is useless: nodes are grouped by operator, and all listed only on request.
 #[test]
 fn many_unsupported_nodes_are_grouped_by_operator() {
     let nodes: Vec<Vec<u8>> = (0..40)
@@ -106,7 +106,7 @@ fn many_unsupported_nodes_are_grouped_by_operator() {
     assert!(ended.stderr.contains("\n  NonZero (opset 17) at node \"n39\"\n"), "{}", ended.stderr);
 }
 
-/// Compiles what is in `bytes`, which must fail as not supported.
+/// Compiles `bytes`, which must fail as unsupported.
 #[track_caller]
 fn unsupported(bytes: &[u8], cause: &str) {
     compile_fails(bytes, 3, &format!("{cause}\n  hint: eightfold list ops shows what is supported"));
@@ -168,7 +168,7 @@ fn external_data_behind_a_link_that_leaves_the_folder() {
     sandbox.fails("inspect model/bad.onnx", 4, error);
 }
 
-/// A cache of downloads keeps the files of a model elsewhere, and links to them from a folder with their names.
+/// A download cache stores the files of a model elsewhere, and links to them from a folder with their names.
 #[cfg(unix)]
 #[test]
 fn links_to_the_files_of_one_model_are_followed() {
@@ -189,7 +189,7 @@ fn links_to_the_files_of_one_model_are_followed() {
     let ended = sandbox.run("compile snapshots/1/model.onnx --emit header -o snapshots/1/weights.bin");
     assert!(ended.code == Some(2) && ended.stderr.contains(error), "{ended:?}");
 
-    // Elsewhere is not where the model lies.
+    // A link out of the model's folder is not followed.
     fs::remove_file(sandbox.path("snapshots/1/weights.bin")).unwrap();
     symlink("../../elsewhere/secret", sandbox.path("snapshots/1/weights.bin")).unwrap();
     let error = "cannot import snapshots/1/model.onnx

@@ -1,4 +1,4 @@
-//! What the user decides about single nodes and inputs: nodes that stay in float, inputs that become constants.
+//! The user's options for single nodes and inputs: nodes that stay in float, inputs that become constants.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn nodes_that_are_kept_in_float_are_reported_and_recorded() {
     let provenance = &sandbox.json("inspect out.so")["provenance"];
     let kept = provenance["options"]["keep_float"].as_str().expect("the artifact knows");
     assert!(kept.starts_with("[\"head/linear\",\"stem/"), "{kept}");
-    // It is made again from the provenance.
+    // The artifact is compiled again from its provenance.
     let compared = sandbox.json("compare digits.onnx out.so --data digits_test.npz --samples 0..4 --layers");
     let layers = compared["layers"].as_array().expect("an array");
     let logits = layers.iter().find(|layer| layer["node"] == "head/linear").expect("the last layer");
@@ -45,7 +45,7 @@ fn calibrate_and_quantize_leave_out_what_is_kept_in_float() {
     let (all, kept) = (count(""), count("--keep-float head/*"));
     assert!(kept.0 < all.0 && kept.1 < all.1, "{kept:?} of {all:?}");
     let nothing = "calibrate digits.onnx --data digits_calibration.npz --keep-float * -o table";
-    let error = "nothing to calibrate: no tensor of the model would be quantized that is not quantized already";
+    let error = "nothing to calibrate: int8 would quantize no further tensor of the model";
     sandbox.fails(nothing, 2, error);
 }
 
@@ -74,7 +74,7 @@ fn keeping_nodes_in_float_where_all_are_is_said_to_change_nothing() {
     let quantize = "quantize digits.onnx --calibration-data digits_calibration.npz --calibration-samples 0..16";
     sandbox.stdout(&format!("{quantize} -o quantized.onnx"));
     let ended = sandbox.run("compile quantized.onnx --target x86-64-v3 --keep-float *linear* -o out.o");
-    let note = "--keep-float changes nothing: the model itself says what is quantized\n";
+    let note = "--keep-float changes nothing: the model itself determines what is quantized\n";
     assert_eq!((ended.code, ended.stderr.contains(note)), (Some(0), true), "{ended:?}");
 }
 
@@ -92,7 +92,7 @@ fn a_node_that_does_not_exist_is_an_error_with_suggestions() {
 #[test]
 fn an_input_that_is_made_constant_is_no_input_any_more() {
     let sandbox = Sandbox::new();
-    // y = x + x, of which the first is made constant: with no input left, all is computed at compile time.
+    // y = x + x with a constant x: without inputs, everything is computed at compile time.
     sandbox.write("sum.onnx", &model(&[node("Add", "sum", &["x", "x"], "y")]));
     sandbox.stdout("compile sum.onnx --target x86-64-v3 --constant x=1.5 -o sum.so");
     let described = sandbox.json("inspect sum.so");

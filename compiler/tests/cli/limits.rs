@@ -1,4 +1,4 @@
-//! Limits on memory, names that would command the terminal, graphs that say what to run.
+//! Memory limits, names with control characters, and graphs that name passes themselves.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ fn names_are_printed_without_characters_that_command_the_terminal() {
     sandbox.stdout("compile names.ir -o names.o --emit object,header --target x86-64-v2");
     let header = std::fs::read_to_string(sandbox.path("names.h")).unwrap();
     let printed = ["inspect names.ir", "inspect names.ir --format json", "opt names.ir", "opt names.ir --format json"];
-    // Remarks and dumps, and errors in both forms.
+    // Remarks and dumps; errors in both formats.
     let said = ["opt --passes f32 --dump-after all names.ir", "run names.ir", "run names.ir --format json"];
     let said = said.map(|arguments| sandbox.run(arguments).stderr);
     assert!(said.iter().all(|text| text.contains("202e")), "{said:?}");
@@ -56,11 +56,7 @@ fn a_graph_that_says_what_to_run_is_a_test_in_one_command() {
     sandbox.write("case.expected.ir", format!("; a comment\n{}", expected.replace("neg", "abs")).as_bytes());
     let ended = sandbox.run("opt case.ir --check case.expected.ir");
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
-    assert!(
-        ended.stderr.contains("error: what came out is not that of case.expected.ir: line 4 is "),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("error: the result differs from case.expected.ir: line 4 is "), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("  hint: if the new graph is right, write it with -o case.expected.ir"),
         "{}",
@@ -68,14 +64,14 @@ fn a_graph_that_says_what_to_run_is_a_test_in_one_command() {
     );
 
     sandbox.write("case.ir", case.replace("; run: fuse", "; run: fuse\n; target: pdp-11").as_bytes());
-    let error = "case.ir: nothing can be run by the line `; target: pdp-11`\n  hint: eightfold opt --help lists what such lines may say";
+    let error = "case.ir: invalid line `; target: pdp-11`\n  hint: eightfold opt --help lists the valid lines";
     sandbox.fails("opt case.ir", 4, error);
 }
 
 #[test]
 fn a_calibration_table_goes_with_any_limit_on_rewrites() {
     let sandbox = Sandbox::new();
-    // `fuse` names a tensor that the model has not: the normalization's result.
+    // `fuse` names a tensor that the model does not have: the normalization's result.
     sandbox.stdout("calibrate digits.onnx --data digits_calibration.npz --samples 0..16 -o digits.calibration");
     let table = std::fs::read_to_string(sandbox.path("digits.calibration")).unwrap();
     assert!(table.contains('#'), "a tensor that only a fusion makes:\n{table}");

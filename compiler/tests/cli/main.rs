@@ -1,4 +1,4 @@
-//! The command line from outside: what every verb prints, which files it leaves, and how it ends.
+//! The command line from outside: output, files and exit codes of every verb.
 
 mod bad_data;
 mod bad_models;

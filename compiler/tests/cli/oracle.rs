@@ -1,4 +1,4 @@
-//! `eightfold compare --oracle tract`, with tract built in and without.
+//! `eightfold compare --oracle tract`, in builds with and without tract.
 
 use crate::sandbox::Sandbox;
 
@@ -14,7 +14,7 @@ fn compiled_models_are_compared_with_tract() {
         assert_eq!((&report["samples"], &report["outputs"][0]["name"]), (&50.into(), &"logits".into()), "{report}");
         report["outputs"][0]["sqnr_db"].as_f64().expect("a difference")
     };
-    // The model as it is, without a file of it.
+    // The model without a compiled file.
     assert!(logits(&sandbox.json(COMPARE)) > 100.0);
     let compile = "compile digits.onnx --target x86-64-v3 --calibration-data digits_calibration.npz -o digits.so";
     sandbox.stdout(compile);
@@ -24,7 +24,7 @@ fn compiled_models_are_compared_with_tract() {
     let text = sandbox.stdout(&COMPARE.replace("digits.onnx", "digits.onnx digits.so"));
     assert!(text.contains("logits") && text.contains("SQNR dB"), "{text}");
 
-    // Another extent than the file declares.
+    // Another batch size than the file declares.
     sandbox.stdout("compile digits.onnx --dim batch=2 --precision f32 -o two.so");
     assert!(logits(&sandbox.json(&COMPARE.replace("digits.onnx", "digits.onnx two.so --dim batch=2"))) > 100.0);
 }

@@ -1,4 +1,4 @@
-//! Output files: whole or not at all, and what is said when they cannot be.
+//! Output files: written completely or not at all, and the errors if that is impossible.
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn an_output_that_is_a_folder() {
     sandbox.fails("compile digits.onnx -o out.so --target x86-64-v3", 2, error);
 }
 
-/// Every verb that writes a file, with an output that it reads.
+/// Each verb that writes a file, called with one of its inputs as the output.
 #[test]
 fn an_output_that_is_an_input() {
     let sandbox = Sandbox::new();
@@ -78,7 +78,7 @@ fn an_output_that_is_an_input() {
     sandbox.fails("compile digits.onnx --tune --tuning-file net -o net", 2, error);
 }
 
-/// Names and bytes of all files.
+/// Names and contents of all files.
 fn contents(sandbox: &Sandbox) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(sandbox.path("."))
         .unwrap()
@@ -89,7 +89,7 @@ fn contents(sandbox: &Sandbox) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// A link stays a link, a device stays a device, and what can be neither replaced nor written through is refused.
+/// A link stays a link, a device stays a device, and what can be neither replaced nor written directly is rejected.
 #[cfg(unix)]
 #[test]
 fn an_output_that_is_no_regular_file() {
@@ -125,7 +125,7 @@ fn an_output_that_is_no_regular_file() {
     let error = "cannot write socket\n  caused by: it is a socket, expected a regular file";
     sandbox.fails("opt digits.onnx -o socket", 2, error);
 
-    // What the shell writes to is not replaced below it.
+    // A file that the shell redirects to is not replaced.
     let log = fs::File::create(sandbox.path("log")).unwrap();
     let ended = sandbox.command("opt digits.onnx -o /dev/stdout").stdout(log).output().unwrap();
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
@@ -164,11 +164,11 @@ fn the_extension_decides_the_form() {
         ),
         ("- --emit shared", "-o -: standard output takes text only, machine code needs a file"),
         ("- --emit ir,program", "-o -: standard output takes one form, --emit names several"),
-        ("-", "-o -: say by --emit which form to print: header, asm, llvm-ir, ir or program"),
+        ("-", "-o -: choose the form to print with --emit: header, asm, llvm-ir, ir or program"),
     ] {
         sandbox.fails(&format!("{compile} {arguments}"), 2, error);
     }
-    // A dot in a name begins an extension only where that names a form.
+    // A dot in a name begins an extension only if the extension names a form.
     sandbox.stdout(&format!("{compile} net_1.0 --emit ir,header"));
     assert_eq!(sandbox.new_files().iter().filter(|file| file.starts_with("net")).count(), 2);
     let header = fs::read_to_string(sandbox.path("net_1.0.h")).unwrap();
@@ -210,10 +210,10 @@ fn no_linker() {
     let arguments = "compile digits.onnx -o out.so --target x86-64-v3 --precision f32";
     let ended = sandbox.command(arguments).env("CC", "no-such-compiler").output().unwrap().into();
     let error = "no linker: \"no-such-compiler\" is not installed
-  hint: install a C compiler, name one by the environment variable CC, or write --emit=object,header";
+  hint: install a C compiler, name one in the environment variable CC, or use --emit=object,header";
     assert_failed(&ended, arguments, 2, error);
     assert_eq!(sandbox.new_files(), [""; 0]);
-    // Neither the object file nor finding ranges needs one.
+    // Neither the object file nor calibration needs a linker.
     let arguments =
         "compile digits.onnx -o out --target x86-64-v3 --emit object,header --calibration-data digits_calibration.npz";
     let ended: Ended = sandbox.command(arguments).env("CC", "no-such-compiler").output().unwrap().into();
@@ -265,7 +265,7 @@ fn an_interrupt_leaves_nothing_behind() {
     }
 }
 
-/// Whether a file called `output` lies somewhere below a folder.
+/// Whether a folder contains a file called `output`, at any depth.
 #[cfg(unix)]
 fn has_output(folder: &std::path::Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
@@ -285,7 +285,7 @@ fn schedule_passes_run_on_the_text_of_a_program() {
         .collect();
     let bands = dumps.iter().find(|name| name.ends_with("-bands.program")).expect("a dump");
     let whole = fs::read_to_string(sandbox.path("digits.program")).unwrap();
-    // What follows the dump gives the program that is compiled, whose snapshot holds.
+    // The remaining passes after the dump give the program that is compiled, as its snapshot shows.
     sandbox.stdout(&format!("opt dumps/{bands} --passes parallel,plan -o again.program"));
     let again = fs::read_to_string(sandbox.path("again.program")).unwrap();
     let said =

@@ -1,4 +1,5 @@
-//! Quantization from the command line: models of one layer, references, and exports that are safe on any CPU.
+//! Quantization from the command line: models of one layer, reference evaluation, and exports that are exact on any
+//! CPU.
 
 use eightfold::dataset::read_npz;
 use eightfold::{ImportOptions, Model};
@@ -52,7 +53,7 @@ fn a_model_that_needs_ranges_of_its_inputs_alone_is_quantized() {
     }
 }
 
-/// Products by scales of 0.1 fall half-way between two steps of 0.2, where floats round to either side.
+/// Products with scales of 0.1 are halfway between two steps of 0.2, where float arithmetic rounds either way.
 const TIES: &str = "graph @ties {
   qparams #0 = u8 per_tensor scale=0.1 zero_point=0
   qparams #1 = i8 per_tensor scale=0.1 zero_point=0
@@ -116,7 +117,7 @@ fn narrow_and_unsigned_weights_keep_sums_in_onnx_runtime_from_saturating() {
     let ended = sandbox.run("quantize digits.onnx --calibration-table table --weight-type i4 -o x.onnx");
     assert!(ended.code == Some(2) && ended.stderr.contains("[possible values: i8, i7, u8]"), "{ended:?}");
 
-    // The integers are the same but for the 128 that is added to them.
+    // The integers differ only by the offset of 128.
     let weights = |file: &str, dtype: DType| {
         let graph = graph(&sandbox, file);
         let constants = graph.values().filter_map(|(id, _)| Some((id, graph.constant(id)?)));

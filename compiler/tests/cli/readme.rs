@@ -1,4 +1,4 @@
-//! What the README promises: its programs run, and its commands exist.
+//! Checks that the README's programs run and its commands exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ fn readme() -> String {
     fs::read_to_string(workspace().join("README.md")).expect("README.md is there")
 }
 
-/// The first block of code in a language.
+/// The first code block in a language.
 fn block(readme: &str, language: &str) -> String {
     let start = readme.find(&format!("\n```{language}\n")).expect("a block") + language.len() + 5;
     let length = readme[start..].find("\n```").expect("its end");
     readme[start..start + length + 1].to_owned()
 }
 
-/// What a program prints in the sandbox; `None`, aloud, if it is not installed.
+/// The output of a program in the sandbox; `None`, with a message, if it is not installed.
 fn printed(sandbox: &Sandbox, program: &str, arguments: &[&str]) -> Option<String> {
     match Command::new(program).args(arguments).current_dir(sandbox.path("")).output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -65,7 +65,7 @@ fn every_command_shown_is_understood() {
     let commands: Vec<&str> = lines.filter(|command| !command.contains("testdata/")).collect();
     assert!(commands.len() >= 4, "{commands:?}");
     for command in commands {
-        // What needs an oracle is understood without one, too, and told so.
+        // Commands that need an oracle parse without one, and report that.
         if command.contains("--oracle") && cfg!(not(feature = "oracle")) {
             let ended = sandbox.run(command);
             assert!(ended.code == Some(2) && ended.stderr.contains("built without tract"), "{command}: {ended:?}");

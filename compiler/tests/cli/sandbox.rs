@@ -1,4 +1,4 @@
-//! A folder of its own for a test, and the program run in it.
+//! A temporary folder for a test, and the program that runs in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use eightfold_ir::Tensor;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder in which the program runs, so that messages name files as the test does.
+/// A folder that the program runs in, so that messages name files as the test does.
 pub(crate) struct Sandbox(TempDir);
 
-/// How the program ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -28,7 +28,7 @@ impl From<Output> for Ended {
 }
 
 impl Sandbox {
-    /// A folder that holds the digits model and its data.
+    /// A folder with the digits model and its data.
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox(tempfile::tempdir().expect("a temporary folder"));
         for file in ["digits.onnx", "digits_calibration.npz", "digits_test.npz"] {
@@ -49,7 +49,7 @@ impl Sandbox {
         write_npz(&self.path(name), arrays.iter().map(|(name, tensor)| (*name, tensor))).expect("arrays are written");
     }
 
-    /// The program in this folder, with arguments separated by spaces.
+    /// Runs the program in this folder, with arguments separated by spaces.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eightfold"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
@@ -60,25 +60,25 @@ impl Sandbox {
         self.command(arguments).output().expect("the program starts").into()
     }
 
-    /// What a run that must succeed prints.
+    /// The output of a run that must succeed.
     pub(crate) fn stdout(&self, arguments: &str) -> String {
         let ended = self.run(arguments);
         assert_eq!(ended.code, Some(0), "eightfold {arguments}: {ended:?}");
         ended.stdout
     }
 
-    /// What a run that must succeed prints with `--format json`.
+    /// The JSON output of a run that must succeed.
     pub(crate) fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.stdout(&format!("{arguments} --format json"))).expect("one JSON value")
     }
 
-    /// Runs what must fail with this exit code, print nothing to standard output, and end with this error.
+    /// A run that must fail with this exit code, print nothing to standard output, and end with this error.
     #[track_caller]
     pub(crate) fn fails(&self, arguments: &str, code: i32, error: &str) {
         assert_failed(&self.run(arguments), arguments, code, error);
     }
 
-    /// The files there are besides those of a new sandbox.
+    /// The files that the program or the test has added to the sandbox.
     pub(crate) fn new_files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).expect("the folder is there");
         let name =
@@ -89,7 +89,7 @@ impl Sandbox {
     }
 }
 
-/// Asserts the exit code, that nothing was printed as a result, and the last lines of the errors.
+/// Asserts the exit code, an empty standard output, and the last lines of standard error.
 #[track_caller]
 pub(crate) fn assert_failed(ended: &Ended, arguments: &str, code: i32, error: &str) {
     assert_eq!(ended.code, Some(code), "eightfold {arguments}: {ended:?}");
@@ -98,7 +98,7 @@ pub(crate) fn assert_failed(ended: &Ended, arguments: &str, code: i32, error: &s
     assert_eq!(ended.stderr[at..].trim_end(), format!("error: {error}"), "eightfold {arguments}");
 }
 
-/// The folder of the model that the repository ships.
+/// The folder of the model in the repository.
 pub(crate) fn digits() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/models/digits")
 }

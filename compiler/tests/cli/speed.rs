@@ -1,4 +1,4 @@
-//! What the machine can do, where a model's time goes, and what it could be: tables, fields and errors, never a time.
+//! Peaks, profiles and rooflines: tables, fields and errors, but no times.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::sandbox::Sandbox;
 const TARGET: &str = "--target x86-64-v3";
 const INT8: &str = "--target x86-64-v3 --calibration-data digits_calibration.npz";
 
-/// Peaks that make all times easy: a product takes 1 ns, an operation 1 ns, a byte 1 us.
+/// Peaks that make all times easy: a multiply-accumulate takes 1 ns, an operation 1 ns, a byte 1 us.
 fn peaks(target: &str) -> Vec<u8> {
     let level = |name: &str, bytes: Value| json!({"name": name, "bytes": bytes, "read_bytes_per_second": 1e6});
     let machine = json!({
@@ -79,7 +79,7 @@ fn a_profile_has_a_row_for_each_call() {
     assert!(text.lines().last().expect("totals").trim_start().starts_with("total "), "{text}");
 }
 
-/// A layer has one row, however many calls it is made of, and the slowest stand first.
+/// A layer has one row, however many calls it has, and the slowest layers come first.
 #[test]
 fn a_profile_and_a_roofline_have_a_row_for_each_layer() {
     let sandbox = Sandbox::new();
@@ -135,7 +135,7 @@ fn int8_without_ranges_takes_noise_where_only_time_counts() {
     sandbox.write("peaks.json", &peaks("x86-64-v3"));
     let ended = sandbox.run(&format!("inspect digits.onnx --roofline --peaks peaks.json {TARGET} --precision int8"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("calibration: on noise, as only time is looked at"), "{ended:?}");
+    assert!(ended.stderr.contains("calibration: on noise, as only the time is measured"), "{ended:?}");
     assert!(ended.stdout.starts_with("digits, int8, x86-64-v3: at least "), "{ended:?}");
 }
 
@@ -151,7 +151,7 @@ fn a_roofline_counts_before_anything_runs() {
     let conv = named(calls, "gemm_u8_4x16c4", "block1/conv1");
     let number = |field: &str| conv[field].as_f64().unwrap();
     let close = |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 1e-9, "{got} {expected}");
-    // Weights of a reduced range have their products added by five instructions instead of six.
+    // With a reduced range, four products are added by five instructions instead of six.
     close(number("compute_ms"), 0.589_824 * 5.0 / 6.0);
     close(number("epilogue_ms"), 1e-6 * number("operations"));
     let bytes = number("input_bytes") + number("weight_bytes") + number("output_bytes");
@@ -162,7 +162,7 @@ fn a_roofline_counts_before_anything_runs() {
     let header = text.lines().find(|line| line.contains("kernel")).expect("a header");
     let expected = "kernel shape MACs padding bytes compute us epilogue us memory us bound us limit layer";
     assert_eq!(header.split_whitespace().collect::<Vec<_>>().join(" "), expected);
-    // Any target whose peaks there are.
+    // Any target of which there are peaks.
     sandbox.write("newer.json", &peaks("x86-64-v4-vbmi"));
     let newer = "inspect digits.onnx --roofline --target x86-64-v4-vbmi --peaks newer.json";
     assert_eq!(sandbox.json(newer)["target"], "x86-64-v4-vbmi");
@@ -172,17 +172,17 @@ fn a_roofline_counts_before_anything_runs() {
 fn what_cannot_be_told_says_what_to_give() {
     let sandbox = Sandbox::new();
     sandbox.stdout(&format!("compile digits.onnx {TARGET} -o digits.so"));
-    let error = "digits.so is compiled, and does not say which calls it is made of
-  hint: give the model that it was made of, with the flags of eightfold compile";
+    let error = "digits.so is a compiled model, which does not record its calls
+  hint: give the source model instead, with the flags of eightfold compile";
     sandbox.fails("bench digits.so --profile", 2, error);
     sandbox.fails("inspect digits.so --roofline", 2, error);
 
     sandbox.write("newer.json", &peaks("x86-64-v4"));
-    let error = "the peaks are those of x86-64-v4, the target is x86-64-v3
+    let error = "the peaks are for x86-64-v4, the target is x86-64-v3
   hint: give --target, or peaks that were measured with it";
     sandbox.fails(&format!("inspect digits.onnx --roofline --peaks newer.json {TARGET}"), 2, error);
-    let hint = "\n  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes \
-                them by --peaks FILE";
+    let hint = "\n  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads \
+                them with --peaks FILE";
     sandbox.write("none.json", b"{\"target\": 3}");
     let ended = sandbox.run(&format!("inspect digits.onnx --roofline --peaks none.json {TARGET}"));
     assert_eq!(ended.code, Some(4));
@@ -215,9 +215,9 @@ fn a_target_that_does_not_run_here_needs_its_peaks() {
     }
     let sandbox = Sandbox::new();
     let error = format!(
-        "this cpu does not run {}, so nothing of it can be measured here
-  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline takes them by --peaks \
-         FILE",
+        "this cpu does not run {}, so it cannot be measured here
+  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads them with \
+         --peaks FILE",
         newest.name
     );
     for verb in ["bench --machine", "bench digits.onnx --profile", "inspect digits.onnx --roofline"] {

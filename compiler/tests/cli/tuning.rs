@@ -1,4 +1,4 @@
-//! Measured choices of kernels: timed, kept, taken up again, and written by hand.
+//! Measured choices of kernels: timed, stored, reused, and written by hand.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use eightfold_codegen::target::TARGETS;
 
 use crate::sandbox::Sandbox;
 
-/// A tuning file by hand, for a target of 8 lanes.
+/// A tuning file written by hand, for a target with 8 lanes.
 const BY_HAND: &str = "\
 eightfold tuning 1
 target x86-64-v3
@@ -29,7 +29,7 @@ fn what_was_timed_is_taken_up_again() {
     assert!(file.starts_with("eightfold tuning 2\ntarget x86-64-v"), "{file}");
     assert_eq!(file.lines().filter(|line| line.starts_with("gemm f32 f32 ") && line.contains(" us=")).count(), 5);
 
-    // The same file, the same bytes; nothing is timed that is known.
+    // The same file gives the same bytes, and nothing in the file is timed again.
     let again = sandbox.json("compile digits.onnx --tuning-file net.tuning --name net -o again.so");
     assert_eq!((&again["tuning"]["known"], &again["tuning"]["timed"]), (&5.into(), &0.into()));
     assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
@@ -38,7 +38,7 @@ fn what_was_timed_is_taken_up_again() {
     assert_eq!(fs::read_to_string(sandbox.path("net.tuning")).unwrap(), file);
     assert!(sandbox.stdout("inspect net.so").contains("tuning      measured on "));
 
-    // The results are those of any other choice, to the bit.
+    // The results equal those of any other choice bit for bit.
     sandbox.stdout("compile digits.onnx -o usual.so");
     let measures = |file: &str| {
         let mut report = sandbox.json(&format!("compare digits.onnx {file} --data digits_test.npz"));
@@ -52,7 +52,7 @@ fn what_was_timed_is_taken_up_again() {
     assert!(report["products"][0]["tried"].as_array().is_some_and(|tried| tried.len() > 5), "{report}");
 }
 
-/// An inverted residual, of which each layer is larger than the nearest cache.
+/// An inverted residual block; each of its tensors exceeds L1.
 const CHAIN: &str = include_str!("../../../testdata/programs/bands.ir");
 
 #[test]
@@ -71,7 +71,7 @@ fn chains_are_timed_and_taken_up_again() {
     assert!(text.contains(" chains by net.tuning"), "{text}");
     assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
 
-    // Heights by hand; the first four layers are the chain that the model proposes.
+    // Band heights written by hand; the first four layers are the chain that the cost model proposes.
     let by_hand = |choice: &str| {
         let line = |line: &str| match line.split_once(" : ") {
             Some((key, _)) if key.starts_with("chain") && key.matches(" ; ").count() == 3 => {
@@ -101,8 +101,8 @@ fn splits_are_timed_and_taken_up_again() {
     sandbox.write("net.ir", CHAIN.as_bytes());
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let error = format!(
-        "there are {cpus} cpus for 64 threads, so they cannot be timed here
-  hint: tune for fewer threads, or on a machine of more cpus, and compile with --tuning-file here"
+        "64 threads cannot be timed on {cpus} cpus
+  hint: tune fewer threads, or on a machine with more cpus, then compile with --tuning-file here"
     );
     if cpus < 64 {
         sandbox.fails("compile net.ir -o net.so --tune --threads 64", 2, &error);
@@ -153,7 +153,8 @@ fn files_that_do_not_fit_are_errors() {
     let sandbox = Sandbox::new();
     sandbox.write("net.tuning", BY_HAND.as_bytes());
     let arguments = "compile digits.onnx -o net.so --tuning-file net.tuning --target";
-    let error = "the tuning is of x86-64-v3, the target is x86-64-v2\n  hint: give --target, or another --tuning-file";
+    let error =
+        "the tuning file is for x86-64-v3, the target is x86-64-v2\n  hint: give --target, or another --tuning-file";
     sandbox.fails(&format!("{arguments} x86-64-v2"), 2, error);
     sandbox.write("net.tuning", BY_HAND.replace("3x8 rows=2", "3x9 rows=2").as_bytes());
     let error = "cannot parse net.tuning
@@ -163,7 +164,7 @@ fn files_that_do_not_fit_are_errors() {
     if let Some(elsewhere) = TARGETS.iter().find(|target| !target.runs_here()) {
         let error = format!(
             "this cpu does not run {}, so its kernels cannot be timed here
-  hint: tune on a machine that runs it, and compile with --tuning-file here",
+  hint: tune on a machine that supports the target, then compile with --tuning-file here",
             elsewhere.name
         );
         fs::remove_file(sandbox.path("net.tuning")).unwrap();

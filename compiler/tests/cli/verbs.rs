@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::sandbox::{Sandbox, assert_failed};
 
-/// The figures below are those of this target.
+/// The figures below are for this target.
 const TARGET: &str = "--target x86-64-v3";
 
-/// A sandbox in which the digits model is compiled in int8.
+/// A sandbox with the digits model compiled in int8.
 fn compiled() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.stdout(&format!("compile digits.onnx {TARGET} --calibration-data digits_calibration.npz -o digits.so"));
@@ -42,7 +42,7 @@ fn compile_in_int8() {
     assert_eq!(graph.nodes().filter(|node| node.op.name() == "conv").count(), 5);
 }
 
-/// By default the target decides whether weights keep their whole range: what adds products in 16 bits pays for it.
+/// By default the target decides about the range of weights: targets that add products in 16 bits reduce it.
 #[test]
 fn the_range_of_weights_is_the_targets_unless_it_is_given() {
     let sandbox = Sandbox::new();
@@ -87,7 +87,7 @@ fn equal_inputs_give_equal_bytes() {
     let first = fs::read(sandbox.path("digits.so")).unwrap();
     let again = compiled();
     assert!(first == fs::read(again.path("digits.so")).unwrap());
-    // By way of the table, too.
+    // Also through a calibration table.
     again.stdout("calibrate digits.onnx --data digits_calibration.npz -o table");
     again.stdout(&format!("compile digits.onnx {TARGET} --calibration-table table -o digits.so"));
     assert!(first == fs::read(again.path("digits.so")).unwrap());
@@ -167,7 +167,7 @@ fn quantize_writes_a_model_that_compiles_to_int8_without_data() {
         fs::read_to_string(sandbox.path("program.txt")).unwrap()
     };
     let extra = |program: String| {
-        // A list for each vector of channels, most of them empty.
+        // A list for each vector of channels; most are empty.
         let lists = program.split("extra=").skip(1).filter_map(|rest| rest.split(", ").next());
         lists.filter(|lists| lists.contains(|c: char| c.is_ascii_digit())).count()
     };
@@ -251,9 +251,9 @@ fn threads_are_told_and_change_no_bytes() {
     let report = sandbox.json(&format!("compile digits.onnx -o two.so --threads 2 {options}"));
     assert_eq!(report["threads"], 2);
     let variant = &sandbox.json("inspect two.so")["variants"][0];
-    // So small a model is left to the first thread.
+    // Such a small model runs on the first thread alone.
     assert_eq!((&variant["threads"], &variant["workers"]), (&2.into(), &0.into()));
-    assert!(sandbox.stdout("inspect two.so").contains("2 threads (nothing is worth sharing: the first does all)"));
+    assert!(sandbox.stdout("inspect two.so").contains("2 threads (no call is worth sharing: the first does all)"));
     assert_eq!(sandbox.json("bench two.so --duration 0.01 --warmup 0")["threads"], 2);
     assert_eq!(sandbox.json("inspect two.so")["provenance"]["options"]["threads"], "2");
     assert!(sandbox.json("inspect digits.so")["provenance"]["options"].get("threads").is_none());
@@ -269,7 +269,7 @@ fn threads_are_told_and_change_no_bytes() {
         ("compile digits.onnx -o x.so --threads 200", "200 is not in 1..=64"),
         ("run digits.onnx --dim batch=1 --dim batch=2", "--dim batch: expected once, got batch=1 and batch=2"),
         ("run two.so --threads 2 --input in.npz", "a compiled model has its own"),
-        ("run digits.onnx --reference --threads 2 --input in.npz", "the reference evaluator has one"),
+        ("run digits.onnx --reference --threads 2 --input in.npz", "the reference evaluator runs on one"),
     ] {
         let ended = sandbox.run(command);
         assert!(ended.code == Some(2) && ended.stderr.contains(says), "{command}: {ended:?}");

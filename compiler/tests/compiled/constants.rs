@@ -1,4 +1,4 @@
-//! Where constants are: in the object file once, in no other part of it, and in the listings.
+//! Constants are in the object file once, in one section, and in the listings.
 
 use std::fs;
 use std::process::Command;
@@ -10,12 +10,12 @@ use object::ObjectSection as _;
 
 use super::*;
 
-/// Extents of the weights, which take most of the file.
+/// Extents of the weights, which are most of the file.
 const K: usize = 256;
 const N: usize = 512;
 const WEIGHT_BYTES: usize = K * N * 4;
 
-/// A product with constant weights, compiled for the oldest target, which runs wherever these tests do.
+/// A matrix product with constant weights, compiled for the oldest target, which every test machine runs.
 fn product() -> Compiled {
     let mut case = Case::new("constants");
     let x = case.input("x", DType::F32, &[4, K], None);
@@ -43,7 +43,7 @@ fn interface(graph: &Graph, program: &eightfold_codegen::program::Program) -> In
     }
 }
 
-/// What a linked object computes of fixed inputs.
+/// The output of a linked object for fixed inputs.
 fn outputs(object: &ObjectFile) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.so");
@@ -68,12 +68,12 @@ fn constants_do_not_go_through_llvm_and_lie_in_one_section_of_the_object() {
     let contents = section.data().expect("within the file");
     assert!(contents.len() >= WEIGHT_BYTES);
     assert_eq!(bytes[bytes.len() - contents.len()..], *contents);
-    // No name of it can clash with that of another model in the same program.
+    // Its names cannot clash with those of another model in the same program.
     let global = file.symbols().filter(|symbol| symbol.is_global() && symbol.is_definition());
     assert_eq!(global.map(|symbol| symbol.name().expect("a name")).collect::<Vec<_>>(), ["model_query"]);
 }
 
-/// Nothing is copied before it is known that it will be of use: these weights are memory that nobody has touched.
+/// Nothing is copied unless it is needed: the pages of these weights have never been touched.
 #[test]
 fn weights_out_of_reach_are_an_error() {
     let mut case = Case::new("large");
@@ -112,12 +112,12 @@ fn listings_are_complete() {
     assert!(!llvm_ir.contains("module asm"));
 }
 
-/// A table of rows by position, and a product with the same numbers, transposed; with `off` one of them is another.
+/// A lookup table, and a product with the same numbers, transposed; with `off`, one number differs.
 fn tied(dtype: DType, k: usize, off: bool) -> Case {
     const ROWS: usize = 300;
     let mut case = Case::new("tied");
     let table = match dtype {
-        // Small enough for two products to fit 16 bits on every target.
+        // So small that two products fit 16 bits on every target.
         DType::I8 => {
             let values: Vec<i64> = (0..ROWS * k).map(|_| (case.stream.next() % 121) as i64 - 60).collect();
             Tensor::int(dtype, &[ROWS, k], &values)
@@ -149,7 +149,7 @@ fn tied(dtype: DType, k: usize, off: bool) -> Case {
     case
 }
 
-/// The constants of a program that are as large as a table of so many bytes.
+/// The constants of a program that are as large as a table of `size` bytes.
 fn as_large(graph: &Graph, target: &'static Target, bytes: usize) -> usize {
     let program = lower_and_schedule(
         eightfold_ir::verify(graph).expect("verifies"),
@@ -175,7 +175,7 @@ fn a_table_that_is_the_weights_of_a_product_is_stored_once() {
 
 #[test]
 fn a_table_that_differs_is_stored_beside_the_weights() {
-    // Integers of 7 columns fill groups of four, so that rows do not lie in them as they are.
+    // Rows of 7 integers are padded to groups of four, so the table's rows are not contiguous in the packed weights.
     for (dtype, k, off, bound) in [(DType::F32, 12, true, 1e-5), (DType::I8, 12, true, 0.0), (DType::I8, 7, false, 0.0)]
     {
         let case = tied(dtype, k, off);

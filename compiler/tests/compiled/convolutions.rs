@@ -1,4 +1,4 @@
-//! Convolutions and their transposes, of all types.
+//! Convolutions and transposed convolutions of all types.
 
 use eightfold_codegen::choice::Choices;
 use eightfold_codegen::compile::lower_and_schedule;
@@ -28,7 +28,7 @@ pub(crate) const CONVS: &[ConvShape] = &[
     (67, 65, 1, 3, 5, 1, 1, [0; 4], 1),
 ];
 
-/// Those that some targets are quicker to multiply as tiles.
+/// Shapes that some targets compute by Winograd's algorithm.
 const TILED: &[ConvShape] = &[
     (62, 40, 1, 8, 10, 3, 1, [1; 4], 1),
     (64, 35, 1, 8, 16, 3, 1, [0, 2, 2, 0], 1),
@@ -86,7 +86,7 @@ fn convolutions_without_channels_are_lowered() {
     }
 }
 
-/// An input, what in it means zero, and weights.
+/// An input, its zero point, and weights.
 const INTEGERS: [(DType, i32, DType); 3] =
     [(DType::U8, 117, DType::I8), (DType::I8, -5, DType::I8), (DType::U8, 3, DType::U8)];
 
@@ -130,7 +130,7 @@ fn convolutions_of_bf16_are_close_to_the_evaluator() {
         let weight = case.random(DType::Bf16, &[o, c / group, k, k], None);
         let bias = case.random(DType::F32, &[o], None);
         let y = case.nhwc(conv_op(shape), &[x, weight, bias], vec![Step::unary(Function::Relu)], None);
-        // A tensor of bf16 among steps on f32.
+        // A bf16 tensor among steps on f32.
         let again = vec![Step::binary(Function::Add, Arg::Value(case.bf16(y)))];
         let sum = case.nhwc(conv_op(shape), &[x, weight, bias], again, None);
         case.output(y);
@@ -179,7 +179,7 @@ fn transposed_convolutions_equal_the_evaluator() {
             let weight = case.random(weights, &[o, c / group, rows, columns], w_q);
             let bias: Vec<i64> = (0..o as i64).map(|channel| channel * 977 - 5000).collect();
             let bias = case.graph.add_const("", Tensor::int(DType::I32, &[o], &bias), None);
-            // What is added is read at the coordinates of the result, whichever part of it is at hand.
+            // The added tensor is indexed by the result's coordinates, whichever part is computed.
             let y_q = case.q(DType::U8, 0.05, 7);
             let sum = case.nhwc(transpose_op(shape), &[x, weight, bias], vec![], None);
             let sum_shape = case.graph.ty(sum).shape.to_vec();

@@ -1,4 +1,4 @@
-//! Integers of four bits, which lie two to a byte in constants, and have a byte each while a program runs.
+//! 4-bit integers: two to a byte in constants, one to a byte at run time.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn constants_and_results_of_four_bits_equal_the_evaluator() {
     for dtype in [DType::I4, DType::U4] {
         let mut case = Case::new(&format!("four_bits_{dtype}"));
         let x = case.input("x", DType::F32, &[1, 3, 5, 3], None);
-        // An odd number of elements, in either order, and behind an operator that moves them.
+        // An odd number of elements, in either memory order, and after an operator that moves them.
         let numbers: Vec<i64> = (0..45).map(|i| i * 7 % 16 - i64::from(dtype == DType::I4) * 8).collect();
         let w = case.graph.add_const("w", Tensor::int(dtype, &[1, 3, 5, 3], &numbers), None);
         let v = case.graph.add_const("v", Tensor::int(dtype, &[1, 3, 3, 5], &numbers), None);

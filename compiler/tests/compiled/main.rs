@@ -1,7 +1,7 @@
-//! Compiled code against the reference evaluator: integers bit for bit, floats within the bound of their sums.
+//! Compiled code against the reference evaluator: integers bit for bit, floats within the bound of their reductions.
 //!
-//! Each case is a small graph that stresses one road through lowering and kernels. All targets that this machine runs
-//! compile it, and all must agree.
+//! Each case is a small graph that exercises one path through lowering and kernels. It is compiled for all targets that
+//! this machine runs, and all must agree.
 
 use eightfold::artifact::Artifact;
 use eightfold_codegen::choice::Choices;
@@ -43,7 +43,7 @@ mod symbols;
 use convolutions::{CONVS, conv_op};
 use odd_choices::odd_choices;
 
-/// A stream of numbers that is the same on every run.
+/// Pseudo-random numbers, the same in every run.
 struct Stream(u64);
 
 impl Stream {
@@ -68,7 +68,7 @@ impl Stream {
     }
 }
 
-/// A graph under construction, with the helpers that cases share.
+/// A graph under construction, with builders that cases share.
 struct Case {
     graph: Graph,
     stream: Stream,
@@ -83,7 +83,7 @@ impl Case {
         self.graph.add_input(name, TensorType::new(dtype, Shape::new(dims)).with_quant(quant))
     }
 
-    /// An input, channels innermost in memory after a copy.
+    /// An input, copied to channels-last memory order.
     fn input_nhwc(&mut self, name: &str, dtype: DType, dims: &[usize], quant: Option<QuantId>) -> ValueId {
         let x = self.input(name, dtype, dims, quant);
         let y = self.node(Map {}, &[x], vec![], quant);
@@ -112,7 +112,7 @@ impl Case {
         Some(self.graph.add_qparams(QuantParams::per_tensor(dtype, scale, zero_point)))
     }
 
-    /// The steps from exact sums to quantized numbers: scale by channel, activate, quantize.
+    /// The steps from accumulators to quantized numbers: scale per channel, activate, quantize.
     fn requantize(&mut self, channels: usize, dtype: DType, zero_point: i32, min: i32) -> Vec<Step> {
         let scales: Vec<f32> = (0..channels).map(|c| 0.0007 + 0.00003 * (c % 17) as f32).collect();
         let m = self.graph.add_const("", Tensor::f32(&[1, channels, 1, 1], &scales), None);
@@ -124,7 +124,7 @@ impl Case {
         ]
     }
 
-    /// A constant of bf16, of the shape of `value`.
+    /// A bf16 constant with the shape of `value`.
     fn bf16(&mut self, value: ValueId) -> ValueId {
         let shape = self.graph.ty(value).shape.to_vec();
         self.random(DType::Bf16, &shape, None)
@@ -189,7 +189,7 @@ fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choic
     let unpacked: Vec<Bytes> = inputs.iter().map(Tensor::unpacked).collect();
     let bytes: Vec<&[u8]> = unpacked.iter().map(|bytes| &**bytes).collect();
     session.run(&bytes, &mut outputs).expect("runs");
-    // Once more: nothing may depend on what an earlier run left in the arena.
+    // Runs again: results must not depend on what an earlier run left in the arena.
     let first = outputs.clone();
     session.run(&bytes, &mut outputs).expect("runs");
     assert_eq!(first, outputs, "{}: two runs differ", graph.name);
@@ -200,7 +200,7 @@ fn run(graph: &Graph, target: &'static Target, threads: Threads, choices: &Choic
         .collect()
 }
 
-/// Whether what the target has no instruction for is composed of those it has.
+/// Whether the target composes an operation that it has no instruction for.
 fn calls_no_library(object: &[u8], target: &Target) {
     let object = object::File::parse(object).expect("an object file");
     for symbol in object.symbols().filter(|symbol| symbol.is_undefined()) {
@@ -238,7 +238,7 @@ fn residuals_are_added_in_the_epilogue() {
     let y_q = case.q(DType::U8, 0.05, 9);
     let conv = Conv { pads: [1, 1, 1, 1].as_slice().into(), ..conv_op(CONVS[0]) };
     let y = case.nhwc(conv.clone(), &[x, weight], steps, y_q);
-    // Read again by a padded convolution: one place serves both.
+    // Another padded convolution reads it: one buffer serves both.
     let weight = case.random(DType::I8, &[8, 16, 3, 3], w_q);
     let steps = case.requantize(8, DType::I8, -3, -128);
     let z_q = case.q(DType::I8, 0.05, -3);
@@ -371,7 +371,7 @@ fn concatenations_shuffles_and_slices_move_the_right_elements() {
         steps: [1, -1, -1, 2].as_slice().into(),
     };
     let reversed = case.node(reversed, &[half], vec![], q);
-    // A padded convolution reads the joined buffer: the border lies around all of it.
+    // A padded convolution reads the concatenation: the border surrounds the whole buffer.
     let weight = case.random(DType::I8, &[4, 26, 3, 3], w_q);
     let steps = case.requantize(4, DType::U8, 100, 0);
     let pads = eightfold_ir::op::conv::canonical(&[1; 4], 0);

@@ -1,11 +1,11 @@
-//! Tiles and bands that nobody would choose, which must compute what all others do.
+//! Unusual tiles and bands, which must compute the same results as all others.
 
 use eightfold_codegen::choice::{Blocking, Choice, Choices, Geometry};
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::target::Target;
 use eightfold_ir::Graph;
 
-/// Tiles and bands for all products that no model would choose.
+/// Tiles and bands that no cost model would choose.
 pub(crate) fn odd_choices(graph: &Graph, target: &'static Target) -> Choices {
     let program = lower(eightfold_ir::verify(graph).expect("verifies"), target, &Choices::default()).expect("lowers");
     let odd = [(1, 3, 1), (3, 1, 2), (5, 2, 3), (2, 4, 1), (7, 1, 9)].into_iter().cycle();

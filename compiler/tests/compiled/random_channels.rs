@@ -1,11 +1,12 @@
-//! Random networks whose channels may change places: every pass that permutes channels keeps what a network computes.
+//! Random networks with channels that can be permuted: every pass that permutes channels must preserve the network's
+//! function.
 //!
-//! Two passes permute channels, `spread_channels` before quantization and `pair_channels` after it. Each is run alone, and
-//! the evaluator compares the graph before it with the graph after it. Then the whole int8 pipeline runs, and its machine
-//! code is compared with the evaluator on the float graph and on the Q/DQ graph that no pass has lowered: a permutation
-//! that went wrong in a lowered graph shows in neither of two comparisons with that graph itself.
+//! Two passes permute channels: `spread_channels` before quantization and `pair_channels` after it. Each is run alone,
+//! and the evaluator compares the graphs before and after it. Then the whole int8 pipeline runs, and its machine code
+//! is compared with the evaluator on the float graph and on the Q/DQ graph before lowering. A wrong permutation in the
+//! lowered graph would not show in a comparison with the lowered graph itself.
 //!
-//! `EIGHTFOLD_RANDOM` sets how many networks are drawn; a failure names the seed.
+//! `EIGHTFOLD_RANDOM` sets the number of networks; a failure names the seed.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +19,14 @@ use eightfold_passes::{INT8, PairSums, PassOptions, Pipeline, SIMPLIFY, quantize
 
 use super::*;
 
-/// A network under construction: some tensors of rank 4 that the next layer may read.
+/// A network under construction: rank-4 tensors that the next layer may read.
 struct Network {
     case: Case,
     tensors: Vec<ValueId>,
 }
 
 impl Network {
-    /// A network of four to nine layers, and a convolution that reads the last of them.
+    /// A network of four to nine layers, followed by a convolution.
     fn draw(seed: u64) -> Graph {
         let mut network = Network { case: Case::new(&format!("seed_{seed}")), tensors: Vec::new() };
         network.case.stream = Stream(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -58,9 +59,9 @@ impl Network {
         self.case.graph.ty(value).shape.to_vec().try_into().expect("rank 4")
     }
 
-    /// Appends one layer, or nothing if the layer drawn does not fit.
+    /// Appends one layer, or nothing if the drawn layer does not fit.
     fn layer(&mut self) {
-        // Mostly the newest tensor, so that networks are deep.
+        // Usually the newest tensor, so that networks are deep.
         let any = self.below(self.tensors.len());
         let x = if self.below(4) > 0 { self.last() } else { self.tensors[any] };
         let [_, channels, rows, columns] = self.dims(x);
@@ -127,7 +128,7 @@ impl Network {
             }
             14 => {
                 let sizes = [1, channels, rows, columns].as_slice().into();
-                // As many channels as before, resampled all the same in one case of two.
+                // The same number of channels as before; in one case of two they are resampled anyway.
                 let scales = [1.0, [1.0, 1.5][self.below(2)], 1.0, 1.0].as_slice().into();
                 let resize = Resize {
                     mode: ResizeMode::Nearest,
@@ -162,8 +163,8 @@ impl Network {
         self.case.node(op, &[x, w], vec![], None)
     }
 
-    /// Weights that keep the magnitude of what they multiply, `terms` of it at a time; every third row is small, so that
-    /// the order of the rows shows.
+    /// Weights that preserve the magnitude of sums of `terms` products. Every third row is small, so that the order of
+    /// rows matters.
     fn weights(&mut self, dims: &[usize], terms: usize) -> ValueId {
         let drawn = self.case.stream.tensor(DType::F32, dims).to_f32s().expect("floats");
         let row = drawn.len() / dims[0];
@@ -173,7 +174,7 @@ impl Network {
     }
 }
 
-/// The passes of the int8 pipeline from the start to `last`, the last pass included.
+/// The passes of the int8 pipeline up to and including `last`.
 fn until(last: &str) -> &'static [&'static str] {
     let end = INT8.iter().position(|pass| *pass == last).expect("a pass of the pipeline");
     &INT8[..=end]
@@ -187,7 +188,7 @@ fn passed(graph: &Graph, passes: &[&str], options: &PassOptions) -> Graph {
     graph
 }
 
-/// The least and the greatest value of each tensor that int8 wants a range for, on these inputs.
+/// Minimum and maximum of each tensor that needs a range for int8, on these inputs.
 fn calibrated(graph: &Graph, samples: &[Vec<Tensor>]) -> CalibrationTable {
     let simplified = passed(graph, SIMPLIFY, &PassOptions::default());
     let tensors = quantized_tensors(&simplified, &PassOptions::default());
@@ -205,7 +206,7 @@ fn calibrated(graph: &Graph, samples: &[Vec<Tensor>]) -> CalibrationTable {
     CalibrationTable { model, hash: String::new(), calibrator, samples, ranges, means: BTreeMap::new() }
 }
 
-/// The energy of the difference over the energy of what is expected, as a root.
+/// Root of the energy of the difference over the energy of the expected values.
 fn relative_error(got: &[Tensor], expected: &[Tensor]) -> f32 {
     let numbers = |tensors: &[Tensor]| tensors.iter().flat_map(|t| t.to_f32s().expect("floats")).collect::<Vec<_>>();
     let (got, expected) = (numbers(got), numbers(expected));
@@ -247,7 +248,7 @@ fn channels_change_places_on_all_axes_or_on_none() {
             let quantized = eval(&passed(&graph, until("insert_qdq"), &options), inputs).expect("evaluates");
             let error = relative_error(&quantized, &expected);
             assert!(error < 0.2, "{what}: the Q/DQ graph is {error} from the float graph");
-            // Compiling takes most of the time, so each network is compiled once, by turns with either range.
+            // Compiling takes most of the time, so each network is compiled once, alternating between the two ranges.
             let Some(target) = target.filter(|_| reduce_range == (seed % 2 == 0)) else { continue };
             let lowered = passed(&graph, INT8, &options);
             let got = run(&lowered, target, Threads::new(1), &Choices::default(), inputs);

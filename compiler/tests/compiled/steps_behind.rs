@@ -1,4 +1,4 @@
-//! Steps behind operators that move, mix or choose elements, and biases that are steps.
+//! Epilogues of operators that move, mix or choose elements, and biases in steps.
 
 use eightfold_ir::op::conv_transpose::ConvTranspose;
 use eightfold_ir::op::expand::Expand;
@@ -11,7 +11,7 @@ fn resize(mode: ResizeMode, coordinates: Coordinates) -> Resize {
     Resize { mode, coordinates, nearest: NearestMode::Floor, sizes, scales: Default::default() }
 }
 
-/// Each operator that moves or mixes elements of a tensor of shape 1 x 3 x 4 x 5.
+/// Each operator that moves or mixes elements, on a tensor of shape 1 x 3 x 4 x 5.
 fn movers() -> Vec<Op> {
     let coordinates =
         [Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
@@ -51,7 +51,7 @@ fn steps_run_behind_every_operator_that_moves_or_mixes_elements() {
             let steps = vec![Step::binary(Function::Add, Arg::Value(other)), Step::unary(Function::Relu)];
             let y = case.node(op.clone(), &operands, steps, None);
             case.output(y);
-            // Scaled by a power of two, so that no rounding of floats decides.
+            // Scales are powers of two, so float rounding does not matter.
             let quant = case.q(DType::U8, 0.25, 128);
             let steps = vec![Step::binary(Function::Mul, Arg::Float(0.0)), Step::quantize(DType::U8, 0.25, 128)];
             let y = case.node(op, &operands, steps, quant);

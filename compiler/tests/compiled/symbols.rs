@@ -1,4 +1,4 @@
-//! What objects call: memcpy, memset and memmove, and nothing else, for every operator, function and type on every target.
+//! Objects call only memcpy, memset and memmove: every operator, function and type on every target.
 
 use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
@@ -10,7 +10,7 @@ use eightfold_ir::op::relayout::{Order, Relayout};
 
 use super::*;
 
-/// Types that elementwise kernels take.
+/// Types that elementwise kernels support.
 const TYPES: [DType; 12] = [
     DType::F32,
     DType::F16,
@@ -75,7 +75,7 @@ fn operators() -> Vec<Op> {
 }
 
 impl Case {
-    /// Adds a node as an output if the operator takes the operands.
+    /// Adds a node as an output, if the operator accepts the operands.
     fn try_output(&mut self, op: &Op, operands: &[ValueId], steps: Vec<Step>) {
         let half_softmax = matches!(op, Op::Softmax(_)) && self.graph.ty(operands[0]).dtype.bits() == 16;
         let quant = match op {
@@ -91,7 +91,7 @@ impl Case {
         self.output(y.expect("just inferred"));
     }
 
-    /// Outputs by every operator on `x`.
+    /// One output per operator on `x`.
     fn every_operator(&mut self, x: ValueId) {
         operators().iter().for_each(|op| self.try_output(op, &[x], vec![]));
         let indices = self.input(&format!("i{}", x.index()), DType::I64, &[2], None);
@@ -117,7 +117,7 @@ impl Case {
         }
     }
 
-    /// Outputs by every function on `x`.
+    /// One output per function on `x`.
     fn every_function(&mut self, x: ValueId, truth: ValueId) {
         for function in Function::ALL.iter().copied() {
             let args: Vec<Arg> = match (function, function.arity()) {
@@ -130,7 +130,7 @@ impl Case {
         }
     }
 
-    /// Outputs by conversions from the type of `x` to every other, there and back in one chain.
+    /// Outputs of conversions from the type of `x` to every other type and back, in one chain.
     fn every_cast(&mut self, x: ValueId) {
         let own = self.graph.ty(x).dtype;
         let steps = TYPES.into_iter().flat_map(|to| [Step::Cast(to), Step::Cast(own)]).collect();

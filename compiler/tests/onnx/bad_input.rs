@@ -1,5 +1,5 @@
-//! Bad models that others found in the wild: each agrees with ONNX Runtime, or gets an error that says whose fault it is
-//! and where it lies.
+//! Bad models found in the wild: each either agrees with ONNX Runtime, or causes an error that says whose fault it is
+//! and where.
 
 use std::path::Path;
 
@@ -9,22 +9,22 @@ use eightfold_ir::{Tensor, eval};
 
 use crate::outside::{distance, named, onnxruntime, random_inputs, shared};
 
-/// What must become of a model.
+/// The expected outcome of a model.
 enum Outcome {
-    /// It means what ONNX Runtime says.
+    /// It agrees with ONNX Runtime.
     Agrees,
-    /// It means something to us, though nothing to ONNX Runtime.
+    /// It is valid here, but not in ONNX Runtime.
     Runs,
-    /// It is refused with this text.
+    /// It is rejected with this text.
     Refused(ErrorKind, &'static str),
 }
 use ErrorKind::{Broken, Unsupported, Usage};
 use Outcome::{Agrees, Refused, Runs};
 
-/// Numbers for open dimensions.
+/// Values of symbolic dimensions.
 type Dims = &'static [(&'static str, usize)];
 
-/// The shared bad models, with the dimensions bound.
+/// The shared bad models, with their dimensions.
 const SHARED: &[(&str, Dims, Outcome)] = &[
     ("bad_names", &[], Refused(Broken, "the model's ir_version is 0, expected 3 or newer")),
     (
@@ -68,7 +68,7 @@ fn options(dims: &[(&str, usize)]) -> ImportOptions {
     let dims = dims.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
     ImportOptions { dims, ..ImportOptions::default() }
 }
-/// That the model compiles in f32 and computes the same.
+/// Checks that the model compiles in f32 and computes the same as ONNX Runtime.
 fn compiled(path: &Path, dims: &[(&str, usize)], data: &[Tensor], expected: &[Tensor]) -> Result<(), String> {
     let text = |error: eightfold::Error| format!("compiled: {error:?}");
     let model = eightfold::load(path, &options(dims)).map_err(text)?;
@@ -90,7 +90,7 @@ fn judge(name: &str, path: &Path, dims: &[(&str, usize)], outcome: &Outcome) -> 
     if matches!(outcome, Runs) {
         return Ok(());
     }
-    // Without optimisations, as those move roundings about.
+    // Without optimizations, because these move roundings.
     let Some(theirs) = onnxruntime(path, &named(graph, &data), &["--optimization", "none"]) else { return Ok(()) };
     for (output, ours) in graph.outputs().iter().zip(&ours) {
         let far = distance(ours, &theirs[&*output.name]);

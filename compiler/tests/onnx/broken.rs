@@ -1,4 +1,4 @@
-//! Models that contradict ONNX or themselves, and models made to exhaust whoever reads them.
+//! Models that violate ONNX or are inconsistent, and models made to exhaust memory or time.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use tract_onnx::pb::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorS
 use crate::making::{F32, I8, I64, U8, Value, bytes, declared, fed_with, floats, ints, model, node, raw, with};
 use crate::outside::digits;
 
-/// What is wrong with how the import of these bytes fails, if it is not by this kind of fault with a message that says
-/// this.
+/// Describes how the import of these bytes deviates from the expected failure: this kind, with a message that contains
+/// this text.
 fn misjudged(case: &str, bytes: &[u8], kind: ErrorKind, says: &str) -> Option<String> {
     match onnx::from_bytes(bytes, &ImportOptions::default()) {
         Ok(imported) => Some(format!("{case}: imported {} nodes", imported.graph.node_count())),
@@ -21,7 +21,7 @@ fn misjudged(case: &str, bytes: &[u8], kind: ErrorKind, says: &str) -> Option<St
     }
 }
 
-/// That each of these models is refused by this kind of fault with a message that says this.
+/// Checks that each of these models is rejected with this kind of error and a message that contains this text.
 fn refused<'a>(cases: impl IntoIterator<Item = (&'a str, ModelProto, ErrorKind, &'a str)>) {
     let judge = |(case, made, kind, says): (&str, ModelProto, _, &str)| misjudged(case, &bytes(&made), kind, says);
     let wrong: Vec<String> = cases.into_iter().filter_map(judge).collect();
@@ -414,7 +414,7 @@ fn shapes_and_types_that_do_not_fit_are_refused_with_the_node() {
     refused(cases);
 }
 
-/// What becomes of a model made to exhaust whoever reads it: the time is bounded, and so is what is held.
+/// The outcome for a model made to exhaust resources: time and memory are bounded.
 fn survives(case: &str, made: &ModelProto) -> Result<Graph, String> {
     let started = Instant::now();
     let imported = onnx::from_bytes(&bytes(made), &ImportOptions::default());
@@ -489,7 +489,7 @@ fn huge_shapes_are_refused_or_cost_nothing() {
         let refusal = survives(case, &made).expect_err(case);
         assert!(refusal.contains("too large") || refusal.contains("entry of") || refusal.contains("node"), "{refusal}");
     }
-    // Terabytes that are never computed at import are a graph like any other.
+    // Terabytes that are never computed at import are allowed in a graph.
     let made = fed_with(changed(|_| {}), vec![declared("x", F32, &[1 << 20, 1 << 18])]);
     assert_eq!(survives("a terabyte", &made).expect("a shape costs nothing").node_count(), 1);
 }
@@ -502,7 +502,7 @@ fn named(name: &str) -> ValueInfoProto {
     ValueInfoProto { name: name.to_owned(), ..Default::default() }
 }
 
-/// A function of one operand and one result.
+/// A function with one operand and one result.
 fn function(name: &str, nodes: Vec<NodeProto>) -> FunctionProto {
     FunctionProto {
         name: Some(name.to_owned()),
@@ -562,7 +562,7 @@ fn functions_and_subgraphs_do_not_expand_without_end() {
     if let Some(graph) = &mut nested.graph {
         graph.output = vec![named("z")];
     }
-    // Functions that double fourteen times are few nodes, but each name holds those of all calls around it.
+    // Functions that double fourteen times have few nodes, but each name contains those of all calls around it.
     let mut long_names: Vec<_> = (0..14)
         .map(|i| {
             let inner = format!("F{}", i + 1);

@@ -1,4 +1,4 @@
-//! ConvTranspose where attributes leave extents to be worked out, and with quantized weights.
+//! ConvTranspose with attributes that leave extents to be computed, and with quantized weights.
 
 use eightfold::onnx::{ImportOptions, from_bytes};
 use eightfold_ir::{DType, Graph, Op, Precision, Tensor, eval, verify};
@@ -8,7 +8,7 @@ use tract_onnx::pb::{NodeProto, TensorProto};
 use crate::making::Value::{Int, Ints, Text};
 use crate::making::{F32, I8, U8, Value, bytes, declared, fed_with, floats, model, node, raw, with};
 
-/// The graph of these nodes, whose input has this shape.
+/// The graph of these nodes, with an input of this shape.
 fn imported(shape: &[i64], nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> Graph {
     let model = fed_with(model(nodes, initializers), vec![declared("x", F32, shape)]);
     from_bytes(&bytes(&model), &ImportOptions::default()).expect("the model imports").graph
@@ -16,7 +16,7 @@ fn imported(shape: &[i64], nodes: Vec<NodeProto>, initializers: Vec<TensorProto>
 
 type Attributes<'a> = &'a [(&'a str, Value<'a>)];
 
-/// What ONNX Runtime 1.31 makes of 1, 10, 100 with the window 1, 2, 3, 4.
+/// ONNX Runtime 1.31's result for 1, 10, 100 with the window 1, 2, 3, 4.
 #[test]
 fn extents_that_are_not_given_are_those_of_onnx_runtime() {
     let cases: &[(Attributes<'_>, &[f32])] = &[
@@ -80,7 +80,7 @@ fn extents_that_are_not_given_are_those_of_onnx_runtime() {
     }
 }
 
-/// Weights quantized along their second axis, that of the output channels of a group, stay integers.
+/// Weights that are quantized along their second axis, a group's output channels, stay integers.
 #[test]
 fn quantized_weights_of_groups_multiply_as_integers() {
     let weights: Vec<u8> = (0..4 * 3 * 2 * 2_i32).map(|i| (i * 37 % 255 - 127) as i8 as u8).collect();

@@ -1,4 +1,4 @@
-//! A good model with damage done to it: whatever comes of it, it is a graph that the passes take or an error.
+//! A valid model with damaged bytes: the result is always an error or a graph that the passes accept.
 
 use eightfold::onnx::{self, ImportOptions};
 use eightfold_ir::verify;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::outside::digits;
 
-/// Imports the bytes and, if they are a model, runs the passes on it.
+/// Imports the bytes and runs the passes if that succeeds.
 fn survives(bytes: &[u8]) {
     let Ok(imported) = onnx::from_bytes(bytes, &ImportOptions::default()) else { return };
     let mut graph = imported.graph;
@@ -21,7 +21,7 @@ fn digits_bytes() -> Vec<u8> {
     std::fs::read(digits()).expect("the digits model is there")
 }
 
-/// Positions of bytes that are structure rather than weights: where text or small numbers are near.
+/// Positions of bytes that belong to structure rather than weights: close to text or small numbers.
 fn structure(bytes: &[u8]) -> Vec<usize> {
     let texts = bytes.windows(6).enumerate().filter(|(_, w)| w.iter().all(|b| (0x20..0x7f).contains(b)));
     let mut near: Vec<usize> = texts.flat_map(|(at, _)| at.saturating_sub(16)..(at + 24).min(bytes.len())).collect();

@@ -1,4 +1,4 @@
-//! Exported models mean what the graph means: to our own import, and to ONNX Runtime.
+//! Exported models compute the same function as the graph, in our own import and in ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ fn reimported(graph: &Graph) -> Graph {
     onnx::from_bytes(&bytes, &ImportOptions::default()).expect("what is exported can be imported").graph
 }
 
-/// The exported graph on disk, for ONNX Runtime.
+/// Writes the exported graph to a file for ONNX Runtime.
 fn written(graph: &Graph) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("exported.onnx");
@@ -38,7 +38,7 @@ fn names(graph: &Graph) -> (Vec<&str>, Vec<&str>) {
     (graph.inputs().iter().map(input).collect(), graph.outputs().iter().map(|o| &*o.name).collect())
 }
 
-/// That the graph, exported, means the same to us but for a rounding, and to ONNX Runtime within `bound`.
+/// Checks that the exported graph agrees with the original up to a rounding, and with ONNX Runtime within `bound`.
 fn assert_same(graph: &Graph, bound: f64) {
     let inputs = random_inputs(graph, 1);
     let expected = eval(graph, &inputs).expect("the graph evaluates");
@@ -46,7 +46,7 @@ fn assert_same(graph: &Graph, bound: f64) {
     assert_eq!(names(&again), names(graph));
     let got = eval(&again, &inputs).expect("the exported graph evaluates");
     for (index, output) in graph.outputs().iter().enumerate() {
-        // A bias added behind a product of higher rank is one rounding more.
+        // A bias added after a product of higher rank causes one more rounding.
         let far = distance(&got[index], &expected[index]);
         assert!(far <= 1e-6, "output {} of {} is {far:e} from its graph's", output.name, graph.name);
     }
@@ -98,7 +98,7 @@ fn sums_on_integers_have_no_form_and_are_named() {
     assert!(matches!(error, OnnxError::Inexpressible { op: "matmul", .. }));
 }
 
-/// The exported model beside the original, both run by ONNX Runtime.
+/// ONNX Runtime's results for the exported model and the original.
 fn assert_runtime_agrees(path: &Path, arguments: &[&str], bound: f64) {
     let graph = simplified(path);
     let (_folder, exported) = written(&graph);
@@ -128,13 +128,13 @@ fn quantized_models_mean_the_same_to_onnx_runtime_when_exported() {
     if python().is_none() {
         return;
     }
-    // Without optimisations, as those move roundings about.
+    // Without optimizations, because these move roundings.
     let models = ["micro_kws_m_qdq", "mlperf_resnet8_cifar10_int8_qdq", "mobilenet_v1_025_128_qat_qdq"];
     let paths = models.iter().filter_map(|name| shared(&format!("models/{name}.onnx")));
     paths.for_each(|path| assert_runtime_agrees(&path, &["--optimization", "none"], 1e-6));
 }
 
-/// ONNX Runtime's sums of u8 with i8 saturate on x86 CPUs without VNNI: with weights up to 127, 16 dB are left there.
+/// In ONNX Runtime, sums of u8 x i8 products saturate on x86 CPUs without VNNI: weights up to 127 leave only 16 dB.
 #[test]
 fn squeezenet_with_weights_that_do_not_saturate_keeps_28_db_in_onnx_runtime_on_any_cpu() {
     if python().is_none() {

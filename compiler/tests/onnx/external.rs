@@ -1,4 +1,4 @@
-//! Data in files beside the model: read where it lies within the model's folder, and never elsewhere.
+//! External data is read from the model's folder, and never from elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use eightfold::onnx::{self, ErrorKind, ImportOptions};
 
 use crate::making::{bytes, external, model, node};
 
-/// Imports a model in `folder/model.onnx` whose weight `w` of two singles, squared, is kept as `entries` say.
+/// Imports a model in `folder/model.onnx` that squares its weight `w` of two floats, stored as `entries` say.
 fn imported(folder: &Path, entries: &[(&str, &str)]) -> Result<onnx::Imported, onnx::OnnxError> {
     let path = folder.join("model.onnx");
     let made = model(vec![node("Mul", "w w", "y")], vec![external("w", &[2], entries)]);
@@ -21,7 +21,7 @@ fn refusal(folder: &Path, entries: &[(&str, &str)]) -> String {
     error.to_string()
 }
 
-/// A folder with `model/weights.bin` (of five singles) in it and `secret.bin` beside the model's folder.
+/// A folder with `model/weights.bin` (five floats), and with `secret.bin` beside the folder `model`.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let numbers: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0, 5.0].iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -1,4 +1,4 @@
-//! Integers of four bits: two to a byte in ONNX and in graphs, to the same meaning as in ONNX Runtime.
+//! 4-bit integers: two to a byte in ONNX and in graphs, with the same results as in ONNX Runtime.
 
 use std::fs;
 
@@ -11,15 +11,15 @@ use crate::making::Value::Int;
 use crate::making::{F32, bytes, declared, fed_with, floats, model, node, raw, with};
 use crate::outside::onnxruntime;
 
-/// ONNX's numbers of the types.
+/// ONNX's numbers of the element types.
 const U4: i32 = 21;
 const I4: i32 = 22;
 
-/// The least and the greatest number of either type among an odd count of them, in rows of three.
+/// An odd number of elements with the minimum and maximum of either type, in rows of three.
 const PACKED: [u8; 8] = [0x78, 0x2f, 0x10, 0x83, 0xfe, 0x0a, 0x97, 0x06];
 const SIGNED: [i64; 15] = [-8, 7, -1, 2, 0, 1, 3, -8, -2, -1, -6, 0, 7, -7, 6];
 
-/// `y = x + dequantize(w)`, a scale and a zero point for each row of `w`, which has this type.
+/// `y = x + dequantize(w)` with a scale and a zero point for each row of `w`, which has this type.
 fn dequantizing(kind: i32, weights: TensorProto) -> ModelProto {
     let nodes = vec![with(node("DequantizeLinear", "w s z", "d"), "axis", Int(0)), node("Add", "x d", "y")];
     let scales = floats("s", &[5], &[0.5, 0.25, 2.0, 1.0, 0.125]);
@@ -47,7 +47,7 @@ fn initializers_stay_two_to_a_byte_and_mean_what_onnx_runtime_says() {
         let scales = [0.5, 0.25, 2.0, 1.0, 0.125];
         let real = |(at, x): (usize, &i64)| (number(x) - zero_points[at / 3]) as f32 * scales[at / 3] + at as f32 / 4.0;
         let expected: Vec<f32> = SIGNED.iter().enumerate().map(real).collect();
-        // As bytes, with something in the half byte behind the last number, and as a list of integers.
+        // As raw bytes, with garbage in the unused half byte, and as a list of integers.
         let mut behind = PACKED;
         behind[7] |= 0x50;
         let list = TensorProto {

@@ -1,4 +1,4 @@
-//! Models are imported whole: every acceptance model, with the shapes it says it has.
+//! Every acceptance model imports, with the shapes that it declares.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,7 @@ fn imported(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> Graph {
     from_bytes(&bytes(&model(nodes, initializers)), &ImportOptions::default()).expect("the model imports").graph
 }
 
-/// The output `y` of a model, which the import has computed.
+/// The output `y` of a model, computed by the import.
 fn computed(graph: &Graph) -> &Tensor {
     graph.constant(graph.outputs()[0].value).expect("the output is a constant")
 }
@@ -84,7 +84,8 @@ fn blocks_are_scattered_by_rows_of_indices() {
     yields("ScatterND", &[("reduction", Text("max"))], rows, &[2, 2], &[1.0, 2.0, 5.0, 4.0]);
 }
 
-/// As window attention makes its masks: too many numbers to be computed at import unless somebody asks for them.
+/// Window attention computes its masks like this: too many elements to be computed at import unless an operator needs
+/// the values.
 #[test]
 fn large_operands_made_of_constants_are_computed() {
     let nodes = vec![node("ConstantOfShape", "s", "zeros"), node("ScatterND", "zeros i u", "y")];

@@ -1,4 +1,4 @@
-//! ONNX in and out, against models that others made and against programs that others wrote.
+//! ONNX import and export, compared with models and programs of others.
 
 mod bad_input;
 mod broken;

@@ -1,4 +1,4 @@
-//! Makes small ONNX models, good or bad, message by message.
+//! Builds small ONNX models, valid or broken, from messages.
 
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
@@ -14,7 +14,7 @@ pub(crate) const U8: i32 = 2;
 pub(crate) const I8: i32 = 3;
 pub(crate) const I64: i32 = 7;
 
-/// A model of opset 17 with input `x: 1x2x4x4xf32`, unless it is changed, and output `y`.
+/// A model of opset 17 with input `x: 1x2x4x4xf32`, unless changed, and output `y`.
 pub(crate) fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProto {
     ModelProto {
         ir_version: 8,
@@ -36,7 +36,7 @@ pub(crate) fn bytes(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// A node named like its operator in lower case; operands and results are separated by spaces, `_` is one left out.
+/// A node named like its operator in lower case; names are separated by spaces, and `_` is an omitted operand.
 pub(crate) fn node(op_type: &str, inputs: &str, outputs: &str) -> NodeProto {
     let list = |names: &str| names.split_whitespace().map(|name| name.replace('_', "")).collect();
     NodeProto {
@@ -82,7 +82,7 @@ pub(crate) fn with(mut node: NodeProto, name: &str, value: Value<'_>) -> NodePro
     node
 }
 
-/// A tensor over raw bytes.
+/// A tensor of raw bytes.
 pub(crate) fn raw(name: &str, kind: i32, dims: &[i64], bytes: &[u8]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
@@ -93,17 +93,17 @@ pub(crate) fn raw(name: &str, kind: i32, dims: &[i64], bytes: &[u8]) -> TensorPr
     }
 }
 
-/// A tensor of singles.
+/// A tensor of f32.
 pub(crate) fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {
     raw(name, F32, dims, &numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
 }
 
-/// A list of 64-bit integers.
+/// A list of i64.
 pub(crate) fn ints(name: &str, numbers: &[i64]) -> TensorProto {
     raw(name, I64, &[numbers.len() as i64], &numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
 }
 
-/// Singles `dims` kept in another file, with more keys.
+/// A tensor of f32 in another file, with further entries.
 pub(crate) fn external(name: &str, dims: &[i64], entries: &[(&str, &str)]) -> TensorProto {
     let entry = |(key, value): &(&str, &str)| StringStringEntryProto { key: (*key).into(), value: (*value).into() };
     let data_location = Some(1);
@@ -111,7 +111,7 @@ pub(crate) fn external(name: &str, dims: &[i64], entries: &[(&str, &str)]) -> Te
     TensorProto { data_location, external_data, ..raw(name, F32, dims, &[]) }
 }
 
-/// An input with these extents; a negative one stays negative.
+/// An input with these extents; negative ones are kept.
 pub(crate) fn declared(name: &str, kind: i32, dims: &[i64]) -> ValueInfoProto {
     let dim = |n: &i64| Dimension { value: Some(dimension::Value::DimValue(*n)), ..Default::default() };
     let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });

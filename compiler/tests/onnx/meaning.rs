@@ -1,4 +1,4 @@
-//! What nodes mean: attributes count or are refused, operands may be computed from constants, outputs may repeat.
+//! Meaning of nodes: attributes are used or rejected, operands may be computed from constants, outputs may repeat.
 
 use eightfold::onnx::{ErrorKind, ImportOptions, ImportRemark, Imported, OnnxError, from_bytes};
 use eightfold_ir::{Shape, Tensor, eval};
@@ -11,7 +11,7 @@ fn import(model: &ModelProto) -> Result<Imported, OnnxError> {
     from_bytes(&bytes(model), &ImportOptions::default())
 }
 
-/// What the model makes of 0, 1, 2, … as input `x` of this shape.
+/// The model's result for 0, 1, 2, … as input `x` of this shape.
 fn outputs(shape: &[i64], nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> Vec<Tensor> {
     let model = fed_with(model(nodes, initializers), vec![declared("x", F32, shape)]);
     let graph = import(&model).unwrap_or_else(|error| panic!("{error}")).graph;
@@ -50,7 +50,7 @@ fn an_attribute_that_is_not_read_is_an_error_unless_it_says_what_its_absence_mea
         (with(resized(), "exclude_outside", Int(1)), Some("attribute exclude_outside is 1, expected 0")),
         (with(resized(), "exclude_outside", Int(0)), None),
         (with(pooled(), "storage_order", Int(1)), None),
-        // Attributes that others make meaningless.
+        // Attributes that have no effect because of others.
         (with(with(pooled(), "auto_pad", Text("SAME_UPPER")), "pads", Ints(&[0, 0, 1, 1])), None),
         (with(with(node("ReduceSum", "x sizes0", "y"), "noop_with_empty_axes", Int(1)), "keepdims", Int(0)), None),
     ];
@@ -121,7 +121,7 @@ fn sizes_that_keep_the_aspect_ratio_are_reached_by_one_ratio_for_all_axes() {
             vec![ints("sizes", &[4, 4])],
         )
     };
-    // 2 x 3 by 4/3: each row of the result is 3/4 of a row further on.
+    // 2 x 3 by 4/3: each row of the result is 3/4 of an input row further.
     let smaller = &resized("not_larger", "linear")[0];
     assert_eq!(**smaller.shape(), [1, 1, 3, 4]);
     assert_eq!(smaller.to_f32s().expect("floats"), [0.0, 0.75, 1.5, 2.0, 2.25, 3.0, 3.75, 4.25, 3.0, 3.75, 4.5, 5.0]);

@@ -1,8 +1,8 @@
-//! Float outputs of whole models against tract, which shares nothing with us but the reading of the file.
+//! Float outputs of whole models against tract, which shares only the model file with us.
 //!
-//! Both the graph as the passes leave it, by the reference evaluator, and the compiled model must come within 1e-4 of
-//! the greatest number of each output. The small models run always; all others by
-//! `cargo xtask test -p eightfold-compiler --test onnx -- --ignored`.
+//! Both the optimized graph (in the reference evaluator) and the compiled model must agree within 1e-4 of the largest
+//! element of each output. The small models always run; run all others with `cargo xtask test -p eightfold-compiler
+//! --test onnx -- --ignored`.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use tract_onnx::prelude::*;
 
 use crate::outside::{digits, distance, onnxruntime, random_inputs, shared, skipped, zoo};
 
-/// How far from tract an output may be, as a share of its greatest number.
+/// The maximum difference from tract, as a share of an output's largest element.
 const BOUND: f64 = 1e-4;
 
-/// The outputs by tract; `Err` where it has not got what the model needs.
+/// tract's outputs; `Err` if tract does not support the model.
 fn tract(path: &Path, inputs: &[InputSpec], data: &[Tensor]) -> TractResult<Vec<Tensor>> {
     let mut model = tract_onnx::onnx().with_ignore_output_shapes(true).model_for_path(path)?;
     let mut feeds = TVec::new();
-    // Its inputs can stand in another order, and initializers can be among them.
+    // tract's inputs may be in another order, and include initializers.
     for id in model.input_outlets()?.to_vec() {
         let name = model.node(id.node).name.clone();
         let position = inputs.iter().position(|input| input.name == name);
@@ -42,7 +42,7 @@ fn tract(path: &Path, inputs: &[InputSpec], data: &[Tensor]) -> TractResult<Vec<
     outputs.iter().map(tensor).collect()
 }
 
-/// What the outputs should be, by tract, or by ONNX Runtime where tract cannot run the model.
+/// The expected outputs: from tract, or from ONNX Runtime if tract cannot run the model.
 fn expected(path: &Path, model: &Model, data: &[Tensor]) -> Option<Vec<Tensor>> {
     let refusal = match tract(path, &model.inputs(), data) {
         Ok(outputs) => return Some(outputs),
@@ -58,10 +58,10 @@ fn expected(path: &Path, model: &Model, data: &[Tensor]) -> Option<Vec<Tensor>> 
     theirs.map(|theirs| outputs.map(|output| theirs[&*output.name].clone()).collect())
 }
 
-/// Checks one model; its float inputs are normal numbers times `scale`.
+/// Checks one model; its float inputs are normally distributed numbers times `scale`.
 ///
-/// A model that wants pixels of 0..255 has little to say about numbers of 1, and errors of that little are large: there
-/// tract and ONNX Runtime are further from each other than the bound.
+/// A model for pixels of 0..255 responds weakly to inputs around 1, so relative errors are large: there, even tract and
+/// ONNX Runtime differ by more than the bound.
 fn agrees(path: &Path, scale: f32) {
     let place = path.display();
     let model = eightfold::load(path, &ImportOptions::default()).unwrap_or_else(|error| panic!("{place}: {error}"));

@@ -1,7 +1,6 @@
-//! What lies outside the repository: shared models, benchmark networks, and ONNX Runtime as the other opinion.
+//! Resources outside the repository: shared models, benchmark networks, and ONNX Runtime as the reference.
 //!
-//! Each is named by an environment variable that `cargo xtask test` sets. A test that wants what is not there says so
-//! and ends.
+//! Each is located by an environment variable that `cargo xtask test` sets. A test reports missing resources and ends.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,12 +14,12 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The digits model that the repository ships.
+/// The digits model in the repository.
 pub(crate) fn digits() -> PathBuf {
     workspace().join("testdata/models/digits/digits.onnx")
 }
 
-/// Something that lies in the folder of shared models and data.
+/// A file in the folder of shared models and data.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("EIGHTFOLD_SHARED").map_or_else(|| workspace().join("../shared"), PathBuf::from);
     present(folder.join(path), "EIGHTFOLD_SHARED")
@@ -40,13 +39,13 @@ fn present(path: PathBuf, variable: &str) -> Option<PathBuf> {
     None
 }
 
-/// Says aloud that a test does not happen; the line shows without `--nocapture` too.
+/// Reports that a test is skipped; visible without `--nocapture`, too.
 pub(crate) fn skipped(what: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
 }
 
-/// A graph's random inputs, the same ones for the same seed: normal floats, integers over their whole range.
+/// Random inputs for a graph, the same for the same seed: normally distributed floats, integers over their full range.
 pub(crate) fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let of_input = |(index, id): (usize, &eightfold_ir::ValueId)| {
         let ty = graph.ty(*id);
@@ -67,7 +66,7 @@ pub(crate) fn named<'a>(graph: &'a Graph, inputs: &'a [Tensor]) -> Vec<(&'a str,
     graph.inputs().iter().map(name).zip(inputs).collect()
 }
 
-/// The interpreter that has ONNX Runtime.
+/// The Python interpreter with ONNX Runtime.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = std::env::var_os("EIGHTFOLD_PYTHON").map(PathBuf::from);
     if python.is_none() {
@@ -76,7 +75,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     python
 }
 
-/// What ONNX Runtime computes for these inputs; `None` where there is no ONNX Runtime.
+/// ONNX Runtime's outputs for these inputs; `None` without ONNX Runtime.
 pub(crate) fn onnxruntime(
     model: &Path,
     inputs: &[(&str, &Tensor)],
@@ -93,7 +92,7 @@ pub(crate) fn onnxruntime(
     Some(read_npz(&to).expect("outputs are read"))
 }
 
-/// `max|a - b| / max|b|`, numbers that are no numbers in both counting as equal.
+/// `max|a - b| / max|b|`; NaN in both counts as equal.
 pub(crate) fn distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!((a.dtype(), a.shape()), (b.dtype(), b.shape()));
     let numbers = |t: &Tensor| -> Vec<f64> {
@@ -107,7 +106,7 @@ pub(crate) fn distance(a: &Tensor, b: &Tensor) -> f64 {
     let scale = b.iter().filter(|x| x.is_finite()).fold(0.0_f64, |m, x| m.max(x.abs()));
     let far = |(a, b): (&f64, &f64)| match a == b || a.is_nan() && b.is_nan() {
         true => 0.0,
-        // A number beside none is as far as can be.
+        // A number against NaN is the largest difference.
         false if a.is_nan() || b.is_nan() => f64::INFINITY,
         false => (a - b).abs(),
     };

@@ -1,13 +1,12 @@
-//! Models that came quantized, computed on integers, against ONNX Runtime.
+//! Quantized models, computed on integers, against ONNX Runtime.
 //!
-//! ONNX Runtime runs as it does for everybody, with all its optimisations, that is, on integers; without them it computes
-//! in floats between dequantization and quantization, whose rounding errors decide about results half-way between two
-//! steps.
+//! ONNX Runtime runs with all optimizations, that is, on integers. Without them it computes in float between
+//! dequantization and quantization, whose rounding errors decide results that are halfway between two steps.
 //!
-//! Layer by layer: each quantized tensor, the operators since the last quantized tensors fed with ONNX Runtime's numbers
-//! of those, is equal in 99.9% of its elements and never more than one step off. End to end: the quantized tensor before
-//! the softmax is at most two steps off, and 99% of the inputs have the same winner. What computes is the reference
-//! evaluator on the graph as [`INT8`] leaves it, whose bytes compiled code is held to elsewhere.
+//! Layer by layer: each quantized tensor is computed from ONNX Runtime's values of the previous quantized tensors. It
+//! must be equal in 99.9% of its elements, and never differ by more than one step. End to end: the quantized tensor
+//! before the softmax differs by at most two steps, and the top-1 agrees for 99% of the inputs. The reference evaluator
+//! computes the graph after [`INT8`]; other tests check that compiled code equals it.
 //!
 //! `cargo xtask test -p eightfold-compiler --test onnx quantized -- --include-ignored --nocapture` prints the figures.
 
@@ -22,20 +21,20 @@ use eightfold_passes::{INT8, PassOptions, Pipeline};
 
 use crate::outside::{onnxruntime, python, random_inputs, shared, skipped};
 
-/// What a model is fed with.
+/// The inputs of a model.
 #[derive(Clone, Copy)]
 enum Inputs {
-    /// Photographs, by this recipe, as bytes or as bytes less 128.
+    /// Photographs preprocessed by this recipe, as bytes, or as bytes minus 128.
     Photographs(&'static str),
-    /// Numbers that fill the range of the input's quantization.
+    /// Numbers that cover the range of the input's quantization.
     Drawn,
 }
 use Inputs::{Drawn, Photographs};
 
-/// Inputs given to ONNX Runtime at a time, which holds all quantized tensors of them.
+/// The number of inputs per run of ONNX Runtime, which keeps all their quantized tensors.
 const AT_A_TIME: usize = 8;
 
-/// The inputs number `from..to`.
+/// The inputs with index `from..to`.
 fn inputs(graph: &Graph, kind: Inputs, (from, to): (usize, usize)) -> Option<Vec<Tensor>> {
     let id = graph.inputs()[0];
     let ty = graph.ty(id);
@@ -77,7 +76,7 @@ fn lowered(graph: &Graph) -> Graph {
     graph
 }
 
-/// Tensors that stand one behind the other along the first axis, cut apart.
+/// Splits tensors that are concatenated along the first axis.
 fn rows(joined: &Tensor, count: usize) -> Vec<Tensor> {
     let mut shape = joined.shape().to_vec();
     shape[0] /= count;
@@ -94,7 +93,7 @@ fn joined(parts: &[Tensor]) -> Tensor {
     Tensor::new(parts[0].dtype(), shape, bytes).expect("the sum of the parts")
 }
 
-/// Evaluates the graph, replacing each tensor by that of `theirs` after `see` has seen both.
+/// Evaluates the graph; calls `see` with each of our tensors and ONNX Runtime's, then continues with the latter.
 fn evaluate(
     graph: &Graph,
     input: &Tensor,
@@ -149,12 +148,12 @@ fn winner(array: &Array) -> usize {
     numbers.iter().position(|x| x == best).expect("it is there")
 }
 
-/// What was found of a model.
+/// The results of a model.
 #[derive(Default)]
 struct Figures {
-    /// Of each tensor: elements, of them equal, greatest difference in steps.
+    /// For each tensor: elements, equal elements, largest difference in steps.
     tensors: BTreeMap<String, (usize, usize, i64)>,
-    /// Greatest difference of the logits, end to end.
+    /// Largest difference of the logits, end to end.
     logit_steps: i64,
     same_winner: usize,
     inputs: usize,
@@ -164,7 +163,7 @@ fn measured(path: &Path, kind: Inputs, count: usize) -> Option<Figures> {
     let imported = onnx::load(path, &ImportOptions::default()).expect("the model imports");
     let original = imported.graph;
     let graph = lowered(&original);
-    // What the model itself calls quantized: results that its own graph has under the same name, type and shape.
+    // The tensors that the model quantizes: results with the same name, type and shape in its own graph.
     let named = |(id, value): (ValueId, &eightfold_ir::Value)| {
         let name = value.name.as_deref()?;
         let before = original.find(name)?;

@@ -1,4 +1,4 @@
-//! Scales that are zero or negative, which DequantizeLinear takes and the graph has no place for.
+//! Zero and negative scales, which DequantizeLinear allows and the graph does not.
 
 use eightfold::onnx::{ImportOptions, from_bytes};
 use eightfold_ir::{DType, Graph, Op, Precision, Tensor, eval, verify};
@@ -11,7 +11,7 @@ use crate::making::{F32, I8, U8, bytes, declared, fed_with, floats, model, node,
 /// ONNX's number of 32-bit integers.
 const I32: i32 = 6;
 
-/// The graph of these nodes, whose input `x` has this type and shape.
+/// The graph of these nodes, with an input `x` of this type and shape.
 fn imported((kind, shape): (i32, &[i64]), nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> Graph {
     let model = fed_with(model(nodes, initializers), vec![declared("x", kind, shape)]);
     from_bytes(&bytes(&model), &ImportOptions::default()).expect("the model imports").graph
@@ -24,7 +24,7 @@ fn output(graph: &Graph, x: &Tensor) -> Vec<f32> {
     outputs[0].to_f32s().expect("floats")
 }
 
-/// The graph as it is compiled in integers.
+/// The graph after the int8 passes.
 fn lowered(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
     let options = PassOptions { precision: Precision::Int8, ..PassOptions::default() };
@@ -59,7 +59,7 @@ fn weights_of_negative_scales_are_multiplied_as_integers() {
         vec![quantize, node("DequantizeLinear", &format!("{q} xs xz"), &d)]
     };
     for (kind, zero_points, weights) in [
-        // Integers less their zero points are -128, 0, 127; 1, 2, -3; 4, 5, 6 in the columns of either type.
+        // Integers minus their zero points: -128, 0, 127; 1, 2, -3; 4, 5, 6 in the columns of both types.
         (I8, vec![0_u8, 0, 0], [-128, 1, 4, 0, 2, 5, 127, -3, 6]),
         (U8, vec![128, 3, 0], [0, 4, 4, 128, 5, 5, 255, 0, 6]),
     ] {
@@ -129,7 +129,7 @@ fn integers_of_different_scales_are_joined_as_integers() {
     ];
     let graph = imported((F32, &[1, 2]), nodes, initializers);
     let x = Tensor::f32(&[1, 2], &[1.0, 3.0]);
-    // 12, 16, 4, 12 and 11 are stored, and mean twice what they are above 10.
+    // The stored integers are 12, 16, 4, 12 and 11; each represents 2 * (q - 10).
     let expected = [4.0, 12.0, -12.0, 4.0, 2.0];
     assert_eq!(output(&graph, &x), expected);
     assert_eq!(output(&lowered(&graph), &x), expected);

@@ -1,4 +1,4 @@
-//! What `list ops` says of element types, against what compiles.
+//! Compares the element types that `list ops` prints with what compiles.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use eightfold_ir::DType;
 
 use crate::making::{bytes, declared, model, node};
 
-/// Whether a model of one node, which reads `x` as often as it says, compiles.
+/// Whether a model of one node with `x` as every operand compiles.
 fn compiles(operator: &str, reads: usize, dtype: DType, folder: &std::path::Path) -> bool {
     let mut made = model(vec![node(operator, &vec!["x"; reads].join(" "), "y")], Vec::new());
     made.opset_import[0].version = 24;
@@ -22,7 +22,7 @@ fn compiles(operator: &str, reads: usize, dtype: DType, folder: &std::path::Path
     optimized.is_ok_and(|optimized| eightfold::compile(&optimized, "model", Default::default()).is_ok())
 }
 
-/// The types of a row: single names, `all`, and `integers`.
+/// The types in a row: single names, `all`, and `integers`.
 fn claims(types: &str, dtype: DType) -> bool {
     let words: BTreeSet<&str> = types.split([' ', ',', ';']).collect();
     words.contains("all") || words.contains(dtype.name()) || words.contains("integers") && dtype.is_integer()
@@ -32,9 +32,9 @@ fn claims(types: &str, dtype: DType) -> bool {
 fn operators_compile_for_the_types_that_are_listed_and_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let (mut checked, mut wrong) = (0, Vec::new());
-    // Clip without bounds, which are operands, changes nothing, so it takes all types.
+    // Clip without bounds, which are operands, changes nothing, so it accepts all types.
     for row in support().iter().filter(|row| row.domain.is_empty() && row.name != "Clip") {
-        // What needs more than operands is left to the tests of whole models.
+        // Operators that need more than operands are tested by whole models.
         let first = DType::ALL.iter().copied().find(|dtype| claims(row.types, *dtype)).expect("a type");
         let Some(reads) = [2, 1, 3].into_iter().find(|reads| compiles(row.name, *reads, first, folder.path())) else {
             continue;

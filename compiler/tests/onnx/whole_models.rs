@@ -1,8 +1,9 @@
-//! Whole models in int8: compiled code against the reference evaluator on the same graph, byte for byte, on every target
-//! that this machine runs.
+//! Whole models in int8: compiled code against the reference evaluator on the same graph, byte for byte, on every
+//! target that this machine runs.
 //!
-//! A model that computes some steps in floats (a sigmoid between a convolution and its rounding, a closing softmax) is
-//! compared node by node, each on the compiled values that it read: bit for bit where the node's bits are defined, else
+//! A model with steps in float (a sigmoid between a convolution and its rounding, a final softmax) is compared node by
+//! node, with the compiled values as operands: bit for bit if the node is exact, otherwise within one step, or within
+//! the bound for floats.
 //! within one step, or the bound of floats.
 
 use std::collections::BTreeMap;
@@ -19,10 +20,10 @@ use eightfold_ir::{Array, Data, Def, Graph, Layout, Node, Origin, Step, Tensor, 
 
 use crate::outside::{digits, shared, zoo};
 
-/// What floats may differ by, of the tensor's largest.
+/// The maximum difference of floats, as a share of the tensor's largest element.
 const FLOAT_BOUND: f32 = 1e-4;
 
-/// Images, or numbers drawn from 0 up to the second field.
+/// Images, or uniform numbers from 0 up to the second field.
 #[derive(Clone, Copy)]
 enum Samples {
     Photographs(&'static str),
@@ -114,7 +115,7 @@ fn shared_model(name: &str, data: Samples) {
     }
 }
 
-/// Three samples of the model's inputs; `None` where there are no photographs.
+/// Three samples of the model's inputs; `None` without the photographs.
 fn samples(model: &Model, data: Samples) -> Option<Vec<Sample>> {
     match data {
         Samples::Photographs(recipe) => {
@@ -128,7 +129,7 @@ fn samples(model: &Model, data: Samples) -> Option<Vec<Sample>> {
     }
 }
 
-/// Inputs drawn evenly from 0 up to `below`, bytes by wrapping around.
+/// Uniform inputs from 0 up to `below`; bytes wrap around.
 fn drawn(model: &Model, below: f32, seed: u64) -> Sample {
     let mut state = seed;
     let mut unit = || {
@@ -188,7 +189,7 @@ fn in_range(model: &Model, samples: &[Sample], reduce_range: ReduceRange) {
     }
 }
 
-/// The model as its own Q/DQ, or ranges of these samples, make it.
+/// The model as its own Q/DQ quantize it, or with ranges from these samples.
 fn in_int8(model: &Model, samples: &[Sample], options: OptimizeOptions) -> Optimized {
     let options = OptimizeOptions { precision: PrecisionRequest::Int8, ..options };
     let table = (!model.is_quantized()).then(|| {
@@ -200,13 +201,13 @@ fn in_int8(model: &Model, samples: &[Sample], options: OptimizeOptions) -> Optim
     optimized
 }
 
-/// Whether the evaluator's bits are the only right ones: all integers, but for steps of one IEEE operation each.
+/// Whether the evaluator's bits are the only correct ones: all integers, and steps of at most one IEEE operation.
 fn is_exact(optimized: &Optimized) -> bool {
     let mut steps = optimized.graph.nodes().flat_map(|node| &node.epilogue.steps);
     optimized.coverage.float_nodes.is_empty() && steps.all(Step::is_exact)
 }
 
-/// Compares every value with what the evaluator makes of the compiled values that the node read.
+/// Compares every value with the evaluator's result for the compiled operands of its node.
 fn each_node_is_right(what: &str, optimized: &Optimized, inputs: &[Tensor]) {
     let mut shown = optimized.clone();
     let values: Vec<ValueId> = optimized.graph.nodes().map(Node::output).collect();
@@ -232,7 +233,7 @@ fn each_node_is_right(what: &str, optimized: &Optimized, inputs: &[Tensor]) {
     }
 }
 
-/// Bit for bit; where floats were computed with, integers within one step and floats within their bound.
+/// Bit for bit; after float arithmetic, integers within one step and floats within their bound.
 fn agree(got: &Tensor, expected: &Tensor, exact: bool) -> bool {
     match (got.data(), expected.data()) {
         (got, expected) if exact => got == expected,
@@ -245,7 +246,7 @@ fn agree(got: &Tensor, expected: &Tensor, exact: bool) -> bool {
     }
 }
 
-/// Adds `values` to the outputs, row-major as all outputs are.
+/// Adds `values` to the outputs, row-major like all outputs.
 fn show(graph: &mut Graph, values: &[ValueId]) {
     for (index, &id) in values.iter().enumerate() {
         let shown = match graph.ty(id).layout {

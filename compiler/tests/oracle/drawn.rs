@@ -3,19 +3,19 @@
 use eightfold_ir::{DType, Shape, Tensor};
 use proptest::prelude::*;
 
-/// Numbers from -8 to 8 in steps of an eighth: sums of their products are exact in any order, and ties and zeros occur.
+/// Multiples of 1/8 from -8 to 8: sums of their products are exact in any order, and ties and zeros occur.
 pub(crate) fn floats(shape: &[usize], seed: u64) -> Tensor {
     let numbers: Vec<f32> = words(shape, seed).map(|word| (word % 129) as f32 / 8.0 - 8.0).collect();
     Tensor::f32(shape, &numbers)
 }
 
-/// Numbers from an eighth to 8.
+/// Numbers from 1/8 to 8.
 pub(crate) fn positive(shape: &[usize], seed: u64) -> Tensor {
     let numbers: Vec<f32> = words(shape, seed).map(|word| (word % 64 + 1) as f32 / 8.0).collect();
     Tensor::f32(shape, &numbers)
 }
 
-/// Truth values.
+/// Booleans.
 pub(crate) fn truths(shape: &[usize], seed: u64) -> Tensor {
     let bytes: Vec<u8> = words(shape, seed).map(|word| (word & 1) as u8).collect();
     Tensor::new(DType::Bool, Shape::new(shape), bytes).expect("one byte an element")
@@ -27,7 +27,7 @@ pub(crate) fn integers(shape: &[usize], seed: u64, least: i64, greatest: i64) ->
     Tensor::int(DType::I64, shape, &words(shape, seed).map(|w| least + (w % span) as i64).collect::<Vec<_>>())
 }
 
-/// The numbers of a xorshift64* generator, one for each element.
+/// Numbers of a xorshift64* generator, one per element.
 fn words(shape: &[usize], seed: u64) -> impl Iterator<Item = u64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..shape.iter().product()).map(move |_| {
@@ -38,12 +38,12 @@ fn words(shape: &[usize], seed: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Shapes of these ranks with extents up to 5.
+/// Shapes of these ranks with extents of at most 5.
 pub(crate) fn shape(ranks: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(1..=5_usize, ranks)
 }
 
-/// Two shapes that broadcast: axes of one or the other are 1 or missing.
+/// Two shapes that broadcast: some axes of either are 1 or missing.
 pub(crate) fn broadcast() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     let axis = (1..=4_usize, 0..4_u8);
     (prop::collection::vec(axis, 1..=4), 0..3_usize).prop_map(|(axes, cut)| {

@@ -1,11 +1,11 @@
-//! Functions of elements, with broadcasting.
+//! Elementwise functions with broadcasting.
 
 use proptest::prelude::*;
 
 use crate::drawn::{broadcast, floats, positive, shape, truths};
 use crate::node::{Node, Value};
 
-/// Elementary functions, which tract approximates in its own way.
+/// Transcendental functions, which tract approximates differently.
 const CLOSE: f64 = 1e-5;
 
 proptest! {
@@ -37,10 +37,10 @@ proptest! {
             Node::new(op_type).reads(truths(&a, seed)).reads(truths(&b, seed ^ 1)).agrees(0.0)?;
         }
         Node::new("Pow").reads(positive(&a, seed)).reads(y.clone()).agrees(CLOSE)?;
-        // Tract gives the remainder of a negative number the divisor's sign, and exchanges operands that broadcast.
+        // tract gives the remainder the divisor's sign if the dividend is negative, and swaps operands that broadcast.
         let (dividend, divisor) = (positive(&a, seed ^ 4), positive(&a, seed ^ 5));
         Node::new("Mod").with("fmod", Value::Int(1)).reads(dividend).reads(divisor).agrees(0.0)?;
-        // Of many operands, tract wants all to have one rank.
+        // With many operands, tract requires all to have the same rank.
         let widened = |shape: &[usize]| [vec![1; a.len().max(b.len()) - shape.len()], shape.to_vec()].concat();
         let (wide, other) = (floats(&widened(&a), seed), floats(&widened(&b), seed ^ 1));
         for op_type in ["Max", "Min", "Mean", "Sum"] {
@@ -64,7 +64,7 @@ proptest! {
         for op_type in ["Elu", "LeakyRelu", "ThresholdedRelu"] {
             node(op_type).agrees(CLOSE)?;
         }
-        // With another alpha, tract has another limit on the left than ONNX.
+        // With another alpha, tract has another left limit than ONNX.
         Node::new("Celu").with("alpha", Value::Float(1.0)).reads(floats(&shape, seed)).agrees(CLOSE)?;
         for form in ["none", "tanh"] {
             let gelu = Node::new("Gelu").opset(20).with("approximate", Value::Text(form));

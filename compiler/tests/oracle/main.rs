@@ -1,7 +1,7 @@
-//! Each ONNX operator, imported alone and evaluated, against tract, which shares nothing with us but the reading of the
-//! file: over shapes, attributes and operands at random.
+//! Each ONNX operator, imported alone and evaluated, against tract, which shares only the model file with us: random
+//! shapes, attributes and operands.
 //!
-//! Whole models are compared in the tests of the importer; here it is meant that every operator means what ONNX says.
+//! The importer's tests compare whole models; these tests check that every operator has ONNX's meaning.
 
 mod drawn;
 mod elementwise;
@@ -14,12 +14,12 @@ mod windows;
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 
-/// How many nodes of each kind are tried; the same ones in every run, as tract's approximations have no stated bounds.
+/// The number of nodes of each kind. They are the same in every run, as tract's approximations have no stated bounds.
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 48, failure_persistence: None, rng_seed: RngSeed::Fixed(8), ..ProptestConfig::default() }
 }
 
-/// Operators that tract does not compute, or that are gone after import; each with the place where it is tested.
+/// Operators that tract does not support, or that disappear in the import, each with the place of its tests.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("Constant", "its tensor is a constant after import"),
     ("ConstantOfShape", "its tensor is a constant after import"),

@@ -1,4 +1,4 @@
-//! What moves or chooses elements: every bit is the same.
+//! Operators that move or select elements: results are equal bit for bit.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn slices(shape in shape(1..=3), bounds in prop::collection::vec((-6..=6_i64, -6..=6_i64, 1..=3_i64), 3), seed: u64) {
         let bounds = &bounds[..shape.len()];
-        // What is left must have elements: tract refuses empty tensors here and there.
+        // The result must have elements: some of tract's operators reject empty tensors.
         let fits = bounds.iter().zip(&shape).all(|((start, end, _), extent)| {
             let at = |i: i64| (if i < 0 { i + *extent as i64 } else { i }).clamp(0, *extent as i64);
             at(*start) < at(*end)

@@ -1,4 +1,4 @@
-//! One ONNX node as a model of its own, computed by us and by tract.
+//! One ONNX node as a model, computed by us and by tract.
 
 use eightfold::onnx::{ImportOptions, from_bytes};
 use eightfold_ir::{DType, Shape, Tensor, eval};
@@ -25,7 +25,7 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 struct Operand {
     tensor: Tensor,
-    /// Whether it stands in the model rather than among its inputs.
+    /// Whether it is an initializer rather than an input.
     constant: bool,
 }
 
@@ -53,24 +53,24 @@ impl Node {
         self
     }
 
-    /// One more operand, which is an input of the model.
+    /// Adds an operand that is an input of the model.
     pub(crate) fn reads(mut self, tensor: Tensor) -> Self {
         self.operands.push(Some(Operand { tensor, constant: false }));
         self
     }
 
-    /// One more operand, which is an initializer.
+    /// Adds an operand that is an initializer.
     pub(crate) fn constant(mut self, tensor: Tensor) -> Self {
         self.operands.push(Some(Operand { tensor, constant: true }));
         self
     }
 
-    /// One more operand that is a constant list of 64-bit integers.
+    /// Adds an operand that is a constant list of i64.
     pub(crate) fn list(self, numbers: &[i64]) -> Self {
         self.constant(Tensor::int(DType::I64, &[numbers.len()], numbers))
     }
 
-    /// One more operand, left out.
+    /// Adds an omitted operand.
     pub(crate) fn none(mut self) -> Self {
         self.operands.push(None);
         self
@@ -101,7 +101,7 @@ impl Node {
         self
     }
 
-    /// Compares all outputs: bit for bit where `bound` is 0, else to this share of the greatest number.
+    /// Compares all outputs: bit for bit if `bound` is 0, otherwise within this share of the largest element.
     pub(crate) fn agrees(&self, bound: f64) -> Result<(), TestCaseError> {
         let fail = |who: &str, error: String| TestCaseError::fail(format!("{who}: {error}\n{self:?}"));
         let bytes = self.model().encode_to_vec();
@@ -124,7 +124,7 @@ impl Node {
         Ok(())
     }
 
-    /// The tensors that the model reads.
+    /// The input tensors of the model.
     fn fed(&self) -> Vec<Tensor> {
         self.operands.iter().flatten().filter(|o| !o.constant).map(|o| o.tensor.clone()).collect()
     }
@@ -198,7 +198,7 @@ fn declared(name: String, tensor: &Tensor) -> ValueInfoProto {
     ValueInfoProto { name, r#type, ..Default::default() }
 }
 
-/// Our tensor as one of tract's.
+/// Converts our tensor to tract's type.
 fn theirs(tensor: &Tensor) -> TractResult<TValue> {
     use tract_onnx::prelude::Tensor as Theirs;
     let shape = tensor.shape();
@@ -210,7 +210,7 @@ fn theirs(tensor: &Tensor) -> TractResult<TValue> {
     Ok(converted.into_tvalue())
 }
 
-/// One of tract's tensors as ours.
+/// Converts a tract tensor to our type.
 fn ours(value: &TValue) -> TractResult<Tensor> {
     use tract_onnx::prelude::DatumType;
     let shape = value.shape();
@@ -239,7 +239,7 @@ fn show(tensor: &Tensor) -> Vec<f64> {
     numbers(tensor).into_iter().take(64).collect()
 }
 
-/// `max|a - b|` over the greatest finite number, or over 1; what is no number in both is equal.
+/// `max|a - b|` over the largest finite element, or over 1; NaN in both counts as equal.
 fn distance(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (numbers(a), numbers(b));
     let scale = b.iter().filter(|x| x.is_finite()).fold(1.0_f64, |m, x| m.max(x.abs()));

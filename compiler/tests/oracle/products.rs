@@ -1,4 +1,4 @@
-//! Sums of products: convolutions and matrix products, exact in any order on these operands.
+//! Convolutions and matrix products, which are exact in any order on these operands.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn axis() -> impl Strategy<Value = [usize; 6]> {
     })
 }
 
-/// Extent, kernel, stride, dilation, what is cut off before and after, and what is added after a spatial axis.
+/// Extent, kernel, stride, dilation, begin and end crop, and output padding of a spatial axis.
 fn transposed_axis() -> impl Strategy<Value = [usize; 7]> {
     (1..=4_usize, 1..=3_usize, 1..=2_usize, 0..=2_usize, 0..=2_usize).prop_flat_map(|(k, stride, dilation, p, q)| {
         let least = (p + q).saturating_sub((k - 1) * dilation).div_ceil(stride) + 1;

@@ -69,7 +69,7 @@ proptest! {
         sum.agrees(0.0)?;
     }
 
-    /// Of so few numbers that the product of some of them stays finite.
+    /// So few numbers that the product of some of them stays finite.
     #[test]
     fn products(shape in shape(1..=2), keepdims: bool, seed: u64) {
         Node::new("ReduceProd")

@@ -1,4 +1,4 @@
-//! Graphs at random: a few nodes, each of any operator with any steps, on any type that the operator takes.
+//! Random graphs: a few nodes with any operators and steps, on any types that the operators support.
 
 use eightfold_ir::{
     DType, Epilogue, Graph, Layout, Op, Origin, QuantId, QuantParams, Step, Tensor, TensorType, ValueId, verify,
@@ -9,17 +9,17 @@ use crate::precision::{Precision, after};
 use crate::steps::{Current, parameters};
 use crate::tape::Tape;
 
-/// Results with more elements are not made.
+/// Larger results are not drawn.
 const LARGE: usize = 10_000;
 
-/// What kind of graph is drawn.
+/// The kind of graph to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Any operator, type, steps and memory order that the verifier allows.
+    /// Any operators, types, steps and memory orders that the verifier allows.
     Anything,
     /// The same without memory orders, which passes choose.
     RowMajor,
-    /// What the importer makes: floats, and nodes that are an operator or one step.
+    /// What the importer creates: floats, and nodes with an operator or one step.
     Imported,
 }
 
@@ -28,13 +28,13 @@ pub(crate) struct Draw<'t> {
     pub(crate) tape: &'t Tape,
     pub(crate) graph: Graph,
     pub(crate) style: Style,
-    /// Inputs and results so far.
+    /// The inputs and results so far.
     values: Vec<ValueId>,
-    /// What the inputs hold.
+    /// The contents of the inputs.
     inputs: Vec<Tensor>,
 }
 
-/// A graph of the tape, and its inputs; `None` if what the tape says is not valid.
+/// The graph that a tape encodes, and its inputs; `None` if it is not valid.
 pub(crate) fn graph(tape: &Tape, style: Style) -> Option<(Graph, Vec<Tensor>)> {
     let mut draw = Draw { tape, graph: Graph::new("random"), style, values: Vec::new(), inputs: Vec::new() };
     draw.first_input();
@@ -53,7 +53,7 @@ pub(crate) fn graph(tape: &Tape, style: Style) -> Option<(Graph, Vec<Tensor>)> {
 
 impl Draw<'_> {
     fn first_input(&mut self) {
-        // Elementwise kernels compute in f32, which would not do for f64.
+        // Elementwise kernels compute in f32, which is not sufficient for f64.
         const TYPES: [DType; 15] = [
             DType::F32,
             DType::F32,
@@ -82,12 +82,12 @@ impl Draw<'_> {
         self.tape.pick(&[1, 1, 2, 3])
     }
 
-    /// An extent of an axis: 1, odd, around the lanes of a vector, now and then 0.
+    /// An extent of an axis: 1, odd, close to the number of lanes, sometimes 0.
     pub(crate) fn extent(&self) -> usize {
         self.tape.pick(&[2, 1, 3, 4, 5, 8, 7, 9, 16, 17, 2, 1, 3, 5, 7, 6, 4, 0])
     }
 
-    /// Parameters that 8-bit integers may carry.
+    /// Quantization parameters for 8-bit integers.
     pub(crate) fn quant(&mut self, dtype: DType) -> Option<QuantId> {
         if !matches!(dtype, DType::U8 | DType::I8) || self.tape.one_in(6) {
             return None;
@@ -103,7 +103,7 @@ impl Draw<'_> {
         self.input_of(tensor, quant)
     }
 
-    /// A new input that holds these numbers.
+    /// Adds an input with these numbers.
     pub(crate) fn input_of(&mut self, tensor: Tensor, quant: Option<QuantId>) -> ValueId {
         let ty = TensorType::new(tensor.dtype(), tensor.shape().clone()).with_quant(quant);
         let name = format!("x{}", self.graph.inputs().len());
@@ -123,24 +123,24 @@ impl Draw<'_> {
         self.graph.add_const("", tensor, quant)
     }
 
-    /// Some value of this type that broadcasts to the current numbers.
+    /// A value of this type that broadcasts to the current shape.
     pub(crate) fn other(&self, dtype: DType, current: &Current) -> Option<ValueId> {
         self.among(|ty| ty.dtype == dtype && ty.shape.broadcast(&current.shape).as_ref() == Some(&current.shape))
             .filter(|id| Precision::of(&self.graph, *id) <= current.precision)
     }
 
-    /// Some value of 8-bit integers that broadcasts to the current numbers.
+    /// A value of 8-bit integers that broadcasts to the current shape.
     pub(crate) fn stored(&self, current: &Current) -> Option<ValueId> {
         self.other(DType::U8, current).or_else(|| self.other(DType::I8, current))
     }
 
-    /// One of the values whose type is like that.
+    /// A value whose type satisfies the condition.
     pub(crate) fn among(&self, fits: impl Fn(&TensorType) -> bool) -> Option<ValueId> {
         let found: Vec<ValueId> = self.values.iter().copied().filter(|id| fits(self.graph.ty(*id))).collect();
         if found.is_empty() { None } else { Some(self.tape.pick(&found)) }
     }
 
-    /// Adds a node, unless what was drawn has no meaning.
+    /// Adds a node, unless it would be invalid.
     fn node(&mut self) {
         // Chains are more likely than trees.
         let recent = self.values.len() - 1 - self.tape.below(self.values.len().min(2));
@@ -194,7 +194,7 @@ impl Draw<'_> {
             let keeps = |types: &[TensorType]| {
                 types[0].shape.elements() <= LARGE
                     && (is_map || types[0].shape == current.shape)
-                    // Imported graphs stay on floats.
+                    // Imported graphs stay in float.
                     && (self.style != Style::Imported || types[0].dtype == DType::F32)
             };
             if !fits.is_ok_and(|types| keeps(&types)) {

@@ -1,8 +1,9 @@
-//! Graphs at random: whatever verifies compiles, before and after the passes, and computes what the evaluator says.
+//! Random graphs: every graph that verifies also compiles, before and after the passes, and computes the evaluator's
+//! results.
 //!
-//! A graph is a few nodes of any operators and steps, on any types and small extents ([`draw`]). A run tries the same
-//! graphs every time. `EIGHTFOLD_RANDOM=2000` tries 2,000 graphs of each kind, `EIGHTFOLD_RANDOM_SEED=7` other graphs. A
-//! failure prints the seed and the smallest graph that fails.
+//! A graph has a few nodes with any operators and steps, any types and small extents ([`draw`]). Each run tests the
+//! same graphs. `EIGHTFOLD_RANDOM=2000` tests 2,000 graphs of each kind, `EIGHTFOLD_RANDOM_SEED=7` tests others. A
+//! failure prints the seed and the smallest failing graph.
 
 mod draw;
 mod onnx_runtime;
@@ -35,10 +36,10 @@ use draw::Style;
 use precision::Precision;
 use tape::Tape;
 
-/// Numbers on a tape: graphs take about half of them.
+/// The length of a tape; graphs use about half of it.
 const LENGTH: usize = 400;
 
-/// How many graphs a test tries, `usual` unless the environment says otherwise.
+/// The number of graphs per test: `usual`, unless the environment sets it.
 fn count(usual: u32) -> u32 {
     std::env::var("EIGHTFOLD_RANDOM").ok().map_or(usual, |text| text.parse().expect("EIGHTFOLD_RANDOM is a number"))
 }
@@ -76,10 +77,10 @@ fn try_graphs(style: Style, cases: u32, check: impl Fn(&Tape, &Graph, &[Tensor])
     }
 }
 
-/// What the graph computes when it is compiled; it must lower.
+/// The results of the compiled graph, which must lower.
 fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let targets: Vec<&'static Target> = TARGETS.iter().filter(|target| target.runs_here()).collect();
-    // The newest target is the first choice.
+    // The newest target is the default.
     let target = targets[targets.len() - 1 - tape.below(targets.len())];
     let threads = if tape.one_in(4) { Threads::eager(2) } else { Threads::new(1) };
     let bands = if tape.one_in(4) { Bands::Always(1) } else { Bands::Never };
@@ -97,7 +98,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
     let sizes = variant.outputs.iter().map(|output| output.byte_size().expect("a small output"));
     let mut outputs: Vec<Vec<u8>> = sizes.map(|size| vec![0xa5; size]).collect();
     for _ in 0..2 {
-        // The second run finds what the first left in the arena.
+        // The second run starts with an arena that the first has filled.
         match resident.run(&bytes, &mut outputs) {
             Status::OK => {}
             status => return Err(format!("the run ends with {status:?}")),
@@ -110,7 +111,7 @@ fn compiled(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>
         .collect()
 }
 
-/// That the compiled graph computes what the evaluator says.
+/// Checks that the compiled graph computes the evaluator's results.
 fn agrees(tape: &Tape, graph: &Graph, inputs: &[Tensor]) -> Result<(), String> {
     let expected = eval(graph, inputs).map_err(|error| error.to_string())?;
     let got = compiled(tape, graph, inputs)?;
@@ -131,7 +132,7 @@ fn optimized(graph: &Graph, passes: &[&str], options: &PassOptions) -> Result<Gr
     Ok(graph)
 }
 
-/// That passes keep what the graph computes, within the rounding of floats, and that it compiles.
+/// Checks that passes preserve the graph's results up to float rounding, and that it compiles.
 fn keeps_meaning(tape: &Tape, graph: &Graph, inputs: &[Tensor], passes: &[&str]) -> Result<Graph, String> {
     let after = optimized(graph, passes, &PassOptions::default())?;
     let what = |reason: String| format!("{reason}\nafter the passes:\n{}", print_full(&after));
@@ -144,7 +145,7 @@ fn keeps_meaning(tape: &Tape, graph: &Graph, inputs: &[Tensor], passes: &[&str])
     Ok(after)
 }
 
-/// Ranges of what a simplified graph quantizes, from what it computes on these inputs.
+/// Ranges of the tensors that a simplified graph quantizes, from its values on these inputs.
 fn ranges(graph: &Graph, inputs: &[Tensor]) -> Result<Option<CalibrationTable>, String> {
     let simple = optimized(graph, SIMPLIFY, &PassOptions::default())?;
     let wanted = quantized_tensors(&simple, &PassOptions::default());
@@ -208,7 +209,7 @@ fn int8_passes_leave_what_compiles() {
     });
 }
 
-/// Whatever precisions a graph gives its nodes, as far as it verifies, passes can go by them.
+/// If a graph with any precisions verifies, the passes can handle it.
 #[test]
 fn passes_go_by_any_precisions_of_a_graph() {
     try_graphs(Style::Imported, count(128), |tape, graph, inputs| {
@@ -233,7 +234,7 @@ fn passes_go_by_any_precisions_of_a_graph() {
     });
 }
 
-/// The tests above would find nothing if the graphs did not hold everything.
+/// The tests above would be useless if the graphs did not cover everything.
 #[test]
 fn graphs_of_a_run_have_all_operators_and_most_tapes_a_graph() {
     let mut runner = TestRunner::new(Config { rng_seed: RngSeed::Fixed(seed()), ..Config::default() });

@@ -1,4 +1,4 @@
-//! ONNX Runtime as the other opinion: imported graphs, exported as ONNX models and run there, all in one process.
+//! ONNX Runtime as a second reference: imported graphs are exported as ONNX models and run there, all in one process.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,8 @@ use crate::precision::Precision;
 use crate::tape::Tape;
 use crate::{LENGTH, compiled, count, optimized, seed};
 
-/// Runs each model of a folder on its inputs. A valid model that the runtime does not implement leaves a text instead.
+/// Runs each model of a folder on its inputs. For a valid model that ONNX Runtime does not support, writes a text
+/// instead.
 const SCRIPT: &str = r#"
 import pathlib, sys
 import numpy as np, onnxruntime as ort
@@ -45,7 +46,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.onnx")):
     np.savez(path.with_suffix(".out.npz"), **dict(zip(names, outputs)))
 "#;
 
-/// A graph that has a form in ONNX.
+/// A graph that can be exported to ONNX.
 struct Case {
     graph: Graph,
     inputs: Vec<Tensor>,
@@ -53,7 +54,7 @@ struct Case {
     model: Vec<u8>,
 }
 
-/// Nodes that are not compared: ONNX leaves the mean of no numbers open, and ONNX Runtime 1.31 does not come back from a
+/// Nodes that are not compared: ONNX does not define the mean of no elements, and ONNX Runtime 1.31 hangs on a
 /// convolution without input channels.
 fn is_left_out(graph: &Graph, node: &Node) -> bool {
     let is_empty = |index: usize| node.operand(index).is_some_and(|id| graph.ty(id).shape.elements() == 0);
@@ -81,7 +82,7 @@ fn cases(wanted: usize) -> Vec<Case> {
     drawn.take(wanted).collect()
 }
 
-/// Whether a maximum or minimum may depend on a number that is NaN: ONNX Runtime passes over some of these.
+/// Whether a maximum or minimum may depend on a NaN: ONNX Runtime ignores some of these.
 fn picks_among_nan(graph: &Graph, inputs: &[Tensor]) -> Result<bool, String> {
     let picks = |node: &Node| match &node.op {
         Op::Reduce(reduce) => matches!(reduce.kind, ReduceKind::Max | ReduceKind::Min),
@@ -93,7 +94,7 @@ fn picks_among_nan(graph: &Graph, inputs: &[Tensor]) -> Result<bool, String> {
     Ok(values.iter().filter_map(Tensor::to_f32s).flatten().any(f32::is_nan))
 }
 
-/// What is wrong with the compiled model, beside what ONNX Runtime computes.
+/// The difference between the compiled model and ONNX Runtime's results.
 fn difference(case: &Case, theirs: &Path) -> Result<(), String> {
     if picks_among_nan(&case.graph, &case.inputs)? {
         return Ok(());

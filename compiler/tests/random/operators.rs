@@ -1,4 +1,4 @@
-//! Operators at random: a row for each, which draws attributes and operands for a first operand.
+//! Random operators: one row each, which draws attributes and further operands for a first operand.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::concat::Concat;
@@ -24,7 +24,7 @@ use eightfold_ir::{DType, Granularity, Op, QuantId, QuantParams, Shape, Tensor, 
 
 use crate::draw::{Draw, Style};
 
-/// An operator and its operands; `None` where it takes no such operand.
+/// An operator and its operands; `None` if it does not support the first operand.
 type Drawn = Option<(Op, Vec<Option<ValueId>>)>;
 
 /// Draws an operator for a first operand.
@@ -73,7 +73,7 @@ impl Draw<'_> {
         self.graph.ty(x).dtype
     }
 
-    /// Whether sums of products take the type, and the type of weights for it.
+    /// Whether products support the type, and the type of weights for it.
     fn weight_type(&self, x: ValueId) -> Option<DType> {
         match self.dtype(x) {
             dtype @ (DType::F32 | DType::Bf16) => Some(dtype),
@@ -82,7 +82,7 @@ impl Draw<'_> {
         }
     }
 
-    /// Parameters of weights with this many output channels along `axis`.
+    /// Quantization parameters of weights with this many output channels along `axis`.
     fn weight_quant(&mut self, dtype: DType, axis: usize, channels: usize) -> Option<QuantId> {
         if dtype.is_float() {
             return None;
@@ -101,7 +101,7 @@ impl Draw<'_> {
         Some(self.graph.add_qparams(params))
     }
 
-    /// A bias of `channels` numbers for a sum of products over `x`, or none.
+    /// A bias of `channels` elements for a product with `x`, or none.
     fn bias(&mut self, x: ValueId, channels: usize) -> Option<ValueId> {
         let dtype = if self.dtype(x).is_float() { DType::F32 } else { DType::I32 };
         match self.tape.below(4) {
@@ -119,7 +119,7 @@ impl Draw<'_> {
         canonical(&self.list(count, choices), default)
     }
 
-    /// Groups of a convolution over `x`, and a constant for its weights.
+    /// The groups of a convolution of `x`, and a constant for its weights.
     fn window_weights(&mut self, x: ValueId) -> Option<(usize, usize, ValueId)> {
         let shape = self.shape(x);
         let spatial = shape.len().checked_sub(2).filter(|spatial| (1..=2).contains(spatial))?;
@@ -176,7 +176,7 @@ fn matmul(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     } else {
         let axis = weights.len() - 1;
         let quant = draw.weight_quant(dtype, axis, n);
-        // One matrix a batch is multiplied as variables are, which have one scale.
+        // A batched product has variable operands, which have one scale.
         let quant = quant.filter(|id| weights.len() == 2 || draw.graph.qparams(*id).is_per_tensor());
         draw.quantized_constant(dtype, &weights, quant)
     };
@@ -186,7 +186,7 @@ fn matmul(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
 
 fn pool(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     let spatial = draw.shape(x).len().checked_sub(2).filter(|spatial| (1..=2).contains(spatial))?;
-    // ONNX has no pool that sums.
+    // ONNX has no sum pool.
     let kinds = [PoolKind::Max, PoolKind::Average, PoolKind::Sum];
     let kinds = if draw.style == Style::Imported { &kinds[..2] } else { &kinds };
     let op = Pool {
@@ -198,7 +198,7 @@ fn pool(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
         ceil: draw.tape.one_in(3),
         count_include_pad: draw.tape.one_in(3),
     };
-    // ONNX Runtime wants paddings below the window's extents, whatever its dilations.
+    // ONNX Runtime requires padding to be less than the window's extent, regardless of dilation.
     let least = op.kernel.iter().min().copied().unwrap_or(0);
     let takes = draw.style != Style::Imported || op.pads.iter().all(|pad| *pad < least);
     if takes { one(op, x) } else { None }
@@ -218,7 +218,7 @@ fn reduce(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     let axes: Sizes = (0..rank).filter(|_| draw.tape.below(2) == 0).collect();
     let (kind, keepdims) = (draw.tape.pick(&kinds), !draw.tape.one_in(2));
     let elements: usize = axes.iter().map(|axis| draw.shape(x)[*axis]).product();
-    // Whether a product of many floats overflows depends on the order of its factors.
+    // Whether a product of many floats overflows depends on the order of the factors.
     if axes.is_empty() || kind == ReduceKind::Prod && elements > 16 {
         return None;
     }
@@ -311,7 +311,7 @@ fn pad(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
 
 fn resize(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     let shape = draw.shape(x);
-    // ONNX Runtime interpolates along two axes at least.
+    // ONNX Runtime interpolates along at least two axes.
     let takes = draw.style != Style::Imported || shape.len() > 1;
     if shape.is_empty() {
         return None;

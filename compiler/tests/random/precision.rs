@@ -1,18 +1,18 @@
-//! How closely a compiled value has to agree with the evaluator's.
+//! How closely a compiled value must agree with the evaluator's.
 
 use eightfold_ir::op::pool::PoolKind;
 use eightfold_ir::op::reduce::ReduceKind;
 use eightfold_ir::op::resize::ResizeMode;
 use eightfold_ir::{DType, Def, Graph, Op, Step, Tensor, ValueId};
 
-/// What may differ in a value.
+/// The allowed difference of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Precision {
-    /// Nothing.
+    /// None.
     Exact,
-    /// The rounding of floats: sums are taken in another order, functions are approximated.
+    /// Float rounding: reductions have another order, functions are approximated.
     Rounded,
-    /// Steps of a coarser type: a rounded number was rounded to it, and may have been on the other side of a tie.
+    /// Steps of a coarser type: a rounded value was rounded to it, perhaps to the other side of a tie.
     Coarse,
 }
 
@@ -28,7 +28,7 @@ impl Precision {
         }
     }
 
-    /// Whether the number to compare with is near enough.
+    /// Whether the value is close enough.
     fn allows(self, dtype: DType, got: f64, expected: f64, greatest: f64) -> bool {
         let bound = match self {
             _ if got == expected || got.is_nan() && expected.is_nan() => return true,
@@ -40,7 +40,7 @@ impl Precision {
         (got - expected).abs() <= bound
     }
 
-    /// Says where `got` is not what was `expected`.
+    /// Describes where `got` differs from `expected`.
     pub(crate) fn compare(self, got: &Tensor, expected: &Tensor) -> Result<(), String> {
         if (got.dtype(), got.shape()) != (expected.dtype(), expected.shape()) {
             let types = [got, expected].map(|tensor| format!("{}x{}", tensor.shape(), tensor.dtype()));
@@ -64,7 +64,7 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
     }
 }
 
-/// The precision of what an operator with these operands and steps yields.
+/// The precision of the result of an operator with these operands and steps.
 pub(crate) fn after(graph: &Graph, op: &Op, operands: &[Option<ValueId>], steps: &[Step]) -> Precision {
     let half = |id: &ValueId| graph.ty(*id).dtype.is_float() && graph.ty(*id).dtype.bits() == 16;
     let halves = operands.iter().flatten().any(half);

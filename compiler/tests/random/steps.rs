@@ -1,4 +1,4 @@
-//! Steps at random.
+//! Random steps.
 
 use eightfold_ir::{Arg, DType, Function, QuantParams, Shape, Step};
 use smallvec::SmallVec;
@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 use crate::draw::Draw;
 use crate::precision::Precision;
 
-/// Functions that keep a small error small. Others take exact numbers only: behind a rounded one they may jump.
+/// Functions that keep a small error small. Other functions are applied only to exact values: they may be
+/// discontinuous.
 const TAME: &[Function] = &[
     Function::Relu,
     Function::Add,
@@ -33,10 +34,10 @@ const TAME: &[Function] = &[
     Function::Tanh,
 ];
 
-/// Tame functions on integers that are not exact: wrapping would not be.
+/// Such functions on inexact integers; wrapping functions are not among them.
 const TAME_ON_INTEGERS: &[Function] = &[Function::Relu, Function::Clip, Function::Max, Function::Min];
 
-/// What steps are drawn from.
+/// The state that steps are drawn from.
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
     pub(crate) dtype: DType,
@@ -47,7 +48,7 @@ pub(crate) struct Current {
 }
 
 impl Draw<'_> {
-    /// A step on such numbers; `None` where what was drawn does not fit.
+    /// A step for such numbers; `None` if the drawn step does not fit.
     pub(crate) fn step(&mut self, current: &Current) -> Option<Step> {
         let exact = current.precision == Precision::Exact;
         match (self.tape.below(8), current.dtype) {
@@ -111,7 +112,7 @@ impl Draw<'_> {
         }
     }
 
-    /// A constant whose shape broadcasts to that of the current numbers, or beyond it.
+    /// A constant whose shape broadcasts to the current shape, or enlarges it.
     fn broadcasting(&mut self, dtype: DType, current: &Current) -> eightfold_ir::ValueId {
         let rank = current.shape.rank();
         let missing = if rank > 0 { self.tape.below(rank + 1) } else { 0 };
@@ -128,7 +129,7 @@ impl Draw<'_> {
     }
 }
 
-/// Types that steps convert to.
+/// Target types of conversions.
 const CASTS: [DType; 11] = [
     DType::F32,
     DType::I32,
@@ -143,7 +144,7 @@ const CASTS: [DType; 11] = [
     DType::U32,
 ];
 
-/// The parameters of a result that steps end in, if it is to have any.
+/// The quantization of a result that the steps end in, if any.
 pub(crate) fn parameters(steps: &[Step]) -> Option<QuantParams> {
     match steps.last()? {
         Step::Quantize { dtype, scale, zero_point, .. } => {

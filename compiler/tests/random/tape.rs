@@ -1,10 +1,11 @@
-//! The numbers that decide about a graph. A test framework that makes them fewer and smaller makes the graph simpler.
+//! A tape of numbers that encodes a graph. When the test framework shortens the tape or reduces its numbers, the graph
+//! becomes simpler.
 
 use std::cell::Cell;
 
 use eightfold_ir::{DType, Data, Shape, Tensor};
 
-/// A list of numbers, read once. Behind its end every choice is the first one.
+/// A list of numbers, read once. After its end, every choice is the first one.
 pub(crate) struct Tape {
     numbers: Vec<u16>,
     at: Cell<usize>,
@@ -21,7 +22,7 @@ impl Tape {
         usize::from(self.numbers.get(at).copied().unwrap_or(0)) % count
     }
 
-    /// One of a list.
+    /// An element of a list.
     pub(crate) fn pick<T: Clone>(&self, list: &[T]) -> T {
         list[self.below(list.len())].clone()
     }
@@ -31,8 +32,8 @@ impl Tape {
         self.below(count) + 1 == count
     }
 
-    /// Elements that the rest of the tape does not depend on. Floats are multiples of an eighth, so that ties occur and
-    /// most sums are exact; wide integers are small.
+    /// Elements of a tensor; the rest of the tape does not depend on them. Floats are multiples of 1/8, so that ties
+    /// occur and most sums are exact; wide integers are small.
     pub(crate) fn tensor(&self, dtype: DType, shape: &[usize]) -> Tensor {
         let mut state = self.below(1 << 16) as u64;
         let mut word = move || {

@@ -1,4 +1,4 @@
-/* A model of two threads: in sessions, with threads and a host of the caller's own, and where there are no threads. */
+/* Runs a model compiled for two threads: in sessions, with the caller's own threads and host functions, and without threads. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ static float x[ROWS_INPUT_0_BYTES / 4], first[ROWS_OUTPUT_0_BYTES / 4], y[ROWS_O
 static const void *inputs[] = {x};
 static void *outputs[] = {y};
 
-/* A host need not know how to sleep. */
+/* A host's wait function need not sleep. */
 static void yield(void *context, const uint32_t *word, uint32_t expected) {
   (void)context, (void)word, (void)expected;
   sched_yield();
@@ -38,7 +38,7 @@ int main(void) {
 
   size_t size = runtime->session_size(model, 0);
   void *memory = malloc(size);
-  /* Before there are stacks of ended threads that could be used again. */
+  /* At this point no stack of an ended thread can be reused. */
   struct rlimit before, room;
   getrlimit(RLIMIT_AS, &before);
   room = before;

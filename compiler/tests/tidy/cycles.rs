@@ -1,12 +1,13 @@
-//! Arrows between files, and between folders, run one way.
+//! Dependencies between files, and between folders, have no cycles.
 //!
-//! Arrows are those of [`imports`](super::imports): a file names what another defines. Two rules:
-//! - Files have no cycle, but for a table and its rows: a table names its rows by `mod`, and rows use what it defines.
-//! - What lies side by side in a folder has no cycle: each folder counts with all that is in it and with the file of its
-//!   name.
+//! Dependencies come from [`imports`](super::imports): a file depends on the files that define the names it uses. Two
+//! rules:
+//! - Files have no cycles, except for a table and its rows: a table names its rows by `mod`, and rows use the table's
+//!   definitions.
+//! - The entries of a folder have no cycles; a folder includes all files in it and the file of its name.
 //!
-//! What breaks them today is listed, arrow by arrow. The lists only ever shrink: an arrow that is gone, or closes no cycle
-//! any more, must leave them. To break a cycle, ask which way the arrow should run, and move what is named.
+//! The lists name the existing violations. They may only shrink: a dependency that is gone, or no longer closes a
+//! cycle, must be removed from them. To break a cycle, decide which direction is right, and move the definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use super::{none, sources};
 
 const CRATES: &[&str] = &["ir", "passes", "codegen", "runtime", "compiler", "xtask"];
 
-/// Files that are tables, by how their paths begin: `kernel/` are the families, each with its emitter.
+/// Tables, by path prefix: `kernel/` has the kernel families, each with its emitter.
 const TABLES: &[&str] = &[
     "codegen/src/kernel.rs",
     "codegen/src/kernel/",
@@ -30,7 +31,7 @@ const TABLES: &[&str] = &[
     "passes/src/lower_qdq.rs",
 ];
 
-/// Arrows between files that close a cycle today.
+/// Dependencies between files that close a cycle today.
 const FILES: &[Arrow] = &[
     ("codegen/src/choice/candidates.rs", "codegen/src/choice/cost.rs"),
     ("codegen/src/kernel/gemm/geometry.rs", "codegen/src/choice/cost.rs"),
@@ -45,7 +46,7 @@ const FILES: &[Arrow] = &[
     ("codegen/src/program.rs", "codegen/src/kernel.rs"),
 ];
 
-/// Arrows between what lies side by side that close a cycle today.
+/// Dependencies between entries of a folder that close a cycle today.
 const FOLDERS: &[Arrow] = &[
     ("codegen/src/choice/cost", "codegen/src/choice/candidates"),
     ("codegen/src/kernel", "codegen/src/choice"),
@@ -62,10 +63,10 @@ const FOLDERS: &[Arrow] = &[
     ("codegen/src/work", "codegen/src/kernel"),
 ];
 
-/// From what names to what is named.
+/// From the dependent to the dependency.
 type Arrow = (&'static str, &'static str);
 
-/// For each node, those that it names.
+/// For each node, its dependencies.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -85,7 +86,7 @@ fn folders_name_each_other_one_way() {
     check(&read(|_, from, to| siblings(from, to)), FOLDERS);
 }
 
-/// The graph of the arrows that `arrow` makes of those between files, over all crates.
+/// The graph of the dependencies between files of all crates, mapped by `arrow`.
 fn read(mut arrow: impl FnMut(&Crate, &str, &str) -> Option<(String, String)>) -> Graph {
     let sources = sources();
     let mut graph = Graph::new();
@@ -100,9 +101,9 @@ fn read(mut arrow: impl FnMut(&Crate, &str, &str) -> Option<(String, String)>) -
     graph
 }
 
-/// The folders or files that lie side by side, one with `from` in it and one with `to`; `None` where one holds the other.
+/// The entries of a common folder that contain `from` and `to`; `None` if they are the same.
 fn siblings(from: &str, to: &str) -> Option<(String, String)> {
-    // `a.rs` belongs to the folder `a`, the root of a crate to its `src`.
+    // `a.rs` belongs to the folder `a`, and the root of a crate to its `src`.
     let parts = |path: &'_ str| -> Vec<String> {
         let path = path.trim_end_matches(".rs").trim_end_matches("/lib").trim_end_matches("/main");
         path.split('/').map(str::to_owned).collect()
@@ -112,7 +113,7 @@ fn siblings(from: &str, to: &str) -> Option<(String, String)> {
     Some((from.get(..=same)?.join("/"), to.get(..=same)?.join("/")))
 }
 
-/// Fails where the graph has cycles without the arrows of `known`, and where one of these closes none.
+/// Fails if the graph has cycles without the dependencies in `known`, or if one of these closes none.
 fn check(graph: &Graph, known: &[Arrow]) {
     let is_known = |from: &str, to: &str| known.contains(&(from, to));
     let rest: Graph = graph
@@ -127,7 +128,7 @@ fn check(graph: &Graph, known: &[Arrow]) {
     none("these arrows close no cycle: take them off the list", idle.map(|(from, to)| format!("{from} -> {to}")));
 }
 
-/// Whether arrows lead from one node to another.
+/// Whether there is a path from one node to another.
 fn reaches(graph: &Graph, from: &str, to: &str) -> bool {
     let mut seen = BTreeSet::from([from]);
     let mut ahead = vec![from];

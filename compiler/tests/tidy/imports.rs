@@ -1,14 +1,14 @@
-//! Which files of a crate name what other files of it define, read from the paths in the sources.
+//! Finds which files of a crate use definitions of other files, by the paths in the sources.
 //!
-//! A path such as `crate::a::b::Item` leads to the file that defines `Item`: re-exports on the way are followed. A file that
-//! only passes a name on (`pub use`), or only declares a module, does not depend on it. What is not written as a path, such
-//! as a method of a type of another file, is not seen.
+//! A path such as `crate::a::b::Item` leads to the file that defines `Item`; re-exports are followed. A file that only
+//! re-exports a name (`pub use`), or only declares a module, does not depend on it. Uses without a path, such as calls
+//! of another file's methods, are not detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::File;
 
-/// The files of a crate, by module path, and what each of them says.
+/// The files of a crate by module path, with their contents.
 pub(crate) struct Crate {
     modules: BTreeMap<Vec<String>, Module>,
 }
@@ -16,26 +16,26 @@ pub(crate) struct Crate {
 /// A file.
 struct Module {
     path: String,
-    /// Names that `use` brings in, with the path of each.
+    /// Names that `use` imports, with their paths.
     uses: Vec<Use>,
-    /// Paths elsewhere in the code.
+    /// Other paths in the code.
     paths: Vec<Vec<String>>,
-    /// The modules that it declares for tests alone.
+    /// The modules that it declares for tests only.
     for_tests: Vec<String>,
-    /// The words outside of `use`.
+    /// The identifiers outside of `use`.
     words: BTreeSet<String>,
 }
 
-/// A name that is brought in.
+/// An imported name.
 struct Use {
     path: Vec<String>,
     name: String,
-    /// Whether others can see it here.
+    /// Whether it is re-exported.
     public: bool,
 }
 
 impl Crate {
-    /// The crate whose shipped sources lie in `folder/src`.
+    /// Reads the crate whose shipped sources are in `folder/src`.
     pub(crate) fn read(folder: &str, sources: &[File]) -> Crate {
         let start = format!("{folder}/src/");
         let files: Vec<&File> =
@@ -46,7 +46,7 @@ impl Crate {
         for file in files {
             modules.insert(module_path(&file.path[start.len()..], root), Module::read(file));
         }
-        // A module that is for tests alone is none of what is shipped.
+        // A module for tests only is not shipped.
         let for_tests = |(at, module): (&Vec<String>, &Module)| {
             module.for_tests.iter().map(|name| child(at, name)).collect::<Vec<_>>()
         };
@@ -55,7 +55,7 @@ impl Crate {
         Crate { modules }
     }
 
-    /// For each file, the other files whose definitions it names.
+    /// For each file, the other files whose definitions it uses.
     pub(crate) fn edges(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let edges = self.modules.iter().map(|(at, module)| {
             let mut to: BTreeSet<&str> = BTreeSet::new();
@@ -73,7 +73,7 @@ impl Crate {
         edges.collect()
     }
 
-    /// Whether `table` declares the module that is the file `row`.
+    /// Whether `table` declares the module of the file `row`.
     pub(crate) fn declares(&self, table: &str, row: &str) -> bool {
         let at = |path: &str| self.modules.iter().find(|(_, module)| module.path == path).map(|(at, _)| at);
         match (at(table), at(row)) {
@@ -82,7 +82,7 @@ impl Crate {
         }
     }
 
-    /// What a path in the file of module `at` leads to; `None` for another crate, or what macros make.
+    /// The file that a path in module `at` leads to; `None` for another crate, or for names from macros.
     fn find<'c>(&'c self, at: &[String], path: &[String], depth: usize) -> Option<Found<'c>> {
         if depth > 8 {
             return None;
@@ -93,7 +93,7 @@ impl Crate {
             "self" => at.to_vec(),
             "super" => at.split_last()?.1.to_vec(),
             _ => {
-                // A name here, if it is one: a module below, or what was brought in.
+                // A local name, if there is one: a submodule, or an import.
                 return self
                     .within(at, path, depth)
                     .filter(|_| self.modules.contains_key(&child(at, first)) || self.modules[at].brings(first));
@@ -106,7 +106,7 @@ impl Crate {
         self.within(&place, rest, depth)
     }
 
-    /// What the path `rest` in a module leads to.
+    /// The file that the path `rest` in a module leads to.
     fn within<'c>(&'c self, at: &[String], rest: &[String], depth: usize) -> Option<Found<'c>> {
         let (here, module) = self.modules.get_key_value(at)?;
         let Some((name, behind)) = rest.split_first() else { return Some(Found::Module) };
@@ -115,16 +115,16 @@ impl Crate {
         }
         let Some(used) = module.uses.iter().find(|used| used.name == *name) else { return Some(Found::Item(here)) };
         let onward: Vec<String> = used.path.iter().chain(behind).cloned().collect();
-        // What another crate defines is defined nowhere here.
+        // Definitions of other crates are in no file here.
         self.find(at, &onward, depth + 1)
     }
 }
 
-/// Where a path leads.
+/// The target of a path.
 enum Found<'c> {
-    /// To a module itself.
+    /// A module.
     Module,
-    /// To something that the file of this module defines.
+    /// A definition in this module's file.
     Item(&'c Vec<String>),
 }
 
@@ -132,7 +132,7 @@ fn child(at: &[String], name: &str) -> Vec<String> {
     [at, &[name.to_owned()]].concat()
 }
 
-/// `a/b.rs` is the module `a::b`, and the root that without a name: `lib.rs`, or `main.rs` where there is no library.
+/// `a/b.rs` is the module `a::b`; the root has the empty name: `lib.rs`, or `main.rs` if there is no library.
 fn module_path(file: &str, root: Option<&str>) -> Vec<String> {
     match file {
         _ if Some(file) == root => Vec::new(),
@@ -182,13 +182,13 @@ impl Module {
         module
     }
 
-    /// Whether `use` brings in this name.
+    /// Whether `use` imports this name.
     fn brings(&self, name: &str) -> bool {
         self.uses.iter().any(|used| used.name == name)
     }
 }
 
-/// The modules that stand behind `#[cfg(test)]`.
+/// The modules after `#[cfg(test)]`.
 fn for_tests(file: &File) -> Vec<String> {
     let pairs = file.text.lines().zip(file.text.lines().skip(1));
     let behind = pairs.filter(|(line, _)| line.trim() == "#[cfg(test)]");
@@ -200,7 +200,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Names, `::`, and single other characters; strings and comments are left out.
+/// Identifiers, `::`, and other single characters, without strings and comments.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code;
@@ -222,7 +222,7 @@ fn tokens(code: &str) -> Vec<&str> {
         } else {
             c.len_utf8()
         };
-        // `'"'` begins no string.
+        // `'"'` does not begin a string.
         let length = if rest.starts_with("'\"'") { 3 } else { length };
         if is_name(rest) || rest.starts_with("::") || length == 1 && !c.is_whitespace() {
             tokens.push(&rest[..length]);
@@ -232,7 +232,7 @@ fn tokens(code: &str) -> Vec<&str> {
     tokens
 }
 
-/// Reads `a::{b, c as d}` behind the path `before`.
+/// Parses `a::{b, c as d}` after the path `before`.
 fn use_tree(rest: &mut &[&str], before: &mut Vec<String>, public: bool, uses: &mut Vec<Use>) {
     let depth = before.len();
     loop {
@@ -271,7 +271,7 @@ fn use_tree(rest: &mut &[&str], before: &mut Vec<String>, public: bool, uses: &m
                 }
             }
             _ => {
-                // A glob: as if its module were named.
+                // A glob counts as its module.
                 *rest = &rest[rest.len().min(1)..];
                 break;
             }

@@ -1,17 +1,17 @@
-//! What the figures of a run have to be, and whether they are.
+//! The goals for the figures of a run.
 
 use super::run::{Group, Model, Program, Run};
 
-/// A model of the run, and the most that our int8 may take of the quickest peer, whatever its precision.
+/// The goal of a model: the maximum ratio of our int8 time to the time of the fastest peer in any precision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) model: &'static str,
-    /// Whether it is one of the networks with seeded weights, or one of the shared models.
+    /// Whether it is a network with seeded weights, or a shared model.
     pub(crate) network: bool,
     pub(crate) most: f64,
 }
 
-/// In the order of the tables; the first [`MEAN_OF`] have a goal for their geometric mean too.
+/// In the order of the tables. The geometric mean of the first [`MEAN_OF`] has a goal, too.
 pub(crate) const GOALS: &[Goal] = &[
     Goal { model: "resnet50", network: true, most: 0.92 },
     Goal { model: "resnet18", network: true, most: 1.00 },
@@ -27,23 +27,23 @@ pub(crate) const GOALS: &[Goal] = &[
     Goal { model: "ultraface_rfb320", network: false, most: 1.00 },
 ];
 
-/// Of how many of [`GOALS`] the geometric mean is taken.
+/// The number of models in [`GOALS`] that the geometric mean covers.
 pub(crate) const MEAN_OF: usize = 6;
-/// The most that it may be.
+/// The maximum of the geometric mean.
 pub(crate) const MEAN_MOST: f64 = 0.70;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// A figure, and on which side of which limit it has to be.
+/// A figure and its limit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Requirement {
     pub(crate) what: String,
     pub(crate) limit: Limit,
-    /// The figure and where it comes from, or why there is none.
+    /// The figure and the model that it comes from, or why there is none.
     pub(crate) got: Result<(f64, String), String>,
 }
 
-/// Which figures will do.
+/// A limit for a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
     AtMost(f64),
@@ -51,7 +51,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// Whether the figure will do.
+    /// Whether the figure meets the limit.
     pub(crate) fn admits(self, figure: f64) -> bool {
         match self {
             Limit::AtMost(most) => figure <= most,
@@ -60,7 +60,8 @@ impl Limit {
     }
 }
 
-/// Our form of this name over the best peer as one figure for the first models: none when one of them is missing.
+/// Geometric mean of the ratios of our form `name` to the fastest peer, over the first models; an error if one is
+/// missing.
 pub(crate) fn geometric_mean(run: &Run, threads: usize, form: &str) -> Result<f64, String> {
     let mut sum = 0.0;
     for goal in &GOALS[..MEAN_OF] {
@@ -71,7 +72,7 @@ pub(crate) fn geometric_mean(run: &Run, threads: usize, form: &str) -> Result<f6
     Ok((sum / MEAN_OF as f64).exp())
 }
 
-/// The goals that are not one model's ratio.
+/// The goals that are not ratios of single models.
 pub(crate) fn requirements(run: &Run) -> Vec<Requirement> {
     let mut all = vec![Requirement {
         what: format!("int8 over the best peer, geometric mean of the first {MEAN_OF}"),
@@ -130,14 +131,14 @@ pub(crate) fn requirements(run: &Run) -> Vec<Requirement> {
 const NOT_MEASURED: &str = "not measured";
 const SINGLE_THREADED: &str = "our artifacts have one thread";
 
-/// A figure of this one model.
+/// A figure of resnet50.
 fn resnet50(run: &Run, what: &str, limit: Limit, figure: impl Fn(&Model) -> Result<f64, &'static str>) -> Requirement {
     let model = run.models.iter().find(|model| model.name == "resnet50").ok_or(NOT_MEASURED);
     let got = model.and_then(figure).map(|figure| (figure, String::new())).map_err(str::to_owned);
     Requirement { what: what.to_owned(), limit, got }
 }
 
-/// The figure that `pick` prefers to all others, and the model that has it.
+/// The figure that `pick` prefers to all others, and its model.
 fn worst(
     run: &Run,
     threads: usize,
@@ -154,13 +155,13 @@ fn int8(model: &Model) -> Result<&Program, &'static str> {
     ours.filter(|ours| ours.status == "ok").ok_or(NOT_MEASURED)
 }
 
-/// Our program for AVX2: one made for it, or the CPU's own if that is all it has.
+/// Our program for AVX2: one compiled for AVX2, or the native one if the CPU has no more.
 fn avx2<'g>(group: &'g Group, precision: &str) -> Option<&'g Program> {
     let own = || group.ours(precision).filter(|program| program.target == "x86-64-v3");
     group.program(&format!("Eightfold {precision} AVX2")).or_else(own)
 }
 
-/// By the clock on the wall, as that of the CPU adds up over threads.
+/// Measured by the wall clock, as CPU time adds up over threads.
 fn speedup(model: &Model) -> Result<f64, &'static str> {
     let wall = |threads| model.group(threads)?.ours("int8")?.wall_ms.map(|times| times.median);
     let two = model.group(2).ok_or(NOT_MEASURED)?.ours("int8").ok_or(NOT_MEASURED)?;

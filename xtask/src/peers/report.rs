@@ -1,10 +1,10 @@
-//! The tables of a run, as Markdown that reads well on a terminal too.
+//! The tables of a run, as Markdown that is readable on a terminal.
 
 use super::goals::{self, GOALS, Goal, Limit, MEAN_MOST, MEAN_OF};
 use super::run::{Group, Model, Run};
 use crate::table;
 
-/// A run that waits longer than this for the CPU is told as one on a busy machine: wall over CPU time.
+/// If wall time exceeds CPU time by this factor, the machine counts as busy.
 const BUSY: f64 = 1.1;
 const MIB: f64 = (1 << 20) as f64;
 
@@ -61,7 +61,7 @@ fn head(run: &Run) -> String {
     text
 }
 
-/// How much longer one thread took by the wall than by the CPU's clock, in the middle.
+/// Median ratio of wall time to CPU time over runs with one thread.
 fn waiting(run: &Run) -> Option<f64> {
     let programs = run.models.iter().filter_map(|model| model.group(1)).flat_map(|group| &group.programs);
     let mut ratios: Vec<_> =
@@ -86,10 +86,11 @@ fn count(threads: usize) -> String {
     }
 }
 
-/// Ours by `--reduce-range=never`: all of the weights' range, which costs extra products on CPUs without VNNI.
+/// Our int8 with `--reduce-range=never`: the full range of weights, which needs extra products on CPUs without VNNI.
 const FULL: &str = "int8 full range";
 
-/// Our times against the quickest peer of all, and in f32 against the quickest in f32; with the goals for one thread.
+/// Our times against the fastest peer in any precision, and our f32 against the fastest f32; with the goals for one
+/// thread.
 fn ratios(run: &Run, threads: usize) -> String {
     let mut header = vec!["model", "best peer", "ms", "our int8", "ratio"];
     if threads == 1 {
@@ -148,7 +149,7 @@ fn requirements(run: &Run) -> String {
     table::markdown(&["what", "goal", "got", "met"], &rows)
 }
 
-/// A row a model, a column a program: milliseconds, and the share of the peak where the model's work is known.
+/// A row per model and a column per program: milliseconds, and the share of the peak if the model's MACs are known.
 fn shares(run: &Run, threads: usize) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (_, _, group) in models(run, threads) {
@@ -174,7 +175,7 @@ fn shares(run: &Run, threads: usize) -> String {
     table::markdown(&header, &rows)
 }
 
-/// A row a model and program, with all there is to say.
+/// A row per model and program with all figures.
 fn programs(run: &Run, threads: usize) -> String {
     let header =
         ["model and program", "median ms", "min", "p99", "load ms", "peak MiB", "model's MiB", "file MiB", "cosine"];
@@ -200,7 +201,7 @@ fn programs(run: &Run, threads: usize) -> String {
     table::markdown(&header, &rows)
 }
 
-/// The programs that did not run, and why; once if it is the same with any number of threads.
+/// The programs that failed and why; listed once if the reason is the same for all thread counts.
 fn absent(run: &Run) -> Option<String> {
     let mut lines: Vec<String> = Vec::new();
     for model in &run.models {
@@ -214,7 +215,7 @@ fn absent(run: &Run) -> Option<String> {
     (!lines.is_empty()).then(|| format!("## What did not run\n\n{}", lines.join("\n")))
 }
 
-/// The models that the run has with so many threads, in the order of the goals.
+/// The models that the run has for `threads` threads, in the order of the goals.
 fn models(run: &Run, threads: usize) -> impl Iterator<Item = (&'static Goal, &Model, &Group)> {
     GOALS.iter().filter_map(move |goal| {
         let model = run.models.iter().find(|model| model.name == goal.model)?;
@@ -309,7 +310,7 @@ mod tests {
         }
     }
 
-    /// The cells of the first row that starts with this, without the blanks around them.
+    /// The trimmed cells of the first row that starts with this text.
     fn row(text: &str, start: &str) -> Vec<String> {
         let line = text.lines().find(|line| line.starts_with(&format!("| {start}"))).expect(start);
         line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()

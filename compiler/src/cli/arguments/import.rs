@@ -1,4 +1,4 @@
-//! How a model is imported: dimensions, inputs that become constants, the limit on memory.
+//! Import options: dimensions, inputs that become constants, the memory limit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,18 +12,18 @@ use eightfold::{Error, Executable, ImportOptions, MemoryLimit, Model, Progress, 
 
 use super::{ReferenceArguments, ThreadArguments, is_artifact};
 
-/// How a model is imported.
+/// Import options.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ImportArguments {
-    /// A number for a dimension that the model leaves open, by its symbol (batch=1) or by input and axis (image.0=1).
+    /// Value of a symbolic dimension, by its symbol (batch=1) or by input and axis (image.0=1).
     #[arg(long = "dim", value_name = "NAME=N")]
     dims: Vec<Dim>,
-    /// A constant for an input, which the compiled model then does not have: one number, for each element of the input
-    /// (sr=16000), or all elements (mask=mask.npy).
+    /// Make an input a constant; the compiled model does not have it as an input. The value is a number for all
+    /// elements (sr=16000) or an array (mask=mask.npy).
     #[arg(long = "constant", value_name = "INPUT=VALUE")]
     constants: Vec<ConstantArgument>,
-    /// The most memory that a tensor, or all of the compiled model, may take: 8G, 500M; by default three quarters of this
-    /// machine's.
+    /// Limit on the memory of a tensor and of the compiled model: 8G, 500M; three quarters of this machine's memory by
+    /// default.
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<MemoryLimit>,
 }
@@ -76,12 +76,12 @@ impl FromStr for Dim {
 }
 
 impl ImportArguments {
-    /// Imports a model and passes on what the import has to say.
+    /// Imports a model; warnings go to `progress`.
     pub(crate) fn load(&self, path: &Path, progress: &mut dyn Progress) -> Result<Model, Error> {
         import(path, &self.options()?, progress)
     }
 
-    /// What the import is told.
+    /// The options for the importer.
     pub(crate) fn options(&self) -> Result<ImportOptions, Error> {
         let mut dims = BTreeMap::new();
         for Dim(name, number) in &self.dims {
@@ -100,7 +100,7 @@ impl ImportArguments {
         Ok(ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })
     }
 
-    /// The model in `path`, ready to run: an artifact as it is; any other compiled as it is, or not compiled at all.
+    /// The model in `path`, ready to run. An artifact is loaded; a model is compiled, or evaluated with `--reference`.
     pub(crate) fn executable(
         &self,
         path: &Path,
@@ -111,10 +111,10 @@ impl ImportArguments {
         declare_input(path)?;
         let compiled = is_artifact(path)?;
         if compiled && reference.given() {
-            return Err(Error::Usage("--reference runs models, not compiled ones".to_owned()));
+            return Err(Error::Usage("--reference is for models, not for compiled models".to_owned()));
         }
         if threads.given() && (compiled || reference.given()) {
-            let what = if compiled { "a compiled model has its own" } else { "the reference evaluator has one" };
+            let what = if compiled { "a compiled model has its own" } else { "the reference evaluator runs on one" };
             return Err(Error::Usage(format!("--threads is for models that are compiled first; {what}")));
         }
         threads.check(progress);
@@ -133,7 +133,7 @@ impl ImportArguments {
     }
 }
 
-/// The error for an option that decides how a model is compiled, beside an artifact.
+/// The error for a compile option that is given together with an artifact.
 pub(crate) fn compiled_already(option: &str, path: &Path) -> Error {
     let path = path.display();
     Error::Usage(format!("{option} is for models that are compiled first, {path} is compiled already"))

@@ -1,5 +1,4 @@
-//! The arguments that decide how a model becomes a graph that code is made of: those of `compile`, for every verb that
-//! goes that way.
+//! The arguments that decide how a model is optimized: shared by `compile` and all verbs that compile a model.
 
 use std::path::Path;
 
@@ -15,18 +14,18 @@ use super::{CalibrationArguments, ImportArguments, Precision, SchemeArguments, T
 /// How a model is optimized.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct OptimizeArguments {
-    /// The precision to compute in.
+    /// Precision of the computation.
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     precision: Precision,
     #[command(flatten)]
     pub(crate) calibration: CalibrationArguments,
     #[command(flatten)]
     pub(crate) scheme: SchemeArguments,
-    /// Run each call on all its rows before the next, also where bands of rows would keep the numbers in the cache.
+    /// Do not run chains of calls in bands of rows: run each call on all its rows before the next call.
     #[arg(long)]
     no_bands: bool,
-    /// What to be best in, where the code cannot be both: 3 x 3 convolutions in int8 for CPUs with AVX2 and without VNNI are
-    /// quicker with weights of 3.6 times the bytes.
+    /// What to optimize where code cannot be both fast and small. Example: on CPUs with AVX2 and without VNNI, int8 3 x
+    /// 3 convolutions are faster with transformed weights of 3.6 times the size.
     #[arg(long, value_enum, default_value_t = PreferArgument::Speed)]
     prefer: PreferArgument,
     #[command(flatten)]
@@ -35,7 +34,7 @@ pub(crate) struct OptimizeArguments {
     pub(crate) import: ImportArguments,
 }
 
-/// What the code is to be best in.
+/// What to optimize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PreferArgument {
     /// The time of an inference.
@@ -54,7 +53,7 @@ impl From<PreferArgument> for Prefer {
 }
 
 impl OptimizeArguments {
-    /// The options asked for.
+    /// The options that the arguments select.
     pub(crate) fn options(&self, pass_limit: Option<usize>) -> Result<OptimizeOptions, Error> {
         let options = self.scheme.apply(self.target.options()?);
         Ok(OptimizeOptions {
@@ -66,8 +65,8 @@ impl OptimizeArguments {
         })
     }
 
-    /// A model for which only time counts, imported, calibrated and optimized: what int8 lacks of ranges is found on noise,
-    /// aloud.
+    /// Imports, calibrates and optimizes a model of which only the time matters. If int8 lacks ranges, calibrates on
+    /// noise and says so.
     pub(crate) fn optimize_for_time(
         &self,
         path: &Path,
@@ -79,14 +78,14 @@ impl OptimizeArguments {
         let options = options.clone().keeping_float(&model.graph, &self.scheme.keep_float)?;
         let mut table = ranges.calibrate(&model, &options, progress)?;
         if options.precision == PrecisionRequest::Int8 && table.is_none() && !model.is_quantized() {
-            progress.note("calibration: on noise, as only time is looked at");
+            progress.note("calibration: on noise, as only the time is measured");
             table = Some(noise_table(&model, &options, progress)?);
         }
         eightfold::optimize_owned(model, table, &options, progress)
     }
 }
 
-/// Ranges of one sample of noise.
+/// Calibrates on one sample of noise.
 fn noise_table(
     model: &Model,
     options: &OptimizeOptions,

@@ -1,11 +1,11 @@
-//! `eightfold bench --machine`: the peaks of one core.
+//! `eightfold bench --machine`: the peak rates of one core.
 
-use eightfold::measure::machine::{Level, Machine};
+use eightfold::measure::machine::{Level, MachinePeaks};
 
 use crate::cli::output::{bytes, table};
 
-/// The peaks for people.
-pub(super) fn text(machine: &Machine) -> String {
+/// The peaks as text.
+pub(super) fn text(machine: &MachinePeaks) -> String {
     let giga = |rate: f64| format!("{:.1}", rate / 1e9);
     let mut rows = vec![
         ["int8".to_owned(), giga(machine.int8_macs_per_second), "GMAC/s".to_owned(), String::new()],

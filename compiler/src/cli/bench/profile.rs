@@ -1,55 +1,55 @@
-//! `eightfold bench --profile`: where the time of a model goes, layer by layer or call by call.
+//! `eightfold bench --profile`: time by layer or by call.
 
 use eightfold::Optimized;
-use eightfold::measure::machine::Machine;
-use eightfold::measure::profile::{Profile, Timed};
+use eightfold::measure::machine::MachinePeaks;
+use eightfold::measure::profile::{Profile, TimedCall};
 use eightfold::measure::roofline::{Bound, Limit};
 use serde::Serialize;
 
 use crate::cli::layers::{Layer, layers, rest};
 use crate::cli::output::{bytes, count, padding, percent, table, us};
 
-/// A profile, with what it is of.
+/// A profile, and the model and target that it belongs to.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     model: &'a str,
     target: &'static str,
     precision: String,
     runs: usize,
-    /// All calls in a row.
+    /// Median time of a whole inference.
     total_ms: f64,
     total_min_ms: f64,
-    /// The sum of the calls' times.
+    /// Sum of the calls' times.
     calls_ms: f64,
-    /// The sum of the least times of all calls.
+    /// Sum of the calls' bounds.
     bound_ms: f64,
     macs: u64,
     macs_per_second: f64,
     share_of_peak: f64,
-    machine: &'a Machine,
-    /// The slowest first.
+    machine: &'a MachinePeaks,
+    /// Slowest first.
     layers: Vec<LayerReport<'a>>,
-    calls: &'a [Timed],
+    calls: &'a [TimedCall],
 }
 
-/// All calls of a layer.
+/// The calls of a layer.
 #[derive(Serialize)]
 struct LayerReport<'a> {
     name: &'a str,
     calls: usize,
     median_ms: f64,
-    /// Of the time of all calls, 0 to 1.
+    /// Fraction of the time of all calls.
     share: f64,
     macs: u64,
-    /// Absent without products.
+    /// `None` for a layer without products.
     share_of_peak: Option<f64>,
     bound_ms: f64,
-    /// That of its longest call.
+    /// The limit of its longest call.
     limit: Limit,
 }
 
 impl<'a> LayerReport<'a> {
-    fn of(layer: &Layer<'a, Timed>) -> LayerReport<'a> {
+    fn of(layer: &Layer<'a, TimedCall>) -> LayerReport<'a> {
         let (median_ms, macs) = (layer.sum(|call| call.median_ms), layer.sum(|call| call.bound.macs));
         let compute_ms = layer.sum(|call| call.bound.compute_ms);
         LayerReport {
@@ -79,7 +79,7 @@ impl<'a> LayerReport<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, profile: &'a Profile) -> Report<'a> {
+    pub(super) fn of(optimized: &'a Optimized, machine: &'a MachinePeaks, profile: &'a Profile) -> Report<'a> {
         let Profile { calls, total_ms, total_min_ms, runs } = profile;
         let mut layers: Vec<_> = layers(calls, |call| &call.bound.name).iter().map(LayerReport::of).collect();
         layers.sort_by(|a, b| b.median_ms.total_cmp(&a.median_ms));
@@ -119,7 +119,7 @@ impl<'a> Report<'a> {
         format!("{}\n\n{table}{}", self.head(), rest(top, self.layers.len()))
     }
 
-    /// All calls, a row each, in the order in which they run.
+    /// All calls, a row each, in execution order.
     pub(super) fn calls_text(&self) -> String {
         let total = |of: fn(&Bound) -> u64| -> u64 { self.calls.iter().map(|call| of(&call.bound)).sum() };
         let sum = |of| bytes(total(of));
@@ -162,8 +162,8 @@ impl<'a> Report<'a> {
     }
 }
 
-fn row(index: usize, call: &Timed) -> [String; 15] {
-    let Timed { bound, bound_ms, median_ms, share, share_of_peak, limit, .. } = call;
+fn row(index: usize, call: &TimedCall) -> [String; 15] {
+    let TimedCall { bound, bound_ms, median_ms, share, share_of_peak, limit, .. } = call;
     let product = |text: String| if bound.macs == 0 { String::new() } else { text };
     [
         index.to_string(),

@@ -1,4 +1,4 @@
-//! `eightfold bench --tune`: how good the choices of the cost models are, decision by decision.
+//! `eightfold bench --tune`: compares each choice of the cost models with the fastest candidate.
 
 use eightfold::Optimized;
 use eightfold::measure::tune::{Kind, Measured, totals};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::output::{percent, table};
 
-/// What was timed, with what it is of.
+/// The timed decisions, and the model and target that they belong to.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     model: &'a str,
@@ -27,14 +27,14 @@ struct OfKind<'a> {
     decisions: Vec<&'a Measured>,
 }
 
-/// Of all decisions of one kind.
+/// Totals over the decisions of one kind.
 #[derive(Serialize)]
 struct Totals {
-    /// Microseconds of one inference in what was measured, by the best choices.
+    /// Microseconds per inference of the fastest candidates.
     best_us: f64,
-    /// The same by those of the cost model.
+    /// Microseconds per inference of the cost model's choices.
     model_us: f64,
-    /// How much more the latter is.
+    /// `model_us / best_us - 1`.
     loss: f64,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// One kind's decisions as a table.
+/// A table of the decisions of one kind.
 fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
     let us = |us: f64| format!("{us:.1}");
     let row = |one: &&Measured| {

@@ -1,4 +1,4 @@
-//! What an artifact offers and was made from.
+//! The interface and the provenance of an artifact.
 
 use std::fs;
 use std::path::Path;
@@ -22,10 +22,10 @@ pub(super) struct Report {
     file_bytes: u64,
     #[serde(flatten)]
     coverage: Option<CoverageReport>,
-    /// The variant that runs on this machine, if any.
+    /// The first variant that runs on this machine, if any.
     supported_variant: Option<usize>,
     variants: Vec<VariantReport>,
-    /// As it stands in the artifact: an object, or text if another version wrote it.
+    /// The provenance in the artifact: an object, or text if another version of eightfold wrote it.
     provenance: Value,
     #[serde(skip)]
     read: Option<Provenance>,
@@ -36,7 +36,7 @@ struct VariantReport {
     target: String,
     features: Vec<&'static str>,
     threads: u32,
-    /// Threads besides the first that have work.
+    /// Threads other than the first that have work.
     workers: u32,
     #[serde(skip)]
     threads_text: String,
@@ -118,7 +118,7 @@ impl Report {
         })
     }
 
-    /// The report for people.
+    /// The report as text.
     pub(super) fn text(&self, format: Format) -> String {
         let width = self.read.iter().flat_map(|read| read.options.keys()).map(String::len).max().unwrap_or(0).max(11);
         let mut lines = vec![format!("{}  {}  {}", self.name, self.symbol, bytes(self.file_bytes))];

@@ -1,4 +1,4 @@
-//! The nodes of a graph, with what they cost.
+//! The nodes of a graph and their cost.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ impl Report {
         }
     }
 
-    /// The report for people.
+    /// The report as text.
     pub(super) fn text(&self) -> String {
         let opset = self.opset.map_or_else(String::new, |opset| format!(", opset {opset}"));
         let producer = if self.producer.is_empty() { String::new() } else { format!(", by {}", self.producer) };
@@ -99,7 +99,7 @@ fn constants<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
 
 fn row(graph: &Graph, node: &Node) -> Row {
     let output = node.output();
-    // An elementwise operator is all epilogue: its first function says more than `map`.
+    // An elementwise operator is a `map` with an epilogue; its first function says more than `map`.
     let steps: Vec<&str> = node.epilogue.steps.iter().map(step_name).collect();
     let op = std::iter::once(node.op.name()).chain(steps).collect::<Vec<_>>().join(" |> ");
     Row {

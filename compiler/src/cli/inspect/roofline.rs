@@ -1,14 +1,14 @@
-//! The least time that each layer or call takes, before any runs.
+//! The least time of each layer or call, computed without running the model.
 
 use eightfold::Optimized;
-use eightfold::measure::machine::Machine;
+use eightfold::measure::machine::MachinePeaks;
 use eightfold::measure::roofline::{Bound, Limit};
 use serde::Serialize;
 
 use crate::cli::layers::{Layer, layers, rest};
 use crate::cli::output::{bytes, count, padding, table, us};
 
-/// The roofs over a model's calls.
+/// The bounds of a model's calls.
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
     kind: &'static str,
@@ -16,15 +16,15 @@ pub(super) struct Report<'a> {
     target: &'static str,
     precision: String,
     macs: u64,
-    /// The sum of the calls' least times.
+    /// The sum of the calls' bounds.
     bound_ms: f64,
-    machine: &'a Machine,
-    /// The longest first.
+    machine: &'a MachinePeaks,
+    /// Longest first.
     layers: Vec<LayerReport<'a>>,
     calls: Vec<Row<'a>>,
 }
 
-/// All calls of a layer.
+/// The calls of a layer.
 #[derive(Serialize)]
 struct LayerReport<'a> {
     name: &'a str,
@@ -35,7 +35,7 @@ struct LayerReport<'a> {
     epilogue_ms: f64,
     memory_ms: f64,
     bound_ms: f64,
-    /// That of its longest call.
+    /// The limit of its longest call.
     limit: Limit,
 }
 
@@ -69,7 +69,7 @@ impl<'a> LayerReport<'a> {
     }
 }
 
-/// A call with the longest of its three times.
+/// A call with its bound, the largest of its three times.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
@@ -79,7 +79,7 @@ struct Row<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn of(optimized: &'a Optimized, machine: &'a Machine, bounds: &'a [Bound]) -> Report<'a> {
+    pub(super) fn of(optimized: &'a Optimized, machine: &'a MachinePeaks, bounds: &'a [Bound]) -> Report<'a> {
         let row = |bound: &'a Bound| Row { bound, bound_ms: bound.ms(), limit: bound.limit() };
         let calls: Vec<Row<'_>> = bounds.iter().map(row).collect();
         let mut layers: Vec<_> = layers(bounds, |bound| &bound.name).iter().map(LayerReport::of).collect();
@@ -101,7 +101,7 @@ impl<'a> Report<'a> {
         self.calls.iter().map(|call| of(call.bound)).sum()
     }
 
-    /// The layers that take longest, a row each.
+    /// The layers with the largest bounds, a row each.
     pub(super) fn layers_text(&self, top: usize) -> String {
         let mut rows: Vec<[String; 9]> = self.layers.iter().take(top).map(LayerReport::cells).collect();
         rows.push([
@@ -120,7 +120,7 @@ impl<'a> Report<'a> {
         format!("{}\n\n{table}{}", self.head(), rest(top, self.layers.len()))
     }
 
-    /// All calls, a row each, in the order in which they run.
+    /// All calls, a row each, in execution order.
     pub(super) fn calls_text(&self) -> String {
         let mut rows: Vec<[String; 12]> =
             self.calls.iter().enumerate().map(|(index, call)| call.cells(index)).collect();

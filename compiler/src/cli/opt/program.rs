@@ -1,4 +1,4 @@
-//! `eightfold opt` on a program in text form: schedule passes, alone or in a row.
+//! `eightfold opt` on a program in text form: runs schedule passes.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ pub(super) fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "program")
 }
 
-/// The program of a file after the passes named, or after those that its lines `; run: bands, plan` name; `shown` sees it
-/// after each.
+/// Reads a program and runs the named passes, by default those of its line `; run: bands, plan`. Calls `shown` after
+/// each pass.
 ///
 /// # Errors
-/// The file cannot be read, is no program, breaks a rule, or names what there is not.
+/// If the file cannot be read, does not parse or verify, or names an unknown pass or option.
 pub(super) fn scheduled(
     path: &Path,
     passes: &[String],
@@ -29,7 +29,7 @@ pub(super) fn scheduled(
     let wrong = |reason: String| Error::Program { path: path.to_owned(), reason };
     let mut program = parse(&text).map_err(|error| wrong(error.to_string()))?;
     verify(&program).map_err(|error| wrong(error.to_string()))?;
-    let recipe = Recipe::read(&text).map_err(wrong)?;
+    let recipe = ProgramRecipe::read(&text).map_err(wrong)?;
     let choices = Choices::default();
     let cx = ScheduleContext { threads: recipe.threads, bands: recipe.bands, choices: &choices };
     let names = if passes.is_empty() { &recipe.passes } else { passes };
@@ -49,17 +49,17 @@ fn pass(name: &str) -> Result<&'static dyn SchedulePass, Error> {
     })
 }
 
-/// What a program's text says shall be run on it, in lines `; key: value`: `run`, passes with commas between them;
-/// `threads`, their number; `bands`, the rows of each.
-struct Recipe {
+/// The lines `; key: value` in a program's text: `run`, passes separated by commas; `threads`, their number; `bands`,
+/// the rows per band.
+struct ProgramRecipe {
     passes: Vec<String>,
     threads: Threads,
     bands: Bands,
 }
 
-impl Recipe {
-    fn read(text: &str) -> Result<Recipe, String> {
-        let mut recipe = Recipe { passes: Vec::new(), threads: Threads::new(1), bands: Bands::WherePaid };
+impl ProgramRecipe {
+    fn read(text: &str) -> Result<ProgramRecipe, String> {
+        let mut recipe = ProgramRecipe { passes: Vec::new(), threads: Threads::new(1), bands: Bands::WherePaid };
         for line in text.lines().map_while(|line| line.strip_prefix("; ")) {
             let number = |value: &str| match value.parse::<usize>() {
                 Ok(number) if number > 0 => Ok(number),

@@ -5,17 +5,17 @@ use eightfold_ir::op::concat::Concat;
 use eightfold_ir::op::expand::Expand;
 use eightfold_ir::{Shape, Step};
 
-use super::{Adapt, Fault, Outputs, axis, broken, sizes};
+use super::{Adapt, AdaptError, Outputs, axis, broken, sizes};
 use crate::onnx::importer::Operand;
 
-pub(super) fn concat(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn concat(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let operands = a.operands()?;
     let at = a.int("axis")?.ok_or_else(|| broken("attribute axis is missing"))?;
     Ok(vec![join(a, &operands, at)?])
 }
 
-/// The operands side by side along `at`.
-pub(super) fn join(a: &mut Adapt<'_, '_>, operands: &[Operand], at: i64) -> Result<Operand, Fault> {
+/// Concatenates the operands along `at`.
+pub(super) fn join(a: &mut Adapt<'_, '_>, operands: &[Operand], at: i64) -> Result<Operand, AdaptError> {
     let first = operands.first().ok_or_else(|| broken("has no operands"))?;
     let axis = axis(at, a.shape(first).rank())?;
     if operands.len() == 1 {
@@ -25,9 +25,9 @@ pub(super) fn join(a: &mut Adapt<'_, '_>, operands: &[Operand], at: i64) -> Resu
     a.emit(Concat { axis }, &operands.iter().collect::<Vec<_>>())
 }
 
-/// The operands with one meaning: constants have that of the others; integers whose scales differ, among the operands or
-/// from channel to channel, are plain integers.
-fn without_different_scales(a: &mut Adapt<'_, '_>, operands: &[Operand]) -> Result<Vec<Operand>, Fault> {
+/// The operands with a common quantization. Constants take that of the others. If scales differ among the operands or
+/// from channel to channel, all become plain integers.
+fn without_different_scales(a: &mut Adapt<'_, '_>, operands: &[Operand]) -> Result<Vec<Operand>, AdaptError> {
     let scales = |a: &Adapt<'_, '_>, operand: &Operand| match operand {
         Operand::Value(value) => Some(a.importer.graph.ty(*value).quant),
         Operand::Const { .. } => None,
@@ -45,7 +45,7 @@ fn without_different_scales(a: &mut Adapt<'_, '_>, operands: &[Operand]) -> Resu
     operands.iter().map(plain).collect()
 }
 
-pub(super) fn expand(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn expand(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let to = a.constant_ints(1, "shape")?.ok_or_else(|| broken("operand shape is missing"))?;
     let to = Shape::new(&sizes(&to, "shape")?);
@@ -54,15 +54,15 @@ pub(super) fn expand(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![repeat(a, &x, &shape)?])
 }
 
-fn repeat(a: &mut Adapt<'_, '_>, x: &Operand, shape: &[usize]) -> Result<Operand, Fault> {
+fn repeat(a: &mut Adapt<'_, '_>, x: &Operand, shape: &[usize]) -> Result<Operand, AdaptError> {
     if *a.shape(x) == *shape {
         return Ok(x.clone());
     }
     a.emit(Expand { shape: Sizes::from_slice(shape) }, &[x])
 }
 
-/// Each axis n repeated r times is an axis 1 x n expanded to r x n.
-pub(super) fn tile(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Each axis of extent n, repeated r times, is an axis 1 x n expanded to r x n.
+pub(super) fn tile(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let repeats = a.constant_ints(1, "repeats")?.ok_or_else(|| broken("operand repeats is missing"))?;
     let repeats = sizes(&repeats, "repeats")?;

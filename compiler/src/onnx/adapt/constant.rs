@@ -1,17 +1,17 @@
-//! Tensors from nothing or from shapes: Constant, ConstantOfShape, Shape, Size, Range.
+//! Operators that create tensors from nothing or from shapes: Constant, ConstantOfShape, Shape, Size, Range.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::expand::Expand;
 use eightfold_ir::{DType, Data, Shape, Tensor};
 
-use super::{Adapt, Fault, Outputs, broken, sizes, unsupported};
+use super::{Adapt, AdaptError, Outputs, broken, sizes, unsupported};
 use crate::onnx::dims::MOST_ELEMENTS;
 use crate::onnx::importer::Operand;
 
-/// The most numbers that a range may have.
+/// The maximum number of elements of a range.
 const MOST_IN_RANGE: f64 = (1 << 20) as f64;
 
-pub(super) fn constant(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn constant(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let int = |shape: &[usize], v: &[i64]| Operand::constant("", Tensor::int(DType::I64, shape, v));
     let float = |shape: &[usize], v: &[f32]| Operand::constant("", Tensor::f32(shape, v));
     let value = if let Some(value) = a.tensor("value")? {
@@ -33,7 +33,7 @@ pub(super) fn constant(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![value])
 }
 
-pub(super) fn constant_of_shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn constant_of_shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let shape = a.constant_ints(0, "input")?.ok_or_else(|| broken("operand 0 is missing"))?;
     let shape = sizes(&shape, "operand input")?;
     if shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).is_none_or(|n| n > MOST_ELEMENTS) {
@@ -44,8 +44,8 @@ pub(super) fn constant_of_shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault>
     Ok(vec![a.emit(Expand { shape: Sizes::from_slice(&shape) }, &[&value])?])
 }
 
-/// The extents of axes `start` to `end`, both clamped.
-pub(super) fn shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// The extents of axes `start` to `end`, both clamped to the rank.
+pub(super) fn shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let shape = a.shape(&a.operand(0)?);
     let rank = shape.rank() as i64;
     let bound = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize;
@@ -54,15 +54,15 @@ pub(super) fn shape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![Operand::constant("", Tensor::int(DType::I64, &[extents.len()], &extents))])
 }
 
-pub(super) fn size(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn size(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let elements = a.shape(&a.operand(0)?).elements() as i64;
     Ok(vec![Operand::constant("", Tensor::int(DType::I64, &[], &[elements]))])
 }
 
-/// `start, start + delta, …` below (or, walking down, above) `limit`.
-pub(super) fn range(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `start, start + delta, …` up to `limit` (exclusive).
+pub(super) fn range(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let dtype = a.dtype(&a.operand(0)?);
-    let mut number = |index: usize, name: &str| -> Result<(f64, i64), Fault> {
+    let mut number = |index: usize, name: &str| -> Result<(f64, i64), AdaptError> {
         let missing = || broken(format!("operand {name} must be one number"));
         let one = a.shape(&a.operand(index)?).elements() == 1;
         if !one || a.dtype(&a.operand(index)?) != dtype {

@@ -4,18 +4,18 @@ use eightfold_ir::op::conv::Conv;
 use eightfold_ir::{Op, ValueId};
 
 use super::window::Window;
-use super::{Adapt, Fault, Outputs, broken, sizes};
+use super::{Adapt, AdaptError, Outputs, broken, sizes};
 use crate::onnx::importer::Operand;
 
-pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);
     let op = operator(a, &x, &w)?;
     let bias = a.optional(2);
     Ok(vec![emit(a, op, &x, &w, bias.as_ref())?])
 }
 
-/// The convolution that the node's attributes describe, of `x` with the weights `w`.
-pub(super) fn operator(a: &Adapt<'_, '_>, x: &Operand, w: &Operand) -> Result<Conv, Fault> {
+/// The convolution of `x` with the weights `w`, as the node's attributes describe it.
+pub(super) fn operator(a: &Adapt<'_, '_>, x: &Operand, w: &Operand) -> Result<Conv, AdaptError> {
     let (xs, ws) = (a.shape(x), a.shape(w));
     if xs.rank() < 3 || ws.rank() != xs.rank() {
         return Err(broken(format!("operands of shapes {xs} and {ws}, expected one rank of at least 3")));
@@ -38,7 +38,7 @@ pub(super) fn emit(
     x: &Operand,
     w: &Operand,
     bias: Option<&Operand>,
-) -> Result<Operand, Fault> {
+) -> Result<Operand, AdaptError> {
     let operands: Vec<Option<ValueId>> =
         [Some(x), Some(w), bias].into_iter().flatten().map(|o| Some(a.place(o))).collect();
     a.emit_node(Op::Conv(op), &operands, Vec::new(), None)

@@ -7,10 +7,10 @@ use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{Array, Granularity, Op, QuantParams, Tensor, ValueId};
 
 use super::window::{Attributes, Padding, Window, list};
-use super::{Adapt, Fault, Outputs, broken, quantize, sizes};
+use super::{Adapt, AdaptError, Outputs, broken, quantize, sizes};
 use crate::onnx::importer::Operand;
 
-pub(super) fn conv_transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn conv_transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);
     let (xs, ws) = (a.shape(&x), a.shape(&w));
     if xs.rank() < 3 || ws.rank() != xs.rank() {
@@ -34,10 +34,11 @@ pub(super) fn conv_transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.emit_node(op.into(), &operands, Vec::new(), None)?])
 }
 
-/// The operator that the node's attributes describe, for spatial axes of extents `input` and weights of `kernel`.
+/// The operator that the node's attributes describe, for spatial axes of extents `input` and weights of extents
+/// `kernel`.
 ///
-/// What is cut off where that is not given is as in ONNX Runtime.
-fn operator(a: &Adapt<'_, '_>, input: &[usize], kernel: &[usize], group: usize) -> Result<ConvTranspose, Fault> {
+/// If ONNX leaves the padding open, it is chosen like in ONNX Runtime.
+fn operator(a: &Adapt<'_, '_>, input: &[usize], kernel: &[usize], group: usize) -> Result<ConvTranspose, AdaptError> {
     let rank = input.len();
     let Attributes { strides, dilations, mut padding } = Attributes::read(a, kernel, rank)?;
     let mut more = list(a, "output_padding", 0, rank)?;
@@ -47,7 +48,8 @@ fn operator(a: &Adapt<'_, '_>, input: &[usize], kernel: &[usize], group: usize) 
     let mut wanted: Vec<usize> = (0..rank).map(|axis| input[axis] * strides[axis]).collect();
     if let Some(extents) = a.ints("output_shape")? {
         wanted = sizes(&extents, "output_shape")?;
-        // As many elements as a stride skips may follow the last that the weights reach. They hold the bias alone.
+        // After the last element that the weights reach, at most `stride - 1` elements can follow; they contain only
+        // the bias.
         let most = |axis: usize| whole(axis, &more) + strides[axis] - 1;
         if wanted.len() != rank || (0..rank).any(|axis| wanted[axis] > most(axis)) {
             let most = (0..rank).map(most).collect::<Vec<_>>();
@@ -67,7 +69,7 @@ fn operator(a: &Adapt<'_, '_>, input: &[usize], kernel: &[usize], group: usize) 
 }
 
 /// Weights C x O/group x K... as O x C/group x K...; quantized constants stay quantized.
-fn as_convolution(a: &mut Adapt<'_, '_>, w: &Operand, group: usize) -> Result<Operand, Fault> {
+fn as_convolution(a: &mut Adapt<'_, '_>, w: &Operand, group: usize) -> Result<Operand, AdaptError> {
     let ws = a.shape(w);
     let split = [&[group, ws[0] / group], &ws[1..]].concat();
     let perm: Sizes = [0, 2, 1].into_iter().chain(3..split.len()).collect();
@@ -85,7 +87,7 @@ fn as_convolution(a: &mut Adapt<'_, '_>, w: &Operand, group: usize) -> Result<Op
     a.reshape(&w, &shape)
 }
 
-/// The constant that `w` is dequantized from, and what its integers mean once its output channels come first.
+/// The integer constant that `w` is dequantized from, and its quantization once the output channels come first.
 fn quantized(a: &Adapt<'_, '_>, w: &Operand, group: usize) -> Option<(Tensor, QuantParams)> {
     let Operand::Value(w) = w else { return None };
     let graph = &a.importer.graph;
@@ -94,7 +96,7 @@ fn quantized(a: &Adapt<'_, '_>, w: &Operand, group: usize) -> Option<(Tensor, Qu
     let (tensor, params) = (graph.constant(stored)?, graph.quant(stored)?);
     let params = match params.granularity {
         Granularity::PerTensor => params.clone(),
-        // Each group has the same scales.
+        // All groups have the same scales.
         Granularity::PerChannel { axis: 1 } => QuantParams {
             granularity: Granularity::PerChannel { axis: 0 },
             scale: params.scale.repeat(group).into(),

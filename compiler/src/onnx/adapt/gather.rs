@@ -1,14 +1,14 @@
-//! Gather. Constant indices that follow one another are a slice, which needs no table at run time.
+//! Gather. Consecutive constant indices become a slice, which needs no table at run time.
 
 use eightfold_ir::attr::{Ints, Sizes};
 use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::slice::Slice;
 use eightfold_ir::{DType, Tensor};
 
-use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, unsupported};
 use crate::onnx::importer::Operand;
 
-pub(super) fn gather(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn gather(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, indices) = (a.operand(0)?, a.operand(1)?);
     let shape = a.shape(&x);
     let axis = axis(a.int("axis")?.unwrap_or(0), shape.rank())?;

@@ -1,8 +1,8 @@
-//! If, where the condition is known at import: the branch taken is expanded in its place.
+//! If with a condition that is known at import: the taken branch replaces the node.
 
-use super::{Adapt, Fault, Outputs, broken};
+use super::{Adapt, AdaptError, Outputs, broken};
 
-pub(super) fn if_(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn if_(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let condition = a.constant_ints(0, "cond")?.filter(|v| v.len() == 1);
     let condition = condition.ok_or_else(|| broken("the condition must be one truth value"))?;
     let (name, other) = match condition[0] {
@@ -15,6 +15,6 @@ pub(super) fn if_(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         return Err(broken(format!("{name} has inputs")));
     }
     let path = format!("{}/", a.origin.names().next().unwrap_or_default());
-    let outputs = (a.expand)(a.importer, &body, a.opsets, &path).map_err(|e| Fault::Model(Box::new(e)))?;
-    outputs.ok_or(Fault::Lost)
+    let outputs = (a.expand)(a.importer, &body, a.opsets, &path).map_err(|e| AdaptError::Model(Box::new(e)))?;
+    outputs.ok_or(AdaptError::Lost)
 }

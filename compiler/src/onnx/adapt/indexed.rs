@@ -1,16 +1,16 @@
-//! GatherElements, GatherND, ScatterElements and ScatterND of constants, which the import computes.
+//! GatherElements, GatherND, ScatterElements and ScatterND of constants, computed at import.
 //!
-//! Models make position biases, masks and index tables with them, out of constants and shapes. There are no kernels for
-//! them, so operands that depend on an input are refused.
+//! Models use them to compute position biases, masks and index tables from constants and shapes. There are no kernels
+//! for them, so operands that depend on an input are rejected.
 
 use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
-use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, unsupported};
 use crate::onnx::importer::Operand;
 
-/// `y[i, j] = x[indices[i, j], j]`, for axis 0.
-pub(super) fn gather_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `y[i, j] = x[indices[i, j], j]` for axis 0.
+pub(super) fn gather_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, indices) = (a.constant(0, "data")?, indices(a)?);
     let axis = axis(a.int("axis")?.unwrap_or(0), x.shape().rank())?;
     let shape = indices.shape.clone();
@@ -18,8 +18,8 @@ pub(super) fn gather_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     result(a, x.dtype(), shape, x.data().gather(places.into_iter()))
 }
 
-/// `y[i] = x[indices[i, 0], indices[i, 1], …]`, within each of the first `batch_dims` axes.
-pub(super) fn gather_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `y[i] = x[indices[i, 0], indices[i, 1], …]`, separately for each index of the first `batch_dims` axes.
+pub(super) fn gather_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, indices) = (a.constant(0, "data")?, indices(a)?);
     let batch = usize::try_from(a.int("batch_dims")?.unwrap_or(0)).map_err(|_| broken("batch_dims is negative"))?;
     let (shape, rank) = (x.shape(), indices.shape.rank());
@@ -39,8 +39,8 @@ pub(super) fn gather_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     result(a, x.dtype(), y, x.data().gather(places))
 }
 
-/// `y = x`, then `y[indices[i, j], j] = updates[i, j]`, for axis 0.
-pub(super) fn scatter_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `y = x`, then `y[indices[i, j], j] = updates[i, j]` for axis 0.
+pub(super) fn scatter_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, indices, updates) = (a.constant(0, "data")?, indices(a)?, a.constant(2, "updates")?);
     let axis = axis(a.int("axis")?.unwrap_or(0), x.shape().rank())?;
     if *updates.shape() != indices.shape {
@@ -51,7 +51,7 @@ pub(super) fn scatter_elements(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> 
 }
 
 /// `y = x`, then `y[indices[i, 0], indices[i, 1], …] = updates[i]`.
-pub(super) fn scatter_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn scatter_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, indices, updates) = (a.constant(0, "data")?, indices(a)?, a.constant(2, "updates")?);
     let (shape, rank) = (x.shape(), indices.shape.rank());
     let depth = indices.shape.last().copied().unwrap_or(0);
@@ -69,20 +69,20 @@ pub(super) fn scatter_nd(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     scattered(a, &x, &places, &updates)
 }
 
-/// Indices, which may count from the end.
+/// Indices; negative ones count from the end.
 struct Indices {
     shape: Shape,
     numbers: Vec<i64>,
 }
 
-fn indices(a: &mut Adapt<'_, '_>) -> Result<Indices, Fault> {
+fn indices(a: &mut Adapt<'_, '_>) -> Result<Indices, AdaptError> {
     let tensor = a.constant(1, "indices")?;
     let numbers = tensor.to_ints().filter(|_| matches!(tensor.dtype(), DType::I32 | DType::I64));
     let numbers = numbers.ok_or_else(|| broken(format!("indices of type {}", tensor.dtype())))?;
     Ok(Indices { shape: tensor.shape().clone(), numbers })
 }
 
-fn absolute(index: i64, extent: usize) -> Result<usize, Fault> {
+fn absolute(index: i64, extent: usize) -> Result<usize, AdaptError> {
     let counted = if index < 0 { index.saturating_add(extent as i64) } else { index };
     usize::try_from(counted)
         .ok()
@@ -90,8 +90,9 @@ fn absolute(index: i64, extent: usize) -> Result<usize, Fault> {
         .ok_or_else(|| broken(format!("index {index} on an axis of extent {extent}")))
 }
 
-/// For each index, the place in a tensor of `shape` that it names along `axis`, its own position naming the others.
-fn along_axis(shape: &Shape, indices: &Indices, axis: usize) -> Result<Vec<usize>, Fault> {
+/// For each index, the flat position in a tensor of `shape`: the index applies to `axis`, and its own position to the
+/// other axes.
+fn along_axis(shape: &Shape, indices: &Indices, axis: usize) -> Result<Vec<usize>, AdaptError> {
     let fits = |a: usize| a == axis || indices.shape[a] <= shape[a];
     if indices.shape.rank() != shape.rank() || !(0..shape.rank()).all(fits) {
         return Err(broken(format!("indices of shape {} do not fit data of shape {shape}", indices.shape)));
@@ -104,8 +105,9 @@ fn along_axis(shape: &Shape, indices: &Indices, axis: usize) -> Result<Vec<usize
     indices.numbers.iter().enumerate().map(place).collect()
 }
 
-/// The first place of each block of a tensor of `shape` that a row of `depth` indices names.
-fn blocks(shape: &[usize], indices: &Indices, depth: usize) -> Result<Vec<usize>, Fault> {
+/// For each row of `depth` indices, the flat position of the first element of the block that it selects in a tensor of
+/// `shape`.
+fn blocks(shape: &[usize], indices: &Indices, depth: usize) -> Result<Vec<usize>, AdaptError> {
     let strides = Shape::new(shape).strides();
     if depth == 0 {
         return Ok(vec![0; indices.shape[..indices.shape.rank() - 1].iter().product()]);
@@ -113,13 +115,13 @@ fn blocks(shape: &[usize], indices: &Indices, depth: usize) -> Result<Vec<usize>
     let block = |row: &[i64]| {
         row.iter()
             .enumerate()
-            .try_fold(0, |at, (a, index)| Ok::<usize, Fault>(at + absolute(*index, shape[a])? * strides[a]))
+            .try_fold(0, |at, (a, index)| Ok::<usize, AdaptError>(at + absolute(*index, shape[a])? * strides[a]))
     };
     indices.numbers.chunks_exact(depth).map(block).collect()
 }
 
-/// `x` with `updates` at `places`, combined as the node says.
-fn scattered(a: &mut Adapt<'_, '_>, x: &Tensor, places: &[usize], updates: &Tensor) -> Result<Outputs, Fault> {
+/// `x` with `updates` applied at `places`, combined by the node's `reduction`.
+fn scattered(a: &mut Adapt<'_, '_>, x: &Tensor, places: &[usize], updates: &Tensor) -> Result<Outputs, AdaptError> {
     if updates.dtype() != x.dtype() {
         return Err(broken(format!("updates of type {} for data of type {}", updates.dtype(), x.dtype())));
     }
@@ -149,7 +151,7 @@ fn scattered(a: &mut Adapt<'_, '_>, x: &Tensor, places: &[usize], updates: &Tens
     result(a, x.dtype(), x.shape().clone(), data)
 }
 
-fn result(a: &mut Adapt<'_, '_>, dtype: DType, shape: Shape, data: Data) -> Result<Outputs, Fault> {
+fn result(a: &mut Adapt<'_, '_>, dtype: DType, shape: Shape, data: Data) -> Result<Outputs, AdaptError> {
     a.afford(shape.elements().saturating_mul(dtype.byte_size()))?;
     Ok(vec![Operand::constant("", Tensor::from_array(dtype, shape, &data))])
 }

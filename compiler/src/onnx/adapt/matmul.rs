@@ -3,16 +3,16 @@
 use eightfold_ir::op::matmul::MatMul;
 use eightfold_ir::{Arg, Function, Op, Step};
 
-use super::{Adapt, Fault, Outputs, broken};
+use super::{Adapt, AdaptError, Outputs, broken};
 use crate::onnx::importer::Operand;
 
-pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, w) = (a.operand(0)?, a.operand(1)?);
     Ok(vec![product(a, &x, &w)?])
 }
 
-/// `x w`, a vector on the left taken as a row and one on the right as a column.
-pub(super) fn product(a: &mut Adapt<'_, '_>, x: &Operand, w: &Operand) -> Result<Operand, Fault> {
+/// `x w`; a vector `x` is a row, a vector `w` is a column.
+pub(super) fn product(a: &mut Adapt<'_, '_>, x: &Operand, w: &Operand) -> Result<Operand, AdaptError> {
     let (xs, ws) = (a.shape(x), a.shape(w));
     if xs.rank() == 0 || ws.rank() == 0 {
         return Err(broken(format!("operands of shapes {xs} and {ws}, expected at least vectors")));
@@ -30,8 +30,8 @@ pub(super) fn product(a: &mut Adapt<'_, '_>, x: &Operand, w: &Operand) -> Result
     a.reshape(&y, &shape)
 }
 
-/// `alpha A B + beta C`, either matrix transposed first where asked for.
-pub(super) fn gemm(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `alpha A B + beta C`; the attributes `transA` and `transB` transpose the matrices first.
+pub(super) fn gemm(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (mut x, mut w) = (a.operand(0)?, a.operand(1)?);
     for (operand, attr) in [(&mut x, "transA"), (&mut w, "transB")] {
         if a.shape(operand).rank() != 2 {
@@ -56,7 +56,7 @@ pub(super) fn gemm(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         }
     };
     let shape = a.shape(&addend);
-    // A row that is the same for all rows of the product is its bias.
+    // If `C` has the same row for all rows of the product, it is its bias.
     if alpha == 1.0 && shape.elements() == columns && shape.last() == Some(&columns) {
         let bias = a.reshape(&addend, &[columns])?;
         let bias = a.place(&bias);

@@ -3,11 +3,11 @@
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{Arg, Data, Function, Shape, Step, Tensor};
 
-use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, unsupported};
 use crate::onnx::importer::Operand;
 
-/// `(x - mean) / sqrt(var + epsilon) * scale + bias` as one multiplication and one addition a channel.
-pub(super) fn batch_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `(x - mean) / sqrt(var + epsilon) * scale + bias` as one multiplication and one addition per channel.
+pub(super) fn batch_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     if a.flag("training_mode", false)? || !a.flag("spatial", true)? {
         return Err(unsupported("training_mode is set, or spatial is not"));
     }
@@ -50,9 +50,9 @@ pub(super) fn batch_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Faul
     Ok(vec![a.map(&x, steps)?])
 }
 
-/// The operand at `index`, one number a channel, under a shape that broadcasts along axis 1 of a tensor with `spatial`
-/// axes behind it.
-fn channels(a: &mut Adapt<'_, '_>, index: usize, count: usize, spatial: usize) -> Result<Operand, Fault> {
+/// The operand at `index` with one number per channel, reshaped to broadcast along axis 1 of a tensor with `spatial`
+/// further axes.
+fn channels(a: &mut Adapt<'_, '_>, index: usize, count: usize, spatial: usize) -> Result<Operand, AdaptError> {
     let operand = a.operand(index)?;
     if *a.shape(&operand) != [count] {
         return Err(broken(format!("operand {index} has shape {}, expected {count}", a.shape(&operand))));
@@ -61,7 +61,7 @@ fn channels(a: &mut Adapt<'_, '_>, index: usize, count: usize, spatial: usize) -
     a.reshape(&operand, &shape)
 }
 
-pub(super) fn instance_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn instance_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     if shape.rank() < 3 {
@@ -75,7 +75,7 @@ pub(super) fn instance_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, F
     Ok(vec![a.map(&normal, steps)?])
 }
 
-pub(super) fn layer_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn layer_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     a.refuse_output(1, "Mean")?;
     a.refuse_output(2, "InvStdDev")?;
     let (x, scale) = (a.operand(0)?, a.operand(1)?);
@@ -91,7 +91,7 @@ pub(super) fn layer_normalization(a: &mut Adapt<'_, '_>) -> Result<Outputs, Faul
 }
 
 /// `(x - mean) / sqrt(variance + epsilon)` with mean and variance over `axes`.
-fn standardize(a: &mut Adapt<'_, '_>, x: &Operand, axes: Vec<usize>, epsilon: f32) -> Result<Operand, Fault> {
+fn standardize(a: &mut Adapt<'_, '_>, x: &Operand, axes: Vec<usize>, epsilon: f32) -> Result<Operand, AdaptError> {
     let mean = |a: &mut Adapt<'_, '_>, x: &Operand| {
         a.emit(Reduce { kind: ReduceKind::Mean, axes: axes.iter().copied().collect(), keepdims: true }, &[x])
     };

@@ -1,19 +1,19 @@
-//! Pad. Negative pads cut off elements, as a slice.
+//! Pad. Negative pads cut off elements; they become a slice.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::pad::{Pad, PadMode};
 
-use super::{Adapt, Fault, Outputs, axis, broken, sizes, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, sizes, unsupported};
 use crate::onnx::importer::Operand;
 
-/// Pads and value are attributes before opset 11; operands since, with axes from opset 18.
-pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Pads and value are attributes before opset 11 and operands since; opset 18 adds axes.
+pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let rank = shape.rank();
     let attributes = a.version < 11;
     if attributes {
-        // Only constant borders read it.
+        // Only constant borders use it.
         a.ignore("value");
     }
     let given = if attributes { a.ints("pads")? } else { a.constant_ints(1, "pads")? };
@@ -53,8 +53,8 @@ pub(super) fn pad(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.emit(op, &[&x])?])
 }
 
-/// The border's number; a real number where `x` is quantized.
-fn value(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<f32, Fault> {
+/// The border's value; a real number if `x` is quantized.
+fn value(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<f32, AdaptError> {
     if a.version < 11 {
         return Ok(a.float("value")?.unwrap_or(0.0));
     }

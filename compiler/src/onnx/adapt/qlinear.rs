@@ -1,5 +1,5 @@
-//! Operators on quantized tensors: each is what it computes on real numbers between a dequantization and a
-//! quantization, which is the form that the passes know.
+//! Operators on quantized tensors. Each becomes a dequantization, the operator on real numbers, and a quantization,
+//! which is the form that the passes expect.
 
 use eightfold_ir::op::pool::PoolKind;
 use eightfold_ir::op::reduce::ReduceKind;
@@ -7,28 +7,29 @@ use eightfold_ir::{Arg, DType, Function, Granularity, QuantParams, Step};
 use smallvec::smallvec;
 
 use super::quantize::{self, Axis};
-use super::{Adapt, Fault, Outputs, broken, concat, conv, matmul, pool, softmax, unsupported};
+use super::{Adapt, AdaptError, Outputs, broken, concat, conv, matmul, pool, softmax, unsupported};
 use crate::onnx::importer::Operand;
 
-/// No axis: all entries of a scale are one.
+/// No axis: the scale is per tensor.
 const WHOLE: Axis = Axis { axis: 0, block: 0 };
 
-/// Operand `index` in real numbers, its scale and zero point behind it.
-fn real(a: &mut Adapt<'_, '_>, index: usize, along: Axis) -> Result<(Operand, QuantParams), Fault> {
+/// Operand `index` dequantized, by the scale and zero point that follow it.
+fn real(a: &mut Adapt<'_, '_>, index: usize, along: Axis) -> Result<(Operand, QuantParams), AdaptError> {
     let x = a.operand(index)?;
     let params = quantize::params(a, a.dtype(&x), &a.shape(&x), index + 1, index + 2, along)?;
     Ok((quantize::dequantized(a, &x, &params)?, params))
 }
 
-/// `y` quantized by the scale at operand `index` and the zero point behind it.
-fn stored(a: &mut Adapt<'_, '_>, y: &Operand, index: usize, default: DType) -> Result<Outputs, Fault> {
+/// `y` quantized by the scale at operand `index` and the zero point after it.
+fn stored(a: &mut Adapt<'_, '_>, y: &Operand, index: usize, default: DType) -> Result<Outputs, AdaptError> {
     let storage = a.optional(index + 1).map_or(default, |z| a.dtype(&z));
     let params = quantize::params(a, storage, &a.shape(y), index, index + 1, WHOLE)?;
     Ok(vec![quantize::requantized(a, y, &params)?])
 }
 
-/// Operands: x, w, y as tensor, scale, zero point (y without tensor), then an i32 bias at the product of the scales.
-pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Operands: x, w, y as tensor, scale, zero point (y without tensor), then an i32 bias whose scale is `scale(x) *
+/// scale(w)`.
+pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, x_params) = real(a, 0, WHOLE)?;
     let (w, w_params) = real(a, 3, Axis { axis: 0, block: 0 })?;
     let op = conv::operator(a, &x, &w)?;
@@ -41,7 +42,7 @@ pub(super) fn conv(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     stored(a, &y, 6, storage)
 }
 
-fn bias(a: &mut Adapt<'_, '_>, bias: &Operand, x: &QuantParams, w: &QuantParams) -> Result<Operand, Fault> {
+fn bias(a: &mut Adapt<'_, '_>, bias: &Operand, x: &QuantParams, w: &QuantParams) -> Result<Operand, AdaptError> {
     let (Some((x_scale, _)), DType::I32) = (x.as_per_tensor(), a.dtype(bias)) else {
         return Err(broken(format!("a bias of type {}, or an operand quantized per channel", a.dtype(bias))));
     };
@@ -54,8 +55,8 @@ fn bias(a: &mut Adapt<'_, '_>, bias: &Operand, x: &QuantParams, w: &QuantParams)
     quantize::dequantized(a, bias, &params)
 }
 
-/// Operands: a and b as tensor, scale, zero point, then scale and zero point of y. Scales of b may lie along its columns.
-pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Operands: a and b as tensor, scale, zero point, then scale and zero point of y. The scales of b may be per column.
+pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, x_params) = real(a, 0, WHOLE)?;
     let (w, _) = real(a, 3, Axis { axis: -1, block: 0 })?;
     if !matches!(x_params.granularity, Granularity::PerTensor) {
@@ -65,26 +66,26 @@ pub(super) fn matmul(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     stored(a, &y, 6, x_params.storage)
 }
 
-fn binary(a: &mut Adapt<'_, '_>, function: Function) -> Result<Outputs, Fault> {
+fn binary(a: &mut Adapt<'_, '_>, function: Function) -> Result<Outputs, AdaptError> {
     let (x, params) = real(a, 0, WHOLE)?;
     let (y, _) = real(a, 3, WHOLE)?;
     let z = a.elementwise(function, &[x, y])?;
     stored(a, &z, 6, params.storage)
 }
 
-pub(super) fn add(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn add(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     binary(a, Function::Add)
 }
 
-pub(super) fn mul(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn mul(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     binary(a, Function::Mul)
 }
 
-/// One operand and the result, each with scale and zero point.
+/// An operator with one operand; operand and result have a scale and a zero point each.
 fn unary(
     a: &mut Adapt<'_, '_>,
-    f: impl FnOnce(&mut Adapt<'_, '_>, &Operand) -> Result<Operand, Fault>,
-) -> Result<Outputs, Fault> {
+    f: impl FnOnce(&mut Adapt<'_, '_>, &Operand) -> Result<Operand, AdaptError>,
+) -> Result<Outputs, AdaptError> {
     if a.flag("channels_last", false)? {
         return Err(unsupported("channels_last is set"));
     }
@@ -93,33 +94,33 @@ fn unary(
     stored(a, &y, 3, params.storage)
 }
 
-pub(super) fn average_pool(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn average_pool(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     unary(a, |a, x| pool::pool(a, PoolKind::Average, x))
 }
 
-pub(super) fn global_average_pool(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn global_average_pool(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     unary(a, |a, x| pool::global(a, ReduceKind::Mean, x))
 }
 
-pub(super) fn sigmoid(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn sigmoid(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     unary(a, |a, x| a.map(x, vec![Step::unary(Function::Sigmoid)]))
 }
 
-pub(super) fn leaky_relu(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn leaky_relu(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     unary(a, |a, x| {
         let alpha = Arg::Float(a.float("alpha")?.unwrap_or(0.01));
         a.map(x, vec![Step::Apply(Function::LeakyRelu, smallvec![Arg::Current, alpha])])
     })
 }
 
-/// The attribute `opset` says which Softmax is meant.
-pub(super) fn softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// The attribute `opset` is the version of Softmax.
+pub(super) fn softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let version = a.int("opset")?.ok_or_else(|| broken("attribute opset is missing"))?;
     unary(a, |a, x| softmax::normalized(a, x, version))
 }
 
-/// Operands: scale and zero point of the result, then each part as tensor, scale, zero point.
-pub(super) fn concat(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Operands: scale and zero point of the result, then tensor, scale, zero point of each part.
+pub(super) fn concat(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     if a.inputs.len() < 5 || a.inputs.len() % 3 != 2 {
         return Err(broken(format!("{} operands, expected two and three for each part", a.inputs.len())));
     }

@@ -1,26 +1,26 @@
 //! QuantizeLinear, DequantizeLinear.
 //!
-//! Scale and zero point become the quantization of the integer tensor's type. Weights stay quantized: a constant gets
-//! the parameters and a `dequantize_linear` behind it.
+//! Scale and zero point become the quantization in the integer tensor's type. Quantized weights stay quantized: the
+//! constant gets the quantization, and a `dequantize_linear` follows it.
 
 use eightfold_ir::graph::Def;
 use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::quantize_linear::{QuantizeLinear, entries, quantized};
 use eightfold_ir::{Arg, Array, DType, Data, Function, Granularity, Op, QuantParams, Shape, Step, Tensor, ValueId};
 
-use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, unsupported};
 use crate::onnx::importer::Operand;
 use crate::onnx::proto::element_type;
 
-/// Along which axis the entries of a scale lie.
+/// The axis of per-axis scales.
 #[derive(Clone, Copy)]
 pub(super) struct Axis {
     pub(super) axis: i64,
-    /// Elements that share an entry; 0 where each index has its own.
+    /// Elements that share a scale; 0 if each index of the axis has its own.
     pub(super) block: i64,
 }
 
-pub(super) fn dequantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn dequantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, scale) = (a.operand(0)?, a.operand(1)?);
     let params = params(a, a.dtype(&x), &a.shape(&x), 1, 2, axis_of(a)?)?;
     let y = dequantized(a, &x, &params)?;
@@ -31,7 +31,7 @@ pub(super) fn dequantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault>
     Ok(vec![a.cast(&y, to)?])
 }
 
-pub(super) fn quantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn quantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let storage = match (a.optional(2), a.int("output_dtype")?.unwrap_or(0)) {
         (Some(zero_point), _) => a.dtype(&zero_point),
@@ -43,16 +43,16 @@ pub(super) fn quantize_linear(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![requantized(a, &x, &params)?])
 }
 
-fn dtype(number: i64) -> Result<DType, Fault> {
+fn dtype(number: i64) -> Result<DType, AdaptError> {
     element_type(number).map_err(|name| unsupported(format!("output_dtype is {name}")))
 }
 
-fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, Fault> {
+fn axis_of(a: &Adapt<'_, '_>) -> Result<Axis, AdaptError> {
     Ok(Axis { axis: a.int("axis")?.unwrap_or(1), block: a.int("block_size")?.unwrap_or(0) })
 }
 
-/// The parameters in operands `scale` and `zero_point` of a tensor of `shape` stored as `storage`. Scales are finite, but
-/// may be zero or negative, which a dequantization allows and the graph does not: see [`dequantized`].
+/// The quantization parameters in operands `scale` and `zero_point`, for a tensor of `shape` stored as `storage`.
+/// Scales are finite but may be zero or negative: dequantization allows this, the graph does not (see [`dequantized`]).
 pub(super) fn params(
     a: &mut Adapt<'_, '_>,
     storage: DType,
@@ -60,7 +60,7 @@ pub(super) fn params(
     scale: usize,
     zero_point: usize,
     along: Axis,
-) -> Result<QuantParams, Fault> {
+) -> Result<QuantParams, AdaptError> {
     if storage.storage_range().is_none() {
         return Err(unsupported(format!("quantized storage of type {storage}")));
     }
@@ -98,15 +98,15 @@ pub(super) fn params(
     Ok(QuantParams { storage, granularity, scale: scales.into(), zero_point })
 }
 
-/// Whether the graph can hold these parameters: its scales are positive.
+/// Whether all scales are positive, as the graph requires.
 fn is_positive(params: &QuantParams) -> bool {
     params.scale.iter().all(|scale| *scale > 0.0)
 }
 
-/// Stored integers that mean the same with parameters of positive scales.
+/// Integers with positive scales that represent the same real numbers.
 ///
-/// A scale of zero means zeros. For a negative scale `-s`, integers are reflected about the middle of their type: with
-/// `m = least + greatest`, `(x - z) * -s = ((m - x) - (m - z)) * s`.
+/// A scale of zero represents zeros. For a negative scale `-s`, integers are reflected about the middle of their type:
+/// with `m = least + greatest`, `(x - z) * -s = ((m - x) - (m - z)) * s`.
 fn with_positive_scales(tensor: &Tensor, params: &QuantParams) -> Option<(Tensor, QuantParams)> {
     let (least, greatest) = params.storage.storage_range()?;
     let middle = i64::from(least) + i64::from(greatest);
@@ -124,10 +124,10 @@ fn with_positive_scales(tensor: &Tensor, params: &QuantParams) -> Option<(Tensor
     Some((tensor, QuantParams { scale, zero_point: zero_point.collect(), ..params.clone() }))
 }
 
-/// `x` in real numbers, by `params`.
-pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+/// `x` dequantized by `params`.
+pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, AdaptError> {
     if !is_positive(params) {
-        // The zero point of 32-bit integers is always zero, so those are not reflected.
+        // The zero point of 32-bit integers is always zero, so they cannot be reflected.
         if let (Operand::Const { name, tensor }, true) = (x, params.storage != DType::I32)
             && let Some((tensor, params)) = with_positive_scales(tensor, params)
         {
@@ -147,15 +147,15 @@ pub(super) fn dequantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantPara
     if a.importer.graph.quant(value).is_none() {
         want(a, value, params);
     }
-    // The type says something else of the stored integers, so the meaning must stand in steps.
+    // The type has another quantization, so the dequantization is expressed in steps.
     match params.as_per_tensor() {
         Some((scale, zero_point)) => a.map(x, vec![Step::Dequantize { scale, zero_point }]),
         None => by_steps(a, x, params),
     }
 }
 
-/// `(x - zero_point) * scale`, step by step.
-fn by_steps(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+/// `(x - zero_point) * scale` as steps.
+fn by_steps(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, AdaptError> {
     let (zero_point, scale) = match params.as_per_tensor() {
         Some((scale, zero_point)) => (Arg::Int(zero_point.into()), Arg::Float(scale)),
         None => {
@@ -174,8 +174,14 @@ fn by_steps(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<
     a.map(x, steps)
 }
 
-/// Numbers of a quantization as an argument beside a tensor of `shape`.
-fn spread(a: &mut Adapt<'_, '_>, params: &QuantParams, shape: &Shape, dtype: DType, data: Data) -> Result<Arg, Fault> {
+/// Scales or zero points as an argument that broadcasts to a tensor of `shape`.
+fn spread(
+    a: &mut Adapt<'_, '_>,
+    params: &QuantParams,
+    shape: &Shape,
+    dtype: DType,
+    data: Data,
+) -> Result<Arg, AdaptError> {
     let Granularity::PerChannel { axis } = params.granularity else {
         return Err(unsupported("blocks of a tensor that is not constant"));
     };
@@ -185,7 +191,7 @@ fn spread(a: &mut Adapt<'_, '_>, params: &QuantParams, shape: &Shape, dtype: DTy
     Ok(Arg::Value(a.place(&Operand::constant("", tensor))))
 }
 
-/// Notes that `value`, if it is an input that has only been moved about, would best carry `params` in its type.
+/// Requests `params` for the type of `value`, if `value` is an input that data movement alone separates from here.
 fn want(a: &mut Adapt<'_, '_>, value: ValueId, params: &QuantParams) {
     let graph = &a.importer.graph;
     let (mut at, mut moved) = (value, false);
@@ -204,8 +210,8 @@ fn want(a: &mut Adapt<'_, '_>, value: ValueId, params: &QuantParams) {
     }
 }
 
-/// The real numbers `x` in the integers of `params`.
-pub(super) fn requantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, Fault> {
+/// `x` quantized by `params`.
+pub(super) fn requantized(a: &mut Adapt<'_, '_>, x: &Operand, params: &QuantParams) -> Result<Operand, AdaptError> {
     if let Some(bad) = params.scale.iter().find(|scale| **scale <= 0.0) {
         return Err(broken(format!("a scale of {bad}, expected a positive number to divide by")));
     }

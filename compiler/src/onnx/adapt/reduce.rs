@@ -3,18 +3,18 @@
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::{Arg, Function, Step};
 
-use super::{Adapt, Fault, Outputs, axes, unsupported};
+use super::{Adapt, AdaptError, Outputs, axes, unsupported};
 use crate::onnx::importer::Operand;
 
-/// Where the node says which axes are folded.
+/// The axes of a reduction.
 struct Folding {
     axes: Vec<usize>,
     keepdims: bool,
 }
 
 impl Folding {
-    /// `None` where no axes mean no reduction.
-    fn read(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<Option<Self>, Fault> {
+    /// `None` if the node has no axes and this means no reduction.
+    fn read(a: &mut Adapt<'_, '_>, x: &Operand) -> Result<Option<Self>, AdaptError> {
         let rank = a.shape(x).rank();
         let list = match a.ints("axes")? {
             Some(list) => list,
@@ -33,11 +33,11 @@ impl Folding {
     }
 }
 
-fn reduce(a: &mut Adapt<'_, '_>, kind: ReduceKind, after: &[Function]) -> Result<Outputs, Fault> {
+fn reduce(a: &mut Adapt<'_, '_>, kind: ReduceKind, after: &[Function]) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let steps = |list: &[Function]| list.iter().map(|f| Step::unary(*f)).collect::<Vec<_>>();
     let Some(folding) = Folding::read(a, &x)? else {
-        // Even over no axes a norm takes magnitudes.
+        // Even over no axes, a norm takes magnitudes.
         return match kind {
             ReduceKind::SumAbs => Ok(vec![a.map(&x, vec![Step::unary(Function::Abs)])?]),
             ReduceKind::SumSquare => {
@@ -57,44 +57,44 @@ fn reduce(a: &mut Adapt<'_, '_>, kind: ReduceKind, after: &[Function]) -> Result
     Ok(vec![a.map(&y, steps(after))?])
 }
 
-pub(super) fn l1(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn l1(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::SumAbs, &[])
 }
 
-pub(super) fn l2(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn l2(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::SumSquare, &[Function::Sqrt])
 }
 
-pub(super) fn log_sum(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn log_sum(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Sum, &[Function::Log])
 }
 
-pub(super) fn max(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn max(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Max, &[])
 }
 
-pub(super) fn mean(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn mean(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Mean, &[])
 }
 
-pub(super) fn min(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn min(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Min, &[])
 }
 
-pub(super) fn prod(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn prod(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Prod, &[])
 }
 
-pub(super) fn sum(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn sum(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::Sum, &[])
 }
 
-pub(super) fn sum_square(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn sum_square(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     reduce(a, ReduceKind::SumSquare, &[])
 }
 
 /// `max + log(sum(exp(x - max)))`, which does not overflow.
-pub(super) fn log_sum_exp(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn log_sum_exp(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let Some(folding) = Folding::read(a, &x)? else { return Ok(vec![x]) };
     let top = a.emit(folding.op(ReduceKind::Max, true), &[&x])?;

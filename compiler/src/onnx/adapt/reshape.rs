@@ -1,10 +1,11 @@
-//! What only changes a shape: Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout; DepthToSpace, SpaceToDepth.
+//! Operators that only change a shape: Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout, DepthToSpace,
+//! SpaceToDepth.
 
-use super::{Adapt, Fault, Outputs, axes, axis, broken, sizes, unsupported};
+use super::{Adapt, AdaptError, Outputs, axes, axis, broken, sizes, unsupported};
 use crate::onnx::importer::Operand;
 
-/// An extent of 0 stands for the operand's own unless `allowzero` is set, one of -1 for what is left.
-pub(super) fn reshape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// An extent of 0 copies the operand's extent unless `allowzero` is set; one extent of -1 is computed.
+pub(super) fn reshape(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let from = a.shape(&x);
     let to = a.constant_ints(1, "shape")?.ok_or_else(|| broken("operand shape is missing"))?;
@@ -30,24 +31,24 @@ pub(super) fn reshape(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.reshape(&x, &shape)?])
 }
 
-pub(super) fn flatten(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn flatten(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
-    // The axis may lie behind the last.
+    // The axis may equal the rank.
     let at = a.int("axis")?.unwrap_or(1);
     let at = if at == shape.rank() as i64 { shape.rank() } else { axis(at, shape.rank())? };
     Ok(vec![a.reshape(&x, &[shape[..at].iter().product(), shape[at..].iter().product()])?])
 }
 
 /// The node's axes: an attribute before opset 13, an operand since.
-fn axes_of(a: &mut Adapt<'_, '_>) -> Result<Option<Vec<i64>>, Fault> {
+fn axes_of(a: &mut Adapt<'_, '_>) -> Result<Option<Vec<i64>>, AdaptError> {
     match a.ints("axes")? {
         Some(list) => Ok(Some(list)),
         None => a.constant_ints(1, "axes"),
     }
 }
 
-pub(super) fn squeeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn squeeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let dropped = match axes_of(a)? {
@@ -61,7 +62,7 @@ pub(super) fn squeeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.reshape(&x, &kept)?])
 }
 
-pub(super) fn unsqueeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn unsqueeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let list = axes_of(a)?.ok_or_else(|| broken("axes are missing"))?;
     let mut shape = a.shape(&x).to_vec();
@@ -71,11 +72,11 @@ pub(super) fn unsqueeze(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.reshape(&x, &shape)?])
 }
 
-pub(super) fn identity(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn identity(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     Ok(vec![a.operand(0)?])
 }
 
-pub(super) fn dropout(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn dropout(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     a.refuse_output(1, "mask")?;
     if a.constant_ints(2, "training_mode")?.is_some_and(|v| v != [0]) {
         return Err(unsupported("training_mode is set"));
@@ -84,7 +85,7 @@ pub(super) fn dropout(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
 }
 
 /// The extents N, C, H, W of operand 0, and the node's block size.
-fn blocks(a: &Adapt<'_, '_>) -> Result<(Operand, [usize; 4], usize), Fault> {
+fn blocks(a: &Adapt<'_, '_>) -> Result<(Operand, [usize; 4], usize), AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let block = a.int("blocksize")?.ok_or_else(|| broken("attribute blocksize is missing"))?;
@@ -95,7 +96,7 @@ fn blocks(a: &Adapt<'_, '_>) -> Result<(Operand, [usize; 4], usize), Fault> {
     }
 }
 
-pub(super) fn depth_to_space(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn depth_to_space(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, [n, c, h, w], b) = blocks(a)?;
     let (depth, perm) = match a.string("mode")?.as_deref() {
         None | Some("DCR") => ([b, b, c / (b * b)], [0, 3, 4, 1, 5, 2]),
@@ -107,7 +108,7 @@ pub(super) fn depth_to_space(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.reshape(&moved, &[n, c / (b * b), h * b, w * b])?])
 }
 
-pub(super) fn space_to_depth(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn space_to_depth(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let (x, [n, c, h, w], b) = blocks(a)?;
     let perm = match a.string("mode")?.as_deref() {
         None | Some("DCR") => [0, 3, 5, 1, 2, 4],

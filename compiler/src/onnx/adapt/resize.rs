@@ -3,20 +3,20 @@
 use eightfold_ir::attr::{Floats, Sizes};
 use eightfold_ir::op::resize::{Coordinates, NearestMode, Resize, ResizeMode};
 
-use super::{Adapt, Fault, Outputs, axis, broken, sizes, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, sizes, unsupported};
 use crate::onnx::importer::Operand;
 
-/// The most that an axis may grow to.
+/// The maximum extent of a resized axis.
 const MOST_EXTENT: f32 = (1 << 24) as f32;
 
-pub(super) fn upsample(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn upsample(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let scales = if a.version < 9 { a.floats("scales")? } else { a.constant_floats(1, "scales")? };
     let scales = scales.ok_or_else(|| broken("scales are missing"))?;
     simple(a, &x, scales)
 }
 
-pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     if a.version < 11 {
         let scales = a.constant_floats(1, "scales")?.ok_or_else(|| broken("scales are missing"))?;
@@ -47,9 +47,9 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         Some("ceil") => NearestMode::Ceil,
         Some(other) => return Err(broken(format!("nearest_mode is {other:?}"))),
     };
-    // It has no effect on scales.
+    // It has no effect if scales are given.
     a.ignore("keep_aspect_ratio_policy");
-    // An empty list counts as left out.
+    // An empty list means that the operand is omitted.
     let given_scales = a.constant_floats(2, "scales")?.filter(|s| !s.is_empty());
     let given_sizes = a.constant_ints(3, "sizes")?.filter(|s| !s.is_empty());
     let mut to = shape.to_vec();
@@ -71,7 +71,7 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
                 (scales[*axis], to[*axis]) = (ratio.0 as f32 / ratio.1 as f32, size);
             }
         }
-        _ => return Err(broken(format!("wants scales or sizes of {} entries", at.len()))),
+        _ => return Err(broken(format!("expected scales or sizes of {} entries", at.len()))),
     }
     if a.flag("antialias", false)? && mode == ResizeMode::Linear && (0..rank).any(|i| to[i] < shape[i]) {
         return Err(unsupported("antialias"));
@@ -79,11 +79,11 @@ pub(super) fn resize(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     emit(a, &x, Resize { mode, coordinates, nearest, sizes: Sizes::from_vec(to), scales: Floats::from_vec(scales) })
 }
 
-/// An extent asked for, and the one there is.
+/// A requested extent and the current one.
 type Ratio = (usize, usize);
 
-/// The ratio by which `keep_aspect_ratio_policy` resizes all of `asked`; `None` where each has its own.
-fn common_ratio(a: &Adapt<'_, '_>, asked: &[Ratio]) -> Result<Option<Ratio>, Fault> {
+/// The common ratio that `keep_aspect_ratio_policy` requires for all of `asked`; `None` if each axis has its own.
+fn common_ratio(a: &Adapt<'_, '_>, asked: &[Ratio]) -> Result<Option<Ratio>, AdaptError> {
     let product = |a: usize, b: usize| a as u128 * b as u128;
     let by_size = |x: &&Ratio, y: &&Ratio| product(x.0, y.1).cmp(&product(y.0, x.1));
     match a.string("keep_aspect_ratio_policy")?.as_deref() {
@@ -94,8 +94,8 @@ fn common_ratio(a: &Adapt<'_, '_>, asked: &[Ratio]) -> Result<Option<Ratio>, Fau
     }
 }
 
-/// An extent times a ratio, to the nearest integer, halves upwards.
-fn stretched(extent: usize, (to, from): Ratio) -> Result<usize, Fault> {
+/// An extent times a ratio, rounded half up.
+fn stretched(extent: usize, (to, from): Ratio) -> Result<usize, AdaptError> {
     let doubled = 2 * extent as u128 * to as u128;
     match (doubled + from as u128).checked_div(2 * from as u128) {
         Some(size) if (1..=MOST_EXTENT as u128).contains(&size) => Ok(size as usize),
@@ -103,7 +103,7 @@ fn stretched(extent: usize, (to, from): Ratio) -> Result<usize, Fault> {
     }
 }
 
-fn scaled(extent: usize, scale: f32) -> Result<usize, Fault> {
+fn scaled(extent: usize, scale: f32) -> Result<usize, AdaptError> {
     let size = (extent as f32 * scale).floor();
     match size {
         s if (1.0..=MOST_EXTENT).contains(&s) => Ok(s as usize),
@@ -111,9 +111,9 @@ fn scaled(extent: usize, scale: f32) -> Result<usize, Fault> {
     }
 }
 
-/// The form before opset 11: coordinates divided by the scale; the nearest is the element below, or, where the tensor
-/// shrinks, above.
-fn simple(a: &mut Adapt<'_, '_>, x: &Operand, scales: Vec<f32>) -> Result<Outputs, Fault> {
+/// The form before opset 11: a coordinate is divided by the scale. Nearest takes the element below, or the one above if
+/// the tensor shrinks.
+fn simple(a: &mut Adapt<'_, '_>, x: &Operand, scales: Vec<f32>) -> Result<Outputs, AdaptError> {
     let shape = a.shape(x);
     if scales.len() != shape.rank() {
         return Err(broken(format!("{} scales for a tensor of shape {shape}", scales.len())));
@@ -135,7 +135,7 @@ fn simple(a: &mut Adapt<'_, '_>, x: &Operand, scales: Vec<f32>) -> Result<Output
     emit(a, x, Resize { mode, coordinates: Coordinates::Asymmetric, nearest, sizes, scales })
 }
 
-fn emit(a: &mut Adapt<'_, '_>, x: &Operand, mut op: Resize) -> Result<Outputs, Fault> {
+fn emit(a: &mut Adapt<'_, '_>, x: &Operand, mut op: Resize) -> Result<Outputs, AdaptError> {
     let shape = a.shape(x);
     if op.sizes.contains(&0) || shape.contains(&0) {
         return Err(broken(format!("a tensor of shape {shape} resized to {:?}", op.sizes)));

@@ -3,11 +3,11 @@
 use eightfold_ir::attr::{Ints, Sizes};
 use eightfold_ir::op::slice::Slice;
 
-use super::{Adapt, Fault, Outputs, axes, axis, broken, sizes};
+use super::{Adapt, AdaptError, Outputs, axes, axis, broken, sizes};
 
-/// Starts, ends and axes are attributes before opset 10; operands, with steps, since. Indices count from the end where
-/// negative and are clamped to the tensor.
-pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Starts, ends and axes are attributes before opset 10, and operands since, with steps. Negative indices count from
+/// the end; all are clamped to the tensor.
+pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let attributes = a.version < 10;
@@ -33,7 +33,7 @@ pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
         let (start, span) = match step {
             0 => return Err(broken("a step of 0")),
             1.. => (start.clamp(0, extent), end.clamp(0, extent) - start.clamp(0, extent)),
-            // Walking back, -1 is the place before the first element.
+            // With a negative step, the end -1 is before the first element.
             _ => {
                 let start = start.clamp(0, (extent - 1).max(0));
                 (start, start.min(extent - 1) - end.clamp(-1, extent - 1))
@@ -52,8 +52,9 @@ pub(super) fn slice(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![a.emit(op, &[&x])?])
 }
 
-/// Sizes are an attribute before opset 13 and an operand since; without them the parts are equal but for the last.
-pub(super) fn split(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// Sizes are an attribute before opset 13 and an operand since. Without sizes all parts are equal, except that the last
+/// may be smaller.
+pub(super) fn split(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let shape = a.shape(&x);
     let axis = axis(a.int("axis")?.unwrap_or(0), shape.rank())?;
@@ -69,7 +70,7 @@ pub(super) fn split(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
             let count = count.unwrap_or(a.node.outputs.len() as i64);
             let count = sizes(&[count], "num_outputs")?[0].max(1);
             let part = extent.div_ceil(count);
-            // An empty axis has any number of empty parts.
+            // An empty axis can be split into any number of empty parts.
             let most = if extent == 0 { a.node.outputs.len().max(1) } else { extent };
             if count > most || a.node.outputs.len() > count {
                 return Err(broken(format!("{extent} elements in {count} parts")));

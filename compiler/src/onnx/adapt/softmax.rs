@@ -1,25 +1,25 @@
-//! Softmax, LogSoftmax. Before opset 13 all axes from `axis` on count as one.
+//! Softmax, LogSoftmax. Before opset 13, all axes from `axis` on are normalized together.
 
 use eightfold_ir::op::reduce::{Reduce, ReduceKind};
 use eightfold_ir::op::softmax::Softmax;
 use eightfold_ir::{Function, Step};
 
-use super::{Adapt, Fault, Outputs, axis};
+use super::{Adapt, AdaptError, Outputs, axis};
 use crate::onnx::importer::Operand;
 
-pub(super) fn softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let version = a.version;
     Ok(vec![normalized(a, &x, version)?])
 }
 
-/// The softmax of `x` that the node's attributes describe, as of opset `version`.
-pub(super) fn normalized(a: &mut Adapt<'_, '_>, x: &Operand, version: i64) -> Result<Operand, Fault> {
+/// The softmax of `x` with the node's attributes, as defined by opset `version`.
+pub(super) fn normalized(a: &mut Adapt<'_, '_>, x: &Operand, version: i64) -> Result<Operand, AdaptError> {
     along(a, x, version, |a, x, axis| a.emit(Softmax { axis }, &[x]))
 }
 
-/// `x - max - log(sum(exp(x - max)))`, which loses nothing where the softmax is tiny.
-pub(super) fn log_softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+/// `x - max - log(sum(exp(x - max)))`, which stays accurate where the softmax is tiny.
+pub(super) fn log_softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let y = along(a, &x, a.version, |a, x, axis| {
         let fold = |kind| Reduce { kind, axes: [axis].into_iter().collect(), keepdims: true };
@@ -33,13 +33,13 @@ pub(super) fn log_softmax(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
     Ok(vec![y])
 }
 
-/// `f` along the node's axis; on a matrix that joins the axes behind it where it must.
+/// Applies `f` along the node's axis. For older opsets, reshapes to a matrix that joins the axes from `axis` on.
 fn along(
     a: &mut Adapt<'_, '_>,
     x: &Operand,
     version: i64,
-    f: impl FnOnce(&mut Adapt<'_, '_>, &Operand, usize) -> Result<Operand, Fault>,
-) -> Result<Operand, Fault> {
+    f: impl FnOnce(&mut Adapt<'_, '_>, &Operand, usize) -> Result<Operand, AdaptError>,
+) -> Result<Operand, AdaptError> {
     let shape = a.shape(x);
     let joins = version < 13;
     let axis = axis(a.int("axis")?.unwrap_or(if joins { 1 } else { -1 }), shape.rank())?;

@@ -1,8 +1,8 @@
 //! Transpose.
 
-use super::{Adapt, Fault, Outputs, sizes};
+use super::{Adapt, AdaptError, Outputs, sizes};
 
-pub(super) fn transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn transpose(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let perm = match a.ints("perm")? {
         Some(perm) => sizes(&perm, "perm")?,

@@ -1,47 +1,48 @@
-//! Attributes that an adapter does not read: each must mean nothing, or the node would be imported as something else.
+//! Attributes that no adapter reads. Each must have no effect; otherwise the node would be imported with another
+//! meaning.
 
 use std::collections::BTreeSet;
 
-use super::{Fault, unsupported};
+use super::{AdaptError, unsupported};
 use crate::onnx::model::{Attribute, Node};
 
-/// What an attribute that nothing reads may say.
+/// The allowed values of an attribute that is not read.
 enum Allowed {
-    /// Anything: it has no effect on what is computed here.
+    /// Any value: it has no effect on the result.
     Anything,
-    /// This integer, which is what its absence means.
+    /// Only this integer, which is the default.
     Int(i64),
 }
 
-/// Attributes that no adapter reads: operator (empty: any), name, what it may say.
+/// Attributes that no adapter reads: operator (empty for any), name, allowed values.
 const UNREAD: &[(&str, &str, Allowed)] = &[
-    // Storage of old frameworks.
+    // Obsolete storage hint.
     ("", "consumed_inputs", Allowed::Anything),
-    // Training alone.
+    // For training only.
     ("BatchNormalization", "momentum", Allowed::Anything),
     ("Dropout", "is_test", Allowed::Anything),
     ("Dropout", "ratio", Allowed::Anything),
     ("Dropout", "seed", Allowed::Anything),
-    // Casts to and from 8-bit floats, which are refused.
+    // For casts to and from 8-bit floats, which are not supported.
     ("Cast", "round_mode", Allowed::Anything),
     ("Cast", "saturate", Allowed::Anything),
     ("CastLike", "round_mode", Allowed::Anything),
     ("CastLike", "saturate", Allowed::Anything),
     ("QuantizeLinear", "saturate", Allowed::Anything),
-    // The type of the division by the scale: 0 is that of the operand.
+    // The type of the division by the scale: 0 means the operand's type.
     ("QuantizeLinear", "precision", Allowed::Int(0)),
-    // The type of the mean and the variance: 1 is f32.
+    // The type of mean and variance: 1 means f32.
     ("LayerNormalization", "stash_type", Allowed::Int(1)),
-    // The order of output Indices, which is refused.
+    // The order of output Indices, which is not supported.
     ("MaxPool", "storage_order", Allowed::Anything),
-    // Modes of interpolation that are refused.
+    // For interpolation modes that are not supported.
     ("Resize", "cubic_coeff_a", Allowed::Anything),
     ("Resize", "extrapolation_value", Allowed::Anything),
     ("Resize", "exclude_outside", Allowed::Int(0)),
 ];
 
-/// Refuses the node if an attribute that is not among `read` may mean something.
-pub(super) fn refuse(node: &Node, read: &BTreeSet<&'static str>) -> Result<(), Fault> {
+/// Fails if an attribute that is not in `read` may have an effect.
+pub(super) fn refuse(node: &Node, read: &BTreeSet<&'static str>) -> Result<(), AdaptError> {
     for (name, attribute) in node.attributes.iter().filter(|(name, _)| !read.contains(name.as_str())) {
         let row = UNREAD.iter().find(|(op, known, _)| (op.is_empty() || *op == node.op_type) && known == name);
         let expected = match (row.map(|(_, _, allowed)| allowed), attribute) {

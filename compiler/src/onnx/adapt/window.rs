@@ -1,14 +1,14 @@
-//! The sliding window that convolutions, their transposes and pools share: extents, steps, padding.
+//! The sliding window of convolutions, transposed convolutions and pools: extents, strides, dilations, padding.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::conv::canonical;
 
-use super::{Adapt, Fault, broken, sizes, unsupported};
+use super::{Adapt, AdaptError, broken, sizes, unsupported};
 
-/// The most elements that a window may have along an axis, and the most padding on a side.
+/// The maximum extent of a window along an axis, and the maximum padding on a side.
 const MOST_EXTENT: usize = u16::MAX as usize;
 
-/// A window in the form in which our operators take it: lists are empty where all entries are the default.
+/// A window in the IR's form: a list is empty if all its entries are the default.
 pub(super) struct Window {
     pub(super) pads: Sizes,
     pub(super) strides: Sizes,
@@ -16,8 +16,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The window of extents `kernel` that the node's attributes describe, over spatial axes of extents `input`.
-    pub(super) fn read(a: &Adapt<'_, '_>, kernel: &[usize], input: &[usize]) -> Result<Self, Fault> {
+    /// The window of extents `kernel` with the node's attributes, over spatial axes of extents `input`.
+    pub(super) fn read(a: &Adapt<'_, '_>, kernel: &[usize], input: &[usize]) -> Result<Self, AdaptError> {
         let Attributes { strides, dilations, padding } = Attributes::read(a, kernel, input.len())?;
         let pads = padding.resolved(input.len(), |axis| {
             let window = (kernel[axis] - 1) * dilations[axis] + 1;
@@ -27,7 +27,7 @@ impl Window {
         Window::new(&pads, &strides, &dilations)
     }
 
-    pub(super) fn new(pads: &[usize], strides: &[usize], dilations: &[usize]) -> Result<Self, Fault> {
+    pub(super) fn new(pads: &[usize], strides: &[usize], dilations: &[usize]) -> Result<Self, AdaptError> {
         if let Some(pad) = pads.iter().find(|pad| **pad > MOST_EXTENT) {
             return Err(unsupported(format!("padding of {pad}")));
         }
@@ -35,7 +35,7 @@ impl Window {
     }
 }
 
-/// The attributes of a window as they stand in the model, with an entry for each spatial axis.
+/// The attributes of a window as in the model, with an entry for each spatial axis.
 pub(super) struct Attributes {
     pub(super) strides: Vec<usize>,
     pub(super) dilations: Vec<usize>,
@@ -43,8 +43,8 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Those of the node, for a window of extents `kernel` over `rank` spatial axes.
-    pub(super) fn read(a: &Adapt<'_, '_>, kernel: &[usize], rank: usize) -> Result<Self, Fault> {
+    /// Reads the node's attributes, for a window of extents `kernel` over `rank` spatial axes.
+    pub(super) fn read(a: &Adapt<'_, '_>, kernel: &[usize], rank: usize) -> Result<Self, AdaptError> {
         if kernel.len() != rank {
             return Err(broken(format!("a window of rank {} over {rank} spatial axes", kernel.len())));
         }
@@ -58,7 +58,7 @@ impl Attributes {
         if let Some(extent) = kernel.iter().find(|extent| **extent > MOST_EXTENT) {
             return Err(unsupported(format!("a window of extent {extent}")));
         }
-        // Only explicit padding reads it.
+        // Only explicit padding uses it.
         a.ignore("pads");
         let padding = match a.string("auto_pad")?.as_deref() {
             None | Some("NOTSET" | "") => Padding::Explicit(list(a, "pads", 0, 2 * rank)?),
@@ -71,26 +71,32 @@ impl Attributes {
     }
 }
 
-/// Attribute `name`, which has `count` entries, all of `default` where it is missing.
-pub(super) fn list(a: &Adapt<'_, '_>, name: &'static str, default: usize, count: usize) -> Result<Vec<usize>, Fault> {
+/// The list attribute `name` of `count` entries; all are `default` if it is missing.
+pub(super) fn list(
+    a: &Adapt<'_, '_>,
+    name: &'static str,
+    default: usize,
+    count: usize,
+) -> Result<Vec<usize>, AdaptError> {
     match a.ints(name)? {
         Some(list) if list.len() == count => sizes(&list, name),
-        Some(list) => Err(broken(format!("attribute {name} wants {count} entries, got {}", list.len()))),
+        Some(list) => Err(broken(format!("attribute {name}: expected {count} entries, got {}", list.len()))),
         None => Ok(vec![default; count]),
     }
 }
 
-/// How the padding of a window is given.
+/// How padding is specified.
 pub(super) enum Padding {
-    /// Before each axis, then after each.
+    /// The padding before each axis, then after each axis.
     Explicit(Vec<usize>),
-    /// So that the result is as large as the strides say, evenly on both sides; an odd one goes to one of them.
+    /// The padding with which the output extent depends on input and stride alone: `ceil(input / stride)`, or
+    /// `input * stride` for a transposed convolution. Both sides get half; `more_after` says which gets an odd element.
     Same { more_after: bool },
 }
 
 impl Padding {
-    /// Before each of `rank` axes, then after each; `total` is what both sides of an axis have together where they are
-    /// not given.
+    /// The padding before each of `rank` axes, then after each. For `Same`, `total` returns the sum of both sides of an
+    /// axis.
     pub(super) fn resolved(self, rank: usize, total: impl Fn(usize) -> usize) -> Vec<usize> {
         let more_after = match self {
             Padding::Explicit(pads) => return pads,

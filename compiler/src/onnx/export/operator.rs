@@ -1,4 +1,4 @@
-//! Operators without their steps.
+//! Exports operators without their steps.
 
 use eightfold_ir::attr::Sizes;
 use eightfold_ir::op::conv::Conv;
@@ -15,15 +15,15 @@ use super::{Call, Exporter, Inexpressible, inexpressible};
 use crate::onnx::model::Attribute;
 
 impl Exporter<'_> {
-    /// Writes the operator of a node; the name of what it produces.
+    /// Writes the operator of a node and returns its output's name.
     pub(super) fn operator(&mut self, node: &Node) -> Result<String, Inexpressible> {
         let mut operands: Vec<String> =
             node.operands.iter().map(|o| o.map_or_else(String::new, |id| self.value(id))).collect();
-        // An operand that is left out at the end has no slot.
+        // Trailing operands that are omitted have no slot.
         while operands.last().is_some_and(String::is_empty) {
             operands.pop();
         }
-        // Every operator has a first operand: inference requires it.
+        // Shape inference requires a first operand.
         let first = node.operands.iter().flatten().next().copied();
         let first = first.ok_or_else(|| inexpressible("it has no operand"))?;
         let x = self.graph.ty(first).clone();
@@ -83,7 +83,8 @@ impl Exporter<'_> {
         self.quantized_by(call, quant, &name, &y.shape.clone())
     }
 
-    /// Gemm where there is a bias and the shapes allow it, as runtimes fuse that with quantization; else MatMul and Add.
+    /// Gemm if there is a bias and the shapes allow it, because runtimes fuse Gemm with quantization; otherwise MatMul
+    /// and Add.
     fn matmul(&mut self, mut operands: Vec<String>, x: &TensorType, node: &Node) -> Result<Call, Inexpressible> {
         floats(x)?;
         let flat = node.operands[..2].iter().flatten().all(|id| self.graph.ty(*id).shape.rank() == 2);
@@ -98,7 +99,7 @@ impl Exporter<'_> {
         }
     }
 
-    /// ONNX wants the weights as C x O/group x K...
+    /// ONNX expects the weights as C x O/group x K...
     fn conv_transpose(
         &mut self,
         mut operands: Vec<String>,
@@ -152,7 +153,7 @@ impl Exporter<'_> {
         }
         let spatial = op.keepdims && x.shape.rank() > 2 && op.axes.iter().copied().eq(2..x.shape.rank());
         call.op_type = match op.kind {
-            // Runtimes have these on integers too.
+            // Runtimes support these on integers, too.
             ReduceKind::Mean if spatial => return Ok(Call { op_type: "GlobalAveragePool", ..call }),
             ReduceKind::Max if spatial => return Ok(Call { op_type: "GlobalMaxPool", ..call }),
             ReduceKind::Sum => "ReduceSum",
@@ -201,7 +202,7 @@ impl Exporter<'_> {
 
     fn slice(&mut self, call: Call, op: &Slice) -> Call {
         let axes = 0..op.starts.len();
-        // One that walks backwards past the first element ends before it, which ONNX writes as the least number.
+        // A slice that runs backwards to the first element ends before it, which ONNX expresses as the least integer.
         let end = |axis: usize| {
             let end = op.starts[axis] as i64 + op.sizes[axis] as i64 * op.step(axis);
             if end < 0 { i64::MIN } else { end }
@@ -217,7 +218,7 @@ fn sizes(list: &[usize]) -> Attribute {
     Attribute::Ints(list.iter().map(|n| *n as i64).collect())
 }
 
-/// Adds the attribute unless the list is empty, which stands for ONNX's default.
+/// Adds the attribute unless the list is empty, which means ONNX's default.
 fn with_list(call: Call, name: &'static str, list: &Sizes) -> Call {
     if list.is_empty() { call } else { call.with(name, sizes(list)) }
 }
@@ -249,12 +250,12 @@ fn pool(mut call: Call, op: &Pool, x: &TensorType) -> Result<Call, Inexpressible
     Ok(call)
 }
 
-/// Refuses integers, on which the operator means something that ONNX has not.
+/// Fails for integers, on which ONNX defines the operator differently.
 fn floats(x: &TensorType) -> Result<(), Inexpressible> {
     if x.dtype.is_float() { Ok(()) } else { Err(inexpressible(format!("it computes on {}", x.dtype))) }
 }
 
-/// Refuses what ONNX does not store quantized numbers in.
+/// Fails for types that ONNX does not use for quantized values.
 pub(super) fn storable(dtype: DType) -> Result<(), Inexpressible> {
     if dtype.storage_range().is_some() {
         Ok(())

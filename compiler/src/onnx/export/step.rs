@@ -1,4 +1,4 @@
-//! The steps of an epilogue, a node or a few each.
+//! Exports the steps of an epilogue, each as one or several nodes.
 
 use eightfold_ir::{Arg, DType, Data, Epilogue, Function, Node, Shape, Step, Tensor, ValueId, epilogue};
 
@@ -6,14 +6,14 @@ use super::operator::storable;
 use super::{Call, Exporter, Inexpressible, inexpressible};
 use crate::onnx::model::Attribute;
 
-/// Functions whose arguments after the first are attributes in ONNX, with the attributes' names.
+/// Functions whose arguments after the first are attributes in ONNX, with the names of the attributes.
 const WITH_ATTRIBUTES: &[(Function, &str, &[&str])] = &[
     (Function::Elu, "Elu", &["alpha"]),
     (Function::HardSigmoid, "HardSigmoid", &["alpha", "beta"]),
     (Function::LeakyRelu, "LeakyRelu", &["alpha"]),
 ];
 
-/// Functions that have an operator in ONNX of the same operands, though one that takes more or has attributes.
+/// Functions with an ONNX operator that takes the same operands, but has further operands or attributes.
 const RENAMED: &[(Function, &str)] = &[
     (Function::Gelu, "Gelu"),
     (Function::Max, "Max"),
@@ -23,7 +23,7 @@ const RENAMED: &[(Function, &str)] = &[
 ];
 
 impl Exporter<'_> {
-    /// Writes the steps of a node behind `current`; the name of the last result.
+    /// Writes the steps of a node after `current` and returns the last output's name.
     pub(super) fn steps(&mut self, node: &Node, mut current: String) -> Result<String, Inexpressible> {
         if node.epilogue.is_empty() {
             return Ok(current);
@@ -121,7 +121,7 @@ impl Exporter<'_> {
             return Ok(self.call(Call::new("Mul", operands)));
         }
         if function == Function::Prelu && args[0] != Arg::Current {
-            // The slope is broadcast to the operand in ONNX, and not the other way round.
+            // ONNX broadcasts the slope to the operand, but not vice versa.
             let shape = self.call(Call::new("Shape", vec![x.clone()]));
             operands[0] = self.call(Call::new("Expand", vec![operands[0].clone(), shape]));
         }
@@ -151,7 +151,7 @@ impl Exporter<'_> {
     }
 
     fn argument(&mut self, arg: &Arg, x: &str, dtype: DType, function: Function) -> Result<String, Inexpressible> {
-        // A literal takes the type of the number it meets; beside a truth value, that of its own kind.
+        // A literal takes the type of the operand; beside a boolean, the type of the literal's kind.
         let float = if function == Function::Select { DType::F32 } else { dtype };
         let literal = |dtype: DType, data: Data| Tensor::from_array(dtype, Shape::scalar(), &data);
         match arg {

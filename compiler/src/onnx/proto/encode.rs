@@ -1,4 +1,4 @@
-//! The way back: plain structs to the bytes of a ModelProto.
+//! Encodes plain structs as the bytes of a ModelProto.
 
 use eightfold_ir::DType;
 use prost::Message;
@@ -8,15 +8,15 @@ use super::messages::{
     TensorProto, TensorShapeProto, TensorType, TypeProto, TypeValue, ValueInfoProto,
 };
 use crate::onnx::error::OnnxError;
-use crate::onnx::model::{Attribute, Body, Content, Declared, Dim, Model, Node};
+use crate::onnx::model::{Attribute, Body, Content, Declared, Dim, Node, OnnxModel};
 
-/// Version of the file format that goes with opset 21.
+/// Version of the file format that belongs to opset 21.
 const IR_VERSION: i64 = 10;
-/// Protobuf messages are smaller than this.
+/// Size limit of protobuf messages.
 const BYTES_LIMIT: usize = 1 << 31;
 
-/// The bytes of a model without functions; its tensors are within the file.
-pub(crate) fn encode(model: &Model) -> Result<Vec<u8>, OnnxError> {
+/// The bytes of a model without functions; its tensors are stored in the file.
+pub(crate) fn encode(model: &OnnxModel) -> Result<Vec<u8>, OnnxError> {
     let (producer_name, producer_version) = model.producer.split_once(' ').unwrap_or((&model.producer, ""));
     let opset = |(domain, version): (&String, &i64)| OperatorSetIdProto { domain: domain.clone(), version: *version };
     let message = ModelProto {

@@ -1,6 +1,6 @@
-//! Counts what a file consists of before it is decoded: a message of two bytes becomes a struct of hundreds.
+//! Counts the messages in a file before it is decoded: a message of two bytes can become a struct of hundreds of bytes.
 
-/// Messages that hold others.
+/// Messages that contain messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
     Model,
@@ -11,7 +11,8 @@ pub(super) enum Message {
     Tensor,
 }
 
-/// Fields that hold messages: of which message, the field's number, and what it holds if that has such fields itself.
+/// Fields that contain messages: the containing message, the field's number, and the contained message if it is one of
+/// [`Message`].
 const FIELDS: &[(Message, u64, Option<Message>)] = &[
     (Message::Model, 7, Some(Message::Graph)),
     (Message::Model, 8, None),
@@ -34,12 +35,12 @@ const FIELDS: &[(Message, u64, Option<Message>)] = &[
     (Message::Attribute, 11, Some(Message::Graph)),
 ];
 
-/// What the messages in this field are, of those that hold others.
+/// The kind of the messages in this field, if they contain messages.
 pub(super) fn holds(message: Message, field: u64) -> Option<Message> {
     FIELDS.iter().find(|(of, number, _)| *of == message && *number == field).and_then(|(_, _, holds)| *holds)
 }
 
-/// The number of messages in a model. Bytes that are no message end the count: decoding will say what is wrong.
+/// The number of messages in a model. Invalid bytes end the count: decoding reports the error.
 pub(super) fn count_entries(bytes: &[u8]) -> u64 {
     let mut count = 0;
     let mut work = vec![(Message::Model, bytes)];
@@ -54,7 +55,7 @@ pub(super) fn count_entries(bytes: &[u8]) -> u64 {
     count
 }
 
-/// The number of the next field and its contents, empty unless it has a length.
+/// The number of the next field and its contents, which are empty unless the field has a length.
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     let key = varint(rest)?;
     let length = match key & 7 {
@@ -72,7 +73,7 @@ fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     Some((key >> 3, if key & 7 == 2 { contents } else { &[] }))
 }
 
-/// Takes a number of variable length off the front; `None` if it does not end.
+/// Reads a varint and removes it from `bytes`; `None` if it does not end.
 pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {

@@ -1,10 +1,10 @@
-//! Data that tensors keep in files beside the model.
+//! External data of tensors: files beside the model.
 //!
-//! A model may come from a stranger, so it chooses no file elsewhere: a location is a relative path without `..`, and the
-//! file it leads to, links followed, lies in one of two folders:
+//! A model may come from an untrusted source, so it must not select files elsewhere. A location is a relative path
+//! without `..`, and the file that it leads to, after following links, is in one of two folders:
 //! - the folder of the path that the user gave;
-//! - where that path is itself a link, the folder of the file that it leads to. Caches keep a model so: `model.onnx` and
-//!   `model.onnx_data` are links into one folder of files named by their hashes.
+//! - if that path is a link, the folder of the file that it leads to. Some caches store models like this: `model.onnx`
+//!   and `model.onnx_data` are links into one folder of files named by their hashes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::onnx::error::{ExternalFault, OnnxError};
 
-/// The files opened so far, by the name the model gives them.
+/// The files opened so far, by their names in the model.
 pub(super) struct External {
     model: Option<PathBuf>,
     files: BTreeMap<String, (PathBuf, File)>,
@@ -31,7 +31,7 @@ impl External {
         self.files.values().map(|(path, _)| path.clone()).collect()
     }
 
-    /// Where the bytes of `tensor` are: those from `offset` on, `length` of them or all that follow.
+    /// The range of a tensor's bytes: from `offset`, `length` bytes or the rest of the file.
     pub(super) fn find(
         &mut self,
         tensor: &str,
@@ -49,7 +49,7 @@ impl External {
         range(size, offset, length).map_err(error)
     }
 
-    /// The bytes of `tensor` in this range of the file at `location`, which has been [found](Self::find).
+    /// The bytes of `tensor`, in a range of the file at `location` that [`find`](Self::find) returned.
     pub(super) fn read(&mut self, tensor: &str, location: &str, range: Range<u64>) -> Result<Vec<u8>, OnnxError> {
         let mut file = &self.files[location].1;
         let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -76,7 +76,7 @@ fn range(size: u64, offset: Option<&str>, length: Option<&str>) -> Result<Range<
     Ok(offset..end)
 }
 
-/// Opens the file at `location`, as the module's documentation allows.
+/// Opens the file at `location` if the rules in the module's documentation allow it.
 fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, File), ExternalFault> {
     let model = model.ok_or(ExternalFault::NoFolder)?;
     let relative = Path::new(location);
@@ -94,7 +94,7 @@ fn open(model: Option<&Path>, location: &str) -> Result<(PathBuf, File), Externa
     if !allowed.iter().flatten().any(|folder| path.starts_with(folder)) {
         return Err(ExternalFault::Escapes);
     }
-    // Looked at before it is opened: opening a pipe would wait.
+    // Checked before opening: opening a pipe would block.
     if !path.metadata()?.is_file() {
         return Err(ExternalFault::Io(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
     }

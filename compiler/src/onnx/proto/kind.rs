@@ -1,9 +1,9 @@
-//! What a file is that is no ONNX model, told from how it begins.
+//! Recognizes the kind of a file that is not an ONNX model by its first bytes.
 
-/// Bytes from the start that tell.
+/// The number of first bytes that are needed.
 pub(super) const BYTES: u64 = 256;
 
-/// How other kinds of files begin.
+/// First bytes of other kinds of files.
 const BEGINNINGS: &[(&[u8], &str)] = &[
     (b"\x7fELF", "a compiled library or object file (ELF)"),
     (b"PK\x03\x04", "a zip archive, as .npz files and PyTorch checkpoints are"),
@@ -19,7 +19,7 @@ const BEGINNINGS: &[(&[u8], &str)] = &[
     (b"version https://git-lfs", "a Git LFS pointer, which stands for a file that was not downloaded"),
 ];
 
-/// The kind of file that `bytes` are, if it is known and is not ONNX.
+/// The kind of file that `bytes` belong to, if known and not ONNX.
 pub(super) fn of(bytes: &[u8]) -> Option<&'static str> {
     let begins = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
     if let Some((_, kind)) = begins {
@@ -29,7 +29,7 @@ pub(super) fn of(bytes: &[u8]) -> Option<&'static str> {
         return Some("a TensorFlow Lite model");
     }
     let start = &bytes[..bytes.len().min(BYTES as usize)];
-    // A character may be cut at the end.
+    // The last character may be incomplete.
     let is_utf8 = std::str::from_utf8(start).err().is_none_or(|error| error.error_len().is_none());
     let printable = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
     (is_utf8 && start.iter().all(printable)).then_some("text")

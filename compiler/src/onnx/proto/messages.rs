@@ -1,10 +1,10 @@
-//! The messages of an ONNX file, as far as they are read or written here.
+//! The messages of an ONNX file that are read or written here.
 //!
-//! Names and numbers of fields are those of `onnx.proto`. Fields that nobody reads are left out: decoding skips them.
+//! Names and numbers of fields are those of `onnx.proto`. Other fields are omitted: decoding skips them.
 
 use prost::{Enumeration, Message, Oneof};
 
-/// A file: a graph, the versions of operators it is written in, functions that it calls.
+/// A file: a graph, its operator set versions, and its functions.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ModelProto {
     #[prost(int64, tag = "1")]
@@ -30,7 +30,7 @@ pub(crate) struct OperatorSetIdProto {
     pub(crate) version: i64,
 }
 
-/// An operator that is written in others.
+/// An operator that is defined by a graph of others.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct FunctionProto {
     #[prost(string, tag = "1")]
@@ -45,12 +45,12 @@ pub(crate) struct FunctionProto {
     pub(crate) opset_import: Vec<OperatorSetIdProto>,
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
-    /// Attributes with defaults.
+    /// Attributes with default values.
     #[prost(message, repeated, tag = "11")]
     pub(crate) attribute_proto: Vec<AttributeProto>,
 }
 
-/// Nodes, constants, and what goes in and out.
+/// Nodes, constants, inputs and outputs.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct GraphProto {
     #[prost(message, repeated, tag = "1")]
@@ -67,7 +67,7 @@ pub(crate) struct GraphProto {
     pub(crate) sparse_initializer: Vec<SparseTensorProto>,
 }
 
-/// A call of an operator.
+/// A use of an operator.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct NodeProto {
     #[prost(string, repeated, tag = "1")]
@@ -105,12 +105,12 @@ pub(crate) struct AttributeProto {
     pub(crate) ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub(crate) r#type: i32,
-    /// In a function: the attribute of the call whose value this one has.
+    /// In a function: the name of the call's attribute that this one takes its value from.
     #[prost(string, tag = "21")]
     pub(crate) ref_attr_name: String,
 }
 
-/// Which field of an attribute holds its value.
+/// The field that holds an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
 pub(crate) enum AttributeType {
@@ -154,7 +154,7 @@ impl AttributeType {
     }
 }
 
-/// A constant. Its elements lie in `raw_data`, in the field of their type, or in another file.
+/// A constant. Its elements are in `raw_data`, in the field of their type, or in another file.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
@@ -188,11 +188,11 @@ impl TensorProto {
     pub(crate) const EXTERNAL: i32 = 1;
 }
 
-/// Says that a tensor is a part of another, which nothing writes.
+/// Marks a tensor as a segment of another; no known program writes it.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Segment {}
 
-/// A pair of texts.
+/// A pair of strings.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StringStringEntryProto {
     #[prost(string, tag = "1")]
@@ -201,7 +201,7 @@ pub(crate) struct StringStringEntryProto {
     pub(crate) value: String,
 }
 
-/// A constant of mostly zeros.
+/// A sparse constant.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SparseTensorProto {
     #[prost(message, optional, tag = "1")]
@@ -224,7 +224,7 @@ pub(crate) struct TypeProto {
     pub(crate) value: Option<TypeValue>,
 }
 
-/// What a value can be.
+/// The kinds of types.
 #[derive(Clone, PartialEq, Oneof)]
 pub(crate) enum TypeValue {
     #[prost(message, tag = "1")]
@@ -241,7 +241,7 @@ pub(crate) enum TypeValue {
     Optional(OtherType),
 }
 
-/// A type that no value of a graph can have.
+/// A type that no value of the IR can have.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OtherType {}
 
@@ -268,7 +268,7 @@ pub(crate) struct Dimension {
     pub(crate) value: Option<DimensionValue>,
 }
 
-/// A number, or the name of one.
+/// A number or a symbol.
 #[derive(Clone, PartialEq, Oneof)]
 pub(crate) enum DimensionValue {
     #[prost(int64, tag = "1")]

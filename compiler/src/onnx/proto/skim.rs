@@ -1,6 +1,7 @@
-//! A model without the bytes of its tensors, which are most of it: in place of them stands where they are.
+//! Reads a model without the contents of its tensors, which are most of its bytes. Each is replaced by its position in
+//! the file.
 //!
-//! So what is decoded is small, and each tensor is read once, into the memory that it stays in.
+//! So only a small message is decoded, and each tensor is later read once, directly into its final memory.
 
 use std::ops::Range;
 
@@ -8,27 +9,27 @@ use super::entries::{self, Message, holds};
 use super::source::Source;
 use crate::onnx::error::OnnxError;
 
-/// Field of a TensorProto: its elements as they lie in memory.
+/// Field of a TensorProto with the raw elements.
 const RAW_DATA: u64 = 9;
 
-/// As deep as messages may lie in each other for the decoder, which fails beyond.
+/// The maximum nesting of messages that the decoder accepts.
 const DEEPEST: usize = 100;
 
-/// The model with a [`place`] for the elements of each tensor; `None` for bytes that are no model.
+/// The model with a [`place`] for the elements of each tensor; `None` if the bytes are not a model.
 pub(super) fn skim(source: &mut Source<'_>) -> Result<Option<Vec<u8>>, OnnxError> {
     source.go_to(0)?;
     let end = source.size();
     message(source, Message::Model, end, 0)
 }
 
-/// Where a tensor's elements are, as stands in their place.
+/// The position of a tensor's elements, decoded from the bytes that replace them.
 pub(super) fn place(bytes: &[u8]) -> Option<Range<u64>> {
     let (start, rest) = bytes.split_first_chunk()?;
     let end = rest.try_into().ok()?;
     Some(u64::from_le_bytes(*start)..u64::from_le_bytes(end))
 }
 
-/// The fields of a message of this kind, up to `end`.
+/// Copies the fields of a message of this kind, up to `end`.
 fn message(source: &mut Source<'_>, kind: Message, end: u64, depth: usize) -> Result<Option<Vec<u8>>, OnnxError> {
     let mut skimmed = Vec::new();
     if depth > DEEPEST {
@@ -77,7 +78,7 @@ fn message(source: &mut Source<'_>, kind: Message, end: u64, depth: usize) -> Re
     Ok(Some(skimmed))
 }
 
-/// The number that begins here, whose bytes also go to `copy`; `None` if it does not end before `end`.
+/// Reads a varint, and appends its bytes to `copy`; `None` if it does not end before `end`.
 pub(super) fn varint(source: &mut Source<'_>, end: u64, copy: &mut Vec<u8>) -> Result<Option<u64>, OnnxError> {
     let start = copy.len();
     for _ in 0..10 {
@@ -109,7 +110,7 @@ mod tests {
 
     const ELEMENTS: usize = 300;
 
-    /// A model with a tensor among its initializers and one in an attribute.
+    /// A model with a tensor among its initializers and another in an attribute.
     fn model() -> ModelProto {
         let tensor = |fill: u8| TensorProto {
             name: format!("t{fill}"),

@@ -1,4 +1,4 @@
-//! The bytes of a model's file, of which large parts are read when they are wanted.
+//! A model's bytes, large parts of which are read on demand.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::onnx::error::OnnxError;
 
-/// What bytes can be read from at any position.
+/// A seekable reader.
 pub(crate) trait Input: Read + Seek {}
 
 impl<T: Read + Seek> Input for T {}
@@ -22,7 +22,7 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The bytes of `input`, which the file `path` holds if there is one.
+    /// A source that reads `input`; `path` is its file, if any.
     pub(crate) fn new(mut input: impl Input + 'a, path: Option<&Path>) -> Result<Self, OnnxError> {
         let path = path.map(Path::to_owned).unwrap_or_default();
         let size = input.seek(SeekFrom::End(0)).and_then(|size| input.rewind().map(|()| size));
@@ -30,22 +30,22 @@ impl<'a> Source<'a> {
         Ok(Source { input: BufReader::new(Box::new(input)), path, size, position: 0 })
     }
 
-    /// The file, if there is one.
+    /// The file, if any.
     pub(super) fn path(&self) -> Option<&Path> {
         Some(&*self.path).filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where the next byte is read.
+    /// The position of the next byte.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Goes to this position.
+    /// Moves to a position.
     pub(super) fn go_to(&mut self, position: u64) -> Result<(), OnnxError> {
         let distance = position as i64 - self.position as i64;
         self.input.seek_relative(distance).map_err(|source| self.failure(source))?;
@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
         Ok(Some(byte[0]))
     }
 
-    /// The bytes in this range, which lies within the file.
+    /// The bytes in a range, which must lie within the file.
     pub(super) fn read(&mut self, range: Range<u64>) -> Result<Vec<u8>, OnnxError> {
         self.go_to(range.start)?;
         let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -73,7 +73,7 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
-    /// The SHA-256 of all bytes, to which more can be added.
+    /// The SHA-256 state after all bytes, to which external data can be added.
     pub(super) fn hash(&mut self) -> Result<Sha256, OnnxError> {
         const PIECE: u64 = 1 << 20;
         let mut hash = Sha256::new();

@@ -1,11 +1,11 @@
-//! The contents of a TensorProto: bytes as they lie in memory, or numbers in a field of their own.
+//! The contents of a TensorProto: raw bytes, or numbers in the field of their type.
 
 use eightfold_ir::{DType, Shape, Tensor};
 
 use super::messages::TensorProto;
 use crate::onnx::error::OnnxError;
 
-/// A tensor of `dtype` whose contents are in the message itself.
+/// A tensor of type `dtype` whose contents are in the message itself.
 pub(super) fn typed(mut tensor: TensorProto, dtype: DType) -> Result<Tensor, OnnxError> {
     let raw_data = std::mem::take(&mut tensor.raw_data);
     let TensorProto { name, dims, .. } = &tensor;
@@ -26,14 +26,14 @@ pub(super) fn typed(mut tensor: TensorProto, dtype: DType) -> Result<Tensor, Onn
         DType::U64 => bytes(&tensor.uint64_data, u64::to_le_bytes),
         DType::U32 => bytes(&tensor.uint64_data, |x| (x as u32).to_le_bytes()),
         DType::I32 => bytes(ints, i32::to_le_bytes),
-        // Half precision lies here as its bits.
+        // Half-precision numbers are stored as their bits.
         DType::F16 | DType::Bf16 | DType::I16 | DType::U16 => bytes(ints, |x| (x as u16).to_le_bytes()),
         DType::I8 | DType::U8 | DType::Bool | DType::I4 | DType::U4 => bytes(ints, |x| [x as u8]),
     };
     raw(name, dims, dtype, bytes)
 }
 
-/// A tensor over bytes in ONNX's order, which is that of tensors here but for truth values.
+/// A tensor of raw bytes in ONNX's layout, which differs from the IR's only for booleans.
 pub(super) fn raw(name: &str, dims: &[i64], dtype: DType, bytes: Vec<u8>) -> Result<Tensor, OnnxError> {
     let error = |reason: String| OnnxError::Tensor { tensor: name.to_owned(), reason };
     let shape: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();

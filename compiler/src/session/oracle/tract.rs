@@ -1,4 +1,4 @@
-//! The oracle tract.
+//! tract as an oracle.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::stages::load::Model;
 pub(crate) struct Oracle {
     path: PathBuf,
     plan: Arc<TypedRunnableModel>,
-    /// For each input of tract's, its place among ours.
+    /// For each of tract's inputs, the index of the model's input.
     inputs: Vec<usize>,
 }
 
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Oracle {
     }
 }
 
-/// Element types of both.
+/// The element types of the IR and of tract.
 const TYPES: &[(DType, DatumType)] = &[
     (DType::F32, DatumType::F32),
     (DType::F16, DatumType::F16),
@@ -43,20 +43,20 @@ const TYPES: &[(DType, DatumType)] = &[
 ];
 
 impl Oracle {
-    /// Loads the model in a file, with the inputs that `model`, imported from it, has.
+    /// Loads the model in a file; `model` is the same model, imported.
     ///
     /// # Errors
-    /// [`Error::Oracle`]: tract does not run the model.
+    /// [`Error::Oracle`] if tract cannot run the model.
     pub(crate) fn load(path: &Path, model: &Model) -> Result<Oracle, Error> {
         Oracle::planned(path, model).map_err(|error| refused(path, error))
     }
 
     fn planned(path: &Path, model: &Model) -> TractResult<Oracle> {
-        // What a model says about the shapes of its outputs holds for other extents than those that were bound.
+        // A model's declared output shapes may not hold for the dimensions that were set.
         let mut theirs = tract_onnx::onnx().with_ignore_output_shapes(true).model_for_path(path)?;
         let specs = model.inputs();
         let mut inputs = Vec::new();
-        // Its inputs can stand in another order, and initializers can be among them.
+        // tract's inputs may be in another order, and include initializers.
         for outlet in theirs.input_outlets()?.to_vec() {
             let name = theirs.node(outlet.node).name.clone();
             let ours = specs.iter().position(|spec| spec.name == name);
@@ -68,10 +68,10 @@ impl Oracle {
         Ok(Oracle { path: path.to_owned(), plan: theirs.into_optimized()?.into_runnable()?, inputs })
     }
 
-    /// Runs the model once: its outputs for these inputs, both in the model's order.
+    /// Runs one inference; inputs and outputs are in the model's order.
     ///
     /// # Errors
-    /// [`Error::Oracle`]: tract fails.
+    /// [`Error::Oracle`] if tract fails.
     pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
         let run = || -> TractResult<Vec<Tensor>> {
             let feeds = self.inputs.iter().map(|&ours| fed(&inputs[ours])).collect::<TractResult<TVec<TValue>>>()?;
@@ -90,16 +90,16 @@ fn datum_type(dtype: DType) -> TractResult<DatumType> {
     row.map(|(_, theirs)| *theirs).ok_or_else(|| TractError::msg(format!("it has no tensors of {dtype}")))
 }
 
-/// Our tensor as one of tract's.
+/// Converts an IR tensor to tract's type.
 fn fed(tensor: &Tensor) -> TractResult<TValue> {
     let mut theirs = Theirs::zero_dt(datum_type(tensor.dtype())?, tensor.shape())?;
     theirs.as_bytes_mut().copy_from_slice(tensor.bytes());
     Ok(theirs.into())
 }
 
-/// One of tract's tensors as ours.
+/// Converts a tract tensor to the IR's type.
 fn ours(theirs: &Theirs) -> TractResult<Tensor> {
-    // Extents are numbers of a type of their own.
+    // tract's dimensions have a type of their own.
     let theirs = match theirs.datum_type() {
         DatumType::TDim => theirs.cast_to_dt(DatumType::I64)?,
         _ => std::borrow::Cow::Borrowed(theirs),
