@@ -214,7 +214,7 @@ fn programs_that_break_a_rule_do_not_verify() {
     let parallel = "  parallel {\n    thread 0 {\n    }\n  }\n";
     let with_threads = |text: String| verify(&parse(&text).expect("parses")).expect_err("is wrong").to_string();
     let after = |line: &str, more: &str| REGIONS.replacen(line, &format!("{line}{more}"), 1);
-    let outermost = after("fill {element=0} f32 %4[8]  ; sum\n", &parallel.repeat(1));
+    let outermost = after("fill {element=0} f32 %4[8]  ; sum\n", parallel);
     assert!(verify(&parse(&outermost).expect("parses")).is_ok());
     let two = outermost.replace("align=64 {", "align=64 threads=2 {");
     assert_eq!(with_threads(two), "a parallel region has 1 threads, the program 2");

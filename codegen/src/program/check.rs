@@ -100,7 +100,7 @@ fn check_threads(program: &Program, parallel: &Parallel, first: usize) -> Result
         let (place, ranges) = ranges(program, touched);
         for range in ranges {
             let other = writers[place].overlapping(range.clone()).map(|(_, other)| *other);
-            if let Some(other) = other.filter(|other| other.thread != access.thread).last() {
+            if let Some(other) = other.filter(|other| other.thread != access.thread).next_back() {
                 let buffer = program.buffers[touched.buffer.0].name.clone();
                 return Err(PlanError::Race { call: access.number, buffer, writer: other.number });
             }

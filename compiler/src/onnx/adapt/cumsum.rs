@@ -3,9 +3,9 @@
 use eightfold_ir::DType;
 use eightfold_ir::op::cumsum::CumSum;
 
-use super::{Adapt, Fault, Outputs, axis, broken, unsupported};
+use super::{Adapt, AdaptError, Outputs, axis, broken, unsupported};
 
-pub(super) fn cumsum(a: &mut Adapt<'_, '_>) -> Result<Outputs, Fault> {
+pub(super) fn cumsum(a: &mut Adapt<'_, '_>) -> Result<Outputs, AdaptError> {
     let x = a.operand(0)?;
     let (rank, dtype) = (a.shape(&x).rank(), a.dtype(&x));
     let given = a.constant_ints(1, "axis")?.ok_or_else(|| broken("axis is missing"))?;
