@@ -126,7 +126,7 @@ fn splits_are_timed_and_taken_up_again() {
             _ => line.to_owned(),
         };
         sandbox.write("hand.tuning", file.lines().map(line).collect::<Vec<_>>().join("\n").as_bytes());
-        sandbox.stdout("compile net.ir --tuning-file hand.tuning --threads 2 --emit program -o net.program");
+        sandbox.stdout("compile net.ir --tuning-file hand.tuning --threads 2 --no-bands --emit program -o net.program");
         fs::read_to_string(sandbox.path("net.program")).unwrap().matches(" thread 1 {\n").count()
     };
     assert_eq!(by_hand("axis=none"), 0);

@@ -24,6 +24,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Constant", "its tensor is a constant after import"),
     ("ConstantOfShape", "its tensor is a constant after import"),
     ("CastLike", "is Cast to the type of its second operand"),
+    ("CumSum", "ONNX's examples in compiler/tests/onnx/cumsum.rs, and testdata/ops/cumsum.ir"),
     ("GatherElements", "its tensor is a constant after import: compiler/tests/onnx/indexed.rs"),
     ("GatherND", "its tensor is a constant after import: compiler/tests/onnx/indexed.rs"),
     ("If", "the branch is chosen at import"),
