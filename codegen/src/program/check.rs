@@ -99,8 +99,8 @@ fn check_threads(program: &Program, parallel: &Parallel, first: usize) -> Result
     let mut visit = |access: Access, touched: &Footprint, write: bool| {
         let (place, ranges) = ranges(program, touched);
         for range in ranges {
-            let other = writers[place].overlapping(range.clone()).map(|(_, other)| *other);
-            if let Some(other) = other.filter(|other| other.thread != access.thread).next_back() {
+            let mut others = writers[place].overlapping(range.clone()).map(|(_, other)| *other);
+            if let Some(other) = others.rfind(|other| other.thread != access.thread) {
                 let buffer = program.buffers[touched.buffer.0].name.clone();
                 return Err(PlanError::Race { call: access.number, buffer, writer: other.number });
             }
