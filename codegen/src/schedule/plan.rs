@@ -5,6 +5,7 @@
 //! operand dies there. [`check`](crate::program::check) proves a plan by interpreting it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use super::{ScheduleContext, SchedulePass};
 use crate::program::liveness::{Span, liveness};
@@ -70,9 +71,26 @@ pub fn arena_bound(program: &Program) -> usize {
 }
 
 /// Pairs of buffers of equal size of which the second may take the bytes of the first if that dies where the second is
-/// made: an elementwise call reads one and writes the other.
-pub(super) fn in_place<'c>(calls: impl Iterator<Item = &'c Call>, buffers: &[Buffer]) -> Vec<(BufferId, BufferId)> {
-    calls.filter_map(|call| overwritable(call, buffers)).collect()
+/// made: an elementwise call reads one and writes the other. If several calls do so, as the parts of a call on several
+/// threads, each must keep every element in its place.
+pub(super) fn in_place<'c>(
+    calls: impl Iterator<Item = &'c Call> + Clone,
+    buffers: &[Buffer],
+) -> Vec<(BufferId, BufferId)> {
+    // Pairs of which some call reads the first and writes the second, but moves elements.
+    let mut moving: BTreeSet<(BufferId, BufferId)> = BTreeSet::new();
+    for call in calls.clone() {
+        let own = overwritable(call, buffers);
+        let Storage::Buffer(to) = call.output.storage else { continue };
+        for view in &call.operands {
+            if let Storage::Buffer(from) = view.storage
+                && own != Some((from, to))
+            {
+                moving.insert((from, to));
+            }
+        }
+    }
+    calls.filter_map(|call| overwritable(call, buffers)).filter(|pair| !moving.contains(pair)).collect()
 }
 
 /// The buffer that the call reads element by element as it writes the other, if it does.
@@ -87,7 +105,9 @@ fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)>
         && read.grid.coincides(&written.grid)
         && source.byte_size == result.byte_size;
     // Operands of steps may read elements that the result has overwritten, unless they lie elsewhere.
-    let alone = call.operands[1..].iter().all(|o| o.storage != read.storage || o.grid.coincides(&read.grid));
+    let alone = call.operands[1..]
+        .iter()
+        .all(|o| o.storage != read.storage || o.offset == read.offset && o.grid.coincides(&read.grid));
     let fits = from != to && arena && alike && alone && call.producer.def().may_overwrite_input();
     fits.then_some((from, to))
 }

@@ -300,7 +300,7 @@ fn pools_and_reductions_equal_the_evaluator() {
         let steps = vec![
             Step::Cast(DType::F32),
             Step::binary(Function::Mul, Arg::Float(0.11)),
-            Step::quantize(DType::U8, 1.0, 90),
+            Step::quantize(DType::U8, 1.0, 100),
         ];
         let sum = case.nhwc(pool(PoolKind::Sum, kernel, stride, pad, ceil, true), &[x], steps, q);
         let steps = vec![
@@ -424,13 +424,14 @@ fn chains_tables_and_softmax_equal_the_evaluator() {
     let steps = vec![
         Step::Dequantize { scale: 0.4, zero_point: 100 },
         Step::binary(Function::Add, Arg::Dequantized { value: z, scale: 0.7, zero_point: 90 }),
-        Step::quantize(DType::U8, 1.0, 30),
+        Step::quantize(DType::U8, 1.0, 100),
     ];
     let y = case.nhwc(Map {}, &[x], steps, q);
     case.output(y);
     let flat = case.node(Reshape { shape: [3, 105].as_slice().into() }, &[x], vec![], q);
     let steps = vec![Step::quantize(DType::U8, 1.0 / 256.0, 0)];
-    let y = case.node(Softmax { axis: 1 }, &[flat], steps, q);
+    let probabilities = case.q(DType::U8, 1.0 / 256.0, 0);
+    let y = case.node(Softmax { axis: 1 }, &[flat], steps, probabilities);
     case.output(y);
     case.check(0.0);
 
