@@ -330,7 +330,7 @@ fn pools_and_reductions_equal_the_evaluator() {
     let f = case.input_nhwc("f", DType::F32, &[2, 37, 4, 6], None);
     let reduce = |kind, axes: &[usize], keepdims| Reduce { kind, axes: axes.into(), keepdims };
     let steps =
-        vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Float(0.03)), Step::quantize(DType::I8, 1.0, 4)];
+        vec![Step::Cast(DType::F32), Step::binary(Function::Mul, Arg::Float(0.03)), Step::quantize(DType::I8, 1.0, 5)];
     let y = case.nhwc(reduce(ReduceKind::Sum, &[2, 3], true), &[x], steps, q);
     case.output(y);
     for (kind, axes) in
