@@ -124,7 +124,32 @@ impl Lives {
     fn of(program: &Program) -> Lives {
         let mut leader: Vec<usize> = (0..program.buffers.len()).collect();
         let mut live = liveness(program);
-        for (BufferId(from), BufferId(to)) in in_place(program.calls().into_iter(), &program.buffers) {
+        let calls = program.calls();
+        let mut touched: Vec<Vec<usize>> = vec![Vec::new(); program.buffers.len()];
+        for (number, call) in calls.iter().enumerate() {
+            for view in call.views() {
+                if let Storage::Buffer(BufferId(id)) = view.storage {
+                    touched[id].push(number);
+                }
+            }
+        }
+        // Calls of one moment may follow one another on one thread: the first buffer must not be touched after it is
+        // overwritten, nor the second before.
+        let follows = |from: usize, to: usize| {
+            let is_own = |number: &usize| {
+                let call = calls[*number];
+                let reads = call.operands.iter().any(|view| view.storage == Storage::Buffer(BufferId(from)));
+                reads && call.output.storage == Storage::Buffer(BufferId(to))
+            };
+            let own: Vec<usize> = touched[from].iter().copied().filter(|number| is_own(number)).collect();
+            let (Some(begin), Some(end)) = (own.first().copied(), own.last().copied()) else { return false };
+            touched[from].iter().all(|number| own.contains(number) || *number < begin)
+                && touched[to].iter().all(|number| own.contains(number) || *number > end)
+        };
+        for (BufferId(from), BufferId(to)) in in_place(calls.iter().copied(), &program.buffers) {
+            if !follows(from, to) {
+                continue;
+            }
             let first = leader[from];
             // The chain grows at its end only: its last buffer dies where the next is made.
             if let (Some(before), Some(after)) = (live[first], live[to])
