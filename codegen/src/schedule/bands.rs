@@ -25,7 +25,7 @@ use plane::{Plane, Users};
 use roll::roll;
 use schedule::{Chain, Link, Schedule};
 
-use super::parallel::worth_waking;
+use super::parallel::{all_parts, worth_waking};
 use super::{ScheduleContext, SchedulePass};
 use crate::choice::{Choices, Fusion, key};
 use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Item, Parallel, Program, Storage, for_each_call};
@@ -70,7 +70,7 @@ impl SchedulePass for RunInBands {
             return;
         }
         let Some(calls) = straight(program) else { return };
-        let threads = if worth_waking(program, cx) { cx.threads.count } else { 1 };
+        let threads = if worth_waking(program, &all_parts(program, cx), cx) { cx.threads.count } else { 1 };
         let given = Given::of(&calls, program, cx.choices, threads);
         let plans = given.choose(cx.bands);
         let notes = plans.iter().map(|plan| given.note(plan)).collect();
@@ -125,7 +125,7 @@ struct Plan<'p> {
 }
 
 /// The height of bands, what they are worth by the model, and the schedule of each thread.
-type Scheduled = (usize, Worth, Vec<Schedule>);
+type Candidate = (usize, Worth, Vec<Schedule>);
 
 /// A scheduled program in the making.
 struct Emitted {
@@ -184,10 +184,10 @@ impl Given<'_> {
         let mut end = self.mains.len();
         while end > 0 {
             let start = best[end].1;
-            // The program's text also tells about two neighbours that are a chain and do not run in bands,
+            // The program's text also tells about two neighbours that are a chain and do not run in bands.
             let chain = self.chain(if end - start > 1 { start } else { end.saturating_sub(2) }, end);
             let plan = chain.and_then(|chain| self.plan(chain, bands));
-            // but not if their tensor stays in the cache anyway.
+            // There is nothing to tell if the tensor between them stays in the cache anyway.
             let told = |plan: &Plan<'_>| match end - start {
                 1 => plan.schedules.is_none() && plan.worth.saved > 0.0,
                 _ => true,
@@ -257,7 +257,7 @@ impl Given<'_> {
     }
 
     /// The chain in bands of this height; `None` if it cannot run so.
-    fn scheduled(&self, chain: &Chain<'_>, height: usize) -> Option<Scheduled> {
+    fn candidate(&self, chain: &Chain<'_>, height: usize) -> Option<Candidate> {
         let ranges = chain.ranges(self.threads);
         let is_cut = height < chain.height() || ranges.len() > 1;
         // Calls outside the chain read what is kept. Two threads must not write the same row of it.
@@ -273,19 +273,19 @@ impl Given<'_> {
     fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Vec<Schedule>)> {
         let rows = chain.height();
         // Heights that divide the rows need fewer functions.
-        let better = |a: &Scheduled, b: &Scheduled| {
+        let better = |a: &Candidate, b: &Candidate| {
             let even = |height: usize| rows.is_multiple_of(height);
             a.1.won().total_cmp(&b.1.won()).then(even(a.0).cmp(&even(b.0)))
         };
         let (height, worth, schedules) =
-            heights.iter().filter_map(|height| self.scheduled(&chain, *height)).max_by(better)?;
+            heights.iter().filter_map(|height| self.candidate(&chain, *height)).max_by(better)?;
         let won = worth.won();
         Some((Plan { chain, height, schedules: None, worth, won, is_measured: false }, schedules))
     }
 
     /// The chain in bands of this height, if it can run so and needs no more of the arena than the program does without.
     fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Vec<Schedule>)> {
-        let (_, worth, schedules) = self.scheduled(chain, height)?;
+        let (_, worth, schedules) = self.candidate(chain, height)?;
         (self.alive(chain, &schedules) <= self.peak).then_some((worth, schedules))
     }
 

@@ -83,12 +83,11 @@ impl SchedulePass for ShareAmongThreads {
             return;
         }
         let is_shared = program.body.iter().any(|item| matches!(item, Item::Parallel(_)));
-        if !is_shared && !worth_waking(program, cx) {
+        let parts = all_parts(program, cx);
+        if !is_shared && !worth_waking(program, &parts, cx) {
             return;
         }
-        let target = program.target;
-        let parts: Vec<Option<Vec<Call>>> = program.body.iter().map(|item| parts(item, target, cx)).collect();
-        let in_place = in_place(program.calls().into_iter(), &program.buffers);
+        let in_place = in_place(program);
         let mut sharing = Sharing { in_place, threads: threads.count, body: Vec::new() };
         let mut before = Vec::new();
         for (item, parts) in std::mem::take(&mut program.body).into_iter().zip(parts) {
@@ -106,19 +105,27 @@ impl SchedulePass for ShareAmongThreads {
     }
 }
 
-/// Whether sharing saves all calls of a program together more time than it takes to wake a thread.
-pub(super) fn worth_waking(program: &Program, cx: &ScheduleContext<'_>) -> bool {
+/// For each item of a program its parts, if it is a call that is shared.
+pub(super) fn all_parts(program: &Program, cx: &ScheduleContext<'_>) -> Vec<Option<Vec<Call>>> {
+    let of = |item: &Item| match item {
+        Item::Call(call) if cx.threads.count > 1 => parts(call, program.target, cx),
+        _ => None,
+    };
+    program.body.iter().map(of).collect()
+}
+
+/// Whether these parts save all calls of a program together more time than it takes to wake a thread.
+pub(super) fn worth_waking(program: &Program, parts: &[Option<Vec<Call>>], cx: &ScheduleContext<'_>) -> bool {
     let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, program.target)).fold(0.0, f64::max);
-    let won = program.body.iter().filter_map(|item| match (item, parts(item, program.target, cx)?) {
-        (Item::Call(call), parts) => Some(cost::nanoseconds(call, program.target) - longest(&parts)),
+    let won = program.body.iter().zip(parts).filter_map(|(item, parts)| match (item, parts) {
+        (Item::Call(call), Some(parts)) => Some(cost::nanoseconds(call, program.target) - longest(parts)),
         _ => None,
     });
     cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= WORTH_WAKING)
 }
 
 /// The parts of a call, if sharing it saves time: as measured, or else by the cost model.
-fn parts(item: &Item, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<Call>> {
-    let Item::Call(call) = item else { return None };
+fn parts(call: &Call, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<Call>> {
     let ScheduleContext { threads, choices, .. } = cx;
     let ways = cut::ways(call, threads.count, if threads.eager { 1 } else { LINE });
     match choices.split(|| key::of_split(call, threads.count)) {

@@ -5,10 +5,10 @@
 //! operand dies there. [`check`](crate::program::check) proves a plan by interpreting it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ScheduleContext, SchedulePass};
-use crate::program::liveness::{Span, liveness};
+use crate::program::liveness::{Span, liveness, users};
 use crate::program::{Buffer, BufferId, BufferKind, Call, Program, Storage};
 
 /// The pass.
@@ -70,27 +70,46 @@ pub fn arena_bound(program: &Program) -> usize {
     leaders.iter().map(|(_, span)| taken_at(span.first)).max().unwrap_or(0)
 }
 
-/// Pairs of buffers of equal size of which the second may take the bytes of the first if that dies where the second is
-/// made: an elementwise call reads one and writes the other. If several calls do so, as the parts of a call on several
-/// threads, each must keep every element in its place.
-pub(super) fn in_place<'c>(
-    calls: impl Iterator<Item = &'c Call> + Clone,
-    buffers: &[Buffer],
-) -> Vec<(BufferId, BufferId)> {
-    // Pairs of which some call reads the first and writes the second, but moves elements.
-    let mut moving: BTreeSet<(BufferId, BufferId)> = BTreeSet::new();
-    for call in calls.clone() {
-        let own = overwritable(call, buffers);
+/// The calls that read one buffer and write another.
+struct Between {
+    /// The number of the first.
+    first: usize,
+    /// The number of the last.
+    last: usize,
+    /// How many they are.
+    count: usize,
+    /// Whether each writes every element where it reads it.
+    keeps_places: bool,
+}
+
+/// Pairs of buffers of equal size of which the second may take the bytes of the first, in the order of the calls between
+/// them. These are elementwise: one call, or its parts on several threads, which follow one another in the text. No other
+/// call touches the first buffer after them, or the second before them.
+pub(super) fn in_place(program: &Program) -> Vec<(BufferId, BufferId)> {
+    let mut between: BTreeMap<(BufferId, BufferId), Between> = BTreeMap::new();
+    for (number, call) in program.calls().into_iter().enumerate() {
         let Storage::Buffer(to) = call.output.storage else { continue };
-        for view in &call.operands {
-            if let Storage::Buffer(from) = view.storage
-                && own != Some((from, to))
-            {
-                moving.insert((from, to));
-            }
+        let own = overwritable(call, &program.buffers);
+        let read: BTreeSet<Storage> = call.operands.iter().map(|view| view.storage).collect();
+        for storage in read {
+            let Storage::Buffer(from) = storage else { continue };
+            let new = Between { first: number, last: number, count: 0, keeps_places: true };
+            let calls = between.entry((from, to)).or_insert(new);
+            calls.last = number;
+            calls.count += 1;
+            calls.keeps_places &= own == Some((from, to));
         }
     }
-    calls.filter_map(|call| overwritable(call, buffers)).filter(|pair| !moving.contains(pair)).collect()
+    let users = users(program);
+    let is_alone = |((BufferId(from), BufferId(to)), calls): &((BufferId, BufferId), Between)| {
+        let Between { first, last, count, keeps_places } = *calls;
+        let dies = users[*from].is_some_and(|users| users.last == last);
+        let is_made = users[*to].is_some_and(|users| users.first == first);
+        keeps_places && dies && is_made && last + 1 == first + count
+    };
+    let mut pairs: Vec<((BufferId, BufferId), Between)> = between.into_iter().filter(is_alone).collect();
+    pairs.sort_by_key(|(_, calls)| calls.first);
+    pairs.into_iter().map(|(pair, _)| pair).collect()
 }
 
 /// The buffer that the call reads element by element as it writes the other, if it does.
@@ -124,34 +143,9 @@ impl Lives {
     fn of(program: &Program) -> Lives {
         let mut leader: Vec<usize> = (0..program.buffers.len()).collect();
         let mut live = liveness(program);
-        let calls = program.calls();
-        let mut touched: Vec<Vec<usize>> = vec![Vec::new(); program.buffers.len()];
-        for (number, call) in calls.iter().enumerate() {
-            for view in call.views() {
-                if let Storage::Buffer(BufferId(id)) = view.storage {
-                    touched[id].push(number);
-                }
-            }
-        }
-        // Calls of one moment may follow one another on one thread: the first buffer must not be touched after it is
-        // overwritten, nor the second before.
-        let follows = |from: usize, to: usize| {
-            let is_own = |number: &usize| {
-                let call = calls[*number];
-                let reads = call.operands.iter().any(|view| view.storage == Storage::Buffer(BufferId(from)));
-                reads && call.output.storage == Storage::Buffer(BufferId(to))
-            };
-            let own: Vec<usize> = touched[from].iter().copied().filter(|number| is_own(number)).collect();
-            let (Some(begin), Some(end)) = (own.first().copied(), own.last().copied()) else { return false };
-            touched[from].iter().all(|number| own.contains(number) || *number < begin)
-                && touched[to].iter().all(|number| own.contains(number) || *number > end)
-        };
-        for (BufferId(from), BufferId(to)) in in_place(calls.iter().copied(), &program.buffers) {
-            if !follows(from, to) {
-                continue;
-            }
+        for (BufferId(from), BufferId(to)) in in_place(program) {
             let first = leader[from];
-            // The chain grows at its end only: its last buffer dies where the next is made.
+            // The chain grows at its end only: its last buffer dies where the next is made. In a loop neither holds.
             if let (Some(before), Some(after)) = (live[first], live[to])
                 && before.last == after.first
                 && leader[to] == to

@@ -173,16 +173,19 @@ impl Chain<'_> {
     /// The end of the rows of the link that are there after calls have computed `made` rows each. These can be more than are
     /// read, as some calls compute several rows together.
     fn written(&self, link: &Link<'_>, made: &[usize]) -> usize {
-        let writers =
-            self.members.iter().zip(made).filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
-        writers.map(|(_, made)| link.plane.made.start + made).max().unwrap_or(0)
+        self.rows_of_writers(link, made).max().unwrap_or(0)
     }
 
     /// The first row of the link that calls compute if they begin with these rows.
     fn first_made(&self, link: &Link<'_>, begin: &[usize]) -> usize {
-        let members = self.members.iter().zip(begin);
+        self.rows_of_writers(link, begin).min().unwrap_or(0)
+    }
+
+    /// For each call that writes the link, its row among `rows`, which hold one for each call of the chain, as a row of the link.
+    fn rows_of_writers(&self, link: &Link<'_>, rows: &[usize]) -> impl Iterator<Item = usize> {
+        let members = self.members.iter().zip(rows);
         let writers = members.filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
-        writers.map(|(_, row)| link.plane.made.start + row).min().unwrap_or(0)
+        writers.map(|(_, row)| link.plane.made.start + row)
     }
 
     /// The link as a rolling buffer.
