@@ -73,6 +73,16 @@ pub(crate) trait KernelDef: Attributes {
         String::new()
     }
 
+    /// Operands that the kernel itself reads. Those of the steps follow.
+    fn operand_count(&self) -> usize {
+        1
+    }
+
+    /// Which rule of the family the call breaks, if one. The call has as many operands as [it asks for](Self::operand_count).
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        (call.rank(0) != call.rank_of_output()).then_some("operand 0 must have the rank of the result")
+    }
+
     /// Emits the body of the function. `parameters` point to the first elements of the operands, then of the output.
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]);
 
@@ -273,4 +283,16 @@ impl Display for Producer {
         let texts: Vec<String> = attributes.iter().map(|(name, text)| format!("{name}={text}")).collect();
         if texts.is_empty() { Ok(()) } else { write!(f, " {{{}}}", texts.join(", ")) }
     }
+}
+
+/// What is wrong with a call along `axis`, if anything: the operand and the result have the axis and one rank.
+fn along(axis: usize, call: &Call) -> Option<&'static str> {
+    let rank = call.rank_of_output();
+    (call.rank(0) != rank || axis >= rank)
+        .then_some("operand 0 must have the rank of the result, and the axis be below it")
+}
+
+/// Whether the result has rank 4 with this many images, rows, columns and channels.
+fn is_of_pixels(call: &Call, [images, rows, columns]: [usize; 3], channels: usize) -> bool {
+    call.output.grid.dims == [images, channels, rows, columns]
 }

@@ -26,7 +26,7 @@ pub use self::parse::{ParseError, parse};
 pub use self::region::{Execution, For, If, Item, LoopId, Parallel, calls, executions, for_each_call, views, walk};
 pub use self::scheduled::{ScheduleError, Scheduled};
 pub use self::traffic::Reach;
-pub use self::verify::{ProgramError, verify};
+pub use self::verify::{FARTHEST, ProgramError, verify};
 pub use crate::kernel::{
     Blocks, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
     Tile, Winograd, WinogradInput, pairs,
@@ -132,6 +132,11 @@ impl Grid {
             strides[axis - 1] = strides[axis] * dims[axis] as isize;
         }
         Grid { dims: dims.to_vec(), strides }
+    }
+
+    /// The number of elements; `None` if it cannot be counted.
+    pub(crate) fn elements_checked(&self) -> Option<usize> {
+        self.dims.iter().try_fold(1_usize, |elements, dim| elements.checked_mul(*dim))
     }
 
     /// The number of elements.
@@ -319,6 +324,16 @@ impl Call {
     /// The element type of operand 0, or of the result if there is no operand.
     pub(crate) fn input_type(&self) -> DType {
         self.operands.first().map_or(self.output.dtype, |view| view.dtype)
+    }
+
+    /// The rank of an operand.
+    pub(crate) fn rank(&self, operand: usize) -> usize {
+        self.operands[operand].grid.dims.len()
+    }
+
+    /// The rank of the result.
+    pub(crate) fn rank_of_output(&self) -> usize {
+        self.output.grid.dims.len()
     }
 
     /// Elements of operand 0.

@@ -193,6 +193,12 @@ fn a_text_that_is_no_program_is_an_error_with_its_line() {
         error("  4: pointwise", "  pointwise"),
         "line 18: expected a call or a region, got \"pointwise f32 %3[8] <- f32 %4[8] |> neg(_)  ; z\""
     );
+    assert_eq!(
+        error("0: fill {element=0}", "0: softmax {axis=9999999999999}"),
+        "line 7: attribute axis cannot be \"9999999999999\""
+    );
+    let large = REGIONS.replace("  0: fill", "  const @0 2147483648 B  ; a\n  const @1 1 B  ; b\n  0: fill");
+    assert_eq!(parse(&large).expect_err("too large").to_string(), "line 8: expected at most 0 bytes, got 1");
     let cut = &REGIONS[..REGIONS.len() - 2];
     assert_eq!(parse(cut).expect_err("ends").to_string(), "line 18: the text ends before the program does");
 }
@@ -211,6 +217,19 @@ fn programs_that_break_a_rule_do_not_verify() {
     assert_eq!(error("for i1 in 0..2", "for i1 in 0..0"), "loop i1 has no turns");
     assert_eq!(error("for i0 in 0..3", "for i0 in 0..4"), "call 2 reaches byte 112 of y, which has 96");
     assert_eq!(error("if u8 %1+i1*1[1]", "if u8 %1+i1*1[2]"), "a condition is one bool or integer of whole bytes");
+    assert_eq!(error("for i0 in 0..3", "for i0 in 0..9999999"), "49999997 calls run, more than 1048576");
+    let far = error("f32 %0+i0*8[8]", "f32 %0+i0*8[8 : 9223372036854775807]");
+    assert_eq!(far, "call 1 reaches element 64563604257983430665 of %0");
+    let many = error("f32 %0+i0*8[8]", "f32 %0+i0*8[4294967296x4294967296 : 0,0]");
+    assert_eq!(many, "call 1 reaches element 55340232221128654848 of %0");
+    let ranks = "call 1: pointwise: operand 0 must have the rank of the result";
+    assert_eq!(error("f32 %4[8] <- f32 %4[8],", "f32 %4[8] <- f32 %4[1x8],"), ranks);
+    let none = "call 4: pointwise: expected 1 operands, got 0";
+    assert_eq!(error("f32 %3[8] <- f32 %4[8] |>", "f32 %3[8] |>"), none);
+    let extents = "call 1: pointwise: operand 1 of a step must have the extents of the result";
+    assert_eq!(error("f32 %0+i0*8[8]", "f32 %0+i0*8[4]"), extents);
+    let axis = "call 4: softmax: operand 0 must have the rank of the result, and the axis be below it";
+    assert_eq!(error("4: pointwise", "4: softmax {axis=1}"), axis);
     let parallel = "  parallel {\n    thread 0 {\n    }\n  }\n";
     let with_threads = |text: String| verify(&parse(&text).expect("parses")).expect_err("is wrong").to_string();
     let after = |line: &str, more: &str| REGIONS.replacen(line, &format!("{line}{more}"), 1);

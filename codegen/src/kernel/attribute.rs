@@ -5,6 +5,8 @@
 
 use eightfold_ir::DType;
 
+use crate::program::FARTHEST;
+
 /// A value that has a text.
 pub(crate) trait Attribute: Sized {
     /// The value as text.
@@ -109,7 +111,7 @@ pub(crate) fn split<T: Attribute>(text: &str, between: char) -> Option<Vec<T>> {
     if text.is_empty() { Some(Vec::new()) } else { text.split(between).map(T::parse).collect() }
 }
 
-/// Numbers and names: their text is that of `Display`.
+/// Numbers: their text is that of `Display`.
 macro_rules! plain {
     ($($ty:ty),*) => {$(
         impl Attribute for $ty {
@@ -124,7 +126,24 @@ macro_rules! plain {
     )*};
 }
 
-plain!(usize, isize, i32);
+plain!(i32);
+
+/// Extents and distances. Larger ones than [`FARTHEST`] address no memory.
+macro_rules! extents {
+    ($($ty:ty),*) => {$(
+        impl Attribute for $ty {
+            fn text(&self) -> String {
+                self.to_string()
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok().filter(|number: &$ty| (*number as i128).abs() <= FARTHEST)
+            }
+        }
+    )*};
+}
+
+extents!(usize, isize);
 
 impl Attribute for bool {
     fn text(&self) -> String {

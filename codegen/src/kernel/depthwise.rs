@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::KernelDef;
 use super::attribute::attributes;
 use super::window::Window;
+use super::{KernelDef, is_of_pixels};
 use crate::choice::key::list;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
@@ -78,6 +78,18 @@ impl Depthwise {
 attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } }
 
 impl KernelDef for Depthwise {
+    fn operand_count(&self) -> usize {
+        3
+    }
+
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        if !is_of_pixels(call, self.pixels, self.channels) {
+            return Some("the result must have rank 4, its extents must be the pixels and channels");
+        }
+        let is_window = self.columns > 0 && !self.taps.is_empty() && self.taps.len().is_multiple_of(self.columns);
+        (!is_window).then_some("the taps must be whole rows of columns")
+    }
+
     fn variant(&self) -> String {
         format!("_{}", self.input)
     }

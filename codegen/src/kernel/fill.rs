@@ -24,6 +24,14 @@ pub struct Fill {
 attributes! { Fill { element } }
 
 impl KernelDef for Fill {
+    fn operand_count(&self) -> usize {
+        0
+    }
+
+    fn misfit(&self, _call: &Call) -> Option<&'static str> {
+        None
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.element, parameters);
     }

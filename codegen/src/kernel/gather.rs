@@ -42,13 +42,22 @@ impl Attribute for Blocks {
 
     fn parse(text: &str) -> Option<Self> {
         let (size, distance) = text.split_once('@')?;
-        Some(Blocks { size: size.parse().ok()?, distance: distance.parse().ok()? })
+        Some(Blocks { size: Attribute::parse(size)?, distance: Attribute::parse(distance)? })
     }
 }
 
 attributes! { Gather { axis, blocks } }
 
 impl KernelDef for Gather {
+    fn operand_count(&self) -> usize {
+        2
+    }
+
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        let outside = self.axis >= call.rank(0) || self.axis >= call.rank_of_output();
+        outside.then_some("the axis must be one of the operand and of the result")
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self, parameters);
     }

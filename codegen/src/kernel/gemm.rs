@@ -11,9 +11,9 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_within;
-use super::KernelDef;
 use super::attribute::{Attribute, attributes, join, split};
 use super::window::Window;
+use super::{KernelDef, is_of_pixels};
 use crate::choice::Geometry;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
@@ -126,7 +126,7 @@ impl Attribute for Run {
 
     fn parse(text: &str) -> Option<Self> {
         let (offset, length) = text.split_once(':')?;
-        Some(Run { offset: offset.parse().ok()?, length: length.parse().ok()? })
+        Some(Run { offset: Attribute::parse(offset)?, length: Attribute::parse(length)? })
     }
 }
 
@@ -156,6 +156,23 @@ impl Attribute for Tile {
 attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block } }
 
 impl KernelDef for Gemm {
+    fn operand_count(&self) -> usize {
+        3
+    }
+
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        if !is_of_pixels(call, self.pixels, self.n) {
+            return Some("the result must have rank 4, its extents must be the pixels and n");
+        }
+        let Tile { mr, nr, kr } = self.tile;
+        if mr * nr * kr * self.row_block == 0 || kr != 4 / self.input.byte_size().clamp(1, 4) {
+            return Some("the tile and row_block must be positive, and kr elements take four bytes");
+        }
+        let blocks = self.n.div_ceil(nr);
+        let whole = self.extra.is_empty() || blocks > 0 && self.extra.len().is_multiple_of(blocks);
+        (!whole).then_some("extra must have one list for each vector of channels")
+    }
+
     fn variant(&self) -> String {
         let Tile { mr, nr, kr } = self.tile;
         format!("_{}_{mr}x{nr}c{kr}", self.input)

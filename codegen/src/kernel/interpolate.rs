@@ -6,8 +6,8 @@ mod tests;
 
 use eightfold_ir::DType;
 
-use super::KernelDef;
 use super::attribute::attributes;
+use super::{KernelDef, along};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
 use crate::target::Target;
@@ -23,6 +23,10 @@ pub struct Interpolate {
 attributes! { Interpolate { axis } }
 
 impl KernelDef for Interpolate {
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        along(self.axis, call)
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.axis, parameters);
     }

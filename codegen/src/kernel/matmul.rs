@@ -24,6 +24,16 @@ pub struct MatMul {
 attributes! { MatMul { zero_points } }
 
 impl KernelDef for MatMul {
+    fn operand_count(&self) -> usize {
+        2
+    }
+
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        let rank = call.rank_of_output();
+        let alike = rank >= 2 && [0, 1].iter().all(|factor| call.rank(*factor) == rank);
+        (!alike).then_some("the factors and the result must have one rank of at least 2")
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.zero_points, parameters);
     }

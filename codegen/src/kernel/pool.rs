@@ -36,6 +36,14 @@ pub struct Pool {
 attributes! { Pool { fold, kernel, strides, dilations, pads, include_pad } }
 
 impl KernelDef for Pool {
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        if call.rank(0) != 4 || call.rank_of_output() != 4 {
+            return Some("the operand and the result must have rank 4");
+        }
+        let positive = [self.kernel, self.strides, self.dilations].as_flattened().iter().all(|extent| *extent > 0);
+        (!positive).then_some("kernel, strides and dilations must be positive")
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self, parameters);
     }

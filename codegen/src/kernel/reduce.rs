@@ -23,6 +23,12 @@ pub struct Reduce {
 attributes! { Reduce { fold } }
 
 impl KernelDef for Reduce {
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        let (from, to) = (&call.operands[0].grid.dims, &call.output.grid.dims);
+        let fits = from.len() == to.len() && from.iter().zip(to).all(|(from, to)| *to == 1 || from == to);
+        (!fits).then_some("each extent of the result must be 1 or that of the operand")
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.fold, parameters);
     }

@@ -6,9 +6,9 @@ mod tests;
 
 use eightfold_ir::DType;
 
-use super::KernelDef;
 use super::attribute::attributes;
 use super::math;
+use super::{KernelDef, along};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::Call;
 use crate::target::Target;
@@ -24,6 +24,10 @@ pub struct Softmax {
 attributes! { Softmax { axis } }
 
 impl KernelDef for Softmax {
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        along(self.axis, call)
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, self.axis, parameters);
     }

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::KernelDef;
 use super::attribute::attributes;
 use super::gemm::{Tile, leave_blocks, words};
 use super::winograd_input::WinogradInput;
+use super::{KernelDef, is_of_pixels};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
@@ -69,6 +69,22 @@ impl Winograd {
 attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block } }
 
 impl KernelDef for Winograd {
+    fn operand_count(&self) -> usize {
+        3
+    }
+
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        let [batch, rows, columns] = self.tiles;
+        if !is_of_pixels(call, [batch, Winograd::YIELD * rows, Winograd::YIELD * columns], self.n) || call.rank(0) != 4
+        {
+            return Some(
+                "operand 0 and the result must have rank 4, the result two rows and columns a tile, and n channels",
+            );
+        }
+        let Tile { mr, nr, kr } = self.tile;
+        (mr * nr * kr * self.row_block == 0).then_some("the tile and row_block must be positive")
+    }
+
     fn variant(&self) -> String {
         let Tile { mr, nr, kr } = self.tile;
         format!("_{mr}x{nr}c{kr}")

@@ -63,6 +63,11 @@ impl WinogradInput {
 attributes! { WinogradInput { input, tiles, input_strides, steps, position, channels } }
 
 impl KernelDef for WinogradInput {
+    fn misfit(&self, call: &Call) -> Option<&'static str> {
+        let fits = call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[0] == self.tiles[0];
+        (!fits).then_some("the operand and the result must have rank 4 and as many images as tiles")
+    }
+
     fn variant(&self) -> String {
         format!("_{}", self.input)
     }

@@ -8,13 +8,13 @@ use std::str::{FromStr, Lines};
 use eightfold_ir::{DType, Function};
 
 use super::{
-    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, For, Grid, If, Item, LoopId, Parallel, Program, Step,
-    Storage, View,
+    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, FARTHEST, For, Grid, If, Item, LoopId, Parallel, Program,
+    Step, Storage, View,
 };
 use crate::kernel::{self, Fields};
 use crate::target::Target;
 
-/// The greatest number of bytes of a constant or a buffer: more is a mistake.
+/// The most bytes that all constants may have together: more than code can reach. Though they are zeros, they take memory.
 const MOST: usize = 1 << 31;
 
 /// A text that is no program, and where it goes wrong.
@@ -83,7 +83,7 @@ impl<'t> Parser<'t> {
             let (first, _) = line.split_once(' ').unwrap_or((line, ""));
             match first {
                 "in" | "out" | "buf" => program.buffers.push(buffer(line, &program.buffers)?),
-                "const" => program.consts.push(constant(line, program.consts.len())?),
+                "const" => program.consts.push(constant(line, &program.consts)?),
                 _ => {
                     self.peeked = Some(line);
                     break;
@@ -160,9 +160,10 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected a number, got {text:?}"))
 }
 
-fn size(text: &str) -> Result<usize, String> {
+/// A number of bytes, at most `most`.
+fn size(text: &str, most: usize) -> Result<usize, String> {
     let bytes = number(text)?;
-    if bytes < MOST { Ok(bytes) } else { Err(format!("{bytes} bytes are more than the text form is for")) }
+    if bytes <= most { Ok(bytes) } else { Err(format!("expected at most {most} bytes, got {bytes}")) }
 }
 
 fn dtype(text: &str) -> Result<DType, String> {
@@ -192,18 +193,20 @@ fn buffer(line: &str, before: &[Buffer]) -> Result<Buffer, String> {
         }
         _ => return Err(format!("expected a buffer, got {line:?}")),
     };
-    Ok(Buffer { name: name.to_owned(), kind, dtype: dtype(ty)?, byte_size: size(bytes)? })
+    Ok(Buffer { name: name.to_owned(), kind, dtype: dtype(ty)?, byte_size: size(bytes, FARTHEST as usize)? })
 }
 
 /// `const @0 256 B  ; name`
-fn constant(line: &str, number: usize) -> Result<Const, String> {
+fn constant(line: &str, before: &[Const]) -> Result<Const, String> {
     let (line, name) = comment(line);
     let words: Vec<&str> = line.split_whitespace().collect();
     let ["const", id, bytes, "B"] = words[..] else {
         return Err(format!("expected a constant with its size, got {line:?}"));
     };
-    expect_id(id, '@', number)?;
-    Ok(Const { name: name.to_owned(), bytes: vec![0; size(bytes)?].into() })
+    expect_id(id, '@', before.len())?;
+    let taken: usize = before.iter().map(|constant| constant.bytes.len()).sum();
+    let bytes = size(bytes, MOST - taken)?;
+    Ok(Const { name: name.to_owned(), bytes: vec![0; bytes].into() })
 }
 
 fn expect_id(id: &str, sign: char, expected: usize) -> Result<(), String> {
@@ -259,8 +262,11 @@ fn view(text: &str) -> Result<View, String> {
     let dims: Vec<usize> = list(dims, 'x')?;
     let grid = match strides {
         Some(strides) => Grid { strides: list(strides, ',')?, dims },
-        None if dims.iter().try_fold(1_usize, |all, dim| all.checked_mul(*dim)).is_none() => return Err(form()),
-        None => Grid::dense(&dims),
+        None => {
+            let grid = Grid { strides: Vec::new(), dims };
+            grid.elements_checked().ok_or_else(form)?;
+            Grid::dense(&grid.dims)
+        }
     };
     if grid.dims.len() != grid.strides.len() {
         return Err(format!("{} extents have {} strides", grid.dims.len(), grid.strides.len()));

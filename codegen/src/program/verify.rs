@@ -36,6 +36,26 @@ pub enum ProgramError {
         /// Operands that there are.
         count: usize,
     },
+    /// A call does not fit its kernel's family.
+    #[error("call {call}: {family}: {reason}")]
+    Misfit {
+        /// Number of the call.
+        call: usize,
+        /// The family.
+        family: &'static str,
+        /// The rule that it breaks.
+        reason: String,
+    },
+    /// A view reaches so far that its addresses are none.
+    #[error("call {call} reaches element {element} of {storage}")]
+    TooFar {
+        /// Number of the call.
+        call: usize,
+        /// The element.
+        element: i128,
+        /// The buffer or constant.
+        storage: String,
+    },
     /// A call touches bytes outside what it names.
     #[error("call {call} reaches byte {end} of {name}, which has {size}")]
     OutOfBounds {
@@ -56,6 +76,12 @@ pub enum ProgramError {
     },
 }
 
+/// The element that no view reaches: 8 TiB of the largest elements.
+pub const FARTHEST: i128 = 1 << 40;
+
+/// The most calls that may run, those in loops once a turn.
+const MOST_RUNS: usize = 1 << 20;
+
 /// Checks all rules.
 ///
 /// # Errors
@@ -64,8 +90,11 @@ pub fn verify(program: &Program) -> Result<(), ProgramError> {
     if program.threads == 0 {
         return Err(region("a program runs on at least one thread"));
     }
-    let mut structure = Structure { program, around: Vec::new(), seen: BTreeSet::new(), number: 0 };
+    let mut structure = Structure { program, around: Vec::new(), seen: BTreeSet::new(), number: 0, runs: 0 };
     structure.items(&program.body, true)?;
+    if structure.runs > MOST_RUNS {
+        return Err(region(format!("{} calls run, more than {MOST_RUNS}", structure.runs)));
+    }
     for run in executions(&program.body) {
         let written = writes(&run.call).into_iter().map(|written| (written, 0));
         // Kernels may read, but not use, the slack behind a buffer.
@@ -82,12 +111,14 @@ fn region(reason: impl Into<String>) -> ProgramError {
 /// The tree as it is walked.
 struct Structure<'p> {
     program: &'p Program,
-    /// Loops around the item.
-    around: Vec<LoopId>,
+    /// Loops around the item, and their turns.
+    around: Vec<(LoopId, usize)>,
     /// Loops so far.
     seen: BTreeSet<LoopId>,
     /// Calls so far.
     number: usize,
+    /// How often these run.
+    runs: usize,
 }
 
 impl Structure<'_> {
@@ -100,6 +131,8 @@ impl Structure<'_> {
             Item::Call(call) => {
                 self.call(call)?;
                 self.number += 1;
+                let times = self.around.iter().fold(1, |times: usize, (_, count)| times.saturating_mul(*count));
+                self.runs = self.runs.saturating_add(times);
             }
             Item::For(each) => {
                 if each.count == 0 {
@@ -108,7 +141,7 @@ impl Structure<'_> {
                 if !self.seen.insert(each.id) {
                     return Err(region(format!("loop {} is there twice", each.id)));
                 }
-                self.around.push(each.id);
+                self.around.push((each.id, each.count));
                 self.items(&each.body, false)?;
                 self.around.pop();
             }
@@ -137,13 +170,28 @@ impl Structure<'_> {
 
     fn call(&self, call: &Call) -> Result<(), ProgramError> {
         call.views().try_for_each(|view| self.view(view))?;
-        let count = call.operands.len();
+        let (kernel, count) = (call.producer.def(), call.operands.len());
+        let misfit =
+            |reason: String| Err(ProgramError::Misfit { call: self.number, family: call.producer.family(), reason });
+        if count < kernel.operand_count() {
+            return misfit(format!("expected {} operands, got {count}", kernel.operand_count()));
+        }
+        if let Some(reason) = kernel.misfit(call) {
+            return misfit(reason.to_owned());
+        }
+        if let Some(window) = kernel.input_window() {
+            window.views(&call.operands[0]).iter().try_for_each(|view| self.reach(view))?;
+        }
         let tables = call.steps.iter().filter_map(|step| match step {
             Step::Table { operand, .. } => Some(*operand),
             _ => None,
         });
-        match elementwise(&call.steps).into_iter().chain(tables).find(|operand| *operand >= count) {
-            Some(operand) => Err(ProgramError::UnknownOperand { call: self.number, operand, count }),
+        let elementwise = elementwise(&call.steps);
+        if let Some(operand) = elementwise.iter().copied().chain(tables).find(|operand| *operand >= count) {
+            return Err(ProgramError::UnknownOperand { call: self.number, operand, count });
+        }
+        match elementwise.into_iter().find(|operand| call.operands[*operand].grid.dims != call.output.grid.dims) {
+            Some(operand) => misfit(format!("operand {operand} of a step must have the extents of the result")),
             None => Ok(()),
         }
     }
@@ -157,8 +205,30 @@ impl Structure<'_> {
         if !exists {
             return Err(ProgramError::UnknownStorage { call, storage: view.storage.to_string() });
         }
-        match view.loops.iter().find(|(id, _)| !self.around.contains(id)) {
-            Some((id, _)) => Err(ProgramError::UnknownLoop { call, id: *id }),
+        if let Some((id, _)) = view.loops.iter().find(|(id, _)| self.around.iter().all(|(own, _)| own != id)) {
+            return Err(ProgramError::UnknownLoop { call, id: *id });
+        }
+        self.reach(view)
+    }
+
+    /// Whether all elements of the view, in all turns, and their number can be counted.
+    fn reach(&self, view: &View) -> Result<(), ProgramError> {
+        let turns = |id: &LoopId| self.around.iter().find(|(own, _)| own == id).map_or(1, |(_, turns)| *turns);
+        let axes = view.grid.dims.iter().copied().zip(view.grid.strides.iter().copied());
+        let loops = view.loops.iter().map(|(id, step)| (turns(id), *step));
+        let (mut least, mut most) = (view.offset as i128, view.offset as i128);
+        let mut elements = 1_i128;
+        for (extent, stride) in axes.chain(loops) {
+            let end = (extent as i128 - 1).saturating_mul(stride as i128);
+            (least, most) = (least.saturating_add(end.min(0)), most.saturating_add(end.max(0)));
+            elements = elements.saturating_mul(extent as i128);
+        }
+        let is_empty = view.grid.elements_checked() == Some(0);
+        let outside = [least, most.max(elements)].into_iter().find(|at| !(0..FARTHEST).contains(at));
+        match outside.filter(|_| !is_empty) {
+            Some(element) => {
+                Err(ProgramError::TooFar { call: self.number, element, storage: view.storage.to_string() })
+            }
             None => Ok(()),
         }
     }
