@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use eightfold_codegen::llvm::rates::{Product, measure};
+use eightfold_codegen::measure::rates::{Product, measure};
 use eightfold_codegen::target::Target;
 use eightfold_ir::DType;
 

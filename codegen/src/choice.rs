@@ -11,16 +11,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use crate::target::Target;
-
 pub(crate) mod candidates;
 pub(crate) mod cost;
-mod decision;
+pub mod decision;
 pub(crate) mod key;
-
-pub use crate::kernel::gemm::geometry::{Blocking, Geometry};
-pub use decision::{Decision, products};
-pub(crate) use decision::{Way, distinct};
 
 /// A choice of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +25,24 @@ pub enum Choice {
     Fusion(Fusion),
     /// How a call is shared among threads.
     Split(Split),
+}
+
+/// What a product's kernel is told besides its geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blocking {
+    /// Pixels of a tile.
+    pub mr: usize,
+    /// Channels of a tile, a multiple of the target's lanes.
+    pub nr: usize,
+    /// Rows of pixels that are done with one block of weights before the next.
+    pub rows: usize,
+}
+
+impl Display for Blocking {
+    /// `tile=4x16 rows=9`
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "tile={}x{} rows={}", self.mr, self.nr, self.rows)
+    }
 }
 
 /// How a chain of calls runs.
@@ -96,12 +108,11 @@ impl Choices {
         self.prefer
     }
 
-    /// The choice for a product: the measured one, else the cost model's.
-    #[must_use]
-    pub fn product(&self, geometry: &Geometry<'_>, target: &Target) -> Blocking {
-        match self.get(|| geometry.key()) {
-            Some(Choice::Blocking(blocking)) => blocking,
-            _ => geometry.blocking(target),
+    /// The measured choice for a product.
+    pub(crate) fn blocking(&self, key: impl FnOnce() -> String) -> Option<Blocking> {
+        match self.get(key)? {
+            Choice::Blocking(blocking) => Some(blocking),
+            _ => None,
         }
     }
 
@@ -136,17 +147,13 @@ impl FromIterator<(String, Choice)> for Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::gemm::geometry::tests::geometry;
-    use crate::program::Run;
 
     #[test]
     fn what_was_measured_is_chosen_and_nothing_else() {
-        let target = Target::find("x86-64-v3").expect("listed");
-        let runs = [Run { offset: 0, length: 64 }];
-        let (measured, other) = (geometry(&runs), Geometry { n: 255, ..geometry(&runs) });
         let odd = Blocking { mr: 3, nr: 24, rows: 5 };
-        let choices: Choices = [(measured.key(), Choice::Blocking(odd))].into_iter().collect();
-        assert_eq!(choices.product(&measured, target), odd);
-        assert_eq!(choices.product(&other, target), other.blocking(target));
+        let choices: Choices = [("gemm a".to_owned(), Choice::Blocking(odd))].into_iter().collect();
+        assert_eq!(choices.blocking(|| "gemm a".to_owned()), Some(odd));
+        assert_eq!(choices.blocking(|| "gemm b".to_owned()), None);
+        assert_eq!(choices.fusion(|| "gemm a".to_owned()), None);
     }
 }

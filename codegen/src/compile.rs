@@ -63,7 +63,7 @@ pub fn lower_and_schedule(
     target: &'static Target,
     cx: &ScheduleContext<'_>,
 ) -> Result<Scheduled, LowerError> {
-    Ok(schedule(lower(graph, target, cx.choices)?, cx, &mut |_, _| {}))
+    Ok(schedule(lower(graph, target)?, cx, &mut |_, _| {}))
 }
 
 /// Compiles `programs`, one for each variant of `interface`, in its order.

@@ -20,6 +20,7 @@ pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nest;
 pub(crate) mod pixels;
+pub(crate) mod plain;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
@@ -39,9 +40,12 @@ pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
 pub use self::fold::Fold;
 pub use self::gather::{Blocks, Gather};
+pub use self::gemm::geometry::Geometry;
 pub use self::gemm::{Gemm, Run, Tile};
 pub use self::interpolate::Interpolate;
 pub use self::matmul::MatMul;
+pub use self::plain::Plain;
+use self::plain::{Constants, Packed, PackedMatrix};
 pub use self::pointwise::Pointwise;
 pub use self::pool::Pool;
 pub use self::reduce::Reduce;
@@ -49,8 +53,9 @@ pub use self::softmax::Softmax;
 use self::window::Window;
 pub use self::winograd::Winograd;
 pub use self::winograd_input::WinogradInput;
+use crate::choice::Choices;
 use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::program::{Call, Const, ConstId, View};
 use crate::target::Target;
 use crate::work::{Arithmetic, distinct_bytes};
 
@@ -99,6 +104,70 @@ pub(crate) trait KernelDef: Attributes {
 
     /// The operand with packed weights, if the call has one. Each weight is read once.
     fn weights(&self) -> Option<usize> {
+        None
+    }
+
+    /// What the call knows besides its [plain constants](plain); `None` if it has none, or they are packed.
+    fn plain(&self) -> Option<Plain> {
+        None
+    }
+
+    /// What else than the plain weights decides about their packed form, as text.
+    fn packing(&self) -> String {
+        unreachable!("only calls with plain constants are packed")
+    }
+
+    /// Packs the plain constants.
+    fn pack(&self, _constants: &Constants, _target: &Target) -> Packed {
+        unreachable!("only calls with plain constants are packed")
+    }
+
+    /// The element types of the packed weights and of the initial values of the accumulators.
+    fn packed_types(&self) -> [DType; 2] {
+        unreachable!("only calls with plain constants are packed")
+    }
+
+    /// The bytes of both that the call reads.
+    fn packed_bytes(&self, _target: &Target) -> [usize; 2] {
+        unreachable!("only calls with plain constants are packed")
+    }
+
+    /// Leaves of operands 1 and 2, which have become the packed constants of all channels, what the call reads.
+    fn take_packed(&mut self, _operands: &mut [View], _extra: &[Vec<isize>]) {
+        self.forget_plain();
+    }
+
+    /// Marks the constants as packed.
+    fn forget_plain(&mut self) {
+        unreachable!("only calls with plain constants are packed")
+    }
+
+    /// Finds which plain weights the target's products cannot take at once.
+    fn fit(&mut self, _constants: &Constants, _target: &Target) {}
+
+    /// Chooses what several candidates exist for, if it has not been chosen yet.
+    fn choose(&mut self, _call: &Call, _choices: &Choices, _target: &Target) {}
+
+    /// Whether the call can store its bytes as words of 16 bits, and makes them of floats.
+    fn writes_words(&self, _call: &Call) -> bool {
+        false
+    }
+
+    /// Whether the call would read operand 0 faster as words of 16 bits than as bytes.
+    fn gains_by_words(&self, _constants: &Constants, _target: &Target) -> bool {
+        false
+    }
+
+    /// Has the call read operand 0 as words.
+    fn read_words(&mut self) {}
+
+    /// A matrix that the packed weights hold as it is: `extra` are their extra groups.
+    fn packed_matrix(&self, _call: &Call, _extra: &[Vec<isize>]) -> Option<PackedMatrix> {
+        None
+    }
+
+    /// Has the call take the rows of its table out of packed weights that hold the same numbers.
+    fn take_rows(&self, _call: &Call, _packed: &[(ConstId, PackedMatrix)], _consts: &[Const]) -> Option<Call> {
         None
     }
 

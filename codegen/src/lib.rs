@@ -2,7 +2,7 @@
 //!
 //! [`lower`] turns a verified graph into a [`program`], whose kernels LLVM compiles; what comes of it becomes an
 //! artifact: [`interface`] says what that offers, [`llvm`] puts it into a module, [`object`] links it, [`header`] writes
-//! its C declaration.
+//! its C declaration. [`measure`] times pieces of programs on this machine.
 
 pub mod choice;
 pub mod compile;
@@ -12,8 +12,8 @@ pub mod interface;
 pub mod kernel;
 pub mod llvm;
 pub mod lower;
+pub mod measure;
 pub mod object;
-pub mod pack;
 pub mod program;
 pub mod schedule;
 pub mod target;

@@ -9,13 +9,11 @@ pub mod machine;
 pub mod peaks;
 pub mod profile;
 pub(crate) mod program;
-pub mod rates;
 pub mod resident;
 pub mod run;
 pub(crate) mod steps;
 #[cfg(test)]
 pub(crate) mod trial;
-pub mod tune;
 pub mod vector;
 
 use inkwell::builder::BuilderError;

@@ -2,7 +2,8 @@
 //!
 //! First every value gets a place (`placement`): operators that only move elements become views where strides can say
 //! so, operands of a concatenation are produced inside the joined buffer, inputs of padded convolutions get a border.
-//! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here.
+//! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here, nothing is chosen and nothing
+//! packed: weights stay [plain](crate::kernel::plain).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,7 +13,6 @@ use eightfold_ir::{
     Tensor, ValueId, VerifiedGraph,
 };
 
-use crate::choice::Choices;
 use crate::program::{
     Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Fill, Grid, Item, Pointwise, Producer, Program, Step,
     Storage, View,
@@ -27,9 +27,6 @@ mod movement;
 mod placement;
 mod reduce;
 mod softmax;
-mod tied;
-mod winograd;
-mod words;
 
 use placement::Placement;
 
@@ -63,13 +60,12 @@ pub enum LowerError {
 ///
 /// # Errors
 /// When an operator has no kernel for its types or operands.
-pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target, choices: &Choices) -> Result<Program, LowerError> {
-    let mut lowering = Lowering::new(&graph, target, choices);
+pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(&graph, target);
     for node in graph.nodes() {
         lowering.node(node)?;
     }
     lowering.copy_outputs();
-    lowering.share_tables();
     Ok(lowering.finish())
 }
 
@@ -77,7 +73,6 @@ pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target, choices: &Choice
 struct Lowering<'g> {
     graph: &'g Graph,
     target: &'static Target,
-    choices: &'g Choices,
     placement: Placement,
     /// Where each value that has been reached lies.
     views: Vec<Option<View>>,
@@ -91,13 +86,12 @@ struct Lowering<'g> {
 }
 
 impl<'g> Lowering<'g> {
-    fn new(graph: &'g Graph, target: &'static Target, choices: &'g Choices) -> Self {
+    fn new(graph: &'g Graph, target: &'static Target) -> Self {
         let count = graph.value_count();
         let mut lowering = Lowering {
             graph,
             target,
-            choices,
-            placement: Placement::of(graph, target),
+            placement: Placement::of(graph),
             views: vec![None; count],
             borders: vec![[0; 4]; count],
             buffers: Vec::new(),
@@ -264,8 +258,7 @@ impl<'g> Lowering<'g> {
         } else {
             let border = self.placement.border(id);
             self.borders[id.index()] = border;
-            let dtype = if self.placement.in_words(id) { DType::I16 } else { ty.dtype };
-            let view = self.arena(&self.name(id), dtype, &ty.shape, ty.layout, border);
+            let view = self.arena(&self.name(id), ty.dtype, &ty.shape, ty.layout, border);
             self.fill_border(&view, border, self.stored_zero(id));
             view
         };
@@ -385,11 +378,11 @@ impl<'g> Lowering<'g> {
         Some(Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(operands.len() - 1)]))
     }
 
-    /// The numbers of a bias that the node's kernel begins its sums with.
-    fn kernel_bias(&self, node: &Node) -> Option<Data> {
+    /// The bias that the node's kernel begins its sums with.
+    fn kernel_bias(&self, node: &Node) -> Option<ValueId> {
         let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
         let in_sums = !matches!(node.op, Op::MatMul(_)) || matmul::shared_weights(self.graph, node).is_some();
-        self.graph.constant(node.operand(bias)?).filter(|_| in_sums).map(Tensor::data)
+        node.operand(bias).filter(|id| in_sums && self.graph.constant(*id).is_some())
     }
 
     /// Adds a tensor that a step reads to the operands; returns its position.

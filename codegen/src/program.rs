@@ -28,8 +28,8 @@ pub use self::scheduled::{ScheduleError, Scheduled};
 pub use self::traffic::Reach;
 pub use self::verify::{FARTHEST, ProgramError, verify};
 pub use crate::kernel::{
-    Blocks, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
-    Tile, Winograd, WinogradInput, pairs,
+    Blocks, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Plain, Pointwise, Pool, Producer, Reduce, Run,
+    Softmax, Tile, Winograd, WinogradInput, pairs,
 };
 
 /// A buffer's number in [`Program::buffers`].

@@ -1,12 +1,18 @@
 //! Scheduling: from the program that lowering makes to the one that code is emitted for.
 //!
-//! Lowering says which calls compute a graph, one after the other. Passes then decide how they run: which chains in bands of
-//! rows, what threads share, where buffers lie. Each is a row of [`SCHEDULE_PASSES`], reads and writes the program alone,
+//! Lowering says which calls compute a graph, one after the other. Passes then decide how they run: which numbers are stored as
+//! words, which convolutions are Winograd's, how products are cut into tiles, which chains run in bands of rows, what threads
+//! share, how weights are packed, where buffers lie. Each is a row of [`SCHEDULE_PASSES`], reads and writes the program alone,
 //! and can run by itself on a program's text. No pass changes a result.
 
 pub mod bands;
+pub mod choose;
+pub mod fit_weights;
+pub mod pack;
 pub mod parallel;
 pub mod plan;
+pub mod winograd;
+pub mod words;
 
 use self::bands::Bands;
 use self::parallel::Threads;
@@ -45,7 +51,23 @@ pub trait SchedulePass: Sync {
 }
 
 /// All passes, in the order in which they run.
-pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[&bands::RunInBands, &parallel::ShareAmongThreads, &plan::PlanArena];
+pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[
+    &words::StoreWords,
+    &winograd::MultiplyTiles,
+    &fit_weights::FitWeights,
+    &choose::ChooseTiles,
+    &bands::RunInBands,
+    &parallel::ShareAmongThreads,
+    &pack::PackConstants,
+    &plan::PlanArena,
+];
+
+/// Runs the passes before [`choose`]. What they make depends on the weights, the target and what to prefer, not on what was
+/// measured: tuning begins with it.
+pub fn prepare(program: &mut Program, cx: &ScheduleContext<'_>) {
+    let choose = choose::ChooseTiles.name();
+    SCHEDULE_PASSES.iter().take_while(|pass| pass.name() != choose).for_each(|pass| pass.run(program, cx));
+}
 
 /// Runs all passes; `after` sees the program after each. Builds with debug assertions prove the result.
 ///

@@ -20,7 +20,7 @@
 //! Choices are written in the order of their keys, so `parse(print(t)) == t`, and equal results are equal files. Comments are
 //! not kept. Files of version 1 have lines of products alone, and are read.
 //!
-//! [`Geometry::key`]: crate::choice::Geometry::key
+//! [`Geometry::key`]: crate::kernel::Geometry::key
 
 mod read;
 

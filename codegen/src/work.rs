@@ -43,7 +43,7 @@ pub struct Work {
     /// What they are products of.
     pub arithmetic: Arithmetic,
     /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
-    /// of six where groups are joined, four for three where inputs are words ([`crate::pack`]), 16 of 36 of those where they
+    /// of six where groups are joined, four for three where inputs are words, 16 of 36 of those where they
     /// are tiles (`Winograd`).
     pub instructions: f64,
     /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the

@@ -16,6 +16,7 @@ use eightfold_codegen::program::{Buffer, BufferKind, Program, parse, verify};
 use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::schedule::{SCHEDULE_PASSES, ScheduleContext, SchedulePass};
+use eightfold_ir::DType;
 use eightfold_runtime::status::Status;
 
 fn testdata() -> PathBuf {
@@ -55,10 +56,12 @@ fn scheduled(text: &str) -> Program {
     program
 }
 
-/// Puts buffers where the plan wants them, and proves that nothing is lost.
+/// Packs constants and puts buffers where the plan wants them, and proves that nothing is lost.
 fn planned(mut program: Program) -> Scheduled {
     let choices = Choices::default();
-    pass("plan").run(&mut program, &ScheduleContext::of(&choices));
+    for name in ["choose", "pack", "plan"] {
+        pass(name).run(&mut program, &ScheduleContext::of(&choices));
+    }
     Scheduled::proven(program.clone()).unwrap_or_else(|error| panic!("{error}\n{program}"))
 }
 
@@ -91,12 +94,15 @@ fn outputs(program: &Program) -> Vec<Vec<u8>> {
     outputs
 }
 
-/// Floats from -4 to 4 for floats, bytes else.
+/// Floats from -4 to 4 for floats, positions below 64 for i64, bytes else.
 fn numbers(tensor: &Tensor) -> Vec<u8> {
     let count = tensor.byte_size().expect("small");
-    match tensor.dtype.is_float() {
-        true => (0..count / 4).flat_map(|i| ((i * 37 % 65) as f32 / 8.0 - 4.0).to_le_bytes()).collect(),
-        false => (0..count).map(|i| (i * 37 % 251) as u8).collect(),
+    match tensor.dtype {
+        DType::I64 => (0..count as i64 / 8).flat_map(|i| (i * 37 % 64).to_le_bytes()).collect(),
+        dtype if dtype.is_float() => {
+            (0..count / 4).flat_map(|i| ((i * 37 % 65) as f32 / 8.0 - 4.0).to_le_bytes()).collect()
+        }
+        _ => (0..count).map(|i| (i * 37 % 251) as u8).collect(),
     }
 }
 
@@ -193,6 +199,12 @@ fn a_text_that_is_no_program_is_an_error_with_its_line() {
         error("  4: pointwise", "  pointwise"),
         "line 18: expected a call or a region, got \"pointwise f32 %3[8] <- f32 %4[8] |> neg(_)  ; z\""
     );
+    let with = |contents: &str| {
+        let line = format!("  const @0 6 B = {contents}  ; a\n  0: fill");
+        parse(&REGIONS.replace("  0: fill", &line)).expect_err("is wrong").to_string()
+    };
+    assert_eq!(with("rand(i8)"), "line 7: expected contents such as rand(i8, seed=1), got \"rand(i8)\"");
+    assert_eq!(with("rand(f32, seed=1)"), "line 7: 6 bytes are not a whole number of f32");
     assert_eq!(
         error("0: fill {element=0}", "0: softmax {axis=9999999999999}"),
         "line 7: attribute axis cannot be \"9999999999999\""

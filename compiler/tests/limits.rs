@@ -269,7 +269,7 @@ fn int8_stopped_after_any_rewrite_compiles() {
         for limit in 0..=total {
             let graph = stopped(Some(limit)).graph;
             verify(&graph).unwrap_or_else(|errors| panic!("{limit}: {errors}"));
-            lower(verify(&graph).expect("verifies"), target, &Choices::default())
+            lower(verify(&graph).expect("verifies"), target)
                 .unwrap_or_else(|error| panic!("{name}, {limit} of {total}: {error}"));
             assert_eq!(class(&graph), class(&whole.graph), "{limit}");
         }

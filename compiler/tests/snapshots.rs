@@ -18,11 +18,13 @@ use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
 use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
+use eightfold_codegen::lower::lower;
 use eightfold_codegen::program::{self, check};
-use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_codegen::schedule::bands::{Bands, chains};
+use eightfold_codegen::schedule::choose::ChooseTiles;
 use eightfold_codegen::schedule::parallel::{Threads, splits};
 use eightfold_codegen::schedule::plan::arena_bound;
+use eightfold_codegen::schedule::{ScheduleContext, SchedulePass, prepare};
 use eightfold_codegen::target::Target;
 use eightfold_ir::{Bytes, Data, Graph, Tensor, eval, parse, print, print_full, verify};
 use eightfold_passes::fuse::FUSIONS;
@@ -267,7 +269,11 @@ fn programs_compute_the_same_bytes_on_any_number_of_threads_and_in_any_bands() {
 /// Chains in bands, and calls on several threads, as no cost model would choose; different for each seed.
 fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads, Bands, Choices); 2] {
     let lower = |choices: &Choices| {
-        lower_and_schedule(verify(graph).expect("verifies"), target, &ScheduleContext::of(choices)).unwrap()
+        let mut program = lower(verify(graph).expect("verifies"), target).expect("lowers");
+        let cx = ScheduleContext::of(choices);
+        prepare(&mut program, &cx);
+        ChooseTiles.run(&mut program, &cx);
+        program
     };
     let odd = [Fusion::Bands { height: 1 }, Fusion::Whole, Fusion::Bands { height: 3 }];
     let mut fusions: Vec<(String, Choice)> = Vec::new();

@@ -69,6 +69,13 @@ pub(crate) fn random(dtype: DType, count: usize, seed: u64, distribution: Distri
     bytes
 }
 
+/// Returns `count` reproducible random elements of an element type, as a constant `rand(seed=…)` without further parameters
+/// has them.
+#[must_use]
+pub fn random_elements(dtype: DType, count: usize, seed: u64) -> Vec<u8> {
+    random(dtype, count, seed, Distribution::of(dtype))
+}
+
 fn float_bytes(dtype: DType, x: f32) -> Bytes {
     match dtype {
         DType::F16 => Bytes::from_slice(&half::f16::from_f32(x).to_le_bytes()),

@@ -2,7 +2,8 @@
 
 use eightfold_ir::DType;
 
-use super::{Blocking, Geometry, cost};
+use super::{Blocking, cost};
+use crate::kernel::Geometry;
 use crate::target::{Dot, Target};
 
 /// Bytes of inputs and results that one block of weights may serve: parts of two levels of cache, and everything.

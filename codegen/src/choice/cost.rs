@@ -7,8 +7,8 @@
 
 use eightfold_ir::DType;
 
-use super::{Blocking, Geometry, candidates};
-use crate::pack::choose_tile;
+use super::{Blocking, candidates};
+use crate::kernel::Geometry;
 use crate::program::Tile;
 use crate::target::{Dot, Target};
 
@@ -76,7 +76,7 @@ pub(crate) fn choose(geometry: &Geometry<'_>, target: &Target) -> Blocking {
 
 /// The usual tile, and as many rows as stay in the second-level cache.
 pub(crate) fn usual(geometry: &Geometry<'_>, target: &Target) -> Blocking {
-    let Tile { mr, nr, .. } = choose_tile(target, geometry.input, geometry.row(), geometry.n);
+    let Tile { mr, nr, .. } = Tile::usual(target, geometry.input, geometry.row(), geometry.n);
     Blocking { mr, nr, rows: rows(geometry, HALF_L2) }
 }
 

@@ -1,7 +1,10 @@
 //! Decisions: which parts of a program have several candidates, and which.
 
-use super::{Blocking, Choice, Geometry, candidates};
+use super::{Blocking, Choice, candidates};
+use crate::kernel::Geometry;
+use crate::kernel::plain::as_if_packed;
 use crate::program::{Call, Program};
+use crate::target::Target;
 
 /// Tiles that are measured: the best ones by the cost model.
 const TILES: usize = 16;
@@ -57,6 +60,15 @@ impl Way {
     /// All calls of all threads.
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Call> {
         self.before.iter().chain(&self.threads).flatten()
+    }
+
+    /// The same with views of packed constants: see [`as_if_packed`].
+    pub(crate) fn as_if_packed(&self, target: &Target) -> Way {
+        let packed = |threads: &[Vec<Call>]| {
+            let calls = |calls: &Vec<Call>| calls.iter().map(|call| as_if_packed(call, target)).collect();
+            threads.iter().map(calls).collect()
+        };
+        Way { choice: self.choice, before: packed(&self.before), threads: packed(&self.threads) }
     }
 
     fn product(blocking: Blocking, call: &Call, program: &Program) -> Way {

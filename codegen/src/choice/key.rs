@@ -5,7 +5,7 @@
 
 use crate::program::{Call, Step, Storage, View, elementwise};
 
-/// A call: `gemm …` as [`Geometry::key`](super::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
+/// A call: `gemm …` as [`Geometry::key`](crate::kernel::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
 /// taps=3x3+3712+64 channels=64`, or for other families the result and all operands: `pool max … u8[1x64x28x28:…] = u8[…] …`.
 /// Then follows what the steps read: `reads=1` for one tensor, `table` for a table.
 pub(crate) fn of_call(call: &Call) -> String {
@@ -94,6 +94,7 @@ mod tests {
             taps: vec![0, 8, 72, 80, 144, 152],
             columns: 2,
             channels: 8,
+            plain: None,
         });
         let window = "depthwise u8 u8 pixels=1x4x4 from=648,144,16 to=128,32,8 taps=3x2+72+8 channels=8";
         assert_eq!(of_call(&call(depthwise.clone(), 0, 1)), window);

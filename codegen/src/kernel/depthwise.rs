@@ -1,6 +1,7 @@
 //! `depthwise`: convolutions channel by channel.
 
 mod emit;
+pub(crate) mod pack;
 #[cfg(test)]
 mod tests;
 
@@ -9,18 +10,20 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::attribute::attributes;
+use super::plain::{self, Constants, Packed, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
 use crate::choice::key::list;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
+use crate::work::distinct_bytes;
 
 /// A sum of products channel by channel.
 ///
 /// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
-/// whole vectors behind its last channel; the packed weights, taps or pairs of them x channels rounded up to whole vectors;
-/// the initial sums likewise.
+/// whole vectors behind its last channel; the weights and the bias, [plain](super::plain) at first. Packed they are taps or
+/// pairs of them x channels rounded up to whole vectors, and the initial values of the accumulators likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
     /// Type of the input's elements: u8, i8 or f32.
@@ -37,6 +40,8 @@ pub struct Depthwise {
     pub columns: usize,
     /// Channels.
     pub channels: usize,
+    /// What packing the constants wants to know; `None` once they are packed.
+    pub plain: Option<Plain>,
 }
 
 impl Depthwise {
@@ -69,13 +74,18 @@ impl Depthwise {
         Window { pixels: self.pixels, strides: self.input_strides, runs }
     }
 
+    /// Bytes of a channel's packed weights.
+    fn weights_of_a_channel(&self) -> usize {
+        4 * if self.input.is_float() { self.taps.len() } else { self.pairs().len() }
+    }
+
     /// Pixels of the result.
     fn pixel_count(&self) -> usize {
         self.pixels.iter().product()
     }
 }
 
-attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } }
+attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, plain } }
 
 impl KernelDef for Depthwise {
     fn operand_count(&self) -> usize {
@@ -87,7 +97,14 @@ impl KernelDef for Depthwise {
             return Some("the result must have rank 4, its extents must be the pixels and channels");
         }
         let is_window = self.columns > 0 && !self.taps.is_empty() && self.taps.len().is_multiple_of(self.columns);
-        (!is_window).then_some("the taps must be whole rows of columns")
+        if !is_window {
+            return Some("the taps must be whole rows of columns");
+        }
+        let plain = self.plain?;
+        let [rows, columns] = self.window();
+        let wrong = plain::misfit(plain, call, self.channels);
+        let covers = || call.operands[1].grid.dims[1..] == [rows, columns, 1];
+        wrong.or_else(|| (!covers()).then_some("plain weights must have the rows and columns of the window"))
     }
 
     fn variant(&self) -> String {
@@ -124,6 +141,53 @@ impl KernelDef for Depthwise {
         self.pixels = self.under().part(&mut operands[0], axis, range);
     }
 
+    fn plain(&self) -> Option<Plain> {
+        self.plain
+    }
+
+    fn packing(&self) -> String {
+        self.input.to_string()
+    }
+
+    fn pack(&self, constants: &Constants, target: &Target) -> Packed {
+        let (channels, window) = (self.channels, self.window());
+        let (weights, sums) = if self.input.is_float() {
+            let float = constants.float();
+            let weight = |c: usize, [y, x]: [usize; 2]| float([c, y, x, 0]);
+            pack::floats(target, &weight, channels, window, &constants.float_bias())
+        } else {
+            let int = constants.int();
+            let weight = |c: usize, [y, x]: [usize; 2]| int([c, y, x, 0]);
+            let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
+            let taps = || (0..window[0]).flat_map(|y| (0..window[1]).map(move |x| [y, x]));
+            let sum = |c: usize| taps().map(|tap| i64::from(weight(c, tap))).sum::<i64>();
+            let sums =
+                constants.int_bias().iter().enumerate().map(|(c, b)| b - zero_point * sum(c)).collect::<Vec<_>>();
+            pack::integers(target, &weight, channels, window, &sums)
+        };
+        Packed { weights, sums, extra: Vec::new() }
+    }
+
+    fn packed_types(&self) -> [DType; 2] {
+        [DType::I8, if self.input.is_float() { DType::F32 } else { DType::I32 }]
+    }
+
+    fn packed_bytes(&self, target: &Target) -> [usize; 2] {
+        let channels = self.channels.next_multiple_of(target.lanes());
+        [self.weights_of_a_channel() * channels, 4 * channels]
+    }
+
+    fn forget_plain(&mut self) {
+        self.plain = None;
+    }
+
+    fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
+        match (index, self.plain) {
+            (1, Some(_)) => (self.weights_of_a_channel() * self.channels) as u64,
+            _ => distinct_bytes(&call.operands[index]),
+        }
+    }
+
     fn macs(&self, _call: &Call) -> usize {
         self.pixel_count() * self.taps.len() * self.channels
     }
@@ -157,7 +221,7 @@ impl KernelDef for Depthwise {
     }
 
     fn key(&self, call: &Call) -> Option<String> {
-        let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels } = self;
+        let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, .. } = self;
         let [rows, _] = self.window();
         let output = call.output.dtype;
         let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);

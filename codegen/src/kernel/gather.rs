@@ -3,14 +3,16 @@
 mod emit;
 #[cfg(test)]
 mod tests;
+mod tied;
 
 use eightfold_ir::DType;
 
 pub(crate) use self::emit::{emit_check, position};
 use super::KernelDef;
 use super::attribute::{Attribute, attributes};
+use super::plain::PackedMatrix;
 use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Storage, View};
+use crate::program::{Call, Const, ConstId, Storage, View};
 use crate::target::Target;
 use crate::work::distinct_bytes;
 use crate::work::operations::registers;
@@ -56,6 +58,10 @@ impl KernelDef for Gather {
     fn misfit(&self, call: &Call) -> Option<&'static str> {
         let outside = self.axis >= call.rank(0) || self.axis >= call.rank_of_output();
         outside.then_some("the axis must be one of the operand and of the result")
+    }
+
+    fn take_rows(&self, call: &Call, packed: &[(ConstId, PackedMatrix)], consts: &[Const]) -> Option<Call> {
+        tied::take_rows(self, call, packed, consts)
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {

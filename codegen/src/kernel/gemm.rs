@@ -2,6 +2,7 @@
 
 mod emit;
 pub(crate) mod geometry;
+pub(crate) mod pack;
 #[cfg(test)]
 mod tests;
 pub(crate) mod walk;
@@ -11,10 +12,12 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_within;
+use self::geometry::Geometry;
 use super::attribute::{Attribute, attributes, join, split};
+use super::plain::{self, Constants, Packed, PackedMatrix, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
-use crate::choice::Geometry;
+use crate::choice::Choices;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
 use crate::target::{Dot, Target};
@@ -32,12 +35,13 @@ pub struct Run {
 /// A sum of products with constant weights over an output of `batch x rows x cols` pixels and `n` channels: convolution
 /// as an implicit product of matrices, and the product of matrices itself (`rows` = 1, one run).
 ///
-/// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Constant operands
-/// follow: the packed weights, and the initial sums, one i32 or f32 a channel, padded to whole tiles.
+/// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Two constants follow. At
+/// first they are [plain](super::plain): the weights and the bias. Packed they are the weights as `pack` says and
+/// the initial values of the accumulators, one i32 or f32 a channel, padded to whole tiles.
 /// The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
-    /// Type of the input's elements: u8, i8, i16 that are bytes ([`crate::pack`]), bf16 or f32.
+    /// Type of the input's elements: u8, i8, i16 that hold bytes, bf16 or f32.
     pub input: DType,
     /// Output pixels.
     pub pixels: [usize; 3],
@@ -50,28 +54,46 @@ pub struct Gemm {
     /// Output channels.
     pub n: usize,
     /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4 bytes, 2 words or bf16, 1 float).
-    pub tile: Tile,
+    /// `None` until the schedule pass `choose` has chosen it.
+    pub tile: Option<Tile>,
     /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
     /// channels; empty for floats.
     pub extra: Vec<Vec<isize>>,
     /// Whether the products of two neighbouring groups of a run are added in 16 bits, which the weights allow for
-    /// ([`crate::pack`]).
+    /// (`pack`).
     pub joined: bool,
-    /// Rows of pixels that are done with one block of weights before the next block.
+    /// Rows of pixels that are done with one block of weights before the next block; 0 until `choose` has chosen it.
     pub row_block: usize,
+    /// What packing the constants wants to know; `None` once they are packed.
+    pub plain: Option<Plain>,
 }
 
 impl Gemm {
+    /// The tile.
+    ///
+    /// # Panics
+    /// If none has been chosen yet.
+    #[must_use]
+    pub fn tile(&self) -> Tile {
+        self.tile.expect("the pass `choose` has run")
+    }
+
+    /// Elements of a run that one lane takes: as many as 32 bits hold.
+    #[must_use]
+    pub fn kr(&self) -> usize {
+        4 / self.input.byte_size()
+    }
+
     /// Groups of elements under a pixel.
     #[must_use]
     pub fn groups(&self) -> usize {
-        self.runs.iter().map(|run| run.length.div_ceil(self.tile.kr)).sum()
+        self.runs.iter().map(|run| run.length.div_ceil(self.kr())).sum()
     }
 
     /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
     #[must_use]
     pub fn group_bytes(&self) -> usize {
-        self.tile.nr * self.tile.kr * self.input.byte_size()
+        4 * self.tile().nr
     }
 
     /// Bytes that the packed weights of these blocks take, extra groups among them.
@@ -85,7 +107,7 @@ impl Gemm {
     /// Vectors of a block that have extra groups of their own, 0 for floats.
     #[must_use]
     pub fn vectors(&self) -> usize {
-        self.extra.len() / self.n.div_ceil(self.tile.nr).max(1)
+        self.extra.len() / self.n.div_ceil(self.tile().nr).max(1)
     }
 }
 
@@ -110,6 +132,57 @@ impl Gemm {
     /// Products for each result.
     fn depth(&self) -> usize {
         self.runs.iter().map(|run| run.length).sum()
+    }
+
+    /// Row, column and depth in plain weights of `dims` of an element of a run.
+    fn tap(&self, [_, rows, columns, depth]: [usize; 4], run: usize, element: usize) -> [usize; 3] {
+        // A run is a row of the window, or one of its taps.
+        let taps = if self.runs.len() == rows { columns } else { 1 };
+        let tap = run * taps + element / depth;
+        [tap / columns, tap % columns, element % depth]
+    }
+
+    /// Whether each element of each run is one of plain weights of these extents.
+    fn covers(&self, [_, rows, columns, depth]: [usize; 4]) -> bool {
+        let length = match self.runs.len() {
+            count if count == rows => columns * depth,
+            count if count == rows * columns => depth,
+            _ => return false,
+        };
+        self.runs.iter().all(|run| run.length == length)
+    }
+
+    /// Distances in input elements of neighbouring rows and columns of a window of 3 x 3; `None` for any other.
+    pub(crate) fn steps(&self) -> Option<[isize; 2]> {
+        let offset = |run: usize| self.runs[run].offset;
+        let regular = |step: isize| self.runs.windows(2).all(|pair| pair[1].offset - pair[0].offset == step);
+        match self.runs.len() {
+            0 => None,
+            _ if offset(0) != 0 => None,
+            // The taps of a row lie side by side.
+            3 if regular(offset(1)) => Some([offset(1), (self.runs[0].length / 3) as isize]),
+            9 => {
+                let [row, column] = [offset(3), offset(1)];
+                let at = |tap: usize| (tap / 3) as isize * row + (tap % 3) as isize * column;
+                (0..9).all(|tap| offset(tap) == at(tap)).then_some([row, column])
+            }
+            _ => None,
+        }
+    }
+
+    /// A reader of plain integer weights by channel, run and element.
+    fn integers<'c>(&'c self, constants: &'c Constants) -> impl Fn(usize, usize, usize) -> i32 + 'c {
+        let (dims, int) = (constants.dims(), constants.int());
+        move |channel, run, element| {
+            let [row, column, depth] = self.tap(dims, run, element);
+            int([channel, row, column, depth])
+        }
+    }
+
+    /// Bytes of all blocks' packed weights and of the initial values of their accumulators.
+    fn block_bytes(&self) -> [usize; 2] {
+        let blocks = self.n.div_ceil(self.tile().nr);
+        [self.weight_bytes(0..blocks), 4 * blocks * self.tile().nr]
     }
 
     /// Pixels of the result.
@@ -153,7 +226,7 @@ impl Attribute for Tile {
     }
 }
 
-attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block } }
+attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain } }
 
 impl KernelDef for Gemm {
     fn operand_count(&self) -> usize {
@@ -164,8 +237,22 @@ impl KernelDef for Gemm {
         if !is_of_pixels(call, self.pixels, self.n) {
             return Some("the result must have rank 4, its extents must be the pixels and n");
         }
-        let Tile { mr, nr, kr } = self.tile;
-        if mr * nr * kr * self.row_block == 0 || kr != 4 / self.input.byte_size().clamp(1, 4) {
+        if !matches!(self.input, DType::U8 | DType::I8 | DType::I16 | DType::Bf16 | DType::F32) {
+            return Some("the input must be u8, i8, i16, bf16 or f32");
+        }
+        if let Some(plain) = self.plain {
+            let weights = &call.operands[1].grid.dims;
+            let covers = || self.covers([weights[0], weights[1], weights[2], weights[3]]);
+            let wrong = plain::misfit(plain, call, self.n);
+            let wrong = wrong.or_else(|| (!covers()).then_some("the runs must be those of the plain weights"));
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
+        let Some(Tile { mr, nr, kr }) = self.tile else {
+            return self.plain.is_none().then_some("packed weights need a tile");
+        };
+        if mr * nr * kr * self.row_block == 0 || kr != self.kr() {
             return Some("the tile and row_block must be positive, and kr elements take four bytes");
         }
         let blocks = self.n.div_ceil(nr);
@@ -174,8 +261,10 @@ impl KernelDef for Gemm {
     }
 
     fn variant(&self) -> String {
-        let Tile { mr, nr, kr } = self.tile;
-        format!("_{}_{mr}x{nr}c{kr}", self.input)
+        match self.tile {
+            Some(Tile { mr, nr, kr }) => format!("_{}_{mr}x{nr}c{kr}", self.input),
+            None => format!("_{}", self.input),
+        }
     }
 
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
@@ -206,9 +295,9 @@ impl KernelDef for Gemm {
     /// The axes of the result are batch, channels, rows, columns.
     fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
         match axis {
-            1 => Some(self.tile.nr),
+            1 => Some(self.tile?.nr),
             3 if self.pixels[0] * self.pixels[1] > 1 => None,
-            3 => Some(self.tile.mr),
+            3 => Some(self.tile?.mr),
             _ => Some(1),
         }
     }
@@ -218,10 +307,109 @@ impl KernelDef for Gemm {
             self.pixels = self.under().part(&mut operands[0], axis, range);
             return;
         }
-        let blocks = leave_blocks(operands, self.tile.nr, range, |blocks| self.weight_bytes(0..blocks));
-        let vectors = self.vectors();
+        let nr = self.tile().nr;
+        let (blocks, vectors) = (range.start / nr..range.end.div_ceil(nr), self.vectors());
+        match &mut self.plain {
+            Some(plain) => plain.first += range.start,
+            None => leave_blocks(operands, nr, range, |blocks| self.weight_bytes(0..blocks)),
+        }
         self.extra = self.extra[vectors * blocks.start..vectors * blocks.end].to_vec();
         self.n = range.len();
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        self.plain
+    }
+
+    fn packing(&self) -> String {
+        let (Tile { nr, kr, .. }, runs) = (self.tile(), self.runs.text());
+        format!("{} {nr} {kr} {} {runs}", self.input, self.joined)
+    }
+
+    fn pack(&self, constants: &Constants, target: &Target) -> Packed {
+        let (dims, tile, runs) = (constants.dims(), self.tile(), &self.runs);
+        let n = dims[0];
+        if self.input.is_float() {
+            let float = constants.float();
+            let weight = |o: usize, run: usize, element: usize| {
+                let [row, column, depth] = self.tap(dims, run, element);
+                float([o, row, column, depth])
+            };
+            return pack::floats(self.input, tile, n, runs, &weight, &constants.float_bias());
+        }
+        let weight = self.integers(constants);
+        let shift = input_shift(self.input, self.plain.map_or(0, |plain| plain.zero_point));
+        let elements = || runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
+        let sum = |o: usize| elements().map(|(r, e)| i64::from(weight(o, r, e))).sum::<i64>();
+        let sums: Vec<i64> = constants.int_bias().iter().enumerate().map(|(o, b)| b - shift * sum(o)).collect();
+        match self.input {
+            DType::I16 => pack::words(tile, n, runs, &weight, &sums),
+            _ => pack::integers(target, tile, n, runs, &weight, &sums, self.joined),
+        }
+    }
+
+    fn packed_types(&self) -> [DType; 2] {
+        let weights = if self.input == DType::U8 { DType::I8 } else { self.input };
+        [weights, if self.input.is_float() { DType::F32 } else { DType::I32 }]
+    }
+
+    fn packed_bytes(&self, _target: &Target) -> [usize; 2] {
+        self.block_bytes()
+    }
+
+    fn take_packed(&mut self, operands: &mut [View], extra: &[Vec<isize>]) {
+        let Some(Plain { first, .. }) = self.plain.take() else { return };
+        let nr = self.tile().nr;
+        let vectors = extra.len() / (operands[2].grid.elements() / nr).max(1);
+        let block_bytes = self.groups() * self.group_bytes();
+        let bytes = |blocks: usize| {
+            let extra: usize = extra[..vectors * blocks].iter().map(Vec::len).sum();
+            blocks * block_bytes + extra * self.group_bytes() / vectors.max(1)
+        };
+        let range = first..first + self.n;
+        leave_blocks(operands, nr, &range, bytes);
+        self.extra = extra[vectors * (range.start / nr)..vectors * range.end.div_ceil(nr)].to_vec();
+    }
+
+    fn forget_plain(&mut self) {
+        self.plain = None;
+    }
+
+    fn fit(&mut self, constants: &Constants, target: &Target) {
+        if self.plain.is_some() && self.tile.is_none() && matches!(self.input, DType::U8 | DType::I8) {
+            let n = constants.dims()[0];
+            (self.extra, self.joined) = pack::fit(target, n, &self.runs, &self.integers(constants));
+        }
+    }
+
+    fn choose(&mut self, call: &Call, choices: &Choices, target: &Target) {
+        if let Some(geometry) = Geometry::of(call).filter(|_| self.tile.is_none()) {
+            let measured = choices.blocking(|| geometry.key());
+            measured.unwrap_or_else(|| geometry.blocking(target)).apply(self, target);
+        }
+    }
+
+    fn gains_by_words(&self, constants: &Constants, target: &Target) -> bool {
+        let is_bytes = matches!(self.input, DType::U8 | DType::I8);
+        let n = constants.dims()[0];
+        is_bytes && pack::words_pay(target, n, &self.runs, &self.integers(constants))
+    }
+
+    fn read_words(&mut self) {
+        self.input = DType::I16;
+    }
+
+    fn packed_matrix(&self, call: &Call, extra: &[Vec<isize>]) -> Option<PackedMatrix> {
+        let (plain, tile) = (&call.operands[1], self.tile?);
+        let [rows, 1, 1, columns] = plain.grid.dims[..] else { return None };
+        let same = plain.dtype == self.packed_types()[0] && extra.iter().all(Vec::is_empty);
+        (same && columns.is_multiple_of(tile.kr)).then(|| PackedMatrix {
+            plain: plain.clone(),
+            extents: [rows, columns],
+            together: tile.kr,
+            block: tile.nr,
+            distance: (self.groups() * tile.nr * tile.kr) as isize,
+        })
     }
 
     fn macs(&self, _call: &Call) -> usize {
@@ -232,7 +420,7 @@ impl KernelDef for Gemm {
         let lanes = target.lanes();
         let vectors = self.n.div_ceil(lanes);
         let extra: usize = self.extra.iter().take(vectors).map(Vec::len).sum();
-        self.pixel_count() * (vectors * self.groups() + extra) * self.tile.kr * lanes
+        self.pixel_count() * (vectors * self.groups() + extra) * self.kr() * lanes
     }
 
     fn arithmetic(&self, _call: &Call) -> Arithmetic {
@@ -255,7 +443,10 @@ impl KernelDef for Gemm {
     fn operations(&self, _call: &Call, target: &Target) -> (DType, f64) {
         let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
         let signs = match self.input {
-            DType::I8 => self.pixel_count() * self.groups() * self.n.div_ceil(self.tile.nr) * target.lanes(),
+            DType::I8 => {
+                let nr = self.tile.map_or(target.lanes(), |tile| tile.nr);
+                self.pixel_count() * self.groups() * self.n.div_ceil(nr) * target.lanes()
+            }
             _ => 0,
         };
         (accumulator, signs as f64)
@@ -263,7 +454,10 @@ impl KernelDef for Gemm {
 
     /// Of the input less may be read than lies there: a stride may pass over pixels.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
-        let bytes = distinct_bytes(&call.operands[index]);
+        let bytes = match (index, self.plain.and(self.tile)) {
+            (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
+            _ => distinct_bytes(&call.operands[index]),
+        };
         let read = (self.pixel_count() * self.depth() * self.input.byte_size()) as u64;
         if index == 0 { bytes.min(read) } else { bytes }
     }
@@ -277,6 +471,11 @@ impl KernelDef for Gemm {
     }
 }
 
+/// What each weight's sum is multiplied by and taken from the bias: kernels see signed bytes with 128 added.
+pub(super) fn input_shift(input: DType, zero_point: i32) -> i64 {
+    i64::from(zero_point) + if input == DType::I8 { 128 } else { 0 }
+}
+
 /// Instructions of a product of words, as a share of those of a product of bytes.
 pub(super) fn words(target: &Target) -> f64 {
     match target.dot {
@@ -285,18 +484,11 @@ pub(super) fn words(target: &Target) -> f64 {
     }
 }
 
-/// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in, and says which;
-/// `bytes` are those that the weights of this many blocks take.
-pub(super) fn leave_blocks(
-    operands: &mut [View],
-    nr: usize,
-    range: &Range<usize>,
-    bytes: impl Fn(usize) -> usize,
-) -> Range<usize> {
+/// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in; `bytes` are those that the weights of this many blocks take.
+pub(super) fn leave_blocks(operands: &mut [View], nr: usize, range: &Range<usize>, bytes: impl Fn(usize) -> usize) {
     let blocks = range.start / nr..range.end.div_ceil(nr);
     leave(&mut operands[1], bytes(blocks.start)..bytes(blocks.end));
     leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
-    blocks
 }
 
 /// Leaves these bytes of packed numbers.

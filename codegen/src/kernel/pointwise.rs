@@ -21,6 +21,10 @@ pub struct Pointwise;
 attributes! { Pointwise {} }
 
 impl KernelDef for Pointwise {
+    fn writes_words(&self, call: &Call) -> bool {
+        call.operands[0].dtype.is_float()
+    }
+
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]) {
         emit::emit(e, call, parameters);
     }

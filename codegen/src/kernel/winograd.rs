@@ -1,6 +1,8 @@
 //! `winograd`: 3 x 3 convolutions of stride 1 over [tiles](super::winograd_input).
 
 mod emit;
+mod pack;
+mod rewrite;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -8,20 +10,24 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::attribute::attributes;
-use super::gemm::{Tile, leave_blocks, words};
+pub(crate) use self::rewrite::tiled;
+use super::attribute::{Attribute, attributes};
+use super::gemm::{self, Run, Tile, leave_blocks, words};
+use super::plain::{self, Constants, Packed, Plain};
 use super::winograd_input::WinogradInput;
 use super::{KernelDef, is_of_pixels};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
+use crate::work::distinct_bytes;
 
 /// A 3 x 3 convolution of stride 1 over [tiles](WinogradInput) of its input, each of which yields 2 x 2 pixels: at each of
 /// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
 /// exact: weights are `(2G) g (2G)^T`, so that there are no halves, and sums are four times those of the convolution.
 ///
-/// Operands: the tiles; the packed weights, as those of a [`Gemm`](super::gemm::Gemm) of 16 runs, one a position; what is added to the sums,
-/// one i32 a channel, padded to whole blocks. The result's channels are adjacent in memory.
+/// Operands: the tiles; the weights and the bias, [plain](super::plain) at first. Packed they are as those of a
+/// [`Gemm`](super::gemm::Gemm) of 16 runs, one a position, and what is added to the accumulators, one i32 a channel, padded to
+/// whole blocks. The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winograd {
     /// Tiles: batch, rows, cols.
@@ -40,6 +46,8 @@ pub struct Winograd {
     pub tile: Tile,
     /// Rows of tiles that are done with one block of weights before the next block.
     pub row_block: usize,
+    /// What packing the constants wants to know; `None` once they are packed.
+    pub plain: Option<Plain>,
 }
 
 impl Winograd {
@@ -60,13 +68,25 @@ impl Winograd {
 const WINDOWS: usize = 9 * Winograd::YIELD * Winograd::YIELD;
 
 impl Winograd {
+    /// Bytes of all blocks' packed weights and of what is added to their accumulators.
+    fn block_bytes(&self) -> [usize; 2] {
+        let blocks = self.n.div_ceil(self.tile.nr);
+        [Winograd::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
+    }
+
+    /// Leaves of the packed constants those of these channels.
+    fn leave_channels(&self, operands: &mut [View], range: &Range<usize>) {
+        let block = Winograd::POSITIONS * self.position_bytes();
+        leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
+    }
+
     /// Tiles of the input.
     fn tile_count(&self) -> usize {
         self.tiles.iter().product()
     }
 }
 
-attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block } }
+attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain } }
 
 impl KernelDef for Winograd {
     fn operand_count(&self) -> usize {
@@ -82,7 +102,12 @@ impl KernelDef for Winograd {
             );
         }
         let Tile { mr, nr, kr } = self.tile;
-        (mr * nr * kr * self.row_block == 0).then_some("the tile and row_block must be positive")
+        if mr * nr * kr * self.row_block == 0 {
+            return Some("the tile and row_block must be positive");
+        }
+        let wrong = plain::misfit(self.plain?, call, self.n);
+        let covers = || call.operands[1].grid.dims[1..] == [3, 3, self.depth];
+        wrong.or_else(|| (!covers()).then_some("plain weights must be windows of 3 x 3 over the depth"))
     }
 
     fn variant(&self) -> String {
@@ -127,8 +152,10 @@ impl KernelDef for Winograd {
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         if axis == 1 {
-            let block = Winograd::POSITIONS * self.position_bytes();
-            leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
+            match &mut self.plain {
+                Some(plain) => plain.first += range.start,
+                None => self.leave_channels(operands, range),
+            }
             self.n = range.len();
             return;
         }
@@ -136,6 +163,52 @@ impl KernelDef for Winograd {
         let range = range.start / together..range.end / together;
         self.tiles[axis.saturating_sub(1)] = range.len();
         operands[0].narrow(axis, &range);
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        self.plain
+    }
+
+    fn packing(&self) -> String {
+        self.tile.text()
+    }
+
+    fn pack(&self, constants: &Constants, _target: &Target) -> Packed {
+        let ([n, _, _, depth], int) = (constants.dims(), constants.int());
+        let window = |o: usize, c: usize| (0..9).map(move |tap| [o, tap / 3, tap % 3, c]).map(|at| i64::from(int(at)));
+        let windows: Vec<i64> = (0..n).flat_map(|o| (0..depth).flat_map(move |c| window(o, c))).collect();
+        let transformed = pack::transformed(&windows);
+        let runs = [Run { offset: 0, length: depth }; Winograd::POSITIONS];
+        let weight = |o: usize, position: usize, channel: usize| i32::from(transformed[o * depth + channel][position]);
+        let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
+        let total = |o: usize| windows[o * depth * 9..][..depth * 9].iter().sum::<i64>();
+        let sums = constants.int_bias().iter().enumerate().map(|(o, b)| b - zero_point * total(o)).collect::<Vec<_>>();
+        gemm::pack::words(self.tile, n, &runs, &weight, &sums)
+    }
+
+    fn packed_types(&self) -> [DType; 2] {
+        [DType::I16, DType::I32]
+    }
+
+    fn packed_bytes(&self, _target: &Target) -> [usize; 2] {
+        self.block_bytes()
+    }
+
+    fn take_packed(&mut self, operands: &mut [View], _extra: &[Vec<isize>]) {
+        if let Some(Plain { first, .. }) = self.plain.take() {
+            self.leave_channels(operands, &(first..first + self.n));
+        }
+    }
+
+    fn forget_plain(&mut self) {
+        self.plain = None;
+    }
+
+    fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
+        match (index, self.plain) {
+            (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
+            _ => distinct_bytes(&call.operands[index]),
+        }
     }
 
     /// Those of the convolution.

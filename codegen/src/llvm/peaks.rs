@@ -87,7 +87,7 @@ pub fn products(target: &'static Target, input: DType) -> Result<f64, MachineErr
 }
 
 /// A function that does one thing many times, on bytes of its own.
-pub(super) struct Loop<'j> {
+pub(crate) struct Loop<'j> {
     compiled: Compiled<'j>,
     room: Vec<u8>,
     /// How many things a call does.
@@ -118,7 +118,7 @@ impl<'j> Loop<'j> {
 
     /// Multiplies and adds: sums and two inputs stay in registers, weights come from the first-level cache as they do in
     /// kernels.
-    pub(super) fn products(jit: &'j Jit, target: &'static Target, input: DType) -> Result<Self, MachineError> {
+    pub(crate) fn products(jit: &'j Jit, target: &'static Target, input: DType) -> Result<Self, MachineError> {
         let weights = target.vector_registers * 5 / 16;
         let (kind, depth) = match input {
             DType::F32 => (Kind::F32, 1),
@@ -214,20 +214,20 @@ impl<'j> Loop<'j> {
     }
 
     /// Runs for `time`, and keeps the shortest run.
-    pub(super) fn turn(&mut self, time: Duration) {
+    pub(crate) fn turn(&mut self, time: Duration) {
         let (room, entry) = (self.room.as_mut_ptr(), self.compiled.named(Self::NAME));
         // SAFETY: the function takes one pointer, to as many bytes as `new` was told.
         self.best = self.best.min(shortest(time, || unsafe { entry.run(&[room]) }));
     }
 
     /// Things a second, in the best run so far.
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.count / self.best.as_secs_f64()
     }
 }
 
 /// The shortest of the runs that there is time for.
-pub(super) fn shortest(time: Duration, mut run: impl FnMut()) -> Duration {
+pub(crate) fn shortest(time: Duration, mut run: impl FnMut()) -> Duration {
     let start = Instant::now();
     let mut best = Duration::MAX;
     while start.elapsed() < time {

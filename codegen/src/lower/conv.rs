@@ -1,14 +1,12 @@
 //! Convolutions: implicit products of matrices, or channel by channel where each channel is its own group.
 
 use eightfold_ir::op::conv::Conv;
-use eightfold_ir::{DType, Data, Graph, Layout, Node, Op, ValueId};
+use eightfold_ir::{DType, Layout, Node, Op, Tensor, ValueId};
 
 use super::matmul::pixels;
 use super::placement::wanted_border;
 use super::{LowerError, Lowering, origin};
-use crate::choice::{Blocking, Geometry};
-use crate::pack;
-use crate::program::{Depthwise, Gemm, Grid, Producer, Run, Storage, View};
+use crate::program::{Depthwise, Gemm, Grid, Plain, Run, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, node: &Node, op: &Conv) -> Result<(), LowerError> {
@@ -28,10 +26,7 @@ impl Lowering<'_> {
             kernel: sums.kernel,
         };
         let corner = pad.map(|pad| -(pad as isize));
-        match self.tiled(op, &window, &sums) {
-            Some(winograd) => self.winograd(&window, &sums, corner, winograd),
-            None => self.window_sums(&window, &sums, corner, &sums.weights),
-        }
+        self.window_sums(&window, &sums, corner, &sums.weights);
         self.finish_sums(node, sums);
         Ok(())
     }
@@ -47,27 +42,33 @@ impl Lowering<'_> {
         let Some((_, border)) = wanted_border(self.graph, node) else {
             return Err(self.unsupported(node, format!("{spatial} spatial axes; 1 and 2 have kernels")));
         };
-        let Some(weights) = centered_weights(self.graph, w) else {
+        let Some(weights) = self.plain_weights(w) else {
             return Err(self.unsupported(node, "weights that are not constant have no kernel"));
         };
-        let bias = self.kernel_bias(node);
+        let shape = planar(&weights.grid);
+        let (dims, strides) = (&shape.dims, &shape.strides);
+        let grid = |list: [usize; 4]| Grid {
+            dims: list.map(|axis| dims[axis]).to_vec(),
+            strides: list.map(|axis| strides[axis]).to_vec(),
+        };
+        let (depth, kernel, channels) = (dims[1], [dims[2], dims[3]], dims[0]);
+        let weights = View { grid: grid([0, 2, 3, 1]), ..weights };
+        let bias = self.plain_bias(node, ty.dtype, channels);
         let input = self.window_input(node, x, border);
         let input = View { grid: planar(&input.grid), ..input };
         let (output, copy_to) = self.channels_last_place(node.output());
         let output = View { grid: planar(&output.grid), ..output };
-        let shape = planar(&Grid::dense(&self.graph.ty(w).shape)).dims;
-        let (depth, kernel) = (shape[1], [shape[2], shape[3]]);
-        let zero = self.stored_zero(x);
+        let zero = self.stored_zero(x) as i32;
         Ok(Sums { spatial, group, depth, kernel, input, output, weights, bias, zero, copy_to })
     }
 
     /// The outputs of one window over the input, whose first tap at the first output lies at row and column `corner`;
     /// `weights` are those of the window's taps.
-    pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &Data) {
+    pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &View) {
         let input = sums.input_from(corner);
         let output = window.part.of(&sums.output, window.pixels);
         if sums.group > 1 && sums.depth == 1 && output.grid.dims[1] == sums.group {
-            self.depthwise(window, &input, output, weights, sums.bias.as_ref(), sums.zero);
+            self.depthwise(window, sums, input, output, weights);
         } else {
             self.groups(window, sums, &input, &output, weights);
         }
@@ -113,26 +114,9 @@ impl Lowering<'_> {
         (temporary, Some(place))
     }
 
-    fn depthwise(
-        &mut self,
-        window: &Window<'_>,
-        input: &View,
-        output: View,
-        weights: &Data,
-        bias: Option<&Data>,
-        zero: i64,
-    ) {
+    fn depthwise(&mut self, window: &Window<'_>, sums: &Sums, input: View, output: View, weights: &View) {
         let [rows, columns] = window.kernel;
         let taps = rows * columns;
-        let channels = output.grid.dims[1];
-        let (packed, sums) = match weights {
-            Data::Float(w) => pack::depthwise_f32(self.target, w, channels, window.kernel, floats(bias)),
-            Data::Int(w) => {
-                let sums = (0..channels).map(|c| int(bias, c) - zero * w[c * taps..][..taps].iter().sum::<i64>());
-                let sums: Vec<i64> = sums.collect();
-                pack::depthwise_int(self.target, w, channels, window.kernel, &sums)
-            }
-        };
         let depthwise = Depthwise {
             input: input.dtype,
             pixels: window.pixels,
@@ -142,130 +126,91 @@ impl Lowering<'_> {
                 .map(|t| (t / columns) as isize * window.row + (t % columns) as isize * window.column)
                 .collect(),
             columns,
-            channels,
+            channels: output.grid.dims[1],
+            plain: Some(Plain { zero_point: sums.zero, first: 0 }),
         };
-        let name = origin(&window.node.origin);
-        let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
-        let mut operands = vec![input.clone(), self.bytes(&format!("{name} weights"), DType::I8, packed)];
-        operands.push(self.bytes(&format!("{name} sums"), accumulator, sums));
+        let mut operands = vec![input, weights.clone(), sums.bias.clone()];
         let steps = self.planar_steps(window, &mut operands);
-        self.call(Producer::Depthwise(depthwise), operands, steps, output, &name);
+        self.call(depthwise.into(), operands, steps, output, &origin(&window.node.origin));
     }
 
-    fn groups(&mut self, window: &Window<'_>, sums: &Sums, input: &View, output: &View, weights: &Data) {
+    fn groups(&mut self, window: &Window<'_>, sums: &Sums, input: &View, output: &View, weights: &View) {
         let (groups, depth) = (sums.group, sums.depth);
         let n = output.grid.dims[1] / groups;
-        let plane = window.kernel[0] * window.kernel[1];
         for group in 0..groups {
+            let range = group * n..(group + 1) * n;
             let input = View { offset: input.offset + group * depth, ..input.clone() };
+            let [mut weights, mut bias, mut output] = [weights, &sums.bias, output].map(View::clone);
+            weights.narrow(0, &range);
+            bias.narrow(0, &range);
+            output.narrow(1, &range);
             let runs = window.runs(depth, groups == 1);
-            // Element (kx, c) of run ky, or c of run (ky, kx).
-            let columns = if runs.len() == window.kernel[0] { window.kernel[1] } else { 1 };
-            let weight = |o: usize, run: usize, element: usize| {
-                let tap = run * columns + element / depth;
-                ((group * n + o) * depth + element % depth) * plane + tap
-            };
-            let first = group * n;
-            let bias_of = |o: usize| first + o;
-            let view = View {
-                offset: output.offset + first,
-                grid: Grid { dims: with(&output.grid.dims, 1, n), strides: output.grid.strides.clone() },
-                ..output.clone()
-            };
-            let product = Product { n, runs, first, zero: sums.zero };
-            let bias = sums.bias.as_ref();
-            match weights {
-                Data::Float(w) => {
-                    let weights = Weights::Float(&|o, r, e| w[weight(o, r, e)]);
-                    self.gemm(window, product, input, view, weights, bias, &bias_of);
-                }
-                Data::Int(w) => {
-                    let weights = Weights::Int(&|o, r, e| w[weight(o, r, e)] as i32);
-                    self.gemm(window, product, input, view, weights, bias, &bias_of);
-                }
-            }
+            let product = Product { runs, first: range.start, zero_point: sums.zero };
+            self.gemm(window, product, [input, weights, bias], output);
         }
     }
 
-    /// Emits one product of matrices with packed constant weights.
-    #[expect(clippy::too_many_arguments, reason = "a convolution has this many parts")]
-    pub(super) fn gemm(
-        &mut self,
-        window: &Window<'_>,
-        product: Product,
-        input: View,
-        output: View,
-        weights: Weights<'_>,
-        bias: Option<&Data>,
-        bias_of: &dyn Fn(usize) -> usize,
-    ) {
-        let Product { n, runs, first, zero } = product;
-        // Integers are packed in single vectors, and joined to blocks once it is known how many extra groups there are.
-        let vector = Blocking { mr: 1, nr: self.target.lanes(), rows: 1 }.tile(input.dtype);
-        let in_vectors = match weights {
-            Weights::Float(_) => None,
-            Weights::Int(weight) => {
-                let shift = input_shift(input.dtype, zero);
-                let sum = |o: usize| -> i64 {
-                    let all = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
-                    all.map(|(r, e)| i64::from(weight(o, r, e))).sum()
-                };
-                let sums: Vec<i64> = (0..n).map(|o| int(bias, bias_of(o)) - shift * sum(o)).collect();
-                Some(match input.dtype {
-                    DType::I16 => pack::gemm_words(vector, n, &runs, weight, &sums),
-                    _ => pack::gemm_int(self.target, vector, n, &runs, weight, &sums),
-                })
-            }
-        };
-        let name = origin(&window.node.origin);
-        let accumulator = if input.dtype.is_float() { DType::F32 } else { DType::I32 };
-        let weights_type = if input.dtype == DType::U8 { DType::I8 } else { input.dtype };
-        let output_strides = window.output_strides(&output);
-        let geometry = Geometry {
-            input: input.dtype,
-            output: output.dtype,
-            pixels: window.pixels,
-            input_strides: window.input_strides,
-            output_strides,
-            runs: &runs,
-            n,
-            extra: in_vectors.iter().flat_map(|packed| &packed.extra).map(Vec::len).sum(),
-            joined: in_vectors.as_ref().is_some_and(|packed| packed.joined),
-        };
-        let choice = self.choices.product(&geometry, self.target);
-        let tile = choice.tile(input.dtype);
-        let packed = match (weights, in_vectors) {
-            (_, Some(packed)) => packed.regrouped(self.target, n, geometry.groups(), vector.nr, tile.nr),
-            (Weights::Float(weight), _) => {
-                let sums: Vec<f32> = (0..n).map(|o| floats(bias).map_or(0.0, |b| b[bias_of(o)])).collect();
-                pack::gemm_float(input.dtype, tile, n, &runs, weight, &sums)
-            }
-            (Weights::Int(_), None) => unreachable!("integers have been packed"),
-        };
+    /// Adds one product of matrices with constant weights: of the input, the weights and the bias.
+    pub(super) fn gemm(&mut self, window: &Window<'_>, product: Product, operands: [View; 3], output: View) {
+        let Product { runs, first, zero_point } = product;
+        let n = output.grid.dims[1];
         let gemm = Gemm {
-            input: input.dtype,
+            input: operands[0].dtype,
             pixels: window.pixels,
             input_strides: window.input_strides,
-            output_strides,
+            output_strides: window.output_strides(&output),
             runs,
             n,
-            tile,
-            extra: packed.extra,
-            joined: packed.joined,
-            row_block: choice.rows,
+            tile: None,
+            extra: Vec::new(),
+            joined: false,
+            row_block: 0,
+            plain: Some(Plain { zero_point, first: 0 }),
         };
-        let mut operands = vec![input, self.bytes(&format!("{name} weights"), weights_type, packed.weights)];
-        operands.push(self.bytes(&format!("{name} sums"), accumulator, packed.sums));
+        let mut operands = operands.to_vec();
         let own = operands.len();
         let steps = self.planar_steps(window, &mut operands);
         // Steps saw the whole result's channels; this product yields those from `first` on.
-        for view in &mut operands[own..] {
-            if view.grid.dims.len() == 4 {
-                view.offset = (view.offset as isize + first as isize * view.grid.strides[1]) as usize;
-                view.grid.dims[1] = n;
+        for view in operands[own..].iter_mut().filter(|view| view.grid.dims.len() == 4) {
+            view.narrow(1, &(first..first + n));
+        }
+        self.call(gemm.into(), operands, steps, output, &origin(&window.node.origin));
+    }
+
+    /// Constant weights as a view of the model's bytes if their zero points are 0, else of the numbers less their zero points.
+    pub(super) fn plain_weights(&mut self, w: ValueId) -> Option<View> {
+        let tensor = self.graph.constant(w)?;
+        let quant = self.graph.quant(w).filter(|quant| quant.zero_point.iter().any(|zero| *zero != 0));
+        let (name, shared) = (self.name(w), tensor.dtype().is_float() || tensor.dtype().byte_size() == 1);
+        if shared && quant.is_none() {
+            return Some(self.tensor(&name, tensor, Layout::Nchw));
+        }
+        let entry = quant.map(|quant| eightfold_ir::op::quantize_linear::entries(tensor.shape(), quant));
+        let zero_point = |index: usize| match (quant, &entry) {
+            (Some(quant), Some(entry)) => i64::from(quant.zero_point[entry(index)]),
+            _ => 0,
+        };
+        let elements = tensor.elements();
+        let centered: Vec<i64> =
+            (0..tensor.shape().elements()).map(|index| elements.int(index) - zero_point(index)).collect();
+        let tensor = Tensor::int(DType::I16, tensor.shape(), &centered);
+        Some(self.tensor(&name, &tensor, Layout::Nchw))
+    }
+
+    /// The bias that the kernel of a node with inputs of this type begins its sums with, one for each of `channels`.
+    pub(super) fn plain_bias(&mut self, node: &Node, input: DType, channels: usize) -> View {
+        let dtype = if input.is_float() { DType::F32 } else { DType::I32 };
+        match self.kernel_bias(node).and_then(|id| Some((id, self.graph.constant(id)?))) {
+            Some((id, tensor)) if tensor.dtype() == dtype => self.view(id),
+            Some((id, tensor)) => {
+                let tensor = Tensor::from_array(dtype, tensor.shape().clone(), &tensor.data());
+                self.tensor(&self.name(id), &tensor, Layout::Nchw)
+            }
+            None => {
+                let zero = self.bytes("no bias", dtype, vec![0; dtype.byte_size()]);
+                View { grid: Grid { dims: vec![channels], strides: vec![0] }, ..zero }
             }
         }
-        self.call(Producer::Gemm(gemm), operands, steps, output, &name);
     }
 
     /// The node's steps with operands as rank 4, at the window's part of the result: rank 3 gets a row axis, of a product
@@ -302,7 +247,7 @@ impl Lowering<'_> {
         view.grid = pixels(&grid);
     }
 
-    /// A view of packed bytes.
+    /// A view of constant bytes.
     pub(super) fn bytes(&mut self, name: &str, dtype: DType, bytes: Vec<u8>) -> View {
         let count = bytes.len() / dtype.byte_size();
         let id = self.constant(name.to_owned(), bytes);
@@ -321,10 +266,12 @@ pub(super) struct Sums {
     pub(super) kernel: [usize; 2],
     pub(super) input: View,
     pub(super) output: View,
-    pub(super) weights: Data,
-    pub(super) bias: Option<Data>,
+    /// Channels, rows, columns, depth.
+    pub(super) weights: View,
+    /// Channels.
+    pub(super) bias: View,
     /// The stored input that means zero.
-    pub(super) zero: i64,
+    pub(super) zero: i32,
     /// The value's own place, where the output is not that.
     copy_to: Option<View>,
 }
@@ -374,23 +321,13 @@ impl Part {
     }
 }
 
-/// Constant weights by channel, run and element of the run: integers less their zero points, floats as they are.
-#[derive(Clone, Copy)]
-pub(super) enum Weights<'a> {
-    /// Of a product of floats.
-    Float(&'a dyn Fn(usize, usize, usize) -> f32),
-    /// Of a product of integers.
-    Int(&'a dyn Fn(usize, usize, usize) -> i32),
-}
-
 /// What differs between the products of one convolution.
 pub(super) struct Product {
-    pub(super) n: usize,
     pub(super) runs: Vec<Run>,
     /// The first output channel.
     pub(super) first: usize,
     /// The stored input that means zero.
-    pub(super) zero: i64,
+    pub(super) zero_point: i32,
 }
 
 impl Window<'_> {
@@ -414,38 +351,6 @@ impl Window<'_> {
     }
 }
 
-/// Constant weights as numbers less their zero points; floats as they are.
-pub(super) fn centered_weights(graph: &Graph, w: ValueId) -> Option<Data> {
-    let tensor = graph.constant(w)?;
-    Some(match tensor.data() {
-        Data::Float(v) => Data::Float(v),
-        Data::Int(v) => {
-            let Some(q) = graph.quant(w) else { return Some(Data::Int(v)) };
-            let entry = eightfold_ir::op::quantize_linear::entries(tensor.shape(), q);
-            Data::Int(v.iter().enumerate().map(|(i, x)| x - i64::from(q.zero_point[entry(i)])).collect())
-        }
-    })
-}
-
-/// What each weight's sum is multiplied by and taken from the bias: kernels see signed inputs with 128 added.
-pub(super) fn input_shift(dtype: DType, zero: i64) -> i64 {
-    if dtype == DType::I8 { zero + 128 } else { zero }
-}
-
-fn floats(data: Option<&Data>) -> Option<&[f32]> {
-    match data {
-        Some(Data::Float(v)) => Some(v),
-        _ => None,
-    }
-}
-
-pub(super) fn int(data: Option<&Data>, at: usize) -> i64 {
-    match data {
-        Some(Data::Int(v)) => v[at],
-        _ => 0,
-    }
-}
-
 /// Rank 3 as rank 4 with one row.
 fn planar(grid: &Grid) -> Grid {
     match grid.dims.len() {
@@ -456,12 +361,6 @@ fn planar(grid: &Grid) -> Grid {
 
 fn insert<T: Copy>(list: &[T], row: T) -> Vec<T> {
     [&list[..2], &[row], &list[2..]].concat()
-}
-
-fn with(dims: &[usize], axis: usize, extent: usize) -> Vec<usize> {
-    let mut dims = dims.to_vec();
-    dims[axis] = extent;
-    dims
 }
 
 /// The strides of `grid` without the row axis that rank 3 was given, for a copy into `place`.

@@ -7,8 +7,8 @@
 //! If the stride is larger than the kernel, no tap reaches some outputs. One call writes the bias to all outputs first;
 //! then the phases that have taps overwrite theirs. So the number of calls follows the kernel, not the stride.
 
+use eightfold_ir::Node;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
-use eightfold_ir::{DType, Data, Node, Tensor};
 
 use super::conv::{Part, Sums, Window};
 use super::{LowerError, Lowering, origin};
@@ -92,20 +92,22 @@ impl Lowering<'_> {
             column: strides[3] * column.step as isize,
             kernel: [row.taps.len(), column.taps.len()],
         };
-        let plane = sums.kernel[0] * sums.kernel[1];
-        let taps: Vec<usize> =
-            row.taps.iter().flat_map(|y| column.taps.iter().map(move |x| y * sums.kernel[1] + x)).collect();
-        let weights = match &sums.weights {
-            Data::Float(w) => Data::Float(seen_by(w, plane, &taps)),
-            Data::Int(w) => Data::Int(seen_by(w, plane, &taps)),
-        };
+        let mut weights = sums.weights.clone();
+        for (axis, phase) in [(1, row), (2, column)] {
+            // Taps lie at one distance, the last of the weights first.
+            let stride = weights.grid.strides[axis];
+            let first = phase.taps[0] as isize;
+            let step = phase.taps.get(1).map_or(1, |second| *second as isize - first);
+            weights.offset = (weights.offset as isize + first * stride) as usize;
+            (weights.grid.dims[axis], weights.grid.strides[axis]) = (phase.taps.len(), step * stride);
+        }
         self.window_sums(&window, sums, [row.start, column.start], &weights);
     }
 
     /// All outputs as if no tap reached them: the bias alone, and the steps.
     fn bare_bias(&mut self, node: &Node, sums: &Sums) {
         let output = sums.output.clone();
-        let [batch, channels, rows, columns] = [0, 1, 2, 3].map(|axis| output.grid.dims[axis]);
+        let [batch, rows, columns] = [0, 2, 3].map(|axis| output.grid.dims[axis]);
         let strides = &sums.input.grid.strides;
         let window = Window {
             node,
@@ -116,24 +118,11 @@ impl Lowering<'_> {
             column: 0,
             kernel: [0, 0],
         };
-        let dtype = if sums.input.dtype.is_float() { DType::F32 } else { DType::I32 };
-        let zeros = match dtype {
-            DType::F32 => Data::Float(vec![0.0; channels]),
-            _ => Data::Int(vec![0; channels]),
-        };
-        let bias = Tensor::from_array(dtype, [channels].into_iter().collect(), sums.bias.as_ref().unwrap_or(&zeros));
-        let name = origin(&node.origin);
-        let bias = self.bytes(&format!("{name} bias"), dtype, bias.bytes().to_vec());
-        let grid = Grid { dims: output.grid.dims.clone(), strides: vec![0, 1, 0, 0] };
-        let mut operands = vec![View { grid, ..bias }];
+        let grid = Grid { dims: output.grid.dims.clone(), strides: vec![0, sums.bias.grid.strides[0], 0, 0] };
+        let mut operands = vec![View { grid, ..sums.bias.clone() }];
         let steps = self.planar_steps(&window, &mut operands);
-        self.call(Producer::Pointwise(Pointwise), operands, steps, output, &name);
+        self.call(Producer::Pointwise(Pointwise), operands, steps, output, &origin(&node.origin));
     }
-}
-
-/// The weights, `plane` a pair of channels, at `taps` alone.
-fn seen_by<T: Copy>(weights: &[T], plane: usize, taps: &[usize]) -> Vec<T> {
-    weights.chunks_exact(plane).flat_map(|plane| taps.iter().map(|tap| plane[*tap])).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
 
 use eightfold_ir::op::matmul::MatMul;
-use eightfold_ir::{DType, Graph, Layout, Node, QuantParams, Tensor};
+use eightfold_ir::{DType, Graph, Layout, Node, Tensor};
 
-use super::conv::{Part, Product, Weights, Window};
+use super::conv::{Part, Product, Window};
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
 use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
@@ -16,13 +16,13 @@ impl Lowering<'_> {
             return Err(LowerError::DType { op: node.op.name(), origin: origin(&node.origin), dtype });
         }
         match shared_weights(self.graph, node) {
-            Some(weights) => self.product(node, weights),
+            Some(_) => self.product(node),
             None => self.general(node),
         }
     }
 
     /// Constant weights, shared by the whole batch: one product of all rows.
-    fn product(&mut self, node: &Node, weights: &Tensor) -> Result<(), LowerError> {
+    fn product(&mut self, node: &Node) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         let ws = self.graph.ty(w).shape.clone();
         let (k, n) = (ws[ws.rank() - 2], ws[ws.rank() - 1]);
@@ -30,6 +30,7 @@ impl Lowering<'_> {
         let m = xs[..xs.rank() - 1].iter().product();
         let name = origin(&node.origin);
         let view = self.view(x);
+        let input_type = view.dtype;
         let ours = match view.storage {
             Storage::Const(_) => false,
             Storage::Buffer(id) => matches!(self.buffers[id.0].kind, BufferKind::Arena { .. }),
@@ -64,14 +65,13 @@ impl Lowering<'_> {
             column: 0,
             kernel: [1, 1],
         };
-        let bias = self.kernel_bias(node);
-        let zero = self.stored_zero(x);
-        let product = Product { n, runs: vec![Run { offset: 0, length: k }], first: 0, zero };
-        let (elements, centered) = (weights.elements(), centered(weights, self.graph.quant(w)));
-        let float = |o: usize, _: usize, e: usize| elements.float(e * n + o);
-        let int = |o: usize, _: usize, e: usize| centered(e * n + o);
-        let weights = if weights.dtype().is_float() { Weights::Float(&float) } else { Weights::Int(&int) };
-        self.gemm(&window, product, input, output, weights, bias.as_ref(), &|o| o);
+        let weights = self.plain_weights(w).unwrap_or_else(|| unreachable!("the weights are constant"));
+        let strides = weights.grid.strides[ws.rank() - 2..].to_vec();
+        let grid = Grid { dims: vec![n, 1, 1, k], strides: vec![strides[1], 0, 0, strides[0]] };
+        let bias = self.plain_bias(node, input_type, n);
+        let product =
+            Product { runs: vec![Run { offset: 0, length: k }], first: 0, zero_point: self.stored_zero(x) as i32 };
+        self.gemm(&window, product, [input, View { grid, ..weights }, bias], output);
         if let Some(place) = copy_to {
             let from = View { grid: Grid::dense(&place.grid.dims), ..rows };
             self.copy(from, place, &name);
@@ -109,18 +109,6 @@ pub(super) fn shared_weights<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Te
     let shape = &graph.ty(w).shape;
     let is_matrix = shape[..shape.rank() - 2].iter().all(|extent| *extent == 1);
     graph.constant(w).filter(|_| is_matrix)
-}
-
-/// The elements of integer weights, less their zero points.
-fn centered<'g>(weights: &'g Tensor, quant: Option<&'g QuantParams>) -> Box<dyn Fn(usize) -> i32 + 'g> {
-    let elements = weights.elements();
-    match quant.filter(|quant| quant.zero_point.iter().any(|zero| *zero != 0)) {
-        None => Box::new(move |index| elements.int(index) as i32),
-        Some(quant) => {
-            let entry = eightfold_ir::op::quantize_linear::entries(weights.shape(), quant);
-            Box::new(move |index| elements.int(index) as i32 - quant.zero_point[entry(index)])
-        }
-    }
 }
 
 /// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.

@@ -1,37 +1,29 @@
 //! Where values lie, decided before any call is made.
 //!
-//! Four questions about each value: is it produced inside a concatenation's buffer, is it written straight to an output
-//! of the model, how wide a border do the convolutions that read it want around it, and are its bytes stored as
-//! [words].
+//! Three questions about each value: is it produced inside a concatenation's buffer, is it written straight to an output
+//! of the model, and how wide a border do the convolutions that read it want around it.
 
 use std::collections::BTreeMap;
 
 use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
 
-use super::{conv_transpose, words};
-use crate::target::Target;
+use super::conv_transpose;
 
 /// The answers, by value.
 pub(super) struct Placement {
     homes: Vec<Option<(ValueId, usize, usize)>>,
     outputs: Vec<Option<usize>>,
     borders: Vec<[usize; 4]>,
-    words: Vec<bool>,
 }
 
 impl Placement {
-    pub(super) fn of(graph: &Graph, target: &Target) -> Self {
+    pub(super) fn of(graph: &Graph) -> Self {
         let count = graph.value_count();
-        let mut placement = Placement {
-            homes: vec![None; count],
-            outputs: vec![None; count],
-            borders: vec![[0; 4]; count],
-            words: vec![false; count],
-        };
+        let mut placement =
+            Placement { homes: vec![None; count], outputs: vec![None; count], borders: vec![[0; 4]; count] };
         placement.find_homes(graph);
         placement.find_borders(graph);
         placement.find_outputs(graph);
-        placement.find_words(graph, target);
         placement
     }
 
@@ -48,11 +40,6 @@ impl Placement {
     /// Rows before and after, columns before and after.
     pub(super) fn border(&self, id: ValueId) -> [usize; 4] {
         self.borders[id.index()]
-    }
-
-    /// Whether the value, of bytes, lies in words.
-    pub(super) fn in_words(&self, id: ValueId) -> bool {
-        self.words[id.index()]
     }
 
     fn find_homes(&mut self, graph: &Graph) {
@@ -131,13 +118,6 @@ impl Placement {
             if direct && first && read && graph.ty(id).layout == Layout::Nchw {
                 self.outputs[id.index()] = Some(position);
             }
-        }
-    }
-
-    fn find_words(&mut self, graph: &Graph, target: &Target) {
-        for id in graph.nodes().map(Node::output) {
-            let alone = self.homes[id.index()].is_none() && !graph.is_output(id);
-            self.words[id.index()] = alone && words::pay(graph, id, target);
         }
     }
 }

@@ -144,10 +144,11 @@ mod tests {
             output_strides: [0, 2, 1],
             runs: (0..3).map(|row| Run { offset: 40 * row, length: 8 }).collect(),
             n: 1,
-            tile: Tile { mr: 1, nr: 8, kr: 1 },
+            tile: Some(Tile { mr: 1, nr: 8, kr: 1 }),
             extra: vec![],
             joined: false,
             row_block: 1,
+            plain: None,
         };
         let call = Call {
             producer: gemm.into(),

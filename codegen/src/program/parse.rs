@@ -1,11 +1,11 @@
-//! Reads the text form of a program. Constants, whose bytes are not in it, are zeros.
+//! Reads the text form of a program. The bytes of constants are not in it: they are zeros, or random as `rand(…)` says.
 //!
 //! A program that parses is well-formed but not yet right: that is the part of [`verify`](super::verify). No text makes the
 //! parser panic, and the first mistake ends it.
 
 use std::str::{FromStr, Lines};
 
-use eightfold_ir::{DType, Function};
+use eightfold_ir::{DType, Function, random_elements};
 
 use super::{
     Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, FARTHEST, For, Grid, If, Item, LoopId, Parallel, Program,
@@ -196,9 +196,10 @@ fn buffer(line: &str, before: &[Buffer]) -> Result<Buffer, String> {
     Ok(Buffer { name: name.to_owned(), kind, dtype: dtype(ty)?, byte_size: size(bytes, FARTHEST as usize)? })
 }
 
-/// `const @0 256 B  ; name`
+/// `const @0 256 B  ; name`, or `const @0 256 B = rand(i8, seed=1)  ; name`
 fn constant(line: &str, before: &[Const]) -> Result<Const, String> {
     let (line, name) = comment(line);
+    let (line, contents) = line.split_once(" = ").map_or((line, None), |(line, contents)| (line, Some(contents)));
     let words: Vec<&str> = line.split_whitespace().collect();
     let ["const", id, bytes, "B"] = words[..] else {
         return Err(format!("expected a constant with its size, got {line:?}"));
@@ -206,7 +207,20 @@ fn constant(line: &str, before: &[Const]) -> Result<Const, String> {
     expect_id(id, '@', before.len())?;
     let taken: usize = before.iter().map(|constant| constant.bytes.len()).sum();
     let bytes = size(bytes, MOST - taken)?;
-    Ok(Const { name: name.to_owned(), bytes: vec![0; bytes].into() })
+    let bytes = contents.map_or_else(|| Ok(vec![0; bytes]), |contents| random(contents.trim(), bytes))?;
+    Ok(Const { name: name.to_owned(), bytes: bytes.into() })
+}
+
+/// Bytes as a text such as `rand(i8, seed=1)` describes them.
+fn random(contents: &str, bytes: usize) -> Result<Vec<u8>, String> {
+    let expected = || format!("expected contents such as rand(i8, seed=1), got {contents:?}");
+    let inner = contents.strip_prefix("rand(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(expected)?;
+    let (element, seed) = inner.split_once(", seed=").ok_or_else(expected)?;
+    let dtype = dtype(element)?;
+    if !bytes.is_multiple_of(dtype.byte_size()) {
+        return Err(format!("{bytes} bytes are not a whole number of {dtype}"));
+    }
+    Ok(random_elements(dtype, bytes / dtype.byte_size(), number(seed)?))
 }
 
 fn expect_id(id: &str, sign: char, expected: usize) -> Result<(), String> {

@@ -36,6 +36,10 @@ impl Scheduled {
     pub fn proven(program: Program) -> Result<Scheduled, ScheduleError> {
         verify(&program)?;
         check(&program)?;
+        let plain = program.calls().into_iter().position(|call| call.producer.def().plain().is_some());
+        if let Some(call) = plain {
+            return Err(ScheduleError::Plain { call });
+        }
         Ok(Scheduled(program))
     }
 
@@ -56,4 +60,10 @@ pub enum ScheduleError {
     /// It loses data.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A call reads constants as the model has them.
+    #[error("call {call}: the constants are not packed; the pass `pack` has not run")]
+    Plain {
+        /// Number of the call.
+        call: usize,
+    },
 }

@@ -2,12 +2,15 @@
 
 use std::thread;
 
-use eightfold_codegen::choice::{Choice, Choices, Decision, products};
+use eightfold_codegen::choice::decision::{Decision, products};
+use eightfold_codegen::choice::{Choice, Choices};
 use eightfold_codegen::compile::CompileError;
-use eightfold_codegen::llvm::tune::{self as timing, Trials};
+use eightfold_codegen::measure::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
 use eightfold_codegen::schedule::bands::{Bands, chains};
+use eightfold_codegen::schedule::choose::ChooseTiles;
 use eightfold_codegen::schedule::parallel::splits;
+use eightfold_codegen::schedule::{ScheduleContext, SchedulePass};
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
@@ -141,12 +144,13 @@ pub fn tune(
         tuning = known;
     }
     progress.stage(Stage::Tune);
+    let prepared = optimized.prepared_program()?;
     let mut measured = Vec::new();
     for kind in Kind::ALL {
         // Measurements of chains may make others worth measuring.
         for _ in 0..if kind == Kind::Chain { ROUNDS } else { 1 } {
             let choices = tuning.choices();
-            let program = optimized.whole_program(&choices)?;
+            let program = chosen(&prepared, &choices);
             let timed = time(kind, &program, decisions(kind, optimized, &program, &choices), &mut tuning, progress)?;
             if timed.is_empty() {
                 break;
@@ -155,6 +159,13 @@ pub fn tune(
         }
     }
     Ok((tuning, measured))
+}
+
+/// The program with these choices of tiles.
+fn chosen(prepared: &Program, choices: &Choices) -> Program {
+    let mut program = prepared.clone();
+    ChooseTiles.run(&mut program, &ScheduleContext::of(choices));
+    program
 }
 
 /// Times the decisions that the tuning lacks, and adds the fastest choices to it.
@@ -166,6 +177,7 @@ fn time(
     progress: &mut dyn Progress,
 ) -> Result<Vec<Measured>, Error> {
     decisions.retain(|decision| !tuning.choices.contains_key(&decision.key));
+    let all = program.calls();
     let mut measured = Vec::with_capacity(decisions.len());
     let count = decisions.len();
     for (done, decision) in decisions.into_iter().enumerate() {
@@ -174,7 +186,7 @@ fn time(
         let Trials { model, best, tried } = trials;
         let (model, best): (TimedChoice, TimedChoice) = (model.into(), best.into());
         tuning.choices.insert(decision.key.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
-        let calls = || decision.calls.iter().map(|at| program.calls()[*at]);
+        let calls = || decision.calls.iter().map(|at| all[*at]);
         measured.push(Measured {
             kind,
             layer: calls().map(|call| call.origin.clone()).collect::<Vec<_>>().join("; "),
@@ -198,7 +210,7 @@ fn time(
 /// If an operator has no kernel.
 pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind::ALL.len()], Error> {
     let choices = tuning.choices();
-    let program = optimized.whole_program(&choices)?;
+    let program = chosen(&optimized.prepared_program()?, &choices);
     Ok(Kind::ALL.map(|kind| {
         let decisions = decisions(kind, optimized, &program, &choices);
         let known = decisions.iter().filter(|decision| tuning.choices.contains_key(&decision.key)).count();

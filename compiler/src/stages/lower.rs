@@ -1,6 +1,5 @@
 //! Lowers a graph to a program: kernel calls in sequence.
 
-use eightfold_codegen::choice::Choices;
 use eightfold_codegen::lower;
 use eightfold_codegen::program::Program;
 use eightfold_ir::{VerifiedGraph, verify};
@@ -13,7 +12,8 @@ use crate::error::Error;
 /// # Errors
 /// If an operator has no kernel, or a tensor needs more memory than the limit.
 pub fn lower(optimized: &Optimized) -> Result<Program, Error> {
-    optimized.lowered(&optimized.choices)
+    optimized.memory.check_tensors(&optimized.graph)?;
+    Ok(lower::lower(optimized.verified()?, optimized.target)?)
 }
 
 impl Optimized {
@@ -21,12 +21,5 @@ impl Optimized {
     fn verified(&self) -> Result<VerifiedGraph<'_>, Error> {
         let place = || "the optimized graph".to_owned();
         verify(&self.graph).map_err(|source| Error::Verify { place: place(), ours: true, source })
-    }
-
-    /// Lowers the graph with these choices for its kernels.
-    pub(crate) fn lowered(&self, choices: &Choices) -> Result<Program, Error> {
-        self.memory.check_tensors(&self.graph)?;
-        let choices = choices.clone().preferring(self.prefer);
-        Ok(lower::lower(self.verified()?, self.target, &choices)?)
     }
 }

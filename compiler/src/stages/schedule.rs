@@ -1,12 +1,11 @@
 //! Schedules a program: chains in bands, threads, and the memory plan.
 
-use eightfold_codegen::choice::Choices;
 use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::program::{BufferKind, Program};
-use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::schedule::{self, ScheduleContext};
 
+use super::lower::lower;
 use super::optimize::Optimized;
 use super::progress::Progress;
 use crate::error::Error;
@@ -16,30 +15,27 @@ use crate::error::Error;
 /// # Errors
 /// If the program needs more memory than the limit.
 pub fn schedule(optimized: &Optimized, program: Program, progress: &mut dyn Progress) -> Result<Scheduled, Error> {
-    optimized.scheduled(program, optimized.threads, &optimized.choices, optimized.bands, progress)
+    optimized.scheduled(program, optimized.threads, progress)
 }
 
 impl Optimized {
-    /// The program with these choices, for one thread and without bands, as kernels are chosen for whole calls.
-    pub(crate) fn whole_program(&self, choices: &Choices) -> Result<Scheduled, Error> {
-        self.scheduled(self.lowered(choices)?, 1, choices, Bands::Never, &mut ())
+    /// The program as tuning starts from it: see [`schedule::prepare`].
+    pub(crate) fn prepared_program(&self) -> Result<Program, Error> {
+        let mut program = lower(self)?;
+        let choices = self.choices.clone().preferring(self.prefer);
+        schedule::prepare(&mut program, &ScheduleContext::of(&choices));
+        Ok(program)
     }
 
     /// Lowers and schedules the graph for `threads` threads.
     pub(crate) fn program(&self, threads: usize) -> Result<Scheduled, Error> {
-        self.scheduled(self.lowered(&self.choices)?, threads, &self.choices, self.bands, &mut ())
+        self.scheduled(lower(self)?, threads, &mut ())
     }
 
     /// Runs the schedule passes and checks the memory limit.
-    fn scheduled(
-        &self,
-        program: Program,
-        threads: usize,
-        choices: &Choices,
-        bands: Bands,
-        progress: &mut dyn Progress,
-    ) -> Result<Scheduled, Error> {
-        let cx = ScheduleContext { threads: Threads::new(threads), bands, choices };
+    fn scheduled(&self, program: Program, threads: usize, progress: &mut dyn Progress) -> Result<Scheduled, Error> {
+        let choices = self.choices.clone().preferring(self.prefer);
+        let cx = ScheduleContext { threads: Threads::new(threads), bands: self.bands, choices: &choices };
         let program =
             schedule::schedule(program, &cx, &mut |pass, program| progress.schedule_pass(pass.name(), program));
         let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));

@@ -50,12 +50,8 @@ fn sums_of_bf16_are_bf16_as_onnx_has_them() {
     let text = eightfold_ir::print(&graph);
     assert!(text.contains("= conv(%xb, %0, %1) |> cast bf16 : 1x3x4x4xbf16"), "{text}");
     assert_eq!(graph.ty(graph.outputs()[0].value).dtype, DType::Bf16);
-    let program = lower(
-        eightfold_ir::verify(&graph).expect("verifies"),
-        Target::find("x86-64-v3").expect("listed"),
-        &Choices::default(),
-    )
-    .expect("has kernels");
+    let program = lower(eightfold_ir::verify(&graph).expect("verifies"), Target::find("x86-64-v3").expect("listed"))
+        .expect("has kernels");
     assert!(program.to_string().contains("gemm {input=bf16, "), "{program}");
 }
 

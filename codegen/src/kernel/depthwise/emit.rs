@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::DType;
 
+use super::pack;
+
 use crate::kernel::pixels::{Pixels, Place};
 use crate::llvm::steps;
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::pack;
 use crate::program::{Call, Depthwise};
 
 /// Emits the body of the kernel.
@@ -75,7 +76,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let mut before = 0;
         let registers = match self.depthwise.input.is_float() {
             true => [(1, channels / lanes), (1, 0)],
-            false => pack::depthwise_blocks(e.target(), channels, self.depthwise.columns),
+            false => pack::blocks(e.target(), channels, self.depthwise.columns),
         };
         for (registers, count) in registers {
             e.repeat(e.int(count), |index| block(registers, registers * lanes, index, before));

@@ -3,8 +3,8 @@
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
+use super::pack;
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::pack;
 use crate::program::{Arg, Call, Depthwise, Producer, Step};
 use crate::target::Target;
 
@@ -39,6 +39,7 @@ impl Case {
             taps: (0..taps).map(|t| at(t / window[1] * dilation, t % window[1] * dilation)).collect(),
             columns: window[1],
             channels,
+            plain: None,
         };
         // Window by window, channel by channel: the position of the first input.
         let outputs: Vec<(usize, usize)> = (0..batch * rows * cols * channels)
@@ -58,7 +59,8 @@ impl Case {
             let x: Vec<f32> = (0..elements).map(|_| numbers.between(-1000, 1000) as f32 / 300.0).collect();
             let w: Vec<f32> = (0..channels * taps).map(|_| numbers.between(-1000, 1000) as f32 / 700.0).collect();
             let sums: Vec<f32> = (0..channels).map(|c| c as f32).collect();
-            let (packed, packed_sums) = pack::depthwise_f32(target, &w, channels, window, Some(&sums));
+            let (packed, packed_sums) =
+                pack::floats(target, &|c, [y, x]| w[c * taps + y * window[1] + x], channels, window, &sums);
             let expected = outputs.iter().flat_map(|(first, c)| {
                 let sum = by_column
                     .iter()
@@ -81,7 +83,8 @@ impl Case {
         let x: Vec<i64> = (0..elements).map(|_| i64::from(numbers.between(low, end))).collect();
         let w: Vec<i64> = (0..channels * taps).map(|_| i64::from(numbers.between(-255, 255))).collect();
         let sums: Vec<i64> = (0..channels as i64).collect();
-        let (packed, packed_sums) = pack::depthwise_int(target, &w, channels, window, &sums);
+        let weight = |c: usize, [y, x]: [usize; 2]| w[c * taps + y * window[1] + x] as i32;
+        let (packed, packed_sums) = pack::integers(target, &weight, channels, window, &sums);
         let scale = |c: usize| (1.0 + c as f32 / 100.0) / 300.0;
         let expected = outputs.iter().map(|(first, c)| {
             let sum: i64 = (0..taps).map(|t| x[tap(*first, t)] * w[c * taps + t]).sum();

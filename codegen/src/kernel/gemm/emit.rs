@@ -26,7 +26,7 @@ const FAR: usize = 1 << 17;
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointers: &[Ptr<'ctx>]) {
-    let blocks = gemm.n.div_ceil(gemm.tile.nr);
+    let blocks = gemm.n.div_ceil(gemm.tile().nr);
     emit_within(e, call, gemm, pointers, blocks * gemm.groups() * gemm.group_bytes());
 }
 
@@ -67,7 +67,7 @@ struct Segment {
 /// Joins runs of equal lengths and distances, so that they become a loop, and runs that follow one another in memory.
 fn segments(gemm: &Gemm) -> Vec<Segment> {
     // Joined groups are of one run.
-    let whole = if gemm.joined { 2 * gemm.tile.kr } else { gemm.tile.kr };
+    let whole = if gemm.joined { 2 * gemm.kr() } else { gemm.kr() };
     let mut segments: Vec<Segment> = Vec::new();
     for &Run { offset, length } in &gemm.runs {
         if let Some(last) = segments.last_mut() {
@@ -141,7 +141,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn emit(&self, place: &Place<'ctx>, weights: Ptr<'ctx>, sums: Ptr<'ctx>) {
         let e = self.e;
         let [batch, rows, _] = self.pixels.extents;
-        let nr = self.gemm.tile.nr;
+        let nr = self.gemm.tile().nr;
         let tables = self.extra_tables();
         let walk @ Walk { cut, long, band, .. } =
             Walk::of(self.gemm, self.pixels.extents, self.groups, self.is_far.then_some(self.block_bytes));
@@ -212,7 +212,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
 
     /// Bytes of weights that one extra group takes.
     fn extra_bytes(&self) -> isize {
-        (self.e.lanes() * self.gemm.tile.kr) as isize
+        (self.e.lanes() * self.gemm.kr()) as isize
     }
 
     /// `count` tiles of a row that begins at `row`, or of all rows, from the tile `first` on; `before` were done in the
@@ -277,7 +277,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let one = e.carry(count, one, |i, state| {
             let offset = e.load_int(e.offset_by(offsets, e.scale(i, 4)), Kind::I32, true);
             let weights = state.pointers[0];
-            let elements = self.gemm.tile.kr;
+            let elements = self.gemm.kr();
             self.group(tile, 1, elements, e.offset_by(input, offset), weights, &mut state.vectors);
             state.pointers = vec![e.offset(weights, self.extra_bytes())];
         });
@@ -291,8 +291,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let element = self.gemm.input.byte_size() as isize;
         // What lies behind a run may be no number, which zero weights do not silence: its last float is read alone.
         let (groups, rest) = match self.gemm.input {
-            DType::Bf16 => (segment.length / self.gemm.tile.kr, segment.length % self.gemm.tile.kr),
-            _ => (segment.length.div_ceil(self.gemm.tile.kr), 0),
+            DType::Bf16 => (segment.length / self.gemm.kr(), segment.length % self.gemm.kr()),
+            _ => (segment.length.div_ceil(self.gemm.kr()), 0),
         };
         let first = e.offset(input, segment.first * element);
         let run = |index: Int<'ctx>, state: &mut State<'ctx>| {
@@ -332,7 +332,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let weights = at(e, weights, group * self.group_bytes);
             let input = at(e, input, group * 4);
             let together = joined.min(count - group);
-            self.group(tile, together, self.gemm.tile.kr, input, weights, &mut state.vectors);
+            self.group(tile, together, self.gemm.kr(), input, weights, &mut state.vectors);
         }
         state.pointers[0] = at(e, input, count * 4);
         state.pointers[1] = at(e, weights, count * self.group_bytes);

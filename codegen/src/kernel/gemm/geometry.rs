@@ -1,58 +1,59 @@
 //! How a product of matrices with constant weights is cut: its tile, and the order of its loops.
 
-use std::fmt::{self, Display, Formatter};
-
 use eightfold_ir::DType;
 
-use crate::choice::cost;
+use crate::choice::{Blocking, cost};
 use crate::kernel::gemm::walk::Cut;
-use crate::program::{Call, Grid, Producer, Run, Tile};
-use crate::target::Target;
+use crate::program::{Call, Gemm, Producer, Run, Tile};
+use crate::target::{Dot, Target};
 
-/// What a product's kernel is told besides its geometry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Blocking {
-    /// Pixels of a tile.
-    pub mr: usize,
-    /// Channels of a tile, a multiple of the target's lanes.
-    pub nr: usize,
-    /// Rows of pixels that are done with one block of weights before the next.
-    pub rows: usize,
+impl Tile {
+    /// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
+    #[must_use]
+    pub fn usual(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
+        let lanes = target.lanes();
+        // As many elements as a lane of 32 bits holds.
+        let kr = 4 / input.byte_size();
+        // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
+        let (mr, vectors) = match (target.vector_registers, target.dot, input) {
+            // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
+            _ if cols == 1 => (1, 8),
+            // Without products of bf16, weights are taken apart into twice as many registers.
+            (32, _, DType::Bf16) if !target.bf16 => (12, 2),
+            (32, ..) => (14, 2),
+            (_, _, DType::Bf16) => (4, 2),
+            (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
+            _ => (4, 2),
+        };
+        Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes).max(1)), kr }
+    }
 }
 
 impl Blocking {
     /// The tile for inputs of this type.
-    #[must_use]
-    pub fn tile(self, input: DType) -> Tile {
+    pub(crate) fn tile(self, input: DType) -> Tile {
         // As many elements as a lane of 32 bits holds.
         Tile { mr: self.mr, nr: self.nr, kr: 4 / input.byte_size() }
     }
 
-    /// The same product done this way; its constant operands are then those of other tiles.
+    /// Has a product be done this way, whose constants are plain.
+    pub(crate) fn apply(self, gemm: &mut Gemm, target: &Target) {
+        debug_assert!(gemm.plain.is_some(), "packed weights are those of one tile");
+        (gemm.tile, gemm.row_block) = (Some(self.tile(gemm.input)), self.rows);
+        if !gemm.extra.is_empty() {
+            gemm.extra.resize(gemm.n.div_ceil(self.nr) * self.nr / target.lanes(), Vec::new());
+        }
+    }
+
+    /// The same call done this way.
     ///
     /// # Panics
     /// If the call is no product with constant weights.
     pub(crate) fn applied(self, call: &Call, target: &Target) -> Call {
         let mut call = call.clone();
         let Producer::Gemm(gemm) = &mut call.producer else { unreachable!("only products have choices") };
-        (gemm.tile, gemm.row_block) = (self.tile(gemm.input), self.rows);
-        let blocks = gemm.n.div_ceil(self.nr);
-        if !gemm.extra.is_empty() {
-            gemm.extra.resize(blocks * self.nr / target.lanes(), Vec::new());
-        }
-        let weights = gemm.weight_bytes(0..blocks);
-        for (index, bytes) in [(1, weights), (2, 4 * blocks * self.nr)] {
-            let view = &mut call.operands[index];
-            (view.offset, view.grid) = (0, Grid::dense(&[bytes / view.dtype.byte_size()]));
-        }
+        self.apply(gemm, target);
         call
-    }
-}
-
-impl Display for Blocking {
-    /// `tile=4x16 rows=9`
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "tile={}x{} rows={}", self.mr, self.nr, self.rows)
     }
 }
 

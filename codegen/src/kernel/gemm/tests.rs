@@ -2,9 +2,9 @@
 
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
+use super::pack;
 use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
-use crate::pack;
 use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
 use crate::target::{Dot, Target};
 
@@ -42,10 +42,11 @@ impl Case {
             output_strides: [(rows * cols * n) as isize, (cols * n) as isize, n as isize],
             runs: runs.clone(),
             n,
-            tile,
+            tile: Some(tile),
             extra,
             joined,
             row_block: self.row_block,
+            plain: None,
         };
         let pixels: Vec<[usize; 3]> =
             (0..batch).flat_map(|b| (0..rows).flat_map(move |y| (0..cols).map(move |x| [b, y, x]))).collect();
@@ -70,7 +71,7 @@ impl Case {
             }
             let residual: Vec<f32> = (0..pixels.len() * n).map(|_| one(x_unit)).collect();
             let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
-            let packed = pack::gemm_float(input, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+            let packed = pack::floats(input, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
             let mut expected = Vec::new();
             for (place, pixel) in pixels.into_iter().enumerate() {
                 for o in 0..n {
@@ -121,9 +122,10 @@ impl Case {
         let sums: Vec<i64> =
             (0..n).map(|o| bias[o] - shift * w[o * k..][..k].iter().map(|w| i64::from(*w)).sum::<i64>()).collect();
         let weight = |o: usize, r: usize, e: usize| w[o * k + r * kernel * depth + e];
+        let joined = input != DType::I16 && pack::fit(target, n, &runs, &weight).1;
         let packed = match input {
-            DType::I16 => pack::gemm_words(tile, n, &runs, &weight, &sums),
-            _ => pack::gemm_int(target, tile, n, &runs, &weight, &sums),
+            DType::I16 => pack::words(tile, n, &runs, &weight, &sums),
+            _ => pack::integers(target, tile, n, &runs, &weight, &sums, joined),
         };
         let scale = |o: usize| (1.0 + o as f32 / 100.0) / (k as f32).sqrt() / self.weights as f32;
         let residual = (0..pixels.len() * n).map(|_| numbers.between(0, 255) as u8);
@@ -160,7 +162,7 @@ impl Case {
         let output = output(DType::U8);
         let steps = trial::requantizing((0..n).map(scale), residual, &output, &mut operands, &mut bytes);
         let call = Call {
-            producer: Producer::Gemm(gemm(packed.extra, packed.joined)),
+            producer: Producer::Gemm(gemm(packed.extra, joined)),
             operands,
             steps,
             output,
@@ -176,7 +178,7 @@ fn around(tile: usize) -> [usize; 5] {
 }
 
 fn base(target: &Target, input: DType) -> Case {
-    let tile = pack::choose_tile(target, input, 1000, 1000);
+    let tile = Tile::usual(target, input, 1000, 1000);
     let (depth, weights) = if input.is_float() { (5, 0) } else { (20, 127) };
     let (size, residual) = ([1, tile.mr], false);
     Case { input, batch: 1, size, depth, kernel: 1, stride: 1, n: tile.nr, tile, row_block: 1, weights, residual }
@@ -191,7 +193,7 @@ fn tile_edges_of_integers() {
         cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
         cases.extend([1, 3, 4, 5, 11, 36, 41].map(|depth| Case { depth, ..base }));
         cases.push(Case { size: [3, base.tile.mr + 1], n: base.tile.nr + 5, residual: true, ..base });
-        let lone = pack::choose_tile(target, DType::U8, 1, 1000);
+        let lone = Tile::usual(target, DType::U8, 1, 1000);
         cases.extend(around(lone.nr).map(|n| Case { size: [1, 1], tile: lone, n, depth: 37, ..base }));
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);
@@ -318,7 +320,7 @@ fn tile_edges_and_odd_runs_of_bf16() {
         cases.extend([1, 2, 8, 33, 40].map(|depth| Case { depth, ..base }));
         cases.push(Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base });
         cases.push(Case { kernel: 3, depth: 3, stride: 2, size: [4, 9], ..base });
-        let lone = pack::choose_tile(target, DType::Bf16, 1, 1000);
+        let lone = Tile::usual(target, DType::Bf16, 1, 1000);
         cases.push(Case { size: [1, 1], tile: lone, n: lone.nr + 3, depth: 37, ..base });
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, portable, &trials);

@@ -65,7 +65,7 @@ impl Walk {
     /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and, where they come
     /// from afar, `far` bytes.
     pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, far: Option<usize>) -> Walk {
-        let mr = gemm.tile.mr;
+        let mr = gemm.tile().mr;
         let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups, gemm.input);
         let long = rows == 1 || wrapped;
         let (band, tiles) = if long {

@@ -84,10 +84,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             output_strides,
             runs: vec![Run { offset: 0, length: depth }],
             n: channels,
-            tile,
+            tile: Some(tile),
             extra: Vec::new(),
             joined: false,
             row_block: rows,
+            plain: None,
         };
         let grid = Grid { dims: vec![1, channels, rows, cols], strides: vec![0, 1, output_strides[1], nr] };
         let output = View { dtype: DType::I32, offset: 0, grid, ..self.call.output.clone() };

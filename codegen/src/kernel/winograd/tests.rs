@@ -2,9 +2,10 @@
 
 use eightfold_ir::DType;
 
+use super::pack;
+use crate::kernel::gemm;
 use crate::kernel::winograd_input;
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::pack;
 use crate::program::{Call, Producer, Run, Tile, Winograd};
 use crate::target::Target;
 
@@ -46,9 +47,9 @@ impl Case {
             }
         }
         let runs = [Run { offset: 0, length: depth }; Winograd::POSITIONS];
-        let transformed = pack::winograd_weights(&w);
+        let transformed = pack::transformed(&w);
         let weight = |o: usize, position: usize, c: usize| transformed[o * depth + c][position].into();
-        let packed = pack::gemm_words(tile, n, &runs, &weight, &added);
+        let packed = gemm::pack::words(tile, n, &runs, &weight, &added);
 
         let scale = |o: usize| (1.0 + o as f32 / 100.0) / (9.0 * depth as f32).sqrt() / self.weights as f32;
         let (out_rows, out_cols) = (2 * rows, 2 * cols);
@@ -78,6 +79,7 @@ impl Case {
             n,
             tile,
             row_block: self.row_block,
+            plain: None,
         };
         let tiles = [batch, depth, rows, Winograd::POSITIONS * columns];
         let mut operands = vec![

@@ -5,7 +5,8 @@
 //! again, until there is nothing new.
 
 use super::{Bands, Given, Plan, straight};
-use crate::choice::{Choice, Choices, Decision, Fusion, Way, distinct};
+use crate::choice::decision::{Decision, Way, distinct};
+use crate::choice::{Choice, Choices, Fusion};
 use crate::program::{Call, Program, Storage};
 
 /// Numbers of bands that are measured.

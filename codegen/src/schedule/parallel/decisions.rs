@@ -4,7 +4,8 @@
 //! reads, each its part of the bytes: so what a thread reads comes from the other's cache where it would in the network.
 
 use super::{LINE, WORTH_SHARING, cost, cut, modelled};
-use crate::choice::{Choice, Decision, Split, Way, distinct, key};
+use crate::choice::decision::{Decision, Way, distinct};
+use crate::choice::{Choice, Split, key};
 use crate::program::{Call, Fill, Grid, Program, Storage, View};
 
 use eightfold_ir::DType;

@@ -5,13 +5,12 @@
 use eightfold_ir::{DType, Function};
 
 use super::*;
-use crate::kernel::CumSum;
+use crate::kernel::{CumSum, depthwise, gemm};
 use crate::llvm::jit::{Compiled, Jit};
 use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
-use crate::pack;
 use crate::program::{
     Arg, ConstId, Depthwise, Fill, Fold, Gather, Gemm, Grid, Interpolate, MatMul, Pointwise, Pool, Producer, Program,
-    Reduce, Run, Softmax, Step, Storage, View,
+    Reduce, Run, Softmax, Step, Storage, Tile, View,
 };
 use crate::target::{TARGETS, Target};
 
@@ -87,11 +86,11 @@ fn convolution(
 ) -> (Call, Vec<Vec<u8>>) {
     let [rows, cols] = size;
     let mut numbers = Numbers(n as u64);
-    let tile = pack::choose_tile(target, input, cols, n);
+    let tile = Tile::usual(target, input, cols, n);
     let row = ((cols + 2) * depth) as isize;
     let runs: Vec<Run> = (0..3).map(|y| Run { offset: y * row, length: 3 * depth }).collect();
     let packed = match input {
-        DType::F32 => pack::gemm_float(
+        DType::F32 => gemm::pack::floats(
             DType::F32,
             tile,
             n,
@@ -100,13 +99,14 @@ fn convolution(
             &vec![0.5; n],
         ),
         // Large, so that there are extra groups.
-        _ => pack::gemm_int(
+        _ => gemm::pack::integers(
             target,
             tile,
             n,
             &runs,
             &|o, r, e| ((o * 131 + r * 57 + e * 83) % 511) as i32 - 255,
             &vec![9; n],
+            false,
         ),
     };
     let gemm = Gemm {
@@ -116,10 +116,11 @@ fn convolution(
         output_strides: [0, (cols * n) as isize, n as isize],
         runs,
         n,
-        tile,
+        tile: Some(tile),
         extra: packed.extra,
-        joined: packed.joined,
+        joined: false,
         row_block: 2,
+        plain: None,
     };
     let x = view(input, 0, &[1, depth, rows + 2, cols + 2], &[0, 1, row, depth as isize]);
     let accumulator = if input == DType::F32 { DType::F32 } else { DType::I32 };
@@ -141,7 +142,7 @@ fn products_are_cut_by_rows_pixels_and_blocks_of_channels() {
             for (size, n, ways) in [([7, 9], 70, 2), ([1, 40], 70, 2), ([1, 1], 33, 1), ([2, 3], 5, 1)] {
                 let (call, operands) = convolution(target, input, size, 5, n);
                 let (nr, mr) = match &call.producer {
-                    Producer::Gemm(gemm) => (gemm.tile.nr, gemm.tile.mr),
+                    Producer::Gemm(gemm) => (gemm.tile().nr, gemm.tile().mr),
                     _ => unreachable!(),
                 };
                 let possible = ways.min(usize::from(n > nr) + usize::from(size[0] > 1 || size[1] > mr));
@@ -159,10 +160,10 @@ fn depthwise_convolutions_are_cut_by_rows() {
         for input in [DType::U8, DType::I8, DType::F32] {
             let mut numbers = Numbers(7);
             let (packed, sums) = match input {
-                DType::F32 => pack::depthwise_f32(target, &vec![0.25; channels * 9], channels, window, None),
+                DType::F32 => depthwise::pack::floats(target, &|_, _| 0.25, channels, window, &[]),
                 _ => {
-                    let weights: Vec<i64> = (0..channels as i64 * 9).map(|i| i * 37 % 255 - 127).collect();
-                    pack::depthwise_int(target, &weights, channels, window, &vec![5; channels])
+                    let weight = |c: usize, [y, x]: [usize; 2]| (c * 9 + y * 3 + x) as i32 * 37 % 255 - 127;
+                    depthwise::pack::integers(target, &weight, channels, window, &vec![5; channels])
                 }
             };
             let row = (11 * channels) as isize;
@@ -175,6 +176,7 @@ fn depthwise_convolutions_are_cut_by_rows() {
                 taps,
                 columns: 3,
                 channels,
+                plain: None,
             };
             let x = view(input, 0, &[1, channels, 9, 11], &[0, 1, row, channels as isize]);
             let result = [1, channels, 4, 4];

@@ -1,4 +1,4 @@
-//! Packing: constant weights in the order and form in which kernels read them.
+//! Packing of products: constant weights in the order and form in which the kernel reads them.
 //!
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
 //! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
@@ -16,103 +16,30 @@ use std::ops::Range;
 use eightfold_ir::DType;
 use half::bf16;
 
-mod depthwise;
-mod winograd;
-
-pub use depthwise::{depthwise_blocks, depthwise_f32, depthwise_int, interleaved};
-pub use winograd::winograd_weights;
-
-use crate::program::{Run, Tile};
+use super::{Run, Tile};
+use crate::kernel::plain::Packed;
 use crate::target::{Dot, Target};
-
-/// Packed weights and initial sums of a product.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
-    /// `[block of nr channels][group of kr elements, runs one after the other][nr][kr]`, of the input's type, signed; behind each block its
-    /// extra groups, `[vector of channels][extra group][lanes][kr]`.
-    pub weights: Vec<u8>,
-    /// `[channels rounded up to whole blocks]`, i32 or f32.
-    pub sums: Vec<u8>,
-    /// For each vector of channels, the input element that each of its extra groups starts at, counted from the pixel's
-    /// first. A vector has them to itself: those of a whole block would mostly multiply zeros.
-    pub extra: Vec<Vec<isize>>,
-    /// Whether neighbouring groups are joined.
-    pub joined: bool,
-}
-
-impl Packed {
-    /// The same for blocks of `to` channels instead of `from`; `n` channels there are, `groups` in all runs of one.
-    #[must_use]
-    pub fn regrouped(&self, target: &Target, n: usize, groups: usize, from: usize, to: usize) -> Packed {
-        let lanes = target.lanes();
-        // Each lane has four bytes of a group, whatever the type.
-        let piece = 4 * lanes;
-        let (from, to) = (from / lanes, to / lanes);
-        let extras = |vector: usize| self.extra.get(vector).map_or(0, Vec::len);
-        let starts: Vec<usize> = (0..n.div_ceil(from * lanes))
-            .scan(0, |start, block| {
-                let extra: usize = (block * from..(block + 1) * from).map(extras).sum();
-                Some(std::mem::replace(start, *start + (from * groups + extra) * piece))
-            })
-            .collect();
-        let vectors = n.div_ceil(lanes);
-        let mut regrouped = Packed {
-            weights: Vec::with_capacity(self.weights.len()),
-            sums: self.sums.clone(),
-            extra: Vec::new(),
-            joined: self.joined,
-        };
-        let take =
-            |weights: &mut Vec<u8>, at: usize, count: usize| weights.extend(&self.weights[at..][..count * piece]);
-        for block in 0..vectors.div_ceil(to) {
-            let members = block * to..(block + 1) * to;
-            for group in 0..groups {
-                for vector in members.clone() {
-                    match vector < vectors {
-                        true => take(
-                            &mut regrouped.weights,
-                            starts[vector / from] + (group * from + vector % from) * piece,
-                            1,
-                        ),
-                        false => regrouped.weights.resize(regrouped.weights.len() + piece, 0),
-                    }
-                }
-            }
-            for vector in members.take_while(|vector| *vector < vectors) {
-                let before: usize = (vector - vector % from..vector).map(extras).sum();
-                take(&mut regrouped.weights, starts[vector / from] + (from * groups + before) * piece, extras(vector));
-            }
-        }
-        let padded = vectors.next_multiple_of(to);
-        regrouped.sums.resize(padded * piece, 0);
-        if !self.extra.is_empty() {
-            regrouped.extra.clone_from(&self.extra);
-            regrouped.extra.resize(padded, Vec::new());
-        }
-        regrouped
-    }
-}
 
 /// Elements that one 32-bit lane of an integer product takes.
 const GROUP: usize = 4;
 
-/// Packs integer weights for inputs of bytes; `weight(channel, run, element)` is one number, `sums` the initial sums.
-#[must_use]
-pub fn gemm_int(
+/// Packs integer weights for inputs of bytes; `weight(channel, run, element)` is one number, `sums` the initial values of
+/// the accumulators, and `joined` says whether neighbouring groups are joined, as [`fit`] found best.
+pub(crate) fn integers(
     target: &Target,
     tile: Tile,
     n: usize,
     runs: &[Run],
     weight: &dyn Fn(usize, usize, usize) -> i32,
     sums: &[i64],
+    joined: bool,
 ) -> Packed {
-    let Bytes { weights, extra, joined, .. } = bytes(target, tile, n, runs, weight);
-    Packed { weights, sums: int_sums(tile, n, sums), extra, joined }
+    let (weights, extra) = groups_int(target, tile, n, runs, weight, if joined { 2 } else { 1 });
+    Packed { weights, sums: int_sums(tile, n, sums), extra }
 }
 
 /// Packs integer weights for inputs of words, two of a run together: 16 bits hold all of them.
-#[must_use]
-pub fn gemm_words(
+pub(crate) fn words(
     tile: Tile,
     n: usize,
     runs: &[Run],
@@ -120,20 +47,18 @@ pub fn gemm_words(
     sums: &[i64],
 ) -> Packed {
     let weights = in_groups(tile, n, runs, &|o, r, e| (weight(o, r, e) as i16).to_le_bytes()).into_flattened();
-    Packed { weights, sums: int_sums(tile, n, sums), extra: Vec::new(), joined: false }
+    Packed { weights, sums: int_sums(tile, n, sums), extra: Vec::new() }
 }
 
 /// Whether a product takes fewer instructions with inputs of words than with inputs of bytes, which have twice the room in
 /// a vector, but may want [extra](Packed::extra) groups.
-#[must_use]
-pub fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
+pub(crate) fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
     if target.dot != Dot::Maddubs {
         return false;
     }
-    let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
     // A product and a sum.
     let words: usize = runs.iter().map(|run| 2 * run.length.div_ceil(GROUP / 2)).sum();
-    words * n.div_ceil(tile.nr) < bytes(target, tile, n, runs, weight).instructions
+    words * n.div_ceil(target.lanes()) < Way::best(target, n, runs, weight).instructions
 }
 
 /// The initial sums of whole blocks.
@@ -142,36 +67,50 @@ fn int_sums(tile: Tile, n: usize, sums: &[i64]) -> Vec<u8> {
     (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect()
 }
 
-/// Weights for inputs of bytes, in the way that takes the fewest instructions.
-struct Bytes {
-    weights: Vec<u8>,
+/// The extra groups of each vector of channels, and whether neighbouring groups are joined, in the way that takes the fewest
+/// instructions.
+pub(crate) fn fit(
+    target: &Target,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+) -> (Vec<Vec<isize>>, bool) {
+    let Way { extra, joined, .. } = Way::best(target, n, runs, weight);
+    (extra, joined)
+}
+
+/// A way to multiply inputs of bytes.
+struct Way {
     extra: Vec<Vec<isize>>,
     joined: bool,
     /// Instructions for all channels of a pixel.
     instructions: usize,
 }
 
-fn bytes(target: &Target, tile: Tile, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> Bytes {
-    let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
-        let groups = run.length.div_ceil(GROUP);
-        [pairs + groups / 2, singles + groups % 2]
-    });
-    let way = |joined: bool| {
-        let (weights, extra) = groups_int(target, tile, n, runs, weight, if joined { 2 } else { 1 });
+impl Way {
+    fn of(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32, joined: bool) -> Way {
+        let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
+            let groups = run.length.div_ceil(GROUP);
+            [pairs + groups / 2, singles + groups % 2]
+        });
+        let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
+        let (_, extra) = groups_int(target, tile, n, runs, weight, if joined { 2 } else { 1 });
         let pair = if joined { 5 } else { 6 };
         // An extra group is of one vector, which makes a third more of loads and loops.
         let extra_groups: usize = extra.iter().map(Vec::len).sum();
         let instructions = extra.len() * (pair * pairs + 3 * singles) + 4 * extra_groups;
-        Bytes { weights, extra, joined, instructions }
-    };
-    let apart = way(false);
-    if target.dot == Dot::Maddubs && !apart.extra.is_empty() {
-        let joined = way(true);
-        if joined.instructions < apart.instructions {
-            return joined;
-        }
+        Way { extra, joined, instructions }
     }
-    apart
+
+    fn best(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> Way {
+        let way = |joined: bool| Way::of(target, n, runs, weight, joined);
+        let apart = way(false);
+        if target.dot != Dot::Maddubs {
+            return apart;
+        }
+        let joined = way(true);
+        if joined.instructions < apart.instructions { joined } else { apart }
+    }
 }
 
 /// The groups of all blocks, and the extra groups that each vector of channels has, with `joined` groups of a run, 1 or 2,
@@ -231,11 +170,11 @@ fn hold(dot: Dot, rest: &mut [Group]) -> Vec<Vec<u8>> {
         // If one group can give up all that is too much, the others need no extra group.
         let giver = (0..held.len()).find_map(|giver| {
             let mut held = held.clone();
-            (0..held[0].len()).all(|lane| fit(&mut held, lane, limit, giver..giver + 1)).then_some(held)
+            (0..held[0].len()).all(|lane| give_up(&mut held, lane, limit, giver..giver + 1)).then_some(held)
         });
         held = giver.unwrap_or_else(|| {
             (0..held[0].len())
-                .for_each(|lane| assert!(fit(&mut held, lane, limit, 0..rest.len()), "all can be given up"));
+                .for_each(|lane| assert!(give_up(&mut held, lane, limit, 0..rest.len()), "all can be given up"));
             held
         });
     }
@@ -257,7 +196,7 @@ fn excess(groups: &[Group], lane: usize, limit: i32) -> Option<(Range<usize>, i3
 }
 
 /// Takes from a lane's weights in these groups, the greatest first, until the limit holds; whether it does.
-fn fit(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> bool {
+fn give_up(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> bool {
     while let Some((half, sign, over)) = excess(groups, lane, limit) {
         let weights = groups[givers.clone()].iter_mut().flat_map(|group| &mut group[lane][half.clone()]);
         match weights.max_by_key(|w| sign * **w) {
@@ -269,8 +208,7 @@ fn fit(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> b
 }
 
 /// Packs float weights of this type; sums are f32.
-#[must_use]
-pub fn gemm_float(
+pub(crate) fn floats(
     dtype: DType,
     tile: Tile,
     n: usize,
@@ -286,7 +224,7 @@ pub fn gemm_float(
     };
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
     let sums = (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect();
-    Packed { weights, sums, extra: Vec::new(), joined: false }
+    Packed { weights, sums, extra: Vec::new() }
 }
 
 /// The bytes of weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.
@@ -311,57 +249,9 @@ fn in_groups<const N: usize>(
     weights
 }
 
-/// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
-#[must_use]
-pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
-    let lanes = target.lanes();
-    // As many elements as a lane of 32 bits holds.
-    let kr = GROUP / input.byte_size();
-    // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
-    let (mr, vectors) = match (target.vector_registers, target.dot, input) {
-        // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
-        _ if cols == 1 => (1, 8),
-        // Without products of bf16, weights are taken apart into twice as many registers.
-        (32, _, DType::Bf16) if !target.bf16 => (12, 2),
-        (32, ..) => (14, 2),
-        (_, _, DType::Bf16) => (4, 2),
-        (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
-        _ => (4, 2),
-    };
-    Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes).max(1)), kr }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Blocks of any width hold the same, and whatever way they were reached.
-    #[test]
-    fn regrouped_is_packed_that_way() {
-        let runs = [Run { offset: 0, length: 6 }, Run { offset: 100, length: 5 }];
-        let weight = |o: usize, r: usize, e: usize| ((o * 131 + r * 57 + e * 83) % 511) as i32 - 255;
-        for target in crate::target::TARGETS {
-            let lanes = target.lanes();
-            for n in [1, lanes, 2 * lanes + 1, 5 * lanes] {
-                let sums = vec![7; n];
-                let wide = |vectors: usize| lanes * vectors;
-                let int =
-                    |vectors| gemm_int(target, Tile { mr: 4, nr: wide(vectors), kr: 4 }, n, &runs, &weight, &sums);
-                let float = |vectors| {
-                    let weight = |o: usize, r: usize, e: usize| weight(o, r, e) as f32;
-                    gemm_float(DType::F32, Tile { mr: 4, nr: wide(vectors), kr: 1 }, n, &runs, &weight, &vec![7.0; n])
-                };
-                for (from, to) in [(1, 1), (1, 3), (3, 1), (2, 4), (4, 3), (8, 2)] {
-                    assert_eq!(int(from).regrouped(target, n, 4, wide(from), wide(to)), int(to), "{n} {from} {to}");
-                    assert_eq!(
-                        float(from).regrouped(target, n, 11, wide(from), wide(to)),
-                        float(to),
-                        "{n} {from} {to}"
-                    );
-                }
-            }
-        }
-    }
 
     /// Words pay for weights of the whole range, where these take extra groups.
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::memory::{Memory, weights};
-use crate::choice::Way;
+use crate::choice::decision::Way;
 use crate::llvm::jit::{Compiled, Entry};
 use crate::program::{Call, Program, Storage, View};
 

@@ -1,32 +1,30 @@
 //! Packing for depthwise convolutions: weights tap by tap, the channels of a vector side by side.
 
-use crate::program::pairs;
+use super::pairs;
 use crate::target::Target;
 
-/// Packs float weights of a depthwise convolution, given as `[channel][row][column]` of a window of `window` rows and
-/// columns: `[column][row][channel rounded up to vectors]`. Returns weights and initial sums.
-#[must_use]
-pub fn depthwise_f32(
+/// Packs float weights of a depthwise convolution, given by channel and by row and column of a window of `window` rows and
+/// columns: `[column][row][channel rounded up to vectors]`. Returns weights and initial values of the accumulators.
+pub(crate) fn floats(
     target: &Target,
-    weights: &[f32],
+    weight: &dyn Fn(usize, [usize; 2]) -> f32,
     channels: usize,
     window: [usize; 2],
-    sums: Option<&[f32]>,
+    sums: &[f32],
 ) -> (Vec<u8>, Vec<u8>) {
     let [rows, columns] = window;
     let padded = channels.next_multiple_of(target.lanes());
-    let at = |c: usize, y: usize, x: usize| if c < channels { weights[(c * rows + y) * columns + x] } else { 0.0 };
+    let at = |c: usize, y: usize, x: usize| if c < channels { weight(c, [y, x]) } else { 0.0 };
     let taps = (0..columns).flat_map(|x| (0..rows).map(move |y| (y, x)));
     let packed = taps.flat_map(|(y, x)| (0..padded).flat_map(move |c| at(c, y, x).to_le_bytes())).collect();
-    let sum = |c: usize| sums.and_then(|s| s.get(c)).copied().unwrap_or(0.0);
+    let sum = |c: usize| sums.get(c).copied().unwrap_or(0.0);
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
 /// How many registers of channels a depthwise convolution of bytes does together, and how often, from the first channel
 /// on; what remains is less than one register. Four is what a register of bytes is widened to; wide windows keep so many
 /// pixels under way that two must do.
-#[must_use]
-pub fn depthwise_blocks(target: &Target, channels: usize, columns: usize) -> [(usize, usize); 2] {
+pub(crate) fn blocks(target: &Target, channels: usize, columns: usize) -> [(usize, usize); 2] {
     let registers = if columns > 3 && target.vector_registers <= 16 { 2 } else { 4 };
     let all = channels / target.lanes();
     [(registers, all / registers), (1, all % registers)]
@@ -34,32 +32,30 @@ pub fn depthwise_blocks(target: &Target, channels: usize, columns: usize) -> [(u
 
 /// Which channel each lane of so many registers of `lanes` is of, as instructions that interleave within 128 bits widen
 /// bytes.
-#[must_use]
-pub fn interleaved(lanes: usize, registers: usize) -> Vec<usize> {
+pub(crate) fn interleaved(lanes: usize, registers: usize) -> Vec<usize> {
     let channel = |at: usize| at % lanes / 4 * 4 * registers + at / lanes * 4 + at % 4;
     (0..registers * lanes).map(channel).collect()
 }
 
-/// Packs integer weights of a depthwise convolution, less zero points, given as `[channel][row][column]`: i16
+/// Packs integer weights of a depthwise convolution, less zero points, given by channel, row and column: i16
 /// `[pair of taps][channel rounded up to vectors][2]`, a lone tap paired with zero; channels block by block in the order
-/// of [`interleaved`]. Returns weights and initial sums.
-#[must_use]
-pub fn depthwise_int(
+/// of [`interleaved`]. Returns weights and initial values of the accumulators.
+pub(crate) fn integers(
     target: &Target,
-    weights: &[i64],
+    weight: &dyn Fn(usize, [usize; 2]) -> i32,
     channels: usize,
     window: [usize; 2],
     sums: &[i64],
 ) -> (Vec<u8>, Vec<u8>) {
-    let [rows, columns] = window;
+    let [_, columns] = window;
     let lanes = target.lanes();
     let mut padded = Vec::new();
-    for (registers, count) in depthwise_blocks(target, channels, columns) {
+    for (registers, count) in blocks(target, channels, columns) {
         let order = interleaved(lanes, registers);
         (0..count).for_each(|_| padded.extend(order.iter().map(|c| c + padded.len()).collect::<Vec<_>>()));
     }
     padded.extend(padded.len()..channels.next_multiple_of(lanes));
-    let at = |c: usize, [y, x]: [usize; 2]| if c < channels { weights[(c * rows + y) * columns + x] as i16 } else { 0 };
+    let at = |c: usize, tap: [usize; 2]| if c < channels { weight(c, tap) as i16 } else { 0 };
     let both = |c, [a, b]: [[usize; 2]; 2]| [at(c, a), if a == b { 0 } else { at(c, b) }];
     let pairs = pairs(window);
     let packed = pairs.iter().flat_map(|pair| padded.iter().flat_map(|c| both(*c, *pair))).flat_map(i16::to_le_bytes);

@@ -35,11 +35,15 @@ impl Memory {
         for view in calls.flat_map(|call| call.operands.iter().chain([&call.output])) {
             let size = match view.storage {
                 Storage::Buffer(id) => program.buffers[id.0].byte_size,
-                Storage::Const(id) => program.consts[id.0].bytes.len(),
+                // Packed constants may be larger than those of the program.
+                Storage::Const(id) => {
+                    let end = (view.offset + view.grid.elements()) * view.dtype.byte_size();
+                    end.max(program.consts[id.0].bytes.len())
+                }
             };
-            // Initial sums may be rounded up to wider tiles.
             let room = size + 4 * Program::SLACK + program.target.vector_bits;
-            self.blocks.entry(view.storage).or_insert_with(|| vec![0; room]);
+            let block = self.blocks.entry(view.storage).or_default();
+            block.resize(room.max(block.len()), 0);
         }
         let room = self.constants + weights + Program::SLACK + Program::ARENA_ALIGN;
         // Written, or the system would show the same page everywhere.

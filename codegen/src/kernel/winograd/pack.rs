@@ -1,13 +1,12 @@
 //! The weights of a 3 x 3 convolution as Winograd's F(2x2, 3x3) multiplies them.
 
-use crate::program::Winograd;
+use super::Winograd;
 
 /// Twice the `G` of the paper, so that there are no halves.
 const G: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 
 /// `(2G) g (2G)^T` of each window `g` of nine weights, row by row.
-#[must_use]
-pub fn winograd_weights(windows: &[i64]) -> Vec<[i16; Winograd::POSITIONS]> {
+pub(crate) fn transformed(windows: &[i64]) -> Vec<[i16; Winograd::POSITIONS]> {
     let window = |g: &[i64]| {
         std::array::from_fn(|position| {
             let (row, column) = (G[position / 4], G[position % 4]);
@@ -25,7 +24,7 @@ mod tests {
 
     #[test]
     fn corners_are_four_times_the_corner_and_the_middle_is_all_added() {
-        let [weights] = winograd_weights(&[1, 2, 3, 4, 5, 6, 7, 8, -255])[..] else { panic!("one window") };
+        let [weights] = transformed(&[1, 2, 3, 4, 5, 6, 7, 8, -255])[..] else { panic!("one window") };
         assert_eq!([weights[0], weights[3], weights[12], weights[15]], [4, 12, 28, -1020]);
         assert_eq!(weights[5], 36 - 255);
         // Columns change their sign.

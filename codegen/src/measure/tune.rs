@@ -12,9 +12,10 @@ mod team;
 use std::thread;
 use std::time::Duration;
 
-use super::jit::Jit;
-use super::machine::MachineError;
-use crate::choice::{Choice, Decision, Way};
+use crate::choice::Choice;
+use crate::choice::decision::{Decision, Way};
+use crate::llvm::jit::Jit;
+use crate::llvm::machine::MachineError;
 use crate::program::Program;
 use memory::Memory;
 use script::{Functions, Script, Weights};
@@ -55,7 +56,8 @@ pub struct Timed {
     pub time: Duration,
 }
 
-/// Times the ways of a decision about `program`, whose target must run here.
+/// Times the ways of a decision about `program`, whose target must run here and whose constants are plain: what kernels read is
+/// as large as the packed ones, but never packed.
 ///
 /// # Errors
 /// Of LLVM.
@@ -91,15 +93,16 @@ fn by_time(timed: &[Timed]) -> Vec<Timed> {
 
 /// Times ways in rounds; the faster ones have more of them. The first, with which all are compared, never drops out.
 fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
+    let ways: Vec<Way> = ways.iter().map(|way| way.as_if_packed(program.target)).collect();
     let weights = ways.iter().map(|way| Weights::of(way).bytes).max().unwrap_or(0);
     memory.make_room(program, ways.iter().flat_map(Way::calls), weights);
-    let functions = Functions::of(ways);
+    let functions = Functions::of(&ways);
     let jit = Jit::default();
     let compiled = jit.compile(&functions.calls, program.target, false, false)?;
     let scripts: Vec<Script<'_>> = ways.iter().map(|way| Script::of(way, &functions, &compiled, memory)).collect();
     let threads = ways.iter().map(|way| way.threads.len().max(way.before.len())).max().unwrap_or(1);
     let board = Board::default();
-    Ok(thread::scope(|scope| rounds(ways, &Team::new(scope, &scripts, &board, threads), memory)))
+    Ok(thread::scope(|scope| rounds(&ways, &Team::new(scope, &scripts, &board, threads), memory)))
 }
 
 /// The rounds themselves.

@@ -13,12 +13,13 @@ use eightfold_ir::{
     ValueId,
 };
 
-use super::jit::Jit;
-use super::machine::MachineError;
-use super::peaks::{Loop, shortest};
 use crate::choice::Choices;
+use crate::llvm::jit::Jit;
+use crate::llvm::machine::MachineError;
+use crate::llvm::peaks::{Loop, shortest};
 use crate::lower::lower;
 use crate::program::{Call, Program, Storage};
+use crate::schedule::{ScheduleContext, schedule};
 use crate::target::Target;
 
 /// How often all take their turn.
@@ -85,11 +86,12 @@ pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> R
     })
 }
 
-/// The product's call as lowering makes it, and bytes of its operands and output.
+/// The product's call as a program has it, and bytes of its operands and output.
 fn call(target: &'static Target, input: DType, product: Product) -> Result<(Call, Vec<Vec<u8>>), MachineError> {
     let graph = graph(input, product).map_err(|error| MachineError::new(&error))?;
     let graph = eightfold_ir::verify(&graph).map_err(|errors| MachineError::new(&errors))?;
-    let program = lower(graph, target, &Choices::default()).map_err(|error| MachineError::new(&error))?;
+    let program = lower(graph, target).map_err(|error| MachineError::new(&error))?;
+    let program = schedule(program, &ScheduleContext::of(&Choices::default()), &mut |_, _| {});
     let gemm = program.calls().into_iter().find(|call| call.producer.family() == "gemm").cloned();
     let call = gemm.unwrap_or_else(|| unreachable!("a 1x1 convolution is a product"));
     let bytes = call.operands.iter().chain([&call.output]).map(|view| {

@@ -1,0 +1,166 @@
+//! Plain constants: weights and biases as the model has them, before the schedule pass `pack` brings them into the order in
+//! which kernels read them.
+//!
+//! Lowering gives a call with weights two constant operands behind its input: the weights, as a view
+//! `[channel, row, column, depth]` of the model's own bytes, and the bias, as a view `[channel]`. `pack` replaces them by the
+//! packed weights and the initial values of the accumulators.
+
+use eightfold_ir::{Bytes, DType, Elements, Shape, Tensor};
+
+use super::attribute::Attribute;
+use crate::program::{Call, Const, Grid, Program, Storage, View};
+use crate::target::Target;
+
+/// What a call with plain constants knows besides them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The stored input that means zero.
+    pub zero_point: i32,
+    /// The channel of the weights and of the bias that the result's first channel belongs to: not 0 for a part of a call.
+    pub first: usize,
+}
+
+/// `128@0`, the zero point and the first channel.
+impl Attribute for Plain {
+    fn text(&self) -> String {
+        format!("{}@{}", self.zero_point, self.first)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (zero_point, first) = text.split_once('@')?;
+        Some(Plain { zero_point: Attribute::parse(zero_point)?, first: Attribute::parse(first)? })
+    }
+}
+
+/// Constants in the order and form in which a kernel reads them, for all channels of its plain weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Packed {
+    /// The weights, as the family's `pack` says.
+    pub(crate) weights: Vec<u8>,
+    /// Initial values of the accumulators: i32 or f32 a channel, rounded up to whole blocks.
+    pub(crate) sums: Vec<u8>,
+    /// For each vector of channels, the input element that each of its [extra groups](super::Gemm::extra) starts at, counted
+    /// from the pixel's first.
+    pub(crate) extra: Vec<Vec<isize>>,
+}
+
+/// A matrix within packed weights: row `r` begins in block `r / block`, and its elements lie `together` at a time, `block`
+/// times that far apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PackedMatrix {
+    /// The plain weights.
+    pub(crate) plain: View,
+    /// Rows and columns.
+    pub(crate) extents: [usize; 2],
+    /// Elements of a row that lie side by side.
+    pub(crate) together: usize,
+    /// Rows of a block.
+    pub(crate) block: usize,
+    /// Distance of blocks in elements.
+    pub(crate) distance: isize,
+}
+
+/// The plain constants of a call.
+pub(crate) struct Constants {
+    weights: (View, Tensor),
+    bias: (View, Tensor),
+}
+
+impl Constants {
+    /// The constants that operands 1 and 2 of a call are views of.
+    pub(crate) fn of(call: &Call, consts: &[Const]) -> Constants {
+        let tensor = |view: &View| {
+            let Storage::Const(id) = view.storage else { unreachable!("verified: plain operands are constants") };
+            (view.clone(), tensor(view.dtype, &consts[id.0].bytes))
+        };
+        Constants { weights: tensor(&call.operands[1]), bias: tensor(&call.operands[2]) }
+    }
+
+    /// Weights of these extents that are all one number, and no bias.
+    #[cfg(test)]
+    pub(crate) fn splat(number: i8, dims: [usize; 4]) -> Constants {
+        use crate::program::ConstId;
+        let one = |dtype: DType, dims: &[usize], bytes: &[u8]| {
+            let grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
+            (View::new(Storage::Const(ConstId(0)), dtype, 0, grid), tensor(dtype, &Bytes::from(bytes.to_vec())))
+        };
+        let (weights, bias) = (one(DType::I8, &dims, &[number as u8]), one(DType::I32, &dims[..1], &[0; 4]));
+        Constants { weights, bias }
+    }
+
+    /// Channels, rows, columns and depth of the weights.
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        let dims = &self.weights.0.grid.dims;
+        [dims[0], dims[1], dims[2], dims[3]]
+    }
+
+    /// A reader of integer weights.
+    pub(crate) fn int(&self) -> impl Fn([usize; 4]) -> i32 + '_ {
+        let elements = self.weights.1.elements();
+        move |index| elements.int(position(&self.weights.0, &index)) as i32
+    }
+
+    /// A reader of float weights.
+    pub(crate) fn float(&self) -> impl Fn([usize; 4]) -> f32 + '_ {
+        let elements = self.weights.1.elements();
+        move |index| elements.float(position(&self.weights.0, &index))
+    }
+
+    /// The integer bias of each channel.
+    pub(crate) fn int_bias(&self) -> Vec<i64> {
+        self.bias(|elements, at| elements.int(at))
+    }
+
+    /// The float bias of each channel.
+    pub(crate) fn float_bias(&self) -> Vec<f32> {
+        self.bias(|elements, at| elements.float(at))
+    }
+
+    fn bias<T>(&self, element: impl Fn(&Elements<'_>, usize) -> T) -> Vec<T> {
+        let (view, tensor) = &self.bias;
+        let elements = tensor.elements();
+        (0..view.grid.dims[0]).map(|channel| element(&elements, position(view, &[channel]))).collect()
+    }
+}
+
+/// The bytes of a constant as a list.
+fn tensor(dtype: DType, bytes: &Bytes) -> Tensor {
+    let shape = Shape::new(&[bytes.len() / dtype.byte_size()]);
+    Tensor::from_unpacked(dtype, shape, bytes.clone()).unwrap_or_else(|_| unreachable!("whole elements"))
+}
+
+/// Where an element of a view lies.
+fn position(view: &View, index: &[usize]) -> usize {
+    let distance: isize = index.iter().zip(&view.grid.strides).map(|(at, stride)| *at as isize * stride).sum();
+    (view.offset as isize + distance) as usize
+}
+
+/// What is wrong with the constants of a plain call of `n` channels, if anything.
+pub(crate) fn misfit(plain: Plain, call: &Call, n: usize) -> Option<&'static str> {
+    let [weights, bias] = [1, 2].map(|index| &call.operands[index]);
+    let consts = [weights, bias].iter().all(|view| matches!(view.storage, Storage::Const(_)) && view.loops.is_empty());
+    if !consts || [weights, bias].map(|view| view.grid.dims.len()) != [4, 1] {
+        return Some("plain weights must be constants of rank 4 and the bias a constant of rank 1");
+    }
+    let channels = weights.grid.dims[0];
+    (bias.grid.dims[0] != channels || plain.first + n > channels)
+        .then_some("plain weights and the bias must have all channels of the result")
+}
+
+/// A call with views of packed constants as large as `pack` makes them, though none are: for code that is timed and never
+/// computes. Calls without plain constants stay as they are.
+pub(crate) fn as_if_packed(call: &Call, target: &Target) -> Call {
+    let Some(Plain { first, .. }) = call.producer.def().plain() else { return call.clone() };
+    let mut call = call.clone();
+    let def = call.producer.def();
+    let (types, bytes) = (def.packed_types(), def.packed_bytes(target));
+    let n = call.output.grid.dims[1].max(1);
+    for ((view, dtype), bytes) in call.operands[1..].iter_mut().zip(types).zip(bytes) {
+        let size = dtype.byte_size();
+        // Parts of one call read different weights.
+        let before = (bytes / n * first).next_multiple_of(Program::ARENA_ALIGN);
+        *view = View::new(view.storage, dtype, before / size, Grid::dense(&[bytes / size]));
+    }
+    call.producer.def_mut().forget_plain();
+    call
+}

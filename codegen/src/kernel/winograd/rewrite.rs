@@ -1,0 +1,158 @@
+//! Which 3 x 3 convolutions are computed as tiles, and how.
+//!
+//! Invariant: sums are those of the convolution, modulo 2^32. Four times a sum, which is what the products add up to, must stay
+//! within 32 bits for any inputs; otherwise the convolution is left as it is.
+
+use eightfold_ir::DType;
+
+use super::Winograd;
+use crate::choice::Blocking;
+use crate::kernel::gemm::geometry::Geometry;
+use crate::kernel::plain::Constants;
+use crate::kernel::winograd_input::WinogradInput;
+use crate::program::{Buffer, BufferId, BufferKind, Call, Grid, Producer, Program, Run, Storage, View};
+use crate::target::{Dot, Target};
+
+/// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
+/// read once, in order, but weights once a band. Rows that want more, of over 128 pixels, are not multiplied as tiles.
+const PRODUCTS: usize = 64 * 1024;
+
+/// Bytes of tiles of a band, all of which each block of weights goes over: most of a second-level cache.
+const TILES: usize = 448 * 1024;
+
+/// Bytes at multiples of which lines take each other's places in the first-level cache before all positions of a tile are
+/// written.
+const SAME_PLACE: usize = 2048;
+
+/// Cycles to make a tile of a register of words.
+const TILE: f64 = 36.0;
+
+/// Cycles to finish the results of a tile for a register of sums, less those of a product's own end.
+const FINISH: f64 = 24.0;
+
+/// What the tiles must take of the time of the windows to be chosen: the model is no better than that.
+const CLEARLY_LESS: f64 = 0.85;
+
+/// The call, or the two calls that compute it as tiles if that is quicker.
+pub(crate) fn tiled(call: Call, program: &mut Program) -> Vec<Call> {
+    let Some((input, winograd)) = tiles(&call, program) else { return vec![call] };
+    let [batch, rows, cols] = winograd.tiles;
+    let (name, depth) = (call.origin.clone(), winograd.depth);
+    let dims = [batch, depth, rows, Winograd::POSITIONS * columns(cols, depth)];
+    let grid = Grid::channels_last(&dims);
+    let byte_size = grid.elements() * DType::I16.byte_size();
+    let id = BufferId(program.buffers.len());
+    let (kind, dtype) = (BufferKind::Arena { offset: 0 }, DType::I16);
+    program.buffers.push(Buffer { name: format!("{name} tiles"), kind, dtype, byte_size });
+    let tiles = View::new(Storage::Buffer(id), dtype, 0, grid);
+    let from = call.operands[0].clone();
+    let made =
+        Call { producer: input.into(), operands: vec![from], steps: vec![], output: tiles.clone(), origin: name };
+    let mut call = Call { producer: winograd.into(), ..call };
+    call.operands[0] = tiles;
+    vec![made, call]
+}
+
+/// How the call is multiplied as tiles, if it can be and that is quicker.
+fn tiles(call: &Call, program: &Program) -> Option<(WinogradInput, Winograd)> {
+    let target = program.target;
+    let Producer::Gemm(gemm) = &call.producer else { return None };
+    let plain = gemm.plain?;
+    let [_, 3, 3, depth] = call.operands[1].grid.dims[..] else { return None };
+    let steps = gemm.steps()?;
+    let [batch, rows, cols] = gemm.pixels;
+    let [plane, row, column] = gemm.input_strides;
+    let even = rows.is_multiple_of(Winograd::YIELD) && cols.is_multiple_of(Winograd::YIELD);
+    let bytes = matches!(gemm.input, DType::U8 | DType::I8);
+    let any = call.output.grid.elements() * depth > 0;
+    if steps != [row, column] || !(even && bytes && target.dot == Dot::Maddubs && any) {
+        return None;
+    }
+    let (n, lanes) = (gemm.n, target.lanes());
+    let tiles = [batch, rows / Winograd::YIELD, cols / Winograd::YIELD];
+    let position = (columns(tiles[2], depth) * depth) as isize;
+    let tile_row = Winograd::POSITIONS as isize * position;
+    let tile = Blocking { mr: 6, nr: lanes * 2.min(n.div_ceil(lanes)), rows: 1 }.tile(DType::I16);
+    // Bands of nearly one height.
+    let products = Winograd::POSITIONS * tiles[2] * tile.nr * DType::I32.byte_size();
+    if products > PRODUCTS {
+        return None;
+    }
+    let inputs = tile_row.unsigned_abs() * DType::I16.byte_size();
+    let most = (PRODUCTS / products).min(TILES / inputs).max(1);
+    let row_block = tiles[1].div_ceil(tiles[1].div_ceil(most).max(1));
+    let input_strides = [tiles[1] as isize * tile_row, tile_row, depth as isize];
+    let output_strides = gemm.output_strides;
+    let winograd =
+        Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain: Some(plain) };
+    let direct = Geometry { extra: 0, joined: true, ..Geometry::of(call)? };
+    if !pays(&winograd, &direct, target) || !fits(&Constants::of(call, &program.consts)) {
+        return None;
+    }
+    let twice = Winograd::YIELD as isize;
+    let input = WinogradInput {
+        input: gemm.input,
+        tiles,
+        input_strides: [plane, twice * row, twice * column],
+        steps,
+        position,
+        channels: depth,
+    };
+    Some((input, winograd))
+}
+
+/// Columns of tiles in memory: one more than there are where the positions of a tile would else take each other's places.
+fn columns(cols: usize, depth: usize) -> usize {
+    match (cols * depth * DType::I16.byte_size()).is_multiple_of(SAME_PLACE) {
+        true => cols + 1,
+        false => cols,
+    }
+}
+
+/// Whether four times every channel's sum stays within 32 bits.
+fn fits(constants: &Constants) -> bool {
+    let ([n, rows, columns, depth], int) = (constants.dims(), constants.int());
+    let taps = || (0..rows).flat_map(move |y| (0..columns).flat_map(move |x| (0..depth).map(move |c| [y, x, c])));
+    let magnitude = |channel: usize| taps().map(|[y, x, c]| i64::from(int([channel, y, x, c])).abs()).sum::<i64>();
+    (0..n).all(|channel| 4 * 255 * magnitude(channel) <= i64::from(i32::MAX))
+}
+
+/// Whether the model of costs holds the tiles for clearly quicker.
+fn pays(winograd: &Winograd, direct: &Geometry<'_>, target: &Target) -> bool {
+    let Winograd { tiles, depth, n, tile, row_block, .. } = *winograd;
+    let runs = [Run { offset: 0, length: depth }];
+    let count: usize = tiles.iter().product();
+    let blocks = n.div_ceil(tile.nr);
+    let position = Geometry {
+        input: DType::I16,
+        output: DType::I32,
+        pixels: tiles,
+        input_strides: winograd.input_strides,
+        output_strides: winograd.output_strides,
+        runs: &runs,
+        n,
+        ..*direct
+    };
+    let blocking = Blocking { mr: tile.mr, nr: tile.nr, rows: row_block };
+    let products = Winograd::POSITIONS as f64 * position.cycles(blocking, target);
+    let lanes = target.lanes();
+    let registers = TILE * depth.div_ceil(2 * lanes) as f64 + FINISH * (blocks * tile.nr / lanes) as f64;
+    let windows = direct.cycles(direct.blocking(target), target);
+    products + count as f64 * registers < CLEARLY_LESS * windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_that_may_exceed_32_bits_are_left_to_windows() {
+        let is_left = |depth: usize| !fits(&Constants::splat(-127, [2, 3, 3, depth]));
+        assert_eq!([1841, 1842].map(is_left), [false, true]);
+    }
+
+    #[test]
+    fn positions_of_a_tile_do_not_take_each_others_places() {
+        assert_eq!([columns(28, 64), columns(32, 64), columns(7, 256), columns(8, 256)], [28, 33, 7, 9]);
+    }
+}
