@@ -1,10 +1,10 @@
 //! Packing: constant weights in the order and form in which kernels read them.
 //!
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
-//! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
+//! hold, and what would make a sum of two products saturate ([`DotRule::pair_limit`]), is split off into *extra* groups that multiply the same inputs once
 //! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
 //!
-//! Where `vpmaddubsw` does the products, two neighbouring groups can be *joined*: their 16-bit sums are added before they
+//! On targets with such a limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they
 //! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
 //! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
 //!
@@ -23,7 +23,7 @@ pub use depthwise::{depthwise_blocks, depthwise_f32, depthwise_int, interleaved}
 pub use winograd::winograd_weights;
 
 use crate::program::{Run, Tile};
-use crate::target::{Dot, Target};
+use crate::target::{DotRule, Target};
 
 /// Packed weights and initial sums of a product.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +127,7 @@ pub fn gemm_words(
 /// a vector, but may want [extra](Packed::extra) groups.
 #[must_use]
 pub fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
-    if target.dot != Dot::Maddubs {
+    if target.dot.pair_limit.is_none() {
         return false;
     }
     let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
@@ -165,7 +165,7 @@ fn bytes(target: &Target, tile: Tile, n: usize, runs: &[Run], weight: &dyn Fn(us
         Bytes { weights, extra, joined, instructions }
     };
     let apart = way(false);
-    if target.dot == Dot::Maddubs && !apart.extra.is_empty() {
+    if target.dot.pair_limit.is_some() && !apart.extra.is_empty() {
         let joined = way(true);
         if joined.instructions < apart.instructions {
             return joined;
@@ -223,10 +223,10 @@ fn groups_int(
 type Group = Vec<[i32; GROUP]>;
 
 /// Takes from joined groups what one product of the target for each holds, as bytes.
-fn hold(dot: Dot, rest: &mut [Group]) -> Vec<Vec<u8>> {
+fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     let eight_bits = |group: &Group| group.iter().map(|lane| lane.map(|w| w.clamp(-128, 127))).collect();
     let mut held: Vec<Group> = rest.iter().map(eight_bits).collect();
-    let limit = dot.pair_limit().unwrap_or(i32::MAX);
+    let limit = dot.pair_limit.unwrap_or(i32::MAX);
     if (0..held[0].len()).any(|lane| excess(&held, lane, limit).is_some()) {
         // If one group can give up all that is too much, the others need no extra group.
         let giver = (0..held.len()).find_map(|giver| {
@@ -318,14 +318,15 @@ pub fn choose_tile(target: &Target, input: DType, cols: usize, n: usize) -> Tile
     // As many elements as a lane of 32 bits holds.
     let kr = GROUP / input.byte_size();
     // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
-    let (mr, vectors) = match (target.vector_registers, target.dot, input) {
+    let (mr, vectors) = match (target.vector_registers, input) {
         // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
         _ if cols == 1 => (1, 8),
         // Without products of bf16, weights are taken apart into twice as many registers.
-        (32, _, DType::Bf16) if !target.bf16 => (12, 2),
+        (32, DType::Bf16) if !target.bf16 => (12, 2),
         (32, ..) => (14, 2),
-        (_, _, DType::Bf16) => (4, 2),
-        (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
+        (_, DType::Bf16) => (4, 2),
+        (_, DType::F32 | DType::I16) => (6, 2),
+        (registers, _) if 6 * 2 + 2 + 1 + target.dot.temporaries <= registers => (6, 2),
         _ => (4, 2),
     };
     Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes).max(1)), kr }
@@ -371,7 +372,7 @@ mod tests {
             |most: i32| move |o: usize, r: usize, e: usize| (o * 131 + r * 57 + e * 83) as i32 % (2 * most) - most;
         for target in crate::target::TARGETS {
             let pay = |most| words_pay(target, 64, &runs, &below(most));
-            assert_eq!([pay(128), pay(30)], [target.dot == Dot::Maddubs, false], "{}", target.name);
+            assert_eq!([pay(128), pay(30)], [target.dot.pair_limit.is_some(), false], "{}", target.name);
         }
     }
 
@@ -405,13 +406,13 @@ mod tests {
                     assert_eq!(sum, weight(o, r, e), "{} channel {o} run {r} element {e}", target.name);
                 }
             }
-            if target.dot == Dot::Maddubs {
+            if target.dot.pair_limit.is_some() {
                 for pair in weights.chunks_exact(2) {
                     let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
                     assert!((255 * (a + b)).abs() <= 32767, "{a} {b}");
                 }
             }
-            if target.dot == Dot::Maddubs && joined == 2 {
+            if target.dot.pair_limit.is_some() && joined == 2 {
                 // Both groups of each run in the first block.
                 for (run, lane, half, sign) in
                     (0..2 * 16 * 4).map(|i| (i / 64, i / 4 % 16, i / 2 % 2, if i % 2 == 0 { 1 } else { -1 }))

@@ -1,24 +1,9 @@
 //! Targets: what machine code is made for. A target is an explicit set of CPU features, so bytes do not depend on the host.
 
+mod dot;
+
+pub use dot::DotRule;
 use eightfold_runtime::features::{FeatureSet, detect};
-
-/// How products of 8-bit integers are summed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dot {
-    /// `pmaddubsw`, `pmaddwd` by ones, `paddd`: exact when the packed weights keep each same-sign pair within 128.
-    Maddubs,
-    /// `vpdpbusd`: exact for all weights.
-    Vpdpbusd,
-}
-
-impl Dot {
-    /// The greatest sum of the magnitudes of weights of one sign whose products are added exactly, if there is one:
-    /// 255 * 128 is the greatest sum that 16 bits hold.
-    #[must_use]
-    pub fn pair_limit(self) -> Option<i32> {
-        (self == Dot::Maddubs).then_some(128)
-    }
-}
 
 /// A set of CPU features with the choices that follow from it.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +21,7 @@ pub struct Target {
     /// Vector registers.
     pub vector_registers: usize,
     /// How 8-bit products are summed.
-    pub dot: Dot,
+    pub dot: DotRule,
     /// Whether there is a fused multiply-add; without one it is composed, and sums of products round twice.
     pub fma: bool,
     /// Whether `vpermi2b` looks up bytes.
@@ -79,7 +64,7 @@ pub static TARGETS: &[Target] = &[
         features: &V2,
         vector_bits: 128,
         vector_registers: 16,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: false,
         byte_permute: false,
         bf16: false,
@@ -91,7 +76,7 @@ pub static TARGETS: &[Target] = &[
         features: &V3,
         vector_bits: 256,
         vector_registers: 16,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -103,7 +88,7 @@ pub static TARGETS: &[Target] = &[
         features: &V3_VNNI,
         vector_bits: 256,
         vector_registers: 16,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -115,7 +100,7 @@ pub static TARGETS: &[Target] = &[
         features: &V4,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -127,7 +112,7 @@ pub static TARGETS: &[Target] = &[
         features: &V4_VNNI,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -139,7 +124,7 @@ pub static TARGETS: &[Target] = &[
         features: &V4_VBMI,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: true,
         bf16: false,
@@ -151,7 +136,7 @@ pub static TARGETS: &[Target] = &[
         features: &V4_BF16,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: true,
         bf16: true,
@@ -220,7 +205,8 @@ mod tests {
             assert_eq!(target.fma, has("fma"), "{}", target.name);
             assert_eq!(target.byte_permute, has("avx512vbmi"), "{}", target.name);
             assert_eq!(target.bf16, has("avx512bf16"), "{}", target.name);
-            assert_eq!(target.dot == Dot::Vpdpbusd, has("avxvnni") || has("avx512vnni"), "{}", target.name);
+            let has_vnni = has("avxvnni") || has("avx512vnni");
+            assert_eq!(target.dot == DotRule::VPDPBUSD, has_vnni, "{}", target.name);
         }
     }
 

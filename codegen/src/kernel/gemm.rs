@@ -17,7 +17,7 @@ use super::{KernelDef, is_of_pixels};
 use crate::choice::Geometry;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 use crate::work::{Arithmetic, distinct_bytes};
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
@@ -251,12 +251,12 @@ impl KernelDef for Gemm {
         }
     }
 
-    /// Inputs with a sign lose it, each group once for each block of channels.
+    /// Inputs of the other sign are converted, each group once for each block of channels.
     fn operations(&self, _call: &Call, target: &Target) -> (DType, f64) {
         let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
-        let signs = match self.input {
-            DType::I8 => self.pixel_count() * self.groups() * self.n.div_ceil(self.tile.nr) * target.lanes(),
-            _ => 0,
+        let signs = match target.dot.input_offset(self.input) {
+            0 => 0,
+            _ => self.pixel_count() * self.groups() * self.n.div_ceil(self.tile.nr) * target.lanes(),
         };
         (accumulator, signs as f64)
     }
@@ -279,10 +279,7 @@ impl KernelDef for Gemm {
 
 /// Instructions of a product of words, as a share of those of a product of bytes.
 pub(super) fn words(target: &Target) -> f64 {
-    match target.dot {
-        Dot::Maddubs => 4.0 / 3.0,
-        Dot::Vpdpbusd => 4.0,
-    }
+    target.dot.products_per_instruction()
 }
 
 /// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in, and says which;

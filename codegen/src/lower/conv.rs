@@ -205,7 +205,8 @@ impl Lowering<'_> {
         let in_vectors = match weights {
             Weights::Float(_) => None,
             Weights::Int(weight) => {
-                let shift = input_shift(input.dtype, zero);
+                // What each weight's sum is multiplied by and taken from the bias.
+                let shift = zero + self.target.dot.input_offset(input.dtype);
                 let sum = |o: usize| -> i64 {
                     let all = runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
                     all.map(|(r, e)| i64::from(weight(o, r, e))).sum()
@@ -425,11 +426,6 @@ pub(super) fn centered_weights(graph: &Graph, w: ValueId) -> Option<Data> {
             Data::Int(v.iter().enumerate().map(|(i, x)| x - i64::from(q.zero_point[entry(i)])).collect())
         }
     })
-}
-
-/// What each weight's sum is multiplied by and taken from the bias: kernels see signed inputs with 128 added.
-pub(super) fn input_shift(dtype: DType, zero: i64) -> i64 {
-    if dtype == DType::I8 { zero + 128 } else { zero }
 }
 
 fn floats(data: Option<&Data>) -> Option<&[f32]> {

@@ -15,7 +15,7 @@ use super::{Lowering, origin};
 use crate::choice::{Blocking, Geometry, Prefer};
 use crate::pack;
 use crate::program::{Producer, Run, Winograd, WinogradInput};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 /// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
 /// read once, in order, but weights once a band. Rows that want more, of over 128 pixels, are not multiplied as tiles.
@@ -51,7 +51,7 @@ impl Lowering<'_> {
         if self.choices.prefer() == Prefer::Size {
             return None;
         }
-        if !(dense && even && bytes && self.target.dot == Dot::Maddubs && any && fits(weights, sums.depth)) {
+        if !(dense && even && bytes && self.target.dot.pair_limit.is_some() && any && fits(weights, sums.depth)) {
             return None;
         }
         let (depth, n, lanes) = (sums.depth, sums.output.grid.dims[1], self.target.lanes());

@@ -6,7 +6,7 @@ use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::pack;
 use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +117,7 @@ impl Case {
         let x: Vec<i32> = (0..elements).map(|_| numbers.between(low, high_end)).collect();
         let w: Vec<i32> = (0..n * k).map(|_| numbers.between(-self.weights, self.weights)).collect();
         let bias: Vec<i64> = (0..n).map(|o| o as i64 * 100 - 500).collect();
-        let shift = if input == DType::I8 { 128 } else { 0 };
+        let shift = target.dot.input_offset(input);
         let sums: Vec<i64> =
             (0..n).map(|o| bias[o] - shift * w[o * k..][..k].iter().map(|w| i64::from(*w)).sum::<i64>()).collect();
         let weight = |o: usize, r: usize, e: usize| w[o * k + r * kernel * depth + e];
@@ -218,7 +218,7 @@ fn windows_strides_batches_and_bands_of_integers() {
             Case { weights: 255, input: DType::I8, ..base },
         ];
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        if target.dot == Dot::Maddubs {
+        if target.dot.pair_limit.is_some() {
             let Producer::Gemm(gemm) = &trials[0].call.producer else { unreachable!("made above") };
             assert!(!gemm.extra[0].is_empty(), "weights that the target cannot hold are tried");
         }
@@ -237,7 +237,7 @@ fn joined_groups_of_small_weights() {
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         for trial in &trials {
             let Producer::Gemm(gemm) = &trial.call.producer else { unreachable!("made above") };
-            assert_eq!(gemm.joined, target.dot == Dot::Maddubs, "{}", trial.name);
+            assert_eq!(gemm.joined, target.dot.pair_limit.is_some(), "{}", trial.name);
         }
         trial::equal(target, portable, &trials);
     }

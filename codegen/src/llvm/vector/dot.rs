@@ -2,17 +2,19 @@
 
 use super::{Emitter, Kind, Vector};
 use crate::llvm::built;
-use crate::target::Dot;
+#[cfg(doc)]
+use crate::target::DotRule;
 
 impl<'ctx> Emitter<'_, 'ctx> {
     /// Adds to each I32 lane of `sum` the four products of the bytes of `x` without sign and of `w` with sign that lie
-    /// in that lane. Lanes are those of one register. For [`Dot::Maddubs`] the pairs of `w` must be within 128.
+    /// in that lane. Lanes are those of one register. The pairs of `w` must be within
+    /// [`DotRule::pair_limit`].
     pub(crate) fn dot_accumulate(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
         self.dot_accumulate_joined(sum, &[[x, w]])
     }
 
-    /// The same of several `[x, w]`, whose products are added before they are as wide as the sum: for [`Dot::Maddubs`] all
-    /// weights of one sign in a half of a lane must be within 128 together.
+    /// The same of several `[x, w]`, whose products are added before they are as wide as the sum: all
+    /// weights of one sign in a half of a lane must be within [`DotRule::pair_limit`] together.
     pub(crate) fn dot_accumulate_joined(&self, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
         let each = |add: &dyn Fn(Vector<'ctx>, [Vector<'ctx>; 2]) -> Vector<'ctx>| {
             products.iter().fold(sum, |sum, [x, w]| {
@@ -21,18 +23,18 @@ impl<'ctx> Emitter<'_, 'ctx> {
                 add(sum, [*x, *w])
             })
         };
-        match (self.target.dot, self.isa.dot) {
+        match (self.target.dot.pair_limit, self.isa.dot.pair_limit) {
             // Weights that only `vpdpbusd` takes.
-            (Dot::Vpdpbusd, Dot::Maddubs) => each(&|sum, [x, w]| {
+            (None, Some(_)) => each(&|sum, [x, w]| {
                 let (x, w) = (self.widen(x, Kind::I16, false), self.widen(w, Kind::I16, true));
                 self.add(sum, self.sum_of_pairs(self.multiply_pairs(x, w)))
             }),
-            (_, Dot::Vpdpbusd) => each(&|sum, [x, w]| {
+            (_, None) => each(&|sum, [x, w]| {
                 let (x, w) = (self.bits_as(x, Kind::I32), self.bits_as(w, Kind::I32));
                 let name = format!("llvm.x86.avx512.vpdpbusd.{}", self.isa.vector_bits);
                 self.vector(self.intrinsic(&name, &[], &[sum, x, w]), Kind::I32, sum.lanes)
             }),
-            (Dot::Maddubs, Dot::Maddubs) => {
+            (Some(_), Some(_)) => {
                 let pairs = products.iter().map(|[x, w]| self.multiply_byte_pairs(*x, *w));
                 let pairs = pairs.reduce(|a, b| self.add(a, b)).expect("at least one product");
                 self.add(sum, self.multiply_pairs(pairs, self.splat_int(1, Kind::I16, 2 * sum.lanes)))
@@ -156,12 +158,12 @@ mod tests {
             });
             let assembly = compiled.expect("compiles").assembly;
             let register = ["%xmm", "%ymm", "%zmm"][target.vector_bits.ilog2() as usize - 7];
-            let instruction = match (target.vector_bits, target.dot) {
+            let instruction = match (target.vector_bits, target.dot.pair_limit) {
                 (128, _) => "\tpmaddubsw",
-                (_, Dot::Maddubs) => "vpmaddubsw",
+                (_, Some(_)) => "vpmaddubsw",
                 // Without the prefix that only 512 bits have.
-                (256, Dot::Vpdpbusd) => "{vex}\tvpdpbusd",
-                (_, Dot::Vpdpbusd) => "vpdpbusd",
+                (256, None) => "{vex}\tvpdpbusd",
+                (_, None) => "vpdpbusd",
             };
             let found = assembly.lines().any(|line| line.contains(instruction) && line.contains(register));
             assert!(found, "{}:\n{assembly}", target.name);
