@@ -19,6 +19,15 @@ pub mod tune;
 pub mod vector;
 
 use inkwell::builder::BuilderError;
+use inkwell::intrinsics::Intrinsic;
+use inkwell::module::Module;
+use inkwell::values::FunctionValue;
+
+/// The declaration of an intrinsic that has one form.
+pub(crate) fn intrinsic<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
+    let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(module, &[]));
+    found.unwrap_or_else(|| unreachable!("this LLVM has {name}"))
+}
 
 /// The value that was built. Building fails only where a builder has no position or types do not fit, which is ours.
 pub(crate) fn built<T>(result: Result<T, BuilderError>) -> T {

@@ -5,8 +5,17 @@ mod dot;
 pub use dot::DotRule;
 use eightfold_runtime::features::{FeatureSet, detect};
 
+/// The instruction set whose instructions kernels are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// What LLVM has on every architecture.
+    Generic,
+    /// SSE, AVX2, AVX-512.
+    X86,
+}
+
 /// A set of CPU features with the choices that follow from it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The name on the command line.
     pub name: &'static str,
@@ -16,6 +25,8 @@ pub struct Target {
     pub cpu: &'static str,
     /// LLVM names of the features that code may use.
     pub features: &'static [&'static str],
+    /// Who writes the instructions of kernels.
+    pub instructions: InstructionSet,
     /// Bits of a vector register.
     pub vector_bits: usize,
     /// Vector registers.
@@ -24,9 +35,9 @@ pub struct Target {
     pub dot: DotRule,
     /// Whether there is a fused multiply-add; without one it is composed, and sums of products round twice.
     pub fma: bool,
-    /// Whether `vpermi2b` looks up bytes.
+    /// Whether an instruction looks up bytes among 128 at once.
     pub byte_permute: bool,
-    /// Whether `vdpbf16ps` sums products of bf16; without it they are summed as f32.
+    /// Whether an instruction sums products of bf16; without one they are summed as f32.
     pub bf16: bool,
 }
 
@@ -62,6 +73,7 @@ pub static TARGETS: &[Target] = &[
         summary: "SSE4.2: Nehalem, Goldmont",
         cpu: "nehalem",
         features: &V2,
+        instructions: InstructionSet::X86,
         vector_bits: 128,
         vector_registers: 16,
         dot: DotRule::PMADDUBSW,
@@ -74,6 +86,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX2 and FMA: Haswell, Zen",
         cpu: "haswell",
         features: &V3,
+        instructions: InstructionSet::X86,
         vector_bits: 256,
         vector_registers: 16,
         dot: DotRule::PMADDUBSW,
@@ -86,6 +99,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX2 with AVX-VNNI: Alder Lake",
         cpu: "alderlake",
         features: &V3_VNNI,
+        instructions: InstructionSet::X86,
         vector_bits: 256,
         vector_registers: 16,
         dot: DotRule::VPDPBUSD,
@@ -98,6 +112,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512: Skylake-X",
         cpu: "skylake-avx512",
         features: &V4,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
         dot: DotRule::PMADDUBSW,
@@ -110,6 +125,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI: Cascade Lake",
         cpu: "cascadelake",
         features: &V4_VNNI,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
         dot: DotRule::VPDPBUSD,
@@ -122,6 +138,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI and VBMI: Ice Lake",
         cpu: "icelake-server",
         features: &V4_VBMI,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
         dot: DotRule::VPDPBUSD,
@@ -134,6 +151,7 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI, VBMI and BF16: Sapphire Rapids, Zen 4",
         cpu: "sapphirerapids",
         features: &V4_BF16,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
         dot: DotRule::VPDPBUSD,
@@ -148,11 +166,6 @@ impl Target {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|t| t.name == name)
-    }
-
-    /// The target whose instructions stand in for those that a machine lacks, in tests.
-    pub(crate) fn stand_in() -> &'static Target {
-        Target::find("x86-64-v3").expect("listed")
     }
 
     /// The best target that this machine can run, if any.
