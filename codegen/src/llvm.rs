@@ -21,11 +21,12 @@ pub mod vector;
 use inkwell::builder::BuilderError;
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::Module;
+use inkwell::types::BasicTypeEnum;
 use inkwell::values::FunctionValue;
 
-/// The declaration of an intrinsic that has one form.
-pub(crate) fn intrinsic<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
-    let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(module, &[]));
+/// The declaration of an intrinsic; `types` choose among its overloads.
+pub(crate) fn intrinsic<'ctx>(module: &Module<'ctx>, name: &str, types: &[BasicTypeEnum<'ctx>]) -> FunctionValue<'ctx> {
+    let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(module, types));
     found.unwrap_or_else(|| unreachable!("this LLVM has {name}"))
 }
 

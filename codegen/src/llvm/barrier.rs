@@ -154,7 +154,7 @@ pub(crate) fn emit_waiting<'ctx>(
 
     builder.position_at_end(spin);
     if let Some(pause) = isa::of(instructions).pause() {
-        built(builder.build_call(intrinsic(module, pause), &[], ""));
+        built(builder.build_call(intrinsic(module, pause, &[]), &[], ""));
     }
     let one = number.const_int(1, false);
     let next = built(builder.build_int_add(spins.as_basic_value().into_int_value(), one, ""));

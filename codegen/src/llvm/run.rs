@@ -204,7 +204,7 @@ impl<'ctx> Wrapper<'ctx> {
 
         let word = self.context.i32_type();
         let restore = mode.map(|mode| {
-            let [store, load] = [mode.store, mode.load].map(|name| intrinsic(module, name));
+            let [store, load] = [mode.store, mode.load].map(|name| intrinsic(module, name, &[]));
             let saved = built(builder.build_alloca(word, "callers_mode"));
             let ours = built(builder.build_alloca(word, "our_mode"));
             built(builder.build_call(store, &[saved.into()], ""));

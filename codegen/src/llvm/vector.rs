@@ -22,7 +22,6 @@ use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
-use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicType as _, BasicTypeEnum, VectorType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue, VectorValue};
@@ -30,8 +29,8 @@ use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, Int
 pub(crate) use arithmetic::{Compare, Rounding};
 pub(crate) use flow::{Condition, State};
 
-use super::built;
 use super::machine::BASELINE;
+use super::{built, intrinsic};
 use crate::target::Target;
 
 /// What one lane of a vector holds. Integers have no sign: the operations do.
@@ -238,8 +237,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
     }
 
     fn declared(&self, name: &str, types: &[BasicTypeEnum<'ctx>]) -> FunctionValue<'ctx> {
-        let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(self.module, types));
-        found.unwrap_or_else(|| unreachable!("this LLVM has {name}"))
+        intrinsic(self.module, name, types)
     }
 
     /// A lane-by-lane intrinsic of vectors of one type.
