@@ -69,6 +69,19 @@ const V4_BF16: [&str; 23] = joined(V4_VBMI, ["avx512bf16"]);
 /// Each has all features of those before it, but for `avxvnni`: CPUs with 512 bits have `avx512vnni` in its place.
 pub static TARGETS: &[Target] = &[
     Target {
+        name: "generic",
+        summary: "Any x86-64 CPU: plain LLVM vectors",
+        cpu: "generic",
+        features: &[],
+        instructions: InstructionSet::Generic,
+        vector_bits: 128,
+        vector_registers: 16,
+        dot: DotRule::WIDENED,
+        fma: false,
+        byte_permute: false,
+        bf16: false,
+    },
+    Target {
         name: "x86-64-v2",
         summary: "SSE4.2: Nehalem, Goldmont",
         cpu: "nehalem",
@@ -174,10 +187,10 @@ impl Target {
         TARGETS.iter().rev().find(|t| t.runs_here())
     }
 
-    /// Whether this machine can run code for the target.
+    /// Whether this machine can run code for the target: all code is for x86-64 (`llvm/machine.rs`).
     #[must_use]
     pub fn runs_here(&self) -> bool {
-        detect().contains(self.feature_set())
+        cfg!(target_arch = "x86_64") && detect().contains(self.feature_set())
     }
 
     /// The features as bits, for descriptors.
@@ -220,7 +233,19 @@ mod tests {
             assert_eq!(target.bf16, has("avx512bf16"), "{}", target.name);
             let has_vnni = has("avxvnni") || has("avx512vnni");
             assert_eq!(target.dot == DotRule::VPDPBUSD, has_vnni, "{}", target.name);
+            assert_eq!(target.dot == DotRule::PMADDUBSW, has("ssse3") && !has_vnni, "{}", target.name);
+            assert_eq!(target.instructions == InstructionSet::X86, has("sse4.1"), "{}", target.name);
         }
+    }
+
+    /// What needs no feature runs wherever anything does, and gives way to what is faster.
+    #[test]
+    fn the_generic_target_is_the_last_resort() {
+        let generic = Target::find("generic").expect("listed");
+        assert_eq!(generic.feature_set(), FeatureSet::EMPTY);
+        assert_eq!(generic.runs_here(), cfg!(target_arch = "x86_64"));
+        let others = TARGETS.iter().filter(|target| target.name != generic.name && target.runs_here());
+        assert_eq!(Target::native().map(|target| target.name == generic.name), Some(others.count() == 0));
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl DotRule {
     pub const VPDPBUSD: DotRule =
         DotRule { signed_inputs: false, pair_limit: None, instructions: 1, per_cycle: 2, latency: 4, temporaries: 0 };
 
+    /// Signed bytes, each widened to 32 bits: four multiplications and additions, and the shifts that a tile shares.
+    /// Exact for all weights.
+    pub const WIDENED: DotRule =
+        DotRule { signed_inputs: true, pair_limit: None, instructions: 12, per_cycle: 2, latency: 4, temporaries: 2 };
+
     /// What is added to inputs of a type before they are multiplied, so that they have the sign that the rule wants.
     /// It flips the upper bit of a byte. The initial sums are less by the weights times this.
     #[must_use]
@@ -66,9 +71,7 @@ mod tests {
 
     #[test]
     fn inputs_of_the_other_sign_are_moved_by_half_their_range() {
-        for (rule, offsets) in
-            [(DotRule::VPDPBUSD, [0, 128]), (DotRule { signed_inputs: true, ..DotRule::VPDPBUSD }, [-128, 0])]
-        {
+        for (rule, offsets) in [(DotRule::VPDPBUSD, [0, 128]), (DotRule::WIDENED, [-128, 0])] {
             assert_eq!([DType::U8, DType::I8].map(|input| rule.input_offset(input)), offsets);
             assert_eq!([DType::I16, DType::F32, DType::Bf16].map(|input| rule.input_offset(input)), [0; 3]);
         }
