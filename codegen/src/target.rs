@@ -1,27 +1,21 @@
 //! Targets: what machine code is made for. A target is an explicit set of CPU features, so bytes do not depend on the host.
 
+mod dot;
+
+pub use dot::DotRule;
 use eightfold_runtime::features::{FeatureSet, detect};
 
-/// How products of 8-bit integers are summed.
+/// The instruction set whose instructions kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dot {
-    /// `pmaddubsw`, `pmaddwd` by ones, `paddd`: exact when the packed weights keep each same-sign pair within 128.
-    Maddubs,
-    /// `vpdpbusd`: exact for all weights.
-    Vpdpbusd,
-}
-
-impl Dot {
-    /// The greatest sum of the magnitudes of weights of one sign whose products are added exactly, if there is one:
-    /// 255 * 128 is the greatest sum that 16 bits hold.
-    #[must_use]
-    pub fn pair_limit(self) -> Option<i32> {
-        (self == Dot::Maddubs).then_some(128)
-    }
+pub enum InstructionSet {
+    /// What LLVM has on every architecture.
+    Generic,
+    /// SSE, AVX2, AVX-512.
+    X86,
 }
 
 /// A set of CPU features with the choices that follow from it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The name on the command line.
     pub name: &'static str,
@@ -31,17 +25,19 @@ pub struct Target {
     pub cpu: &'static str,
     /// LLVM names of the features that code may use.
     pub features: &'static [&'static str],
+    /// Who writes the instructions of kernels.
+    pub instructions: InstructionSet,
     /// Bits of a vector register.
     pub vector_bits: usize,
     /// Vector registers.
     pub vector_registers: usize,
     /// How 8-bit products are summed.
-    pub dot: Dot,
+    pub dot: DotRule,
     /// Whether there is a fused multiply-add; without one it is composed, and sums of products round twice.
     pub fma: bool,
-    /// Whether `vpermi2b` looks up bytes.
+    /// Whether an instruction looks up bytes among 128 at once.
     pub byte_permute: bool,
-    /// Whether `vdpbf16ps` sums products of bf16; without it they are summed as f32.
+    /// Whether an instruction sums products of bf16; without one they are summed as f32.
     pub bf16: bool,
 }
 
@@ -73,13 +69,27 @@ const V4_BF16: [&str; 23] = joined(V4_VBMI, ["avx512bf16"]);
 /// Each has all features of those before it, but for `avxvnni`: CPUs with 512 bits have `avx512vnni` in its place.
 pub static TARGETS: &[Target] = &[
     Target {
+        name: "generic",
+        summary: "Any x86-64 CPU: plain LLVM vectors",
+        cpu: "generic",
+        features: &[],
+        instructions: InstructionSet::Generic,
+        vector_bits: 128,
+        vector_registers: 16,
+        dot: DotRule::WIDENED,
+        fma: false,
+        byte_permute: false,
+        bf16: false,
+    },
+    Target {
         name: "x86-64-v2",
         summary: "SSE4.2: Nehalem, Goldmont",
         cpu: "nehalem",
         features: &V2,
+        instructions: InstructionSet::X86,
         vector_bits: 128,
         vector_registers: 16,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: false,
         byte_permute: false,
         bf16: false,
@@ -89,9 +99,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX2 and FMA: Haswell, Zen",
         cpu: "haswell",
         features: &V3,
+        instructions: InstructionSet::X86,
         vector_bits: 256,
         vector_registers: 16,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -101,9 +112,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX2 with AVX-VNNI: Alder Lake",
         cpu: "alderlake",
         features: &V3_VNNI,
+        instructions: InstructionSet::X86,
         vector_bits: 256,
         vector_registers: 16,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -113,9 +125,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512: Skylake-X",
         cpu: "skylake-avx512",
         features: &V4,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Maddubs,
+        dot: DotRule::PMADDUBSW,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -125,9 +138,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI: Cascade Lake",
         cpu: "cascadelake",
         features: &V4_VNNI,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: false,
         bf16: false,
@@ -137,9 +151,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI and VBMI: Ice Lake",
         cpu: "icelake-server",
         features: &V4_VBMI,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: true,
         bf16: false,
@@ -149,9 +164,10 @@ pub static TARGETS: &[Target] = &[
         summary: "AVX-512 with VNNI, VBMI and BF16: Sapphire Rapids, Zen 4",
         cpu: "sapphirerapids",
         features: &V4_BF16,
+        instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
-        dot: Dot::Vpdpbusd,
+        dot: DotRule::VPDPBUSD,
         fma: true,
         byte_permute: true,
         bf16: true,
@@ -165,21 +181,16 @@ impl Target {
         TARGETS.iter().find(|t| t.name == name)
     }
 
-    /// The target whose instructions stand in for those that a machine lacks, in tests.
-    pub(crate) fn stand_in() -> &'static Target {
-        Target::find("x86-64-v3").expect("listed")
-    }
-
     /// The best target that this machine can run, if any.
     #[must_use]
     pub fn native() -> Option<&'static Target> {
         TARGETS.iter().rev().find(|t| t.runs_here())
     }
 
-    /// Whether this machine can run code for the target.
+    /// Whether this machine can run code for the target: all code is for x86-64 (`llvm/machine.rs`).
     #[must_use]
     pub fn runs_here(&self) -> bool {
-        detect().contains(self.feature_set())
+        cfg!(target_arch = "x86_64") && detect().contains(self.feature_set())
     }
 
     /// The features as bits, for descriptors.
@@ -220,8 +231,21 @@ mod tests {
             assert_eq!(target.fma, has("fma"), "{}", target.name);
             assert_eq!(target.byte_permute, has("avx512vbmi"), "{}", target.name);
             assert_eq!(target.bf16, has("avx512bf16"), "{}", target.name);
-            assert_eq!(target.dot == Dot::Vpdpbusd, has("avxvnni") || has("avx512vnni"), "{}", target.name);
+            let has_vnni = has("avxvnni") || has("avx512vnni");
+            assert_eq!(target.dot == DotRule::VPDPBUSD, has_vnni, "{}", target.name);
+            assert_eq!(target.dot == DotRule::PMADDUBSW, has("ssse3") && !has_vnni, "{}", target.name);
+            assert_eq!(target.instructions == InstructionSet::X86, has("sse4.1"), "{}", target.name);
         }
+    }
+
+    /// What needs no feature runs wherever anything does, and gives way to what is faster.
+    #[test]
+    fn the_generic_target_is_the_last_resort() {
+        let generic = Target::find("generic").expect("listed");
+        assert_eq!(generic.feature_set(), FeatureSet::EMPTY);
+        assert_eq!(generic.runs_here(), cfg!(target_arch = "x86_64"));
+        let others = TARGETS.iter().filter(|target| target.name != generic.name && target.runs_here());
+        assert_eq!(Target::native().map(|target| target.name == generic.name), Some(others.count() == 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use eightfold_ir::DType;
 
 use super::{Blocking, cost};
 use crate::kernel::Geometry;
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 /// Bytes of inputs and results that one block of weights may serve: parts of two levels of cache, and everything.
 const BANDS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, usize::MAX];
@@ -36,9 +36,7 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
         DType::Bf16 => 2,
         // A product before it is accumulated.
         DType::I16 => 1,
-        _ if target.dot == Dot::Vpdpbusd => 0,
-        // A vector of ones, and a product before it is accumulated.
-        _ => 2,
+        _ => target.dot.temporaries,
     };
     // With one pixel, weights are memory operands of the multiplication.
     let weights = if mr == 1 { 1 } else { vectors };

@@ -10,7 +10,7 @@ use eightfold_ir::DType;
 use super::{Blocking, candidates};
 use crate::kernel::Geometry;
 use crate::program::Tile;
-use crate::target::{Dot, Target};
+use crate::target::{DotRule, Target};
 
 /// Vectors that a core loads in a cycle: weights and broadcast inputs.
 const LOADS: f64 = 2.0;
@@ -126,7 +126,7 @@ struct Block {
     /// Whether results are bytes.
     narrow: bool,
     input: DType,
-    dot: Dot,
+    dot: DotRule,
     /// Whether the target has no more than 16 registers.
     few_registers: bool,
 }
@@ -170,13 +170,15 @@ impl Block {
     fn group(&self, pixels: f64, vectors: f64, joined: f64) -> f64 {
         let sums = pixels * vectors;
         // Cycles of the multipliers, latency of an addition, and instructions for each product.
-        let (multiply, chain, instructions) = match (self.input, self.dot) {
-            (DType::F32, _) => (0.5, FLOAT_CHAIN, 1.0),
-            (DType::Bf16, _) => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
-            (DType::I16, _) => (0.5, 1.0, 2.0),
-            (_, Dot::Vpdpbusd) => (0.5, 4.0, 1.0),
-            // Joined groups are added in 16 bits, then widened and accumulated once.
-            (_, Dot::Maddubs) => ((2.0 + 1.0 / joined) / 3.0, 1.0, 2.0 + 1.0 / joined),
+        let (multiply, chain, instructions) = match self.input {
+            DType::F32 => (0.5, FLOAT_CHAIN, 1.0),
+            DType::Bf16 => (1.0, 2.0 * FLOAT_CHAIN, 2.0),
+            DType::I16 => (0.5, 1.0, 2.0),
+            _ => {
+                // Joined groups are added in 16 bits, then widened and accumulated once.
+                let instructions = self.dot.instructions_per_group(joined);
+                (instructions / self.dot.per_cycle as f64, self.dot.latency as f64, instructions)
+            }
         };
         let loads = (pixels + vectors) / LOADS;
         let issued = (sums * instructions + pixels + vectors + 1.0) / ISSUE;

@@ -20,7 +20,7 @@ use super::{KernelDef, is_of_pixels};
 use crate::choice::Choices;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 use crate::work::{Arithmetic, distinct_bytes};
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
@@ -338,7 +338,9 @@ impl KernelDef for Gemm {
             return pack::floats(self.input, tile, n, runs, &weight, &constants.float_bias());
         }
         let weight = self.integers(constants);
-        let shift = input_shift(self.input, self.plain.map_or(0, |plain| plain.zero_point));
+        // What each weight's sum is multiplied by and taken from the bias.
+        let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
+        let shift = zero_point + target.dot.input_offset(self.input);
         let elements = || runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
         let sum = |o: usize| elements().map(|(r, e)| i64::from(weight(o, r, e))).sum::<i64>();
         let sums: Vec<i64> = constants.int_bias().iter().enumerate().map(|(o, b)| b - shift * sum(o)).collect();
@@ -439,15 +441,13 @@ impl KernelDef for Gemm {
         }
     }
 
-    /// Inputs with a sign lose it, each group once for each block of channels.
+    /// Inputs of the other sign are converted, each group once for each block of channels.
     fn operations(&self, _call: &Call, target: &Target) -> (DType, f64) {
         let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
-        let signs = match self.input {
-            DType::I8 => {
-                let nr = self.tile.map_or(target.lanes(), |tile| tile.nr);
-                self.pixel_count() * self.groups() * self.n.div_ceil(nr) * target.lanes()
-            }
-            _ => 0,
+        let nr = self.tile.map_or(target.lanes(), |tile| tile.nr);
+        let signs = match target.dot.input_offset(self.input) {
+            0 => 0,
+            _ => self.pixel_count() * self.groups() * self.n.div_ceil(nr) * target.lanes(),
         };
         (accumulator, signs as f64)
     }
@@ -471,17 +471,9 @@ impl KernelDef for Gemm {
     }
 }
 
-/// What each weight's sum is multiplied by and taken from the bias: kernels see signed bytes with 128 added.
-pub(super) fn input_shift(input: DType, zero_point: i32) -> i64 {
-    i64::from(zero_point) + if input == DType::I8 { 128 } else { 0 }
-}
-
 /// Instructions of a product of words, as a share of those of a product of bytes.
 pub(super) fn words(target: &Target) -> f64 {
-    match target.dot {
-        Dot::Maddubs => 4.0 / 3.0,
-        Dot::Vpdpbusd => 4.0,
-    }
+    target.dot.products_per_instruction()
 }
 
 /// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in; `bytes` are those that the weights of this many blocks take.

@@ -9,13 +9,14 @@
 
 use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
-use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::StructType;
 use inkwell::values::{BasicValue as _, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
 
-use super::built;
+use super::vector::isa;
+use super::{built, intrinsic};
+use crate::target::InstructionSet;
 
 /// How often a thread looks before it asks the host, which lets others have the CPU first, then sleeps: some 50
 /// microseconds, which is longer than balanced threads differ by and shorter than anyone minds who shares the machine.
@@ -112,7 +113,11 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
 }
 
 /// Adds the function that waits until a word has counted up to a number: `void (host, word, count)`.
-pub(crate) fn emit_waiting<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionValue<'ctx> {
+pub(crate) fn emit_waiting<'ctx>(
+    module: &Module<'ctx>,
+    instructions: InstructionSet,
+    name: &str,
+) -> FunctionValue<'ctx> {
     let context = module.get_context();
     let (pointer, number) = (context.ptr_type(AddressSpace::default()), context.i32_type());
     let ty = context.void_type().fn_type(&[pointer.into(), pointer.into(), number.into()], false);
@@ -148,9 +153,9 @@ pub(crate) fn emit_waiting<'ctx>(module: &Module<'ctx>, name: &str) -> FunctionV
     built(builder.build_conditional_branch(tired, sleep, spin));
 
     builder.position_at_end(spin);
-    let pause = Intrinsic::find("llvm.x86.sse2.pause").and_then(|pause| pause.get_declaration(module, &[]));
-    let pause = pause.unwrap_or_else(|| unreachable!("LLVM for x86 has a pause"));
-    built(builder.build_call(pause, &[], ""));
+    if let Some(pause) = isa::of(instructions).pause() {
+        built(builder.build_call(intrinsic(module, pause, &[]), &[], ""));
+    }
     let one = number.const_int(1, false);
     let next = built(builder.build_int_add(spins.as_basic_value().into_int_value(), one, ""));
     built(builder.build_unconditional_branch(look));

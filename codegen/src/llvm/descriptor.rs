@@ -12,6 +12,7 @@ use inkwell::values::{ArrayValue, BasicValue, BasicValueEnum, FunctionValue, Glo
 use inkwell::{AddressSpace, GlobalVisibility};
 
 use super::built;
+use super::machine::BASELINE;
 use crate::interface::{Interface, InterfaceError, Quantization, Tensor, Variant};
 
 /// Adds the descriptors of `interface` and its query function; `runs` holds one run function per variant.
@@ -36,7 +37,7 @@ pub fn emit_query<'ctx>(
     let pointer = context.ptr_type(AddressSpace::default());
     let query = module.add_function(&interface.query_symbol(), pointer.fn_type(&[], false), None);
     // It runs before anyone has looked at the CPU: whatever the module is compiled for, this is not.
-    for (key, value) in [("target-cpu", "x86-64"), ("target-features", "")] {
+    for (key, value) in [("target-cpu", BASELINE), ("target-features", "")] {
         query.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
     }
     let builder = context.create_builder();

@@ -33,7 +33,7 @@ impl Default for Jit {
 }
 
 impl Jit {
-    /// Compiles `calls` for `target` (see [`Emitter::new`] for `portable`) into one module.
+    /// Compiles `calls` for `target` into one module.
     ///
     /// # Errors
     /// Of LLVM.
@@ -41,10 +41,9 @@ impl Jit {
         &self,
         calls: &[Call],
         target: &'static Target,
-        portable: bool,
         assembly: bool,
     ) -> Result<Compiled<'_>, MachineError> {
-        self.compile_with(target, portable, assembly, |e| {
+        self.compile_with(target, assembly, |e| {
             for (index, call) in calls.iter().enumerate() {
                 kernel::emit(e, call, &symbol(index));
             }
@@ -55,14 +54,13 @@ impl Jit {
     pub(crate) fn compile_with<'ctx>(
         &'ctx self,
         target: &'static Target,
-        portable: bool,
         assembly: bool,
         emit: impl FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
     ) -> Result<Compiled<'ctx>, MachineError> {
         let module: Module<'ctx> = self.0.create_module("jit");
         let machine = Machine::new()?;
         machine.prepare(&module);
-        emit(&Emitter::new(&module, target, portable))?;
+        emit(&Emitter::new(&module, target))?;
         // Kernels return nothing; what they call returns vectors.
         let is_kernel = |f: &FunctionValue<'_>| f.count_basic_blocks() > 0 && f.get_type().get_return_type().is_none();
         let functions: Vec<_> = module.get_functions().filter(is_kernel).collect();
@@ -180,7 +178,7 @@ mod tests {
     fn functions_take_any_number_of_pointers() {
         const COUNT: usize = 40;
         let jit = Jit::default();
-        let compiled = jit.compile_with(Target::stand_in(), false, false, |e| {
+        let compiled = jit.compile_with(Target::native().expect("a target"), false, |e| {
             let p = e.function("sum", COUNT + 1, 0);
             let ones = p[..COUNT].iter().map(|at| e.load(*at, Kind::I32, 1));
             let sum = ones.reduce(|a, b| e.add(a, b)).expect("some");

@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The triple that code is made for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
+/// The CPU that code counts on where nothing else is said: what every one of the triple's architecture can do.
+pub(super) const BASELINE: &str = "x86-64";
+
 /// Passes over the generated code. Vectorisers and unrollers are left out: loops have the shape that was measured.
 const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg),globaldce";
 
@@ -42,7 +45,7 @@ impl Machine {
         let triple = TargetTriple::create(TRIPLE);
         let target = Target::from_triple(&triple).map_err(|error| MachineError::new(&error))?;
         let level = OptimizationLevel::Aggressive;
-        let machine = target.create_target_machine(&triple, "x86-64", "", level, RelocMode::PIC, CodeModel::Small);
+        let machine = target.create_target_machine(&triple, BASELINE, "", level, RelocMode::PIC, CodeModel::Small);
         let machine = machine.ok_or_else(|| MachineError::new(&"no code generator for x86-64"))?;
         Ok(Machine { machine })
     }

@@ -106,7 +106,7 @@ impl<'j> Loop<'j> {
         count: f64,
         emit: impl FnOnce(&Emitter<'_, 'j>, Ptr<'j>),
     ) -> Result<Self, MachineError> {
-        let compiled = jit.compile_with(target, false, false, |e| {
+        let compiled = jit.compile_with(target, false, |e| {
             let pointers = e.function(Self::NAME, 1, 0);
             emit(e, pointers[0]);
             e.end();

@@ -54,7 +54,7 @@ pub struct Profile {
 pub fn profile(program: &Program, duration: Duration) -> Result<Profile, MachineError> {
     let jit = Jit::default();
     let kernels: Vec<Call> = program.calls().into_iter().cloned().collect();
-    let compiled = jit.compile(&kernels, program.target, false, false)?;
+    let compiled = jit.compile(&kernels, program.target, false)?;
     let executions = program.executions();
     let entries: Vec<Entry<'_>> = executions.iter().map(|run| compiled.entry(run.number)).collect();
     let room = |size: usize| vec![0_u8; size + Program::SLACK + Program::ARENA_ALIGN];

@@ -35,7 +35,7 @@ pub(crate) fn emit<'ctx>(
     constants: Constants<'ctx>,
     symbol: &str,
 ) -> FunctionValue<'ctx> {
-    let emitter = Emitter::new(module, program.target, false);
+    let emitter = Emitter::new(module, program.target);
     let context = module.get_context();
     let inner = module.add_function(symbol, run_type(module), Some(Linkage::Internal));
     emitter.attribute_target(inner);
@@ -61,7 +61,7 @@ pub(crate) fn emit<'ctx>(
     let thread = fields.thread(&builder);
     let mut cases = Vec::new();
     if program.workers() > 0 {
-        let waiting = emit_waiting(module, &format!("{symbol}_wait"));
+        let waiting = emit_waiting(module, program.target.instructions, &format!("{symbol}_wait"));
         let phases = phases(program);
         for number in 0..program.threads {
             let block = context.append_basic_block(inner, &format!("thread_{number}"));
@@ -202,7 +202,7 @@ pub(crate) fn emit_artifact(
     for (index, ((program, variant), offsets)) in programs.iter().zip(&interface.variants).zip(offsets).enumerate() {
         let constants = Constants { base: constants.as_pointer_value(), offsets };
         let inner = emit(&module, program, constants, &format!("variant_{index}"));
-        runs.push(emit_run(&module, &format!("run_{index}"), variant, inner));
+        runs.push(emit_run(&module, &format!("run_{index}"), variant, program.target.instructions, inner));
     }
     emit_query(&module, interface, &runs)?;
     machine.optimize(&module)?;

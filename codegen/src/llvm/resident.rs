@@ -62,7 +62,7 @@ impl Resident {
         let address = borrowed.i64_type().const_int(memory.address() as u64, false);
         let base = address.const_to_pointer(borrowed.ptr_type(AddressSpace::default()));
         let inner = emit(&module, &program, Constants { base, offsets }, "inner");
-        emit_run(&module, RUN, variant, inner).set_linkage(Linkage::External);
+        emit_run(&module, RUN, variant, program.target.instructions, inner).set_linkage(Linkage::External);
         machine.optimize(&module)?;
         let engine = module.create_jit_execution_engine(OptimizationLevel::Aggressive);
         let engine = engine.map_err(|error| MachineError::new(&error))?;

@@ -1,24 +1,22 @@
 //! The run function of a variant: what stands between the caller and the generated code.
 //!
 //! Invariant: the generated code runs with a whole call and with the floating-point mode that the compiler counts on,
-//! and the caller's mode comes back unchanged. What the code does is not known here: it is one inner function.
+//! and the caller's mode comes back unchanged, if the instruction set can set a mode. What the code does is not known here: it is one inner function.
 
 use eightfold_runtime::abi;
 use eightfold_runtime::status::Status;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
-use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicType, FunctionType, StructType};
 use inkwell::values::{BasicValueEnum, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 
-use super::built;
+use super::vector::isa::{self, FloatMode};
+use super::{built, intrinsic};
 use crate::interface::{Tensor, Variant};
-
-/// Control word of the SSE unit: round to nearest even, keep subnormals, no exception traps.
-const MXCSR_DEFAULT: u64 = 0x1f80;
+use crate::target::InstructionSet;
 
 /// Outputs whose shapes one function writes. LLVM's time grows by the square of a function's length.
 const SHAPES: usize = 64;
@@ -141,14 +139,15 @@ impl<'ctx> CallFields<'ctx> {
 /// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
 ///
 /// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there, workers without a
-/// host), runs `inner` with the floating-point mode that the compiler counts on, restores the caller's mode, exception
-/// flags included, and writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal
+/// host), runs `inner` with the floating-point mode that the compiler counts on, if the instruction set can set one,
+/// restores the caller's mode, exception flags included, and writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal
 /// and is never inlined: LLVM is free to move plain float operations over the instructions that change the mode, but not
 /// over a call.
 pub fn emit_run<'ctx>(
     module: &Module<'ctx>,
     name: &str,
     variant: &Variant,
+    instructions: InstructionSet,
     inner: FunctionValue<'ctx>,
 ) -> FunctionValue<'ctx> {
     inner.set_linkage(Linkage::Internal);
@@ -165,7 +164,8 @@ pub fn emit_run<'ctx>(
     }
     let builder = context.create_builder();
     let call = CallFields::of(module, run);
-    Wrapper { context, builder, run, call }.emit(module, variant, inner);
+    let mode = isa::of(instructions).float_mode();
+    Wrapper { context, builder, run, call }.emit(module, variant, mode, inner);
     run
 }
 
@@ -178,7 +178,7 @@ struct Wrapper<'ctx> {
 }
 
 impl<'ctx> Wrapper<'ctx> {
-    fn emit(&self, module: &Module<'ctx>, variant: &Variant, inner: FunctionValue<'ctx>) {
+    fn emit(&self, module: &Module<'ctx>, variant: &Variant, mode: Option<FloatMode>, inner: FunctionValue<'ctx>) {
         let Wrapper { builder, call, .. } = self;
         let invalid = Status::INVALID_ARGUMENT;
 
@@ -202,19 +202,20 @@ impl<'ctx> Wrapper<'ctx> {
         self.refuse_null_in(CallField::Inputs, variant.inputs.len());
         self.refuse_null_in(CallField::Outputs, variant.outputs.len());
 
-        let mxcsr = |instruction: &str| {
-            let found = Intrinsic::find(instruction).and_then(|i| i.get_declaration(module, &[]));
-            found.unwrap_or_else(|| unreachable!("LLVM for x86 has {instruction}"))
-        };
-        let (store, load) = (mxcsr("llvm.x86.sse.stmxcsr"), mxcsr("llvm.x86.sse.ldmxcsr"));
         let word = self.context.i32_type();
-        let saved = built(builder.build_alloca(word, "callers_mxcsr"));
-        let ours = built(builder.build_alloca(word, "our_mxcsr"));
-        built(builder.build_call(store, &[saved.into()], ""));
-        built(builder.build_store(ours, word.const_int(MXCSR_DEFAULT, false)));
-        built(builder.build_call(load, &[ours.into()], ""));
+        let restore = mode.map(|mode| {
+            let [store, load] = [mode.store, mode.load].map(|name| intrinsic(module, name, &[]));
+            let saved = built(builder.build_alloca(word, "callers_mode"));
+            let ours = built(builder.build_alloca(word, "our_mode"));
+            built(builder.build_call(store, &[saved.into()], ""));
+            built(builder.build_store(ours, word.const_int(mode.ours, false)));
+            built(builder.build_call(load, &[ours.into()], ""));
+            (load, saved)
+        });
         let ran = built(builder.build_call(inner, &[call.call.into()], "status"));
-        built(builder.build_call(load, &[saved.into()], ""));
+        if let Some((load, saved)) = restore {
+            built(builder.build_call(load, &[saved.into()], ""));
+        }
         let first =
             built(builder.build_int_compare(IntPredicate::EQ, call.thread(builder), word.const_zero(), "is_first"));
         self.when(first, None, |this| this.write_shapes(module, &variant.outputs));

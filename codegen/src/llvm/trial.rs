@@ -1,5 +1,7 @@
 //! Runs calls on bytes, for tests: every kernel is tested through this.
 
+use std::sync::LazyLock;
+
 use eightfold_ir::array::Array;
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{
@@ -8,7 +10,7 @@ use eightfold_ir::{
 
 use super::jit::Jit;
 use crate::program::{Arg, BufferId, Call, Grid, Program, Step, Storage, View};
-use crate::target::{TARGETS, Target};
+use crate::target::{InstructionSet, TARGETS, Target};
 
 /// A call with the bytes of its operands, each as large as its view, offset and all, wants.
 pub(crate) struct Trial {
@@ -23,11 +25,32 @@ pub(crate) struct Trial {
 /// What output bytes are before a run.
 pub(crate) const BLANK: u8 = 0xa5;
 
-/// The targets to try, and whether portably: each by its own instructions where this machine has them.
-pub(crate) fn targets() -> Vec<(&'static Target, bool)> {
-    let native = TARGETS.iter().filter(|t| t.runs_here()).map(|t| (t, false));
-    let portable = TARGETS.iter().filter(|t| !t.runs_here() && Target::stand_in().runs_here()).map(|t| (t, true));
-    native.chain(portable).collect()
+/// The targets to try where kernels depend on registers alone; see [`targets_by`].
+pub(crate) fn targets() -> Vec<&'static Target> {
+    targets_by(|target| (target.vector_bits, target.vector_registers, target.fma))
+}
+
+/// The targets to try: those that run here, by their own instructions, and all of them by the generic instruction set, so
+/// that what the kernels of each do is tested on any machine. Of the latter, those of equal `facts` have the same kernels,
+/// and are tried once.
+pub(crate) fn targets_by<F: PartialEq>(facts: impl Fn(&Target) -> F) -> Vec<&'static Target> {
+    static GENERIC: LazyLock<Vec<Target>> = LazyLock::new(generic);
+    let first = |index: usize| GENERIC[..index].iter().all(|other| facts(other) != facts(&GENERIC[index]));
+    let generic = (0..GENERIC.len()).filter(|index| first(*index)).map(|index| &GENERIC[index]);
+    TARGETS.iter().filter(|target| target.runs_here()).chain(generic).collect()
+}
+
+/// Targets that have the tiles of those in the table, but the generic instruction set and the features of this machine.
+fn generic() -> Vec<Target> {
+    let here = Target::native().expect("a target runs here");
+    let row = |target: &Target| Target {
+        name: format!("generic-{}", target.name).leak(),
+        cpu: here.cpu,
+        features: here.features,
+        instructions: InstructionSet::Generic,
+        ..target.clone()
+    };
+    TARGETS.iter().map(row).collect()
 }
 
 /// `a b + c` in a sum of products, as kernels of the target round it.
@@ -36,10 +59,10 @@ pub(crate) fn accumulated(target: &Target, a: f32, b: f32, c: f32) -> f32 {
 }
 
 /// Runs all trials for one target, compiled into one module, and checks their outputs; `agree` compares.
-pub(crate) fn check(target: &'static Target, portable: bool, trials: &[Trial], agree: impl Fn(&Trial, &[u8])) {
+pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&Trial, &[u8])) {
     let jit = Jit::default();
     let calls: Vec<Call> = trials.iter().map(|trial| trial.call.clone()).collect();
-    let compiled = jit.compile(&calls, target, portable, false).expect("compiles");
+    let compiled = jit.compile(&calls, target, false).expect("compiles");
     for (index, trial) in trials.iter().enumerate() {
         let slack = |bytes: &[u8]| [&[BLANK; Program::SLACK], bytes, &[BLANK; Program::SLACK]].concat();
         let mut buffers: Vec<Vec<u8>> = trial.operands.iter().map(|bytes| slack(bytes)).collect();
@@ -61,8 +84,8 @@ pub(crate) fn check(target: &'static Target, portable: bool, trials: &[Trial], a
 }
 
 /// Outputs must be the same bytes.
-pub(crate) fn equal(target: &'static Target, portable: bool, trials: &[Trial]) {
-    check(target, portable, trials, |trial, bytes| {
+pub(crate) fn equal(target: &'static Target, trials: &[Trial]) {
+    check(target, trials, |trial, bytes| {
         let wrong = bytes.iter().zip(&trial.expected).position(|(got, expected)| got != expected);
         if let Some(at) = wrong {
             let (got, expected) = (bytes[at], trial.expected[at]);

@@ -1,14 +1,15 @@
 //! The verbs in which kernels are written: vectors of any number of lanes, addresses in bytes, loops.
 //!
 //! Invariant: nothing outside `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
-//! computed, bit for bit the same on every target (no fast-math flag is ever set); which instructions do it is decided
-//! here. What is computed, and over which tiles, is not known here.
+//! computed, bit for bit the same on every target (no fast-math flag is ever set). Which instructions do it is decided
+//! here, or by an instruction set ([`isa`]). What is computed, and over which tiles, is not known here.
 
 mod arithmetic;
 mod convert;
 mod dot;
 mod flow;
 mod half;
+pub(super) mod isa;
 mod lanes;
 mod lookup;
 mod memory;
@@ -21,15 +22,15 @@ use inkwell::AddressSpace;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
-use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicType as _, BasicTypeEnum, VectorType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue, VectorValue};
 
-pub(crate) use arithmetic::Compare;
+pub(crate) use arithmetic::{Compare, Rounding};
 pub(crate) use flow::{Condition, State};
 
-use super::built;
+use super::machine::BASELINE;
+use super::{built, intrinsic};
 use crate::target::Target;
 
 /// What one lane of a vector holds. Integers have no sign: the operations do.
@@ -98,25 +99,17 @@ pub struct Emitter<'m, 'ctx> {
     /// Registers for which the current function has long code in place.
     long_code: Cell<usize>,
     target: &'static Target,
-    /// Whose instructions are used.
-    isa: &'static Target,
 }
 
 impl<'m, 'ctx> Emitter<'m, 'ctx> {
     /// Functions for `target`.
-    ///
-    /// `portable` functions for targets beyond x86-64-v3 compute the same by instructions that it has, with the tiles of
-    /// `target`: so what a target's kernels do can be tested on machines that are not that target.
     #[must_use]
-    pub fn new(module: &'m Module<'ctx>, target: &'static Target, portable: bool) -> Self {
+    pub fn new(module: &'m Module<'ctx>, target: &'static Target) -> Self {
         let context = module.get_context();
         let builder = context.create_builder();
         let (function, constants) = (Cell::new(None), RefCell::new(Vec::new()));
-        let stand_in = Target::stand_in();
-        let beyond = !stand_in.feature_set().contains(target.feature_set());
-        let isa = if portable && beyond { stand_in } else { target };
         let long_code = Cell::new(0);
-        Emitter { module, context, builder, function, constants, long_code, target, isa }
+        Emitter { module, context, builder, function, constants, long_code, target }
     }
 
     /// What the code is for.
@@ -143,7 +136,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
             self.attribute(function, AttributeLoc::Function, name);
         }
         // LLVM does not align the stack for what it spills: every other register would lie in two cache lines.
-        let register = self.isa.vector_bits as u64 / 8;
+        let register = self.target.vector_bits as u64 / 8;
         if register > 16 {
             let aligned = Attribute::get_named_enum_kind_id("alignstack");
             function.add_attribute(AttributeLoc::Function, self.context.create_enum_attribute(aligned, register));
@@ -165,14 +158,13 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 
     /// Lets `function` use the target's instructions, whatever the rest of the module is compiled for.
     pub(crate) fn attribute_target(&self, function: FunctionValue<'ctx>) {
-        let mut features: Vec<String> = self.isa.features.iter().map(|name| format!("+{name}")).collect();
-        // Server models would split vectors of 512 bits for the sake of their clock rate.
-        features.push("-prefer-256-bit".to_owned());
+        let mut features: Vec<String> = self.target.features.iter().map(|name| format!("+{name}")).collect();
+        features.extend(self.isa().tuning().iter().map(|&name| name.to_owned()));
         for (key, value) in [
-            ("target-cpu", "x86-64"),
-            ("tune-cpu", self.isa.cpu),
+            ("target-cpu", BASELINE),
+            ("tune-cpu", self.target.cpu),
             ("target-features", &features.join(",")),
-            ("min-legal-vector-width", &self.isa.vector_bits.to_string()),
+            ("min-legal-vector-width", &self.target.vector_bits.to_string()),
             ("no-builtins", ""),
         ] {
             function.add_attribute(AttributeLoc::Function, self.context.create_string_attribute(key, value));
@@ -245,8 +237,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
     }
 
     fn declared(&self, name: &str, types: &[BasicTypeEnum<'ctx>]) -> FunctionValue<'ctx> {
-        let found = Intrinsic::find(name).and_then(|intrinsic| intrinsic.get_declaration(self.module, types));
-        found.unwrap_or_else(|| unreachable!("LLVM for x86 has {name}"))
+        intrinsic(self.module, name, types)
     }
 
     /// A lane-by-lane intrinsic of vectors of one type.
@@ -308,11 +299,11 @@ mod tests {
             (127, -100, 100, true),
             (-128, -128, 127, true),
         ];
-        for (target, portable) in crate::llvm::trial::targets() {
+        for target in crate::llvm::trial::targets() {
             for (zero_point, min, max, signed) in ranges {
                 for lanes in [4, 8, 16, 32] {
                     let jit = Jit::default();
-                    let compiled = jit.compile_with(target, portable, false, |e| {
+                    let compiled = jit.compile_with(target, false, |e| {
                         let p = e.function("quantize", 2, 0);
                         for start in (0..32).step_by(lanes) {
                             let x = e.load(e.offset(p[0], 4 * start as isize), Kind::F32, lanes);
@@ -337,7 +328,7 @@ mod tests {
     fn what_is_spilled_lies_in_one_cache_line() {
         let jit = Jit::default();
         let target = crate::target::TARGETS.iter().find(|target| target.name == "x86-64-v3").expect("a target");
-        let compiled = jit.compile_with(target, false, true, |e| {
+        let compiled = jit.compile_with(target, true, |e| {
             e.function("spills", 1, 0);
             e.end();
             Ok(())
@@ -349,7 +340,7 @@ mod tests {
     #[test]
     fn loops_carry_state_and_tails_touch_no_byte_behind_them() {
         let jit = Jit::default();
-        let compiled = jit.compile_with(Target::stand_in(), true, false, |e| {
+        let compiled = jit.compile_with(Target::native().expect("a target"), false, |e| {
             let p = e.function("sums", 3, 0);
             let count = e.load_int(p[1], Kind::I32, true);
             let vectors = vec![e.zero(Kind::I32, 8)];

@@ -62,7 +62,7 @@ pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> R
         .into_iter()
         .unzip();
     let jit = Jit::default();
-    let compiled = jit.compile(&calls, target, false, true)?;
+    let compiled = jit.compile(&calls, target, true)?;
     let peak_jit = Jit::default();
     let mut peak = Loop::products(&peak_jit, target, input)?;
     let mut best = vec![Duration::MAX; products.len()];

@@ -98,7 +98,7 @@ fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Time
     memory.make_room(program, ways.iter().flat_map(Way::calls), weights);
     let functions = Functions::of(&ways);
     let jit = Jit::default();
-    let compiled = jit.compile(&functions.calls, program.target, false, false)?;
+    let compiled = jit.compile(&functions.calls, program.target, false)?;
     let scripts: Vec<Script<'_>> = ways.iter().map(|way| Script::of(way, &functions, &compiled, memory)).collect();
     let threads = ways.iter().map(|way| way.threads.len().max(way.before.len())).max().unwrap_or(1);
     let board = Board::default();

@@ -6,6 +6,7 @@
 use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::llvm::descriptor::emit_query;
 use eightfold_codegen::llvm::run::{CallFields, emit_run, run_type};
+use eightfold_codegen::target::InstructionSet;
 use eightfold_ir::DType;
 use eightfold_runtime::features::FeatureSet;
 use inkwell::OptimizationLevel;
@@ -55,7 +56,7 @@ pub(crate) fn object(interface: &Interface) -> Vec<u8> {
         .enumerate()
         .map(|(index, variant)| {
             let inner = inner(&module, &format!("inner_{index}"));
-            emit_run(&module, &format!("run_{index}"), variant, inner)
+            emit_run(&module, &format!("run_{index}"), variant, InstructionSet::X86, inner)
         })
         .collect();
     emit_query(&module, interface, &runs).unwrap();

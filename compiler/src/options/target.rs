@@ -33,5 +33,5 @@ pub(crate) fn baseline() -> Result<&'static Target, Error> {
 /// How the target adds products in 16 bits, for the pass that orders channels; `None` if it does not.
 #[must_use]
 pub fn pair_sums(target: &Target) -> Option<PairSums> {
-    target.dot.pair_limit().map(|limit| PairSums { limit, lanes: target.lanes() })
+    target.dot.pair_limit.map(|limit| PairSums { limit, lanes: target.lanes() })
 }

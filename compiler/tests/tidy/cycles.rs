@@ -20,6 +20,7 @@ const CRATES: &[&str] = &["ir", "passes", "codegen", "runtime", "compiler", "xta
 const TABLES: &[&str] = &[
     "codegen/src/kernel.rs",
     "codegen/src/kernel/",
+    "codegen/src/llvm/vector/isa.rs",
     "codegen/src/program.rs",
     "codegen/src/schedule.rs",
     "compiler/src/onnx/adapt.rs",

@@ -387,7 +387,9 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             DType::I16 => e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I16),
             dtype => {
                 let x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
-                if dtype == DType::I8 { e.xor(x, e.splat_int(-128, Kind::I8, 4 * lanes)) } else { x }
+                // Half the range more or less: the upper bit.
+                let flip = e.splat_int(-128, Kind::I8, 4 * lanes);
+                if e.target().dot.input_offset(dtype) == 0 { x } else { e.xor(x, flip) }
             }
         }
     }

@@ -5,7 +5,7 @@ use eightfold_ir::DType;
 use crate::choice::{Blocking, cost};
 use crate::kernel::gemm::walk::Cut;
 use crate::program::{Call, Gemm, Producer, Run, Tile};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 impl Tile {
     /// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
@@ -15,14 +15,15 @@ impl Tile {
         // As many elements as a lane of 32 bits holds.
         let kr = 4 / input.byte_size();
         // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
-        let (mr, vectors) = match (target.vector_registers, target.dot, input) {
+        let (mr, vectors) = match (target.vector_registers, input) {
             // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
             _ if cols == 1 => (1, 8),
             // Without products of bf16, weights are taken apart into twice as many registers.
-            (32, _, DType::Bf16) if !target.bf16 => (12, 2),
+            (32, DType::Bf16) if !target.bf16 => (12, 2),
             (32, ..) => (14, 2),
-            (_, _, DType::Bf16) => (4, 2),
-            (_, _, DType::F32 | DType::I16) | (_, Dot::Vpdpbusd, _) => (6, 2),
+            (_, DType::Bf16) => (4, 2),
+            (_, DType::F32 | DType::I16) => (6, 2),
+            (registers, _) if 6 * 2 + 2 + 1 + target.dot.temporaries <= registers => (6, 2),
             _ => (4, 2),
         };
         Tile { mr, nr: lanes * vectors.min(n.div_ceil(lanes).max(1)), kr }

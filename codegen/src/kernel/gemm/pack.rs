@@ -1,10 +1,10 @@
 //! Packing of products: constant weights in the order and form in which the kernel reads them.
 //!
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
-//! hold, and what would make `vpmaddubsw` saturate, is split off into *extra* groups that multiply the same inputs once
+//! hold, and what would make a sum of two products saturate ([`DotRule::pair_limit`]), is split off into *extra* groups that multiply the same inputs once
 //! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
 //!
-//! Where `vpmaddubsw` does the products, two neighbouring groups can be *joined*: their 16-bit sums are added before they
+//! On targets with such a limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they
 //! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
 //! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
 //!
@@ -18,7 +18,7 @@ use half::bf16;
 
 use super::{Run, Tile};
 use crate::kernel::plain::Packed;
-use crate::target::{Dot, Target};
+use crate::target::{DotRule, Target};
 
 /// Elements that one 32-bit lane of an integer product takes.
 const GROUP: usize = 4;
@@ -53,7 +53,7 @@ pub(crate) fn words(
 /// Whether a product takes fewer instructions with inputs of words than with inputs of bytes, which have twice the room in
 /// a vector, but may want [extra](Packed::extra) groups.
 pub(crate) fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
-    if target.dot != Dot::Maddubs {
+    if target.dot.pair_limit.is_none() {
         return false;
     }
     // A product and a sum.
@@ -105,7 +105,7 @@ impl Way {
     fn best(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> Way {
         let way = |joined: bool| Way::of(target, n, runs, weight, joined);
         let apart = way(false);
-        if target.dot != Dot::Maddubs {
+        if target.dot.pair_limit.is_none() {
             return apart;
         }
         let joined = way(true);
@@ -162,10 +162,10 @@ fn groups_int(
 type Group = Vec<[i32; GROUP]>;
 
 /// Takes from joined groups what one product of the target for each holds, as bytes.
-fn hold(dot: Dot, rest: &mut [Group]) -> Vec<Vec<u8>> {
+fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     let eight_bits = |group: &Group| group.iter().map(|lane| lane.map(|w| w.clamp(-128, 127))).collect();
     let mut held: Vec<Group> = rest.iter().map(eight_bits).collect();
-    let limit = dot.pair_limit().unwrap_or(i32::MAX);
+    let limit = dot.pair_limit.unwrap_or(i32::MAX);
     if (0..held[0].len()).any(|lane| excess(&held, lane, limit).is_some()) {
         // If one group can give up all that is too much, the others need no extra group.
         let giver = (0..held.len()).find_map(|giver| {
@@ -261,7 +261,7 @@ mod tests {
             |most: i32| move |o: usize, r: usize, e: usize| (o * 131 + r * 57 + e * 83) as i32 % (2 * most) - most;
         for target in crate::target::TARGETS {
             let pay = |most| words_pay(target, 64, &runs, &below(most));
-            assert_eq!([pay(128), pay(30)], [target.dot == Dot::Maddubs, false], "{}", target.name);
+            assert_eq!([pay(128), pay(30)], [target.dot.pair_limit.is_some(), false], "{}", target.name);
         }
     }
 
@@ -295,13 +295,13 @@ mod tests {
                     assert_eq!(sum, weight(o, r, e), "{} channel {o} run {r} element {e}", target.name);
                 }
             }
-            if target.dot == Dot::Maddubs {
+            if target.dot.pair_limit.is_some() {
                 for pair in weights.chunks_exact(2) {
                     let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
                     assert!((255 * (a + b)).abs() <= 32767, "{a} {b}");
                 }
             }
-            if target.dot == Dot::Maddubs && joined == 2 {
+            if target.dot.pair_limit.is_some() && joined == 2 {
                 // Both groups of each run in the first block.
                 for (run, lane, half, sign) in
                     (0..2 * 16 * 4).map(|i| (i / 64, i / 4 % 16, i / 2 % 2, if i % 2 == 0 { 1 } else { -1 }))

@@ -6,7 +6,7 @@ use super::pack;
 use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ impl Case {
         let x: Vec<i32> = (0..elements).map(|_| numbers.between(low, high_end)).collect();
         let w: Vec<i32> = (0..n * k).map(|_| numbers.between(-self.weights, self.weights)).collect();
         let bias: Vec<i64> = (0..n).map(|o| o as i64 * 100 - 500).collect();
-        let shift = if input == DType::I8 { 128 } else { 0 };
+        let shift = target.dot.input_offset(input);
         let sums: Vec<i64> =
             (0..n).map(|o| bias[o] - shift * w[o * k..][..k].iter().map(|w| i64::from(*w)).sum::<i64>()).collect();
         let weight = |o: usize, r: usize, e: usize| w[o * k + r * kernel * depth + e];
@@ -186,7 +186,7 @@ fn base(target: &Target, input: DType) -> Case {
 
 #[test]
 fn tile_edges_of_integers() {
-    for (target, portable) in trial::targets() {
+    for target in targets_of_integers() {
         let base = base(target, DType::U8);
         let mut cases = Vec::new();
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
@@ -196,13 +196,18 @@ fn tile_edges_of_integers() {
         let lone = Tile::usual(target, DType::U8, 1, 1000);
         cases.extend(around(lone.nr).map(|n| Case { size: [1, 1], tile: lone, n, depth: 37, ..base }));
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
+}
+
+/// Tiles of integers depend on registers and on how products are summed.
+fn targets_of_integers() -> Vec<&'static Target> {
+    trial::targets_by(|target| (target.vector_bits, target.dot))
 }
 
 #[test]
 fn windows_strides_batches_and_bands_of_integers() {
-    for (target, portable) in trial::targets() {
+    for target in targets_of_integers() {
         let base = Case {
             kernel: 3,
             size: [5, base(target, DType::U8).tile.mr + 2],
@@ -220,17 +225,17 @@ fn windows_strides_batches_and_bands_of_integers() {
             Case { weights: 255, input: DType::I8, ..base },
         ];
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        if target.dot == Dot::Maddubs {
+        if target.dot.pair_limit.is_some() {
             let Producer::Gemm(gemm) = &trials[0].call.producer else { unreachable!("made above") };
             assert!(!gemm.extra[0].is_empty(), "weights that the target cannot hold are tried");
         }
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
 #[test]
 fn joined_groups_of_small_weights() {
-    for (target, portable) in trial::targets() {
+    for target in targets_of_integers() {
         let base = Case { weights: 30, n: base(target, DType::U8).tile.nr + 3, ..base(target, DType::U8) };
         // Runs of as many groups as are written out and of more, even and odd, and short ones in a loop of rows.
         let mut cases: Vec<_> = [8, 9, 12, 30, 36, 41, 96, 101].map(|depth| Case { depth, ..base }).to_vec();
@@ -239,15 +244,18 @@ fn joined_groups_of_small_weights() {
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         for trial in &trials {
             let Producer::Gemm(gemm) = &trial.call.producer else { unreachable!("made above") };
-            assert_eq!(gemm.joined, target.dot == Dot::Maddubs, "{}", trial.name);
+            assert_eq!(gemm.joined, target.dot.pair_limit.is_some(), "{}", trial.name);
         }
-        trial::equal(target, portable, &trials);
+        // Groups that are not joined are tried above.
+        if target.dot.pair_limit.is_some() {
+            trial::equal(target, &trials);
+        }
     }
 }
 
 #[test]
 fn bytes_in_words_take_weights_of_any_size() {
-    for (target, portable) in trial::targets() {
+    for target in targets_of_integers() {
         let base = Case { weights: 255, ..base(target, DType::I16) };
         let mut cases = Vec::new();
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
@@ -256,13 +264,13 @@ fn bytes_in_words_take_weights_of_any_size() {
         cases.push(Case { kernel: 3, depth: 3, stride: 2, size: [4, 9], residual: true, row_block: 2, ..base });
         cases.push(Case { kernel: 7, depth: 3, stride: 2, size: [3, base.tile.mr + 1], batch: 2, n: 5, ..base });
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
 #[test]
 fn tile_edges_and_windows_of_floats_sum_in_order() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let base = base(target, DType::F32);
         let mut cases = Vec::new();
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
@@ -270,18 +278,18 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
         let windows = Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base };
         cases.extend([windows, Case { residual: true, ..windows }]);
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
 /// One cache line of the result and of a residual for every 16 channels of a pixel; bytes of a pixel are not worth it.
 #[test]
 fn lines_of_floats_are_fetched_before_they_are_written() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let fetched = |case: Case| {
             let calls = [case.trial(target).call];
             let jit = Jit::default();
-            let compiled = jit.compile(&calls, target, portable, true).expect("compiles");
+            let compiled = jit.compile(&calls, target, true).expect("compiles");
             compiled.assembly.matches("prefetcht0").count()
         };
         let float = base(target, DType::F32);
@@ -295,7 +303,7 @@ fn lines_of_floats_are_fetched_before_they_are_written() {
 /// Long sums, whose tiles go on behind the ends of rows, and weights that are fetched ahead.
 #[test]
 fn tiles_across_rows() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets_by(|target| (target.vector_bits, target.dot, target.bf16)) {
         let int = base(target, DType::U8);
         let float = base(target, DType::F32);
         let mut cases = Vec::new();
@@ -306,13 +314,13 @@ fn tiles_across_rows() {
         cases.push(Case { kernel: 3, depth: 116, n: 128, size: [3, int.tile.mr + 1], row_block: 2, ..int });
         cases.push(Case { kernel: 3, depth: 116, n: 40, size: [3, float.tile.mr + 1], row_block: 3, ..float });
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
 #[test]
 fn tile_edges_and_odd_runs_of_bf16() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets_by(|target| (target.vector_bits, target.dot, target.bf16)) {
         let base = base(target, DType::Bf16);
         let mut cases = Vec::new();
         cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
@@ -323,13 +331,13 @@ fn tile_edges_and_odd_runs_of_bf16() {
         let lone = Tile::usual(target, DType::Bf16, 1, 1000);
         cases.push(Case { size: [1, 1], tile: lone, n: lone.nr + 3, depth: 37, ..base });
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
 #[test]
 fn nothing_is_written_between_pixels() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let mut trial = Case { n: 5, ..base(target, DType::U8) }.trial(target);
         let pixel = 5 + 3;
         let Producer::Gemm(gemm) = &mut trial.call.producer else { unreachable!("made above") };
@@ -337,6 +345,6 @@ fn nothing_is_written_between_pixels() {
         trial.call.output.grid.strides[3] = pixel;
         let gap = |channels: &[u8]| [channels, &[BLANK; 3]].concat();
         trial.expected = trial.expected.chunks(5).flat_map(gap).collect();
-        trial::equal(target, portable, &[trial]);
+        trial::equal(target, &[trial]);
     }
 }

@@ -264,9 +264,9 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
     type Named = (&'static str, fn(f32) -> f32);
     let functions: [Named; 3] =
         [("sin", |x| sin(&Scalar, x)), ("cos", |x| cos(&Scalar, x)), ("silu", |x| silu(&Scalar, x))];
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let jit = Jit::default();
-        let compiled = jit.compile_with(target, portable, false, |e| {
+        let compiled = jit.compile_with(target, false, |e| {
             let p = e.function("functions", 4, 0);
             e.repeat(e.int(numbers.len() / 8), |turn| {
                 let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));

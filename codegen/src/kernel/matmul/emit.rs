@@ -118,7 +118,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
             let x = read(e, row(index), self.depth_strides[0], kind(0), Stretch { count, lanes: 2 });
             let x = e.bits_as(self.centered(0, x), Kind::I32);
             let x = e.bits_as(e.shuffle(x, x, &vec![0; stretch.lanes]), Kind::I16);
-            *sum = e.add(*sum, e.sum_products(x, w));
+            *sum = e.add(*sum, e.multiply_pairs(x, w));
         }
     }
 

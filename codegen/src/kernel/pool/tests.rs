@@ -161,9 +161,9 @@ impl Case {
 }
 
 fn try_all(cases: &[Case]) {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let trials: Vec<_> = cases.iter().map(|case| case.trial()).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
@@ -230,12 +230,12 @@ fn floats_are_summed_in_order_and_divided_by_what_counts() {
 
 #[test]
 fn not_a_number_wins_wherever_it_stands() {
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         for position in 0..4 {
             let base = Case { input: DType::F32, kernel: [2, 2], pad: 0, channels: 1, size: [2, 2], ..BASE };
             let mut trial = base.trial();
             trial.operands[0][4 * position..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
-            trial::check(target, portable, &[trial], |trial, bytes| {
+            trial::check(target, &[trial], |trial, bytes| {
                 let y = f32::from_le_bytes(bytes.try_into().expect("one number"));
                 assert!(y.is_nan(), "{} at {position}: {y}", trial.name);
             });

@@ -128,9 +128,9 @@ fn integers_are_exact() {
             trials.push((dtype, fold, Grid::dense(&[5, 9]), vec![0]));
         }
     }
-    for (target, portable) in trial::targets() {
+    for target in trial::targets() {
         let trials: Vec<_> = trials.iter().map(|(dtype, fold, grid, axes)| trial(*dtype, *fold, grid, axes)).collect();
-        trial::equal(target, portable, &trials);
+        trial::equal(target, &trials);
     }
 }
 
@@ -140,8 +140,8 @@ fn floats_are_within_the_bound_for_sums() {
     for (grid, axes) in shapes() {
         trials.extend(FOLDS.map(|fold| trial(DType::F32, fold, &grid, &axes)));
     }
-    for (target, portable) in trial::targets() {
-        trial::check(target, portable, &trials, |trial, bytes| {
+    for target in trial::targets() {
+        trial::check(target, &trials, |trial, bytes| {
             let reals = |bytes: &[u8]| -> Vec<f32> {
                 bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("four"))).collect()
             };

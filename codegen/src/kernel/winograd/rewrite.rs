@@ -11,7 +11,7 @@ use crate::kernel::gemm::geometry::Geometry;
 use crate::kernel::plain::Constants;
 use crate::kernel::winograd_input::WinogradInput;
 use crate::program::{Buffer, BufferId, BufferKind, Call, Grid, Producer, Program, Run, Storage, View};
-use crate::target::{Dot, Target};
+use crate::target::Target;
 
 /// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
 /// read once, in order, but weights once a band. Rows that want more, of over 128 pixels, are not multiplied as tiles.
@@ -65,7 +65,7 @@ fn tiles(call: &Call, program: &Program) -> Option<(WinogradInput, Winograd)> {
     let even = rows.is_multiple_of(Winograd::YIELD) && cols.is_multiple_of(Winograd::YIELD);
     let bytes = matches!(gemm.input, DType::U8 | DType::I8);
     let any = call.output.grid.elements() * depth > 0;
-    if steps != [row, column] || !(even && bytes && target.dot == Dot::Maddubs && any) {
+    if steps != [row, column] || !(even && bytes && target.dot.pair_limit.is_some() && any) {
         return None;
     }
     let (n, lanes) = (gemm.n, target.lanes());

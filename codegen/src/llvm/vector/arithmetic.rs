@@ -17,6 +17,16 @@ pub(crate) enum Compare {
     GreaterOrEqual,
 }
 
+/// Which way numbers are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// To the nearest, halves to even.
+    Even,
+    Down,
+    Up,
+    TowardsZero,
+}
+
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident $float:ident $int:ident;)*) => {$(
         $(#[$doc])*
@@ -51,6 +61,16 @@ macro_rules! intrinsics {
     )*};
 }
 
+macro_rules! roundings {
+    ($($(#[$doc:meta])* $name:ident $rounding:ident;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(&self, a: Vector<'ctx>) -> Vector<'ctx> {
+            debug_assert_eq!(a.kind, Kind::F32);
+            self.isa().round(self, a, Rounding::$rounding)
+        }
+    )*};
+}
+
 impl<'ctx> Emitter<'_, 'ctx> {
     binary! {
         /// `a + b`; integers wrap.
@@ -81,14 +101,17 @@ impl<'ctx> Emitter<'_, 'ctx> {
         sqrt "llvm.sqrt";
         /// The magnitude of a float.
         fabs "llvm.fabs";
-        /// The greatest integral float not above.
-        floor "llvm.floor";
-        /// The least integral float not below.
-        ceil "llvm.ceil";
-        /// The integral float towards zero.
-        trunc "llvm.trunc";
-        /// The nearest integral float, halves to even.
-        round_even "llvm.roundeven";
+    }
+
+    roundings! {
+        /// The greatest integral F32 number not above.
+        floor Down;
+        /// The least integral F32 number not below.
+        ceil Up;
+        /// The integral F32 number towards zero.
+        trunc TowardsZero;
+        /// The nearest integral F32 number, halves to even.
+        round_even Even;
     }
 
     /// `a` shifted towards the low end by `b` bits, keeping the sign if `signed`.
@@ -113,7 +136,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
     /// FMA and correctly rounded sums: proved algorithms using rounding to odd*, 2008).
     pub(crate) fn fma(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!(a.kind, Kind::F32);
-        if self.isa.fma {
+        if self.target.fma {
             return self.lanewise("llvm.fma", &[a, b, c]);
         }
         let [a, b, c] = [a, b, c].map(|v| self.convert_float(v, Kind::F64));
@@ -137,7 +160,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
     /// `a b + c` in a sum of F32 products: rounded once where an instruction does it, else twice.
     pub(crate) fn accumulate(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
-        if self.isa.fma { self.fma(a, b, c) } else { self.add(self.mul(a, b), c) }
+        if self.target.fma { self.fma(a, b, c) } else { self.add(self.mul(a, b), c) }
     }
 
     /// `a < b ? a : b` of floats, which is `b` where either is NaN (`minps`); the lesser signed integer.
@@ -314,9 +337,9 @@ mod tests {
         cases.extend((0..40_000).map(|_| [one(15), one(15), one(40)]));
         let bytes: Vec<Vec<u8>> =
             (0..3).map(|arg| cases.iter().flat_map(|case| case[arg].to_le_bytes()).collect()).collect();
-        for (target, portable) in trial::targets() {
+        for target in trial::targets() {
             let jit = Jit::default();
-            let compiled = jit.compile_with(target, portable, false, |e| {
+            let compiled = jit.compile_with(target, false, |e| {
                 let p = e.function("fma", 4, 0);
                 e.repeat(e.int(cases.len() / 8), |turn| {
                     let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));

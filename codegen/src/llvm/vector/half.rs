@@ -1,4 +1,4 @@
-//! Half precision without instructions for it: what `vcvtph2ps` and `vcvtps2ph` do, on integers.
+//! Half precision without instructions for it: what x86's `vcvtph2ps` and `vcvtps2ph` do, on integers.
 
 use super::{Compare, Emitter, Kind, Vector};
 
@@ -63,11 +63,11 @@ mod tests {
     const LANES: usize = 8;
 
     /// Converts all numbers, `from` lanes to `to` lanes.
-    fn converted(target: &'static crate::target::Target, portable: bool, kinds: [Kind; 2], bytes: &[u8]) -> Vec<u8> {
+    fn converted(target: &'static crate::target::Target, kinds: [Kind; 2], bytes: &[u8]) -> Vec<u8> {
         let [from, to] = kinds;
         let count = bytes.len() / from.bytes();
         let jit = Jit::default();
-        let compiled = jit.compile_with(target, portable, false, |e| {
+        let compiled = jit.compile_with(target, false, |e| {
             let p = e.function("convert", 2, 0);
             e.repeat(e.int(count / LANES), |turn| {
                 let at = |pointer, kind: Kind| e.offset_by(pointer, e.scale(turn, (LANES * kind.bytes()) as isize));
@@ -92,15 +92,15 @@ mod tests {
             [0, 0xfff, 0x1000, 0x1001, 0x1fff, 1].map(|more| f32::from_bits(single.wrapping_add(more)))
         });
         let singles: Vec<f32> = singles.chain([1e-30, -1e-30, 1e30, -1e30, 65519.9, 65520.0, 3e-8, 2.9e-8]).collect();
-        for (target, portable) in trial::targets() {
+        for target in trial::targets() {
             let bytes: Vec<u8> = halves.iter().flat_map(|bits| bits.to_le_bytes()).collect();
-            let found = converted(target, portable, [Kind::F16, Kind::F32], &bytes);
+            let found = converted(target, [Kind::F16, Kind::F32], &bytes);
             for (bits, found) in halves.iter().zip(found.chunks_exact(4)) {
                 let found = u32::from_le_bytes(found.try_into().expect("four"));
                 assert_eq!(found, f16::from_bits(*bits).to_f32().to_bits(), "{}: {bits:#x}", target.name);
             }
             let bytes: Vec<u8> = singles.iter().flat_map(|x| x.to_le_bytes()).collect();
-            let found = converted(target, portable, [Kind::F32, Kind::F16], &bytes);
+            let found = converted(target, [Kind::F32, Kind::F16], &bytes);
             for (x, found) in singles.iter().zip(found.chunks_exact(2)) {
                 let found = u16::from_le_bytes(found.try_into().expect("two"));
                 assert_eq!(found, f16::from_f32(*x).to_bits(), "{}: {x} {:#x}", target.name, x.to_bits());

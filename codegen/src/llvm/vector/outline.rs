@@ -21,7 +21,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
     pub(crate) fn has_room_for_long_code(&self, lanes: usize) -> bool {
         let registers = self.long_code.get() + lanes.div_ceil(self.lanes());
         self.long_code.set(registers);
-        self.isa.fma && registers <= IN_PLACE
+        self.target.fma && registers <= IN_PLACE
     }
 
     /// The vector that `body` makes of `args`, by calls of a function `name` that holds `body` for one register.
@@ -80,10 +80,10 @@ mod tests {
     #[test]
     fn functions_that_are_called_compute_the_same_bits_as_code_in_place() {
         let numbers: Vec<f32> = (0..96).map(|i| (i as f32 - 40.0) * 0.37).collect();
-        for (target, portable) in crate::llvm::trial::targets() {
+        for target in crate::llvm::trial::targets() {
             let run = |used: usize| {
                 let jit = Jit::default();
-                let compiled = jit.compile_with(target, portable, false, |e| {
+                let compiled = jit.compile_with(target, false, |e| {
                     let p = e.function("tanhs", 2, 0);
                     e.long_code.set(used);
                     for start in (0..96).step_by(48) {

@@ -4,7 +4,7 @@
 //! not depend on the machine that compiles.
 
 use crate::program::Call;
-use crate::target::{Dot, Target};
+use crate::target::Target;
 use crate::work::Arithmetic;
 
 /// Bytes a nanosecond, between what the second- and the third-level cache give.
@@ -17,13 +17,12 @@ const VECTORS: f64 = 6.0;
 pub(crate) fn nanoseconds(call: &Call, target: &Target) -> f64 {
     let work = call.work(target);
     let lanes = target.lanes() as f64;
-    // Two fused multiplications and additions a cycle at 4 GHz; bytes four a lane, in one instruction or in three.
+    // Two fused multiplications and additions a cycle at 4 GHz. Bytes: four products a lane, in one instruction or more.
     let floats = 8.0 * lanes;
-    let rate = match (work.arithmetic, target.dot) {
-        (Arithmetic::Bf16, _) if target.bf16 => 2.0 * floats,
-        (Arithmetic::Bf16 | Arithmetic::F32, _) => floats,
-        (Arithmetic::Int8, Dot::Vpdpbusd) => 4.0 * floats,
-        (Arithmetic::Int8, Dot::Maddubs) => 4.0 / 3.0 * floats,
+    let rate = match work.arithmetic {
+        Arithmetic::Bf16 if target.bf16 => 2.0 * floats,
+        Arithmetic::Bf16 | Arithmetic::F32 => floats,
+        Arithmetic::Int8 => target.dot.products_per_instruction() * floats,
     };
     work.executed_macs as f64 / rate + work.operations / (VECTORS * lanes) + work.bytes() as f64 / BYTES
 }

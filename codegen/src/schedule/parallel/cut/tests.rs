@@ -41,7 +41,7 @@ fn check(target: &'static Target, call: &Call, operands: &[Vec<u8>]) -> usize {
         [2, 3].into_iter().flat_map(|count| ways(call, count, 1)).map(|(_, parts)| parts).collect();
     let all: Vec<Call> = [vec![call.clone()], ways.concat()].concat();
     let jit = Jit::default();
-    let compiled = jit.compile(&all, target, false, false).expect("compiles");
+    let compiled = jit.compile(&all, target, false).expect("compiles");
     let whole = run(&compiled, &all[..1], 0, operands, size);
     let mut first = 1;
     for parts in &ways {
