@@ -1,5 +1,6 @@
 //! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
 
+pub(crate) mod cost;
 mod emit;
 pub(crate) mod geometry;
 #[cfg(test)]
@@ -14,11 +15,12 @@ pub(crate) use self::emit::emit_within;
 use super::attribute::{Attribute, attributes, join, split};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
-use crate::choice::Geometry;
+use crate::choice::Blocking;
+use crate::cpu::{Arithmetic, CpuModel};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
-use crate::target::{Dot, Target};
-use crate::work::{Arithmetic, distinct_bytes};
+use crate::target::Target;
+use crate::work::distinct_bytes;
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -236,19 +238,16 @@ impl KernelDef for Gemm {
     }
 
     fn arithmetic(&self, _call: &Call) -> Arithmetic {
-        match self.input {
-            DType::Bf16 => Arithmetic::Bf16,
-            DType::F32 => Arithmetic::F32,
-            _ => Arithmetic::Int8,
-        }
+        cost::arithmetic(self.input)
     }
 
     fn instructions(&self, target: &Target) -> f64 {
-        match (self.joined, self.input) {
-            (true, _) => 5.0 / 6.0,
-            (_, DType::I16) => words(target),
-            _ => 1.0,
-        }
+        cost::instructions(self.input, self.joined, target.dot)
+    }
+
+    fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
+        let Tile { mr, nr, .. } = self.tile;
+        self.geometry(call.output.dtype).cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
     }
 
     /// Inputs with a sign lose it, each group once for each block of channels.
@@ -273,15 +272,7 @@ impl KernelDef for Gemm {
     }
 
     fn key(&self, call: &Call) -> Option<String> {
-        Some(Geometry::of(call)?.key())
-    }
-}
-
-/// Instructions of a product of words, as a share of those of a product of bytes.
-pub(super) fn words(target: &Target) -> f64 {
-    match target.dot {
-        Dot::Maddubs => 4.0 / 3.0,
-        Dot::Vpdpbusd => 4.0,
+        Some(self.geometry(call.output.dtype).key())
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::jit::Jit;
 use super::machine::MachineError;
 use crate::choice::{Choice, Decision, Way};
+use crate::cpu::CpuModel;
 use crate::program::Program;
 use memory::Memory;
 use script::{Functions, Script, Weights};
@@ -55,18 +56,18 @@ pub struct Timed {
     pub time: Duration,
 }
 
-/// Times the ways of a decision about `program`, whose target must run here.
+/// Times the ways of a decision about `program`, whose target must run here; `cpu` tells which neighbours to try.
 ///
 /// # Errors
 /// Of LLVM.
-pub fn tune(program: &Program, decision: &Decision) -> Result<Trials, MachineError> {
+pub fn tune(program: &Program, decision: &Decision, cpu: &CpuModel) -> Result<Trials, MachineError> {
     let mut memory = Memory::of(program);
     let mut tried = heat(program, &decision.ways, &mut memory)?;
     let ranked = by_time(&tried);
     let mut last: Vec<Way> = vec![decision.ways[0].clone()];
     let mut near = false;
     for Timed { choice, .. } in ranked.iter().take(FINALISTS) {
-        let neighbours = decision.near(*choice, program);
+        let neighbours = decision.near(*choice, program, cpu);
         near |= !neighbours.is_empty();
         let finalist = decision.ways.iter().filter(|way| way.choice == *choice).cloned();
         let others = finalist.chain(neighbours).filter(|way| way.choice != decision.model());

@@ -2,10 +2,10 @@
 
 use eightfold_ir::{DType, Function, verify};
 
-use super::Arithmetic;
 use super::operations::step_operations;
 use crate::choice::Choices;
 use crate::compile::lower_and_schedule;
+use crate::cpu::Arithmetic;
 use crate::program::Scheduled;
 use crate::program::{Arg, Call, Program, Step};
 use crate::schedule::ScheduleContext;

@@ -26,7 +26,6 @@ impl Optimized {
     /// Lowers the graph with these choices for its kernels.
     pub(crate) fn lowered(&self, choices: &Choices) -> Result<Program, Error> {
         self.memory.check_tensors(&self.graph)?;
-        let choices = choices.clone().preferring(self.prefer);
-        Ok(lower::lower(self.verified()?, self.target, &choices)?)
+        Ok(lower::lower(self.verified()?, self.target, choices)?)
     }
 }
