@@ -3,7 +3,7 @@
 //! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, and the [`Split`] of a call among
 //! threads. Each decision has a key: a text with everything that decides about the time. Decisions with equal keys have equal
 //! choices, whatever the layers are called. [`Choices`] holds what was measured, by key. Where nothing was measured, a cost
-//! model decides (`cost`, `bands/cost.rs`, `parallel/cost.rs`). A [`Decision`] lists the candidates, for tuning.
+//! model of the CPU decides ([`CpuModel`]). A [`Decision`] lists the candidates, for tuning.
 //!
 //! Invariant: no choice changes a result, not even of floats. Whatever the tile, an output is accumulated in one register in
 //! the order of the runs, and a part of a call computes each element as the whole call does.
@@ -11,8 +11,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use crate::cpu::CpuModel;
+use crate::target::Target;
+
 pub(crate) mod candidates;
-pub(crate) mod cost;
 pub mod decision;
 pub(crate) mod key;
 
@@ -89,14 +91,34 @@ pub enum Prefer {
     Size,
 }
 
-/// Measured choices by key, and what to prefer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Measured choices by key, what to prefer, and the CPU that the cost models go by.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices {
     measured: BTreeMap<String, Choice>,
     prefer: Prefer,
+    cpu: Option<CpuModel>,
 }
 
 impl Choices {
+    /// The same choices for this CPU; for `None`, that of the target's row.
+    #[must_use]
+    pub fn on(self, cpu: Option<CpuModel>) -> Self {
+        Choices { cpu, ..self }
+    }
+
+    /// These measurements, with the preference and the CPU of `self`.
+    #[must_use]
+    pub fn with_measured(&self, measured: Choices) -> Self {
+        Choices { measured: measured.measured, ..self.clone() }
+    }
+
+    /// The CPU that cost models go by.
+    #[must_use]
+    pub fn cpu(&self, target: &Target) -> &CpuModel {
+        let own = self.cpu.as_ref().filter(|cpu| cpu.target == target);
+        own.unwrap_or_else(|| CpuModel::of(target))
+    }
+
     /// The same choices with this preference.
     #[must_use]
     pub fn preferring(self, prefer: Prefer) -> Self {
@@ -140,7 +162,7 @@ impl Choices {
 
 impl FromIterator<(String, Choice)> for Choices {
     fn from_iter<I: IntoIterator<Item = (String, Choice)>>(choices: I) -> Self {
-        Choices { measured: choices.into_iter().collect(), prefer: Prefer::default() }
+        Choices { measured: choices.into_iter().collect(), ..Choices::default() }
     }
 }
 

@@ -54,10 +54,11 @@ use self::window::Window;
 pub use self::winograd::Winograd;
 pub use self::winograd_input::WinogradInput;
 use crate::choice::Choices;
+use crate::cpu::{Arithmetic, CpuModel};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Const, ConstId, View};
 use crate::target::Target;
-use crate::work::{Arithmetic, distinct_bytes};
+use crate::work::distinct_bytes;
 
 /// A family of kernels.
 #[derive(Debug, PartialEq, Eq)]
@@ -231,6 +232,13 @@ pub(crate) trait KernelDef: Attributes {
     /// See [`Work::instructions`](crate::work::Work::instructions).
     fn instructions(&self, _target: &Target) -> f64 {
         1.0
+    }
+
+    /// Nanoseconds of the products, and of loops and stores that this kernel knows of. What [operations](Self::operations) has
+    /// comes on top.
+    fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
+        let executed = self.executed_macs(call, cpu.target) as f64;
+        executed * self.instructions(cpu.target) / cpu.macs(self.arithmetic(call))
     }
 
     /// The type that the steps start from, and the number of operations before them for all results together.

@@ -6,6 +6,7 @@
 
 pub mod choice;
 pub mod compile;
+pub mod cpu;
 pub mod header;
 mod image;
 pub mod interface;

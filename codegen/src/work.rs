@@ -4,33 +4,11 @@
 //! that caches lose within a call are not in it, and products with padding stand apart: they are what a kernel is to be
 //! measured by.
 
+use crate::cpu::{Arithmetic, CpuModel};
 use crate::program::{Call, Storage, View};
 use crate::target::Target;
 
 pub(crate) mod operations;
-
-/// The numbers that products are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arithmetic {
-    /// 8-bit integers, summed in 32 bits.
-    Int8,
-    /// bf16 numbers, summed in single precision.
-    Bf16,
-    /// Single-precision floats.
-    F32,
-}
-
-impl Arithmetic {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Arithmetic::Int8 => "int8",
-            Arithmetic::Bf16 => "bf16",
-            Arithmetic::F32 => "f32",
-        }
-    }
-}
 
 /// What one call has to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,6 +69,16 @@ impl Call {
             weight_bytes: bytes_in(true),
             output_bytes: self.output_bytes(),
         }
+    }
+
+    /// Nanoseconds that the call takes on one core, by the cost model. Arithmetic hides the traffic, or traffic the arithmetic:
+    /// what the call touches comes from the cache that has room for all of it.
+    #[must_use]
+    pub fn cost(&self, cpu: &CpuModel) -> f64 {
+        let work = self.work(cpu.target);
+        let arithmetic = self.producer.def().products_ns(self, cpu) + cpu.operations_ns(work.operations);
+        let bytes = work.bytes() as f64;
+        cpu.call_overhead + arithmetic.max(bytes * cpu.wait_ns(bytes))
     }
 
     /// The bytes of an operand that the call reads, each once.

@@ -13,6 +13,7 @@ use eightfold_ir::Graph;
 
 use crate::calibrate::Ranges;
 use crate::error::Error;
+use crate::measure::machine::MachinePeaks;
 use crate::measure::tuning_file::{Tuned, TuningFile};
 use crate::onnx::ImportOptions;
 use crate::options::OptimizeOptions;
@@ -39,6 +40,8 @@ pub struct Request {
     pub ranges: Ranges,
     /// Minimum share of multiply-accumulates in int8, 0 to 1.
     pub required_int8: Option<f64>,
+    /// The peaks that the cost models go by; `None` for those of the target.
+    pub peaks: Option<MachinePeaks>,
     /// The tuning file.
     pub tuning: Option<TuningFile>,
     /// Prefix of the exported C symbol; derived from the model's name by default.
@@ -73,6 +76,7 @@ pub fn build(request: &Request, progress: &mut dyn Progress) -> Result<Built, Er
 
     let mut optimized = optimize_owned(model, table, &options, progress)?;
     require_int8(&optimized.coverage, request.required_int8)?;
+    request.peaks.as_ref().map(|peaks| peaks.choose(&mut optimized)).transpose()?;
     let tuning = request.tuning.as_ref();
     let tuned = tuning.map(|file| file.choose(&mut optimized, progress)).transpose()?;
 

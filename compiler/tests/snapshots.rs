@@ -284,7 +284,7 @@ fn odd_choices(graph: &Graph, target: &'static Target, seed: usize) -> [(Threads
         let odd = odd.iter().cycle().skip(seed).map(|fusion| Choice::Fusion(*fusion));
         fusions.extend(new.into_iter().zip(odd));
     }
-    let splits = splits(&lower(&Choices::default()), 3).into_iter().map(|call| call.key);
+    let splits = splits(&lower(&Choices::default()), 3, &Choices::default()).into_iter().map(|call| call.key);
     let odd = [Split::Axis(1), Split::Axis(3), Split::Whole, Split::Axis(2)].into_iter().cycle().skip(seed);
     let splits = splits.zip(odd.map(Choice::Split)).collect();
     [(Threads::new(1), Bands::default(), fusions.into_iter().collect()), (Threads::new(3), Bands::default(), splits)]

@@ -1,18 +1,51 @@
-//! The candidates for a product: tiles, and how many rows one block of weights serves.
+//! The candidates for a product, and the one that the cost model chooses: tiles, and how many rows one block of weights serves.
 
 use eightfold_ir::DType;
 
-use super::{Blocking, cost};
+use super::Blocking;
+use crate::cpu::CpuModel;
 use crate::kernel::Geometry;
+use crate::program::Tile;
 use crate::target::Target;
 
-/// Bytes of inputs and results that one block of weights may serve: parts of two levels of cache, and everything.
-const BANDS: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, usize::MAX];
+/// A tile is chosen instead of the usual one if it takes less than this part of its time. The model is no more exact.
+const CLEARLY_LESS: f64 = 0.94;
+
+/// The choice: the usual tile, unless another is clearly better.
+pub(crate) fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
+    let usual = usual(geometry, cpu);
+    // With one pixel, reading the weights takes all the time.
+    if geometry.row() <= 1 {
+        return usual;
+    }
+    let cost = |blocking| geometry.cost(blocking, geometry.usual_operations(), cpu);
+    match tiles(geometry, cpu, 1).first() {
+        Some(best) if cost(*best) < CLEARLY_LESS * cost(usual) => *best,
+        _ => usual,
+    }
+}
+
+/// The usual tile, and as many rows as stay in the second-level cache.
+fn usual(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
+    let Tile { mr, nr, .. } = Tile::usual(cpu.target, geometry.input, geometry.row(), geometry.n);
+    Blocking { mr, nr, rows: rows(geometry, cpu.room(2)) }
+}
+
+/// As many rows as keep their inputs and results within `bytes`. Several blocks write to one cache line of a result. Rows and
+/// columns that a stride skips take no cache; this is counted for floats alone, as for bytes it made no measured difference.
+fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
+    let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
+    let under: usize = runs.iter().map(|run| run.length).sum();
+    let skipping = if *input == DType::F32 { pixels[2] * under } else { usize::MAX };
+    let read = input_strides[1].unsigned_abs().min(skipping);
+    let row = (read + pixels[2] * n) * input.byte_size();
+    (bytes / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
+}
 
 /// Tiles that fit the registers and the channels, with the model's number of rows; at most `most`, the model's best first.
-pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Vec<Blocking> {
-    let lanes = target.lanes();
-    let rows = cost::usual(geometry, target).rows;
+pub(crate) fn tiles(geometry: &Geometry<'_>, cpu: &CpuModel, most: usize) -> Vec<Blocking> {
+    let (target, lanes) = (cpu.target, cpu.target.lanes());
+    let rows = usual(geometry, cpu).rows;
     let widest = geometry.n.div_ceil(lanes).max(1);
     let pixels = geometry.row();
     let mut tiles = Vec::new();
@@ -22,7 +55,8 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, target: &Target, most: usize) -> Ve
             .filter(|mr| geometry.cut(*mr).0.size == *mr && fits(*mr, vectors, geometry.input, target));
         tiles.extend(fitting.map(|mr| Blocking { mr, nr: lanes * vectors, rows }));
     }
-    tiles.sort_by(|a, b| cost::cycles(geometry, *a, target).total_cmp(&cost::cycles(geometry, *b, target)));
+    let cost = |tile: &Blocking| geometry.cost(*tile, geometry.usual_operations(), cpu);
+    tiles.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
     tiles.truncate(most);
     tiles
 }
@@ -43,10 +77,13 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
     mr * vectors + weights + 1 + besides <= target.vector_registers
 }
 
-/// The same tile with other numbers of rows.
-pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>) -> Vec<Blocking> {
-    let mut bands: Vec<Blocking> =
-        BANDS.iter().map(|bytes| Blocking { rows: cost::rows(geometry, *bytes), ..choice }).collect();
+/// The same tile with other numbers of rows: those whose inputs and results stay in one of two levels of cache, or between
+/// these; and all rows.
+pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>, cpu: &CpuModel) -> Vec<Blocking> {
+    let [near, far] = [1, 2].map(|level| cpu.room(level));
+    let between = (near * far).isqrt();
+    let rows = [near, between, far, usize::MAX].map(|bytes| rows(geometry, bytes));
+    let mut bands = rows.map(|rows| Blocking { rows, ..choice }).to_vec();
     bands.dedup();
     bands.retain(|band| *band != choice);
     bands
@@ -75,7 +112,8 @@ mod tests {
                 extra: 0,
                 joined: false,
             };
-            let tiles = tiles(&geometry, target, 100);
+            let cpu = CpuModel::of(target);
+            let tiles = tiles(&geometry, cpu, 100);
             assert!(tiles.len() >= 5, "{} {input}: {tiles:?}", target.name);
             for Blocking { mr, nr, rows } in &tiles {
                 assert!(nr % target.lanes() == 0 && *nr <= 3 * target.lanes() && *rows > 0);
@@ -83,9 +121,69 @@ mod tests {
                 // Rows of 7 in tiles of 5 and 6 are cut into 4 and 3.
                 assert!([1, 2, 3, 4, 7].contains(mr), "{mr}");
             }
-            let all = bands(tiles[0], &geometry);
+            let all = bands(tiles[0], &geometry, cpu);
             assert!(all.iter().all(|band| (band.mr, band.nr) == (tiles[0].mr, tiles[0].nr)));
             assert!(tiles[0].rows == 7 || all.iter().any(|band| band.rows == 7), "{all:?}");
         }
+    }
+
+    /// The tile for an image of `size` rows and columns, which do not join, with `k` elements a pixel and `n` channels.
+    fn chosen(target: &str, input: DType, size: usize, k: usize, n: usize) -> [usize; 2] {
+        let runs = [Run { offset: 0, length: k }];
+        let geometry = Geometry {
+            input,
+            output: input,
+            pixels: [1, size, size],
+            input_strides: [0, ((size + 2) * k) as isize, k as isize],
+            output_strides: [0, (size * n) as isize, n as isize],
+            runs: &runs,
+            n,
+            extra: 0,
+            joined: false,
+        };
+        let Blocking { mr, nr, .. } = choose(&geometry, CpuModel::of(Target::find(target).expect("listed")));
+        [mr, nr]
+    }
+
+    #[test]
+    fn most_products_have_the_usual_tile() {
+        assert_eq!(chosen("x86-64-v3", DType::U8, 28, 1152, 128), [4, 16]);
+        assert_eq!(chosen("x86-64-v3", DType::F32, 56, 576, 64), [6, 16]);
+        assert_eq!(chosen("x86-64-v4-vnni", DType::U8, 14, 2304, 256), [14, 32]);
+    }
+
+    /// Tiles of four and three pixels by two vectors would wait for their sums.
+    #[test]
+    fn short_rows_of_floats_have_wider_tiles() {
+        assert_eq!(chosen("x86-64-v3", DType::F32, 7, 48, 512), [4, 24]);
+    }
+
+    /// A row of 7 pixels, every other one of every other row: 28 of 112 KiB are read, 56 written.
+    #[test]
+    fn bands_count_what_strides_do_not_skip() {
+        const BYTES: usize = 256 << 10;
+        let runs = [Run { offset: 0, length: 1024 }];
+        let strided = Geometry {
+            input: DType::F32,
+            output: DType::F32,
+            pixels: [1, 7, 7],
+            input_strides: [0, 28 * 1024, 2048],
+            output_strides: [0, 7 * 2048, 2048],
+            runs: &runs,
+            n: 2048,
+            extra: 0,
+            joined: false,
+        };
+        assert_eq!(rows(&strided, BYTES), 3);
+        assert_eq!(rows(&Geometry { input: DType::U8, output: DType::U8, ..strided }, BYTES), 6);
+        // Windows overlap: a further row reads one more row of the input.
+        let windows = [0, 1, 2].map(|row| Run { offset: row * 9 * 512, length: 3 * 512 });
+        let dense = Geometry { input_strides: [0, 9 * 512, 512], runs: &windows, n: 1024, ..strided };
+        assert_eq!(rows(&dense, BYTES), 65536 / (9 * 512 + 7 * 1024));
+    }
+
+    #[test]
+    fn a_lone_pixel_has_as_many_channels_as_can_be() {
+        assert_eq!(chosen("x86-64-v3", DType::U8, 1, 2048, 1000), [1, 64]);
     }
 }

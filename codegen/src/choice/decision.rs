@@ -1,6 +1,7 @@
 //! Decisions: which parts of a program have several candidates, and which.
 
-use super::{Blocking, Choice, candidates};
+use super::{Blocking, Choice, Choices, candidates};
+use crate::cpu::CpuModel;
 use crate::kernel::Geometry;
 use crate::kernel::plain::as_if_packed;
 use crate::program::{Call, Program};
@@ -39,12 +40,18 @@ impl Decision {
         self.ways[0].choice
     }
 
+    /// Nanoseconds that the cost model predicts for its choice.
+    #[must_use]
+    pub fn cost(&self, cpu: &CpuModel) -> f64 {
+        self.ways[0].cost(cpu)
+    }
+
     /// Candidates close to a choice that was measured to be good, without this choice itself.
-    pub(crate) fn near(&self, choice: Choice, program: &Program) -> Vec<Way> {
+    pub(crate) fn near(&self, choice: Choice, program: &Program, cpu: &CpuModel) -> Vec<Way> {
         let call = program.calls()[self.calls[0]];
         match (choice, Geometry::of(call)) {
             (Choice::Blocking(blocking), Some(geometry)) => {
-                let bands = candidates::bands(blocking, &geometry).into_iter();
+                let bands = candidates::bands(blocking, &geometry, cpu).into_iter();
                 bands.map(|blocking| Way::product(blocking, call, program)).collect()
             }
             _ => Vec::new(),
@@ -71,6 +78,13 @@ impl Way {
         Way { choice: self.choice, before: packed(&self.before), threads: packed(&self.threads) }
     }
 
+    /// Nanoseconds that the cost model predicts for all threads together.
+    fn cost(&self, cpu: &CpuModel) -> f64 {
+        let thread = |calls: &Vec<Call>| calls.iter().map(|call| call.cost(cpu)).sum::<f64>();
+        let barrier = if self.threads.len() > 1 { cpu.barrier } else { 0.0 };
+        barrier + self.threads.iter().map(thread).fold(0.0, f64::max)
+    }
+
     fn product(blocking: Blocking, call: &Call, program: &Program) -> Way {
         Way::of(Choice::Blocking(blocking), vec![vec![blocking.applied(call, program.target)]])
     }
@@ -79,11 +93,12 @@ impl Way {
 /// The distinct products of a program, in the order of its calls: each with the best tiles and the order of loops by the cost
 /// model.
 #[must_use]
-pub fn products(program: &Program) -> Vec<Decision> {
+pub fn products(program: &Program, choices: &Choices) -> Vec<Decision> {
+    let cpu = choices.cpu(program.target);
     let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
     distinct(program.calls().into_iter().enumerate().filter_map(product), |(geometry, call)| {
-        let model = geometry.blocking(program.target);
-        let others = candidates::tiles(&geometry, program.target, TILES).into_iter().filter(|tile| *tile != model);
+        let model = geometry.blocking(cpu);
+        let others = candidates::tiles(&geometry, cpu, TILES).into_iter().filter(|tile| *tile != model);
         [model].into_iter().chain(others).map(|blocking| Way::product(blocking, call, program)).collect()
     })
 }

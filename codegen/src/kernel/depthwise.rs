@@ -14,6 +14,7 @@ use super::plain::{self, Constants, Packed, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
 use crate::choice::key::list;
+use crate::cpu::CpuModel;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
@@ -195,6 +196,12 @@ impl KernelDef for Depthwise {
     fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
         let products = if self.input.is_float() { self.taps.len() } else { 2 * self.pairs().len() };
         self.pixel_count() * products * self.channels.next_multiple_of(target.lanes())
+    }
+
+    /// Products of integers are [operations](Self::operations).
+    fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
+        let executed = self.executed_macs(call, cpu.target) as f64;
+        if self.input.is_float() { executed / cpu.f32 } else { 0.0 }
     }
 
     /// Floats are products of the dot sequence.

@@ -1,5 +1,6 @@
 //! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
 
+pub(crate) mod cost;
 mod emit;
 pub(crate) mod geometry;
 pub(crate) mod pack;
@@ -17,11 +18,12 @@ use super::attribute::{Attribute, attributes, join, split};
 use super::plain::{self, Constants, Packed, PackedMatrix, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
-use crate::choice::Choices;
+use crate::choice::{Blocking, Choices};
+use crate::cpu::{Arithmetic, CpuModel};
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, Grid, View};
 use crate::target::Target;
-use crate::work::{Arithmetic, distinct_bytes};
+use crate::work::distinct_bytes;
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -387,7 +389,7 @@ impl KernelDef for Gemm {
     fn choose(&mut self, call: &Call, choices: &Choices, target: &Target) {
         if let Some(geometry) = Geometry::of(call).filter(|_| self.tile.is_none()) {
             let measured = choices.blocking(|| geometry.key());
-            measured.unwrap_or_else(|| geometry.blocking(target)).apply(self, target);
+            measured.unwrap_or_else(|| geometry.blocking(choices.cpu(target))).apply(self, target);
         }
     }
 
@@ -426,19 +428,20 @@ impl KernelDef for Gemm {
     }
 
     fn arithmetic(&self, _call: &Call) -> Arithmetic {
-        match self.input {
-            DType::Bf16 => Arithmetic::Bf16,
-            DType::F32 => Arithmetic::F32,
-            _ => Arithmetic::Int8,
-        }
+        cost::arithmetic(self.input)
     }
 
     fn instructions(&self, target: &Target) -> f64 {
-        match (self.joined, self.input) {
-            (true, _) => 5.0 / 6.0,
-            (_, DType::I16) => words(target),
-            _ => 1.0,
-        }
+        cost::instructions(self.input, self.joined, target.dot)
+    }
+
+    fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
+        let geometry = self.geometry(call.output.dtype);
+        let blocking = match self.tile {
+            Some(Tile { mr, nr, .. }) => Blocking { mr, nr, rows: self.row_block },
+            None => geometry.blocking(cpu),
+        };
+        geometry.cost(blocking, 0.0, cpu)
     }
 
     /// Inputs of the other sign are converted, each group once for each block of channels.
@@ -467,13 +470,8 @@ impl KernelDef for Gemm {
     }
 
     fn key(&self, call: &Call) -> Option<String> {
-        Some(Geometry::of(call)?.key())
+        Some(self.geometry(call.output.dtype).key())
     }
-}
-
-/// Instructions of a product of words, as a share of those of a product of bytes.
-pub(super) fn words(target: &Target) -> f64 {
-    target.dot.products_per_instruction()
 }
 
 /// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in; `bytes` are those that the weights of this many blocks take.

@@ -12,10 +12,14 @@ use eightfold_ir::DType;
 
 pub(crate) use self::rewrite::tiled;
 use super::attribute::{Attribute, attributes};
-use super::gemm::{self, Run, Tile, leave_blocks, words};
+use super::gemm::cost::words;
+use super::gemm::geometry::Geometry;
+use super::gemm::{self, Run, Tile, leave_blocks};
 use super::plain::{self, Constants, Packed, Plain};
 use super::winograd_input::WinogradInput;
 use super::{KernelDef, is_of_pixels};
+use crate::choice::Blocking;
+use crate::cpu::CpuModel;
 use crate::llvm::vector::{Emitter, Ptr};
 use crate::program::{Call, View};
 use crate::target::Target;
@@ -57,6 +61,9 @@ impl Winograd {
     /// Rows and columns of the result that a tile yields.
     pub const YIELD: usize = 2;
 
+    /// Operations for each result: of four sums eight loads and stores and 24 additions, then a shift and an addition.
+    pub(crate) const OPERATIONS: f64 = 56.0 / 4.0 + 2.0;
+
     /// Bytes of one block's packed weights at one position.
     #[must_use]
     pub fn position_bytes(&self) -> usize {
@@ -78,6 +85,23 @@ impl Winograd {
     fn leave_channels(&self, operands: &mut [View], range: &Range<usize>) {
         let block = Winograd::POSITIONS * self.position_bytes();
         leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
+    }
+
+    /// Nanoseconds of the products at all positions, whose sums are stored.
+    pub(crate) fn positions_ns(&self, cpu: &CpuModel) -> f64 {
+        let Tile { mr, nr, .. } = self.tile;
+        let position = Geometry {
+            input: DType::I16,
+            output: DType::I32,
+            pixels: self.tiles,
+            input_strides: self.input_strides,
+            output_strides: self.output_strides,
+            runs: &[Run { offset: 0, length: self.depth }],
+            n: self.n,
+            extra: 0,
+            joined: false,
+        };
+        Winograd::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
     }
 
     /// Tiles of the input.
@@ -222,12 +246,15 @@ impl KernelDef for Winograd {
     }
 
     fn instructions(&self, target: &Target) -> f64 {
-        words(target) * Winograd::POSITIONS as f64 / WINDOWS as f64
+        words(target.dot) * Winograd::POSITIONS as f64 / WINDOWS as f64
     }
 
-    /// For each four sums there are eight loads and stores and 24 additions, and a shift and an addition follow.
+    fn products_ns(&self, _call: &Call, cpu: &CpuModel) -> f64 {
+        self.positions_ns(cpu)
+    }
+
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
-        (DType::I32, call.results() * (56.0 / 4.0 + 2.0))
+        (DType::I32, call.results() * Winograd::OPERATIONS)
     }
 
     fn shape(&self, _call: &Call) -> String {

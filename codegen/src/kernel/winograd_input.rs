@@ -43,6 +43,9 @@ impl WinogradInput {
     /// Rows and columns of a tile.
     pub const TILE: usize = 4;
 
+    /// Operations for each result: of a register of 16 words a register of bytes is widened, and two pairs are added twice.
+    pub(crate) const OPERATIONS: f64 = 4.0 / 2.0;
+
     /// Distance in elements of each position of a tile from its first, row by row.
     #[must_use]
     pub fn taps(&self) -> Vec<isize> {
@@ -101,8 +104,7 @@ impl KernelDef for WinogradInput {
         self.tiles = self.under().part(&mut operands[0], axis, range);
     }
 
-    /// Of each register of 16 words a register of bytes is widened, and two pairs are added twice.
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
-        (DType::I16, call.results() * 4.0 / 2.0)
+        (DType::I16, call.results() * WinogradInput::OPERATIONS)
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::choice::Choice;
 use crate::choice::decision::{Decision, Way};
+use crate::cpu::CpuModel;
 use crate::llvm::jit::Jit;
 use crate::llvm::machine::MachineError;
 use crate::program::Program;
@@ -57,18 +58,18 @@ pub struct Timed {
 }
 
 /// Times the ways of a decision about `program`, whose target must run here and whose constants are plain: what kernels read is
-/// as large as the packed ones, but never packed.
+/// as large as the packed ones, but never packed. `cpu` tells which neighbours to try.
 ///
 /// # Errors
 /// Of LLVM.
-pub fn tune(program: &Program, decision: &Decision) -> Result<Trials, MachineError> {
+pub fn tune(program: &Program, decision: &Decision, cpu: &CpuModel) -> Result<Trials, MachineError> {
     let mut memory = Memory::of(program);
     let mut tried = heat(program, &decision.ways, &mut memory)?;
     let ranked = by_time(&tried);
     let mut last: Vec<Way> = vec![decision.ways[0].clone()];
     let mut near = false;
     for Timed { choice, .. } in ranked.iter().take(FINALISTS) {
-        let neighbours = decision.near(*choice, program);
+        let neighbours = decision.near(*choice, program, cpu);
         near |= !neighbours.is_empty();
         let finalist = decision.ways.iter().filter(|way| way.choice == *choice).cloned();
         let others = finalist.chain(neighbours).filter(|way| way.choice != decision.model());

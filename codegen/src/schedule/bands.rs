@@ -266,7 +266,7 @@ impl Given<'_> {
             return None;
         }
         let schedules = ranges.iter().map(|range| chain.schedule(range, height)).collect::<Option<Vec<_>>>()?;
-        Some((height, worth(chain, &schedules, self.target), schedules))
+        Some((height, worth(chain, &schedules, self.choices.cpu(self.target)), schedules))
     }
 
     /// The plan with the best of the `heights` by the model, and its schedules.

@@ -9,7 +9,6 @@
 //! same bytes for any number of threads. Within a parallel region no thread touches what another writes;
 //! [`check`](crate::program::check) proves that of finished programs.
 
-pub(super) mod cost;
 pub(crate) mod cut;
 mod decisions;
 
@@ -18,19 +17,13 @@ pub use decisions::splits;
 use super::plan::in_place;
 use super::{ScheduleContext, SchedulePass};
 use crate::choice::{Split, key};
+use crate::cpu::{CpuModel, LINE};
 use crate::program::footprint::{Footprint, reads, writes};
 use crate::program::{BufferId, Call, Item, Parallel, Program, executions};
 use crate::target::Target;
 
-/// Nanoseconds that a call must take on one thread to be shared. A barrier takes 58 ns between two cores of a Zen 3, but
-/// threads do not arrive at the same time, and each must fetch what the other wrote.
-const WORTH_SHARING: f64 = 3000.0;
-
-/// Bytes of a cache line. Two threads should not write to one at the same time.
-const LINE: usize = 64;
-
-/// Nanoseconds that sharing must save a program, or no call is shared: about what it takes to wake a thread.
-const WORTH_WAKING: f64 = 30_000.0;
+/// A call is shared if it takes one thread as long as this many barriers.
+const WORTH_SHARING: f64 = 3.0;
 
 /// An axis further out is preferred if its longest part takes at most this factor of the best axis's. Max pools of 13 and 27
 /// rows, cut by rows, take a third to a fifth of the time that they take cut by channels, though halves of channels are equal.
@@ -116,12 +109,13 @@ pub(super) fn all_parts(program: &Program, cx: &ScheduleContext<'_>) -> Vec<Opti
 
 /// Whether these parts save all calls of a program together more time than it takes to wake a thread.
 pub(super) fn worth_waking(program: &Program, parts: &[Option<Vec<Call>>], cx: &ScheduleContext<'_>) -> bool {
-    let longest = |parts: &[Call]| parts.iter().map(|part| cost::nanoseconds(part, program.target)).fold(0.0, f64::max);
+    let cpu = cx.choices.cpu(program.target);
+    let longest = |parts: &[Call]| parts.iter().map(|part| part.cost(cpu)).fold(0.0, f64::max);
     let won = program.body.iter().zip(parts).filter_map(|(item, parts)| match (item, parts) {
-        (Item::Call(call), Some(parts)) => Some(cost::nanoseconds(call, program.target) - longest(parts)),
+        (Item::Call(call), Some(parts)) => Some(call.cost(cpu) - longest(parts)),
         _ => None,
     });
-    cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= WORTH_WAKING)
+    cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= cpu.wake)
 }
 
 /// The parts of a call, if sharing it saves time: as measured, or else by the cost model.
@@ -137,20 +131,20 @@ fn parts(call: &Call, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<C
         }
         None => {}
     }
-    modelled(call, &ways, target, threads.eager).map(|best| ways[best].1.clone())
+    modelled(call, &ways, choices.cpu(target), threads.eager).map(|best| ways[best].1.clone())
 }
 
 /// The position in `ways` of the model's choice; `None` if sharing the call saves no time.
-fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], target: &Target, eager: bool) -> Option<usize> {
-    let alone = cost::nanoseconds(call, target);
-    if alone < WORTH_SHARING && !eager {
+fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], cpu: &CpuModel, eager: bool) -> Option<usize> {
+    let alone = call.cost(cpu);
+    if alone < WORTH_SHARING * cpu.barrier && !eager {
         return None;
     }
-    let longest = |way: &usize| ways[*way].1.iter().map(|part| cost::nanoseconds(part, target)).fold(0.0, f64::max);
+    let longest = |way: &usize| ways[*way].1.iter().map(|part| part.cost(cpu)).fold(0.0, f64::max);
     // Parts of an outer axis are contiguous in memory; the cost model does not know that this is faster.
     let least = (0..ways.len()).map(|way| longest(&way)).fold(f64::INFINITY, f64::min);
     let best = (0..ways.len()).find(|way| longest(way) <= ALIKE * least)?;
-    (eager || alone - longest(&best) >= WORTH_SHARING / 3.0).then_some(best)
+    (eager || alone - longest(&best) >= cpu.barrier).then_some(best)
 }
 
 /// A program whose calls are being cut.

@@ -27,10 +27,11 @@ impl SchedulePass for MultiplyTiles {
         if cx.choices.prefer() == Prefer::Size {
             return;
         }
+        let cpu = cx.choices.cpu(program.target);
         for item in std::mem::take(&mut program.body) {
             match item {
                 Item::Call(call) => {
-                    let calls = tiled(call, program);
+                    let calls = tiled(call, program, cpu);
                     program.body.extend(calls.into_iter().map(Item::Call));
                 }
                 region => program.body.push(region),

@@ -12,10 +12,6 @@ pub struct DotRule {
     pub pair_limit: Option<i32>,
     /// Instructions that multiply a register of bytes and accumulate the products.
     pub instructions: usize,
-    /// How many of these instructions a core starts in a cycle.
-    pub per_cycle: usize,
-    /// Cycles until an accumulator can be added to again.
-    pub latency: usize,
     /// Registers needed besides accumulators, weights and one input.
     pub temporaries: usize,
 }
@@ -23,23 +19,15 @@ pub struct DotRule {
 impl DotRule {
     /// `pmaddubsw`, `pmaddwd` by ones, `paddd`. The first adds two products in 16 bits, which hold at most 255 * 128.
     /// One register holds the ones, another the products.
-    pub const PMADDUBSW: DotRule = DotRule {
-        signed_inputs: false,
-        pair_limit: Some(128),
-        instructions: 3,
-        per_cycle: 3,
-        latency: 1,
-        temporaries: 2,
-    };
+    pub const PMADDUBSW: DotRule =
+        DotRule { signed_inputs: false, pair_limit: Some(128), instructions: 3, temporaries: 2 };
 
     /// `vpdpbusd`: one instruction, exact for all weights.
-    pub const VPDPBUSD: DotRule =
-        DotRule { signed_inputs: false, pair_limit: None, instructions: 1, per_cycle: 2, latency: 4, temporaries: 0 };
+    pub const VPDPBUSD: DotRule = DotRule { signed_inputs: false, pair_limit: None, instructions: 1, temporaries: 0 };
 
     /// Signed bytes, each widened to 32 bits: four multiplications and additions, and the shifts that a tile shares.
     /// Exact for all weights.
-    pub const WIDENED: DotRule =
-        DotRule { signed_inputs: true, pair_limit: None, instructions: 12, per_cycle: 2, latency: 4, temporaries: 2 };
+    pub const WIDENED: DotRule = DotRule { signed_inputs: true, pair_limit: None, instructions: 12, temporaries: 2 };
 
     /// What is added to inputs of a type before they are multiplied, so that they have the sign that the rule wants.
     /// It flips the upper bit of a byte. The initial sums are less by the weights times this.

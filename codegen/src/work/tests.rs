@@ -2,10 +2,10 @@
 
 use eightfold_ir::{DType, Function, verify};
 
-use super::Arithmetic;
 use super::operations::step_operations;
 use crate::choice::Choices;
 use crate::compile::lower_and_schedule;
+use crate::cpu::{Arithmetic, CpuModel, Level};
 use crate::program::Scheduled;
 use crate::program::{Arg, Call, Program, Step};
 use crate::schedule::ScheduleContext;
@@ -28,10 +28,7 @@ fn only<'p>(program: &'p Program, family: &str) -> &'p Call {
     call
 }
 
-#[test]
-fn a_convolution() {
-    let program = program(
-        "graph @conv {
+const CONV: &str = "graph @conv {
            qparams #0 = i8 per_tensor scale=0.005 zero_point=0
            qparams #1 = u8 per_tensor scale=0.01 zero_point=114
            input %x: 1x3x8x8xf32
@@ -41,8 +38,11 @@ fn a_convolution() {
            %y = conv(%q, %w, %b) {pads=[1, 1, 1, 1]} |> cast f32 |> mul 0.0025 |> quantize u8 {zero_point=114} : 1x20x8x8xu8 nhwc #1
            %z = map(%y) : 1x20x8x8xu8 nhwc #1
            output %z
-         }",
-    );
+         }";
+
+#[test]
+fn a_convolution() {
+    let program = program(CONV);
     let gemm = only(&program, "gemm");
     let work = gemm.work(target());
     assert_eq!((gemm.kernel().as_str(), gemm.shape().as_str()), ("gemm_u8_3x24c4", "64x27x20"));
@@ -57,6 +57,23 @@ fn a_convolution() {
     assert_eq!(work.instructions, 5.0 / 6.0);
     // Conversion, scale, bound, rounding; two packs, two shifts, a pack and a shuffle for four; a store for four.
     assert_eq!(work.operations, 1280.0 * (1.0 + 1.0 + 2.0 + 6.0 / 4.0 + 0.25));
+}
+
+#[test]
+fn the_cost_of_a_call_is_its_arithmetic_or_its_traffic_whichever_takes_longer() {
+    let program = program(CONV);
+    let gemm = only(&program, "gemm");
+    let work = gemm.work(target());
+    let near = CpuModel::of(target());
+    // 34560 products at 102 a nanosecond, 7360 operations at 61.
+    let cost = gemm.cost(near) - near.call_overhead;
+    assert!(cost > 400.0 && cost < 700.0, "{cost}");
+    let slow = CpuModel { operations: near.operations / 2.0, ..near.clone() };
+    let more = work.operations / (0.8 * near.operations);
+    assert!((gemm.cost(&slow) - gemm.cost(near) - more).abs() < 1e-6);
+    let level = |bytes, rate| Level { bytes, rate };
+    let far = CpuModel { levels: vec![level(Some(2000), 100.0), level(None, 0.5)], ..near.clone() };
+    assert_eq!(gemm.cost(&far), near.call_overhead + 2.0 * work.bytes() as f64);
 }
 
 /// A convolution whose weights of 100 meet in pairs, over an image of this type.

@@ -1,6 +1,6 @@
 //! Provenance: the inputs and options of a compilation, as one line of JSON in every artifact.
 //!
-//! Invariant: it depends only on the compiler's version, the model's bytes, the options, the ranges and the tuning; it
+//! Invariant: it depends only on the compiler's version, the model's bytes, the options, the ranges, the peaks and the tuning; it
 //! has no time, path or host name. Together with the model file it is sufficient to compile the artifact again.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,9 @@ pub struct Provenance {
     /// The source of the ranges; `None` if the model has its own, or is not quantized.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calibration: Option<CalibrationRecord>,
+    /// The peaks that the cost models went by; `None` if those of the target.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub peaks: Option<PeaksRecord>,
     /// The tuning measurements; `None` if there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tuning: Option<TuningRecord>,
@@ -64,6 +67,26 @@ impl CalibrationRecord {
     }
 }
 
+/// The peaks of a machine that the cost models went by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeaksRecord {
+    /// Name of the measured CPU, for people.
+    pub cpu: String,
+    /// SHA-256 of the peaks as JSON, in hexadecimal.
+    pub sha256: String,
+    /// The peaks as JSON; left out in C headers.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub file: String,
+}
+
+impl PeaksRecord {
+    /// The provenance of the peaks of a CPU, which are `json`.
+    #[must_use]
+    pub fn of(cpu: &str, json: String) -> Self {
+        PeaksRecord { cpu: cpu.to_owned(), sha256: hex(&Sha256::digest(json.as_bytes())), file: json }
+    }
+}
+
 /// The measured choices that were used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TuningRecord {
@@ -92,9 +115,12 @@ impl Provenance {
         serde_json::from_str(text).ok()
     }
 
-    /// A copy without the calibration table and the tuning file, for people.
+    /// A copy without the calibration table, the peaks and the tuning file, for people.
     #[must_use]
     pub fn brief(mut self) -> Self {
+        if let Some(peaks) = &mut self.peaks {
+            peaks.file.clear();
+        }
         if let Some(tuning) = &mut self.tuning {
             tuning.file.clear();
         }

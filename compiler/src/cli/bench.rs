@@ -13,12 +13,15 @@ use eightfold::artifact::Artifact;
 use eightfold::dataset::InputSpec;
 use eightfold::measure::machine::{MachinePeaks, share_of_peak};
 use eightfold::measure::profile::profile;
-use eightfold::{Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage};
+use eightfold::{
+    Coverage, Error, Executable, OptimizeOptions, Progress as _, Provenance, Stage, check_writable, write_bytes,
+};
 use eightfold_codegen::target::Target;
 use eightfold_ir::{Bytes, Tensor};
 use serde::Serialize;
 
 use super::arguments::{OptimizeArguments, ThreadArguments, compiled_already, is_artifact, threads_text};
+use super::destination::check_extension;
 use super::output::{Format, bytes, count, percent};
 use super::progress::Terminal;
 
@@ -39,12 +42,13 @@ time.
 
 --tune times every candidate by itself: tiles and loop orders of each product, band heights of each chain of calls \
 and, with --threads, the ways to share a call among threads. `loss` is how much slower the cost model's choice is \
-than the fastest candidate. compile --tune stores such results.
+than the fastest candidate. Below each table stands how far the times that the cost model predicts are from the measured \
+ones. compile --tune stores such results.
 
 Example:
   eightfold bench model.so --duration 3
   eightfold bench model.onnx --precision int8 --threads 2
-  eightfold bench --machine
+  eightfold bench --machine -o peaks.json
   eightfold bench model.onnx --profile --precision int8
   eightfold bench model.onnx --tune --precision int8
   eightfold bench model.onnx --tune --precision int8 --threads 2"
@@ -57,6 +61,9 @@ pub(crate) struct Arguments {
     /// level and memory.
     #[arg(long, group = "measured")]
     machine: bool,
+    /// With --machine: also write the peaks to this file as JSON, for --peaks.
+    #[arg(short, long, value_name = "FILE", requires = "machine")]
+    output: Option<PathBuf>,
     /// Time each kernel call of a model.
     #[arg(long, group = "measured")]
     profile: bool,
@@ -88,8 +95,8 @@ pub(crate) struct Arguments {
 /// Compile options conflict with --machine; --profile runs on one thread.
 fn compiling(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
-        "model" | "machine" | "profile" | "calls" | "top" | "tune" | "tuning_file" | "duration" | "warmup"
-        | "target" => arg,
+        "model" | "machine" | "output" | "profile" | "calls" | "top" | "tune" | "tuning_file" | "duration"
+        | "warmup" | "target" => arg,
         "threads" => arg.conflicts_with_all(["machine", "profile"]),
         _ => arg.conflicts_with("machine"),
     }
@@ -152,14 +159,23 @@ impl Arguments {
     /// Measures and prints.
     pub(crate) fn run(&self, format: Format, given: &[String]) -> Result<(), Error> {
         match &self.model {
-            None => {
-                let machine = MachinePeaks::measure(self.optimize.options(None)?.target)?;
-                format.print(&machine, || machine::text(&machine))
-            }
+            None => self.machine(format),
             Some(model) if self.profile => self.profile(model, format),
             Some(model) if self.tune => self.tune(model, format),
             Some(model) => self.latency(model, format, given),
         }
+    }
+
+    fn machine(&self, format: Format) -> Result<(), Error> {
+        if let Some(path) = &self.output {
+            check_extension(path, &["json"])?;
+            check_writable(path)?;
+        }
+        let machine = MachinePeaks::measure(self.optimize.options(None)?.target)?;
+        if let Some(path) = &self.output {
+            write_bytes(path, format!("{}\n", machine.json()).as_bytes())?;
+        }
+        format.print(&machine, || machine::text(&machine))
     }
 
     fn profile(&self, model: &Path, format: Format) -> Result<(), Error> {
@@ -169,7 +185,8 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
         let machine = MachinePeaks::measure(options.target)?;
-        let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        let mut optimized =
+            self.optimize.optimize_for_time(model, &options, self.optimize.peaks()?.as_ref(), progress)?;
         if let Some(file) = &self.tuning_file {
             optimized.tune_by(&eightfold::measure::tuning_file::read(file)?)?;
         }
@@ -185,7 +202,7 @@ impl Arguments {
         }
         let progress = &mut Terminal::plain();
         let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
-        let optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        let optimized = self.optimize.optimize_for_time(model, &options, self.optimize.peaks()?.as_ref(), progress)?;
         let (_, measured) = eightfold::measure::tune::tune(&optimized, None, progress)?;
         progress.finish(&[])?;
         let report = tune::Report::of(&optimized, &measured);
@@ -206,7 +223,8 @@ impl Arguments {
         let progress = &mut Terminal::plain();
         self.threads.check(progress);
         let options = OptimizeOptions { threads: self.threads.count(), ..self.optimize.options(None)? };
-        let mut optimized = self.optimize.optimize_for_time(model, &options, progress)?;
+        let mut optimized =
+            self.optimize.optimize_for_time(model, &options, self.optimize.peaks()?.as_ref(), progress)?;
         if let Some(file) = &self.tuning_file {
             optimized.tune_by(&eightfold::measure::tuning_file::read(file)?)?;
         }

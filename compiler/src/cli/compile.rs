@@ -34,7 +34,8 @@ Example:
   eightfold compile model.onnx -o - --emit program
   eightfold compile model.onnx -o model.so --threads 2
   eightfold compile model.onnx -o model.so --tune
-  eightfold compile model.onnx -o model.so --tuning-file model.tuning")]
+  eightfold compile model.onnx -o model.so --tuning-file model.tuning
+  eightfold compile model.onnx -o model.so --peaks peaks.json")]
 pub(crate) struct Arguments {
     /// An ONNX model, or a graph in text form (.ir).
     model: PathBuf,
@@ -132,6 +133,7 @@ impl Arguments {
             keep_float: self.optimize.scheme.keep_float.clone(),
             ranges: self.optimize.calibration.ranges()?,
             required_int8: self.require_int8.map(|Percentage(required)| required),
+            peaks: self.optimize.peaks()?,
             tuning: tuning_file,
             symbol: self.name.clone().or_else(|| self.stem().map(|stem| c_identifier(&stem))),
             listings: Listings { assembly: wants(Emit::Asm), llvm_ir: wants(Emit::LlvmIr) },

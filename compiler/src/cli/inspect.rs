@@ -22,7 +22,7 @@ use super::progress::Terminal;
     after_help = "\
 --roofline lowers a model to kernel calls with the given flags, as eightfold compile would, and computes the least \
 time of each call: the largest of three times, its multiply-accumulates at the peak of one core, its other \
-operations, and its memory traffic. The model does not run; only the peaks are measured. int8 without ranges is \
+operations, and its memory traffic. The model does not run; only the peaks are measured, if --peaks does not give them. int8 without ranges is \
 calibrated on noise.
 
 If a graph in text form gives a node a precision, as in conv(%x, %w) in int8, the node counts as computed in it, even \
@@ -46,10 +46,6 @@ pub(crate) struct Arguments {
     /// With --roofline: number of layers shown, longest first.
     #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "calls")]
     top: usize,
-    /// The output of `eightfold bench --machine --format json` on this or another machine; by default the peaks are
-    /// measured.
-    #[arg(long, value_name = "FILE")]
-    peaks: Option<PathBuf>,
     #[command(flatten)]
     optimize: OptimizeArguments,
 }
@@ -86,11 +82,12 @@ impl Arguments {
         }
         let progress = &mut Terminal::plain();
         let options = self.optimize.options(None)?;
-        let machine = match &self.peaks {
-            Some(path) => MachinePeaks::read(path)?,
+        let peaks = self.optimize.peaks()?;
+        let machine = match &peaks {
+            Some(peaks) => peaks.clone(),
             None => MachinePeaks::measure(options.target)?,
         };
-        let optimized = self.optimize.optimize_for_time(&self.file, &options, progress)?;
+        let optimized = self.optimize.optimize_for_time(&self.file, &options, peaks.as_ref(), progress)?;
         progress.finish(&[])?;
         let bounds = roofline(&optimized, &machine)?;
         let report = roofline::Report::of(&optimized, &machine, &bounds);

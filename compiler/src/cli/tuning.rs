@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use eightfold::measure::tune::{Kind, Measured, totals};
+use eightfold::measure::tune::{Kind, Measured, ModelError, totals};
 use eightfold::measure::tuning_file::{Tuned, TuningFile};
 use eightfold::{Error, check_writable, declare_input};
 use serde::Serialize;
@@ -65,6 +65,21 @@ struct Summary {
     best_us: f64,
     /// Microseconds per inference of the cost model's choices.
     model_us: f64,
+    /// The cost model's error; `None` if nothing was timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_model: Option<ModelError>,
+}
+
+/// The error of the cost model as text.
+pub(crate) fn error_text(kind: Kind, error: &ModelError) -> String {
+    let ModelError { median, p90, over_best, decisions } = error;
+    format!(
+        "cost model: median |error| {}, p90 {} over {decisions} {}; choices within {over_best:.2}x of the best (geometric \
+         mean)",
+        percent(*median),
+        percent(*p90),
+        kind.plural()
+    )
 }
 
 impl TuningArguments {
@@ -94,7 +109,8 @@ impl Summary {
         let timed = || measured.iter().filter(|one| one.kind == kind);
         let [best_us, model_us] = totals(timed());
         let other_choices = timed().filter(|one| one.is_other()).count();
-        Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us }
+        let cost_model = ModelError::of(timed());
+        Summary { kind, distinct, known, timed: timed().count(), other_choices, best_us, model_us, cost_model }
     }
 
     /// A summary of the timed decisions; `None` if there are none.
@@ -138,6 +154,7 @@ impl TuningReport {
             let known: Vec<String> = kinds.iter().filter(|kind| kind.distinct > 0).map(known).collect();
             return vec![format!("{} by {file}", known.join(", "))];
         }
-        [format!("timed in {seconds:.1} s, kept in {file}")].into_iter().chain(timed).collect()
+        let errors = kinds.iter().filter_map(|of| Some(error_text(of.kind, of.cost_model.as_ref()?)));
+        [format!("timed in {seconds:.1} s, kept in {file}")].into_iter().chain(timed).chain(errors).collect()
     }
 }

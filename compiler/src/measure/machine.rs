@@ -4,15 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::cpu::{self, CpuModel, Rates};
 use eightfold_codegen::llvm::peaks::{self, Peaks};
-use eightfold_codegen::program::Reach;
 use eightfold_codegen::target::Target;
-use eightfold_codegen::work::Arithmetic;
 use eightfold_ir::DType;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::provenance::PeaksRecord;
 use crate::error::Error;
 use crate::report::coverage::Coverage;
+use crate::stages::optimize::Optimized;
 
 /// Buffer size for measuring memory: several times one core's share of today's caches.
 const MEMORY_BYTES: u64 = 128 << 20;
@@ -64,7 +65,7 @@ impl MachinePeaks {
         let names = names.chain([("memory".to_owned(), None)]);
         let level = |((name, bytes), rate)| Level { name, bytes, read_bytes_per_second: rate };
         Ok(MachinePeaks {
-            cpu: cpu().unwrap_or_default(),
+            cpu: cpu_name().unwrap_or_default(),
             target: target.name.to_owned(),
             int8_macs_per_second: int8,
             f32_macs_per_second: f32,
@@ -74,7 +75,13 @@ impl MachinePeaks {
         })
     }
 
-    /// Reads a file with the output of `eightfold bench --machine --format json`.
+    /// The peaks as JSON, in one line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| unreachable!("plain data: {error}"))
+    }
+
+    /// Reads a file that `eightfold bench --machine` wrote.
     ///
     /// # Errors
     /// If the file cannot be read or is invalid.
@@ -92,24 +99,34 @@ impl MachinePeaks {
         }
     }
 
-    /// Multiply-accumulates per second.
-    #[must_use]
-    pub fn macs_per_second(&self, arithmetic: Arithmetic) -> f64 {
-        match arithmetic {
-            Arithmetic::Int8 => self.int8_macs_per_second,
-            Arithmetic::Bf16 => self.bf16_macs_per_second.unwrap_or(self.f32_macs_per_second),
-            Arithmetic::F32 => self.f32_macs_per_second,
+    /// The machine as the cost models see it.
+    ///
+    /// # Errors
+    /// [`Error::PeaksTarget`] if another target's instructions were measured.
+    pub fn model(&self, target: &'static Target) -> Result<CpuModel, Error> {
+        if self.target != target.name {
+            return Err(Error::PeaksTarget { expected: target.name, got: self.target.clone() });
         }
+        const PER_NANOSECOND: f64 = 1e-9;
+        let level =
+            |level: &Level| cpu::Level { bytes: level.bytes, rate: PER_NANOSECOND * level.read_bytes_per_second };
+        let rates = Rates {
+            int8: PER_NANOSECOND * self.int8_macs_per_second,
+            bf16: self.bf16_macs_per_second.map(|rate| PER_NANOSECOND * rate),
+            f32: PER_NANOSECOND * self.f32_macs_per_second,
+            operations: PER_NANOSECOND * self.operations_per_second,
+            levels: self.levels.iter().map(level).collect(),
+        };
+        Ok(CpuModel::measured(target, rates))
     }
 
-    /// Seconds to read bytes from the levels that hold them.
-    #[must_use]
-    pub fn read_seconds(&self, traffic: &[Reach]) -> f64 {
-        let level = |distance: u64| {
-            let holds = |level: &&Level| level.bytes.is_none_or(|bytes| distance <= bytes);
-            self.levels.iter().find(holds).unwrap_or_else(|| unreachable!("memory holds everything"))
-        };
-        traffic.iter().map(|reach| reach.bytes / level(reach.distance).read_bytes_per_second).sum()
+    /// Lets the cost models go by this machine when they choose how a graph runs.
+    ///
+    /// # Errors
+    /// [`Error::PeaksTarget`] if another target's instructions were measured.
+    pub fn choose(&self, optimized: &mut Optimized) -> Result<(), Error> {
+        optimized.choose_for(self.model(optimized.target)?, PeaksRecord::of(&self.cpu, self.json()));
+        Ok(())
     }
 }
 
@@ -168,30 +185,8 @@ fn kibibytes(text: &str) -> Option<u64> {
 }
 
 /// The CPU's name according to the system.
-pub(crate) fn cpu() -> Option<String> {
+pub(crate) fn cpu_name() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_read_from_the_first_level_that_holds_what_was_touched_since() {
-        let level = |bytes, rate| Level { name: String::new(), bytes, read_bytes_per_second: rate };
-        let machine = MachinePeaks {
-            cpu: String::new(),
-            target: String::new(),
-            int8_macs_per_second: 1.0,
-            f32_macs_per_second: 1.0,
-            bf16_macs_per_second: None,
-            operations_per_second: 1.0,
-            levels: vec![level(Some(1000), 100.0), level(Some(10_000), 10.0), level(None, 1.0)],
-        };
-        let reach = |distance, bytes| Reach { distance, bytes };
-        assert_eq!(machine.read_seconds(&[reach(1000, 50.0)]), 0.5);
-        assert_eq!(machine.read_seconds(&[reach(1000, 50.0), reach(1001, 50.0), reach(20_000, 50.0)]), 55.5);
-    }
 }

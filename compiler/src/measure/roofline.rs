@@ -4,6 +4,7 @@
 //! which use the same execution units as multiply-accumulates. The roofs are independent: a call takes at least the
 //! largest of the three times, and a program at least the sum of its calls.
 
+use eightfold_codegen::cpu::CpuModel;
 use eightfold_codegen::program::Reach;
 use eightfold_codegen::program::{Call, Execution, Program};
 use eightfold_codegen::work::Work;
@@ -80,7 +81,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    fn of(call: &Call, work: &Work, traffic: &[Reach], machine: &MachinePeaks) -> Bound {
+    fn of(call: &Call, work: &Work, traffic: &[Reach], cpu: &CpuModel) -> Bound {
+        const MS: f64 = 1e-6;
         Bound {
             name: call.origin.clone(),
             kernel: call.kernel(),
@@ -93,9 +95,9 @@ impl Bound {
             weight_bytes: work.weight_bytes,
             output_bytes: work.output_bytes,
             macs_per_byte: work.intensity(),
-            compute_ms: 1e3 * work.instructions * work.macs as f64 / machine.macs_per_second(work.arithmetic),
-            epilogue_ms: 1e3 * work.operations / machine.operations_per_second,
-            memory_ms: 1e3 * machine.read_seconds(traffic),
+            compute_ms: MS * work.instructions * work.macs as f64 / cpu.macs(work.arithmetic),
+            epilogue_ms: MS * work.operations / cpu.operations,
+            memory_ms: MS * traffic.iter().map(|reach| cpu.read_ns(reach.bytes, reach.distance)).sum::<f64>(),
         }
     }
 
@@ -150,12 +152,9 @@ pub fn roofline(optimized: &Optimized, machine: &MachinePeaks) -> Result<Vec<Bou
 
 /// The bounds of a program's calls, in execution order.
 pub(crate) fn bounds(program: &Program, machine: &MachinePeaks) -> Result<Vec<Bound>, Error> {
-    let target = program.target;
-    if machine.target != target.name {
-        return Err(Error::PeaksTarget { expected: target.name, got: machine.target.clone() });
-    }
+    let cpu = machine.model(program.target)?;
     let bound =
-        |(run, traffic): (Execution, Vec<Reach>)| Bound::of(&run.call, &run.call.work(target), &traffic, machine);
+        |(run, traffic): (Execution, Vec<Reach>)| Bound::of(&run.call, &run.call.work(cpu.target), &traffic, &cpu);
     Ok(program.executions().into_iter().zip(program.traffic()).map(bound).collect())
 }
 

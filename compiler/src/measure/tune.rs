@@ -5,6 +5,7 @@ use std::thread;
 use eightfold_codegen::choice::decision::{Decision, products};
 use eightfold_codegen::choice::{Choice, Choices};
 use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::cpu::CpuModel;
 use eightfold_codegen::measure::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
 use eightfold_codegen::schedule::bands::{Bands, chains};
@@ -14,7 +15,7 @@ use eightfold_codegen::schedule::{ScheduleContext, SchedulePass};
 use eightfold_codegen::tuning::{Tuned, Tuning};
 use serde::{Serialize, Serializer};
 
-use super::machine::cpu;
+use super::machine::cpu_name;
 use crate::error::Error;
 use crate::stages::optimize::Optimized;
 use crate::stages::progress::{Progress, Stage};
@@ -62,6 +63,8 @@ pub struct Measured {
     pub shape: String,
     /// The number of places per inference.
     pub calls: usize,
+    /// The time of the cost model's choice as it predicts it, in microseconds.
+    pub predicted_us: f64,
     /// The cost model's choice.
     pub model: TimedChoice,
     /// The fastest candidate.
@@ -114,6 +117,39 @@ pub fn totals<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> [f64; 2] 
     })
 }
 
+/// How far the cost model is from what was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ModelError {
+    /// Median of `|predicted - measured| / measured` of the chosen candidates.
+    pub median: f64,
+    /// The 90th percentile.
+    pub p90: f64,
+    /// Geometric mean of the chosen candidates' time over that of the fastest.
+    pub over_best: f64,
+    /// The number of decisions.
+    pub decisions: usize,
+}
+
+impl ModelError {
+    /// The error over timed decisions; `None` if there are none.
+    #[must_use]
+    pub fn of<'m>(measured: impl IntoIterator<Item = &'m Measured>) -> Option<ModelError> {
+        let measured: Vec<&Measured> = measured.into_iter().collect();
+        let error = |one: &&Measured| (one.predicted_us / one.model.us.max(f64::MIN_POSITIVE) - 1.0).abs();
+        let mut errors: Vec<f64> = measured.iter().map(error).collect();
+        errors.sort_by(f64::total_cmp);
+        let decisions = errors.len();
+        let over_best = measured.iter().map(|one| one.loss().ln_1p()).sum::<f64>() / decisions as f64;
+        let percentile = |percent: usize| errors[(decisions * percent).div_ceil(100) - 1];
+        (decisions > 0).then(|| ModelError {
+            median: percentile(50),
+            p90: percentile(90),
+            over_best: over_best.exp(),
+            decisions,
+        })
+    }
+}
+
 /// Times the candidates of each distinct decision of a graph that `known` lacks. Returns the completed tuning, and what
 /// was timed.
 ///
@@ -132,7 +168,7 @@ pub fn tune(
     if optimized.threads > cpus {
         return Err(Error::TuneThreads { threads: optimized.threads, cpus });
     }
-    let cpu = cpu().unwrap_or_default();
+    let cpu = cpu_name().unwrap_or_default();
     let mut tuning = Tuning::new(optimized.target, &cpu);
     if let Some(known) = known {
         if known.target != tuning.target {
@@ -149,9 +185,10 @@ pub fn tune(
     for kind in Kind::ALL {
         // Measurements of chains may make others worth measuring.
         for _ in 0..if kind == Kind::Chain { ROUNDS } else { 1 } {
-            let choices = tuning.choices();
+            let choices = optimized.choices.with_measured(tuning.choices());
             let program = chosen(&prepared, &choices);
-            let timed = time(kind, &program, decisions(kind, optimized, &program, &choices), &mut tuning, progress)?;
+            let decisions = decisions(kind, optimized, &program, &choices);
+            let timed = time(kind, &program, decisions, choices.cpu(program.target), &mut tuning, progress)?;
             if timed.is_empty() {
                 break;
             }
@@ -173,6 +210,7 @@ fn time(
     kind: Kind,
     program: &Program,
     mut decisions: Vec<Decision>,
+    cpu: &CpuModel,
     tuning: &mut Tuning,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Measured>, Error> {
@@ -182,7 +220,8 @@ fn time(
     let count = decisions.len();
     for (done, decision) in decisions.into_iter().enumerate() {
         progress.samples(done, count);
-        let trials = timing::tune(program, &decision).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
+        let trials =
+            timing::tune(program, &decision, cpu).map_err(|error| Error::Compile(CompileError::Machine(error)))?;
         let Trials { model, best, tried } = trials;
         let (model, best): (TimedChoice, TimedChoice) = (model.into(), best.into());
         tuning.choices.insert(decision.key.clone(), Tuned { choice: best.choice, times: Some([best.us, model.us]) });
@@ -191,8 +230,9 @@ fn time(
             kind,
             layer: calls().map(|call| call.origin.clone()).collect::<Vec<_>>().join("; "),
             shape: calls().map(|call| call.shape()).collect::<Vec<_>>().join("; "),
-            geometry: decision.key,
             calls: decision.count,
+            predicted_us: decision.cost(cpu) / 1e3,
+            geometry: decision.key,
             model,
             best,
             tried: tried.into_iter().map(TimedChoice::from).collect(),
@@ -209,7 +249,7 @@ fn time(
 /// # Errors
 /// If an operator has no kernel.
 pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind::ALL.len()], Error> {
-    let choices = tuning.choices();
+    let choices = optimized.choices.with_measured(tuning.choices());
     let program = chosen(&optimized.prepared_program()?, &choices);
     Ok(Kind::ALL.map(|kind| {
         let decisions = decisions(kind, optimized, &program, &choices);
@@ -221,9 +261,43 @@ pub fn known(optimized: &Optimized, tuning: &Tuning) -> Result<[[usize; 2]; Kind
 /// The distinct decisions of a kind for the whole program of a graph, given the choices so far.
 fn decisions(kind: Kind, optimized: &Optimized, program: &Program, choices: &Choices) -> Vec<Decision> {
     match (kind, optimized.threads) {
-        (Kind::Product, _) => products(program),
+        (Kind::Product, _) => products(program, choices),
         (Kind::Chain, 1) if optimized.bands != Bands::Never => chains(program, choices),
-        (Kind::Split, 2..) => splits(program, optimized.threads),
+        (Kind::Split, 2..) => splits(program, optimized.threads, choices),
         (Kind::Chain | Kind::Split, _) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eightfold_codegen::choice::Fusion;
+
+    use super::*;
+
+    fn measured([predicted_us, model, best]: [f64; 3]) -> Measured {
+        let timed = |us| TimedChoice { choice: Choice::Fusion(Fusion::Whole), us };
+        Measured {
+            kind: Kind::Product,
+            geometry: String::new(),
+            layer: String::new(),
+            shape: String::new(),
+            calls: 1,
+            predicted_us,
+            model: timed(model),
+            best: timed(best),
+            tried: vec![],
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_cost_model_is_relative_and_has_no_sign() {
+        assert_eq!(ModelError::of([]), None);
+        let exact = [measured([8.0, 8.0, 8.0])];
+        assert_eq!(ModelError::of(&exact), Some(ModelError { median: 0.0, p90: 0.0, over_best: 1.0, decisions: 1 }));
+        // Half too short, a quarter too long, exact.
+        let all = [[50.0, 100.0, 100.0], [5.0, 4.0, 2.0], [3.0, 3.0, 0.75]].map(measured);
+        let error = ModelError::of(&all).expect("decisions");
+        assert_eq!((error.median, error.p90, error.decisions), (0.25, 0.5, 3));
+        assert!((error.over_best - 2.0).abs() < 1e-12, "{error:?}");
     }
 }

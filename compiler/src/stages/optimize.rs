@@ -1,6 +1,7 @@
 //! Runs the passes that turn a model's graph into the graph that code is generated from.
 
-use eightfold_codegen::choice::{Choices, Prefer};
+use eightfold_codegen::choice::Choices;
+use eightfold_codegen::cpu::CpuModel;
 use eightfold_codegen::schedule::bands::Bands;
 use eightfold_codegen::target::Target;
 use eightfold_codegen::tuning::Tuning;
@@ -11,7 +12,7 @@ use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeli
 
 use super::load::Model;
 use super::progress::{Progress, Stage};
-use crate::artifact::provenance::{self, CalibrationRecord, Provenance};
+use crate::artifact::provenance::{self, CalibrationRecord, PeaksRecord, Provenance};
 use crate::error::Error;
 use crate::host::memory_limit::MemoryLimit;
 use crate::options::{CONSTANT, OptimizeOptions, PrecisionRequest};
@@ -38,13 +39,19 @@ pub struct Optimized {
     pub reports: Vec<PassReport>,
     /// The share of integer arithmetic.
     pub coverage: Coverage,
-    pub(super) choices: Choices,
+    /// What chooses how calls run.
+    pub(crate) choices: Choices,
     pub(super) provenance: Provenance,
     pub(super) memory: MemoryLimit,
-    pub(super) prefer: Prefer,
 }
 
 impl Optimized {
+    /// Lets the cost models go by this CPU, and adds it to the provenance.
+    pub(crate) fn choose_for(&mut self, cpu: CpuModel, record: PeaksRecord) {
+        self.choices = std::mem::take(&mut self.choices).on(Some(cpu));
+        self.provenance.peaks = Some(record);
+    }
+
     /// Chooses kernels by these measurements, and adds them to the provenance.
     ///
     /// # Errors
@@ -53,7 +60,7 @@ impl Optimized {
         if tuning.target != self.target {
             return Err(Error::TuningTarget { expected: self.target.name, got: tuning.target.name });
         }
-        self.choices = tuning.choices();
+        self.choices = self.choices.with_measured(tuning.choices());
         self.provenance.tuning = Some(provenance::TuningRecord::of(tuning));
         Ok(())
     }
@@ -91,6 +98,7 @@ pub fn optimize_owned(
         opset: model.opset,
         options: options.named(precision).chain(constants(&model)).collect(),
         calibration: calibration.as_ref().map(CalibrationRecord::of),
+        peaks: None,
         tuning: None,
         coverage: Coverage::default(),
         weight_bytes: 0,
@@ -117,10 +125,9 @@ pub fn optimize_owned(
         remarks,
         reports,
         coverage,
-        choices: Choices::default(),
+        choices: Choices::default().preferring(options.prefer),
         provenance,
         memory,
-        prefer: options.prefer,
     })
 }
 

@@ -22,8 +22,7 @@ impl Optimized {
     /// The program as tuning starts from it: see [`schedule::prepare`].
     pub(crate) fn prepared_program(&self) -> Result<Program, Error> {
         let mut program = lower(self)?;
-        let choices = self.choices.clone().preferring(self.prefer);
-        schedule::prepare(&mut program, &ScheduleContext::of(&choices));
+        schedule::prepare(&mut program, &ScheduleContext::of(&self.choices));
         Ok(program)
     }
 
@@ -34,8 +33,7 @@ impl Optimized {
 
     /// Runs the schedule passes and checks the memory limit.
     fn scheduled(&self, program: Program, threads: usize, progress: &mut dyn Progress) -> Result<Scheduled, Error> {
-        let choices = self.choices.clone().preferring(self.prefer);
-        let cx = ScheduleContext { threads: Threads::new(threads), bands: self.bands, choices: &choices };
+        let cx = ScheduleContext { threads: Threads::new(threads), bands: self.bands, choices: &self.choices };
         let program =
             schedule::schedule(program, &cx, &mut |pass, program| progress.schedule_pass(pass.name(), program));
         let shown = program.buffers.iter().filter(|buffer| !matches!(buffer.kind, BufferKind::Arena { .. }));

@@ -49,6 +49,14 @@ fn what_was_timed_is_taken_up_again() {
 
     let report = sandbox.json("bench digits.onnx --tune");
     assert_eq!(report["products"].as_array().map(Vec::len), Some(5));
+    assert!(report["products"][0]["predicted_us"].as_f64() > Some(0.0), "{report}");
+    let error = &report["cost_model"];
+    assert_eq!(error["decisions"], 5);
+    assert!(error["median"].as_f64() <= error["p90"].as_f64() && error["over_best"].as_f64() >= Some(1.0), "{error}");
+    let text = sandbox.stdout("bench digits.onnx --tune --no-bands");
+    let line = text.lines().find(|line| line.starts_with("cost model: median |error| ")).expect("a line");
+    assert!(line.contains("%, p90 ") && line.contains("% over 5 products; choices within "), "{line}");
+    assert!(line.ends_with("x of the best (geometric mean)"), "{line}");
     assert!(report["products"][0]["tried"].as_array().is_some_and(|tried| tried.len() > 5), "{report}");
 }
 
@@ -141,7 +149,7 @@ fn choices_by_hand_are_obeyed() {
     sandbox.write("net.tuning", BY_HAND.as_bytes());
     let arguments = "compile digits.onnx --target x86-64-v3 --tuning-file net.tuning --emit program -o net.program";
     let text = sandbox.stdout(arguments);
-    assert!(text.contains("tuning      2 of 5 products by net.tuning"), "{text}");
+    assert!(text.contains("tuning      2 of 5 products"), "{text}");
     let program = fs::read_to_string(sandbox.path("net.program")).unwrap();
     let has = |pixels: &str, rest: &str| program.lines().any(|line| line.contains(pixels) && line.contains(rest));
     assert!(has("gemm {input=f32, pixels=1x8x8,", "n=32, tile=3x8x1, row_block=2}"), "{program}");

@@ -32,7 +32,7 @@ pub(crate) const CONVS: &[ConvShape] = &[
 const TILED: &[ConvShape] = &[
     (62, 40, 1, 8, 10, 3, 1, [1; 4], 1),
     (64, 35, 1, 8, 16, 3, 1, [0, 2, 2, 0], 1),
-    (128, 16, 1, 8, 8, 3, 1, [1; 4], 1),
+    (128, 32, 1, 8, 8, 3, 1, [1; 4], 1),
 ];
 
 pub(crate) fn conv_op((_, _, group, _, _, _, stride, pads, dilation): ConvShape) -> Conv {

@@ -2,7 +2,8 @@
 
 use eightfold_ir::DType;
 
-use crate::choice::{Blocking, cost};
+use crate::choice::{Blocking, candidates};
+use crate::cpu::CpuModel;
 use crate::kernel::gemm::walk::Cut;
 use crate::program::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
@@ -83,22 +84,29 @@ pub struct Geometry<'g> {
     pub joined: bool,
 }
 
+impl Gemm {
+    /// The geometry of a product with results of this type.
+    pub(crate) fn geometry(&self, output: DType) -> Geometry<'_> {
+        Geometry {
+            input: self.input,
+            output,
+            pixels: self.pixels,
+            input_strides: self.input_strides,
+            output_strides: self.output_strides,
+            runs: &self.runs,
+            n: self.n,
+            extra: self.extra.iter().map(Vec::len).sum(),
+            joined: self.joined,
+        }
+    }
+}
+
 impl<'g> Geometry<'g> {
     /// The geometry of a call; `None` if it is no product with constant weights.
     #[must_use]
     pub fn of(call: &'g Call) -> Option<Self> {
         let Producer::Gemm(gemm) = &call.producer else { return None };
-        Some(Geometry {
-            input: gemm.input,
-            output: call.output.dtype,
-            pixels: gemm.pixels,
-            input_strides: gemm.input_strides,
-            output_strides: gemm.output_strides,
-            runs: &gemm.runs,
-            n: gemm.n,
-            extra: gemm.extra.iter().map(Vec::len).sum(),
-            joined: gemm.joined,
-        })
+        Some(gemm.geometry(call.output.dtype))
     }
 
     /// The geometry as text: equal texts, equal choices, whatever the layers are called.
@@ -151,15 +159,10 @@ impl<'g> Geometry<'g> {
         self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
     }
 
-    /// Cycles that the product takes done this way, by the cost model.
-    pub(crate) fn cycles(&self, blocking: Blocking, target: &Target) -> f64 {
-        cost::cycles(self, blocking, target)
-    }
-
     /// The cost model's choice.
     #[must_use]
-    pub fn blocking(&self, target: &Target) -> Blocking {
-        cost::choose(self, target)
+    pub fn blocking(&self, cpu: &CpuModel) -> Blocking {
+        candidates::choose(self, cpu)
     }
 }
 

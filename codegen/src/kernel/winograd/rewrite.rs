@@ -7,35 +7,30 @@ use eightfold_ir::DType;
 
 use super::Winograd;
 use crate::choice::Blocking;
+use crate::cpu::CpuModel;
 use crate::kernel::gemm::geometry::Geometry;
 use crate::kernel::plain::Constants;
 use crate::kernel::winograd_input::WinogradInput;
-use crate::program::{Buffer, BufferId, BufferKind, Call, Grid, Producer, Program, Run, Storage, View};
-use crate::target::Target;
+use crate::program::{Buffer, BufferId, BufferKind, Call, Grid, Producer, Program, Storage, View};
 
-/// Bytes of products that a band may have on the stack: some more than the first-level cache holds, as they are written and
-/// read once, in order, but weights once a band. Rows that want more, of over 128 pixels, are not multiplied as tiles.
+/// The most bytes of products that a band may have on the stack. Rows that want more, of over 128 pixels, are not multiplied as
+/// tiles. This is more than the first-level cache holds, as products are written and read once, in order, but weights once a band.
 const PRODUCTS: usize = 64 * 1024;
 
-/// Bytes of tiles of a band, all of which each block of weights goes over: most of a second-level cache.
-const TILES: usize = 448 * 1024;
+/// Bytes of tiles of a band, all of which each block of weights goes over, as a part of the room in the second-level cache: most
+/// of the cache itself.
+const TILES: f64 = 1.75;
 
 /// Bytes at multiples of which lines take each other's places in the first-level cache before all positions of a tile are
 /// written.
 const SAME_PLACE: usize = 2048;
 
-/// Cycles to make a tile of a register of words.
-const TILE: f64 = 36.0;
-
-/// Cycles to finish the results of a tile for a register of sums, less those of a product's own end.
-const FINISH: f64 = 24.0;
-
 /// What the tiles must take of the time of the windows to be chosen: the model is no better than that.
 const CLEARLY_LESS: f64 = 0.85;
 
 /// The call, or the two calls that compute it as tiles if that is quicker.
-pub(crate) fn tiled(call: Call, program: &mut Program) -> Vec<Call> {
-    let Some((input, winograd)) = tiles(&call, program) else { return vec![call] };
+pub(crate) fn tiled(call: Call, program: &mut Program, cpu: &CpuModel) -> Vec<Call> {
+    let Some((input, winograd)) = tiles(&call, program, cpu) else { return vec![call] };
     let [batch, rows, cols] = winograd.tiles;
     let (name, depth) = (call.origin.clone(), winograd.depth);
     let dims = [batch, depth, rows, Winograd::POSITIONS * columns(cols, depth)];
@@ -54,7 +49,7 @@ pub(crate) fn tiled(call: Call, program: &mut Program) -> Vec<Call> {
 }
 
 /// How the call is multiplied as tiles, if it can be and that is quicker.
-fn tiles(call: &Call, program: &Program) -> Option<(WinogradInput, Winograd)> {
+fn tiles(call: &Call, program: &Program, cpu: &CpuModel) -> Option<(WinogradInput, Winograd)> {
     let target = program.target;
     let Producer::Gemm(gemm) = &call.producer else { return None };
     let plain = gemm.plain?;
@@ -79,14 +74,14 @@ fn tiles(call: &Call, program: &Program) -> Option<(WinogradInput, Winograd)> {
         return None;
     }
     let inputs = tile_row.unsigned_abs() * DType::I16.byte_size();
-    let most = (PRODUCTS / products).min(TILES / inputs).max(1);
+    let most = (PRODUCTS / products).min((TILES * cpu.room(2) as f64) as usize / inputs).max(1);
     let row_block = tiles[1].div_ceil(tiles[1].div_ceil(most).max(1));
     let input_strides = [tiles[1] as isize * tile_row, tile_row, depth as isize];
     let output_strides = gemm.output_strides;
     let winograd =
         Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain: Some(plain) };
     let direct = Geometry { extra: 0, joined: true, ..Geometry::of(call)? };
-    if !pays(&winograd, &direct, target) || !fits(&Constants::of(call, &program.consts)) {
+    if !pays(&winograd, &direct, cpu) || !fits(&Constants::of(call, &program.consts)) {
         return None;
     }
     let twice = Winograd::YIELD as isize;
@@ -117,28 +112,14 @@ fn fits(constants: &Constants) -> bool {
     (0..n).all(|channel| 4 * 255 * magnitude(channel) <= i64::from(i32::MAX))
 }
 
-/// Whether the model of costs holds the tiles for clearly quicker.
-fn pays(winograd: &Winograd, direct: &Geometry<'_>, target: &Target) -> bool {
-    let Winograd { tiles, depth, n, tile, row_block, .. } = *winograd;
-    let runs = [Run { offset: 0, length: depth }];
-    let count: usize = tiles.iter().product();
-    let blocks = n.div_ceil(tile.nr);
-    let position = Geometry {
-        input: DType::I16,
-        output: DType::I32,
-        pixels: tiles,
-        input_strides: winograd.input_strides,
-        output_strides: winograd.output_strides,
-        runs: &runs,
-        n,
-        ..*direct
-    };
-    let blocking = Blocking { mr: tile.mr, nr: tile.nr, rows: row_block };
-    let products = Winograd::POSITIONS as f64 * position.cycles(blocking, target);
-    let lanes = target.lanes();
-    let registers = TILE * depth.div_ceil(2 * lanes) as f64 + FINISH * (blocks * tile.nr / lanes) as f64;
-    let windows = direct.cycles(direct.blocking(target), target);
-    products + count as f64 * registers < CLEARLY_LESS * windows
+/// Whether the cost model holds the tiles for clearly quicker.
+fn pays(winograd: &Winograd, direct: &Geometry<'_>, cpu: &CpuModel) -> bool {
+    let tiles = winograd.tiles.iter().product::<usize>() as f64;
+    let inputs = tiles * (Winograd::POSITIONS * winograd.depth) as f64;
+    let results = tiles * (Winograd::YIELD * Winograd::YIELD * winograd.n) as f64;
+    let operations = inputs * WinogradInput::OPERATIONS + results * (Winograd::OPERATIONS + direct.usual_operations());
+    let cost = winograd.positions_ns(cpu) + cpu.operations_ns(operations);
+    cost < CLEARLY_LESS * direct.cost(direct.blocking(cpu), direct.usual_operations(), cpu)
 }
 
 #[cfg(test)]

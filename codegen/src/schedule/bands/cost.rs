@@ -4,24 +4,11 @@
 //! A tensor between two calls is written to and read from the nearest cache that holds everything touched in between. With
 //! bands that is the rolling buffers, the chain's weights, and one band of its inputs and outputs. Without bands it is all
 //! that the two calls touch. Bands cost time too: weights are read once a band, rows of rolling buffers move, there are more
-//! calls, and several threads compute the rows of the halo twice. Sizes and rates are those of no machine in particular, as
-//! programs must not depend on the machine that compiles them.
+//! calls, and several threads compute the rows of the halo twice. Sizes and rates are those of the [`CpuModel`].
 
-use super::super::parallel::cost::nanoseconds;
 use super::schedule::{Chain, Schedule, rows};
+use crate::cpu::CpuModel;
 use crate::program::{Call, Storage, View};
-use crate::target::Target;
-
-/// Half the size in bytes of a first-level cache, and of a second-level cache: what stays in them.
-const NEAR: f64 = 24.0 * 1024.0;
-const SECOND: f64 = 256.0 * 1024.0;
-
-/// Nanoseconds for a byte from the second-level cache, and from the third, that arithmetic does not hide.
-const FROM_SECOND: f64 = 0.01;
-const FROM_THIRD: f64 = 0.04;
-
-/// Nanoseconds that each further call takes: mispredicted ends of loops, edges of tiles.
-const CALL: f64 = 60.0;
 
 /// What bands change about a chain's time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,17 +31,8 @@ impl Worth {
     }
 }
 
-/// Nanoseconds for a byte if this many bytes were touched since it was.
-fn found(distance: f64) -> f64 {
-    match distance {
-        near if near <= NEAR => 0.0,
-        second if second <= SECOND => FROM_SECOND,
-        _ => FROM_THIRD,
-    }
-}
-
 /// What it is worth to run the chain by these schedules, one for each thread.
-pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> Worth {
+pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], cpu: &CpuModel) -> Worth {
     let threads = schedules.len() as f64;
     // Threads have equal shares.
     let schedule = &schedules[0];
@@ -72,31 +50,31 @@ pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) 
         copied += 2.0 * row * rolling.copied() as f64;
     }
     let kept: f64 = chain.links.iter().filter(|link| !link.is_inside).map(|link| link.bytes() / bands).sum();
-    let after = found(held + kept + weights + outside / bands);
+    let after = cpu.wait_ns(held + kept + weights + outside / bands);
     let mut saved = 0.0;
     for link in &chain.links {
         for reader in chain.members.iter().filter(|member| link.users.readers.contains(member)) {
             let writer = link.users.writers.iter().copied().filter(|writer| writer < reader).max().unwrap_or(0);
             let between = chain.members.iter().filter(|member| (writer..=*reader).contains(member));
             let distance: f64 = between.map(|member| bytes(&chain.calls[*member], &|_| true)).sum();
-            let before = found(distance - link.bytes());
+            let before = cpu.wait_ns(distance - link.bytes());
             let times = if link.is_inside { 2.0 } else { 1.0 };
             saved += times * link.bytes() * (before - after) / threads;
         }
     }
     // Moved rows are read and written while the arithmetic waits.
-    let spent = (weights * (bands - 1.0)) * after + copied * (after + FROM_SECOND);
-    let again = rows_made_again(chain, schedules, target) / threads;
-    Worth { saved, spent: spent + again + CALL * (bands - 1.0) * chain.members.len() as f64 }
+    let spent = (weights * (bands - 1.0)) * after + copied * (after + 1.0 / cpu.second_level_rate());
+    let again = rows_made_again(chain, schedules, cpu) / threads;
+    Worth { saved, spent: spent + again + cpu.call_overhead * (bands - 1.0) * chain.members.len() as f64 }
 }
 
 /// Nanoseconds of the rows that more than one thread computes.
-fn rows_made_again(chain: &Chain<'_>, schedules: &[Schedule], target: &Target) -> f64 {
+fn rows_made_again(chain: &Chain<'_>, schedules: &[Schedule], cpu: &CpuModel) -> f64 {
     let again = |(at, member): (usize, &usize)| {
         let call = &chain.calls[*member];
         let made = schedules.iter().filter_map(|own| Some(own.made.last()?[at] - own.begin[at])).sum::<usize>();
         let all = rows(call);
-        nanoseconds(call, target) * made.saturating_sub(all) as f64 / all.max(1) as f64
+        call.cost(cpu) * made.saturating_sub(all) as f64 / all.max(1) as f64
     };
     chain.members.iter().enumerate().map(again).sum()
 }

@@ -3,9 +3,10 @@
 //! Calls that the model holds for far too small to be shared are left out. Before each run, the threads write what the call
 //! reads, each its part of the bytes: so what a thread reads comes from the other's cache where it would in the network.
 
-use super::{LINE, WORTH_SHARING, cost, cut, modelled};
+use super::{WORTH_SHARING, cut, modelled};
 use crate::choice::decision::{Decision, Way, distinct};
-use crate::choice::{Choice, Split, key};
+use crate::choice::{Choice, Choices, Split, key};
+use crate::cpu::{CpuModel, LINE};
 use crate::program::{Call, Fill, Grid, Program, Storage, View};
 
 use eightfold_ir::DType;
@@ -15,17 +16,18 @@ const SMALL: f64 = 0.5;
 
 /// The distinct calls of a program of one thread without bands that `threads` threads may share.
 #[must_use]
-pub fn splits(program: &Program, threads: usize) -> Vec<Decision> {
-    let is_large = |call: &Call| cost::nanoseconds(call, program.target) >= SMALL * WORTH_SHARING;
+pub fn splits(program: &Program, threads: usize, choices: &Choices) -> Vec<Decision> {
+    let cpu = choices.cpu(program.target);
+    let is_large = |call: &Call| call.cost(cpu) >= SMALL * WORTH_SHARING * cpu.barrier;
     let calls = program.calls().into_iter().enumerate().filter(|(_, call)| is_large(call));
     let pieces = calls.map(|(at, call)| (key::of_split(call, threads), vec![at], call));
-    distinct(pieces, |call| ways(call, program, threads))
+    distinct(pieces, |call| ways(call, program, threads, cpu))
 }
 
 /// The ways to share the call, that of the model first.
-fn ways(call: &Call, program: &Program, threads: usize) -> Vec<Way> {
+fn ways(call: &Call, program: &Program, threads: usize, cpu: &CpuModel) -> Vec<Way> {
     let cuts = cut::ways(call, threads, LINE);
-    let model = match modelled(call, &cuts, program.target, false) {
+    let model = match modelled(call, &cuts, cpu, false) {
         Some(best) => Choice::Split(Split::Axis(cuts[best].0)),
         None => Choice::Split(Split::Whole),
     };

@@ -98,7 +98,7 @@ fn programs_too_small_to_wake_a_thread_for_are_left_to_the_first() {
 #[test]
 fn what_was_measured_decides_about_a_call() {
     let all = || vec![copy(0, 1, LARGE), copy(1, 2, LARGE / 2), copy(2, 3, LARGE / 4)];
-    let decisions = splits(&shared(all(), Threads::new(1), &Choices::default()), 2);
+    let decisions = splits(&shared(all(), Threads::new(1), &Choices::default()), 2, &Choices::default());
     let found: Vec<(&str, Choice)> = decisions.iter().map(|d| (d.key.as_str(), d.model())).collect();
     let key = |rows: usize| {
         let view = format!("f32[{rows}x16:16,1]");

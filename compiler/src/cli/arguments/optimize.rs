@@ -1,11 +1,12 @@
 //! The arguments that decide how a model is optimized: shared by `compile` and all verbs that compile a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use eightfold::calibrate::CalibrateOptions;
 use eightfold::dataset::Sample;
-use eightfold::{Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress};
+use eightfold::measure::machine::MachinePeaks;
+use eightfold::{Error, Model, OptimizeOptions, Optimized, PrecisionRequest, Progress, declare_input};
 use eightfold_codegen::choice::Prefer;
 use eightfold_passes::calibrate::CalibrationTable;
 
@@ -28,6 +29,10 @@ pub(crate) struct OptimizeArguments {
     /// 3 convolutions are faster with transformed weights of 3.6 times the size.
     #[arg(long, value_enum, default_value_t = PreferArgument::Speed)]
     prefer: PreferArgument,
+    /// A file of eightfold bench --machine -o, from this or another machine: the cost model and rooflines go by its CPU
+    /// instead of a usual one of the target. No choice changes the model's outputs.
+    #[arg(long, value_name = "FILE")]
+    peaks: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
@@ -65,12 +70,22 @@ impl OptimizeArguments {
         })
     }
 
+    /// The peaks of the machine that the cost models go by, if they are given.
+    pub(crate) fn peaks(&self) -> Result<Option<MachinePeaks>, Error> {
+        let read = |path: &PathBuf| {
+            declare_input(path)?;
+            MachinePeaks::read(path)
+        };
+        self.peaks.as_ref().map(read).transpose()
+    }
+
     /// Imports, calibrates and optimizes a model of which only the time matters. If int8 lacks ranges, calibrates on
-    /// noise and says so.
+    /// noise and says so. The cost models go by `peaks`.
     pub(crate) fn optimize_for_time(
         &self,
         path: &Path,
         options: &OptimizeOptions,
+        peaks: Option<&MachinePeaks>,
         progress: &mut dyn Progress,
     ) -> Result<Optimized, Error> {
         let ranges = self.calibration.ranges()?;
@@ -81,7 +96,9 @@ impl OptimizeArguments {
             progress.note("calibration: on noise, as only the time is measured");
             table = Some(noise_table(&model, &options, progress)?);
         }
-        eightfold::optimize_owned(model, table, &options, progress)
+        let mut optimized = eightfold::optimize_owned(model, table, &options, progress)?;
+        peaks.map(|peaks| peaks.choose(&mut optimized)).transpose()?;
+        Ok(optimized)
     }
 }
 

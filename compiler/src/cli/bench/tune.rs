@@ -1,10 +1,11 @@
-//! `eightfold bench --tune`: compares each choice of the cost models with the fastest candidate.
+//! `eightfold bench --tune`: compares each choice of the cost model, and the time that it predicts, with the fastest candidate.
 
 use eightfold::Optimized;
-use eightfold::measure::tune::{Kind, Measured, totals};
+use eightfold::measure::tune::{Kind, Measured, ModelError, totals};
 use serde::Serialize;
 
 use crate::cli::output::{percent, table};
+use crate::cli::tuning::error_text;
 
 /// The timed decisions, and the model and target that they belong to.
 #[derive(Serialize)]
@@ -36,12 +37,16 @@ struct Totals {
     model_us: f64,
     /// `model_us / best_us - 1`.
     loss: f64,
+    /// The error of the cost model; `None` if nothing was timed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_model: Option<ModelError>,
 }
 
 impl Totals {
     fn of(measured: &[&Measured]) -> Totals {
         let [best_us, model_us] = totals(measured.iter().copied());
-        Totals { best_us, model_us, loss: model_us / best_us.max(f64::MIN_POSITIVE) - 1.0 }
+        let loss = model_us / best_us.max(f64::MIN_POSITIVE) - 1.0;
+        Totals { best_us, model_us, loss, cost_model: ModelError::of(measured.iter().copied()) }
     }
 }
 
@@ -76,7 +81,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A table of the decisions of one kind.
+/// A table of the decisions of one kind, and how far the cost model is from them.
 fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
     let us = |us: f64| format!("{us:.1}");
     let row = |one: &&Measured| {
@@ -84,6 +89,7 @@ fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
         [
             one.shape.clone(),
             one.calls.to_string(),
+            us(one.predicted_us),
             one.model.choice.to_string(),
             us(one.model.us),
             best,
@@ -92,9 +98,12 @@ fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
             one.layer.clone(),
         ]
     };
-    let mut rows: Vec<[String; 8]> = measured.iter().map(row).collect();
+    let mut rows: Vec<[String; 9]> = measured.iter().map(row).collect();
     let nothing = String::new;
     let [model_us, gap, best_us, loss] = [us(totals.model_us), nothing(), us(totals.best_us), percent(totals.loss)];
-    rows.push([format!("all {}", kind.plural()), nothing(), nothing(), model_us, gap, best_us, loss, nothing()]);
-    table(["shape", "calls", "model chooses", "us", "best", "us", "loss", "layer"], rows, &[1, 3, 5, 6])
+    let all = format!("all {}", kind.plural());
+    rows.push([all, nothing(), nothing(), nothing(), model_us, gap, best_us, loss, nothing()]);
+    let header = ["shape", "calls", "predicted us", "model chooses", "us", "best", "us", "loss", "layer"];
+    let error = totals.cost_model.as_ref().map(|error| format!("\n{}", error_text(kind, error)));
+    table(header, rows, &[1, 2, 4, 6, 7]) + &error.unwrap_or_default()
 }

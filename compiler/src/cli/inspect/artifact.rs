@@ -130,6 +130,9 @@ impl Report {
                 for (name, value) in &provenance.options {
                     line(name, value.clone());
                 }
+                if let Some(peaks) = &provenance.peaks {
+                    line("peaks", format!("measured on {}, sha256 {}", peaks.cpu, peaks.sha256));
+                }
                 if let Some(tuning) = &provenance.tuning {
                     line("tuning", format!("measured on {}, sha256 {}", tuning.cpu, tuning.sha256));
                 }

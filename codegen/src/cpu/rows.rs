@@ -1,0 +1,239 @@
+//! A CPU for each target: what cost models go by if the CPU is not known.
+//!
+//! Each row is a CPU of the target's class as its manufacturer's optimization manual, uops.info and Agner Fog's tables have it,
+//! in cycles. Rates are those of the instructions that the target's kernels use. Overheads are of the kernels rather than of
+//! a CPU: they were fitted to `eightfold bench --tune` of ten networks (benches/notes/bounds-and-tuning.md), in cycles, and
+//! are the same for all.
+
+use std::sync::LazyLock;
+
+use super::{CpuModel, Level};
+use crate::target::Target;
+
+/// A CPU. Rates are a cycle's.
+struct Row {
+    /// The target's name.
+    target: &'static str,
+    /// Cycles per nanosecond.
+    clock: f64,
+    /// Kibibytes of the first-level data cache, the second-level cache, and the part of the last one that a core can use.
+    kibibytes: [u64; 3],
+    /// Bytes per nanosecond from the second-level cache, the last one, and memory. They differ more within a class than among
+    /// classes: the last-level cache of a Zen 3 yields 60, those of servers with a mesh 15 to 25.
+    rates: [f64; 3],
+    /// Multiply-accumulates of 8-bit integers.
+    int8: f64,
+    /// Multiply-accumulates of bf16.
+    bf16: f64,
+    /// Multiply-accumulates of f32.
+    f32: f64,
+    /// Operations on 32-bit lanes of the usual mix: conversions, multiplications, bounds, packs, stores.
+    operations: f64,
+    /// Vector loads.
+    loads: f64,
+    /// Instructions.
+    issue: f64,
+    /// Cycles from a sum of floats to the next.
+    float_latency: f64,
+    /// Cycles from an 8-bit dot product to the next.
+    dot_latency: f64,
+}
+
+/// One row a target.
+const ROWS: &[Row] = &[
+    // Core 2 without its byte shuffles: bytes are widened to 32 bits before they are multiplied.
+    Row {
+        target: "generic",
+        clock: 2.5,
+        kibibytes: [32, 256, 4 << 10],
+        rates: [20.0, 10.0, 6.0],
+        int8: 2.0,
+        bf16: 4.0,
+        f32: 4.0,
+        operations: 4.0,
+        loads: 1.0,
+        issue: 4.0,
+        float_latency: 3.0,
+        dot_latency: 4.0,
+    },
+    // Westmere: a multiplication and an addition of floats a cycle; one port has `pmaddubsw` and `pmaddwd`.
+    Row {
+        target: "x86-64-v2",
+        clock: 3.0,
+        kibibytes: [32, 256, 8 << 10],
+        rates: [24.0, 12.0, 8.0],
+        int8: 8.0,
+        bf16: 4.0,
+        f32: 4.0,
+        operations: 6.0,
+        loads: 1.0,
+        issue: 4.0,
+        float_latency: 3.0,
+        dot_latency: 1.0,
+    },
+    // Zen 3: two multiplications of each kind a cycle.
+    Row {
+        target: "x86-64-v3",
+        clock: 3.3,
+        kibibytes: [32, 512, 32 << 10],
+        rates: [100.0, 25.0, 12.0],
+        int8: 31.0,
+        bf16: 16.0,
+        f32: 16.0,
+        operations: 23.0,
+        loads: 2.0,
+        issue: 6.0,
+        float_latency: 4.0,
+        dot_latency: 1.0,
+    },
+    // Alder Lake's performance cores: two `vpdpbusd` a cycle.
+    Row {
+        target: "x86-64-v3-vnni",
+        clock: 4.0,
+        kibibytes: [48, 1280, 24 << 10],
+        rates: [130.0, 25.0, 15.0],
+        int8: 64.0,
+        bf16: 16.0,
+        f32: 16.0,
+        operations: 23.0,
+        loads: 2.0,
+        issue: 6.0,
+        float_latency: 4.0,
+        dot_latency: 5.0,
+    },
+    // Skylake-X: two vectors of 512 bits a cycle on two ports, additions among them.
+    Row {
+        target: "x86-64-v4",
+        clock: 2.8,
+        kibibytes: [32, 1 << 10, 16 << 10],
+        rates: [130.0, 20.0, 12.0],
+        int8: 42.0,
+        bf16: 32.0,
+        f32: 32.0,
+        operations: 28.0,
+        loads: 2.0,
+        issue: 4.0,
+        float_latency: 4.0,
+        dot_latency: 1.0,
+    },
+    // Cascade Lake: Skylake-X with two `vpdpbusd` a cycle.
+    Row {
+        target: "x86-64-v4-vnni",
+        clock: 2.8,
+        kibibytes: [32, 1 << 10, 16 << 10],
+        rates: [130.0, 20.0, 12.0],
+        int8: 128.0,
+        bf16: 32.0,
+        f32: 32.0,
+        operations: 28.0,
+        loads: 2.0,
+        issue: 4.0,
+        float_latency: 4.0,
+        dot_latency: 5.0,
+    },
+    // Ice Lake.
+    Row {
+        target: "x86-64-v4-vbmi",
+        clock: 2.9,
+        kibibytes: [48, 1280, 24 << 10],
+        rates: [130.0, 20.0, 12.0],
+        int8: 128.0,
+        bf16: 32.0,
+        f32: 32.0,
+        operations: 28.0,
+        loads: 2.0,
+        issue: 5.0,
+        float_latency: 4.0,
+        dot_latency: 5.0,
+    },
+    // Sapphire Rapids and Zen 4, the smaller caches of both; `vdpbf16ps` has twice the rate of f32.
+    Row {
+        target: "x86-64-v4-bf16",
+        clock: 3.3,
+        kibibytes: [32, 1 << 10, 32 << 10],
+        rates: [150.0, 25.0, 15.0],
+        int8: 128.0,
+        bf16: 64.0,
+        f32: 32.0,
+        operations: 32.0,
+        loads: 2.0,
+        issue: 6.0,
+        float_latency: 4.0,
+        dot_latency: 5.0,
+    },
+];
+
+/// Cycles to enter and leave a loop of a kernel.
+const LOOP: f64 = 6.0;
+
+/// Cycles to store the bytes of a further pixel of a tile.
+const SCATTERED_STORE: f64 = 10.0;
+
+/// Nanoseconds of each call besides its work.
+const CALL: f64 = 50.0;
+
+/// Nanoseconds of a parallel region besides its calls. A barrier takes 58 ns between two cores of a Zen 3, but threads do not
+/// arrive at the same time, and each fetches what the other wrote.
+const BARRIER: f64 = 1000.0;
+
+/// Nanoseconds to wake a thread.
+const WAKE: f64 = 30_000.0;
+
+/// The models of all targets.
+pub(super) fn models() -> &'static [CpuModel] {
+    static MODELS: LazyLock<Vec<CpuModel>> = LazyLock::new(|| ROWS.iter().map(Row::model).collect());
+    &MODELS
+}
+
+impl Row {
+    fn model(&self) -> CpuModel {
+        let target = Target::find(self.target).unwrap_or_else(|| unreachable!("rows are of targets"));
+        let (clock, cycle) = (self.clock, 1.0 / self.clock);
+        let first = self.loads * clock * (target.vector_bits / 8) as f64;
+        let caches = self.kibibytes.map(|size| Some(size << 10)).into_iter().chain([None]);
+        let levels = caches.zip([first].into_iter().chain(self.rates)).map(|(bytes, rate)| Level { bytes, rate });
+        CpuModel {
+            target,
+            levels: levels.collect(),
+            int8: self.int8 * clock,
+            bf16: self.bf16 * clock,
+            f32: self.f32 * clock,
+            operations: self.operations * clock,
+            loads: self.loads * clock,
+            issue: self.issue * clock,
+            add_latency: cycle,
+            float_latency: self.float_latency * cycle,
+            dot_latency: self.dot_latency * cycle,
+            loop_overhead: LOOP * cycle,
+            scattered_store: SCATTERED_STORE * cycle,
+            call_overhead: CALL,
+            barrier: BARRIER,
+            wake: WAKE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::TARGETS;
+
+    #[test]
+    fn each_target_has_a_row() {
+        let rows: Vec<&str> = ROWS.iter().map(|row| row.target).collect();
+        let targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        assert_eq!(rows, targets);
+    }
+
+    #[test]
+    fn rows_are_plausible() {
+        for row in ROWS {
+            let model = row.model();
+            let lanes = model.target.lanes() as f64;
+            assert!(row.int8 > row.f32 && row.bf16 >= row.f32 && row.f32 >= lanes, "{}", row.target);
+            assert_eq!(row.bf16 > row.f32, model.target.bf16, "{}", row.target);
+            assert!(model.levels.is_sorted_by(|near, far| near.rate > far.rate), "{}", row.target);
+            assert!(row.kibibytes.is_sorted(), "{}", row.target);
+        }
+    }
+}

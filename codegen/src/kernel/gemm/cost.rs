@@ -1,0 +1,152 @@
+//! The time of a product, by its tile and the order of its loops.
+//!
+//! For each group of weights, a tile takes as long as its busiest resource: multipliers, loads, the latency of additions to one
+//! accumulator, or issue slots. Loops that begin and end, stores at scattered addresses, and weights from the second-level
+//! cache add to that.
+
+use eightfold_ir::DType;
+
+use super::geometry::Geometry;
+use crate::choice::Blocking;
+use crate::cpu::{Arithmetic, CpuModel};
+use crate::target::DotRule;
+
+/// Groups of a run that are not a loop: they are written out.
+const STRAIGHT: usize = 8;
+
+/// Instructions to find the input of an extra group.
+const EXTRA: f64 = 3.0;
+
+/// With 16 registers, tiles of floats with one vector and at least this many pixels take twice as long as this model tells.
+const TALL: f64 = 8.0;
+
+impl Geometry<'_> {
+    /// Nanoseconds of the product done this way; `operations` on 32-bit lanes make a result of each sum.
+    pub(crate) fn cost(&self, blocking: Blocking, operations: f64, cpu: &CpuModel) -> f64 {
+        let lanes = cpu.target.lanes();
+        let blocks = [
+            (self.n / blocking.nr, blocking.nr / lanes),
+            (usize::from(!self.n.is_multiple_of(blocking.nr)), (self.n % blocking.nr).div_ceil(lanes)),
+        ];
+        let (cut, rows) = self.cut(blocking.mr);
+        let mut cost = 0.0;
+        for (blocks, vectors) in blocks {
+            let block = Block::of(self, [vectors, blocking.nr], operations, cpu);
+            for (tiles, pixels) in [(cut.large, cut.size), (cut.small, cut.size.saturating_sub(1))] {
+                cost += (blocks * rows * tiles) as f64 * block.tile(pixels as f64);
+            }
+        }
+        cost
+    }
+
+    /// Operations on 32-bit lanes that usually make a result of a sum: its scale, bounds and conversion to bytes; or, for
+    /// floats, bounds. A choice goes by these, as equal geometries have equal choices.
+    pub(crate) fn usual_operations(&self) -> f64 {
+        if self.is_narrow() { 5.25 } else { 2.0 }
+    }
+
+    /// Whether results are bytes.
+    fn is_narrow(&self) -> bool {
+        self.output.bits() == 8
+    }
+}
+
+/// The type of arithmetic of products of this type.
+pub(crate) fn arithmetic(input: DType) -> Arithmetic {
+    match input {
+        DType::Bf16 => Arithmetic::Bf16,
+        DType::F32 => Arithmetic::F32,
+        _ => Arithmetic::Int8,
+    }
+}
+
+/// See [`Work::instructions`](crate::work::Work::instructions); `joined` is that of [`Gemm`](super::Gemm).
+pub(crate) fn instructions(input: DType, joined: bool, dot: DotRule) -> f64 {
+    match (joined, input) {
+        (true, _) => dot.instructions_per_group(2.0) / dot.instructions_per_group(1.0),
+        (_, DType::I16) => words(dot),
+        _ => 1.0,
+    }
+}
+
+/// Instructions of a product of words, as a share of those of a product of bytes.
+pub(crate) fn words(dot: DotRule) -> f64 {
+    dot.products_per_instruction()
+}
+
+/// A block of channels: some vectors of them.
+struct Block<'g> {
+    geometry: &'g Geometry<'g>,
+    cpu: &'g CpuModel,
+    vectors: f64,
+    groups: f64,
+    /// Extra groups of a vector.
+    extra: f64,
+    /// Bytes of weights.
+    weights: f64,
+    /// Nanoseconds to make results of a vector of sums.
+    finish: f64,
+    /// Nanoseconds of the loops of a tile besides their turns.
+    loops: f64,
+    /// Nanoseconds to store the results of a further pixel, besides the instructions.
+    scattered: f64,
+}
+
+impl<'g> Block<'g> {
+    fn of(geometry: &'g Geometry<'g>, [vectors, nr]: [usize; 2], operations: f64, cpu: &'g CpuModel) -> Block<'g> {
+        // The bytes of a pixel are stored together. Those of the next pixel follow if there is one block of channels.
+        let is_scattered = geometry.is_narrow() && geometry.n > nr;
+        let lanes = cpu.target.lanes();
+        let groups = geometry.groups() as f64;
+        let extra = geometry.extra as f64 / geometry.n.div_ceil(lanes).max(1) as f64;
+        let kr = 4 / geometry.input.byte_size();
+        let loops = 1 + geometry.runs.iter().filter(|run| run.length.div_ceil(kr) > STRAIGHT).count();
+        Block {
+            geometry,
+            cpu,
+            vectors: vectors as f64,
+            groups,
+            extra,
+            weights: (groups + extra) * (vectors * 4 * lanes) as f64,
+            finish: cpu.operations_ns(operations * lanes as f64),
+            loops: loops as f64 * cpu.loop_overhead,
+            scattered: if is_scattered { cpu.scattered_store } else { 0.0 },
+        }
+    }
+
+    /// Nanoseconds of a tile with this many pixels.
+    fn tile(&self, pixels: f64) -> f64 {
+        let Block { cpu, vectors, .. } = *self;
+        let extra = match self.extra {
+            0.0 => 0.0,
+            extra => cpu.loop_overhead + extra * (self.group(pixels, 1.0) + EXTRA / cpu.issue),
+        };
+        let products = self.groups * self.group(pixels, vectors) + vectors * extra;
+        let is_near = self.weights <= cpu.room(1) as f64;
+        let weights = if is_near { 0.0 } else { self.weights / cpu.second_level_rate() };
+        self.loops + products.max(weights) + pixels * vectors * self.finish + (pixels - 1.0).max(0.0) * self.scattered
+    }
+
+    /// Nanoseconds of one group of weights for `vectors` vectors and `pixels` pixels.
+    fn group(&self, pixels: f64, vectors: f64) -> f64 {
+        let Block { geometry, cpu, .. } = *self;
+        let (dot, sums) = (cpu.target.dot, pixels * vectors);
+        let share = instructions(geometry.input, geometry.joined, dot);
+        // Latency of an addition, and instructions of each product.
+        let joined = if geometry.joined { 2.0 } else { 1.0 };
+        let (chain, issues) = match geometry.input {
+            DType::F32 => (cpu.float_latency, 1.0),
+            DType::Bf16 => (2.0 * cpu.float_latency, 2.0),
+            DType::I16 => (cpu.add_latency, 2.0),
+            _ => (cpu.dot_latency, dot.instructions_per_group(joined)),
+        };
+        let macs = (cpu.target.lanes() * 4 / geometry.input.byte_size()) as f64;
+        let multiply = macs * share / cpu.macs(arithmetic(geometry.input));
+        let loads = (pixels + vectors) / cpu.loads;
+        let issued = (sums * issues + pixels + vectors + 1.0) / cpu.issue;
+        let busiest = (sums * multiply).max(loads).max(chain).max(issued);
+        let few_registers = cpu.target.vector_registers <= 16;
+        let is_slow = few_registers && geometry.input == DType::F32 && vectors == 1.0 && pixels >= TALL;
+        if is_slow { 2.0 * busiest } else { busiest }
+    }
+}
