@@ -342,3 +342,36 @@ impl<'ctx> Wrapper<'ctx> {
         self.builder.position_at_end(after);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eightfold_runtime::features::FeatureSet;
+    use inkwell::context::Context;
+
+    use super::*;
+    use crate::llvm::barrier::emit_waiting;
+
+    #[test]
+    fn only_an_instruction_set_that_has_them_pauses_and_sets_the_mode() {
+        let variant = Variant {
+            target: String::new(),
+            features: FeatureSet::EMPTY,
+            threads: 2,
+            workers: 1,
+            arena_size: 0,
+            arena_align: 64,
+            inputs: vec![],
+            outputs: vec![],
+        };
+        let context = Context::create();
+        for (instructions, has) in [(InstructionSet::Generic, false), (InstructionSet::X86, true)] {
+            let module = context.create_module("run");
+            emit_waiting(&module, instructions, "wait");
+            let inner = module.add_function("inner", run_type(&module), None);
+            emit_run(&module, "run", &variant, instructions, inner);
+            let text = module.print_to_string().to_string();
+            let found = ["sse2.pause", "sse.stmxcsr", "sse.ldmxcsr"].map(|name| text.contains(name));
+            assert_eq!(found, [has; 3], "{text}");
+        }
+    }
+}

@@ -25,8 +25,8 @@ impl DotRule {
     /// `vpdpbusd`: one instruction, exact for all weights.
     pub const VPDPBUSD: DotRule = DotRule { signed_inputs: false, pair_limit: None, instructions: 1, temporaries: 0 };
 
-    /// Signed bytes, each widened to 32 bits: four multiplications and additions, and the shifts that a tile shares.
-    /// Exact for all weights.
+    /// Signed bytes, widened to 16 bits, two multiplications, and four products that are widened to 32 bits and added.
+    /// The shifts that widen bytes are shared by a tile. Exact for all weights.
     pub const WIDENED: DotRule = DotRule { signed_inputs: true, pair_limit: None, instructions: 12, temporaries: 2 };
 
     /// What is added to inputs of a type before they are multiplied, so that they have the sign that the rule wants.

@@ -49,9 +49,16 @@ impl Isa for Generic {
         e.select(e.compare(Compare::Less, magnitude, integral, true), rounded, v)
     }
 
+    /// Sixteen bits hold any product of a byte, signed or not, and a signed byte.
     fn dot<'ctx>(&self, e: &Emitter<'_, 'ctx>, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
-        let signs = [e.target().dot.signed_inputs, true];
-        products.iter().fold(sum, |sum, factors| add_products(e, sum, *factors, Kind::I8, signs))
+        products.iter().fold(sum, |sum, [x, w]| {
+            let x = halves(e, e.bits_as(*x, Kind::I16), e.target().dot.signed_inputs);
+            let w = halves(e, e.bits_as(*w, Kind::I16), true);
+            x.into_iter().zip(w).fold(sum, |sum, (x, w)| {
+                let [lower, upper] = halves(e, e.bits_as(e.mul(x, w), Kind::I32), true);
+                e.add(e.add(sum, lower), upper)
+            })
+        })
     }
 
     /// As sums of f32: products of bf16 are exact there.
@@ -70,7 +77,8 @@ impl Isa for Generic {
     }
 
     fn multiply_pairs<'ctx>(&self, e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
-        add_products(e, e.zero(Kind::I32, a.lanes / 2), [a, b], Kind::I16, [true, true])
+        let [a, b] = [a, b].map(|v| halves(e, e.bits_as(v, Kind::I32), true));
+        e.add(e.mul(a[0], b[0]), e.mul(a[1], b[1]))
     }
 
     fn quantize_bytes<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, bytes: Bytes) -> Vector<'ctx> {
@@ -90,25 +98,10 @@ impl Isa for Generic {
     }
 }
 
-/// Adds to each I32 lane of `sum` the products of the narrower numbers that lie in that lane of the two factors, which
-/// have the `signs`.
-fn add_products<'ctx>(
-    e: &Emitter<'_, 'ctx>,
-    sum: Vector<'ctx>,
-    factors: [Vector<'ctx>; 2],
-    kind: Kind,
-    signs: [bool; 2],
-) -> Vector<'ctx> {
-    let int = |bits: usize| e.splat_int(bits as i64, Kind::I32, sum.lanes);
-    let above = Kind::I32.bits() - kind.bits();
-    let factors = factors.map(|v| e.bits_as(v, Kind::I32));
-    (0..=above).step_by(kind.bits()).fold(sum, |sum, at| {
-        let [a, b] = [0, 1].map(|factor| {
-            let topmost = e.shift_left(factors[factor], int(above - at));
-            e.shift_right(topmost, int(above), signs[factor])
-        });
-        e.add(sum, e.mul(a, b))
-    })
+/// The lower and the upper half of each integer, each in a lane as wide as both.
+fn halves<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, signed: bool) -> [Vector<'ctx>; 2] {
+    let by = e.splat_int(v.kind.bits() as i64 / 2, v.kind, v.lanes);
+    [e.shift_left(v, by), v].map(|topmost| e.shift_right(topmost, by, signed))
 }
 
 #[cfg(test)]
