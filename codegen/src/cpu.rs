@@ -148,7 +148,7 @@ impl CpuModel {
     }
 
     /// The least nanoseconds to read bytes after `distance` bytes were touched, these included: they come from the first level
-    /// that holds as many.
+    /// that holds `distance` bytes.
     #[must_use]
     pub fn read_ns(&self, bytes: f64, distance: u64) -> f64 {
         bytes / self.level(|size| distance <= size).rate

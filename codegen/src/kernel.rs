@@ -84,7 +84,7 @@ pub(crate) trait KernelDef: Attributes {
         1
     }
 
-    /// Which rule of the family the call breaks, if one. The call has as many operands as [it asks for](Self::operand_count).
+    /// The rule of the family that the call breaks, if any. The call has at least [the operands of the kernel](Self::operand_count).
     fn misfit(&self, call: &Call) -> Option<&'static str> {
         (call.rank(0) != call.rank_of_output()).then_some("operand 0 must have the rank of the result")
     }

@@ -46,7 +46,7 @@ const fn joined<const A: usize, const B: usize, const N: usize>(
     first: [&'static str; A],
     more: [&'static str; B],
 ) -> [&'static str; N] {
-    assert!(A + B == N, "as many as both have");
+    assert!(A + B == N, "N is the sum of both lengths");
     let mut all = [""; N];
     let mut at = 0;
     while at < N {

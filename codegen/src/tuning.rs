@@ -14,8 +14,8 @@
 //! | first word | what | choice |
 //! |---|---|---|
 //! | `gemm` | a product, as [`Geometry::key`] writes it | `tile=PIXELSxCHANNELS rows=N`: pixels and channels of a tile, and rows of pixels that are done with one block of weights before the next |
-//! | `chain` | calls that hand on to each other | `height=N`: depth first, in bands of so many rows of the last result; or `height=whole`: one whole call after the other |
-//! | `split` | a call on so many threads | `axis=N`: the axis of the result along which each has a part; or `axis=none` |
+//! | `chain` | calls that hand on to each other | `height=N`: depth first, in bands of N rows of the last result; or `height=whole`: whole calls, one after the other |
+//! | `split` | a call on N threads | `axis=N`: the axis of the result along which the threads share the call; or `axis=none` |
 //!
 //! Choices are written in the order of their keys, so `parse(print(t)) == t`, and equal results are equal files. Comments are
 //! not kept. Files of version 1 have lines of products alone, and are read.

@@ -11,7 +11,6 @@ use eightfold::{
     CalibrateOptions, Compiled, Error, Executable, Fault, ImportOptions, MemoryLimit, Model, OptimizeOptions,
     PrecisionRequest,
 };
-use eightfold_codegen::choice::Choices;
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::object::Linker;
@@ -171,8 +170,8 @@ fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
   input %x: 1x32x16x16xf32
   const %w: 64x32x3x3xf32 = rand(seed=1, std=0.1)
   %y = conv(%x, %w) {pads=[1, 1, 1, 1]} |> relu : 1x64x16x16xf32 ; \"/conv\"
-  const %v: 32x64x3x3xf32 = rand(seed=2, std=0.1)
-  %z = conv(%y, %v) {pads=[1, 1, 1, 1]} : 1x32x16x16xf32 ; \"/conv2\"
+  const %v: 64x64x3x3xf32 = rand(seed=2, std=0.1)
+  %z = conv(%y, %v) {pads=[1, 1, 1, 1]} : 1x64x16x16xf32 ; \"/conv2\"
   output %z
 }
 ";
@@ -188,7 +187,7 @@ fn whoever_prefers_size_gets_weights_of_about_a_byte_each() {
         assert_eq!(named, prefer == Prefer::Size);
         compiled.provenance.weight_bytes
     };
-    let numbers = 2 * 64 * 32 * 9;
+    let numbers = (32 + 64) * 64 * 9;
     let [size, speed] = [Prefer::Size, Prefer::Speed].map(weights);
     // Only the second convolution uses Winograd.
     assert!(size < numbers * 5 / 4 && speed > 2 * numbers, "{size} and {speed} bytes for {numbers} numbers");

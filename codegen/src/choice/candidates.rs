@@ -25,7 +25,7 @@ pub(crate) fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     }
 }
 
-/// The usual tile, and as many rows as stay in the second-level cache.
+/// The usual tile, and the number of rows that stay in the second-level cache.
 fn usual(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     let Tile { mr, nr, .. } = Tile::usual(cpu.target, geometry.input, geometry.row(), geometry.n);
     Blocking { mr, nr, rows: rows(geometry, cpu.room(2)) }

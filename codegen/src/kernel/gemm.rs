@@ -474,7 +474,8 @@ impl KernelDef for Gemm {
     }
 }
 
-/// Leaves of the packed weights and sums the blocks of `nr` channels that `range` begins and ends in; `bytes` are those that the weights of this many blocks take.
+/// Restricts the packed constants to the blocks of `nr` channels that `range` touches. `bytes` returns the bytes that the weights
+/// of the first N blocks take.
 pub(super) fn leave_blocks(operands: &mut [View], nr: usize, range: &Range<usize>, bytes: impl Fn(usize) -> usize) {
     let blocks = range.start / nr..range.end.div_ceil(nr);
     leave(&mut operands[1], bytes(blocks.start)..bytes(blocks.end));

@@ -68,7 +68,7 @@ attributes! { WinogradInput { input, tiles, input_strides, steps, position, chan
 impl KernelDef for WinogradInput {
     fn misfit(&self, call: &Call) -> Option<&'static str> {
         let fits = call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[0] == self.tiles[0];
-        (!fits).then_some("the operand and the result must have rank 4 and as many images as tiles")
+        (!fits).then_some("the operand and the result must have rank 4 and the number of images that the tiles have")
     }
 
     fn variant(&self) -> String {

@@ -105,7 +105,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         }
     }
 
-    /// This thread's count after so many phases.
+    /// This thread's count after `phases` phases.
     fn count(&self, phases: usize) -> IntValue<'ctx> {
         let phases = self.context.i32_type().const_int(phases as u64, false);
         built(self.builder.build_int_add(self.base, phases, "count"))

@@ -140,7 +140,7 @@ impl Entry<'_> {
     }
 }
 
-/// Adds a function that calls `function` with pointers from a list: Rust knows no calls of as many arguments as there are.
+/// Adds a function that calls `function` with pointers from a list: Rust cannot call a function with a variable number of arguments.
 fn add_entry<'ctx>(module: &Module<'ctx>, function: FunctionValue<'ctx>) {
     let context = module.get_context();
     let pointer = context.ptr_type(AddressSpace::default());

@@ -187,7 +187,7 @@ impl<'j> Loop<'j> {
         })
     }
 
-    /// Reads as many bytes, in order.
+    /// Reads this many bytes, in order.
     fn reads(jit: &'j Jit, target: &'static Target, bytes: usize) -> Result<Self, MachineError> {
         let register = target.vector_bits / 8;
         let turns = (bytes / (READ * register)).max(1);

@@ -1,4 +1,4 @@
-//! Transposes of convolutions: as many ordinary convolutions of stride 1 as the strides have products.
+//! Transposed convolutions: strides of `s` and `t` make `s * t` ordinary convolutions of stride 1.
 //!
 //! Along an axis of stride s, every s-th output reads the input through the same taps, every s-th or so of the weights,
 //! mirrored. So the outputs fall into s *phases*, each of which is a convolution of the input, without gaps, into

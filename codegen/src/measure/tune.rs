@@ -1,9 +1,8 @@
-//! Times the ways that there are to do a piece of a program, each compiled into this process.
+//! Times the candidates of a decision, each compiled into this process.
 //!
-//! Ways take turns in short rounds. Of each its turns are compared with those of the cost model's way in the same rounds,
-//! and of the quieter half of the rounds the middle one of these parts counts, so that what else the machine does meanwhile
-//! counts little; after some rounds the slower half drops out. Those that are near the fastest are then timed with them once
-//! more.
+//! Candidates take turns in short rounds. Each turn is divided by the turn of the cost model's candidate in the same round. The
+//! median of these ratios over the quieter half of the rounds is the result, so that other work on the machine counts little.
+//! After some rounds the slower half of the candidates drops out. At last the neighbours of the fastest are timed with them.
 
 mod memory;
 mod script;
@@ -22,29 +21,29 @@ use memory::Memory;
 use script::{Functions, Script, Weights};
 use team::{Board, Team};
 
-/// Ways whose neighbours are tried, too.
+/// The fastest candidates, whose neighbours are timed as well.
 const FINALISTS: usize = 2;
 
-/// So many are left at the end.
+/// Candidates that stay until the end.
 const FEW: usize = 4;
 
-/// Rounds until the slower half drops out.
+/// Rounds before the slower half drops out.
 const ROUNDS: usize = 9;
 
-/// Rounds of those that are left at the end.
+/// Rounds of the candidates that stay until the end.
 const LAST_ROUNDS: usize = 40;
 
-/// A choice must be faster than the model's by this part to be preferred: less is noise.
+/// A candidate must be faster than the model's by this ratio to be preferred. Less is noise.
 const GAIN: f64 = 0.01;
 
-/// The times of a decision's ways.
+/// The times of a decision's candidates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trials {
     /// The cost model's choice.
     pub model: Timed,
     /// The best; the cost model's unless another is clearly faster.
     pub best: Timed,
-    /// All that were tried, the cost model's among them. Those that dropped out early had fewer turns.
+    /// All candidates that were timed, the cost model's among them. Those that dropped out early had fewer turns.
     pub tried: Vec<Timed>,
 }
 
@@ -53,7 +52,7 @@ pub struct Trials {
 pub struct Timed {
     /// The choice.
     pub choice: Choice,
-    /// Of the cost model's choice the least time of a turn's runs, of others the same part of it as of their turns.
+    /// The least time of the cost model's candidate, times the ratio of this candidate to it.
     pub time: Duration,
 }
 
@@ -92,7 +91,7 @@ fn by_time(timed: &[Timed]) -> Vec<Timed> {
     ranked
 }
 
-/// Times ways in rounds; the faster ones have more of them. The first, with which all are compared, never drops out.
+/// Times candidates in rounds; faster ones run in more of them. The first, with which all are compared, never drops out.
 fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
     let ways: Vec<Way> = ways.iter().map(|way| way.as_if_packed(program.target)).collect();
     let weights = ways.iter().map(|way| Weights::of(way).bytes).max().unwrap_or(0);
@@ -109,7 +108,7 @@ fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Time
 /// The rounds themselves.
 fn rounds(ways: &[Way], team: &Team<'_, '_>, memory: &mut Memory) -> Vec<Timed> {
     let mut least = Duration::MAX;
-    // Seconds of each turn, with those of the first way in the same round.
+    // Seconds of the first candidate's turn and of the own turn, by round.
     let mut turns: Vec<Vec<[f64; 2]>> = vec![Vec::new(); ways.len()];
     let mut running: Vec<usize> = (0..ways.len()).collect();
     loop {
@@ -134,7 +133,7 @@ fn rounds(ways: &[Way], team: &Team<'_, '_>, memory: &mut Memory) -> Vec<Timed> 
     }
 }
 
-/// Which part of the first way's time a way takes: the middle one of the quieter half of the rounds.
+/// The time of a candidate divided by that of the first: the median over the quieter half of the rounds.
 fn part(turns: &[[f64; 2]]) -> f64 {
     let mut rounds = turns.to_vec();
     rounds.sort_by(|a, b| a[0].total_cmp(&b[0]));

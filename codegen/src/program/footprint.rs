@@ -82,7 +82,7 @@ fn of_view(view: &View) -> Option<Footprint> {
     Some(Footprint { buffer, bytes })
 }
 
-/// `ranges` so many times at this distance, in order and joined.
+/// `ranges` repeated `extent` times at a distance of `stride`, in order, adjacent ones joined.
 fn joined(ranges: &[Range<usize>], extent: usize, stride: usize) -> Vec<Range<usize>> {
     let copies = (0..extent).flat_map(|i| ranges.iter().map(move |r| r.start + i * stride..r.end + i * stride));
     let mut copies: Vec<_> = copies.collect();

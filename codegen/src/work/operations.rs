@@ -13,7 +13,7 @@ use crate::kernel::math::{self, Arithmetic};
 use crate::program::{Arg, Call, Step};
 use crate::target::Target;
 
-/// Divisions and square roots take as long as so many other operations on current cores.
+/// A division or a square root takes as long as this number of other operations on current cores.
 pub(crate) const DIVISION: f64 = 8.0;
 
 /// Instructions of a lookup that goes element by element.

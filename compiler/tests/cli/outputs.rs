@@ -276,22 +276,22 @@ fn has_output(folder: &std::path::Path) -> bool {
 fn schedule_passes_run_on_the_text_of_a_program() {
     let sandbox = Sandbox::new();
     let list = sandbox.stdout("list schedule-passes");
-    assert!(["bands", "parallel", "plan"].iter().all(|pass| list.contains(pass)), "{list}");
+    assert!(["choose", "bands", "parallel", "pack", "plan"].iter().all(|pass| list.contains(pass)), "{list}");
     let compile = "compile digits.onnx --target x86-64-v3 -o digits.program --dump-after all --dump-dir dumps";
     sandbox.stdout(compile);
     let dumps: Vec<String> = fs::read_dir(sandbox.path("dumps"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
-    let bands = dumps.iter().find(|name| name.ends_with("-bands.program")).expect("a dump");
+    let packed = dumps.iter().find(|name| name.ends_with("-pack.program")).expect("a dump");
     let whole = fs::read_to_string(sandbox.path("digits.program")).unwrap();
-    // The remaining passes after the dump give the program that is compiled, as its snapshot shows.
-    sandbox.stdout(&format!("opt dumps/{bands} --passes parallel,plan -o again.program"));
+    // The remaining pass after the dump gives the program that is compiled, as its snapshot shows.
+    sandbox.stdout(&format!("opt dumps/{packed} --passes plan -o again.program"));
     let again = fs::read_to_string(sandbox.path("again.program")).unwrap();
     let said =
         |text: &str| text.lines().filter(|line| !line.starts_with("  ; ")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(said(&again), said(&whole));
-    let same = sandbox.stdout(&format!("opt dumps/{bands} --passes parallel,plan --check again.program"));
+    let same = sandbox.stdout(&format!("opt dumps/{packed} --passes plan --check again.program"));
     assert_eq!(same.trim(), "the same program as in again.program");
     let two = format!("; run: parallel\n; threads: 2\n{again}");
     sandbox.write("two.program", two.as_bytes());
@@ -304,7 +304,7 @@ fn schedule_passes_run_on_the_text_of_a_program() {
     failed(
         "opt again.program --passes fuse",
         2,
-        "--passes: expected one of bands, parallel, plan for a program, got fuse",
+        "--passes: expected one of words, winograd, fit_weights, choose, bands, parallel, pack, plan for a program, got fuse",
     );
     sandbox.write("cut.program", &whole.as_bytes()[..whole.len() / 2]);
     failed("opt cut.program --passes plan", 4, "cut.program: line ");

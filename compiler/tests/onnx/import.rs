@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use eightfold::Executable;
 use eightfold::onnx::{self, ImportOptions, ImportRemark};
-use eightfold_codegen::choice::Choices;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::target::Target;
 use eightfold_ir::{DType, Tensor};

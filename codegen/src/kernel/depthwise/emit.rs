@@ -51,7 +51,7 @@ struct Kernel<'k, 'm, 'ctx> {
     pixels: Pixels<'k>,
 }
 
-/// Channels that are done together: so many registers of them.
+/// Channels that are computed together, as a number of registers.
 #[derive(Clone, Copy)]
 struct Block<'ctx> {
     registers: usize,

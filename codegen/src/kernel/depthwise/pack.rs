@@ -21,17 +21,17 @@ pub(crate) fn floats(
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// How many registers of channels a depthwise convolution of bytes does together, and how often, from the first channel
-/// on; what remains is less than one register. Four is what a register of bytes is widened to; wide windows keep so many
-/// pixels under way that two must do.
+/// Registers of channels that a depthwise convolution of bytes computes together, and how often, from the first channel on.
+/// Less than one register of channels remains. A register of bytes widens to four; windows of more than three columns need
+/// registers for more pixels, so with 16 registers only two are used.
 pub(crate) fn blocks(target: &Target, channels: usize, columns: usize) -> [(usize, usize); 2] {
     let registers = if columns > 3 && target.vector_registers <= 16 { 2 } else { 4 };
     let all = channels / target.lanes();
     [(registers, all / registers), (1, all % registers)]
 }
 
-/// Which channel each lane of so many registers of `lanes` is of, as instructions that interleave within 128 bits widen
-/// bytes.
+/// The channel of each lane of `registers` registers, in the order that results from widening bytes by instructions that
+/// interleave within 128 bits.
 pub(crate) fn interleaved(lanes: usize, registers: usize) -> Vec<usize> {
     let channel = |at: usize| at % lanes / 4 * 4 * registers + at / lanes * 4 + at % 4;
     (0..registers * lanes).map(channel).collect()

@@ -4,7 +4,7 @@
 //! group of weights for all channels and broadcasts one group of inputs for each pixel. Then the steps run on the
 //! registers and the result is stored, once.
 //!
-//! Order of loops, outermost first: batch, bands of pixels (so many that their inputs stay in the second-level cache),
+//! Order of loops, outermost first: batch, bands of pixels whose inputs fit the second-level cache,
 //! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tiles of a row
 //! have a pixel less, the last block fewer registers and a shorter store.
 
@@ -30,8 +30,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointe
     emit_within(e, call, gemm, pointers, blocks * gemm.groups() * gemm.group_bytes());
 }
 
-/// Emits the kernel as part of another, the weights of all of which take so many bytes; behind those of this product come those
-/// of the next.
+/// Emits the kernel as one of several products of another kernel. Their weights lie one after the other and take
+/// `weight_bytes` together.
 pub(crate) fn emit_within<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,

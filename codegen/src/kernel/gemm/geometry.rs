@@ -9,7 +9,7 @@ use crate::program::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
 
 impl Tile {
-    /// The usual tile for rows of `cols` pixels and `n` channels: as many sums as the registers hold.
+    /// The usual tile for rows of `cols` pixels and `n` channels: as many accumulators as the registers hold.
     #[must_use]
     pub fn usual(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
         let lanes = target.lanes();
@@ -19,7 +19,7 @@ impl Tile {
         let (mr, vectors) = match (target.vector_registers, input) {
             // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
             _ if cols == 1 => (1, 8),
-            // Without products of bf16, weights are taken apart into twice as many registers.
+            // Without products of bf16, each weight vector is split into two registers.
             (32, DType::Bf16) if !target.bf16 => (12, 2),
             (32, ..) => (14, 2),
             (_, DType::Bf16) => (4, 2),

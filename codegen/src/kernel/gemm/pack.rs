@@ -1,14 +1,14 @@
 //! Packing of products: constant weights in the order and form in which the kernel reads them.
 //!
 //! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
-//! hold, and what would make a sum of two products saturate ([`DotRule::pair_limit`]), is split off into *extra* groups that multiply the same inputs once
-//! more. So sums are exact for all weights on every target, and the inner loop knows nothing of it.
+//! hold, and what would make a sum of two products saturate ([`DotRule::pair_limit`]), is split off into *extra* groups, which
+//! multiply the same inputs once more. So sums are exact for all weights on every target, and the inner loop needs no special case.
 //!
 //! On targets with such a limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they
 //! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
 //! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
 //!
-//! Inputs may be bytes that lie in *words* of 16 bits. These need no extra groups, but a vector holds half as many: see
+//! Inputs may be bytes stored as *words* of 16 bits. Words need no extra groups, but a vector holds only half the number: see
 //! [`words_pay`].
 
 use std::ops::Range;

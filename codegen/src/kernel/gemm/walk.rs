@@ -16,7 +16,7 @@ const LONG: usize = 64;
 pub(crate) struct Cut {
     /// Pixels of the first tiles.
     pub(crate) size: usize,
-    /// How many have as many.
+    /// Tiles of this size.
     pub(crate) large: usize,
     /// How many, after those, have one pixel less.
     pub(crate) small: usize,
@@ -31,7 +31,7 @@ impl Cut {
         Cut { size, large: tiles - small, small }
     }
 
-    /// Tiles of `rows` rows of `cols` pixels, for sums of so many groups of this type: of each row, or, which the second
+    /// Tiles of `rows` rows of `cols` pixels, for sums of `groups` groups of this type: of each row, or, which the second
     /// says, of all pixels as one row.
     pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize, input: DType) -> (Cut, bool) {
         let (row, all) = (Cut::of(cols, mr), Cut::of(rows * cols, mr));

@@ -11,7 +11,7 @@ use crate::llvm::steps;
 use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
 use crate::program::{Call, View};
 
-/// Axes of at most so many elements are interleaved rather than vectorised.
+/// Axes of at most this many elements are interleaved rather than vectorised.
 const SHORT: usize = 4;
 
 /// Emits the body of the kernel.

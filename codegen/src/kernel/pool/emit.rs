@@ -12,7 +12,7 @@ use crate::llvm::steps;
 use crate::llvm::vector::{Emitter, Int, Ptr};
 use crate::program::{Call, View};
 
-/// Windows of at most so many elements are written out.
+/// Windows of at most this many elements are unrolled.
 const STRAIGHT: usize = 16;
 
 /// Emits the body of the kernel.

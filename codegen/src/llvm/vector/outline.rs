@@ -15,7 +15,7 @@ use crate::llvm::built;
 const IN_PLACE: usize = 64;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// Whether long code for so many lanes may stand in place, which is counted.
+    /// Whether long code for `lanes` lanes may be emitted in place. Each such use is counted.
     ///
     /// A target without fused multiply-add composes each one of a dozen instructions: there, long code is always called.
     pub(crate) fn has_room_for_long_code(&self, lanes: usize) -> bool {

@@ -1,8 +1,8 @@
 //! What pieces of a program work on while they are timed.
 //!
-//! Buffers are as large as the program's, and lie where they did the run before, as what the layer before has just written
-//! does. Weights come from as far away as in the network: each run reads others, until as many bytes as all constants of
-//! the program have gone by. Numbers are zeros: what a kernel does depends on shapes.
+//! Buffers have the sizes of the program's and keep their addresses from run to run, so they are in the cache, as the results
+//! of the previous layer are in a network. Weights are not: each run reads other bytes, until the runs have read as much as all
+//! constants of the program take. All numbers are zeros: the time of a kernel depends on shapes alone.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ impl Memory {
         Memory { blocks: BTreeMap::new(), weights: Vec::new(), constants, next: 0 }
     }
 
-    /// Makes room for what these calls touch, and for runs that read at most so many bytes of weights. All addresses given
-    /// before are void.
+    /// Makes room for what these calls touch, and for runs that read at most `weights` bytes of weights. Addresses that were
+    /// given before are invalid afterwards.
     pub(super) fn make_room<'c>(&mut self, program: &Program, calls: impl Iterator<Item = &'c Call>, weights: usize) {
         for view in calls.flat_map(|call| call.operands.iter().chain([&call.output])) {
             let size = match view.storage {
@@ -57,7 +57,7 @@ impl Memory {
         block[first..].as_mut_ptr() as usize
     }
 
-    /// The address of the next run's weights, which take so many bytes.
+    /// The address of the next run's weights, of this many bytes.
     pub(super) fn next_weights(&mut self, bytes: usize) -> usize {
         if self.next >= self.constants {
             self.next = 0;

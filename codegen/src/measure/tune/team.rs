@@ -39,7 +39,7 @@ pub(super) struct Board {
 }
 
 impl<'s, 'c> Team<'s, 'c> {
-    /// A team of so many threads for these scripts; the threads end with it.
+    /// A team of `threads` threads for these scripts. The threads end with it.
     pub(super) fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         scripts: &'s [Script<'c>],

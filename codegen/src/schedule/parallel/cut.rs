@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use crate::program::{Call, elementwise};
 
-/// All ways to cut `call` into `count` parts or, where there is less to cut, fewer, but at least two: each with the axis
-/// of the result. Parts do not begin inside a run of `line` bytes of the result.
+/// All ways to cut `call` into at most `count` parts and at least two, each with the axis of the result along which it cuts. Parts
+/// do not begin inside a run of `line` bytes of the result.
 pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<(usize, Vec<Call>)> {
     let mut axes: Vec<usize> = (0..call.output.grid.dims.len()).collect();
     // Outermost first.
