@@ -88,13 +88,27 @@ struct Way {
 }
 
 impl Way {
-    fn of(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32, joined: bool) -> Way {
+    /// The way with or without joined groups; `most` is the greatest magnitude of a weight.
+    fn of(
+        target: &Target,
+        n: usize,
+        runs: &[Run],
+        weight: &dyn Fn(usize, usize, usize) -> i32,
+        most: i32,
+        joined: bool,
+    ) -> Way {
         let [pairs, singles] = runs.iter().fold([0, 0], |[pairs, singles], run| {
             let groups = run.length.div_ceil(GROUP);
             [pairs + groups / 2, singles + groups % 2]
         });
+        let together = if joined { 2 } else { 1 };
+        // If even the greatest weights fit side by side, no group needs to be looked at.
+        let all_fit = most <= 127 && target.dot.pair_limit.is_none_or(|limit| 2 * together * most <= limit);
         let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
-        let (_, extra) = groups_int(target, tile, n, runs, weight, if joined { 2 } else { 1 });
+        let extra = match all_fit {
+            true => vec![Vec::new(); n.div_ceil(tile.nr)],
+            false => groups_int(target, tile, n, runs, weight, together as usize).1,
+        };
         let pair = if joined { 5 } else { 6 };
         // An extra group is of one vector, which makes a third more of loads and loops.
         let extra_groups: usize = extra.iter().map(Vec::len).sum();
@@ -103,7 +117,9 @@ impl Way {
     }
 
     fn best(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> Way {
-        let way = |joined: bool| Way::of(target, n, runs, weight, joined);
+        let elements = || runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
+        let most = (0..n).flat_map(|o| elements().map(move |(r, e)| weight(o, r, e).abs())).max().unwrap_or(0);
+        let way = |joined: bool| Way::of(target, n, runs, weight, most, joined);
         let apart = way(false);
         if target.dot.pair_limit.is_none() {
             return apart;
@@ -252,6 +268,23 @@ fn in_groups<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Small weights are known to fit without a look at each group.
+    #[test]
+    fn weights_that_fit_side_by_side_need_no_extra_groups() {
+        let runs = [Run { offset: 0, length: 21 }, Run { offset: 64, length: 8 }];
+        for target in crate::target::TARGETS {
+            for most in [16, 31, 32, 33, 63, 64, 65, 127, 128] {
+                let weight = |o: usize, r: usize, e: usize| if (o + r + e).is_multiple_of(3) { -most } else { most };
+                for joined in [1, 2] {
+                    let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
+                    let (_, looked_at) = groups_int(target, tile, 20, &runs, &weight, joined);
+                    let way = Way::of(target, 20, &runs, &weight, most, joined == 2);
+                    assert_eq!(way.extra, looked_at, "{} {most} {joined}", target.name);
+                }
+            }
+        }
+    }
 
     /// Words pay for weights of the whole range, where these take extra groups.
     #[test]
