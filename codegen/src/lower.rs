@@ -3,7 +3,7 @@
 //! First every value gets a place (`placement`): operators that only move elements become views where strides can say
 //! so, operands of a concatenation are produced inside the joined buffer, inputs of padded convolutions get a border.
 //! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here, nothing is chosen and nothing
-//! packed: weights stay [plain](crate::kernel::plain).
+//! packed: weights stay [plain](crate::kernel::Plain).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -23,7 +23,7 @@ use crate::work::distinct_bytes;
 /// A sum of products channel by channel.
 ///
 /// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
-/// whole vectors behind its last channel; the weights and the bias, [plain](super::plain) at first. Packed they are taps or
+/// whole vectors behind its last channel; the weights and the bias, [plain](Plain) at first. Packed they are taps or
 /// pairs of them x channels rounded up to whole vectors, and the initial values of the accumulators likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {

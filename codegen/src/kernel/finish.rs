@@ -1,4 +1,4 @@
-//! What a kernel does with the numbers that it has produced: the call's steps, then the store.
+//! The end of a kernel: runs the call's steps on the computed numbers and stores the results.
 
 use eightfold_ir::DType;
 

@@ -1,7 +1,7 @@
-//! How pools and reductions fold numbers into one: where the fold starts, what it takes in, what comes out.
+//! Folds of pools and reductions: the neutral element, the operation, the result.
 //!
-//! Integers are exact: extremes of bytes stay bytes, sums of few bytes fit 16 bits, others are taken in lanes that wrap
-//! where the result would. Floats are summed in f32, in the order in which they are given.
+//! Integers are exact. Minima and maxima of bytes are computed on bytes, sums of few bytes in 16 bits, and other sums in lanes that
+//! wrap as the result does. Floats are added in f32, in the given order.
 
 use eightfold_ir::DType;
 
@@ -102,7 +102,7 @@ impl Attribute for Fold {
     }
 }
 
-/// So many bytes add up to no more than 16 bits, with a sign or without.
+/// The sum of this many bytes fits 16 bits, signed or unsigned.
 const SHORT: usize = 255;
 
 /// A fold of numbers of one type.
@@ -143,7 +143,7 @@ impl Folding {
         self.input.integer_range().is_none_or(|(least, _)| least < 0)
     }
 
-    /// What a fold of nothing is; it changes nothing when it is taken in.
+    /// The neutral element: the fold of no elements.
     pub(crate) fn start<'ctx>(self, e: &Emitter<'_, 'ctx>, lanes: usize) -> Vector<'ctx> {
         let (least, greatest) = self.input.integer_range().unwrap_or((i64::MIN, i64::MAX));
         let number = |int: i64, float: f32| match self.kind {

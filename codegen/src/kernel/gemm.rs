@@ -38,7 +38,7 @@ pub struct Run {
 /// as an implicit product of matrices, and the product of matrices itself (`rows` = 1, one run).
 ///
 /// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Two constants follow. At
-/// first they are [plain](super::plain): the weights and the bias. Packed they are the weights as `pack` says and
+/// first they are [plain](Plain): the weights and the bias. Packed they are the weights as `pack` says and
 /// the initial values of the accumulators, one i32 or f32 a channel, padded to whole tiles.
 /// The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,12 @@
-//! Loop nests: in which order, and in how few loops, kernels visit the elements of several views of one shape.
+//! Loop nests over the elements of several views of one shape.
 //!
-//! Axes that lie one inside the other in every view become one loop, and the axis along which the result's elements are
-//! neighbours becomes the innermost, which kernels turn into vectors. Nothing here depends on what is computed.
+//! Axes that are contiguous in every view become one loop. The axis along which the result's elements are adjacent becomes the
+//! innermost loop, which kernels vectorise.
 
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
 use crate::program::View;
 
-/// A loop: how often, and how far each view moves, in bytes.
+/// A loop: its turns, and the bytes by which each view moves in a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     pub(crate) extent: usize,

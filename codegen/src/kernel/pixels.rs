@@ -1,8 +1,8 @@
-//! The output pixels of a convolution or product: where each one's input, step operands and result lie, and what is done
-//! to a pixel's sums before they are stored.
+//! The output pixels of a convolution or product: the addresses of each pixel's input, step operands and result, and the steps on
+//! its accumulators before they are stored.
 //!
-//! Invariant: pixels are a grid of batch x rows x cols with one distance along each axis for every tensor involved; axes
-//! that all tensors walk without a jump are joined into one, so that tiles do not end at the ends of rows.
+//! Invariant: pixels are a grid of batch x rows x cols with one stride along each axis for each tensor. Axes that are contiguous in
+//! all tensors are joined into one, so that tiles do not end at the ends of rows.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -190,8 +190,8 @@ impl<'c> Pixels<'c> {
     }
 
     /// Fetches into the first-level cache what [`Pixels::finish`] will read and write of `channels` channels of the
-    /// first `count` pixels: one cache line in each tensor of 32-bit numbers is what a pixel has in a block, too far from
-    /// the next for the CPU to foresee.
+    /// first `count` pixels. Of each 32-bit tensor, a pixel has one cache line in a block, too far from the next one for the CPU's
+    /// own prefetching.
     pub(crate) fn fetch<'ctx>(&self, e: &Emitter<'_, 'ctx>, place: &Place<'ctx>, count: usize, channels: usize) {
         let operands = place.operands.iter().zip(&self.operands).filter(|(_, (index, strides))| {
             let numbers = self.call.operands[*index].dtype.byte_size() == 4;

@@ -29,7 +29,7 @@ use crate::work::distinct_bytes;
 /// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
 /// exact: weights are `(2G) g (2G)^T`, so that there are no halves, and sums are four times those of the convolution.
 ///
-/// Operands: the tiles; the weights and the bias, [plain](super::plain) at first. Packed they are as those of a
+/// Operands: the tiles; the weights and the bias, [plain](Plain) at first. Packed they are as those of a
 /// [`Gemm`](super::gemm::Gemm) of 16 runs, one a position, and what is added to the accumulators, one i32 a channel, padded to
 /// whole blocks. The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,11 @@
 //! Barriers: how the threads of a program wait for each other, in generated code.
 //!
-//! Each thread has a word in the host's memory, on a cache line of its own, in which it counts the phases that it is
-//! done with, run after run; only it writes there. A thread that wants to go on looks at the words of all others until
-//! they have counted as far; after a while of looking it asks the host to let it sleep. So a barrier is one store and
-//! one load a thread that is waited for, and words need no care between runs: all threads end a run at the same count.
+//! Each thread has a word in the host's memory, on a cache line of its own, and only this thread writes it. The word counts the
+//! phases that the thread has finished, over all runs. To pass a barrier, a thread polls the words of all others until they have
+//! reached its own count. After some polling it asks the host to put it to sleep. So a barrier is one store, and one load for each
+//! other thread. Words are not reset between runs, as all threads end a run with the same count.
 //!
-//! Counts wrap, which comparisons by differences do not mind.
+//! Counts may wrap: they are compared by their difference.
 
 use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
@@ -18,8 +18,8 @@ use super::vector::isa;
 use super::{built, intrinsic};
 use crate::target::InstructionSet;
 
-/// How often a thread looks before it asks the host, which lets others have the CPU first, then sleeps: some 50
-/// microseconds, which is longer than balanced threads differ by and shorter than anyone minds who shares the machine.
+/// How often a thread polls before it asks the host, which first yields the CPU and then sleeps. This takes about 50
+/// microseconds: longer than balanced threads differ, and short enough for other processes on the machine.
 const SPINS: u64 = 2000;
 
 /// 32-bit words from one thread's to the next one's.
@@ -66,7 +66,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         Barriers { context, builder, layout, host, waiting, thread, threads, words, base }
     }
 
-    /// Leaves the status of this thread for the others to see once it has arrived.
+    /// Publishes the status of this thread. The others read it after the thread has arrived.
     pub(crate) fn publish(&self, status: IntValue<'ctx>) {
         built(self.builder.build_store(status_word(self.context, self.builder, self.words, self.thread), status));
     }
@@ -86,7 +86,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         let Barriers { context, builder, host, layout, .. } = *self;
         let own = word(context, builder, self.words, self.thread);
         let store = built(builder.build_store(own, self.count(phases)));
-        // Before the look at who sleeps, which is the host's: sequentially consistent.
+        // The host looks afterwards who sleeps, so the store is sequentially consistent.
         let ordered = store.set_atomic_ordering(AtomicOrdering::SequentiallyConsistent);
         debug_assert!(ordered.is_ok());
         let pointer = context.ptr_type(AddressSpace::default());

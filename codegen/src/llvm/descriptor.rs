@@ -21,7 +21,7 @@ use crate::interface::{Interface, InterfaceError, Quantization, Tensor, Variant}
 /// An interface that the C ABI cannot express.
 ///
 /// # Panics
-/// If there are not as many run functions as variants.
+/// If the numbers of run functions and variants differ.
 pub fn emit_query<'ctx>(
     module: &Module<'ctx>,
     interface: &Interface,
@@ -36,7 +36,7 @@ pub fn emit_query<'ctx>(
 
     let pointer = context.ptr_type(AddressSpace::default());
     let query = module.add_function(&interface.query_symbol(), pointer.fn_type(&[], false), None);
-    // It runs before anyone has looked at the CPU: whatever the module is compiled for, this is not.
+    // It runs before the CPU has been detected, so it must not use the features of any variant.
     for (key, value) in [("target-cpu", BASELINE), ("target-features", "")] {
         query.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
     }

@@ -132,7 +132,7 @@ impl Entry<'_> {
     /// # Safety
     /// Each address must be that of the first element of its view, with room for all that the function reads and writes.
     pub unsafe fn run(self, pointers: &[*mut u8]) {
-        // SAFETY: the address is that of an entry, which takes as many pointers as the function behind it.
+        // SAFETY: the address is that of an entry, which takes the pointers of the function behind it.
         unsafe {
             let entry: unsafe extern "C" fn(*const *mut u8) = std::mem::transmute(self.address);
             entry(pointers.as_ptr());

@@ -1,4 +1,4 @@
-//! From a call to the function that does it: `void symbol(ptr operand0, ptr operand1, …, ptr output)`.
+//! From a call to the function that computes it: `void symbol(ptr operand0, ptr operand1, …, ptr output)`.
 //!
 //! Each pointer is that of the first element of its view; all geometry is in the code.
 
@@ -9,7 +9,7 @@ use super::vector::Emitter;
 use crate::kernel;
 use crate::program::{Call, View};
 
-/// Emits the function of `call`; without elements to compute it does nothing, so that kernels have at least one.
+/// Emits the function of `call`. It is empty if the result has no elements, so emitters can rely on at least one.
 pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {
     // Operands of steps may be the output itself, overwritten element by element; those of products never are.
     let kernel = call.producer.def();

@@ -1,7 +1,7 @@
 //! From a module to machine code.
 //!
-//! Kernels come out of their generators in the shape that they should have; LLVM selects instructions, allocates
-//! registers and cleans up. What code may run where is said function by function, not here.
+//! The emitters of kernels decide the loops and the vectors. LLVM selects instructions, allocates registers and removes what is
+//! redundant. CPU features are attributes of each function, not of the module.
 
 use inkwell::OptimizationLevel;
 use inkwell::module::Module;
@@ -12,7 +12,7 @@ use thiserror::Error;
 /// The triple that code is made for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// The CPU that code counts on where nothing else is said: what every one of the triple's architecture can do.
+/// The CPU of functions without features of their own: the baseline of the triple's architecture.
 pub(super) const BASELINE: &str = "x86-64";
 
 /// Passes over the generated code. Vectorisers and unrollers are left out: loops have the shape that was measured.
@@ -50,7 +50,7 @@ impl Machine {
         Ok(Machine { machine })
     }
 
-    /// Says in the module what it is for. To be called before anything is put into it.
+    /// Sets the module's triple and data layout. Call it before anything is added to the module.
     pub fn prepare(&self, module: &Module<'_>) {
         module.set_triple(&self.machine.get_triple());
         module.set_data_layout(&self.machine.get_target_data().get_data_layout());

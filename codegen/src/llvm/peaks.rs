@@ -1,8 +1,8 @@
-//! What one core does at most, measured: products, other arithmetic on vectors, bytes read from each level of memory.
+//! Measured peak rates of one core: multiply-accumulates, other vector arithmetic, bytes read from each level of memory.
 //!
-//! Each figure is of a loop that does nothing else, in the target's own instructions. All loops take turns in short
-//! rounds, and each has its best round, so that what else the machine does, and how fast its clock runs today, counts
-//! little. Bytes written are not measured.
+//! Each rate is that of a loop that does nothing else, in the target's own instructions. The loops take turns in short rounds, and
+//! the best round of each counts, so that other work on the machine and changes of the clock matter little. Writes are not
+//! measured.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::program::{Arg, Step};
 use crate::target::Target;
 use crate::work::operations::step_operations;
 
-/// How often all take their turn, and how long a turn is.
+/// Number of rounds, and the length of a turn.
 const ROUNDS: usize = 12;
 const TURN: Duration = Duration::from_millis(10);
 
@@ -31,7 +31,7 @@ const REQUANTIZED: usize = 8;
 const READ: usize = 8;
 const READ_BYTES: usize = 1 << 20;
 
-/// What one core does in a second.
+/// Rates of one core per second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peaks {
     /// Products of bytes, summed by the target's sequence on registers and the first-level cache.
@@ -86,11 +86,11 @@ pub fn products(target: &'static Target, input: DType) -> Result<f64, MachineErr
     Ok(products.rate())
 }
 
-/// A function that does one thing many times, on bytes of its own.
+/// A function that repeats one operation on bytes of its own.
 pub(crate) struct Loop<'j> {
     compiled: Compiled<'j>,
     room: Vec<u8>,
-    /// How many things a call does.
+    /// Operations of one call.
     count: f64,
     best: Duration,
 }
@@ -220,7 +220,7 @@ impl<'j> Loop<'j> {
         self.best = self.best.min(shortest(time, || unsafe { entry.run(&[room]) }));
     }
 
-    /// Things a second, in the best run so far.
+    /// Operations per second in the best run so far.
     pub(crate) fn rate(&self) -> f64 {
         self.count / self.best.as_secs_f64()
     }

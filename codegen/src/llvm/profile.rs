@@ -1,8 +1,8 @@
-//! Where a program's time goes: each call timed by itself, in its place among the others.
+//! Profiles of programs: the time of each call while the whole program runs.
 //!
-//! All calls run in order on one arena, so that caches are as they are when the model runs. Rounds in which the clock is
-//! read around each call alternate with rounds in which it is read around all of them: the sum of the former is a little
-//! more, by what reading the clock takes and keeps from overlapping.
+//! All calls run in order on one arena, so caches are in the state of a normal run. Rounds with a clock reading around each call
+//! alternate with rounds with one reading around all calls. The sum of the single times is a little more than the total: reading
+//! the clock takes time, and calls cannot overlap across a reading.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::program::{BufferKind, Call, Program, Storage, View};
 /// Rounds of each kind that are run in any case.
 const LEAST: usize = 3;
 
-/// The times of what was run several times.
+/// The times of several runs of the same code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times(Vec<Duration>);
 
@@ -40,9 +40,9 @@ impl Times {
 /// The times of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Of each of the program's [executions](Program::executions).
+    /// Times of each of the program's [executions](Program::executions).
     pub calls: Vec<Times>,
-    /// Of all calls in a row.
+    /// Times of all calls in a row.
     pub whole: Times,
 }
 

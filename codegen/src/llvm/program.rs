@@ -28,7 +28,7 @@ pub(crate) struct Constants<'ctx> {
     pub(crate) offsets: Vec<usize>,
 }
 
-/// Emits all of `program` into `module`; returns its inner function, which [`emit_run`](super::run::emit_run) wraps.
+/// Emits all of `program` into `module`; returns its inner function, which `run::emit_run` wraps.
 pub(crate) fn emit<'ctx>(
     module: &Module<'ctx>,
     program: &Program,

@@ -1,7 +1,6 @@
 //! A program compiled into the memory of this process and run there: no file, no linker.
 //!
-//! What an artifact computes, this computes: the same functions come out of the same generators, and the same sessions
-//! run them, on as many threads.
+//! It computes what an artifact computes: the functions, the sessions that run them and the threads are the same.
 
 use std::ffi::c_void;
 

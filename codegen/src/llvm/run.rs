@@ -1,7 +1,7 @@
 //! The run function of a variant: what stands between the caller and the generated code.
 //!
-//! Invariant: the generated code runs with a whole call and with the floating-point mode that the compiler counts on,
-//! and the caller's mode comes back unchanged, if the instruction set can set a mode. What the code does is not known here: it is one inner function.
+//! Invariant: the generated code runs with a checked call and in the floating-point mode that the compiler relies on. The caller's
+//! mode is restored. Both hold only if the instruction set can set a mode. The generated code itself is one inner function.
 
 use eightfold_runtime::abi;
 use eightfold_runtime::status::Status;
@@ -138,11 +138,10 @@ impl<'ctx> CallFields<'ctx> {
 
 /// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
 ///
-/// It refuses calls that cannot be run (null pointers, a misaligned arena, a thread that is not there, workers without a
-/// host), runs `inner` with the floating-point mode that the compiler counts on, if the instruction set can set one,
-/// restores the caller's mode, exception flags included, and writes the output shapes, on the first thread, if the caller wants them. `inner` becomes internal
-/// and is never inlined: LLVM is free to move plain float operations over the instructions that change the mode, but not
-/// over a call.
+/// The function refuses calls that cannot run: null pointers, a misaligned arena, a thread number that is too large, several
+/// threads without a host. It sets the floating-point mode, runs `inner`, and restores the caller's mode and exception flags. On
+/// the first thread it writes the output shapes if the caller asks for them. `inner` becomes internal and is never inlined: LLVM may
+/// move plain float operations across the instructions that change the mode, but not across a call.
 pub fn emit_run<'ctx>(
     module: &Module<'ctx>,
     name: &str,
@@ -223,7 +222,7 @@ impl<'ctx> Wrapper<'ctx> {
         built(builder.build_return(Some(&status)));
     }
 
-    /// Returns `status` if `value` compares so with `limit`; goes on otherwise.
+    /// Returns `status` if the comparison of `value` with `limit` holds.
     fn refuse(&self, predicate: IntPredicate, value: IntValue<'ctx>, limit: u64, status: Status) {
         let limit = value.get_type().const_int(limit, false);
         let bad = built(self.builder.build_int_compare(predicate, value, limit, ""));

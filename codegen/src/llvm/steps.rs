@@ -1,4 +1,4 @@
-//! Steps on vectors: what an epilogue's interpreter does element by element, done to a register of elements.
+//! Steps on vectors: emits what the epilogue's interpreter does, for a register of elements at a time.
 //!
 //! Invariant: between steps the current numbers lie in the lanes in which their type is stored, so that each result is
 //! rounded or wrapped to its type as the interpreter does it. Integers and truth values equal the interpreter's bit for

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing outside `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
 //! computed, bit for bit the same on every target (no fast-math flag is ever set). Which instructions do it is decided
-//! here, or by an instruction set ([`isa`]). What is computed, and over which tiles, is not known here.
+//! here, or by an instruction set (`isa`). What is computed, and over which tiles, is not known here.
 
 mod arithmetic;
 mod convert;

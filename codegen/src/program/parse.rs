@@ -1,6 +1,6 @@
 //! Reads the text form of a program. The bytes of constants are not in it: they are zeros, or random as `rand(…)` says.
 //!
-//! A program that parses is well-formed but not yet right: that is the part of [`verify`](super::verify). No text makes the
+//! A program that parses is well-formed but not yet right: that is the part of [`verify`](super::verify()). No text makes the
 //! parser panic, and the first mistake ends it.
 
 use std::str::{FromStr, Lines};

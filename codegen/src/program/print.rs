@@ -1,4 +1,4 @@
-//! The text form of a program: one line a buffer, a constant, a call; regions are blocks. [`parse`](super::parse) reads it.
+//! The text form of a program: one line a buffer, a constant, a call; regions are blocks. [`parse`](super::parse()) reads it.
 //!
 //! The bytes of constants are not part of it. What stands behind `;` is for people, but for the names of buffers and
 //! constants and the origins of calls, which belong to the program.

@@ -48,8 +48,8 @@ impl Error {
             }
             Error::NoCalls { .. } => "give the source model instead, with the flags of eightfold compile".to_owned(),
             Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
-                "eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads \
-                 them with --peaks FILE"
+                "eightfold bench --machine -o FILE saves the peaks of a machine; compile, bench and inspect read them with \
+                 --peaks FILE"
                     .to_owned()
             }
             Error::TuneElsewhere { .. } => {

@@ -212,8 +212,8 @@ fn what_cannot_be_told_says_what_to_give() {
     let error = "the peaks are for x86-64-v4, the target is x86-64-v3
   hint: give --target, or peaks that were measured with it";
     sandbox.fails(&format!("inspect digits.onnx --roofline --peaks newer.json {TARGET}"), 2, error);
-    let hint = "\n  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads \
-                them with --peaks FILE";
+    let hint = "\n  hint: eightfold bench --machine -o FILE saves the peaks of a machine; compile, bench and inspect read them \
+                with --peaks FILE";
     sandbox.write("none.json", b"{\"target\": 3}");
     let ended = sandbox.run(&format!("inspect digits.onnx --roofline --peaks none.json {TARGET}"));
     assert_eq!(ended.code, Some(4));
@@ -247,7 +247,7 @@ fn a_target_that_does_not_run_here_needs_its_peaks() {
     let sandbox = Sandbox::new();
     let error = format!(
         "this cpu does not run {}, so it cannot be measured here
-  hint: eightfold bench --machine --format json prints the peaks of a machine, inspect --roofline reads them with \
+  hint: eightfold bench --machine -o FILE saves the peaks of a machine; compile, bench and inspect read them with \
          --peaks FILE",
         newest.name
     );

@@ -1,12 +1,11 @@
 //! Convolutions channel by channel, over inputs whose channels are adjacent.
 //!
-//! A tile is a few neighbouring pixels of a row by one register of channels, of bytes by up to four. The
-//! columns of the input under them are taken one after the other; a column serves every pixel whose window it lies in, so
-//! at stride 1 each input is loaded, and each pair interleaved, once. Integers are exact without conditions: two rows of a
-//! column, and in an odd last row two columns, are interleaved to 16 bits and multiplied by `vpmaddwd`, so any weights
-//! within 16 bits do.
+//! A tile is a few neighbouring pixels of a row by one register of channels; for bytes it is up to four registers. The kernel
+//! walks the columns of the input under the tile and uses each column for every pixel whose window contains it. So at stride 1
+//! each input is loaded once and each pair is interleaved once. Integers are exact for all weights of 16 bits: two rows of a
+//! column (in an odd last row, two columns) are interleaved as 16-bit numbers, multiplied and added in pairs.
 //!
-//! Channels are innermost among the loops, as they are in memory.
+//! Channels are the innermost loop, as they are adjacent in memory.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +21,7 @@ use crate::program::{Call, Depthwise};
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {
     let pixels = Pixels::of(call, depthwise.pixels, depthwise.input_strides, depthwise.output_strides);
-    // Pixels are finished while the sums of others are in registers, which a table of 16 rows would drive out.
+    // Some pixels are finished while the sums of others are still in registers. A table lookup would spill them.
     let pixels = if e.target().byte_permute { pixels } else { pixels.with_table_later() };
     let kernel = Kernel { e, depthwise, pixels };
     let [batch, rows, cols] = kernel.pixels.extents;
@@ -131,7 +130,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                     };
                 }
                 left[pixel] -= 1;
-                // What is done gives its registers to the pixels to come.
+                // Finished pixels free their registers.
                 if left[pixel] == 0 && (pixel + 1 == width || (pixel + 1) % together == 0) {
                     let first = pixel / together * together;
                     let sums: Vec<_> = totals[first..=pixel].iter().map(|total| e.concat(total)).collect();

@@ -1,6 +1,6 @@
 //! Elements along an axis at positions that a tensor holds.
 //!
-//! Positions are walked where the axis lies among the result's; what lies inside is an elementwise copy.
+//! Loops run over the axes outside the gathered one and over the positions. The axes inside it are an elementwise copy.
 
 use super::{Blocks, Gather};
 use crate::kernel::finish::Finish;

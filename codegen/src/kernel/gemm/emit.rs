@@ -1,8 +1,8 @@
 //! Products with constant matrices, convolutions among them, without a copy of the input.
 //!
-//! A tile of `mr` pixels by `nr` channels stays in registers while the runs under its pixels go by: each turn loads one
-//! group of weights for all channels and broadcasts one group of inputs for each pixel. Then the steps run on the
-//! registers and the result is stored, once.
+//! The accumulators of a tile of `mr` pixels by `nr` channels stay in registers. The innermost loop walks the runs under the
+//! pixels: each turn loads one group of weights for all channels and broadcasts one group of inputs for each pixel. Then the
+//! steps run on the registers, and each result is stored once.
 //!
 //! Order of loops, outermost first: batch, bands of pixels whose inputs fit the second-level cache,
 //! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tiles of a row
@@ -18,10 +18,10 @@ use crate::program::{Call, Gemm, Run};
 /// Groups in a turn of the innermost loop.
 const UNROLL: usize = 2;
 
-/// Groups that are written out rather than looped over.
+/// At most this many groups are unrolled completely.
 const STRAIGHT: usize = 8;
 
-/// Bytes of a call's weights from which on they come from beyond the second-level cache.
+/// Weights of at least this many bytes are taken to lie beyond the second-level cache.
 const FAR: usize = 1 << 17;
 
 /// Emits the body of the kernel.
@@ -289,7 +289,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn segment(&self, tile: &Spots<'ctx>, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let element = self.gemm.input.byte_size() as isize;
-        // What lies behind a run may be no number, which zero weights do not silence: its last float is read alone.
+        // Behind a run there may be NaN, which stays NaN if multiplied by zero: the last float of a run is read alone.
         let (groups, rest) = match self.gemm.input {
             DType::Bf16 => (segment.length / self.gemm.kr(), segment.length % self.gemm.kr()),
             _ => (segment.length.div_ceil(self.gemm.kr()), 0),

@@ -1,24 +1,23 @@
 //! How the pixels of a product are cut into tiles and bands.
 //!
-//! Invariant: each pixel is in one tile, and each tile in one band; tiles take the pixels in order. What is done with them
-//! is not known here.
+//! Invariant: each pixel is in one tile, each tile in one band, and tiles follow the order of the pixels.
 
 use eightfold_ir::DType;
 
 use crate::program::Gemm;
 
-/// Groups of a sum that takes so long that it costs nothing to find each pixel of its tile on its own. Sums of words never
-/// do: places of as many pixels as their tiles have do not fit the registers (benches/README.md).
+/// From this number of groups on, the sum of a tile takes so long that the address of each of its pixels can be computed for free.
+/// Tiles of words are excluded: they have more pixels, whose addresses do not fit the registers (benches/notes/products.md).
 const LONG: usize = 64;
 
-/// How a row of pixels is cut into tiles: as few as can be, of nearly one size, as tiles of few pixels are slow.
+/// How a row of pixels is cut into tiles: the fewest possible, of nearly equal size, because tiles of few pixels are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     /// Pixels of the first tiles.
     pub(crate) size: usize,
     /// Tiles of this size.
     pub(crate) large: usize,
-    /// How many, after those, have one pixel less.
+    /// Tiles after those, which have one pixel less.
     pub(crate) small: usize,
 }
 
@@ -31,8 +30,8 @@ impl Cut {
         Cut { size, large: tiles - small, small }
     }
 
-    /// Tiles of `rows` rows of `cols` pixels, for sums of `groups` groups of this type: of each row, or, which the second
-    /// says, of all pixels as one row.
+    /// Tiles for `rows` rows of `cols` pixels, for sums of `groups` groups of this type. The second value tells whether the tiles
+    /// are those of all pixels as one row; otherwise they are those of each row.
     pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize, input: DType) -> (Cut, bool) {
         let (row, all) = (Cut::of(cols, mr), Cut::of(rows * cols, mr));
         let long = groups >= LONG && input != DType::I16;
@@ -52,18 +51,18 @@ pub(super) struct Walk {
     pub(super) cut: Cut,
     /// Whether all pixels are cut as one row.
     pub(super) long: bool,
-    /// Whether they are several rows nonetheless, so that tiles go on behind the ends of rows.
+    /// Whether these pixels are several rows in memory, so that a tile may continue in the next row.
     pub(super) wrapped: bool,
     /// Rows of a band, or tiles where all pixels are cut as one row.
     pub(super) band: usize,
-    /// Bytes of the next block's weights that are fetched while a tile is summed up. The first tile of a block would read
-    /// weights faster than memory yields them: so all tiles of the block before it fetch their share.
+    /// Bytes of the next block's weights that each tile prefetches. Otherwise the first tile of a block would wait for memory;
+    /// now the tiles of the block before it share the transfer.
     pub(super) slice: Option<usize>,
 }
 
 impl Walk {
-    /// A walk over `extents` of pixels, after axes were joined; a block of weights has this many groups and, where they come
-    /// from afar, `far` bytes.
+    /// A walk over pixels of these extents, after axes were joined. A block of weights has `groups` groups. It takes `far` bytes,
+    /// which is `None` if the weights are in the second-level cache.
     pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, far: Option<usize>) -> Walk {
         let mr = gemm.tile().mr;
         let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups, gemm.input);

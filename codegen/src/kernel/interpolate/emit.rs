@@ -1,6 +1,6 @@
 //! Linear interpolation along an axis: each result mixes two elements by weights that tensors hold.
 //!
-//! The axis is walked where it lies among the result's; vectors run along what lies inside.
+//! Loops run over the axes outside the interpolated one and over the axis itself. Vectors run along the axes inside it.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::gather::position;

@@ -1,8 +1,8 @@
 //! Products of two matrices neither of which is constant.
 //!
-//! A tile of a few rows by two registers of columns stays in registers while `k` goes by. Floats are summed in the order
-//! of `k`, each product and sum rounded once. Integers, less their zero points, are numbers of 16 bits: two `k` at a time
-//! are interleaved and multiplied by `vpmaddwd`, exactly.
+//! The accumulators of a tile of a few rows by two registers of columns stay in registers; the innermost loop is `k`. Floats are
+//! added in the order of `k`, each product and sum rounded once. Integers less their zero points fit 16 bits: two of them along `k`
+//! are interleaved, multiplied and added in pairs, exactly.
 
 use eightfold_ir::DType;
 

@@ -1,9 +1,10 @@
 //! Elementwise chains, copies, layout changes and broadcasts: operand 0 at the same coordinates, whatever the strides.
 //!
-//! Where all operands have neighbours (or one element) along the result's innermost axis, vectors run along it. Where
-//! an operand's neighbours lie along another axis (a change of layout), small tiles are turned in registers; where the
-//! result's innermost axis is very short (images of three channels), vectors run along the other axis and are interleaved
-//! just before the store. What is left is gathered element by element.
+//! - If all operands are adjacent in memory (or repeat one element) along the result's innermost axis, vectors run along it.
+//! - If an operand is adjacent along another axis (a change of layout), small tiles are transposed in registers.
+//! - If the result's innermost axis is very short (images of three channels), vectors run along the other axis and are interleaved
+//!   before the store.
+//! - Everything else is gathered element by element.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{Axis, Stretch, moved, nest, read, row, walk, widths, write};

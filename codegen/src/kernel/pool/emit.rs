@@ -1,7 +1,7 @@
 //! Folds of windows: sums, means and extremes, channel by channel.
 //!
-//! Vectors run along the channels. Pixels whose windows lie inside the input have them written out; at the edges, and
-//! where windows are large, loops run over what is inside. Nothing outside the input is read.
+//! Vectors run along the channels. Windows that lie inside the input are unrolled. At the edges, and for large windows, loops run
+//! over the part inside the input. Nothing outside the input is read.
 
 use std::ops::Range;
 

@@ -1,9 +1,8 @@
 //! Folds along axes: sums, means, extremes and products.
 //!
-//! Vectors run along the innermost axis that stays, and the numbers of a lane are folded one after the other; but where
-//! neighbours in memory are folded into one, vectors run along these and their lanes are folded last. Which of the two
-//! follows from strides and extents alone, so the order in which floats are summed does not depend on how many results
-//! there are.
+//! If the reduced elements are not adjacent in memory, vectors run along the innermost remaining axis, and each lane folds its
+//! elements one after the other. If they are adjacent, vectors run along them, and the lanes are folded at the end. Strides and
+//! extents alone decide, so the order in which floats are summed does not depend on the number of results.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::fold::{Folding, Turns, over};
@@ -94,7 +93,7 @@ impl<'ctx> Reduce<'_, '_, 'ctx> {
             if tail == 0 {
                 return folded;
             }
-            // Lanes behind the last number hold what changes nothing.
+            // Lanes behind the last element hold the neutral element.
             let x = e.offset(pointer, (inner.extent - tail) as isize * size);
             let x = folding.read(e, e.load_first(x, self.kind, tail, lanes));
             let picks: Vec<_> = (0..lanes).map(|lane| if lane < tail { lane } else { lanes + lane }).collect();

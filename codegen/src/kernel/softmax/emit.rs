@@ -1,8 +1,8 @@
 //! Softmax along an axis: the greatest element, the sum of exponentials, and a quotient for each element.
 //!
-//! Of 8-bit integers the exponentials are entries of a table and the sum is exact, so the result is the same on every
-//! target bit for bit; of floats they are computed, twice rather than stored. Vectors run along the innermost other
-//! axis; but where neighbours in memory belong to one sum, along these. Which of the two follows from strides alone.
+//! For 8-bit integers the exponentials are entries of a table and the sum is exact, so results are the same bits on every target.
+//! For floats the exponentials are computed twice instead of stored. Vectors run along the innermost other axis, or along the
+//! elements of a sum if these are adjacent in memory. Strides alone decide.
 
 use eightfold_ir::DType;
 
@@ -109,7 +109,7 @@ impl<'ctx> Softmax<'_, '_, 'ctx> {
         });
         if tail > 0 {
             let rest = e.offset(pointer, (turns * lanes * kind.bytes()) as isize);
-            // Lanes behind the last element hold what changes nothing.
+            // Lanes behind the last element hold the neutral element.
             let picks: Vec<_> = (0..lanes).map(|lane| if lane < tail { lane } else { lanes + lane }).collect();
             let x = of(e.load_first(rest, kind, tail, lanes));
             folded = folding.take(e, folded, e.shuffle(x, folding.start(e, lanes), &picks));

@@ -1,9 +1,9 @@
 //! 3 x 3 convolutions of stride 1 over [transformed tiles](crate::kernel::winograd_input): at each of 16 positions a product of
 //! matrices, then `A^T M A`, a quarter of which are the sums of 2 x 2 pixels.
 //!
-//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions; then once more all
-//! tiles of the band. So a block's weights are read once a band, and its products lie on the stack, of which a band has as
-//! many rows as fit the first-level caches. A product is a [`super::gemm`] of words without steps.
+//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions; then all tiles of the band
+//! once more. So a block's weights are read once a band. Its products lie on the stack, which limits the rows of a band. A product
+//! is a [`super::gemm`] of words without steps.
 
 use eightfold_ir::DType;
 

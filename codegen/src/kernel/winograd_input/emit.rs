@@ -1,6 +1,6 @@
-//! Tiles for [`super::winograd`]: `B^T d B` of each 4 x 4 inputs, a register of channels at a time.
+//! Tiles for [`crate::kernel::winograd`]: `B^T d B` of each 4 x 4 inputs, a register of channels at a time.
 //!
-//! All is additions of words, which hold them: four bytes are summed up at most.
+//! All operations are additions of 16-bit words. They are exact: at most four bytes are added.
 
 use eightfold_ir::DType;
 
