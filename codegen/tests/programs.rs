@@ -242,6 +242,19 @@ fn programs_that_break_a_rule_do_not_verify() {
     assert_eq!(error("f32 %0+i0*8[8]", "f32 %0+i0*8[4]"), extents);
     let axis = "call 4: softmax: operand 0 must have the rank of the result, and the axis be below it";
     assert_eq!(error("4: pointwise", "4: softmax {axis=1}"), axis);
+    let parts = fs::read_to_string(testdata().join("pack/parts.program")).expect("readable");
+    let short = |from: &str, to: &str| {
+        assert!(parts.contains(from), "{from}");
+        verify(&parse(&parts.replacen(from, to, 1)).expect("parses")).expect_err("is wrong").to_string()
+    };
+    assert_eq!(
+        short("const @0 1024 B = rand(f32, seed=1)", "const @0 512 B"),
+        "call 0 reaches byte 1024 of w, which has 512"
+    );
+    assert_eq!(
+        short("const @1 64 B = rand(f32, seed=2)", "const @1 63 B"),
+        "call 0 reaches byte 64 of b, which has 63"
+    );
     let parallel = "  parallel {\n    thread 0 {\n    }\n  }\n";
     let with_threads = |text: String| verify(&parse(&text).expect("parses")).expect_err("is wrong").to_string();
     let after = |line: &str, more: &str| REGIONS.replacen(line, &format!("{line}{more}"), 1);

@@ -123,10 +123,14 @@ impl Constants {
     }
 }
 
-/// The bytes of a constant as a list.
+/// The whole elements of a constant as a list.
 fn tensor(dtype: DType, bytes: &Bytes) -> Tensor {
-    let shape = Shape::new(&[bytes.len() / dtype.byte_size()]);
-    Tensor::from_unpacked(dtype, shape, bytes.clone()).unwrap_or_else(|_| unreachable!("whole elements"))
+    let count = bytes.len() / dtype.byte_size();
+    let whole = bytes.part(0..count * dtype.byte_size()).and_then(|bytes| {
+        let tensor = Tensor::from_unpacked(dtype, Shape::new(&[count]), bytes);
+        tensor.ok()
+    });
+    whole.unwrap_or_else(|| unreachable!("whole elements"))
 }
 
 /// Where an element of a view lies.

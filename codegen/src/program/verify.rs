@@ -229,8 +229,20 @@ impl Structure<'_> {
             Some(element) => {
                 Err(ProgramError::TooFar { call: self.number, element, storage: view.storage.to_string() })
             }
-            None => Ok(()),
+            None if is_empty => Ok(()),
+            None => self.constant(view, most),
         }
+    }
+
+    /// Whether a constant has the view's farthest element.
+    fn constant(&self, view: &View, most: i128) -> Result<(), ProgramError> {
+        let Storage::Const(ConstId(id)) = view.storage else { return Ok(()) };
+        let constant = &self.program.consts[id];
+        let (end, size) = ((most as usize + 1) * view.dtype.byte_size(), constant.bytes.len());
+        if end <= size {
+            return Ok(());
+        }
+        Err(ProgramError::OutOfBounds { call: self.number, end, name: constant.name.clone(), size })
     }
 }
 
