@@ -324,6 +324,7 @@ impl<'g> Lowering<'g> {
     /// `operands`. A bias that the kernel does not add is the first step.
     fn steps(&mut self, node: &Node, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> Vec<Step> {
         let mut steps = Vec::with_capacity(node.epilogue.steps.len() + 1);
+        steps.extend(self.scale_step(node, dims, operands));
         steps.extend(self.bias_step(node, dims, operands));
         for step in &node.epilogue.steps {
             steps.push(match step {
@@ -361,27 +362,38 @@ impl<'g> Lowering<'g> {
         steps
     }
 
+    /// The multiplication by the scales of weights that the kernel reads as they are stored.
+    fn scale_step(&mut self, node: &Node, dims: &[usize], operands: &mut Vec<View>) -> Option<Step> {
+        let scales = self.weight_scale(node)?.scale.clone();
+        let arg = match &*scales {
+            [scale] => Arg::Float(*scale),
+            scales => {
+                let scales = self.f32_list("weight scales", scales);
+                Arg::Operand(along_channels(node, dims, scales, operands))
+            }
+        };
+        Some(Step::Apply(Function::Mul, vec![Arg::Current, arg]))
+    }
+
     /// The addition of a bias that is a step: one that is not constant, or that belongs to a product whose kernel starts
     /// at zero.
     fn bias_step(&mut self, node: &Node, dims: &[usize], operands: &mut Vec<View>) -> Option<Step> {
-        let QuantRule::Affine { axis, bias, .. } = node.op.quant_rule() else { return None };
+        let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
         let bias = node.operand(bias)?;
         if self.kernel_bias(node).is_some() {
             return None;
         }
-        // Weights that begin with the output channels belong to results with channels on axis 1, others have them last.
-        let channels = if axis == 0 { 1 } else { dims.len() - 1 };
         let view = self.view(bias);
-        let mut grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
-        grid.strides[channels] = view.grid.strides[0];
-        operands.push(View { grid, ..view });
-        Some(Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(operands.len() - 1)]))
+        let operand = along_channels(node, dims, view, operands);
+        Some(Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(operand)]))
     }
 
     /// The bias that the node's kernel begins its sums with.
     fn kernel_bias(&self, node: &Node) -> Option<ValueId> {
         let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
         let in_sums = !matches!(node.op, Op::MatMul(_)) || matmul::shared_weights(self.graph, node).is_some();
+        // A bias is added after the scale of the weights.
+        let in_sums = in_sums && self.weight_scale(node).is_none();
         node.operand(bias).filter(|id| in_sums && self.graph.constant(*id).is_some())
     }
 
@@ -423,4 +435,16 @@ impl<'g> Lowering<'g> {
 /// The names of the ONNX nodes, for calls and errors.
 fn origin(origin: &Origin) -> String {
     origin.names().collect::<Vec<_>>().join(", ")
+}
+
+/// Adds a vector with one element for each output channel of a sum of products to the operands, as wide as the result of
+/// extents `dims`; returns its position.
+fn along_channels(node: &Node, dims: &[usize], view: View, operands: &mut Vec<View>) -> usize {
+    let QuantRule::Affine { axis, .. } = node.op.quant_rule() else { unreachable!("a sum of products") };
+    // Weights that begin with the output channels belong to results with channels on axis 1, others have them last.
+    let channels = if axis == 0 { 1 } else { dims.len() - 1 };
+    let mut grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
+    grid.strides[channels] = view.grid.strides[0];
+    operands.push(View { grid, ..view });
+    operands.len() - 1
 }

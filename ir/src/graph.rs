@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::channel_order::ChannelOrder;
 use crate::epilogue::{self, Epilogue};
 use crate::id::{NodeId, QuantId, ValueId};
-use crate::op::{InferError, InferOperand, Op, Types};
+use crate::op::{InferError, InferOperand, Op, QuantRule, Types};
 use crate::origin::Origin;
 use crate::precision::Precision;
 use crate::quant::QuantParams;
@@ -246,6 +246,16 @@ impl Graph {
     #[must_use]
     pub fn quant(&self, id: ValueId) -> Option<&QuantParams> {
         self.ty(id).quant.map(|q| self.qparams(q))
+    }
+
+    /// Returns the weights of a convolution or matrix product that multiplies floats by stored integers (weight-only
+    /// quantization); `None` for any other node.
+    #[must_use]
+    pub fn stored_weights(&self, node: &Node) -> Option<ValueId> {
+        let QuantRule::Affine { weight, .. } = node.op.quant_rule() else { return None };
+        let is_float = |id: &ValueId| self.ty(*id).dtype.is_float();
+        node.operand(0).filter(is_float)?;
+        node.operand(weight).filter(|id| !is_float(id))
     }
 
     /// Returns the parameters with this id.

@@ -20,10 +20,17 @@ pub enum Precision {
     Bf16,
     /// 8-bit integers, accumulated exactly.
     Int8,
+    /// f32 with weights of 8 bits, or of the 4 bits that the model has, which are dequantized where they are multiplied (weight-only quantization).
+    WeightInt8,
 }
 
 /// All precisions, by name.
-const NAMES: &[(&str, Precision)] = &[("f32", Precision::F32), ("bf16", Precision::Bf16), ("int8", Precision::Int8)];
+const NAMES: &[(&str, Precision)] = &[
+    ("f32", Precision::F32),
+    ("bf16", Precision::Bf16),
+    ("int8", Precision::Int8),
+    ("weight-int8", Precision::WeightInt8),
+];
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +51,7 @@ impl Precision {
         match (self, op.quant_rule()) {
             _ if matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)) => false,
             (Precision::F32, _) => true,
-            (Precision::Bf16, rule) => matches!(rule, QuantRule::Affine { .. }),
+            (Precision::Bf16 | Precision::WeightInt8, rule) => matches!(rule, QuantRule::Affine { .. }),
             (Precision::Int8, rule) => rule != QuantRule::FloatOnly,
         }
     }

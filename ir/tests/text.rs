@@ -70,7 +70,7 @@ fn mistakes_are_told_with_their_place() {
     }
     let cases = [
         ("%y = map(%z) : 1x4xf32", "line 3, column 10: no line above defines %z"),
-        ("%y = map(%x) in f16 : 1x4xf32", "line 3, column 17: expected f32, bf16 or int8, got \"f16\""),
+        ("%y = map(%x) in f16 : 1x4xf32", "line 3, column 17: expected f32, bf16, int8 or weight-int8, got \"f16\""),
         ("%y = map(%x) |> relu in f32 : 1x4xf32", "line 3, column 22: expected an argument: _, a value or a number"),
         ("%y = map(%x) : 1x4xf32 ordered axis=1 from=2", "expected a list of integers of at least 0, got \"2\""),
         ("%y = map(%x) : 1x4xf32 ordered from=[0]", "line 3, column 32: expected axis=, got \"from\""),

@@ -4,17 +4,19 @@
 //! Before: `%y = conv(%x, %w) |> relu`.
 //! After: `%y = conv(%x, %w) in int8 |> relu`, or `in bf16`, or `in f32`.
 //!
-//! If bf16 is requested, convolutions and matrix products with constant weights get it. If int8 is requested, a node
+//! If bf16 is requested, convolutions and matrix products with constant weights get it. If weight-int8 is requested, these
+//! get it but for depthwise convolutions. If int8 is requested, a node
 //! gets it if its rule has an integer form and its operands are quantized ([`obstacles`]). Nodes that already have a
-//! precision, from `insert_qdq` or from the graph's text, keep it without a remark. `lower_qdq` and `lower_bf16` carry
-//! out the decision.
+//! precision, from `insert_qdq` or from the graph's text, keep it without a remark. `lower_qdq`,
+//! `lower_bf16` and `quantize_weights` carry out the decision.
 //!
 //! Exact: yes, only the decision is recorded.
 
-use eightfold_ir::{DType, Graph, Node, NodeId, Origin, Precision, QuantRule};
+use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Origin, Precision, QuantRule, ValueId};
 
+use crate::channel::f32_constant;
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
-use crate::quant::{KEPT, is_on_floats, obstacles, tensor_name};
+use crate::quant::{KEPT, dequantized, is_on_floats, obstacles, tensor_name};
 
 /// See the module's documentation.
 pub(crate) struct AssignPrecision;
@@ -25,13 +27,17 @@ impl Pass for AssignPrecision {
     }
 
     fn summary(&self) -> &'static str {
-        "choose f32, bf16 or int8 for each node"
+        "choose f32, bf16, int8 or weight-int8 for each node"
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         match cx.options.precision {
             Precision::F32 => undecided(graph).into_iter().for_each(|id| graph.set_precision(id, Some(Precision::F32))),
-            Precision::Bf16 => assign_bf16(graph, cx),
+            Precision::Bf16 => {
+                assign_products(graph, cx, Precision::Bf16, bf16_obstacle);
+                note_missing_bf16(graph, cx);
+            }
+            Precision::WeightInt8 => assign_products(graph, cx, Precision::WeightInt8, weight_int8_obstacle),
             Precision::Int8 => {
                 for (id, obstacle) in obstacles(graph, cx.options) {
                     let precision = if obstacle.is_none() { Precision::Int8 } else { Precision::F32 };
@@ -55,18 +61,25 @@ fn undecided(graph: &Graph) -> Vec<NodeId> {
 /// The CPU feature for products of bf16.
 const BF16_FEATURE: &str = "avx512bf16";
 
-/// Sets the precision of all undecided nodes that can read bf16 to bf16.
-fn assign_bf16(graph: &mut Graph, cx: &mut PassContext<'_>) {
+/// Returns why a node cannot have a precision; `None` if it can.
+type Obstacle = fn(&Graph, &Node) -> Option<String>;
+
+/// Sets the precision of all undecided nodes: the requested one if there is no obstacle, else f32.
+fn assign_products(graph: &mut Graph, cx: &mut PassContext<'_>, wanted: Precision, obstacle: Obstacle) {
     for id in undecided(graph) {
         let node = graph.node(id);
         let kept = cx.options.keeps_float(&node.origin).then(|| KEPT.to_owned());
-        let obstacle = kept.or_else(|| bf16_obstacle(graph, node));
-        let precision = if obstacle.is_none() { Precision::Bf16 } else { Precision::F32 };
+        let obstacle = kept.or_else(|| obstacle(graph, node));
+        let precision = if obstacle.is_none() { wanted } else { Precision::F32 };
         if let Some(reason) = obstacle.filter(|_| node.op.quant_rule() != QuantRule::SameScale) {
             cx.remark(RemarkKind::Float, &node.origin, reason);
         }
         graph.set_precision(id, Some(precision));
     }
+}
+
+/// Leaves a remark if nodes compute on bf16 and the target has no instruction for it.
+fn note_missing_bf16(graph: &Graph, cx: &mut PassContext<'_>) {
     let some = graph.nodes().any(|node| node.precision == Some(Precision::Bf16));
     if some && !cx.options.target_features.iter().any(|feature| feature == BF16_FEATURE) {
         let message = "the target has no bf16 products: f32 instructions compute them, without a gain in speed";
@@ -85,4 +98,48 @@ fn bf16_obstacle(graph: &Graph, node: &Node) -> Option<String> {
     }
     let other = [x, w].into_iter().find(|id| graph.ty(*id).dtype != DType::F32)?;
     Some(format!("its operand {} is {}, expected f32", tensor_name(graph, other), graph.ty(other).dtype))
+}
+
+/// Returns why the node cannot have weights of 8 bits.
+fn weight_int8_obstacle(graph: &Graph, node: &Node) -> Option<String> {
+    let QuantRule::Affine { weight, axis, .. } = node.op.quant_rule() else {
+        return Some(format!("{} has no weights", node.op.name()));
+    };
+    if graph.stored_weights(node).is_some() {
+        return None;
+    }
+    let (x, w) = (node.operand(0)?, node.operand(weight)?);
+    if graph.ty(x).dtype != DType::F32 {
+        return Some(format!("its operand {} is {}, expected f32", tensor_name(graph, x), graph.ty(x).dtype));
+    }
+    if is_depthwise(graph, node, x, w) {
+        return Some("it is depthwise, and its few weights are read once for each pixel".to_owned());
+    }
+    let name = || tensor_name(graph, w);
+    if let Some((stored, quant)) = dequantized(graph, w) {
+        let channels = Granularity::PerChannel { axis };
+        let fits = (quant.is_per_tensor() || quant.granularity == channels)
+            && matches!(quant.storage, DType::I8 | DType::I4)
+            && quant.zero_point.iter().all(|zero_point| *zero_point == 0)
+            && graph.constant(stored).is_some();
+        return (!fits).then(|| {
+            format!(
+                "its weights {} are not constant, symmetric, of i8 or i4, and per tensor or per output channel",
+                name()
+            )
+        });
+    }
+    let tensor = match f32_constant(graph, w) {
+        Some(tensor) => tensor,
+        None => return Some("its weights are not constant".to_owned()),
+    };
+    let elements = tensor.elements();
+    let finite = (0..tensor.shape().elements()).all(|index| elements.float(index).is_finite());
+    (!finite).then(|| format!("its weights {} contain numbers that are not finite", name()))
+}
+
+/// Returns true if each output of a convolution reads one of several channels.
+fn is_depthwise(graph: &Graph, node: &Node, x: ValueId, w: ValueId) -> bool {
+    let QuantRule::Affine { axis: 0, .. } = node.op.quant_rule() else { return false };
+    graph.ty(w).shape.get(1) == Some(&1) && graph.ty(x).shape.get(1).is_some_and(|channels| *channels > 1)
 }

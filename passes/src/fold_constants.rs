@@ -40,7 +40,7 @@ impl Pass for FoldConstants {
         let mut budget = Budget { bytes: ROOM + constants.saturating_mul(ROOM_PER_BYTE), reads: MOST_READS };
         for id in graph.topo() {
             let Some(node) = graph.get(id) else { continue };
-            if cx.options.precision == Precision::Int8
+            if keeps_integers(cx.options.precision)
                 && let Some(moved) = stored_weights::moved(graph, node)
                 && budget.spend(graph, node)
             {
@@ -123,10 +123,14 @@ fn grows(graph: &Graph, node: &Node) -> bool {
     after > before.saturating_mul(4).max(before + GROWTH_LIMIT)
 }
 
-/// Returns true if the node dequantizes constant weights that a convolution or matrix product will multiply as
-/// integers.
+/// Returns true if products can have weights that are stored as integers.
+fn keeps_integers(precision: Precision) -> bool {
+    matches!(precision, Precision::Int8 | Precision::WeightInt8)
+}
+
+/// Returns true if the node dequantizes constant weights whose integers a convolution or matrix product will read.
 fn holds_weights(graph: &Graph, node: &Node, precision: Precision) -> bool {
-    precision == Precision::Int8
+    keeps_integers(precision)
         && matches!(node.op, Op::DequantizeLinear(_))
         && stored_weights::feeds_sums(graph, node.output())
 }

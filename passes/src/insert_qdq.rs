@@ -302,12 +302,12 @@ fn pair(
 }
 
 /// Returns the name for the quantized form of a constant.
-fn quantized_name(graph: &Graph, id: ValueId) -> String {
+pub(crate) fn quantized_name(graph: &Graph, id: ValueId) -> String {
     graph.value(id).name.as_ref().map(|n| format!("{n}_quantized")).unwrap_or_default()
 }
 
 /// Quantizes a constant with these parameters and clamps the integers to this range.
-fn integers(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<i32> {
+pub(crate) fn integers(tensor: &Tensor, params: &QuantParams, (min, max): (i32, i32)) -> Vec<i32> {
     let (numbers, entry) = (tensor.elements(), entries(tensor.shape(), params));
     let stored = |i| quantize(numbers.float(i), params.scale[entry(i)], params.zero_point[entry(i)], min, max);
     (0..tensor.shape().elements()).map(stored).collect()

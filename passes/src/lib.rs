@@ -1,7 +1,7 @@
 //! Graph passes: they turn the imported model into a graph that is ready to be lowered to kernels.
 //!
-//! A [`Pass`] changes a graph and leaves remarks about its changes. [`PASSES`] lists all passes. [`F32`], [`BF16`] and
-//! [`INT8`] list the passes for each precision, in the order in which they run. [`calibrate`] computes the value ranges
+//! A [`Pass`] changes a graph and leaves remarks about its changes. [`PASSES`] lists all passes. [`F32`], [`BF16`],
+//! [`WEIGHT_INT8`] and [`INT8`] list the passes for each precision, in the order in which they run. [`calibrate`] computes the value ranges
 //! that quantization needs.
 //!
 //! Invariants: a pass changes the computation only through [`Rewrite`](eightfold_ir::Rewrite). Its output verifies. It
@@ -27,6 +27,7 @@ mod pair_channels;
 mod pass;
 mod quant;
 mod quantize_tables;
+mod quantize_weights;
 mod separate_activations;
 mod spread_channels;
 
@@ -51,6 +52,7 @@ pub const PASSES: &[&dyn Pass] = &[
     &lower_qdq::LowerQdq,
     &pair_channels::PairChannels,
     &quantize_tables::QuantizeTables,
+    &quantize_weights::QuantizeWeights,
     &separate_activations::SeparateActivations,
     &spread_channels::SpreadChannels,
 ];
@@ -98,6 +100,25 @@ pub const BF16: &[&str] = &[
     "eliminate_dead",
 ];
 
+/// The passes for f32 with weights of 8 bits.
+pub const WEIGHT_INT8: &[&str] = &[
+    "fold_constants",
+    "canonicalize",
+    "common_subexpressions",
+    "fuse",
+    "canonicalize",
+    "eliminate_dead",
+    "quantize_tables",
+    // Frees the float tables.
+    "eliminate_dead",
+    "assign_precision",
+    "quantize_weights",
+    "lower_qdq",
+    "fuse",
+    "choose_layout",
+    "eliminate_dead",
+];
+
 /// The passes for int8, from a calibration table or from the model's own `quantize_linear` and `dequantize_linear`.
 pub const INT8: &[&str] = &[
     "fold_constants",
@@ -123,7 +144,7 @@ pub const INT8: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::{BF16, F32, INT8, SIMPLIFY};
+    use super::{BF16, F32, INT8, SIMPLIFY, WEIGHT_INT8};
 
     /// Calibration observes tensors of the graph as [`SIMPLIFY`] leaves it, and `insert_qdq` looks them up by name.
     /// Float graphs need no tensor before an activation.
@@ -133,6 +154,7 @@ mod tests {
         assert!(F32.starts_with(&floats), "{F32:?}");
         let wide: Vec<_> = BF16.iter().copied().filter(|pass| *pass != "lower_bf16").collect();
         assert_eq!(wide, F32);
+        assert!(WEIGHT_INT8.starts_with(&floats), "{WEIGHT_INT8:?}");
         assert!(INT8.starts_with(SIMPLIFY), "{INT8:?}");
         assert_eq!(INT8[SIMPLIFY.len()..][..2], ["spread_channels", "insert_qdq"]);
     }

@@ -207,6 +207,12 @@ pub enum PassError {
         /// All names of passes.
         expected: String,
     },
+    /// Weights of products on floats cannot have this type.
+    #[error("weights of {got} have a zero point of 128, and weight-int8 stores symmetric weights: choose i8 or i7")]
+    WeightType {
+        /// The name of the type.
+        got: &'static str,
+    },
     /// A usage error: activations cannot be stored in this type.
     #[error("activations are stored as u8 or i8, got {got}")]
     Storage {

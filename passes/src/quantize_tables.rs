@@ -54,7 +54,12 @@ impl Pass for QuantizeTables {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
-        if cx.options.precision != Precision::Int8 || cx.options.calibration.is_none() {
+        let is_wanted = match cx.options.precision {
+            Precision::Int8 => cx.options.calibration.is_some(),
+            Precision::WeightInt8 => true,
+            Precision::F32 | Precision::Bf16 => false,
+        };
+        if !is_wanted {
             return Ok(());
         }
         // For each float table, its quantized form, or why it stays in float.

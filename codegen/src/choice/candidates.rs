@@ -103,6 +103,7 @@ mod tests {
         {
             let geometry = Geometry {
                 input,
+                format: None,
                 output: input,
                 pixels: [1, 7, 7],
                 input_strides: [0, 700, 64],
@@ -132,6 +133,7 @@ mod tests {
         let runs = [Run { offset: 0, length: k }];
         let geometry = Geometry {
             input,
+            format: None,
             output: input,
             pixels: [1, size, size],
             input_strides: [0, ((size + 2) * k) as isize, k as isize],
@@ -165,6 +167,7 @@ mod tests {
         let runs = [Run { offset: 0, length: 1024 }];
         let strided = Geometry {
             input: DType::F32,
+            format: None,
             output: DType::F32,
             pixels: [1, 7, 7],
             input_strides: [0, 28 * 1024, 2048],

@@ -2,6 +2,7 @@
 
 pub(crate) mod cost;
 mod emit;
+pub(crate) mod format;
 pub(crate) mod geometry;
 pub(crate) mod pack;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::emit::emit_within;
+use self::format::Format;
 use self::geometry::Geometry;
 use super::attribute::{Attribute, attributes, join, split};
 use super::plain::{self, Constants, Packed, PackedMatrix, Plain};
@@ -45,6 +47,8 @@ pub struct Run {
 pub struct Gemm {
     /// Type of the input's elements: u8, i8, i16 that hold bytes, bf16 or f32.
     pub input: DType,
+    /// How the weights are stored; `None` if they have the input's type.
+    pub format: Option<Format>,
     /// Output pixels.
     pub pixels: [usize; 3],
     /// Distance in input elements of neighbouring output pixels along batch, rows, cols.
@@ -95,7 +99,7 @@ impl Gemm {
     /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
     #[must_use]
     pub fn group_bytes(&self) -> usize {
-        4 * self.tile().nr
+        self.tile().nr * group_bits(self.format) / 8
     }
 
     /// Bytes that the packed weights of these blocks take, extra groups among them.
@@ -228,7 +232,7 @@ impl Attribute for Tile {
     }
 }
 
-attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain } }
+attributes! { Gemm { input, format, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain } }
 
 impl KernelDef for Gemm {
     fn operand_count(&self) -> usize {
@@ -242,10 +246,17 @@ impl KernelDef for Gemm {
         if !matches!(self.input, DType::U8 | DType::I8 | DType::I16 | DType::Bf16 | DType::F32) {
             return Some("the input must be u8, i8, i16, bf16 or f32");
         }
+        if self.format.is_some() && self.input != DType::F32 {
+            return Some("weights have a format for an input of f32 alone");
+        }
         if let Some(plain) = self.plain {
             let weights = &call.operands[1].grid.dims;
             let covers = || self.covers([weights[0], weights[1], weights[2], weights[3]]);
             let wrong = plain::misfit(plain, call, self.n);
+            let wrong = wrong.or_else(|| {
+                let format = Format::of(self.input, call.operands[1].dtype);
+                (format != self.format).then_some("the format must be that of the plain weights")
+            });
             let wrong = wrong.or_else(|| (!covers()).then_some("the runs must be those of the plain weights"));
             if wrong.is_some() {
                 return wrong;
@@ -264,8 +275,8 @@ impl KernelDef for Gemm {
 
     fn variant(&self) -> String {
         match self.tile {
-            Some(Tile { mr, nr, kr }) => format!("_{}_{mr}x{nr}c{kr}", self.input),
-            None => format!("_{}", self.input),
+            Some(Tile { mr, nr, kr }) => format!("_{}_{mr}x{nr}c{kr}", factors(self.input, self.format)),
+            None => format!("_{}", factors(self.input, self.format)),
         }
     }
 
@@ -325,12 +336,16 @@ impl KernelDef for Gemm {
 
     fn packing(&self) -> String {
         let (Tile { nr, kr, .. }, runs) = (self.tile(), self.runs.text());
-        format!("{} {nr} {kr} {} {runs}", self.input, self.joined)
+        format!("{} {nr} {kr} {} {runs}", factors(self.input, self.format), self.joined)
     }
 
     fn pack(&self, constants: &Constants, target: &Target) -> Packed {
         let (dims, tile, runs) = (constants.dims(), self.tile(), &self.runs);
         let n = dims[0];
+        if let Some(format) = self.format {
+            let bias = constants.float_bias();
+            return pack::formatted(format, target.lanes(), tile, n, runs, &self.integers(constants), &bias);
+        }
         if self.input.is_float() {
             let float = constants.float();
             let weight = |o: usize, run: usize, element: usize| {
@@ -353,7 +368,11 @@ impl KernelDef for Gemm {
     }
 
     fn packed_types(&self) -> [DType; 2] {
-        let weights = if self.input == DType::U8 { DType::I8 } else { self.input };
+        let weights = match self.format {
+            Some(format) => format.row().packed(),
+            None if self.input == DType::U8 => DType::I8,
+            None => self.input,
+        };
         [weights, if self.input.is_float() { DType::F32 } else { DType::I32 }]
     }
 
@@ -472,6 +491,17 @@ impl KernelDef for Gemm {
     fn key(&self, call: &Call) -> Option<String> {
         Some(self.geometry(call.output.dtype).key())
     }
+}
+
+/// Bits of a group's packed weights for one channel.
+pub(super) fn group_bits(format: Option<Format>) -> usize {
+    format.map_or(32, |format| format.row().bits())
+}
+
+/// The types of both factors in names and keys: `f32`, or `f32*i8` if the weights have a format.
+pub(super) fn factors(input: DType, format: Option<Format>) -> String {
+    let weights = format.map(|format| format!("*{}", format.text()));
+    format!("{input}{}", weights.unwrap_or_default())
 }
 
 /// Restricts the packed constants to the blocks of `nr` channels that `range` touches. `bytes` returns the bytes that the weights

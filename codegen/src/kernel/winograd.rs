@@ -92,6 +92,7 @@ impl Winograd {
         let Tile { mr, nr, .. } = self.tile;
         let position = Geometry {
             input: DType::I16,
+            format: None,
             output: DType::I32,
             pixels: self.tiles,
             input_strides: self.input_strides,

@@ -1,11 +1,15 @@
 //! Convolutions: implicit products of matrices, or channel by channel where each channel is its own group.
 
 use eightfold_ir::op::conv::Conv;
-use eightfold_ir::{DType, Layout, Node, Op, Tensor, ValueId};
+use eightfold_ir::op::conv_transpose::ConvTranspose;
+use eightfold_ir::op::dequantize_linear::DequantizeLinear;
+use eightfold_ir::op::{EvalOperand, OpDef};
+use eightfold_ir::{DType, Layout, Node, Op, QuantParams, Tensor, ValueId};
 
-use super::matmul::pixels;
+use super::matmul::{pixels, shared_weights};
 use super::placement::wanted_border;
 use super::{LowerError, Lowering, origin};
+use crate::kernel::gemm::format::Format;
 use crate::program::{Depthwise, Gemm, Grid, Plain, Run, Storage, View};
 
 impl Lowering<'_> {
@@ -42,7 +46,7 @@ impl Lowering<'_> {
         let Some((_, border)) = wanted_border(self.graph, node) else {
             return Err(self.unsupported(node, format!("{spatial} spatial axes; 1 and 2 have kernels")));
         };
-        let Some(weights) = self.plain_weights(w) else {
+        let Some(weights) = self.plain_weights(node, w) else {
             return Err(self.unsupported(node, "weights that are not constant have no kernel"));
         };
         let shape = planar(&weights.grid);
@@ -67,7 +71,7 @@ impl Lowering<'_> {
     pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &View) {
         let input = sums.input_from(corner);
         let output = window.part.of(&sums.output, window.pixels);
-        if sums.group > 1 && sums.depth == 1 && output.grid.dims[1] == sums.group {
+        if is_depthwise(sums.group, sums.depth, output.grid.dims[1]) {
             self.depthwise(window, sums, input, output, weights);
         } else {
             self.groups(window, sums, &input, &output, weights);
@@ -156,6 +160,7 @@ impl Lowering<'_> {
         let n = output.grid.dims[1];
         let gemm = Gemm {
             input: operands[0].dtype,
+            format: Format::of(operands[0].dtype, operands[1].dtype),
             pixels: window.pixels,
             input_strides: window.input_strides,
             output_strides: window.output_strides(&output),
@@ -178,8 +183,14 @@ impl Lowering<'_> {
     }
 
     /// Constant weights as a view of the model's bytes if their zero points are 0, else of the numbers less their zero points.
-    pub(super) fn plain_weights(&mut self, w: ValueId) -> Option<View> {
+    /// Quantized weights of a product with floats are dequantized if the product's kernel cannot read them.
+    pub(super) fn plain_weights(&mut self, node: &Node, w: ValueId) -> Option<View> {
         let tensor = self.graph.constant(w)?;
+        if self.graph.stored_weights(node).is_some() && self.weight_scale(node).is_none() {
+            let quant = self.graph.quant(w);
+            let floats = DequantizeLinear {}.eval(&[Some(EvalOperand { array: &tensor.into(), quant })]).swap_remove(0);
+            return Some(self.tensor(&self.name(w), &Tensor::from(&floats), Layout::Nchw));
+        }
         let quant = self.graph.quant(w).filter(|quant| quant.zero_point.iter().any(|zero| *zero != 0));
         let (name, shared) = (self.name(w), tensor.dtype().is_float() || tensor.dtype().byte_size() == 1);
         if shared && quant.is_none() {
@@ -195,6 +206,22 @@ impl Lowering<'_> {
             (0..tensor.shape().elements()).map(|index| elements.int(index) - zero_point(index)).collect();
         let tensor = Tensor::int(DType::I16, tensor.shape(), &centered);
         Some(self.tensor(&name, &tensor, Layout::Nchw))
+    }
+
+    /// The scales of the node's quantized weights if the results must be multiplied by them: the node multiplies floats by
+    /// weights that its kernel reads as they are stored.
+    pub(super) fn weight_scale(&self, node: &Node) -> Option<&'_ QuantParams> {
+        let w = self.graph.stored_weights(node)?;
+        let by_gemm = match &node.op {
+            Op::MatMul(_) => shared_weights(self.graph, node).is_some(),
+            Op::Conv(Conv { group, .. }) | Op::ConvTranspose(ConvTranspose { group, .. }) => {
+                let dims = &self.graph.ty(w).shape;
+                !is_depthwise(*group, dims[1], dims[0])
+            }
+            _ => false,
+        };
+        let has_format = Format::of(DType::F32, self.graph.ty(w).dtype).is_some();
+        self.graph.quant(w).filter(|_| by_gemm && has_format)
     }
 
     /// The bias that the kernel of a node with inputs of this type begins its sums with, one for each of `channels`.
@@ -349,6 +376,11 @@ impl Window<'_> {
                 .collect(),
         }
     }
+}
+
+/// Whether each output channel of a convolution has an input channel of its own.
+fn is_depthwise(groups: usize, depth: usize, channels: usize) -> bool {
+    groups > 1 && depth == 1 && channels == groups
 }
 
 /// Rank 3 as rank 4 with one row.

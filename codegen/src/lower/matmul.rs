@@ -65,7 +65,7 @@ impl Lowering<'_> {
             column: 0,
             kernel: [1, 1],
         };
-        let weights = self.plain_weights(w).unwrap_or_else(|| unreachable!("the weights are constant"));
+        let weights = self.plain_weights(node, w).unwrap_or_else(|| unreachable!("the weights are constant"));
         let strides = weights.grid.strides[ws.rank() - 2..].to_vec();
         let grid = Grid { dims: vec![n, 1, 1, k], strides: vec![strides[1], 0, 0, strides[0]] };
         let bias = self.plain_bias(node, input_type, n);
@@ -88,9 +88,13 @@ impl Lowering<'_> {
         let zero_points = [self.stored_zero(x) as i32, self.stored_zero(w) as i32];
         let batch = self.graph.ty(y).shape.to_vec();
         let batch = &batch[..batch.len() - 2];
-        let mut operands: Vec<View> = [x, w]
-            .map(|id| {
-                let view = self.view(id);
+        // Quantized weights of a product with floats are dequantized: the kernel multiplies equal types.
+        let weights = match self.graph.ty(x).dtype.is_float() {
+            true => self.plain_weights(node, w).unwrap_or_else(|| self.view(w)),
+            false => self.view(w),
+        };
+        let mut operands: Vec<View> = [self.view(x), weights]
+            .map(|view| {
                 let rank = view.grid.dims.len();
                 let dims = [batch, &view.grid.dims[rank - 2..]].concat();
                 View { grid: view.grid.broadcast(&dims), ..view }

@@ -139,6 +139,7 @@ mod tests {
         // 2 x 2 pixels of a 3 x 1 window over 8 of 10 channels.
         let gemm = Gemm {
             input: DType::F32,
+            format: None,
             pixels: [1, 2, 2],
             input_strides: [0, 40, 10],
             output_strides: [0, 2, 1],

@@ -232,7 +232,8 @@ impl Given<'_> {
                 links.push(Link { plane, users, is_inside });
             }
         }
-        Some(Chain { calls: self.calls, members, links })
+        let chain = Chain { calls: self.calls, members, links };
+        (!chain.overwrites()).then_some(chain)
     }
 
     /// The best plan for the chain; `None` if it cannot run in bands.

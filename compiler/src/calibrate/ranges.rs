@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use eightfold_ir::Precision;
-
 use eightfold_passes::calibrate::CalibrationTable;
 
 use super::table::read_table;
@@ -56,12 +54,7 @@ impl Ranges {
         options: &OptimizeOptions,
         progress: &mut dyn Progress,
     ) -> Result<Option<CalibrationTable>, Error> {
-        let unused = match options.precision {
-            PrecisionRequest::F32 => Some(Precision::F32),
-            PrecisionRequest::Bf16 => Some(Precision::Bf16),
-            PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
-        };
-        let table = match (self, unused) {
+        let table = match (self, options.precision.without_ranges()) {
             (Ranges::Model, _) => None,
             (_, Some(precision)) => return Err(Error::UnusedCalibration { precision }),
             (Ranges::Table(path), None) => Some(read_table(path, model, options, progress)?),

@@ -305,6 +305,9 @@ pub(crate) enum Precision {
     Bf16,
     /// 8-bit integers.
     Int8,
+    /// f32, with the weights of convolutions and matrix products stored as 8-bit integers: a quarter of the size, and
+    /// faster where weights come from memory, as in decoders of one token.
+    WeightInt8,
 }
 
 impl From<Precision> for PrecisionRequest {
@@ -314,6 +317,7 @@ impl From<Precision> for PrecisionRequest {
             Precision::F32 => PrecisionRequest::F32,
             Precision::Bf16 => PrecisionRequest::Bf16,
             Precision::Int8 => PrecisionRequest::Int8,
+            Precision::WeightInt8 => PrecisionRequest::WeightInt8,
         }
     }
 }

@@ -14,6 +14,9 @@ pub(super) struct CoverageReport {
     /// Fraction of the multiply-accumulates in bf16; omitted if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     bf16_mac_share: Option<f64>,
+    /// Fraction of the multiply-accumulates with weights of 8 bits; omitted if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_int8_mac_share: Option<f64>,
     /// Names of the nodes that compute in float.
     float_nodes: Vec<String>,
     float_node_details: Vec<FloatNode>,
@@ -21,10 +24,12 @@ pub(super) struct CoverageReport {
 
 impl From<&Coverage> for CoverageReport {
     fn from(coverage: &Coverage) -> Self {
+        let share = |macs: u64| (macs > 0).then(|| macs as f64 / coverage.macs as f64);
         CoverageReport {
             macs: coverage.macs,
             int8_mac_share: if coverage.macs == 0 { 0.0 } else { coverage.int8_share() },
-            bf16_mac_share: (coverage.bf16_macs > 0).then(|| coverage.bf16_macs as f64 / coverage.macs as f64),
+            bf16_mac_share: share(coverage.bf16_macs),
+            weight_int8_mac_share: share(coverage.weight_int8_macs),
             float_nodes: coverage.float_nodes.iter().map(|node| node.node.clone()).collect(),
             float_node_details: coverage.float_nodes.clone(),
         }
@@ -34,12 +39,19 @@ impl From<&Coverage> for CoverageReport {
 impl CoverageReport {
     /// `99.48% of 1.24 M MACs`
     pub(super) fn share_text(&self) -> String {
-        format!("{} of {} MACs", percent(self.bf16_mac_share.unwrap_or(self.int8_mac_share)), count(self.macs))
+        format!("{} of {} MACs", percent(self.share().1), count(self.macs))
     }
 
     /// The precision that [`Self::share_text`] refers to.
     pub(super) fn share_name(&self) -> &'static str {
-        if self.bf16_mac_share.is_some() { "bf16" } else { "int8" }
+        self.share().0
+    }
+
+    /// The name of the reduced precision that the model uses, int8 if it uses none, and its share.
+    fn share(&self) -> (&'static str, f64) {
+        let other = [("bf16", self.bf16_mac_share), ("weight-int8", self.weight_int8_mac_share)];
+        let other = other.into_iter().find_map(|(name, share)| Some((name, share?)));
+        other.unwrap_or(("int8", self.int8_mac_share))
     }
 
     /// The nodes that compute in float and why: a line for each group, or for each node with `--verbose`.

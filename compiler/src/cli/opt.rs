@@ -43,7 +43,7 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a program in text form (.program).
     model: PathBuf,
-    /// Passes to run in this order, or the pipelines simplify, f32, bf16 and int8; by default the passes that the file
+    /// Passes to run in this order, or the pipelines simplify, f32, bf16, int8 and weight-int8; by default the passes that the file
     /// names.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     passes: Vec<String>,
@@ -108,10 +108,14 @@ impl Arguments {
             }
             None => {
                 let passes = expanded(self.passes.iter().map(String::as_str));
-                // The names of the passes say what to do, so the precision is int8, which enables all passes but the
-                // one for bf16.
-                let is_bf16 = passes.iter().any(|pass| pass == "lower_bf16");
-                let precision = if is_bf16 { Precision::Bf16 } else { Precision::Int8 };
+                // The names of the passes say what to do. The precision is int8, which enables all passes but those of
+                // another precision alone.
+                let has = |name: &str| passes.iter().any(|pass| pass == name);
+                let precision = match (has("lower_bf16"), has("quantize_weights")) {
+                    (true, _) => Precision::Bf16,
+                    (_, true) => Precision::WeightInt8,
+                    _ => Precision::Int8,
+                };
                 (passes, options.for_passes(precision, table))
             }
         };

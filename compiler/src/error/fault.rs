@@ -65,7 +65,9 @@ impl Error {
             }
             Error::Compile(CompileError::Interface(_)) => Fault::Usage,
             Error::Compile(_) | Error::Oracle { .. } => Fault::Unsupported,
-            Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. }) => Fault::Usage,
+            Error::Pass(PassError::UnknownPass { .. } | PassError::Storage { .. } | PassError::WeightType { .. }) => {
+                Fault::Usage
+            }
             Error::Pass(_) => Fault::Unsupported,
             Error::Calibrate(CalibrateError::Observe { .. }) => Fault::Broken,
             Error::Artifact(error) => artifact_fault(error),

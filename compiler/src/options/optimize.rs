@@ -23,6 +23,21 @@ pub enum PrecisionRequest {
     Bf16,
     /// 8-bit integers.
     Int8,
+    /// 32-bit floats, with weights of 8 bits.
+    WeightInt8,
+}
+
+impl PrecisionRequest {
+    /// The requested precision if it needs no ranges of tensors.
+    #[must_use]
+    pub fn without_ranges(self) -> Option<Precision> {
+        match self {
+            PrecisionRequest::F32 => Some(Precision::F32),
+            PrecisionRequest::Bf16 => Some(Precision::Bf16),
+            PrecisionRequest::WeightInt8 => Some(Precision::WeightInt8),
+            PrecisionRequest::Auto | PrecisionRequest::Int8 => None,
+        }
+    }
 }
 
 /// Whether weights are limited such that the sum of four 8-bit products fits 16 bits. Targets without VNNI add products

@@ -95,8 +95,12 @@ const ROWS: &[Row] = &[
     },
 ];
 
-const PRECISIONS: &[(&str, PrecisionRequest)] =
-    &[("f32", PrecisionRequest::F32), ("bf16", PrecisionRequest::Bf16), ("int8", PrecisionRequest::Int8)];
+const PRECISIONS: &[(&str, PrecisionRequest)] = &[
+    ("f32", PrecisionRequest::F32),
+    ("bf16", PrecisionRequest::Bf16),
+    ("int8", PrecisionRequest::Int8),
+    ("weight-int8", PrecisionRequest::WeightInt8),
+];
 
 const WEIGHT_SCALES: &[(&str, WeightScales)] =
     &[("per-channel", WeightScales::PerChannel), ("per-tensor", WeightScales::PerTensor)];

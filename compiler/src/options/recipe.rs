@@ -2,8 +2,8 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `run` | passes, or the pipelines `simplify`, `f32`, `bf16`, `int8`, with commas between them |
-//! | `precision` | `f32`, `bf16` or `int8` |
+//! | `run` | passes, or the pipelines `simplify`, `f32`, `bf16`, `int8`, `weight-int8`, with commas between them |
+//! | `precision` | `f32`, `bf16`, `int8` or `weight-int8` |
 //! | `activations` | `affine` or `symmetric`, and `u8` or `i8` |
 //! | `weights` | `per_channel` or `per_tensor`; `i8`, `i7` or `u8` |
 //! | `keep` | an ONNX node to keep in floats |
@@ -17,12 +17,13 @@
 use eightfold_codegen::target::Target;
 use eightfold_ir::{DType, Precision, Symmetry};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{BF16, F32, INT8, PassOptions, SIMPLIFY, WeightScales, WeightType};
+use eightfold_passes::{BF16, F32, INT8, PassOptions, SIMPLIFY, WEIGHT_INT8, WeightScales, WeightType};
 
 use super::target::pair_sums;
 
 /// Pipelines that can be used as names of passes.
-pub const PIPELINES: &[(&str, &[&str])] = &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8)];
+pub const PIPELINES: &[(&str, &[&str])] =
+    &[("simplify", SIMPLIFY), ("f32", F32), ("bf16", BF16), ("int8", INT8), ("weight-int8", WEIGHT_INT8)];
 
 /// Passes and options for a graph.
 #[derive(Clone, Debug)]
@@ -78,9 +79,7 @@ impl Recipe {
         let options = &mut self.options;
         match (key, words.as_slice()) {
             ("run", _) => self.passes = expanded(value.split(',').map(str::trim)),
-            ("precision", ["int8"]) => options.precision = Precision::Int8,
-            ("precision", ["bf16"]) => options.precision = Precision::Bf16,
-            ("precision", ["f32"]) => options.precision = Precision::F32,
+            ("precision", [name]) => options.precision = Precision::from_name(name)?,
             ("target", [name]) => {
                 let target = Target::find(name)?;
                 options.target_features = target.features.iter().map(|&feature| feature.to_owned()).collect();

@@ -1,4 +1,4 @@
-//! The share of a graph's arithmetic in int8 or bf16, and why the rest is in float.
+//! The share of a graph's arithmetic in int8, in bf16 or with weights of 8 bits, and why the rest is in float.
 
 use std::fmt;
 
@@ -19,6 +19,9 @@ pub struct Coverage {
     /// Multiply-accumulates on bf16.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bf16_macs: u64,
+    /// Multiply-accumulates of f32 with weights of 8 bits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_int8_macs: u64,
     /// The nodes that compute in float, in order.
     pub float_nodes: Vec<FloatNode>,
 }
@@ -70,6 +73,8 @@ impl Coverage {
                 coverage.int8_macs += macs;
             } else if is_bf16(graph, node) {
                 coverage.bf16_macs += macs;
+            } else if graph.stored_weights(node).is_some() {
+                coverage.weight_int8_macs += macs;
             } else if computes_in_float(graph, node) {
                 let names: Vec<&str> = node.origin.names().collect();
                 coverage.float_nodes.push(FloatNode {
@@ -115,7 +120,7 @@ fn is_zero(macs: &u64) -> bool {
     *macs == 0
 }
 
-/// The arithmetic of a node: `int8`, `bf16`, `f32`, or `-` for a node that computes nothing. A float node with an
+/// The arithmetic of a node: `int8`, `bf16`, `weight-int8`, `f32`, or `-` for a node that computes nothing. A float node with an
 /// assigned precision counts as that precision, even if no pass has rewritten it yet.
 #[must_use]
 pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
@@ -124,6 +129,7 @@ pub fn node_precision(graph: &Graph, node: &Node) -> &'static str {
         (true, _) => "int8",
         _ if is_given(Precision::Int8) => "int8",
         _ if is_bf16(graph, node) || is_given(Precision::Bf16) => "bf16",
+        _ if graph.stored_weights(node).is_some() || is_given(Precision::WeightInt8) => "weight-int8",
         (false, true) => "f32",
         (false, false) => "-",
     }

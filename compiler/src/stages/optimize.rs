@@ -8,7 +8,7 @@ use eightfold_codegen::tuning::Tuning;
 use eightfold_ir::Graph;
 use eightfold_ir::Precision;
 use eightfold_passes::calibrate::CalibrationTable;
-use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Remark};
+use eightfold_passes::{BF16, F32, INT8, Outcome, PassOptions, PassReport, Pipeline, Remark, WEIGHT_INT8};
 
 use super::load::Model;
 use super::progress::{Progress, Stage};
@@ -108,6 +108,7 @@ pub fn optimize_owned(
         Precision::F32 => F32,
         Precision::Bf16 => BF16,
         Precision::Int8 => INT8,
+        Precision::WeightInt8 => WEIGHT_INT8,
     };
     let Model { mut graph, name, memory, .. } = model;
     let outcome = run_passes(passes, &mut graph, &options.for_passes(precision, calibration), progress)?;
@@ -157,14 +158,12 @@ pub fn quantize(
 /// The precision that a request resolves to.
 fn precision(model: &Model, has_ranges: bool, request: PrecisionRequest) -> Result<Precision, Error> {
     let can_int8 = has_ranges || model.is_quantized();
-    match request {
-        PrecisionRequest::Int8 if !can_int8 => Err(Error::NoRanges),
-        PrecisionRequest::F32 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::F32 }),
-        PrecisionRequest::Bf16 if has_ranges => Err(Error::UnusedCalibration { precision: Precision::Bf16 }),
-        PrecisionRequest::Bf16 => Ok(Precision::Bf16),
-        PrecisionRequest::Auto if can_int8 => Ok(Precision::Int8),
-        PrecisionRequest::Int8 => Ok(Precision::Int8),
-        PrecisionRequest::Auto | PrecisionRequest::F32 => Ok(Precision::F32),
+    match request.without_ranges() {
+        Some(precision) if has_ranges => Err(Error::UnusedCalibration { precision }),
+        Some(precision) => Ok(precision),
+        None if can_int8 => Ok(Precision::Int8),
+        None if request == PrecisionRequest::Int8 => Err(Error::NoRanges),
+        None => Ok(Precision::F32),
     }
 }
 

@@ -82,6 +82,30 @@ fn compile_in_bf16() {
 }
 
 #[test]
+fn compile_with_weights_of_8_bits() {
+    let sandbox = Sandbox::new();
+    let float = sandbox.json(&format!("compile digits.onnx {TARGET} --precision f32 -o f32.so"));
+    let arguments = format!("compile digits.onnx {TARGET} --precision weight-int8");
+    let report = sandbox.json(&format!("{arguments} --emit shared,program -o out"));
+    assert_eq!(report["precision"], "weight-int8");
+    let share = report["weight_int8_mac_share"].as_f64().expect("a number");
+    assert!((0.9..1.0).contains(&share), "the depthwise convolution stays in f32: {share}");
+    assert!(report.to_string().contains("it is depthwise"), "{report}");
+    let program = fs::read_to_string(sandbox.path("out.program")).unwrap();
+    assert!(program.contains("gemm {input=f32, format=i8, "), "{program}");
+    let bytes = |report: &serde_json::Value| report["weight_bytes"].as_f64().expect("a number");
+    assert!(bytes(&report) < 0.3 * bytes(&float), "{} of {} bytes", bytes(&report), bytes(&float));
+    let described = sandbox.json("inspect out.so").to_string();
+    assert!(described.contains("\"precision\":\"weight-int8\""), "{described}");
+    let top1 = sandbox.json("eval out.so --data digits_test.npz")["top1"].as_f64().expect("a number");
+    assert!(top1 >= 0.995, "{top1}");
+
+    let error = "calibration is for int8, the precision is weight-int8
+  hint: leave --precision out, or the calibration";
+    sandbox.fails(&format!("{arguments} --calibration-data digits_calibration.npz -o x.so"), 2, error);
+}
+
+#[test]
 fn equal_inputs_give_equal_bytes() {
     let sandbox = compiled();
     let first = fs::read(sandbox.path("digits.so")).unwrap();
@@ -373,7 +397,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
     let sandbox = Sandbox::new();
     let precision = sandbox.run("compile digits.onnx -o x.so --precision fp16").stderr;
     assert!(
-        precision.contains("[possible values: auto, f32, bf16, int8]") && !precision.contains("similar"),
+        precision.contains("[possible values: auto, f32, bf16, int8, weight-int8]") && !precision.contains("similar"),
         "{precision}"
     );
     for arguments in ["", "compile", "frobnicate", "compile digits.onnx -o x --emit=film", "list everything"] {

@@ -26,7 +26,9 @@ use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_values;
 use eightfold_ir::{Bytes, Graph, Op, Precision as Arithmetic, Tensor, eval, parse, print_full, verify};
 use eightfold_passes::calibrate::{CalibrationTable, Range};
-use eightfold_passes::{BF16, F32, INT8, PassOptions, Pipeline, SIMPLIFY, quantized_tensors, tensor_name};
+use eightfold_passes::{
+    BF16, F32, INT8, PassOptions, Pipeline, SIMPLIFY, WEIGHT_INT8, WeightScales, quantized_tensors, tensor_name,
+};
 use eightfold_runtime::status::Status;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -190,6 +192,16 @@ fn bf16_passes_leave_what_compiles() {
 }
 
 #[test]
+fn weight_int8_passes_leave_what_compiles() {
+    try_graphs(Style::Imported, count(64), |tape, graph, inputs| {
+        let weight_scales = tape.pick(&[WeightScales::PerChannel, WeightScales::PerTensor]);
+        let options = PassOptions { precision: Arithmetic::WeightInt8, weight_scales, ..PassOptions::default() };
+        let after = optimized(graph, WEIGHT_INT8, &options)?;
+        agrees(tape, &after, inputs).map_err(|reason| format!("{reason}\nin weight-int8:\n{}", print_full(&after)))
+    });
+}
+
+#[test]
 fn int8_passes_leave_what_compiles() {
     try_graphs(Style::Imported, count(192), |tape, graph, inputs| {
         let Some(table) = ranges(graph, inputs)? else { return Ok(()) };
@@ -215,8 +227,9 @@ fn passes_go_by_any_precisions_of_a_graph() {
     try_graphs(Style::Imported, count(128), |tape, graph, inputs| {
         let mut graph = graph.clone();
         for id in graph.topo() {
-            let precisions = [None, Some(Arithmetic::F32), Some(Arithmetic::Bf16), Some(Arithmetic::Int8)];
-            graph.set_precision(id, tape.pick(&precisions));
+            let [f32, bf16] = [Some(Arithmetic::F32), Some(Arithmetic::Bf16)];
+            let [int8, weight_int8] = [Some(Arithmetic::Int8), Some(Arithmetic::WeightInt8)];
+            graph.set_precision(id, tape.pick(&[None, f32, bf16, int8, weight_int8]));
             if verify(&graph).is_err() {
                 graph.set_precision(id, None);
             }
@@ -225,8 +238,12 @@ fn passes_go_by_any_precisions_of_a_graph() {
         if parse(&text).map_err(|error| error.to_string())? != graph {
             return Err("the text reads back as another graph".to_owned());
         }
-        let (passes, precision) =
-            tape.pick(&[(F32, Arithmetic::F32), (BF16, Arithmetic::Bf16), (INT8, Arithmetic::Int8)]);
+        let (passes, precision) = tape.pick(&[
+            (F32, Arithmetic::F32),
+            (BF16, Arithmetic::Bf16),
+            (INT8, Arithmetic::Int8),
+            (WEIGHT_INT8, Arithmetic::WeightInt8),
+        ]);
         let calibration = if tape.one_in(4) { None } else { ranges(&graph, inputs)? };
         let after = optimized(&graph, passes, &PassOptions { precision, calibration, ..PassOptions::default() })?;
         let what = |reason| format!("{reason}\nof\n{text}\nin {precision}:\n{}", print_full(&after));

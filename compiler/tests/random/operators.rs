@@ -76,18 +76,21 @@ impl Draw<'_> {
     /// Whether products support the type, and the type of weights for it.
     fn weight_type(&self, x: ValueId) -> Option<DType> {
         match self.dtype(x) {
-            dtype @ (DType::F32 | DType::Bf16) => Some(dtype),
+            DType::F32 => Some(self.tape.pick(&[DType::F32, DType::F32, DType::I8])),
+            DType::Bf16 => Some(DType::Bf16),
             DType::U8 | DType::I8 => Some(self.tape.pick(&[DType::I8, DType::U8])),
             _ => None,
         }
     }
 
-    /// Quantization parameters of weights with this many output channels along `axis`.
-    fn weight_quant(&mut self, dtype: DType, axis: usize, channels: usize) -> Option<QuantId> {
+    /// Quantization parameters of weights for `x` with this many output channels along `axis`.
+    fn weight_quant(&mut self, x: ValueId, dtype: DType, axis: usize, channels: usize) -> Option<QuantId> {
         if dtype.is_float() {
             return None;
         }
         let params = match self.tape.below(4) {
+            // Floats take symmetric weights alone.
+            0 | 2 if self.dtype(x).is_float() => QuantParams::per_tensor(dtype, 0.01, 0),
             0 => return None,
             1 => QuantParams::per_tensor(dtype, 0.01, 0),
             2 => QuantParams::per_tensor(dtype, 0.02, 5),
@@ -130,7 +133,7 @@ impl Draw<'_> {
         let channels = group * self.tape.pick(&[1, 2, 3, 8, 9, 17]);
         let kernel = self.list(spatial, &[1, 3, 2, 5]);
         let weights = [&[channels, shape[1] / group], &kernel[..]].concat();
-        let quant = self.weight_quant(dtype, 0, channels);
+        let quant = self.weight_quant(x, dtype, 0, channels);
         Some((group, channels, self.quantized_constant(dtype, &weights, quant)))
     }
 }
@@ -170,12 +173,13 @@ fn matmul(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     if draw.tape.one_in(3) {
         weights = [&shape[..rank - 2], &weights].concat();
     }
-    let w = if draw.tape.one_in(3) {
+    let is_weight_only = draw.dtype(x).is_float() && !dtype.is_float();
+    let w = if draw.tape.one_in(3) && !is_weight_only {
         let quant = draw.quant(dtype);
         draw.input(dtype, &weights, quant)
     } else {
         let axis = weights.len() - 1;
-        let quant = draw.weight_quant(dtype, axis, n);
+        let quant = draw.weight_quant(x, dtype, axis, n);
         // A batched product has variable operands, which have one scale.
         let quant = quant.filter(|id| weights.len() == 2 || draw.graph.qparams(*id).is_per_tensor());
         draw.quantized_constant(dtype, &weights, quant)

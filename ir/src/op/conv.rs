@@ -2,6 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::dequantize_linear::dequantized;
 use crate::array::Array;
 use crate::attr::Sizes;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
@@ -13,9 +14,10 @@ op! {
     /// `y[n, o, p] = b[o] + sum over i, k of x[n, i, p * stride + k * dilation - pad] * w[o, i, k]`.
     ///
     /// Operands: `x` of shape N x C x D..., weights `w` of shape O x C/group x K..., and optionally a bias of shape O.
-    /// Either all are floats of one type, except that the bias and the result of bf16 are f32. Or `x` and `w` are
-    /// quantized 8-bit integers: their zero points are subtracted, padding represents the real number zero, the bias
-    /// and the result are i32, and the result is exact.
+    /// There are three forms. All are floats of one type, except that the bias and the result of bf16 are f32. Or `x` and
+    /// `w` are quantized 8-bit integers: their zero points are subtracted, padding represents the real number zero, the
+    /// bias and the result are i32, and the result is exact. Or `x`, the bias and the result are f32 and `w` is i8 or
+    /// i4, quantized symmetrically (weight-only quantization): the weights are `w * scale`.
     pub struct Conv = "conv" {
         /// Padding before each spatial axis, then after each. Empty means 0.
         pads: Sizes = Sizes::new(),
@@ -129,7 +131,7 @@ pub(super) fn sums(
     let (batch, channels, filters) = (xs[0], xs[1], ws[0]);
     let (x_plane, w_plane, y_plane): (usize, usize, usize) =
         (xs[2..].iter().product(), ws[2..].iter().product(), out.iter().product());
-    let (xv, wv) = (centered(&x), centered(&w));
+    let [xv, wv] = factors(&x, &w);
     let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
     let mut y = vec![0.0_f64; batch * filters * y_plane];
     let taps: Vec<Vec<Run>> = (0..w_plane).map(runs).collect();
@@ -238,8 +240,9 @@ pub(super) fn check(
 /// Returns the result type of a convolution or matrix product of operands 0 and 1: the float type, which is f32 for
 /// bf16, or i32 for 8-bit integers.
 ///
-/// Operand 0 must be quantized per tensor. The weights must be quantized per tensor or per output channel, which is
-/// their axis `channel`. Otherwise the zero points cannot be moved out of the sum.
+/// An integer operand 0 must be quantized per tensor. Integer weights must be quantized per tensor or per output channel,
+/// which is their axis `channel`. Otherwise the zero points and scales cannot be moved out of the sum. Integer weights of a
+/// product with f32 must be symmetric.
 pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DType, InferError> {
     let (x, w) = (operands.get(0)?, operands.get(1)?);
     match (x.ty.dtype, w.ty.dtype) {
@@ -247,11 +250,18 @@ pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DTyp
             if x.quant.is_some_and(|q| !q.is_per_tensor()) {
                 return Err(operands.quant_error(0, "must be quantized per tensor"));
             }
-            let outside = |g| !matches!(g, Granularity::PerTensor) && g != Granularity::PerChannel { axis: channel };
-            if w.quant.is_some_and(|q| outside(q.granularity)) {
-                return Err(operands.quant_error(1, format!("must be quantized per tensor or along axis {channel}")));
-            }
+            along_channels(operands, channel)?;
             Ok(DType::I32)
+        }
+        (DType::F32, DType::I8 | DType::I4) => {
+            along_channels(operands, channel)?;
+            match w.quant {
+                None => Err(operands.quant_error(1, "must be quantized, for a product with f32")),
+                Some(q) if q.zero_point.iter().any(|zero_point| *zero_point != 0) => {
+                    Err(operands.quant_error(1, "must be quantized symmetrically, for a product with f32"))
+                }
+                Some(_) => Ok(DType::F32),
+            }
         }
         (DType::Bf16, DType::Bf16) => Ok(DType::F32),
         (x, w) if x == w && x.is_float() => Ok(x),
@@ -261,10 +271,30 @@ pub(super) fn accumulator(operands: Operands<'_>, channel: usize) -> Result<DTyp
     }
 }
 
+/// Checks that quantized weights, operand 1, have one scale for the tensor, or one for each output channel.
+fn along_channels(operands: Operands<'_>, channel: usize) -> Result<(), InferError> {
+    let outside = |g| !matches!(g, Granularity::PerTensor) && g != Granularity::PerChannel { axis: channel };
+    match operands.get(1)?.quant {
+        Some(q) if outside(q.granularity) => {
+            Err(operands.quant_error(1, format!("must be quantized per tensor or along axis {channel}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the factors of all products as f64, those of `x` and those of `w`: floats and dequantized weights, or integers
+/// less their zero points.
+pub(super) fn factors(x: &EvalOperand<'_>, w: &EvalOperand<'_>) -> [Vec<f64>; 2] {
+    match w.quant.filter(|_| x.array.dtype.is_float()) {
+        Some(quant) => [widened(x.array), widened(&dequantized(w.array, quant))],
+        None => [centered(x), centered(w)],
+    }
+}
+
 /// Returns the numbers as f64. Zero points are subtracted from integers.
 ///
 /// An f64 accumulates products of 8-bit integers exactly up to 2^53, that is, 2^37 products.
-pub(super) fn centered(operand: &EvalOperand<'_>) -> Vec<f64> {
+fn centered(operand: &EvalOperand<'_>) -> Vec<f64> {
     let numbers = widened(operand.array);
     let Some(q) = operand.quant.filter(|q| q.zero_point.iter().any(|z| *z != 0)) else { return numbers };
     let entry = super::quantize_linear::entries(&operand.array.shape, q);

@@ -6,6 +6,7 @@ use smallvec::{SmallVec, smallvec};
 use super::quantize_linear::entries;
 use crate::array::Array;
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
+use crate::quant::QuantParams;
 use crate::tensor::Data;
 use crate::types::{DType, Shape, TensorType};
 
@@ -38,13 +39,17 @@ impl OpDef for DequantizeLinear {
 
     fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
         let x = operands[0].expect("inferred");
-        let q = x.quant.expect("inferred");
-        let entry = entries(&x.array.shape, q);
-        let real = |(i, x): (usize, &i64)| {
-            let e = entry(i);
-            (x - i64::from(q.zero_point[e])) as f32 * q.scale[e]
-        };
-        let data = Data::Float(x.array.ints().iter().enumerate().map(real).collect());
-        smallvec![Array { dtype: DType::F32, shape: x.array.shape.clone(), data }]
+        smallvec![dequantized(x.array, x.quant.expect("inferred"))]
     }
+}
+
+/// Returns the real numbers that stored integers represent.
+pub(super) fn dequantized(array: &Array, quant: &QuantParams) -> Array {
+    let entry = entries(&array.shape, quant);
+    let real = |(i, stored): (usize, &i64)| {
+        let e = entry(i);
+        (stored - i64::from(quant.zero_point[e])) as f32 * quant.scale[e]
+    };
+    let data = Data::Float(array.ints().iter().enumerate().map(real).collect());
+    Array { dtype: DType::F32, shape: array.shape.clone(), data }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::conv::{accumulator, centered, narrowed, widened};
+use super::conv::{accumulator, factors, narrowed, widened};
 use crate::array::{Array, index_map};
 use crate::op::{EvalOperand, InferError, OpDef, Operands, QuantRule, Types};
 use crate::types::{Shape, TensorType};
@@ -61,7 +61,7 @@ impl OpDef for MatMul {
         let (m, k, n) = (xs[xs.rank() - 2], xs[xs.rank() - 1], ws[ws.rank() - 1]);
         let (x_batch, w_batch) = (Shape::new(&xs[..xs.rank() - 2]), Shape::new(&ws[..ws.rank() - 2]));
         let batch = x_batch.broadcast(&w_batch).expect("inferred");
-        let (xv, wv) = (centered(&x), centered(&w));
+        let [xv, wv] = factors(&x, &w);
         let bias = operands.get(2).copied().flatten().map(|b| widened(b.array));
         let mut y = Vec::with_capacity(batch.elements() * m * n);
         for (xb, wb) in index_map(&x_batch, &batch).zip(index_map(&w_batch, &batch)) {

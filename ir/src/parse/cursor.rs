@@ -90,6 +90,12 @@ impl<'a> Cursor<'a> {
         starts.then(|| self.run(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.'))
     }
 
+    /// A word that may also have dashes, such as `weight-int8`.
+    pub(super) fn dashed_word(&mut self) -> Option<&'a str> {
+        let starts = self.rest().starts_with(|c: char| c.is_ascii_alphabetic());
+        starts.then(|| self.run(|c| c.is_ascii_alphanumeric() || c == '-'))
+    }
+
     /// Consumes `word` if it is the whole next word.
     pub(super) fn eat_word(&mut self, word: &str) -> bool {
         let mut ahead = *self;

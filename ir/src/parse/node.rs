@@ -79,8 +79,8 @@ impl Parser<'_> {
             return Ok(None);
         }
         let mut ahead = self.cursor;
-        let Some(precision) = ahead.word().and_then(Precision::from_name) else {
-            return Err(self.cursor.expected("f32, bf16 or int8"));
+        let Some(precision) = ahead.dashed_word().and_then(Precision::from_name) else {
+            return Err(self.cursor.expected("f32, bf16, int8 or weight-int8"));
         };
         self.cursor = ahead;
         Ok(Some(precision))

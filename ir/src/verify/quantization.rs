@@ -73,6 +73,7 @@ impl Verifier<'_> {
         }
         if let QuantRule::Affine { weight, bias, .. } = node.op.quant_rule() {
             self.bias(node, weight, bias);
+            self.stored_weights(node);
         }
     }
 
@@ -87,6 +88,14 @@ impl Verifier<'_> {
                 let expected = format!("scale={expected:?} for channel {channel}");
                 return self.node_error(node, Rule::Bias, expected, format!("{got:?}"));
             }
+        }
+    }
+
+    /// Checks that quantized weights of a product with floats are constant: kernels dequantize them where they are multiplied.
+    fn stored_weights(&mut self, node: &Node) {
+        if let Some(w) = self.graph.stored_weights(node).filter(|w| self.graph.constant(*w).is_none()) {
+            let got = format!("{}, which is not constant", self.numbering.value(w));
+            self.node_error(node, Rule::Quantized, "constant weights for a product of floats and integers", got);
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) fn of_one_sign(weights: [f32; 4]) -> f32 {
 ///
 /// If a channel's bias does not fit i32 at the scale of its weights, the scale grows until it does. The weights are
 /// negligible beside such a bias.
-pub(super) fn weight_params(
+pub(crate) fn weight_params(
     tensor: &Tensor,
     weights: WeightType,
     axis: Option<usize>,

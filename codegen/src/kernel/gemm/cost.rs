@@ -7,6 +7,7 @@
 use eightfold_ir::DType;
 
 use super::geometry::Geometry;
+use super::group_bits;
 use crate::choice::Blocking;
 use crate::cpu::{Arithmetic, CpuModel};
 use crate::target::DotRule;
@@ -107,7 +108,7 @@ impl<'g> Block<'g> {
             vectors: vectors as f64,
             groups,
             extra,
-            weights: (groups + extra) * (vectors * 4 * lanes) as f64,
+            weights: (groups + extra) * (vectors * lanes * group_bits(geometry.format) / 8) as f64,
             finish: cpu.operations_ns(operations * lanes as f64),
             loops: loops as f64 * cpu.loop_overhead,
             scattered: if is_scattered { cpu.scattered_store } else { 0.0 },
@@ -143,7 +144,8 @@ impl<'g> Block<'g> {
         let macs = (cpu.target.lanes() * 4 / geometry.input.byte_size()) as f64;
         let multiply = macs * share / cpu.macs(arithmetic(geometry.input));
         let loads = (pixels + vectors) / cpu.loads;
-        let issued = (sums * issues + pixels + vectors + 1.0) / cpu.issue;
+        let unpacking = vectors * geometry.format.map_or(0.0, |format| format.row().instructions());
+        let issued = (sums * issues + pixels + vectors + unpacking + 1.0) / cpu.issue;
         let busiest = (sums * multiply).max(loads).max(chain).max(issued);
         let few_registers = cpu.target.vector_registers <= 16;
         let is_slow = few_registers && geometry.input == DType::F32 && vectors == 1.0 && pixels >= TALL;

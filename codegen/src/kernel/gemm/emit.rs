@@ -10,6 +10,7 @@
 
 use eightfold_ir::DType;
 
+use crate::kernel::gemm::group_bits;
 use crate::kernel::gemm::walk::{Cut, Walk};
 use crate::kernel::pixels::{Pixels, Place};
 use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
@@ -350,6 +351,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     ) {
         let e = self.e;
         let (lanes, registers) = (e.lanes(), sums.len() / tile.pixels.len());
+        let vector_bytes = lanes * group_bits(self.gemm.format) / 8;
         let (kind, width) = match self.gemm.input {
             DType::F32 => (Kind::F32, lanes),
             DType::Bf16 => (Kind::I32, lanes),
@@ -357,8 +359,12 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             _ => (Kind::I8, 4 * lanes),
         };
         let load = |vector: usize| {
-            let at = |group| at(e, weights, group * self.group_bytes + vector * lanes * 4);
-            (0..joined).map(|group| e.load(at(group), kind, width)).collect::<Vec<_>>()
+            let at = |group| at(e, weights, group * self.group_bytes + vector * vector_bytes);
+            let load = |group| match self.gemm.format {
+                Some(format) => format.row().load(e, at(group)),
+                None => e.load(at(group), kind, width),
+            };
+            (0..joined).map(load).collect::<Vec<_>>()
         };
         let weights: Vec<_> = (0..registers).map(load).collect();
         for (pixel, sums) in tile.pixels.iter().zip(sums.chunks_mut(registers)) {

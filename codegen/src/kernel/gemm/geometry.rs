@@ -4,6 +4,8 @@ use eightfold_ir::DType;
 
 use crate::choice::{Blocking, candidates};
 use crate::cpu::CpuModel;
+use crate::kernel::gemm::factors;
+use crate::kernel::gemm::format::Format;
 use crate::kernel::gemm::walk::Cut;
 use crate::program::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
@@ -66,6 +68,8 @@ impl Blocking {
 pub struct Geometry<'g> {
     /// Type of the input's elements.
     pub input: DType,
+    /// How the weights are stored; `None` if they have the input's type.
+    pub format: Option<Format>,
     /// Type of the result's elements.
     pub output: DType,
     /// Output pixels: batch, rows, columns.
@@ -89,6 +93,7 @@ impl Gemm {
     pub(crate) fn geometry(&self, output: DType) -> Geometry<'_> {
         Geometry {
             input: self.input,
+            format: self.format,
             output,
             pixels: self.pixels,
             input_strides: self.input_strides,
@@ -112,7 +117,7 @@ impl<'g> Geometry<'g> {
     /// The geometry as text: equal texts, equal choices, whatever the layers are called.
     ///
     /// `gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256 extra` are 3 runs of 192 elements at
-    /// a distance of 3712 under each pixel; `extra` says that some weights need extra groups, however many, and `joined`
+    /// a distance of 3712 under each pixel; the input is `f32*i8` if weights of 8 bits become f32 in the kernel; `extra` says that some weights need extra groups, however many, and `joined`
     /// that the products of neighbouring groups are added in 16 bits.
     #[must_use]
     pub fn key(&self) -> String {
@@ -125,9 +130,9 @@ impl<'g> Geometry<'g> {
         let (from, to) = (strides(self.input_strides), strides(self.output_strides));
         let extra = if self.extra > 0 { " extra" } else { "" };
         let joined = if self.joined { " joined" } else { "" };
-        let Geometry { input, output, n, .. } = self;
+        let (factors, Geometry { output, n, .. }) = (factors(self.input, self.format), self);
         let runs = runs(self.runs);
-        format!("gemm {input} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
+        format!("gemm {factors} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
     }
 
     /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
@@ -195,6 +200,7 @@ pub(crate) mod tests {
     pub(crate) fn geometry(runs: &[Run]) -> Geometry<'_> {
         Geometry {
             input: DType::U8,
+            format: None,
             output: DType::U8,
             pixels: [1, 56, 56],
             input_strides: [7, 3712, 64],

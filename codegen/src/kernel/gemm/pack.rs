@@ -16,6 +16,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 use half::bf16;
 
+use super::format::Format;
 use super::{Run, Tile};
 use crate::kernel::plain::Packed;
 use crate::target::{DotRule, Target};
@@ -238,9 +239,36 @@ pub(crate) fn floats(
         }
         _ => in_groups(tile, n, runs, &|o, r, e| weight(o, r, e).to_le_bytes()).into_flattened(),
     };
+    Packed { weights, sums: float_sums(tile, n, sums), extra: Vec::new() }
+}
+
+/// The initial sums of whole blocks.
+fn float_sums(tile: Tile, n: usize, sums: &[f32]) -> Vec<u8> {
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
-    let sums = (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect();
-    Packed { weights, sums, extra: Vec::new() }
+    (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect()
+}
+
+/// Packs integer weights in this format for products with f32, a vector of `lanes` channels at a time; sums are f32.
+pub(crate) fn formatted(
+    format: Format,
+    lanes: usize,
+    tile: Tile,
+    n: usize,
+    runs: &[Run],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+    sums: &[f32],
+) -> Packed {
+    let mut weights = Vec::new();
+    for block in (0..n).step_by(tile.nr) {
+        for (r, element) in runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e))) {
+            for first in (block..block + tile.nr).step_by(lanes) {
+                let channel = |o: usize| if o < n { weight(o, r, element) } else { 0 };
+                let vector: Vec<i32> = (first..first + lanes).map(channel).collect();
+                format.row().pack(&vector, &mut weights);
+            }
+        }
+    }
+    Packed { weights, sums: float_sums(tile, n, sums), extra: Vec::new() }
 }
 
 /// The bytes of weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.

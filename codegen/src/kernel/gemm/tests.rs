@@ -2,6 +2,7 @@
 
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
+use super::format::Format;
 use super::pack;
 use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
@@ -12,6 +13,8 @@ use crate::target::Target;
 #[derive(Clone, Copy, Debug)]
 struct Case {
     input: DType,
+    /// Whether the weights of floats are stored as integers, and how.
+    format: Option<Format>,
     batch: usize,
     size: [usize; 2],
     depth: usize,
@@ -37,6 +40,7 @@ impl Case {
         let elements = batch * high * wide * depth;
         let gemm = |extra, joined| Gemm {
             input,
+            format: self.format,
             pixels: [batch, rows, cols],
             input_strides: [(high * wide * depth) as isize, row * stride as isize, (depth * stride) as isize],
             output_strides: [(rows * cols * n) as isize, (cols * n) as isize, n as isize],
@@ -58,20 +62,32 @@ impl Case {
         if input.is_float() {
             // Sums of so short bf16 numbers are exact: the order in which an instruction adds them does not show.
             let (most, x_unit, w_unit) = if input == DType::F32 { (1000, 500.0, 700.0) } else { (8, 4.0, 8.0) };
+            let stored = self.format.map(|format| {
+                let (min, max) = format.row().plain().integer_range().expect("an integer type");
+                (0..n * k).map(|_| numbers.between(min as i32, max as i32) as f32).collect()
+            });
             let mut one = |unit: f32| match numbers.between(-most, most - 1) {
                 // Not zero, which times infinity is no number.
                 number if number >= 0 => (number + 1) as f32 / unit,
                 number => number as f32 / unit,
             };
             let mut x: Vec<f32> = (0..elements).map(|_| one(x_unit)).collect();
-            let w: Vec<f32> = (0..n * k).map(|_| one(w_unit)).collect();
+            let w: Vec<f32> = stored.unwrap_or_else(|| (0..n * k).map(|_| one(w_unit)).collect());
             if input == DType::Bf16 {
                 // What a lone last element would be read together with.
                 x[elements / depth / 2 * depth] = f32::INFINITY;
             }
             let residual: Vec<f32> = (0..pixels.len() * n).map(|_| one(x_unit)).collect();
             let sums: Vec<f32> = (0..n).map(|o| o as f32).collect();
-            let packed = pack::floats(input, tile, n, &runs, &|o, r, e| w[o * k + r * kernel * depth + e], &sums);
+            let weight = |o: usize, r: usize, e: usize| w[o * k + r * kernel * depth + e];
+            let packed = match self.format {
+                Some(format) => {
+                    let stored = |o: usize, r: usize, e: usize| weight(o, r, e) as i32;
+                    pack::formatted(format, target.lanes(), tile, n, &runs, &stored, &sums)
+                }
+                None => pack::floats(input, tile, n, &runs, &weight, &sums),
+            };
+            let packed_type = self.format.map_or(input, |format| format.row().packed());
             let mut expected = Vec::new();
             for (place, pixel) in pixels.into_iter().enumerate() {
                 for o in 0..n {
@@ -90,7 +106,7 @@ impl Case {
             }
             let mut operands = vec![
                 view(input, 0, &[elements], &[1]),
-                view(input, 0, &[packed.weights.len() / input.byte_size()], &[1]),
+                view(packed_type, 0, &[packed.weights.len() / packed_type.byte_size()], &[1]),
                 view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
             ];
             let mut steps = vec![Step::Apply(Function::Relu, vec![Arg::Current])];
@@ -181,7 +197,21 @@ fn base(target: &Target, input: DType) -> Case {
     let tile = Tile::usual(target, input, 1000, 1000);
     let (depth, weights) = if input.is_float() { (5, 0) } else { (20, 127) };
     let (size, residual) = ([1, tile.mr], false);
-    Case { input, batch: 1, size, depth, kernel: 1, stride: 1, n: tile.nr, tile, row_block: 1, weights, residual }
+    let format = None;
+    Case {
+        input,
+        format,
+        batch: 1,
+        size,
+        depth,
+        kernel: 1,
+        stride: 1,
+        n: tile.nr,
+        tile,
+        row_block: 1,
+        weights,
+        residual,
+    }
 }
 
 #[test]
@@ -277,6 +307,25 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
         cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
         let windows = Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base };
         cases.extend([windows, Case { residual: true, ..windows }]);
+        let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
+        trial::equal(target, &trials);
+    }
+}
+
+/// Weights of integers become the same floats, whatever their format.
+#[test]
+fn stored_weights_of_floats_are_multiplied_as_floats() {
+    for (target, format) in trial::targets().into_iter().flat_map(|target| Format::all().map(move |f| (target, f))) {
+        let base = Case { format: Some(format), ..base(target, DType::F32) };
+        let mut cases = Vec::new();
+        cases.extend(around(base.tile.mr).map(|cols| Case { size: [1, cols], ..base }));
+        cases.extend(around(base.tile.nr).map(|n| Case { n, ..base }));
+        let lone = Tile::usual(target, DType::F32, 1, 1000);
+        cases.extend(around(lone.nr).map(|n| Case { size: [1, 1], tile: lone, n, depth: 37, ..base }));
+        let windows = Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base };
+        // Sums so long that tiles go on behind the ends of rows, and weights that are fetched ahead.
+        let long = Case { depth: 30, ..windows };
+        cases.extend([windows, Case { residual: true, ..windows }, long, Case { depth: 116, n: 140, ..long }]);
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
         trial::equal(target, &trials);
     }

@@ -79,6 +79,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let output_strides = [0, cols as isize * nr, nr];
         let gemm = Gemm {
             input: DType::I16,
+            format: None,
             pixels: [1, rows, cols],
             input_strides,
             output_strides,

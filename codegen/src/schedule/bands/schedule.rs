@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::super::parallel::cut::part;
 use super::plane::{Plane, Users};
+use crate::program::footprint::{Footprint, writes};
 use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
 
 /// Consecutive calls that can run in bands.
@@ -72,6 +73,19 @@ fn kept(before: &Turn, turn: &Turn) -> Range<usize> {
 }
 
 impl Chain<'_> {
+    /// Whether a call overwrites a result of an earlier one that no call of the chain reads. The rows of such results have no
+    /// order in common: an earlier call could write a row after the later one.
+    pub(super) fn overwrites(&self) -> bool {
+        let is_link = |call: &Call| self.links.iter().any(|link| link.plane.is_in(&call.output));
+        let results: Vec<&Call> =
+            self.members.iter().map(|member| &self.calls[*member]).filter(|call| !is_link(call)).collect();
+        if results.len() < 2 {
+            return false;
+        }
+        let written: Vec<Footprint> = results.into_iter().filter_map(writes).collect();
+        (1..written.len()).any(|later| written[..later].iter().any(|earlier| earlier.meets(&written[later])))
+    }
+
     /// Rows of the last result.
     pub(super) fn height(&self) -> usize {
         rows(&self.calls[self.members[self.members.len() - 1]])

@@ -19,6 +19,7 @@ impl Exporter<'_> {
     pub(super) fn operator(&mut self, node: &Node) -> Result<String, Inexpressible> {
         let mut operands: Vec<String> =
             node.operands.iter().map(|o| o.map_or_else(String::new, |id| self.value(id))).collect();
+        self.dequantize_weights(node, &mut operands)?;
         // Trailing operands that are omitted have no slot.
         while operands.last().is_some_and(String::is_empty) {
             operands.pop();
@@ -70,6 +71,19 @@ impl Exporter<'_> {
         storable(x.dtype)?;
         let name = call.inputs[0].clone();
         self.quantized_by(call, quant, &name, &self.graph.ty(operand).shape.clone())
+    }
+
+    /// Dequantizes the stored weights of a product of floats, which ONNX multiplies by floats alone.
+    fn dequantize_weights(&mut self, node: &Node, operands: &mut [String]) -> Result<(), Inexpressible> {
+        let Some(w) = self.graph.stored_weights(node) else { return Ok(()) };
+        let ty = self.graph.ty(w).clone();
+        let stored = Call::new("DequantizeLinear", vec![self.value(w)]);
+        let floats = self.dequantize(stored, w, &ty)?;
+        let floats = self.call(floats);
+        for (operand, _) in operands.iter_mut().zip(&node.operands).filter(|(_, id)| **id == Some(w)) {
+            operand.clone_from(&floats);
+        }
+        Ok(())
     }
 
     fn quantize(&mut self, call: Call, to: DType, output: ValueId) -> Result<Call, Inexpressible> {

@@ -111,6 +111,7 @@ fn convolution(
     };
     let gemm = Gemm {
         input,
+        format: None,
         pixels: [1, rows, cols],
         input_strides: [0, row, depth as isize],
         output_strides: [0, (cols * n) as isize, n as isize],
