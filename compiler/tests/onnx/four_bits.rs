@@ -4,7 +4,7 @@ use std::fs;
 
 use eightfold::onnx::{ImportOptions, export, from_bytes};
 use eightfold_ir::{DType, Graph, Precision, Tensor, eval, verify};
-use eightfold_passes::{INT8, PassOptions, Pipeline};
+use eightfold_passes::{INT8, PassOptions, Pipeline, WEIGHT_INT8};
 use tract_onnx::pb::{ModelProto, TensorProto};
 
 use crate::making::Value::Int;
@@ -76,4 +76,26 @@ fn initializers_stay_two_to_a_byte_and_mean_what_onnx_runtime_says() {
             }
         }
     }
+}
+
+#[test]
+fn products_of_floats_keep_weights_of_four_bits() {
+    let nodes = vec![with(node("DequantizeLinear", "w s", "d"), "axis", Int(1)), node("MatMul", "x d", "y")];
+    let weights = raw("w", I4, &[5, 3], &PACKED);
+    let made = model(nodes, vec![weights, floats("s", &[3], &[0.5, 0.25, 2.0])]);
+    let mut made = fed_with(made, vec![declared("x", F32, &[2, 5])]);
+    (made.ir_version, made.opset_import[0].version) = (10, 21);
+    if let Some(graph) = &mut made.graph {
+        graph.output = vec![declared("y", F32, &[2, 3])];
+    }
+    let mut graph = imported(&made);
+    let options = PassOptions { precision: Precision::WeightInt8, ..PassOptions::default() };
+    Pipeline::new(WEIGHT_INT8).expect("passes").run(&mut graph, &options, &mut |_, _| {}).expect("passes run");
+    let text = graph.to_string();
+    assert!(text.contains("5x3xi4") && text.contains("in weight-int8") && !text.contains("dequantize"), "{text}");
+    // Rows of the weights are -8 7 -1 / 2 0 1 / 3 -8 -2 / -1 -6 0 / 7 -7 6; the second input takes the last but one.
+    let x = Tensor::f32(&[2, 5], &[1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+    let expected = vec![-1.5, -0.25, -4.0, -1.0, -3.0, 0.0];
+    let outputs = eval(&graph, &[x]).expect("the graph evaluates");
+    assert_eq!(outputs[0].to_f32s(), Some(expected), "{graph}");
 }

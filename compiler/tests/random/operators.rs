@@ -76,7 +76,7 @@ impl Draw<'_> {
     /// Whether products support the type, and the type of weights for it.
     fn weight_type(&self, x: ValueId) -> Option<DType> {
         match self.dtype(x) {
-            DType::F32 => Some(self.tape.pick(&[DType::F32, DType::F32, DType::I8])),
+            DType::F32 => Some(self.tape.pick(&[DType::F32, DType::F32, DType::I8, DType::I4])),
             DType::Bf16 => Some(DType::Bf16),
             DType::U8 | DType::I8 => Some(self.tape.pick(&[DType::I8, DType::U8])),
             _ => None,

@@ -4,6 +4,7 @@
 //! A format is one row of [`FORMATS`] and one file. The scales are not part of it: each output channel has one scale, which
 //! multiplies the finished sum as a step of the call. A product without a format has weights of its input's type.
 
+mod i4;
 mod i8;
 
 use std::fmt::{self, Debug, Formatter};
@@ -35,7 +36,7 @@ pub(crate) trait WeightFormat: Sync {
 }
 
 /// All formats.
-static FORMATS: &[&dyn WeightFormat] = &[&i8::I8];
+static FORMATS: &[&dyn WeightFormat] = &[&i8::I8, &i4::I4];
 
 /// A row of [`FORMATS`].
 #[derive(Clone, Copy)]
