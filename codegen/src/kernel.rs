@@ -2,12 +2,13 @@
 //!
 //! A family is one row of `kernels!` and one folder. Its file holds the data of a call and implements `KernelDef`: what the call
 //! reads, along which axes it may be cut, what it costs. `emit.rs` beside it emits the code with the verbs of
-//! [`crate::llvm::vector`]. Code outside the folder never asks which family a call belongs to.
+//! [`crate::vector`]. Code outside the folder never asks which family a call belongs to.
 //!
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
 
 pub(crate) mod attribute;
+mod call;
 pub(crate) mod cumsum;
 pub(crate) mod depthwise;
 pub(crate) mod fill;
@@ -19,12 +20,14 @@ pub(crate) mod interpolate;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nest;
+pub(crate) mod operations;
 pub(crate) mod pixels;
 pub(crate) mod plain;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod steps;
 pub(crate) mod window;
 pub(crate) mod winograd;
 pub(crate) mod winograd_input;
@@ -35,6 +38,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::attribute::{Attributes, Fields};
+pub use self::call::Call;
 pub use self::cumsum::CumSum;
 pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
@@ -55,10 +59,9 @@ pub use self::winograd::Winograd;
 pub use self::winograd_input::WinogradInput;
 use crate::choice::Choices;
 use crate::cpu::{Arithmetic, CpuModel};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Const, ConstId, View};
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Const, ConstId, View};
 
 /// A family of kernels.
 #[derive(Debug, PartialEq, Eq)]
@@ -246,7 +249,7 @@ pub(crate) trait KernelDef: Attributes {
 
     /// Distinct bytes that the call reads of an operand.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
-        distinct_bytes(&call.operands[index])
+        call.operands[index].distinct_bytes()
     }
 
     /// The extents that decide about the time, for reports.

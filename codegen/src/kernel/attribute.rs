@@ -5,7 +5,7 @@
 
 use eightfold_ir::DType;
 
-use crate::program::FARTHEST;
+use crate::view::FARTHEST;
 
 /// A value that has a text.
 pub(crate) trait Attribute: Sized {

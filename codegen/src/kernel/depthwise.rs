@@ -9,16 +9,15 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::attribute::attributes;
+use super::attribute::{attributes, join};
 use super::plain::{self, Constants, Packed, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
-use crate::choice::key::list;
 use crate::cpu::CpuModel;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// A sum of products channel by channel.
 ///
@@ -185,7 +184,7 @@ impl KernelDef for Depthwise {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         match (index, self.plain) {
             (1, Some(_)) => (self.weights_of_a_channel() * self.channels) as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         }
     }
 
@@ -233,7 +232,7 @@ impl KernelDef for Depthwise {
         let output = call.output.dtype;
         let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
         let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
-        let (pixels, from, to) = (list(pixels, "x"), list(input_strides, ","), list(output_strides, ","));
+        let (pixels, from, to) = (join(pixels, "x"), join(input_strides, ","), join(output_strides, ","));
         let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
         Some(format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}"))
     }

@@ -6,8 +6,8 @@
 use eightfold_ir::DType;
 
 use super::attribute::Attribute;
-use crate::llvm::steps::{cast, dequantized, work_kind, worked};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
+use crate::kernel::steps::{cast, dequantized, work_kind, worked};
+use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
 /// What becomes of the numbers that a pool or reduction folds.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,5 +1,6 @@
 //! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
 
+pub(crate) mod candidates;
 pub(crate) mod cost;
 mod emit;
 pub(crate) mod geometry;
@@ -20,10 +21,10 @@ use super::window::Window;
 use super::{KernelDef, is_of_pixels};
 use crate::choice::{Blocking, Choices};
 use crate::cpu::{Arithmetic, CpuModel};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Grid, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Grid, View};
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -459,7 +460,7 @@ impl KernelDef for Gemm {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         let bytes = match (index, self.plain.and(self.tile)) {
             (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         };
         let read = (self.pixel_count() * self.depth() * self.input.byte_size()) as u64;
         if index == 0 { bytes.min(read) } else { bytes }

@@ -8,9 +8,9 @@ use eightfold_ir::DType;
 
 use super::attribute::attributes;
 use super::{KernelDef, along};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
 
 /// Linear interpolation of operand 0, a view of the result's rank, along `axis`; operand 1 holds for each output
 /// coordinate two positions (i32), operand 2 their two weights (f32).

@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use crate::llvm::steps::{self, Operands};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Step};
+use crate::kernel::Call;
+use crate::kernel::steps::{self, Operands};
+use crate::step::Step;
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::program::{Grid, View};
+use crate::view::{Grid, View};
 
 /// Runs of elements at fixed distances from the first element of each pixel.
 #[derive(Clone, Debug, PartialEq)]

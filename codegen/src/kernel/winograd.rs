@@ -20,10 +20,10 @@ use super::winograd_input::WinogradInput;
 use super::{KernelDef, is_of_pixels};
 use crate::choice::Blocking;
 use crate::cpu::CpuModel;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// A 3 x 3 convolution of stride 1 over [tiles](WinogradInput) of its input, each of which yields 2 x 2 pixels: at each of
 /// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
@@ -55,9 +55,6 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Numbers of a tile.
-    pub const POSITIONS: usize = WinogradInput::TILE * WinogradInput::TILE;
-
     /// Rows and columns of the result that a tile yields.
     pub const YIELD: usize = 2;
 
@@ -78,12 +75,12 @@ impl Winograd {
     /// Bytes of all blocks' packed weights and of what is added to their accumulators.
     fn block_bytes(&self) -> [usize; 2] {
         let blocks = self.n.div_ceil(self.tile.nr);
-        [Winograd::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
+        [WinogradInput::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
     }
 
     /// Leaves of the packed constants those of these channels.
     fn leave_channels(&self, operands: &mut [View], range: &Range<usize>) {
-        let block = Winograd::POSITIONS * self.position_bytes();
+        let block = WinogradInput::POSITIONS * self.position_bytes();
         leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
     }
 
@@ -101,7 +98,7 @@ impl Winograd {
             extra: 0,
             joined: false,
         };
-        Winograd::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
+        WinogradInput::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
     }
 
     /// Tiles of the input.
@@ -202,7 +199,7 @@ impl KernelDef for Winograd {
         let window = |o: usize, c: usize| (0..9).map(move |tap| [o, tap / 3, tap % 3, c]).map(|at| i64::from(int(at)));
         let windows: Vec<i64> = (0..n).flat_map(|o| (0..depth).flat_map(move |c| window(o, c))).collect();
         let transformed = pack::transformed(&windows);
-        let runs = [Run { offset: 0, length: depth }; Winograd::POSITIONS];
+        let runs = [Run { offset: 0, length: depth }; WinogradInput::POSITIONS];
         let weight = |o: usize, position: usize, channel: usize| i32::from(transformed[o * depth + channel][position]);
         let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
         let total = |o: usize| windows[o * depth * 9..][..depth * 9].iter().sum::<i64>();
@@ -231,7 +228,7 @@ impl KernelDef for Winograd {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         match (index, self.plain) {
             (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         }
     }
 
@@ -246,7 +243,7 @@ impl KernelDef for Winograd {
     }
 
     fn instructions(&self, target: &Target) -> f64 {
-        words(target.dot) * Winograd::POSITIONS as f64 / WINDOWS as f64
+        words(target.dot) * WinogradInput::POSITIONS as f64 / WINDOWS as f64
     }
 
     fn products_ns(&self, _call: &Call, cpu: &CpuModel) -> f64 {

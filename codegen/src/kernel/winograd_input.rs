@@ -11,10 +11,10 @@ use eightfold_ir::DType;
 use super::KernelDef;
 use super::attribute::attributes;
 use super::window::Window;
-use super::winograd::Winograd;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// Tiles of an input as Winograd's F(2x2, 3x3) multiplies them (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
 /// Neural Networks"): 4 x 4 inputs `d` at a distance of two rows and columns become `B^T d B`, 16 sums of up to four inputs.
@@ -43,6 +43,9 @@ impl WinogradInput {
     /// Rows and columns of a tile.
     pub const TILE: usize = 4;
 
+    /// Numbers of a tile.
+    pub const POSITIONS: usize = Self::TILE * Self::TILE;
+
     /// Operations for each result: of a register of 16 words a register of bytes is widened, and two pairs are added twice.
     pub(crate) const OPERATIONS: f64 = 4.0 / 2.0;
 
@@ -51,7 +54,7 @@ impl WinogradInput {
     pub fn taps(&self) -> Vec<isize> {
         let [row, column] = self.steps;
         let at = |position: usize| (position / Self::TILE) as isize * row + (position % Self::TILE) as isize * column;
-        (0..Winograd::POSITIONS).map(at).collect()
+        (0..Self::POSITIONS).map(at).collect()
     }
 }
 

@@ -9,16 +9,23 @@ use inkwell::module::Linkage;
 use inkwell::values::{BasicMetadataValueEnum, BasicValue as _, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 
-use super::program::Constants;
+use super::kernel;
 use super::run::CallFields;
-use super::vector::Emitter;
-use super::{built, kernel};
-use crate::program::{
-    BufferId, BufferKind, Call, ConstId, For, If, Item, LoopId, Program, Storage, View, calls, views,
-};
+use crate::kernel::Call;
+use crate::program::{BufferKind, For, If, Item, Program, calls, views};
+use crate::vector::{Emitter, built};
+use crate::view::{BufferId, ConstId, LoopId, Storage, View};
 
 /// Calls that one function makes, but for those of one loop. LLVM's time grows by the square of a function's length.
 const CALLS: usize = 256;
+
+/// Where the constants of a program lie.
+pub(crate) struct Constants<'ctx> {
+    /// An address.
+    pub(crate) base: PointerValue<'ctx>,
+    /// How far from it each constant begins.
+    pub(crate) offsets: Vec<usize>,
+}
 
 /// Emits the items of a program, and the functions that they call.
 pub(super) struct Calls<'a, 'm, 'ctx> {

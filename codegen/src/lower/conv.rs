@@ -3,10 +3,11 @@
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::{DType, Layout, Node, Op, Tensor, ValueId};
 
-use super::matmul::pixels;
-use super::placement::wanted_border;
+use super::window::wanted_border;
 use super::{LowerError, Lowering, origin};
-use crate::program::{Depthwise, Gemm, Grid, Plain, Run, Storage, View};
+use crate::kernel::{Depthwise, Gemm, Plain, Run};
+use crate::program::BufferKind;
+use crate::view::{Grid, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, node: &Node, op: &Conv) -> Result<(), LowerError> {
@@ -91,7 +92,7 @@ impl Lowering<'_> {
         let adjacent = view.grid.strides[1] == 1 || dims[1] == 1;
         let ours = match view.storage {
             Storage::Const(_) => false,
-            Storage::Buffer(id) => matches!(self.buffers[id.0].kind, crate::program::BufferKind::Arena { .. }),
+            Storage::Buffer(id) => matches!(self.buffers[id.0].kind, BufferKind::Arena { .. }),
         };
         if wide && adjacent && ours {
             return view;
@@ -215,7 +216,7 @@ impl Lowering<'_> {
 
     /// The node's steps with operands as rank 4, at the window's part of the result: rank 3 gets a row axis, of a product
     /// of matrices each row is a pixel.
-    pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
+    pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::step::Step> {
         let (own, node) = (operands.len(), window.node);
         let dims = self.graph.ty(node.output()).shape.to_vec();
         let is_matrix = matches!(node.op, Op::MatMul(_));
@@ -369,4 +370,9 @@ fn drop_row(grid: &Grid, place: &Grid) -> Vec<isize> {
         3 => [&grid.strides[..2], &grid.strides[3..]].concat(),
         _ => grid.strides.clone(),
     }
+}
+
+/// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.
+pub(super) fn pixels(grid: &Grid) -> Grid {
+    Grid { dims: vec![1, grid.dims[1], 1, grid.dims[0]], strides: vec![0, grid.strides[1], 0, grid.strides[0]] }
 }

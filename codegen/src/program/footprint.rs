@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::{BufferId, Call, Grid, Storage, View};
+use crate::kernel::Call;
+use crate::view::{BufferId, Grid, Storage, View};
 
 /// More pieces than this are taken for one.
 const PIECES: usize = 1 << 16;
@@ -102,7 +103,7 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Gemm, Run, Tile};
+    use crate::kernel::{Gemm, Run, Tile};
 
     fn view(offset: usize, dims: &[usize], strides: &[isize]) -> View {
         let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };

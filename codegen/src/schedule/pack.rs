@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{ScheduleContext, SchedulePass};
+use crate::kernel::Call;
 use crate::kernel::plain::{Constants, PackedMatrix};
-use crate::program::{Call, Const, ConstId, Grid, Program, Storage, View, for_each_call};
+use crate::program::{Program, for_each_call};
+use crate::view::{Const, ConstId, Grid, Storage, View};
 
 /// The pass.
 pub struct PackConstants;

@@ -14,9 +14,8 @@ use eightfold_ir::DType;
 use super::pack;
 
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Depthwise};
+use crate::kernel::{Call, Depthwise, steps};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {

@@ -4,8 +4,9 @@ use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
 use super::pack;
+use crate::kernel::{Call, Depthwise, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Depthwise, Producer, Step};
+use crate::step::{Arg, Step};
 use crate::target::{InstructionSet, Target};
 
 /// A depthwise convolution without padding.

@@ -12,8 +12,8 @@ use eightfold_ir::DType;
 
 use crate::kernel::gemm::walk::{Cut, Walk};
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
-use crate::program::{Call, Gemm, Run};
+use crate::kernel::{Call, Gemm, Run};
+use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
 /// Groups in a turn of the innermost loop.
 const UNROLL: usize = 2;

@@ -2,10 +2,9 @@
 
 use eightfold_ir::DType;
 
-use crate::choice::{Blocking, candidates};
-use crate::cpu::CpuModel;
+use crate::choice::Blocking;
 use crate::kernel::gemm::walk::Cut;
-use crate::program::{Call, Gemm, Producer, Run, Tile};
+use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
 
 impl Tile {
@@ -157,12 +156,6 @@ impl<'g> Geometry<'g> {
     pub(crate) fn groups(&self) -> usize {
         let kr = 4 / self.input.byte_size();
         self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
-    }
-
-    /// The cost model's choice.
-    #[must_use]
-    pub fn blocking(&self, cpu: &CpuModel) -> Blocking {
-        candidates::choose(self, cpu)
     }
 }
 

@@ -3,9 +3,10 @@
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
 use super::pack;
+use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
-use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
+use crate::step::{Arg, Step};
 use crate::target::Target;
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.

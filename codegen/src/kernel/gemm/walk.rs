@@ -4,7 +4,7 @@
 
 use eightfold_ir::DType;
 
-use crate::program::Gemm;
+use crate::kernel::Gemm;
 
 /// From this number of groups on, the sum of a tile takes so long that the address of each of its pixels can be computed for free.
 /// Tiles of words are excluded: they have more pixels, whose addresses do not fit the registers (benches/notes/products.md).

@@ -7,10 +7,10 @@
 
 use eightfold_ir::DType;
 
-use crate::kernel::gemm;
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Gemm, Grid, Producer, Run, View, Winograd, WinogradInput};
+use crate::kernel::{Call, Gemm, Producer, Run, Winograd, WinogradInput, gemm};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::view::{Grid, View};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, winograd: &Winograd, pointers: &[Ptr<'ctx>]) {
@@ -23,7 +23,7 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, winograd: &Winograd
         call,
         winograd,
         pixels: Pixels::apart(call, extents, [0; 3], winograd.output_strides),
-        products: e.scratch(Winograd::POSITIONS * band * cols * nr * 4),
+        products: e.scratch(WinogradInput::POSITIONS * band * cols * nr * 4),
         zeros: e.bytes(&vec![0; 4 * nr]),
     };
     let place = kernel.pixels.place(pointers);
@@ -59,7 +59,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let e = self.e;
         let Winograd { n, tile, .. } = *self.winograd;
         let block = |index: Int<'ctx>, channels: usize| {
-            let bytes = (Winograd::POSITIONS * self.winograd.position_bytes()) as isize;
+            let bytes = (WinogradInput::POSITIONS * self.winograd.position_bytes()) as isize;
             let weights = e.offset_by(pointers[1], e.scale(index, bytes));
             let sums = e.offset_by(pointers[2], e.scale(index, 4 * tile.nr as isize));
             self.multiply(tiles, weights, rows, channels);
@@ -97,11 +97,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let product = Call { producer, operands, steps: vec![], output, origin: String::new() };
         let bytes = (rows * cols * tile.nr * 4) as isize;
         let position = self.winograd.position * DType::I16.byte_size() as isize;
-        e.repeat(e.int(Winograd::POSITIONS), |index| {
+        e.repeat(e.int(WinogradInput::POSITIONS), |index| {
             let tiles = e.offset_by(tiles, e.scale(index, position));
             let weights = e.offset_by(weights, e.scale(index, self.winograd.position_bytes() as isize));
             let products = e.offset_by(self.products, e.scale(index, bytes));
-            let all = Winograd::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
+            let all = WinogradInput::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
             gemm::emit_within(e, &product, &gemm, &[tiles, weights, self.zeros, products], all);
         });
     }

@@ -4,8 +4,8 @@
 
 use eightfold_ir::DType;
 
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, WinogradInput};
+use crate::kernel::{Call, WinogradInput};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInput, pointers: &[Ptr<'ctx>]) {

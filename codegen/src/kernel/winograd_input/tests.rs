@@ -2,8 +2,8 @@
 
 use eightfold_ir::DType;
 
+use crate::kernel::{Call, Producer, WinogradInput};
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
-use crate::program::{Call, Producer, Winograd, WinogradInput};
 
 const B: [[i32; 4]; 4] = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]];
 
@@ -35,7 +35,7 @@ impl Case {
         let (low, end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
         let x: Vec<i32> = (0..at(batch, 0, 0)).map(|_| numbers.between(low, end)).collect();
         let columns = cols + pad;
-        let wide_row = Winograd::POSITIONS * columns;
+        let wide_row = WinogradInput::POSITIONS * columns;
         let mut expected = vec![BLANK; batch * rows * wide_row * channels * 2];
         for (b, row, col, c) in (0..batch * rows * cols * channels)
             .map(|i| (i / channels / cols / rows, i / channels / cols % rows, i / channels % cols, i % channels))

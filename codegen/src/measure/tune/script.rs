@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::memory::{Memory, weights};
-use crate::choice::decision::Way;
+use crate::decision::Way;
+use crate::kernel::Call;
 use crate::llvm::jit::{Compiled, Entry};
-use crate::program::{Call, Program, Storage, View};
+use crate::program::Program;
+use crate::view::{Storage, View};
 
 /// The distinct functions of several ways.
 #[derive(Default)]

@@ -6,9 +6,11 @@
 use std::ops::Range;
 use std::slice;
 
+use crate::kernel::Call;
 use crate::kernel::window::Window;
+use crate::program::Buffer;
 use crate::program::footprint::writes;
-use crate::program::{Buffer, BufferId, Call, Storage, View};
+use crate::view::{BufferId, Storage, View};
 
 /// A buffer as rows.
 #[derive(Clone, Debug, PartialEq)]

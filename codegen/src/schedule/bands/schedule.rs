@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use super::super::parallel::cut::part;
 use super::plane::{Plane, Users};
-use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
+use crate::kernel::{Call, Fill, Pointwise};
+use crate::view::{BufferId, Grid, Storage, View};
 
 /// Consecutive calls that can run in bands.
 pub(super) struct Chain<'p> {

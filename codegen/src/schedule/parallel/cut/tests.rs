@@ -5,14 +5,16 @@
 use eightfold_ir::{DType, Function};
 
 use super::*;
-use crate::kernel::{CumSum, depthwise, gemm};
+use crate::kernel::{
+    CumSum, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
+    Tile, depthwise, gemm,
+};
 use crate::llvm::jit::{Compiled, Jit};
 use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
-use crate::program::{
-    Arg, ConstId, Depthwise, Fill, Fold, Gather, Gemm, Grid, Interpolate, MatMul, Pointwise, Pool, Producer, Program,
-    Reduce, Run, Softmax, Step, Storage, Tile, View,
-};
+use crate::program::Program;
+use crate::step::{Arg, Step};
 use crate::target::{TARGETS, Target};
+use crate::view::{ConstId, Grid, Storage, View};
 
 /// The bytes that these calls leave, one after the other, of the output's storage.
 fn run(compiled: &Compiled<'_>, calls: &[Call], first: usize, operands: &[Vec<u8>], size: usize) -> Vec<u8> {

@@ -3,7 +3,10 @@
 //! The key of a product is its geometry without its tile, as the tile is what the key is used to choose. Of the steps only the
 //! operands that they read are part of a key.
 
-use crate::program::{Call, Step, Storage, View, elementwise};
+use crate::kernel::Call;
+use crate::kernel::attribute::join;
+use crate::step::{Step, elementwise};
+use crate::view::{Storage, View};
 
 /// A call: `gemm …` as [`Geometry::key`](crate::kernel::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
 /// taps=3x3+3712+64 channels=64`, or for other families the result and all operands: `pool max … u8[1x64x28x28:…] = u8[…] …`.
@@ -30,7 +33,7 @@ pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> Stri
         let writers: Vec<usize> = (0..at).filter(reads).collect();
         let mut key = of_call(call);
         if !writers.iter().copied().eq(at.checked_sub(1)) {
-            key += &format!(" of={}", list(&writers, ","));
+            key += &format!(" of={}", join(&writers, ","));
         }
         if at + 1 < calls.len() && is_kept(call) {
             key += " kept";
@@ -54,12 +57,7 @@ fn of_views(call: &Call) -> String {
 
 /// `u8[1x64x28x28:50176,1,1792,64]`
 fn of_view(view: &View) -> String {
-    format!("{}[{}:{}]", view.dtype, list(&view.grid.dims, "x"), list(&view.grid.strides, ","))
-}
-
-/// The numbers as text, with something between them.
-pub(crate) fn list<T: ToString>(numbers: &[T], between: &str) -> String {
-    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+    format!("{}[{}:{}]", view.dtype, join(&view.grid.dims, "x"), join(&view.grid.strides, ","))
 }
 
 #[cfg(test)]
@@ -67,7 +65,9 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Arg, BufferId, Depthwise, Fold, Grid, Pool, Producer};
+    use crate::kernel::{Depthwise, Fold, Pool, Producer};
+    use crate::step::Arg;
+    use crate::view::{BufferId, Grid};
 
     fn view(buffer: usize, dims: &[usize]) -> View {
         View::new(Storage::Buffer(BufferId(buffer)), DType::U8, 7, Grid::channels_last(dims))

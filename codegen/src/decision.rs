@@ -1,10 +1,13 @@
 //! Decisions: which parts of a program have several candidates, and which.
 
-use super::{Blocking, Choice, Choices, candidates};
+pub(crate) mod key;
+
+use crate::choice::{Blocking, Choice, Choices};
 use crate::cpu::CpuModel;
-use crate::kernel::Geometry;
+use crate::kernel::gemm::candidates;
 use crate::kernel::plain::as_if_packed;
-use crate::program::{Call, Program};
+use crate::kernel::{Call, Geometry};
+use crate::program::Program;
 use crate::target::Target;
 
 /// Tiles that are measured: the best ones by the cost model.
