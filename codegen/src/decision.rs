@@ -98,7 +98,7 @@ impl Way {
 #[must_use]
 pub fn products(program: &Program, choices: &Choices) -> Vec<Decision> {
     let cpu = choices.cpu(program.target);
-    let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
+    let product = |(at, call)| Geometry::of(call).map(|geometry| (call.key(), vec![at], (geometry, call)));
     distinct(program.calls().into_iter().enumerate().filter_map(product), |(geometry, call)| {
         let model = geometry.blocking(cpu);
         let others = candidates::tiles(&geometry, cpu, TILES).into_iter().filter(|tile| *tile != model);

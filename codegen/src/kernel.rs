@@ -106,7 +106,7 @@ pub(crate) trait KernelDef: Attributes {
         false
     }
 
-    /// The operand with packed weights, if the call has one. Each weight is read once.
+    /// The operand with constant weights, if the call has one. The bias follows.
     fn weights(&self) -> Option<usize> {
         None
     }
@@ -255,17 +255,6 @@ pub(crate) trait KernelDef: Attributes {
     /// The extents that decide about the time, for reports.
     fn shape(&self, call: &Call) -> String {
         call.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
-    }
-
-    /// What follows the family's name in a default [key](Self::key).
-    fn key_attributes(&self) -> String {
-        String::new()
-    }
-
-    /// The key for measurements: everything that decides about the time. `None` for the default: the family, its key attributes
-    /// and all views.
-    fn key(&self, _call: &Call) -> Option<String> {
-        None
     }
 }
 

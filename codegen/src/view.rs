@@ -64,6 +64,14 @@ impl View {
         View { storage, dtype, offset, loops: Vec::new(), grid }
     }
 
+    /// The element type and the grid as text: `u8[1x64x28x28:0,1,1792,64]`. Along an axis of one element there is no distance.
+    pub(crate) fn key(&self) -> String {
+        let Grid { dims, strides } = &self.grid;
+        let strides = dims.iter().zip(strides).map(|(dim, stride)| if *dim > 1 { *stride } else { 0 }.to_string());
+        let (dims, strides): (Vec<_>, Vec<_>) = (dims.iter().map(usize::to_string).collect(), strides.collect());
+        format!("{}[{}:{}]", self.dtype, dims.join("x"), strides.join(","))
+    }
+
     /// Bytes of the elements, repeated ones once.
     pub(crate) fn distinct_bytes(&self) -> u64 {
         let walked = self.grid.dims.iter().zip(&self.grid.strides).map(|(dim, stride)| match stride {

@@ -60,6 +60,25 @@ impl Call {
         self.operands.iter_mut().chain([&mut self.output])
     }
 
+    /// Everything that decides about the time of the kernel, as text, without names and addresses: the family, those of its
+    /// attributes, the result and the kernel's operands, but for constant weights.
+    ///
+    /// `pool fold=max kernel=3x2 strides=2x2 dilations=1x1 pads=0x1 u8[1x8x4x4:0,1,32,8] = u8[1x8x9x9:0,1,72,8]`
+    ///
+    /// Choices are no part of it: they are made by it. Nor are the steps, which take the same time however the kernel goes about
+    /// the rest.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let kernel = self.producer.def();
+        let attributes = kernel.key_attributes().into_iter().map(|(name, key)| format!(" {name}={key}"));
+        // The bias lies behind the weights.
+        let constants = kernel.weights().map_or(0..0, |weights| weights..weights + 2);
+        let own = (0..kernel.operand_count()).filter(|index| !constants.contains(index));
+        let operands = own.map(|index| format!(" {}", self.operands[index].key()));
+        let (family, output) = (self.producer.family(), self.output.key());
+        format!("{family}{} {output} ={}", attributes.collect::<String>(), operands.collect::<String>())
+    }
+
     /// The call without what one function can leave to its arguments: which bytes, and what for.
     #[must_use]
     pub fn geometry(&self) -> Call {
@@ -74,5 +93,56 @@ impl Call {
         }
         call.origin.clear();
         call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Gemm, Plain, Run, Tile};
+    use crate::view::Grid;
+
+    /// A convolution of 4 x 4 pixels by weights of a channel, in a buffer and at an offset.
+    fn product(buffer: usize, offset: usize, tile: Option<Tile>, extra: Vec<Vec<isize>>) -> Call {
+        let view = |storage, dims: &[usize]| View::new(storage, DType::U8, offset, Grid::channels_last(dims));
+        let constant = view(Storage::Const(ConstId(buffer)), &[8, 1, 1, 16]);
+        let gemm = Gemm {
+            input: DType::U8,
+            pixels: [1, 4, 4],
+            input_strides: [256, 64, 16],
+            output_strides: [128, 32, 8],
+            runs: vec![Run { offset: 0, length: 16 }],
+            n: 8,
+            tile,
+            extra,
+            joined: false,
+            row_block: tile.map_or(0, |_| 4),
+            plain: tile.is_none().then_some(Plain { zero_point: 3, first: 0 }),
+        };
+        Call {
+            producer: gemm.into(),
+            operands: vec![view(Storage::Buffer(BufferId(buffer)), &[1, 16, 4, 4]), constant.clone(), constant],
+            steps: vec![],
+            output: view(Storage::Buffer(BufferId(buffer + 1)), &[1, 8, 4, 4]),
+            origin: buffer.to_string(),
+        }
+    }
+
+    #[test]
+    fn calls_of_equal_geometry_have_equal_texts_wherever_they_lie() {
+        let [one, other] = [(0, 0), (3, 64)].map(|(buffer, offset)| product(buffer, offset, None, vec![]));
+        assert_ne!(one.to_string(), other.to_string());
+        assert_eq!(one.geometry().to_string(), other.geometry().to_string());
+        let tiled = product(0, 0, Some(Tile { mr: 4, nr: 8, kr: 4 }), vec![]);
+        assert_ne!(one.geometry().to_string(), tiled.geometry().to_string());
+    }
+
+    #[test]
+    fn keys_hold_what_decides_about_the_time_but_no_choice() {
+        let key = product(0, 0, None, vec![]).key();
+        assert_eq!(product(3, 64, Some(Tile { mr: 4, nr: 8, kr: 4 }), vec![vec![]]).key(), key);
+        let extra = product(0, 0, None, vec![vec![], vec![4]]).key();
+        assert_eq!(extra, key.replace(" n=8", " n=8 extra=some"));
+        assert!(key.starts_with("gemm ") && key.ends_with(" u8[1x8x4x4:0,1,32,8] = u8[1x16x4x4:0,1,64,16]"), "{key}");
     }
 }

@@ -41,8 +41,4 @@ impl KernelDef for CumSum {
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         (call.input_type(), call.results())
     }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
-    }
 }

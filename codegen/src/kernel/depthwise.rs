@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::attribute::{attributes, join};
+use super::attribute::attributes;
 use super::plain::{self, Constants, Packed, Plain};
 use super::window::Window;
 use super::{KernelDef, is_of_pixels};
@@ -85,7 +85,7 @@ impl Depthwise {
     }
 }
 
-attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, plain } }
+attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, plain }, not in keys { plain } }
 
 impl KernelDef for Depthwise {
     fn operand_count(&self) -> usize {
@@ -117,6 +117,10 @@ impl KernelDef for Depthwise {
 
     fn unaliased(&self) -> usize {
         3
+    }
+
+    fn weights(&self) -> Option<usize> {
+        Some(1)
     }
 
     fn input_window(&self) -> Option<Window> {
@@ -224,16 +228,5 @@ impl KernelDef for Depthwise {
         let Depthwise { pixels: [batch, rows, cols], taps, columns, channels, .. } = self;
         let window = format!("{}x{columns}", taps.len() / (*columns).max(1));
         format!("{}x{cols}x{channels} {window}", batch * rows)
-    }
-
-    fn key(&self, call: &Call) -> Option<String> {
-        let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, .. } = self;
-        let [rows, _] = self.window();
-        let output = call.output.dtype;
-        let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
-        let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
-        let (pixels, from, to) = (join(pixels, "x"), join(input_strides, ","), join(output_strides, ","));
-        let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
-        Some(format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}"))
     }
 }

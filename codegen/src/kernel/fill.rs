@@ -22,7 +22,7 @@ pub struct Fill {
     pub element: [u8; 8],
 }
 
-attributes! { Fill { element } }
+attributes! { Fill { element }, not in keys { element } }
 
 impl KernelDef for Fill {
     fn operand_count(&self) -> usize {

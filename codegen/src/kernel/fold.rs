@@ -100,6 +100,11 @@ impl Attribute for Fold {
             _ => return None,
         })
     }
+
+    /// What is folded in, whatever it stands for.
+    fn key(&self) -> Option<String> {
+        Some(self.name().to_owned())
+    }
 }
 
 /// The sum of this many bytes fits 16 bits, signed or unsigned.

@@ -90,8 +90,4 @@ impl KernelDef for Gather {
         let yielded = (call.output.grid.elements() * view.dtype.byte_size()) as u64;
         if index == 0 { view.distinct_bytes().min(yielded) } else { view.distinct_bytes() }
     }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
-    }
 }

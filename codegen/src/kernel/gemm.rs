@@ -229,7 +229,7 @@ impl Attribute for Tile {
     }
 }
 
-attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain } }
+attributes! { Gemm { input, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain }, not in keys { tile, row_block, plain } }
 
 impl KernelDef for Gemm {
     fn operand_count(&self) -> usize {
@@ -389,7 +389,7 @@ impl KernelDef for Gemm {
 
     fn choose(&mut self, call: &Call, choices: &Choices, target: &Target) {
         if let Some(geometry) = Geometry::of(call).filter(|_| self.tile.is_none()) {
-            let measured = choices.blocking(|| geometry.key());
+            let measured = choices.blocking(|| call.key());
             measured.unwrap_or_else(|| geometry.blocking(choices.cpu(target))).apply(self, target);
         }
     }
@@ -468,10 +468,6 @@ impl KernelDef for Gemm {
 
     fn shape(&self, _call: &Call) -> String {
         format!("{}x{}x{}", self.pixel_count(), self.depth(), self.n)
-    }
-
-    fn key(&self, call: &Call) -> Option<String> {
-        Some(self.geometry(call.output.dtype).key())
     }
 }
 

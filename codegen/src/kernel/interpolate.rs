@@ -38,8 +38,4 @@ impl KernelDef for Interpolate {
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         (DType::F32, 3.0 * call.results())
     }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
-    }
 }

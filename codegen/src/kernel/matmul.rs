@@ -22,7 +22,7 @@ pub struct MatMul {
     pub zero_points: [i32; 2],
 }
 
-attributes! { MatMul { zero_points } }
+attributes! { MatMul { zero_points }, not in keys { zero_points } }
 
 impl KernelDef for MatMul {
     fn operand_count(&self) -> usize {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::KernelDef;
-use super::attribute::{attributes, join};
+use super::attribute::attributes;
 use super::fold::Fold;
 use crate::kernel::Call;
 use crate::target::Target;
@@ -91,11 +91,5 @@ impl KernelDef for Pool {
         let input = call.input_type();
         let taken = call.results() * (self.kernel[0] * self.kernel[1]) as f64;
         (self.fold.result(input), taken * self.fold.operations(input))
-    }
-
-    fn key_attributes(&self) -> String {
-        let Pool { fold, kernel, strides, dilations, pads, .. } = self;
-        let [kernel, strides, dilations, pads] = [kernel, strides, dilations, pads].map(|extents| join(extents, "x"));
-        format!(" {} window={kernel} strides={strides} dilations={dilations} pads={pads}", fold.name())
     }
 }

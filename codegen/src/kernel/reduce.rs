@@ -46,8 +46,4 @@ impl KernelDef for Reduce {
         let input = call.input_type();
         (self.fold.result(input), call.inputs() * self.fold.operations(input))
     }
-
-    fn key_attributes(&self) -> String {
-        format!(" {}", self.fold.name())
-    }
 }

@@ -48,8 +48,4 @@ impl KernelDef for Softmax {
         };
         (DType::F32, call.inputs() * (2.0 * exponential + 3.0 + DIVISION))
     }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
-    }
 }

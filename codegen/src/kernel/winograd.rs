@@ -107,7 +107,7 @@ impl Winograd {
     }
 }
 
-attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain } }
+attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain }, not in keys { tile, row_block, plain } }
 
 impl KernelDef for Winograd {
     fn operand_count(&self) -> usize {

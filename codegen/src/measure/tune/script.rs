@@ -26,7 +26,7 @@ impl Functions {
         for call in ways.iter().flat_map(Way::calls) {
             let geometry = call.geometry();
             let next = functions.calls.len();
-            let index = *functions.by_geometry.entry(format!("{geometry:?}")).or_insert(next);
+            let index = *functions.by_geometry.entry(geometry.to_string()).or_insert(next);
             if index == next {
                 functions.calls.push(geometry);
             }
@@ -35,7 +35,7 @@ impl Functions {
     }
 
     fn entry<'c>(&self, call: &Call, compiled: &'c Compiled<'_>) -> Entry<'c> {
-        compiled.entry(self.by_geometry[&format!("{:?}", call.geometry())])
+        compiled.entry(self.by_geometry[&call.geometry().to_string()])
     }
 }
 
