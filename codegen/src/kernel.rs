@@ -186,7 +186,7 @@ pub(crate) trait KernelDef: Attributes {
     }
 
     /// The runs of elements that the call reads of operand 0; `None` if it reads operand 0's view.
-    fn input_window(&self) -> Option<Window> {
+    fn input_window(&self, _call: &Call) -> Option<Window> {
         None
     }
 
@@ -199,9 +199,6 @@ pub(crate) trait KernelDef: Attributes {
     fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
         rows
     }
-
-    /// Sets new distances between the images of a batch.
-    fn set_batch_strides(&mut self, _input: Option<isize>, _output: Option<isize>) {}
 
     /// The result may be cut along the axis at multiples of this number; `None` if it may not be cut. A part must compute each
     /// element by the same operations in the same order as the whole call.
@@ -361,7 +358,7 @@ fn along(axis: usize, call: &Call) -> Option<&'static str> {
         .then_some("operand 0 must have the rank of the result, and the axis be below it")
 }
 
-/// Whether the result has rank 4 with this many images, rows, columns and channels.
-fn is_of_pixels(call: &Call, [images, rows, columns]: [usize; 3], channels: usize) -> bool {
-    call.output.grid.dims == [images, channels, rows, columns]
+/// Whether operand 0 and the result have axes for batch, channels, rows and columns, and the result this many channels.
+fn is_of_pixels(call: &Call, channels: usize) -> bool {
+    call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[1] == channels
 }

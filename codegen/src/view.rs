@@ -88,6 +88,11 @@ impl View {
     }
 }
 
+/// A distance that is no farther than [`FARTHEST`]: an axis with a farther one has a single element.
+pub(crate) fn within_reach(distance: isize) -> isize {
+    distance.clamp(-(FARTHEST as isize), FARTHEST as isize)
+}
+
 /// Extents of a view and the distance in elements between neighbours along each axis; 0 repeats, negative walks back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Grid {
@@ -106,6 +111,16 @@ impl Grid {
             strides[axis - 1] = strides[axis] * dims[axis] as isize;
         }
         Grid { dims: dims.to_vec(), strides }
+    }
+
+    /// Images, rows and columns of a grid with axes for batch, channels, rows, columns.
+    pub(crate) fn pixels(&self) -> [usize; 3] {
+        [0, 2, 3].map(|axis| self.dims[axis])
+    }
+
+    /// Distances of neighbouring images, rows and columns of such a grid.
+    pub(crate) fn pixel_strides(&self) -> [isize; 3] {
+        [0, 2, 3].map(|axis| within_reach(self.strides[axis]))
     }
 
     /// The number of elements; `None` if it cannot be counted.

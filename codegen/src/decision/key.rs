@@ -71,16 +71,14 @@ mod tests {
         assert_eq!(of_split(&call(pool.clone(), 2, 3), 4), format!("split threads=4 {key}"));
         let depthwise = Producer::Depthwise(Depthwise {
             input: DType::U8,
-            pixels: [1, 4, 4],
-            input_strides: [648, 144, 16],
-            output_strides: [128, 32, 8],
+            strides: [2; 2],
             taps: vec![0, 8, 72, 80, 144, 152],
             columns: 2,
             channels: 8,
             plain: None,
         });
         let window = format!(
-            "depthwise input=u8 pixels=1x4x4 input_strides=648,144,16 output_strides=128,32,8 \
+            "depthwise input=u8 strides=2x2 \
              taps=0,8,72,80,144,152 columns=2 channels=8 {views}"
         );
         assert_eq!(of_call(&call(depthwise.clone(), 0, 1)), window);

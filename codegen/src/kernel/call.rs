@@ -108,9 +108,7 @@ mod tests {
         let constant = view(Storage::Const(ConstId(buffer)), &[8, 1, 1, 16]);
         let gemm = Gemm {
             input: DType::U8,
-            pixels: [1, 4, 4],
-            input_strides: [256, 64, 16],
-            output_strides: [128, 32, 8],
+            strides: [1; 2],
             runs: vec![Run { offset: 0, length: 16 }],
             n: 8,
             tile,

@@ -20,7 +20,7 @@ impl Lowering<'_> {
         let window = Window {
             node,
             pixels: [dims[0], dims[2], dims[3]],
-            input_strides: [strides[0], strides[2] * stride[0] as isize, strides[3] * stride[1] as isize],
+            strides: stride,
             part: Part::WHOLE,
             row: strides[2] * dilation[0] as isize,
             column: strides[3] * dilation[1] as isize,
@@ -120,9 +120,7 @@ impl Lowering<'_> {
         let taps = rows * columns;
         let depthwise = Depthwise {
             input: input.dtype,
-            pixels: window.pixels,
-            input_strides: window.input_strides,
-            output_strides: window.output_strides(&output),
+            strides: window.strides,
             taps: (0..taps)
                 .map(|t| (t / columns) as isize * window.row + (t % columns) as isize * window.column)
                 .collect(),
@@ -157,9 +155,7 @@ impl Lowering<'_> {
         let n = output.grid.dims[1];
         let gemm = Gemm {
             input: operands[0].dtype,
-            pixels: window.pixels,
-            input_strides: window.input_strides,
-            output_strides: window.output_strides(&output),
+            strides: window.strides,
             runs,
             n,
             tile: None,
@@ -290,7 +286,8 @@ impl Sums {
 pub(super) struct Window<'n> {
     pub(super) node: &'n Node,
     pub(super) pixels: [usize; 3],
-    pub(super) input_strides: [isize; 3],
+    /// Rows and columns of the input from one pixel to the next.
+    pub(super) strides: [usize; 2],
     /// Which pixels of the node's result the window yields.
     pub(super) part: Part,
     /// Distance in input elements of neighbouring taps.
@@ -332,12 +329,6 @@ pub(super) struct Product {
 }
 
 impl Window<'_> {
-    /// Distances of neighbouring pixels in a result.
-    pub(super) fn output_strides(&self, output: &View) -> [isize; 3] {
-        let strides = &output.grid.strides;
-        [strides[0], strides[2], strides[3]]
-    }
-
     /// The runs under a pixel: a row of the window is one where its pixels are neighbours in memory.
     pub(super) fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
         let [rows, columns] = self.kernel;

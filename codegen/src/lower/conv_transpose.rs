@@ -44,7 +44,7 @@ impl Lowering<'_> {
         let window = Window {
             node,
             pixels: [sums.output.grid.dims[0], row.count, column.count],
-            input_strides: [strides[0], strides[2], strides[3]],
+            strides: [1; 2],
             part: Part { first: [row.first, column.first], step },
             row: strides[2] * row.step as isize,
             column: strides[3] * column.step as isize,
@@ -66,11 +66,10 @@ impl Lowering<'_> {
     fn bare_bias(&mut self, node: &Node, sums: &Sums) {
         let output = sums.output.clone();
         let [batch, rows, columns] = [0, 2, 3].map(|axis| output.grid.dims[axis]);
-        let strides = &sums.input.grid.strides;
         let window = Window {
             node,
             pixels: [batch, rows, columns],
-            input_strides: [strides[0], strides[2], strides[3]],
+            strides: [1; 2],
             part: Part::WHOLE,
             row: 0,
             column: 0,

@@ -57,16 +57,10 @@ impl Lowering<'_> {
                 (View { grid: Grid::dense(&[m, n]), ..temporary }, Some(place))
             }
         };
+        let input = View { grid: pixels(&input.grid), ..input };
         let output = View { grid: pixels(&rows.grid), ..rows.clone() };
-        let window = Window {
-            node,
-            pixels: [1, 1, m],
-            input_strides: [0, 0, input.grid.strides[0]],
-            part: Part::WHOLE,
-            row: 0,
-            column: 0,
-            kernel: [1, 1],
-        };
+        let window =
+            Window { node, pixels: [1, 1, m], strides: [1; 2], part: Part::WHOLE, row: 0, column: 0, kernel: [1, 1] };
         let weights = self.plain_weights(w).unwrap_or_else(|| unreachable!("the weights are constant"));
         let strides = weights.grid.strides[ws.rank() - 2..].to_vec();
         let grid = Grid { dims: vec![n, 1, 1, k], strides: vec![strides[1], 0, 0, strides[0]] };

@@ -23,7 +23,7 @@ pub(crate) struct Footprint {
 
 /// What the call reads of buffers, without what loops around it move.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
-    let window = call.producer.def().input_window();
+    let window = call.producer.def().input_window(call);
     let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
         Some(window) if index == 0 => window.views(operand),
         _ => vec![operand.clone()],
@@ -140,9 +140,7 @@ mod tests {
         // 2 x 2 pixels of a 3 x 1 window over 8 of 10 channels.
         let gemm = Gemm {
             input: DType::F32,
-            pixels: [1, 2, 2],
-            input_strides: [0, 40, 10],
-            output_strides: [0, 2, 1],
+            strides: [1; 2],
             runs: (0..3).map(|row| Run { offset: 40 * row, length: 8 }).collect(),
             n: 1,
             tile: Some(Tile { mr: 1, nr: 8, kr: 1 }),

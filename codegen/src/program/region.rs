@@ -8,7 +8,6 @@ use crate::view::{LoopId, View};
 
 /// A part of a program's body.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all items are calls")]
 pub enum Item {
     /// One kernel call.
     Call(Call),

@@ -179,7 +179,7 @@ impl Structure<'_> {
         if let Some(reason) = kernel.misfit(call) {
             return misfit(reason.to_owned());
         }
-        if let Some(window) = kernel.input_window() {
+        if let Some(window) = kernel.input_window(call) {
             window.views(&call.operands[0]).iter().try_for_each(|view| self.reach(view))?;
         }
         let tables = call.steps.iter().filter_map(|step| match step {

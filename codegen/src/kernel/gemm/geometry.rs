@@ -4,6 +4,7 @@ use eightfold_ir::DType;
 
 use crate::choice::Blocking;
 use crate::kernel::gemm::walk::Cut;
+use crate::kernel::window::distances;
 use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
 
@@ -84,14 +85,14 @@ pub struct Geometry<'g> {
 }
 
 impl Gemm {
-    /// The geometry of a product with results of this type.
-    pub(crate) fn geometry(&self, output: DType) -> Geometry<'_> {
+    /// The geometry of a call of this product.
+    pub(crate) fn geometry(&self, call: &Call) -> Geometry<'_> {
         Geometry {
             input: self.input,
-            output,
-            pixels: self.pixels,
-            input_strides: self.input_strides,
-            output_strides: self.output_strides,
+            output: call.output.dtype,
+            pixels: call.output.grid.pixels(),
+            input_strides: distances(&call.operands[0], self.strides),
+            output_strides: call.output.grid.pixel_strides(),
             runs: &self.runs,
             n: self.n,
             extra: self.extra.iter().map(Vec::len).sum(),
@@ -105,7 +106,7 @@ impl<'g> Geometry<'g> {
     #[must_use]
     pub fn of(call: &'g Call) -> Option<Self> {
         let Producer::Gemm(gemm) = &call.producer else { return None };
-        Some(gemm.geometry(call.output.dtype))
+        Some(gemm.geometry(call))
     }
 
     /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.

@@ -68,17 +68,7 @@ impl Case {
 
         let result = [batch, n, out_rows, out_cols];
         let strides = [(out_rows * out_cols * n) as isize, 1, (out_cols * n) as isize, n as isize];
-        let winograd = Winograd {
-            tiles: self.tiles,
-            input_strides: [(rows * row) as isize, row as isize, depth as isize],
-            position: (columns * depth) as isize,
-            output_strides: [strides[0], strides[2], strides[3]],
-            depth,
-            n,
-            tile,
-            row_block: self.row_block,
-            plain: None,
-        };
+        let winograd = Winograd { depth, n, tile, row_block: self.row_block, plain: None };
         let tiles = [batch, depth, rows, WinogradInput::POSITIONS * columns];
         let mut operands = vec![
             view(DType::I16, 0, &tiles, &[(rows * row) as isize, 1, row as isize, depth as isize]),

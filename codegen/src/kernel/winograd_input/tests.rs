@@ -46,17 +46,11 @@ impl Case {
                 expected[2 * to..2 * to + 2].copy_from_slice(&(number as i16).to_le_bytes());
             }
         }
+        let from = [at(1, 0, 0) as isize, 1, at(0, 1, 0) as isize, pixel as isize];
         let to = [(rows * wide_row * channels) as isize, 1, (wide_row * channels) as isize, channels as isize];
         let call = Call {
-            producer: Producer::WinogradInput(WinogradInput {
-                input,
-                tiles: [batch, rows, cols],
-                input_strides: [at(1, 0, 0), at(0, 2, 0), at(0, 0, 2)].map(|stride| stride as isize),
-                steps: [at(0, 1, 0) as isize, pixel as isize],
-                position: (columns * channels) as isize,
-                channels,
-            }),
-            operands: vec![view(input, 0, &[x.len()], &[1])],
+            producer: Producer::WinogradInput(WinogradInput { input, columns: cols, channels }),
+            operands: vec![view(input, 0, &[batch, channels, high, wide], &from)],
             steps: vec![],
             output: view(DType::I16, 0, &[batch, channels, rows, wide_row], &to),
             origin: String::new(),

@@ -184,5 +184,5 @@ impl Users {
 
 /// The window through which the call reads this operand; `None` if it reads the operand's view.
 fn window(call: &Call, index: usize) -> Option<Window> {
-    call.producer.def().input_window().filter(|_| index == 0)
+    call.producer.def().input_window(call).filter(|_| index == 0)
 }

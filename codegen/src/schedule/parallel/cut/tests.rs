@@ -113,9 +113,7 @@ fn convolution(
     };
     let gemm = Gemm {
         input,
-        pixels: [1, rows, cols],
-        input_strides: [0, row, depth as isize],
-        output_strides: [0, (cols * n) as isize, n as isize],
+        strides: [1; 2],
         runs,
         n,
         tile: Some(tile),
@@ -170,16 +168,7 @@ fn depthwise_convolutions_are_cut_by_rows() {
             };
             let row = (11 * channels) as isize;
             let taps = (0..9).map(|tap| (tap / 3) * row + tap % 3 * channels as isize).collect();
-            let depthwise = Depthwise {
-                input,
-                pixels: [1, 4, 4],
-                input_strides: [0, 2 * row, 2 * channels as isize],
-                output_strides: [0, 4 * channels as isize, channels as isize],
-                taps,
-                columns: 3,
-                channels,
-                plain: None,
-            };
+            let depthwise = Depthwise { input, strides: [2; 2], taps, columns: 3, channels, plain: None };
             let x = view(input, 0, &[1, channels, 9, 11], &[0, 1, row, channels as isize]);
             let result = [1, channels, 4, 4];
             let strides = Grid::channels_last(&result).strides;
