@@ -3,7 +3,7 @@
 //! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, and the [`Split`] of a call among
 //! threads. Each decision has a key: a text with everything that decides about the time. Decisions with equal keys have equal
 //! choices, whatever the layers are called. [`Choices`] holds what was measured, by key. Where nothing was measured, a cost
-//! model of the CPU decides ([`CpuModel`]). A [`Decision`](decision::Decision) lists the candidates, for tuning.
+//! model of the CPU decides ([`CpuModel`]). A [`Decision`](crate::decision::Decision) lists the candidates, for tuning.
 //!
 //! Invariant: no choice changes a result, not even of floats. Whatever the tile, an output is accumulated in one register in
 //! the order of the runs, and a part of a call computes each element as the whole call does.
@@ -13,10 +13,6 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::cpu::CpuModel;
 use crate::target::Target;
-
-pub(crate) mod candidates;
-pub mod decision;
-pub(crate) mod key;
 
 /// A choice of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

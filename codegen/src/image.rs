@@ -7,7 +7,8 @@ use std::io::{self, Write};
 
 use eightfold_ir::Bytes;
 
-use crate::program::{Const, Program};
+use crate::program::Program;
+use crate::view::Const;
 
 /// Alignment of each constant: a cache line, and the widest vector.
 pub(crate) const ALIGN: usize = 64;

@@ -2,12 +2,13 @@
 //!
 //! A family is one row of `kernels!` and one folder. Its file holds the data of a call and implements `KernelDef`: what the call
 //! reads, along which axes it may be cut, what it costs. `emit.rs` beside it emits the code with the verbs of
-//! [`crate::llvm::vector`]. Code outside the folder never asks which family a call belongs to.
+//! [`crate::vector`]. Code outside the folder never asks which family a call belongs to.
 //!
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
 //! output's view.
 
 pub(crate) mod attribute;
+mod call;
 pub(crate) mod cumsum;
 pub(crate) mod depthwise;
 pub(crate) mod fill;
@@ -19,12 +20,14 @@ pub(crate) mod interpolate;
 pub(crate) mod math;
 pub(crate) mod matmul;
 pub(crate) mod nest;
+pub(crate) mod operations;
 pub(crate) mod pixels;
 pub(crate) mod plain;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod steps;
 pub(crate) mod window;
 pub(crate) mod winograd;
 pub(crate) mod winograd_input;
@@ -35,6 +38,7 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 pub(crate) use self::attribute::{Attributes, Fields};
+pub use self::call::Call;
 pub use self::cumsum::CumSum;
 pub use self::depthwise::{Depthwise, pairs};
 pub use self::fill::Fill;
@@ -55,10 +59,9 @@ pub use self::winograd::Winograd;
 pub use self::winograd_input::WinogradInput;
 use crate::choice::Choices;
 use crate::cpu::{Arithmetic, CpuModel};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Const, ConstId, View};
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Const, ConstId, View};
 
 /// A family of kernels.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,7 +106,7 @@ pub(crate) trait KernelDef: Attributes {
         false
     }
 
-    /// The operand with packed weights, if the call has one. Each weight is read once.
+    /// The operand with constant weights, if the call has one. The bias follows.
     fn weights(&self) -> Option<usize> {
         None
     }
@@ -183,7 +186,7 @@ pub(crate) trait KernelDef: Attributes {
     }
 
     /// The runs of elements that the call reads of operand 0; `None` if it reads operand 0's view.
-    fn input_window(&self) -> Option<Window> {
+    fn input_window(&self, _call: &Call) -> Option<Window> {
         None
     }
 
@@ -196,9 +199,6 @@ pub(crate) trait KernelDef: Attributes {
     fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
         rows
     }
-
-    /// Sets new distances between the images of a batch.
-    fn set_batch_strides(&mut self, _input: Option<isize>, _output: Option<isize>) {}
 
     /// The result may be cut along the axis at multiples of this number; `None` if it may not be cut. A part must compute each
     /// element by the same operations in the same order as the whole call.
@@ -246,23 +246,12 @@ pub(crate) trait KernelDef: Attributes {
 
     /// Distinct bytes that the call reads of an operand.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
-        distinct_bytes(&call.operands[index])
+        call.operands[index].distinct_bytes()
     }
 
     /// The extents that decide about the time, for reports.
     fn shape(&self, call: &Call) -> String {
         call.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
-    }
-
-    /// What follows the family's name in a default [key](Self::key).
-    fn key_attributes(&self) -> String {
-        String::new()
-    }
-
-    /// The key for measurements: everything that decides about the time. `None` for the default: the family, its key attributes
-    /// and all views.
-    fn key(&self, _call: &Call) -> Option<String> {
-        None
     }
 }
 
@@ -369,7 +358,7 @@ fn along(axis: usize, call: &Call) -> Option<&'static str> {
         .then_some("operand 0 must have the rank of the result, and the axis be below it")
 }
 
-/// Whether the result has rank 4 with this many images, rows, columns and channels.
-fn is_of_pixels(call: &Call, [images, rows, columns]: [usize; 3], channels: usize) -> bool {
-    call.output.grid.dims == [images, channels, rows, columns]
+/// Whether operand 0 and the result have axes for batch, channels, rows and columns, and the result this many channels.
+fn is_of_pixels(call: &Call, channels: usize) -> bool {
+    call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[1] == channels
 }

@@ -13,11 +13,11 @@ use eightfold_ir::{
     Tensor, ValueId, VerifiedGraph,
 };
 
-use crate::program::{
-    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, Fill, Grid, Item, Pointwise, Producer, Program, Step,
-    Storage, View,
-};
+use crate::kernel::{Call, Fill, Pointwise, Producer};
+use crate::program::{Buffer, BufferKind, Item, Program};
+use crate::step::{Arg, Step};
 use crate::target::Target;
+use crate::view::{BufferId, Const, ConstId, Grid, Storage, View};
 
 mod conv;
 mod conv_transpose;
@@ -27,6 +27,7 @@ mod movement;
 mod placement;
 mod reduce;
 mod softmax;
+mod window;
 
 use placement::Placement;
 
@@ -391,7 +392,7 @@ impl<'g> Lowering<'g> {
     /// The bias that the node's kernel begins its sums with.
     fn kernel_bias(&self, node: &Node) -> Option<ValueId> {
         let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
-        let in_sums = !matches!(node.op, Op::MatMul(_)) || matmul::shared_weights(self.graph, node).is_some();
+        let in_sums = !matches!(node.op, Op::MatMul(_)) || shared_weights(self.graph, node).is_some();
         // A bias is added after the scale of the weights.
         let in_sums = in_sums && self.weight_scale(node).is_none();
         node.operand(bias).filter(|id| in_sums && self.graph.constant(*id).is_some())
@@ -430,6 +431,14 @@ impl<'g> Lowering<'g> {
         let (buffers, consts) = (self.buffers, self.consts);
         Program { buffers, consts, body, ..Program::new(&self.graph.name, self.target) }
     }
+}
+
+/// The weights of a product if they are constant and one matrix for the whole batch.
+fn shared_weights<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Tensor> {
+    let w = node.operand(1)?;
+    let shape = &graph.ty(w).shape;
+    let is_matrix = shape[..shape.rank() - 2].iter().all(|extent| *extent == 1);
+    graph.constant(w).filter(|_| is_matrix)
 }
 
 /// The names of the ONNX nodes, for calls and errors.

@@ -14,10 +14,14 @@ pub mod plan;
 pub mod winograd;
 pub mod words;
 
+use eightfold_ir::VerifiedGraph;
+
 use self::bands::Bands;
 use self::parallel::Threads;
 use crate::choice::Choices;
+use crate::lower::{LowerError, lower};
 use crate::program::{Program, Scheduled};
+use crate::target::Target;
 
 /// What the passes are told.
 #[derive(Clone, Copy, Debug)]
@@ -86,4 +90,16 @@ pub fn schedule(
         return Scheduled::proven(program.clone()).unwrap_or_else(|error| panic!("{error}\n{program}"));
     }
     Scheduled::trusted(program)
+}
+
+/// The program that code is emitted for: lowered, then scheduled. It computes the same bytes whatever `cx` says.
+///
+/// # Errors
+/// When an operator has no kernel for its types or operands.
+pub fn lower_and_schedule(
+    graph: VerifiedGraph<'_>,
+    target: &'static Target,
+    cx: &ScheduleContext<'_>,
+) -> Result<Scheduled, LowerError> {
+    Ok(schedule(lower(graph, target)?, cx, &mut |_, _| {}))
 }

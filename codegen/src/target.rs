@@ -5,6 +5,9 @@ mod dot;
 pub use dot::DotRule;
 use eightfold_runtime::features::{FeatureSet, detect};
 
+/// The CPU of functions without features of their own: the baseline of x86-64.
+pub(crate) const BASELINE: &str = "x86-64";
+
 /// The instruction set whose instructions kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {

@@ -5,10 +5,10 @@
 //! measured by.
 
 use crate::cpu::{Arithmetic, CpuModel};
-use crate::program::{Call, Storage, View};
+use crate::kernel::Call;
+use crate::kernel::operations::call_operations;
 use crate::target::Target;
-
-pub(crate) mod operations;
+use crate::view::{Storage, View};
 
 /// What one call has to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl Call {
             executed_macs: kernel.executed_macs(self, target) as u64,
             arithmetic: kernel.arithmetic(self),
             instructions: kernel.instructions(target),
-            operations: operations::call_operations(self, target),
+            operations: call_operations(self, target),
             input_bytes: bytes_in(false),
             weight_bytes: bytes_in(true),
             output_bytes: self.output_bytes(),
@@ -88,7 +88,7 @@ impl Call {
 
     /// The bytes of the result.
     pub(crate) fn output_bytes(&self) -> u64 {
-        distinct_bytes(&self.output)
+        self.output.distinct_bytes()
     }
 
     /// The kernel's name: its family, and for products its input and tile.
@@ -103,15 +103,6 @@ impl Call {
     pub fn shape(&self) -> String {
         self.producer.def().shape(self)
     }
-}
-
-/// Bytes of a view's elements, repeated ones once.
-pub(crate) fn distinct_bytes(view: &View) -> u64 {
-    let walked = view.grid.dims.iter().zip(&view.grid.strides).map(|(dim, stride)| match stride {
-        0 => (*dim).min(1),
-        _ => *dim,
-    });
-    (walked.product::<usize>() * view.dtype.byte_size()) as u64
 }
 
 #[cfg(test)]

@@ -255,6 +255,24 @@ fn programs_that_break_a_rule_do_not_verify() {
         short("const @1 64 B = rand(f32, seed=2)", "const @1 63 B"),
         "call 0 reaches byte 64 of b, which has 63"
     );
+    let channels = "call 0: gemm: operand 0 and the result must have rank 4, the result n channels";
+    assert_eq!(short("f32 %1[1x8x1x10 :", "f32 %1[1x9x1x10 :"), channels);
+    let strides = short("strides=1x1", "strides=1x1099511627776");
+    assert_eq!(strides, "call 0 reaches element 9895604649999 of %0");
+    let square = fs::read_to_string(testdata().join("winograd/square.snap")).expect("readable");
+    let tiles = |from: &str, to: &str| {
+        let (_, program) = square.split_once("\n---\n").expect("a header");
+        assert!(program.contains(from), "{from}");
+        verify(&parse(&program.replacen(from, to, 1)).expect("parses")).expect_err("is wrong").to_string()
+    };
+    assert_eq!(
+        tiles("columns=8", "columns=9"),
+        "call 2: winograd_input: the result must have 16 columns for each column of tiles"
+    );
+    assert_eq!(
+        tiles("u8 %1[1x64x16x16 :", "u8 %1[1x64x14x16 :"),
+        "call 3: winograd: the result must have n channels, and two rows and columns for each tile of operand 0"
+    );
     let parallel = "  parallel {\n    thread 0 {\n    }\n  }\n";
     let with_threads = |text: String| verify(&parse(&text).expect("parses")).expect_err("is wrong").to_string();
     let after = |line: &str, more: &str| REGIONS.replacen(line, &format!("{line}{more}"), 1);

@@ -6,8 +6,8 @@
 
 use std::path::PathBuf;
 
-use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
+use eightfold_codegen::llvm::artifact::Listings;
 use eightfold_codegen::object::Linker;
 use eightfold_ir::Graph;
 

@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::InterfaceError;
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_codegen::lower::LowerError;
 use eightfold_codegen::object::ObjectError;
 use eightfold_codegen::tuning::TuningError;

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 
 use eightfold::options::recipe::Recipe;
 use eightfold_codegen::choice::{Choice, Choices, Fusion, Split};
-use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::program::{self, check};
 use eightfold_codegen::schedule::bands::{Bands, chains};
 use eightfold_codegen::schedule::choose::ChooseTiles;
+use eightfold_codegen::schedule::lower_and_schedule;
 use eightfold_codegen::schedule::parallel::{Threads, splits};
 use eightfold_codegen::schedule::plan::arena_bound;
 use eightfold_codegen::schedule::{ScheduleContext, SchedulePass, prepare};

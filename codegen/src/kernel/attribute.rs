@@ -5,7 +5,7 @@
 
 use eightfold_ir::DType;
 
-use crate::program::FARTHEST;
+use crate::view::FARTHEST;
 
 /// A value that has a text.
 pub(crate) trait Attribute: Sized {
@@ -19,12 +19,22 @@ pub(crate) trait Attribute: Sized {
     fn absent() -> Option<Self> {
         None
     }
+
+    /// What decides about the time of the call, for keys of measurements; `None` if it need not be said.
+    fn key(&self) -> Option<String> {
+        let text = self.text();
+        let absent = Self::absent().is_some_and(|absent| absent.text() == text);
+        (!absent).then_some(text)
+    }
 }
 
 /// The data of a call as names and texts.
 pub(crate) trait Attributes {
     /// Each attribute's name and text, without those that have the value of one left out.
     fn attributes(&self) -> Vec<(&'static str, String)>;
+
+    /// Those that decide about the time of the call, as [`Attribute::key`] says them.
+    fn key_attributes(&self) -> Vec<(&'static str, String)>;
 
     /// The data that these texts say.
     ///
@@ -74,14 +84,23 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// Lists the attributes of a family's struct, all its fields.
+/// Lists the attributes of a family's struct, all its fields, and those of them that are not part of keys: choices, and what
+/// decides about results alone.
 macro_rules! attributes {
-    ($kernel:ident { $($field:ident),* $(,)? }) => {
+    ($kernel:ident { $($field:ident),* $(,)? } $(, not in keys { $($free:ident),* })?) => {
         impl $crate::kernel::attribute::Attributes for $kernel {
             fn attributes(&self) -> Vec<(&'static str, String)> {
                 let written: Vec<Option<(&'static str, String)>> =
                     vec![$($crate::kernel::attribute::written(stringify!($field), &self.$field)),*];
                 written.into_iter().flatten().collect()
+            }
+
+            fn key_attributes(&self) -> Vec<(&'static str, String)> {
+                $($(let _ = &self.$free;)*)?
+                let free: &[&str] = &[$($(stringify!($free)),*)?];
+                let keys: Vec<(&'static str, Option<String>)> = vec![$((stringify!($field), $crate::kernel::attribute::Attribute::key(&self.$field))),*];
+                let keys = keys.into_iter().filter(|(name, _)| !free.contains(name));
+                keys.filter_map(|(name, key)| Some((name, key?))).collect()
             }
 
             fn parse(fields: &mut $crate::kernel::attribute::Fields<'_>) -> Result<Self, String> {
@@ -225,6 +244,11 @@ impl Attribute for Vec<Vec<isize>> {
 
     fn absent() -> Option<Self> {
         Some(Vec::new())
+    }
+
+    /// Whether there are any, however many.
+    fn key(&self) -> Option<String> {
+        self.iter().any(|list| !list.is_empty()).then(|| "some".to_owned())
     }
 }
 

@@ -8,9 +8,9 @@ use eightfold_ir::DType;
 
 use super::attribute::attributes;
 use super::{KernelDef, along};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
 
 /// Running sums of operand 0, a view of the result's shape: one element after the other, each sum rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,5 @@ impl KernelDef for CumSum {
 
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         (call.input_type(), call.results())
-    }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
     }
 }

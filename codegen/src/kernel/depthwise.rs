@@ -10,15 +10,15 @@ use std::ops::Range;
 use eightfold_ir::DType;
 
 use super::attribute::attributes;
+use super::gemm::pixel_count;
 use super::plain::{self, Constants, Packed, Plain};
-use super::window::Window;
+use super::window::{self, Window, distances};
 use super::{KernelDef, is_of_pixels};
-use crate::choice::key::list;
 use crate::cpu::CpuModel;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// A sum of products channel by channel.
 ///
@@ -29,12 +29,8 @@ use crate::work::distinct_bytes;
 pub struct Depthwise {
     /// Type of the input's elements: u8, i8 or f32.
     pub input: DType,
-    /// Output pixels: batch, rows, cols.
-    pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring output pixels.
-    pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring output pixels.
-    pub output_strides: [isize; 3],
+    /// Rows and columns of the input from one output pixel to the next.
+    pub strides: [usize; 2],
     /// Distance in elements of each tap from the pixel's first input element, row by row of the window.
     pub taps: Vec<isize>,
     /// Columns of the window: `taps` holds this many a row.
@@ -70,23 +66,17 @@ pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
 
 impl Depthwise {
     /// What lies under the pixels.
-    fn under(&self) -> Window {
-        let runs = self.taps.iter().map(|tap| (*tap, self.channels)).collect();
-        Window { pixels: self.pixels, strides: self.input_strides, runs }
+    fn under(&self, call: &Call) -> Window {
+        Window::of(call, self.strides, self.taps.iter().map(|tap| (*tap, self.channels)).collect())
     }
 
     /// Bytes of a channel's packed weights.
     fn weights_of_a_channel(&self) -> usize {
         4 * if self.input.is_float() { self.taps.len() } else { self.pairs().len() }
     }
-
-    /// Pixels of the result.
-    fn pixel_count(&self) -> usize {
-        self.pixels.iter().product()
-    }
 }
 
-attributes! { Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, plain } }
+attributes! { Depthwise { input, strides, taps, columns, channels, plain }, not in keys { plain } }
 
 impl KernelDef for Depthwise {
     fn operand_count(&self) -> usize {
@@ -94,8 +84,8 @@ impl KernelDef for Depthwise {
     }
 
     fn misfit(&self, call: &Call) -> Option<&'static str> {
-        if !is_of_pixels(call, self.pixels, self.channels) {
-            return Some("the result must have rank 4, its extents must be the pixels and channels");
+        if !is_of_pixels(call, self.channels) {
+            return Some("operand 0 and the result must have rank 4, the result as many channels");
         }
         let is_window = self.columns > 0 && !self.taps.is_empty() && self.taps.len().is_multiple_of(self.columns);
         if !is_window {
@@ -120,17 +110,16 @@ impl KernelDef for Depthwise {
         3
     }
 
-    fn input_window(&self) -> Option<Window> {
-        Some(self.under())
+    fn weights(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn input_window(&self, call: &Call) -> Option<Window> {
+        Some(self.under(call))
     }
 
     fn runs_in_bands(&self) -> bool {
         true
-    }
-
-    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
-        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
-        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
     }
 
     /// The axes of the result are batch, channels, rows, columns.
@@ -139,7 +128,8 @@ impl KernelDef for Depthwise {
     }
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
-        self.pixels = self.under().part(&mut operands[0], axis, range);
+        let reach = self.taps.iter().copied().max().unwrap_or(0);
+        window::narrow(&mut operands[0], self.strides, reach, axis, range);
     }
 
     fn plain(&self) -> Option<Plain> {
@@ -185,17 +175,17 @@ impl KernelDef for Depthwise {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         match (index, self.plain) {
             (1, Some(_)) => (self.weights_of_a_channel() * self.channels) as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         }
     }
 
-    fn macs(&self, _call: &Call) -> usize {
-        self.pixel_count() * self.taps.len() * self.channels
+    fn macs(&self, call: &Call) -> usize {
+        pixel_count(call) * self.taps.len() * self.channels
     }
 
-    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+    fn executed_macs(&self, call: &Call, target: &Target) -> usize {
         let products = if self.input.is_float() { self.taps.len() } else { 2 * self.pairs().len() };
-        self.pixel_count() * products * self.channels.next_multiple_of(target.lanes())
+        pixel_count(call) * products * self.channels.next_multiple_of(target.lanes())
     }
 
     /// Products of integers are [operations](Self::operations).
@@ -213,7 +203,9 @@ impl KernelDef for Depthwise {
         let rows = (self.taps.len() / columns).div_ceil(2);
         // A column serves all pixels whose windows it lies in.
         let step = match self.taps.get(1) {
-            Some(tap) if columns > 1 => (self.input_strides[2] / (tap - self.taps[0]).max(1)).unsigned_abs(),
+            Some(tap) if columns > 1 => {
+                (distances(&call.operands[0], self.strides)[2] / (tap - self.taps[0]).max(1)).unsigned_abs()
+            }
             _ => 1,
         };
         // Each pair is interleaved and widened, then multiplied and added.
@@ -221,20 +213,10 @@ impl KernelDef for Depthwise {
         (DType::I32, call.results() * each as f64)
     }
 
-    fn shape(&self, _call: &Call) -> String {
-        let Depthwise { pixels: [batch, rows, cols], taps, columns, channels, .. } = self;
+    fn shape(&self, call: &Call) -> String {
+        let Depthwise { taps, columns, channels, .. } = self;
+        let [batch, rows, cols] = call.output.grid.pixels();
         let window = format!("{}x{columns}", taps.len() / (*columns).max(1));
         format!("{}x{cols}x{channels} {window}", batch * rows)
-    }
-
-    fn key(&self, call: &Call) -> Option<String> {
-        let Depthwise { input, pixels, input_strides, output_strides, taps, columns, channels, .. } = self;
-        let [rows, _] = self.window();
-        let output = call.output.dtype;
-        let distance = |tap: usize| taps.get(tap).map_or(0, |tap| tap - taps[0]);
-        let (down, right) = (distance(*columns), if *columns > 1 { distance(1) } else { 0 });
-        let (pixels, from, to) = (list(pixels, "x"), list(input_strides, ","), list(output_strides, ","));
-        let window = format!("taps={rows}x{columns}+{down}+{right} channels={channels}");
-        Some(format!("depthwise {input} {output} pixels={pixels} from={from} to={to} {window}"))
     }
 }

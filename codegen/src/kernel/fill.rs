@@ -10,9 +10,10 @@ use eightfold_ir::DType;
 
 use super::KernelDef;
 use super::attribute::attributes;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// This stored number everywhere: borders of padded buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Fill {
     pub element: [u8; 8],
 }
 
-attributes! { Fill { element } }
+attributes! { Fill { element }, not in keys { element } }
 
 impl KernelDef for Fill {
     fn operand_count(&self) -> usize {

@@ -3,9 +3,11 @@
 use eightfold_ir::DType;
 
 use super::nest::{Stretch, read, write};
-use crate::llvm::steps::{self, Operands};
-use crate::llvm::vector::{Emitter, Ptr, Vector};
-use crate::program::{Call, View, elementwise};
+use crate::kernel::Call;
+use crate::kernel::steps::{self, Operands};
+use crate::step::elementwise;
+use crate::vector::{Emitter, Ptr, Vector};
+use crate::view::View;
 
 /// The end of a call: step operands and the result, which move together.
 pub(crate) struct Finish<'c> {

@@ -6,8 +6,8 @@
 use eightfold_ir::DType;
 
 use super::attribute::Attribute;
-use crate::llvm::steps::{cast, dequantized, work_kind, worked};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
+use crate::kernel::steps::{cast, dequantized, work_kind, worked};
+use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
 /// What becomes of the numbers that a pool or reduction folds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,6 +99,11 @@ impl Attribute for Fold {
             ["sum_abs"] => Fold::SumAbs,
             _ => return None,
         })
+    }
+
+    /// What is folded in, whatever it stands for.
+    fn key(&self) -> Option<String> {
+        Some(self.name().to_owned())
     }
 }
 

@@ -11,11 +11,11 @@ pub(crate) use self::emit::{emit_check, position};
 use super::KernelDef;
 use super::attribute::{Attribute, attributes};
 use super::plain::PackedMatrix;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Const, ConstId, Storage, View};
+use crate::kernel::Call;
+use crate::kernel::operations::registers;
 use crate::target::Target;
-use crate::work::distinct_bytes;
-use crate::work::operations::registers;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Const, ConstId, Storage, View};
 
 /// Elements of operand 0 along `axis` at the positions that operand 1 (a vector of i32 or i64) holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +88,6 @@ impl KernelDef for Gather {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         let view = &call.operands[index];
         let yielded = (call.output.grid.elements() * view.dtype.byte_size()) as u64;
-        if index == 0 { distinct_bytes(view).min(yielded) } else { distinct_bytes(view) }
-    }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
+        if index == 0 { view.distinct_bytes().min(yielded) } else { view.distinct_bytes() }
     }
 }

@@ -1,5 +1,6 @@
 //! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
 
+pub(crate) mod candidates;
 pub(crate) mod cost;
 mod emit;
 pub(crate) mod format;
@@ -18,14 +19,14 @@ use self::format::Format;
 use self::geometry::Geometry;
 use super::attribute::{Attribute, attributes, join, split};
 use super::plain::{self, Constants, Packed, PackedMatrix, Plain};
-use super::window::Window;
+use super::window::{self, Window};
 use super::{KernelDef, is_of_pixels};
 use crate::choice::{Blocking, Choices};
 use crate::cpu::{Arithmetic, CpuModel};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, Grid, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Grid, View};
 
 /// Contiguous elements under one output pixel of a convolution: a row of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +50,8 @@ pub struct Gemm {
     pub input: DType,
     /// How the weights are stored; `None` if they have the input's type.
     pub format: Option<Format>,
-    /// Output pixels.
-    pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring output pixels along batch, rows, cols.
-    pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring output pixels along batch, rows, cols.
-    pub output_strides: [isize; 3],
+    /// Rows and columns of the input from one output pixel to the next.
+    pub strides: [usize; 2],
     /// What lies under a pixel.
     pub runs: Vec<Run>,
     /// Output channels.
@@ -130,9 +127,8 @@ pub struct Tile {
 
 impl Gemm {
     /// What lies under the pixels.
-    fn under(&self) -> Window {
-        let runs = self.runs.iter().map(|run| (run.offset, run.length)).collect();
-        Window { pixels: self.pixels, strides: self.input_strides, runs }
+    fn under(&self, call: &Call) -> Window {
+        Window::of(call, self.strides, self.runs.iter().map(|run| (run.offset, run.length)).collect())
     }
 
     /// Products for each result.
@@ -190,11 +186,6 @@ impl Gemm {
         let blocks = self.n.div_ceil(self.tile().nr);
         [self.weight_bytes(0..blocks), 4 * blocks * self.tile().nr]
     }
-
-    /// Pixels of the result.
-    fn pixel_count(&self) -> usize {
-        self.pixels.iter().product()
-    }
 }
 
 /// `-64:192`, the offset and the length.
@@ -232,7 +223,7 @@ impl Attribute for Tile {
     }
 }
 
-attributes! { Gemm { input, format, pixels, input_strides, output_strides, runs, n, tile, extra, joined, row_block, plain } }
+attributes! { Gemm { input, format, strides, runs, n, tile, extra, joined, row_block, plain }, not in keys { tile, row_block, plain } }
 
 impl KernelDef for Gemm {
     fn operand_count(&self) -> usize {
@@ -240,8 +231,8 @@ impl KernelDef for Gemm {
     }
 
     fn misfit(&self, call: &Call) -> Option<&'static str> {
-        if !is_of_pixels(call, self.pixels, self.n) {
-            return Some("the result must have rank 4, its extents must be the pixels and n");
+        if !is_of_pixels(call, self.n) {
+            return Some("operand 0 and the result must have rank 4, the result n channels");
         }
         if !matches!(self.input, DType::U8 | DType::I8 | DType::I16 | DType::Bf16 | DType::F32) {
             return Some("the input must be u8, i8, i16, bf16 or f32");
@@ -292,24 +283,19 @@ impl KernelDef for Gemm {
         Some(1)
     }
 
-    fn input_window(&self) -> Option<Window> {
-        Some(self.under())
+    fn input_window(&self, call: &Call) -> Option<Window> {
+        Some(self.under(call))
     }
 
     fn runs_in_bands(&self) -> bool {
         true
     }
 
-    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
-        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
-        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
-    }
-
     /// The axes of the result are batch, channels, rows, columns.
-    fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
+    fn unit(&self, call: &Call, axis: usize) -> Option<usize> {
         match axis {
             1 => Some(self.tile?.nr),
-            3 if self.pixels[0] * self.pixels[1] > 1 => None,
+            3 if call.output.grid.dims[0] * call.output.grid.dims[2] > 1 => None,
             3 => Some(self.tile?.mr),
             _ => Some(1),
         }
@@ -317,8 +303,8 @@ impl KernelDef for Gemm {
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         if axis != 1 {
-            self.pixels = self.under().part(&mut operands[0], axis, range);
-            return;
+            let reach = self.runs.iter().map(|run| run.offset).max().unwrap_or(0);
+            return window::narrow(&mut operands[0], self.strides, reach, axis, range);
         }
         let nr = self.tile().nr;
         let (blocks, vectors) = (range.start / nr..range.end.div_ceil(nr), self.vectors());
@@ -407,7 +393,7 @@ impl KernelDef for Gemm {
 
     fn choose(&mut self, call: &Call, choices: &Choices, target: &Target) {
         if let Some(geometry) = Geometry::of(call).filter(|_| self.tile.is_none()) {
-            let measured = choices.blocking(|| geometry.key());
+            let measured = choices.blocking(|| call.key());
             measured.unwrap_or_else(|| geometry.blocking(choices.cpu(target))).apply(self, target);
         }
     }
@@ -435,15 +421,15 @@ impl KernelDef for Gemm {
         })
     }
 
-    fn macs(&self, _call: &Call) -> usize {
-        self.pixel_count() * self.depth() * self.n
+    fn macs(&self, call: &Call) -> usize {
+        pixel_count(call) * self.depth() * self.n
     }
 
-    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+    fn executed_macs(&self, call: &Call, target: &Target) -> usize {
         let lanes = target.lanes();
         let vectors = self.n.div_ceil(lanes);
         let extra: usize = self.extra.iter().take(vectors).map(Vec::len).sum();
-        self.pixel_count() * (vectors * self.groups() + extra) * self.kr() * lanes
+        pixel_count(call) * (vectors * self.groups() + extra) * self.kr() * lanes
     }
 
     fn arithmetic(&self, _call: &Call) -> Arithmetic {
@@ -455,7 +441,7 @@ impl KernelDef for Gemm {
     }
 
     fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
-        let geometry = self.geometry(call.output.dtype);
+        let geometry = self.geometry(call);
         let blocking = match self.tile {
             Some(Tile { mr, nr, .. }) => Blocking { mr, nr, rows: self.row_block },
             None => geometry.blocking(cpu),
@@ -464,12 +450,12 @@ impl KernelDef for Gemm {
     }
 
     /// Inputs of the other sign are converted, each group once for each block of channels.
-    fn operations(&self, _call: &Call, target: &Target) -> (DType, f64) {
+    fn operations(&self, call: &Call, target: &Target) -> (DType, f64) {
         let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
         let nr = self.tile.map_or(target.lanes(), |tile| tile.nr);
         let signs = match target.dot.input_offset(self.input) {
             0 => 0,
-            _ => self.pixel_count() * self.groups() * self.n.div_ceil(nr) * target.lanes(),
+            _ => pixel_count(call) * self.groups() * self.n.div_ceil(nr) * target.lanes(),
         };
         (accumulator, signs as f64)
     }
@@ -478,19 +464,20 @@ impl KernelDef for Gemm {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         let bytes = match (index, self.plain.and(self.tile)) {
             (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         };
-        let read = (self.pixel_count() * self.depth() * self.input.byte_size()) as u64;
+        let read = (pixel_count(call) * self.depth() * self.input.byte_size()) as u64;
         if index == 0 { bytes.min(read) } else { bytes }
     }
 
-    fn shape(&self, _call: &Call) -> String {
-        format!("{}x{}x{}", self.pixel_count(), self.depth(), self.n)
+    fn shape(&self, call: &Call) -> String {
+        format!("{}x{}x{}", pixel_count(call), self.depth(), self.n)
     }
+}
 
-    fn key(&self, call: &Call) -> Option<String> {
-        Some(self.geometry(call.output.dtype).key())
-    }
+/// Pixels of the result.
+pub(super) fn pixel_count(call: &Call) -> usize {
+    call.output.grid.pixels().iter().product()
 }
 
 /// Bits of a group's packed weights for one channel.

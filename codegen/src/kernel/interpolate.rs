@@ -8,9 +8,9 @@ use eightfold_ir::DType;
 
 use super::attribute::attributes;
 use super::{KernelDef, along};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
 
 /// Linear interpolation of operand 0, a view of the result's rank, along `axis`; operand 1 holds for each output
 /// coordinate two positions (i32), operand 2 their two weights (f32).
@@ -37,9 +37,5 @@ impl KernelDef for Interpolate {
 
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         (DType::F32, 3.0 * call.results())
-    }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
     }
 }

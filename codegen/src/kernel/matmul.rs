@@ -10,9 +10,10 @@ use eightfold_ir::DType;
 
 use super::KernelDef;
 use super::attribute::attributes;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// A product of two matrices neither of which is constant: `x[.., m, k] * w[.., k, n]`, batch axes by strides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct MatMul {
     pub zero_points: [i32; 2],
 }
 
-attributes! { MatMul { zero_points } }
+attributes! { MatMul { zero_points }, not in keys { zero_points } }
 
 impl KernelDef for MatMul {
     fn operand_count(&self) -> usize {

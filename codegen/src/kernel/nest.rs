@@ -3,8 +3,8 @@
 //! Axes that are contiguous in every view become one loop. The axis along which the result's elements are adjacent becomes the
 //! innermost loop, which kernels vectorise.
 
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::View;
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::view::View;
 
 /// A loop: its turns, and the bytes by which each view moves in a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,11 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use crate::llvm::steps::{self, Operands};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Step};
+use crate::kernel::Call;
+use crate::kernel::steps::{self, Operands};
+use crate::kernel::window::distances;
+use crate::step::Step;
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -47,9 +49,10 @@ pub(crate) struct Place<'ctx> {
 }
 
 impl<'c> Pixels<'c> {
-    /// The pixels of a call whose operands 0 to 2 are input, weights and sums; strides are in elements.
-    pub(crate) fn of(call: &'c Call, extents: [usize; 3], input: [isize; 3], output: [isize; 3]) -> Self {
-        let mut pixels = Pixels::apart(call, extents, input, output);
+    /// The pixels of a call whose operands 0 to 2 are input, weights and sums. They lie `strides` rows and columns of the input
+    /// apart.
+    pub(crate) fn of(call: &'c Call, strides: [usize; 2]) -> Self {
+        let mut pixels = Pixels::apart(call, strides);
         pixels.join(1);
         pixels.join(0);
         // A batch over joined rows has become the rows.
@@ -58,21 +61,20 @@ impl<'c> Pixels<'c> {
     }
 
     /// The same with rows and batch as they are, however they lie.
-    pub(crate) fn apart(call: &'c Call, extents: [usize; 3], input: [isize; 3], output: [isize; 3]) -> Self {
+    pub(crate) fn apart(call: &'c Call, strides: [usize; 2]) -> Self {
         let bytes = |strides: [isize; 3], dtype: DType| strides.map(|s| s * dtype.byte_size() as isize);
         let is_table =
             |index: usize| call.steps.iter().any(|s| matches!(s, Step::Table { operand, .. } if *operand == index));
         let operands = (3..call.operands.len()).filter(|index| !is_table(*index)).map(|index| {
             let view = &call.operands[index];
             debug_assert_eq!(view.grid.dims.len(), 4, "operands of steps have axes N, C, H, W");
-            let strides = &view.grid.strides;
-            (index, bytes([strides[0], strides[2], strides[3]], view.dtype))
+            (index, bytes(view.grid.pixel_strides(), view.dtype))
         });
         Pixels {
             call,
-            extents,
-            input: bytes(input, call.operands[0].dtype),
-            output: bytes(output, call.output.dtype),
+            extents: call.output.grid.pixels(),
+            input: bytes(distances(&call.operands[0], strides), call.operands[0].dtype),
+            output: bytes(call.output.grid.pixel_strides(), call.output.dtype),
             operands: operands.collect(),
             later: None,
         }

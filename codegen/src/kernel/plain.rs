@@ -8,8 +8,10 @@
 use eightfold_ir::{Bytes, DType, Elements, Shape, Tensor};
 
 use super::attribute::Attribute;
-use crate::program::{Call, Const, Grid, Program, Storage, View};
+use crate::cpu::LINE;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::view::{Const, Grid, Storage, View};
 
 /// What a call with plain constants knows besides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Constants {
     /// Weights of these extents that are all one number, and no bias.
     #[cfg(test)]
     pub(crate) fn splat(number: i8, dims: [usize; 4]) -> Constants {
-        use crate::program::ConstId;
+        use crate::view::ConstId;
         let one = |dtype: DType, dims: &[usize], bytes: &[u8]| {
             let grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
             (View::new(Storage::Const(ConstId(0)), dtype, 0, grid), tensor(dtype, &Bytes::from(bytes.to_vec())))
@@ -162,7 +164,7 @@ pub(crate) fn as_if_packed(call: &Call, target: &Target) -> Call {
     for ((view, dtype), bytes) in call.operands[1..].iter_mut().zip(types).zip(bytes) {
         let size = dtype.byte_size();
         // Parts of one call read different weights.
-        let before = (bytes / n * first).next_multiple_of(Program::ARENA_ALIGN);
+        let before = (bytes / n * first).next_multiple_of(LINE);
         *view = View::new(view.storage, dtype, before / size, Grid::dense(&[bytes / size]));
     }
     call.producer.def_mut().forget_plain();

@@ -9,10 +9,10 @@ use eightfold_ir::DType;
 pub(crate) use self::emit::emit_axes;
 use super::KernelDef;
 use super::attribute::attributes;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
+use crate::kernel::operations::registers;
 use crate::target::Target;
-use crate::work::operations::registers;
+use crate::vector::{Emitter, Ptr};
 
 /// Operand 0 at the same coordinates: elementwise operators, copies, layout changes, broadcasts, all by views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use eightfold_ir::DType;
 use super::KernelDef;
 use super::attribute::attributes;
 use super::fold::Fold;
-use crate::choice::key::list;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
+use crate::view::View;
 
 /// A window over axes 2 and 3 of operand 0, a view of rank 4 (N, C, H, W); parts outside the input do not count.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,11 +91,5 @@ impl KernelDef for Pool {
         let input = call.input_type();
         let taken = call.results() * (self.kernel[0] * self.kernel[1]) as f64;
         (self.fold.result(input), taken * self.fold.operations(input))
-    }
-
-    fn key_attributes(&self) -> String {
-        let Pool { fold, kernel, strides, dilations, pads, .. } = self;
-        let [kernel, strides, dilations, pads] = [kernel, strides, dilations, pads].map(|extents| list(extents, "x"));
-        format!(" {} window={kernel} strides={strides} dilations={dilations} pads={pads}", fold.name())
     }
 }

@@ -9,9 +9,9 @@ use eightfold_ir::DType;
 use super::KernelDef;
 use super::attribute::attributes;
 use super::fold::Fold;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
 
 /// Folds the axes of operand 0 on which the result has extent 1; both views have one rank.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +45,5 @@ impl KernelDef for Reduce {
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         let input = call.input_type();
         (self.fold.result(input), call.inputs() * self.fold.operations(input))
-    }
-
-    fn key_attributes(&self) -> String {
-        format!(" {}", self.fold.name())
     }
 }

@@ -9,10 +9,10 @@ use eightfold_ir::DType;
 use super::attribute::attributes;
 use super::math;
 use super::{KernelDef, along};
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::Call;
+use crate::kernel::Call;
+use crate::kernel::operations::{DIVISION, SCALAR_LOOKUP, tally};
 use crate::target::Target;
-use crate::work::operations::{DIVISION, SCALAR_LOOKUP, tally};
+use crate::vector::{Emitter, Ptr};
 
 /// Along `axis` of operand 0; of 8-bit integers by operand 1, a table of 256 i32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,5 @@ impl KernelDef for Softmax {
             _ => SCALAR_LOOKUP * target.lanes() as f64,
         };
         (DType::F32, call.inputs() * (2.0 * exponential + 3.0 + DIVISION))
-    }
-
-    fn key_attributes(&self) -> String {
-        format!(" axis={}", self.axis)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::program::{Grid, View};
+use crate::kernel::Call;
+use crate::view::{Grid, View, within_reach};
 
 /// Runs of elements at fixed distances from the first element of each pixel.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// The window of a call whose pixels lie `strides` rows and columns of operand 0 apart.
+    pub(crate) fn of(call: &Call, strides: [usize; 2], runs: Vec<(isize, usize)>) -> Window {
+        Window { pixels: call.output.grid.pixels(), strides: distances(&call.operands[0], strides), runs }
+    }
+
     /// The elements of `input` that all pixels read, one view for each run.
     pub(crate) fn views(&self, input: &View) -> Vec<View> {
         let [batch, rows, columns] = self.strides;
@@ -26,21 +32,23 @@ impl Window {
         };
         self.runs.iter().map(view).collect()
     }
+}
 
-    /// Restricts the window to `range` of the result's `axis` and `input` to what these pixels read; returns the pixels left.
-    pub(crate) fn part(&self, input: &mut View, axis: usize, range: &Range<usize>) -> [usize; 3] {
-        let Window { mut pixels, strides, ref runs } = *self;
-        let reach = runs.iter().map(|(distance, _)| *distance).max().unwrap_or(0);
-        // Results have their channels between batch and rows, inputs of products of matrices only rows.
-        let pixel_axis = axis.saturating_sub(1);
-        pixels[pixel_axis] = range.len();
-        input.offset = (input.offset as isize + range.start as isize * strides[pixel_axis]) as usize;
-        let axis = if input.grid.dims.len() == 4 { axis } else { 0 };
-        let last = (range.len() as isize - 1) * strides[pixel_axis] + reach;
-        if let Some(covered) = last.checked_div(input.grid.strides[axis]) {
-            let extent = &mut input.grid.dims[axis];
-            *extent = (covered as usize + 1).min(*extent);
-        }
-        pixels
+/// Distances in elements of `input` of the pixels of a result that lie `strides` rows and columns of the input apart.
+pub(crate) fn distances(input: &View, strides: [usize; 2]) -> [isize; 3] {
+    let times = |stride: isize, times: usize| within_reach(stride.saturating_mul(times as isize));
+    let [batch, row, column] = input.grid.pixel_strides();
+    [batch, times(row, strides[0]), times(column, strides[1])]
+}
+
+/// Restricts `input` to what the pixels in `range` of the result's `axis` read, which lie `strides` rows and columns of the input
+/// apart; their last run is `reach` elements from their first.
+pub(crate) fn narrow(input: &mut View, strides: [usize; 2], reach: isize, axis: usize, range: &Range<usize>) {
+    let distance = distances(input, strides)[axis.saturating_sub(1)];
+    input.offset = (input.offset as isize + range.start as isize * distance) as usize;
+    let last = (range.len() as isize - 1) * distance + reach;
+    if let Some(covered) = last.checked_div(input.grid.strides[axis]) {
+        let extent = &mut input.grid.dims[axis];
+        *extent = (covered as usize + 1).min(*extent);
     }
 }

@@ -14,16 +14,16 @@ pub(crate) use self::rewrite::tiled;
 use super::attribute::{Attribute, attributes};
 use super::gemm::cost::words;
 use super::gemm::geometry::Geometry;
-use super::gemm::{self, Run, Tile, leave_blocks};
+use super::gemm::{self, Run, Tile, leave_blocks, pixel_count};
 use super::plain::{self, Constants, Packed, Plain};
 use super::winograd_input::WinogradInput;
 use super::{KernelDef, is_of_pixels};
 use crate::choice::Blocking;
 use crate::cpu::CpuModel;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::Call;
 use crate::target::Target;
-use crate::work::distinct_bytes;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Grid, View};
 
 /// A 3 x 3 convolution of stride 1 over [tiles](WinogradInput) of its input, each of which yields 2 x 2 pixels: at each of
 /// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
@@ -34,14 +34,6 @@ use crate::work::distinct_bytes;
 /// whole blocks. The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winograd {
-    /// Tiles: batch, rows, cols.
-    pub tiles: [usize; 3],
-    /// Distance in input elements of neighbouring tiles.
-    pub input_strides: [isize; 3],
-    /// Distance in input elements from one position of a tile to the next.
-    pub position: isize,
-    /// Distance in output elements of neighbouring pixels along batch, rows, cols.
-    pub output_strides: [isize; 3],
     /// Input channels.
     pub depth: usize,
     /// Output channels.
@@ -55,9 +47,6 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Numbers of a tile.
-    pub const POSITIONS: usize = WinogradInput::TILE * WinogradInput::TILE;
-
     /// Rows and columns of the result that a tile yields.
     pub const YIELD: usize = 2;
 
@@ -78,40 +67,46 @@ impl Winograd {
     /// Bytes of all blocks' packed weights and of what is added to their accumulators.
     fn block_bytes(&self) -> [usize; 2] {
         let blocks = self.n.div_ceil(self.tile.nr);
-        [Winograd::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
+        [WinogradInput::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
     }
 
     /// Leaves of the packed constants those of these channels.
     fn leave_channels(&self, operands: &mut [View], range: &Range<usize>) {
-        let block = Winograd::POSITIONS * self.position_bytes();
+        let block = WinogradInput::POSITIONS * self.position_bytes();
         leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
     }
 
-    /// Nanoseconds of the products at all positions, whose sums are stored.
-    pub(crate) fn positions_ns(&self, cpu: &CpuModel) -> f64 {
+    /// Nanoseconds of the products at all positions, whose sums are stored, for tiles and results that lie like this.
+    pub(crate) fn positions_ns(&self, tiles: &Grid, output: &Grid, cpu: &CpuModel) -> f64 {
         let Tile { mr, nr, .. } = self.tile;
         let position = Geometry {
             input: DType::I16,
             format: None,
             output: DType::I32,
-            pixels: self.tiles,
-            input_strides: self.input_strides,
-            output_strides: self.output_strides,
+            pixels: Winograd::tiles(output),
+            input_strides: tiles.pixel_strides(),
+            output_strides: output.pixel_strides(),
             runs: &[Run { offset: 0, length: self.depth }],
             n: self.n,
             extra: 0,
             joined: false,
         };
-        Winograd::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
+        WinogradInput::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
     }
 
-    /// Tiles of the input.
-    fn tile_count(&self) -> usize {
-        self.tiles.iter().product()
+    /// Tiles that yield a result: batch, rows, columns.
+    pub(crate) fn tiles(output: &Grid) -> [usize; 3] {
+        let [batch, rows, columns] = output.pixels();
+        [batch, rows / Winograd::YIELD, columns / Winograd::YIELD]
     }
 }
 
-attributes! { Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain } }
+/// Tiles that yield the result of a call.
+fn tile_count(call: &Call) -> usize {
+    Winograd::tiles(&call.output.grid).iter().product()
+}
+
+attributes! { Winograd { depth, n, tile, row_block, plain }, not in keys { tile, row_block, plain } }
 
 impl KernelDef for Winograd {
     fn operand_count(&self) -> usize {
@@ -119,12 +114,16 @@ impl KernelDef for Winograd {
     }
 
     fn misfit(&self, call: &Call) -> Option<&'static str> {
-        let [batch, rows, columns] = self.tiles;
-        if !is_of_pixels(call, [batch, Winograd::YIELD * rows, Winograd::YIELD * columns], self.n) || call.rank(0) != 4
-        {
-            return Some(
-                "operand 0 and the result must have rank 4, the result two rows and columns a tile, and n channels",
-            );
+        let whole = || call.output.grid.dims[2..].iter().all(|extent| extent.is_multiple_of(Winograd::YIELD));
+        let covers = || {
+            let [batch, rows, columns] = Winograd::tiles(&call.output.grid);
+            let [images, depth, tile_rows, positions] = call.operands[0].grid.dims[..] else { return false };
+            let enough =
+                positions.is_multiple_of(WinogradInput::POSITIONS) && positions / WinogradInput::POSITIONS >= columns;
+            [images, depth, tile_rows] == [batch, self.depth, rows] && enough
+        };
+        if !is_of_pixels(call, self.n) || !whole() || !covers() {
+            return Some("the result must have n channels, and two rows and columns for each tile of operand 0");
         }
         let Tile { mr, nr, kr } = self.tile;
         if mr * nr * kr * self.row_block == 0 {
@@ -160,11 +159,6 @@ impl KernelDef for Winograd {
         rows.start / Winograd::YIELD..(rows.end - 1) / Winograd::YIELD + 1
     }
 
-    fn set_batch_strides(&mut self, input: Option<isize>, output: Option<isize>) {
-        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
-        self.output_strides[0] = output.unwrap_or(self.output_strides[0]);
-    }
-
     /// The axes of the result are batch, channels, rows, columns.
     fn unit(&self, _call: &Call, axis: usize) -> Option<usize> {
         match axis {
@@ -185,9 +179,7 @@ impl KernelDef for Winograd {
             return;
         }
         let together = if axis == 2 { Winograd::YIELD } else { 1 };
-        let range = range.start / together..range.end / together;
-        self.tiles[axis.saturating_sub(1)] = range.len();
-        operands[0].narrow(axis, &range);
+        operands[0].narrow(axis, &(range.start / together..range.end / together));
     }
 
     fn plain(&self) -> Option<Plain> {
@@ -203,7 +195,7 @@ impl KernelDef for Winograd {
         let window = |o: usize, c: usize| (0..9).map(move |tap| [o, tap / 3, tap % 3, c]).map(|at| i64::from(int(at)));
         let windows: Vec<i64> = (0..n).flat_map(|o| (0..depth).flat_map(move |c| window(o, c))).collect();
         let transformed = pack::transformed(&windows);
-        let runs = [Run { offset: 0, length: depth }; Winograd::POSITIONS];
+        let runs = [Run { offset: 0, length: depth }; WinogradInput::POSITIONS];
         let weight = |o: usize, position: usize, channel: usize| i32::from(transformed[o * depth + channel][position]);
         let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
         let total = |o: usize| windows[o * depth * 9..][..depth * 9].iter().sum::<i64>();
@@ -232,34 +224,34 @@ impl KernelDef for Winograd {
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         match (index, self.plain) {
             (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
-            _ => distinct_bytes(&call.operands[index]),
+            _ => call.operands[index].distinct_bytes(),
         }
     }
 
     /// Those of the convolution.
-    fn macs(&self, _call: &Call) -> usize {
-        self.tile_count() * WINDOWS * self.depth * self.n
+    fn macs(&self, call: &Call) -> usize {
+        tile_count(call) * WINDOWS * self.depth * self.n
     }
 
-    fn executed_macs(&self, _call: &Call, target: &Target) -> usize {
+    fn executed_macs(&self, call: &Call, target: &Target) -> usize {
         let depth = self.depth.next_multiple_of(self.tile.kr);
-        self.tile_count() * WINDOWS * depth * self.n.next_multiple_of(target.lanes())
+        tile_count(call) * WINDOWS * depth * self.n.next_multiple_of(target.lanes())
     }
 
     fn instructions(&self, target: &Target) -> f64 {
-        words(target.dot) * Winograd::POSITIONS as f64 / WINDOWS as f64
+        words(target.dot) * WinogradInput::POSITIONS as f64 / WINDOWS as f64
     }
 
-    fn products_ns(&self, _call: &Call, cpu: &CpuModel) -> f64 {
-        self.positions_ns(cpu)
+    fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
+        self.positions_ns(&call.operands[0].grid, &call.output.grid, cpu)
     }
 
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         (DType::I32, call.results() * Winograd::OPERATIONS)
     }
 
-    fn shape(&self, _call: &Call) -> String {
-        let pixels = self.tile_count() * Winograd::YIELD * Winograd::YIELD;
+    fn shape(&self, call: &Call) -> String {
+        let pixels = pixel_count(call);
         format!("{pixels}x{}x{}", self.depth * WINDOWS / (Winograd::YIELD * Winograd::YIELD), self.n)
     }
 }

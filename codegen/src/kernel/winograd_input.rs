@@ -8,13 +8,13 @@ use std::ops::Range;
 
 use eightfold_ir::DType;
 
-use super::KernelDef;
 use super::attribute::attributes;
-use super::window::Window;
-use super::winograd::Winograd;
-use crate::llvm::vector::{Emitter, Ptr};
-use crate::program::{Call, View};
+use super::window::{self, Window};
+use super::{KernelDef, is_of_pixels};
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::{Emitter, Ptr};
+use crate::view::{Grid, View};
 
 /// Tiles of an input as Winograd's F(2x2, 3x3) multiplies them (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
 /// Neural Networks"): 4 x 4 inputs `d` at a distance of two rows and columns become `B^T d B`, 16 sums of up to four inputs.
@@ -27,14 +27,8 @@ use crate::target::Target;
 pub struct WinogradInput {
     /// Type of the input's elements: u8 or i8.
     pub input: DType,
-    /// Tiles: batch, rows, cols.
-    pub tiles: [usize; 3],
-    /// Distance in input elements of neighbouring tiles.
-    pub input_strides: [isize; 3],
-    /// Distance in elements of neighbouring rows and columns of a tile.
-    pub steps: [isize; 2],
-    /// Distance in elements of the result from one position of a tile to the next.
-    pub position: isize,
+    /// Columns of tiles.
+    pub columns: usize,
     /// Channels.
     pub channels: usize,
 }
@@ -43,32 +37,52 @@ impl WinogradInput {
     /// Rows and columns of a tile.
     pub const TILE: usize = 4;
 
+    /// Numbers of a tile.
+    pub const POSITIONS: usize = Self::TILE * Self::TILE;
+
     /// Operations for each result: of a register of 16 words a register of bytes is widened, and two pairs are added twice.
     pub(crate) const OPERATIONS: f64 = 4.0 / 2.0;
 
-    /// Distance in elements of each position of a tile from its first, row by row.
+    /// Distance in elements of the input of each position of a tile from its first, row by row.
     #[must_use]
-    pub fn taps(&self) -> Vec<isize> {
-        let [row, column] = self.steps;
+    pub fn taps(input: &Grid) -> Vec<isize> {
+        let [_, row, column] = input.pixel_strides();
         let at = |position: usize| (position / Self::TILE) as isize * row + (position % Self::TILE) as isize * column;
-        (0..Winograd::POSITIONS).map(at).collect()
+        (0..Self::POSITIONS).map(at).collect()
     }
 }
 
 impl WinogradInput {
     /// What lies under the tiles.
-    fn under(&self) -> Window {
-        let runs = self.taps().into_iter().map(|tap| (tap, self.channels)).collect();
-        Window { pixels: self.tiles, strides: self.input_strides, runs }
+    fn under(&self, call: &Call) -> Window {
+        let runs = WinogradInput::taps(&call.operands[0].grid).into_iter().map(|tap| (tap, self.channels)).collect();
+        Window { pixels: self.tiles(&call.output.grid), ..Window::of(call, STRIDES, runs) }
+    }
+
+    /// Tiles of a result: batch, rows, columns.
+    pub(crate) fn tiles(&self, output: &Grid) -> [usize; 3] {
+        [output.dims[0], output.dims[2], self.columns]
     }
 }
 
-attributes! { WinogradInput { input, tiles, input_strides, steps, position, channels } }
+/// Rows and columns of the input from one tile to the next.
+const STRIDES: [usize; 2] = [2; 2];
+
+/// Distance in elements from one position of a tile to the next, in a grid of tiles.
+pub(crate) fn position(tiles: &Grid) -> isize {
+    (tiles.dims[3] / WinogradInput::POSITIONS) as isize * tiles.strides[3]
+}
+
+attributes! { WinogradInput { input, columns, channels } }
 
 impl KernelDef for WinogradInput {
     fn misfit(&self, call: &Call) -> Option<&'static str> {
-        let fits = call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[0] == self.tiles[0];
-        (!fits).then_some("the operand and the result must have rank 4 and the number of images that the tiles have")
+        if !is_of_pixels(call, self.channels) {
+            return Some("operand 0 and the result must have rank 4, the result as many channels");
+        }
+        let positions = call.output.grid.dims[3];
+        let enough = positions.is_multiple_of(Self::POSITIONS) && positions / Self::POSITIONS >= self.columns;
+        (!enough).then_some("the result must have 16 columns for each column of tiles")
     }
 
     fn variant(&self) -> String {
@@ -83,16 +97,12 @@ impl KernelDef for WinogradInput {
         1
     }
 
-    fn input_window(&self) -> Option<Window> {
-        Some(self.under())
+    fn input_window(&self, call: &Call) -> Option<Window> {
+        Some(self.under(call))
     }
 
     fn runs_in_bands(&self) -> bool {
         true
-    }
-
-    fn set_batch_strides(&mut self, input: Option<isize>, _output: Option<isize>) {
-        self.input_strides[0] = input.unwrap_or(self.input_strides[0]);
     }
 
     /// The axes of the result are batch, channels, rows, columns.
@@ -101,7 +111,8 @@ impl KernelDef for WinogradInput {
     }
 
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
-        self.tiles = self.under().part(&mut operands[0], axis, range);
+        let reach = WinogradInput::taps(&operands[0].grid).into_iter().max().unwrap_or(0);
+        window::narrow(&mut operands[0], STRIDES, reach, axis, range);
     }
 
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {

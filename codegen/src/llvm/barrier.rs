@@ -14,9 +14,9 @@ use inkwell::types::StructType;
 use inkwell::values::{BasicValue as _, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, AtomicOrdering, IntPredicate};
 
-use super::vector::isa;
-use super::{built, intrinsic};
 use crate::target::InstructionSet;
+use crate::vector::isa;
+use crate::vector::{built, intrinsic};
 
 /// How often a thread polls before it asks the host, which first yields the CPU and then sleeps. This takes about 50
 /// microseconds: longer than balanced threads differ, and short enough for other processes on the machine.

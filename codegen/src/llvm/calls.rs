@@ -9,16 +9,23 @@ use inkwell::module::Linkage;
 use inkwell::values::{BasicMetadataValueEnum, BasicValue as _, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 
-use super::program::Constants;
+use super::kernel;
 use super::run::CallFields;
-use super::vector::Emitter;
-use super::{built, kernel};
-use crate::program::{
-    BufferId, BufferKind, Call, ConstId, For, If, Item, LoopId, Program, Storage, View, calls, views,
-};
+use crate::kernel::Call;
+use crate::program::{BufferKind, For, If, Item, Program, calls, views};
+use crate::vector::{Emitter, built};
+use crate::view::{BufferId, ConstId, LoopId, Storage, View};
 
 /// Calls that one function makes, but for those of one loop. LLVM's time grows by the square of a function's length.
 const CALLS: usize = 256;
+
+/// Where the constants of a program lie.
+pub(crate) struct Constants<'ctx> {
+    /// An address.
+    pub(crate) base: PointerValue<'ctx>,
+    /// How far from it each constant begins.
+    pub(crate) offsets: Vec<usize>,
+}
 
 /// Emits the items of a program, and the functions that they call.
 pub(super) struct Calls<'a, 'm, 'ctx> {
@@ -26,10 +33,10 @@ pub(super) struct Calls<'a, 'm, 'ctx> {
     program: &'a Program,
     symbol: &'a str,
     constants: Constants<'ctx>,
-    /// The kernel of each geometry: its text is the key, as floats have no order.
+    /// The kernel of each geometry, by its text: floats have no order.
     kernels: RefCell<BTreeMap<String, FunctionValue<'ctx>>>,
     /// For gathers whose positions are not known, what checks these: it writes a status where they are wrong.
-    checks: RefCell<BTreeMap<String, FunctionValue<'ctx>>>,
+    checks: RefCell<BTreeMap<(String, usize), FunctionValue<'ctx>>>,
     /// Functions that hold items, so far.
     outlined: Cell<usize>,
 }
@@ -134,7 +141,7 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
             let mut checks = self.checks.borrow_mut();
             let name = format!("check_{}", checks.len());
             let check = *checks
-                .entry(format!("{} {:?} {}", unchecked.0.dtype, unchecked.0.grid, unchecked.1))
+                .entry((unchecked.0.key(), unchecked.1))
                 .or_insert_with(|| kernel::emit_check(self.emitter, unchecked, &name));
             let positions = self.address(place, turns, unchecked.0);
             built(builder.build_call(check, &[positions.into(), word.into()], ""));
@@ -149,7 +156,7 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
         let geometry = call.geometry();
         let mut kernels = self.kernels.borrow_mut();
         let name = format!("{}_{}", call.producer.family(), kernels.len());
-        *kernels.entry(format!("{geometry:?}")).or_insert_with(|| kernel::emit(self.emitter, &geometry, &name))
+        *kernels.entry(geometry.to_string()).or_insert_with(|| kernel::emit(self.emitter, &geometry, &name))
     }
 
     /// A loop that runs at least once.

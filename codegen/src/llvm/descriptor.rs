@@ -11,9 +11,9 @@ use inkwell::module::{Linkage, Module};
 use inkwell::values::{ArrayValue, BasicValue, BasicValueEnum, FunctionValue, GlobalValue, PointerValue};
 use inkwell::{AddressSpace, GlobalVisibility};
 
-use super::built;
-use super::machine::BASELINE;
 use crate::interface::{Interface, InterfaceError, Quantization, Tensor, Variant};
+use crate::target::BASELINE;
+use crate::vector::built;
 
 /// Adds the descriptors of `interface` and its query function; `runs` holds one run function per variant.
 ///

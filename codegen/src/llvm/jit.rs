@@ -8,11 +8,12 @@ use inkwell::module::Module;
 use inkwell::values::FunctionValue;
 use inkwell::{AddressSpace, OptimizationLevel};
 
+use super::kernel;
 use super::machine::{Machine, MachineError};
-use super::vector::Emitter;
-use super::{built, kernel};
-use crate::program::Call;
+use crate::kernel::Call;
 use crate::target::Target;
+use crate::vector::Emitter;
+use crate::vector::built;
 
 /// A context to compile in.
 #[derive(Debug)]
@@ -171,7 +172,7 @@ fn symbol(index: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llvm::vector::Kind;
+    use crate::vector::Kind;
 
     /// Steps may read many tensors.
     #[test]

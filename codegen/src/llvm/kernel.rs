@@ -5,9 +5,10 @@
 use eightfold_runtime::status::Status;
 use inkwell::values::FunctionValue;
 
-use super::vector::Emitter;
 use crate::kernel;
-use crate::program::{Call, View};
+use crate::kernel::Call;
+use crate::vector::Emitter;
+use crate::view::View;
 
 /// Emits the function of `call`. It is empty if the result has no elements, so emitters can rely on at least one.
 pub fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, symbol: &str) -> FunctionValue<'ctx> {

@@ -9,11 +9,10 @@ use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple};
 use thiserror::Error;
 
+use crate::target::BASELINE;
+
 /// The triple that code is made for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-
-/// The CPU of functions without features of their own: the baseline of the triple's architecture.
-pub(super) const BASELINE: &str = "x86-64";
 
 /// Passes over the generated code. Vectorisers and unrollers are left out: loops have the shape that was measured.
 const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg),globaldce";

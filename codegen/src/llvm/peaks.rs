@@ -10,10 +10,10 @@ use eightfold_ir::{DType, Function};
 
 use super::jit::{Compiled, Jit};
 use super::machine::MachineError;
-use super::vector::{Emitter, Kind, Ptr, State};
-use crate::program::{Arg, Step};
+use crate::kernel::operations::step_operations;
+use crate::step::{Arg, Step};
 use crate::target::Target;
-use crate::work::operations::step_operations;
+use crate::vector::{Emitter, Kind, Ptr, State};
 
 /// Number of rounds, and the length of a turn.
 const ROUNDS: usize = 12;

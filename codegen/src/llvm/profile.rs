@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::jit::{Entry, Jit};
 use super::machine::MachineError;
-use crate::program::{BufferKind, Call, Program, Storage, View};
+use crate::kernel::Call;
+use crate::program::{BufferKind, Program};
+use crate::view::{Storage, View};
 
 /// Rounds of each kind that are run in any case.
 const LEAST: usize = 3;

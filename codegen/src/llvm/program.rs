@@ -1,32 +1,13 @@
-//! From a program to a module: constants, one function for each distinct call, and the function that calls them in order.
+//! From a program to functions: one for each distinct call, and the function that calls them in order.
 
-use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
-use inkwell::values::{FunctionValue, GlobalValue, IntValue, PointerValue};
-use inkwell::{AddressSpace, GlobalVisibility};
+use inkwell::values::{FunctionValue, IntValue};
 
 use super::barrier::{Barriers, emit_waiting};
-use super::built;
-use super::calls::{Calls, attribute};
-use super::descriptor::emit_query;
-use super::machine::{Machine, MachineError};
-use super::run::{CallFields, emit_run, run_type};
-use super::vector::Emitter;
-use crate::compile::{CompileError, Compiled, Listings};
-use crate::image::{ALIGN, Image};
-use crate::interface::Interface;
-use crate::object::ObjectFile;
-use crate::object::file::CONSTANTS;
-use crate::program::Scheduled;
+use super::calls::{Calls, Constants, attribute};
+use super::run::{CallFields, run_type};
 use crate::program::{Item, Program};
-
-/// Where the constants of a program lie.
-pub(crate) struct Constants<'ctx> {
-    /// An address.
-    pub(crate) base: PointerValue<'ctx>,
-    /// How far from it each constant begins.
-    pub(crate) offsets: Vec<usize>,
-}
+use crate::vector::{Emitter, built};
 
 /// Emits all of `program` into `module`; returns its inner function, which `run::emit_run` wraps.
 pub(crate) fn emit<'ctx>(
@@ -151,68 +132,4 @@ fn emit_thread(
     if thread == 0 {
         barriers.wait(phases.len());
     }
-}
-
-/// Declares the bytes of an image and, in assembly, the empty section that they come to lie in.
-fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, CompileError> {
-    const SYMBOL: &str = "eightfold_constants";
-    let size = image.size();
-    if size > CompileError::REACH {
-        return Err(CompileError::TooLarge { size });
-    }
-    module
-        .set_inline_assembly(&format!(".section {CONSTANTS},\"a\",@progbits\n.p2align {}\n{SYMBOL}:\n", ALIGN.ilog2()));
-    let bytes = module.get_context().i8_type().array_type(size as u32);
-    let global = module.add_global(bytes, Some(AddressSpace::default()), SYMBOL);
-    global.set_constant(true);
-    // Its address is known at a distance, as that of anything in this file.
-    global.set_visibility(GlobalVisibility::Hidden);
-    global.set_alignment(ALIGN as u32);
-    Ok(global)
-}
-
-/// Puts the bytes themselves into the module, for texts that are to be complete.
-fn define_constants(module: &Module<'_>, global: GlobalValue<'_>, image: &Image) -> Result<(), MachineError> {
-    let mut bytes = Vec::new();
-    image.write_to(&mut bytes).map_err(|error| MachineError::new(&error))?;
-    module.set_inline_assembly("");
-    global.set_initializer(&module.get_context().const_string(&bytes, false));
-    global.set_visibility(GlobalVisibility::Default);
-    global.set_linkage(Linkage::Private);
-    Ok(())
-}
-
-/// Emits programs and descriptors into one module and compiles it.
-///
-/// # Errors
-/// See [`CompileError`].
-pub(crate) fn emit_artifact(
-    programs: &[Scheduled],
-    interface: &Interface,
-    listings: Listings,
-) -> Result<Compiled, CompileError> {
-    let context = Context::create();
-    let module = context.create_module(&interface.symbol_prefix);
-    let machine = Machine::new()?;
-    machine.prepare(&module);
-    let mut image = Image::default();
-    let offsets: Vec<Vec<usize>> = programs.iter().map(|program| image.add(&program.consts)).collect();
-    let constants = declare_constants(&module, &image)?;
-    let mut runs = Vec::with_capacity(programs.len());
-    for (index, ((program, variant), offsets)) in programs.iter().zip(&interface.variants).zip(offsets).enumerate() {
-        let constants = Constants { base: constants.as_pointer_value(), offsets };
-        let inner = emit(&module, program, constants, &format!("variant_{index}"));
-        runs.push(emit_run(&module, &format!("run_{index}"), variant, program.target.instructions, inner));
-    }
-    emit_query(&module, interface, &runs)?;
-    machine.optimize(&module)?;
-    let code = machine.object(&module)?;
-    if listings.assembly || listings.llvm_ir {
-        define_constants(&module, constants, &image)?;
-    }
-    Ok(Compiled {
-        object: ObjectFile::with_constants(code, image),
-        assembly: listings.assembly.then(|| machine.assembly(&module)).transpose()?,
-        llvm_ir: listings.llvm_ir.then(|| module.print_to_string().to_string()),
-    })
 }

@@ -12,8 +12,9 @@ use inkwell::execution_engine::ExecutionEngine;
 use inkwell::module::Linkage;
 use inkwell::{AddressSpace, OptimizationLevel};
 
+use super::calls::Constants;
 use super::machine::{Machine, MachineError};
-use super::program::{Constants, emit};
+use super::program::emit;
 use super::run::emit_run;
 use crate::image::{Image, Memory};
 use crate::interface::{Tensor, Variant};

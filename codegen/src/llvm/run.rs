@@ -13,10 +13,10 @@ use inkwell::types::{BasicType, FunctionType, StructType};
 use inkwell::values::{BasicValueEnum, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 
-use super::vector::isa::{self, FloatMode};
-use super::{built, intrinsic};
 use crate::interface::{Tensor, Variant};
 use crate::target::InstructionSet;
+use crate::vector::isa::{self, FloatMode};
+use crate::vector::{built, intrinsic};
 
 /// Outputs whose shapes one function writes. LLVM's time grows by the square of a function's length.
 const SHAPES: usize = 64;

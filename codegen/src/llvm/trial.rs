@@ -9,8 +9,11 @@ use eightfold_ir::{
 };
 
 use super::jit::Jit;
-use crate::program::{Arg, BufferId, Call, Grid, Program, Step, Storage, View};
+use crate::kernel::Call;
+use crate::program::Program;
+use crate::step::{Arg, Step};
 use crate::target::{InstructionSet, TARGETS, Target};
+use crate::view::{BufferId, Grid, Storage, View};
 
 /// A call with the bytes of its operands, each as large as its view, offset and all, wants.
 pub(crate) struct Trial {

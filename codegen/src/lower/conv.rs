@@ -6,11 +6,12 @@ use eightfold_ir::op::dequantize_linear::DequantizeLinear;
 use eightfold_ir::op::{EvalOperand, OpDef};
 use eightfold_ir::{DType, Layout, Node, Op, QuantParams, Tensor, ValueId};
 
-use super::matmul::{pixels, shared_weights};
-use super::placement::wanted_border;
-use super::{LowerError, Lowering, origin};
+use super::window::wanted_border;
+use super::{LowerError, Lowering, origin, shared_weights};
 use crate::kernel::gemm::format::Format;
-use crate::program::{Depthwise, Gemm, Grid, Plain, Run, Storage, View};
+use crate::kernel::{Depthwise, Gemm, Plain, Run};
+use crate::program::BufferKind;
+use crate::view::{Grid, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, node: &Node, op: &Conv) -> Result<(), LowerError> {
@@ -23,7 +24,7 @@ impl Lowering<'_> {
         let window = Window {
             node,
             pixels: [dims[0], dims[2], dims[3]],
-            input_strides: [strides[0], strides[2] * stride[0] as isize, strides[3] * stride[1] as isize],
+            strides: stride,
             part: Part::WHOLE,
             row: strides[2] * dilation[0] as isize,
             column: strides[3] * dilation[1] as isize,
@@ -95,7 +96,7 @@ impl Lowering<'_> {
         let adjacent = view.grid.strides[1] == 1 || dims[1] == 1;
         let ours = match view.storage {
             Storage::Const(_) => false,
-            Storage::Buffer(id) => matches!(self.buffers[id.0].kind, crate::program::BufferKind::Arena { .. }),
+            Storage::Buffer(id) => matches!(self.buffers[id.0].kind, BufferKind::Arena { .. }),
         };
         if wide && adjacent && ours {
             return view;
@@ -123,9 +124,7 @@ impl Lowering<'_> {
         let taps = rows * columns;
         let depthwise = Depthwise {
             input: input.dtype,
-            pixels: window.pixels,
-            input_strides: window.input_strides,
-            output_strides: window.output_strides(&output),
+            strides: window.strides,
             taps: (0..taps)
                 .map(|t| (t / columns) as isize * window.row + (t % columns) as isize * window.column)
                 .collect(),
@@ -161,9 +160,7 @@ impl Lowering<'_> {
         let gemm = Gemm {
             input: operands[0].dtype,
             format: Format::of(operands[0].dtype, operands[1].dtype),
-            pixels: window.pixels,
-            input_strides: window.input_strides,
-            output_strides: window.output_strides(&output),
+            strides: window.strides,
             runs,
             n,
             tile: None,
@@ -242,7 +239,7 @@ impl Lowering<'_> {
 
     /// The node's steps with operands as rank 4, at the window's part of the result: rank 3 gets a row axis, of a product
     /// of matrices each row is a pixel.
-    pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::program::Step> {
+    pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::step::Step> {
         let (own, node) = (operands.len(), window.node);
         let dims = self.graph.ty(node.output()).shape.to_vec();
         let is_matrix = matches!(node.op, Op::MatMul(_));
@@ -316,7 +313,8 @@ impl Sums {
 pub(super) struct Window<'n> {
     pub(super) node: &'n Node,
     pub(super) pixels: [usize; 3],
-    pub(super) input_strides: [isize; 3],
+    /// Rows and columns of the input from one pixel to the next.
+    pub(super) strides: [usize; 2],
     /// Which pixels of the node's result the window yields.
     pub(super) part: Part,
     /// Distance in input elements of neighbouring taps.
@@ -358,12 +356,6 @@ pub(super) struct Product {
 }
 
 impl Window<'_> {
-    /// Distances of neighbouring pixels in a result.
-    pub(super) fn output_strides(&self, output: &View) -> [isize; 3] {
-        let strides = &output.grid.strides;
-        [strides[0], strides[2], strides[3]]
-    }
-
     /// The runs under a pixel: a row of the window is one where its pixels are neighbours in memory.
     pub(super) fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
         let [rows, columns] = self.kernel;
@@ -401,4 +393,9 @@ fn drop_row(grid: &Grid, place: &Grid) -> Vec<isize> {
         3 => [&grid.strides[..2], &grid.strides[3..]].concat(),
         _ => grid.strides.clone(),
     }
+}
+
+/// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.
+pub(super) fn pixels(grid: &Grid) -> Grid {
+    Grid { dims: vec![1, grid.dims[1], 1, grid.dims[0]], strides: vec![0, grid.strides[1], 0, grid.strides[0]] }
 }

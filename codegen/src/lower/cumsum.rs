@@ -5,7 +5,7 @@ use eightfold_ir::op::cumsum::CumSum;
 
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
-use crate::program::Producer;
+use crate::kernel::Producer;
 
 impl Lowering<'_> {
     pub(super) fn cumsum(&mut self, node: &Node, op: &CumSum) -> Result<(), LowerError> {

@@ -1,12 +1,14 @@
 //! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
 
 use eightfold_ir::op::matmul::MatMul;
-use eightfold_ir::{DType, Graph, Layout, Node, Tensor};
+use eightfold_ir::{DType, Layout, Node};
 
-use super::conv::{Part, Product, Window};
-use super::{LowerError, Lowering, origin};
+use super::conv::{Part, Product, Window, pixels};
+use super::{LowerError, Lowering, origin, shared_weights};
 use crate::kernel;
-use crate::program::{BufferKind, Grid, Producer, Run, Storage, View};
+use crate::kernel::{Producer, Run};
+use crate::program::BufferKind;
+use crate::view::{Grid, Storage, View};
 
 impl Lowering<'_> {
     pub(super) fn matmul(&mut self, node: &Node, _op: &MatMul) -> Result<(), LowerError> {
@@ -55,16 +57,10 @@ impl Lowering<'_> {
                 (View { grid: Grid::dense(&[m, n]), ..temporary }, Some(place))
             }
         };
+        let input = View { grid: pixels(&input.grid), ..input };
         let output = View { grid: pixels(&rows.grid), ..rows.clone() };
-        let window = Window {
-            node,
-            pixels: [1, 1, m],
-            input_strides: [0, 0, input.grid.strides[0]],
-            part: Part::WHOLE,
-            row: 0,
-            column: 0,
-            kernel: [1, 1],
-        };
+        let window =
+            Window { node, pixels: [1, 1, m], strides: [1; 2], part: Part::WHOLE, row: 0, column: 0, kernel: [1, 1] };
         let weights = self.plain_weights(node, w).unwrap_or_else(|| unreachable!("the weights are constant"));
         let strides = weights.grid.strides[ws.rank() - 2..].to_vec();
         let grid = Grid { dims: vec![n, 1, 1, k], strides: vec![strides[1], 0, 0, strides[0]] };
@@ -105,17 +101,4 @@ impl Lowering<'_> {
         self.call(Producer::MatMul(kernel::MatMul { zero_points }), operands, steps, output, &origin(&node.origin));
         Ok(())
     }
-}
-
-/// The weights of a product if they are constant and one matrix for the whole batch.
-pub(super) fn shared_weights<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Tensor> {
-    let w = node.operand(1)?;
-    let shape = &graph.ty(w).shape;
-    let is_matrix = shape[..shape.rank() - 2].iter().all(|extent| *extent == 1);
-    graph.constant(w).filter(|_| is_matrix)
-}
-
-/// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.
-pub(super) fn pixels(grid: &Grid) -> Grid {
-    Grid { dims: vec![1, grid.dims[1], 1, grid.dims[0]], strides: vec![0, grid.strides[1], 0, grid.strides[0]] }
 }

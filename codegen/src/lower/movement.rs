@@ -12,7 +12,9 @@ use eightfold_ir::{DType, Data, Epilogue, Layout, Node, Tensor, ValueId};
 
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
-use crate::program::{Fill, Grid, Interpolate, Pointwise, Producer, Step, View};
+use crate::kernel::{Fill, Interpolate, Pointwise, Producer};
+use crate::step::Step;
+use crate::view::{Grid, View};
 
 impl Lowering<'_> {
     pub(super) fn map(&mut self, node: &Node) -> Result<(), LowerError> {

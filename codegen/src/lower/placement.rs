@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
 
-use super::conv_transpose;
+use super::window::wanted_border;
 
 /// The answers, by value.
 pub(super) struct Placement {
@@ -127,32 +127,4 @@ fn materializes(graph: &Graph, id: ValueId) -> bool {
     let Def::Node { node, .. } = graph.value(id).def else { return false };
     let node = graph.node(node);
     !matches!(node.op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Expand(_)) || !node.epilogue.is_empty()
-}
-
-/// The value of which `node` reads windows, and how far they reach over its edges.
-pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usize; 4])> {
-    if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) {
-        return None;
-    }
-    let (x, w) = (node.operand(0)?, node.operand(1)?);
-    let spatial = graph.ty(x).shape.rank() - 2;
-    let reach = |axis: usize| {
-        let [extent, kernel, out] = [x, w, node.output()].map(|id| graph.ty(id).shape[axis + 2]);
-        match &node.op {
-            Op::Conv(conv) => {
-                let (before, _) = conv.pad(axis);
-                // What the last window takes beyond the end, which may be less than the padding after it.
-                let end = (out - 1) * conv.stride(axis) + (kernel - 1) * conv.dilation(axis) + 1;
-                [before, end.saturating_sub(before + extent)]
-            }
-            Op::ConvTranspose(op) => conv_transpose::reach(&conv_transpose::phases(op, axis, kernel, out), extent),
-            _ => unreachable!("no other operator reads windows of sums of products"),
-        }
-    };
-    let border = match spatial {
-        1 => [[0, 0], reach(0)],
-        2 => [reach(0), reach(1)],
-        _ => return None,
-    };
-    Some((x, [border[0][0], border[0][1], border[1][0], border[1][1]]))
 }

@@ -6,7 +6,9 @@ use eightfold_ir::{DType, Node, QuantParams};
 
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
-use crate::program::{Fold, Grid, Producer, Step, View};
+use crate::kernel::{Fold, Producer};
+use crate::step::Step;
+use crate::view::{Grid, View};
 
 impl Lowering<'_> {
     pub(super) fn pool(&mut self, node: &Node, op: &Pool) -> Result<(), LowerError> {

@@ -5,7 +5,7 @@ use eightfold_ir::{DType, Node};
 
 use super::{LowerError, Lowering, origin};
 use crate::kernel;
-use crate::program::Producer;
+use crate::kernel::Producer;
 
 impl Lowering<'_> {
     pub(super) fn softmax(&mut self, node: &Node, op: &Softmax) -> Result<(), LowerError> {

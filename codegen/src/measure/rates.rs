@@ -14,13 +14,15 @@ use eightfold_ir::{
 };
 
 use crate::choice::Choices;
+use crate::kernel::Call;
 use crate::llvm::jit::Jit;
 use crate::llvm::machine::MachineError;
 use crate::llvm::peaks::{Loop, shortest};
 use crate::lower::lower;
-use crate::program::{Call, Program, Storage};
+use crate::program::Program;
 use crate::schedule::{ScheduleContext, schedule};
 use crate::target::Target;
+use crate::view::Storage;
 
 /// How often all take their turn.
 const ROUNDS: usize = 12;

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::choice::Choice;
-use crate::choice::decision::{Decision, Way};
 use crate::cpu::CpuModel;
+use crate::decision::{Decision, Way};
 use crate::llvm::jit::Jit;
 use crate::llvm::machine::MachineError;
 use crate::program::Program;

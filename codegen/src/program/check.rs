@@ -5,7 +5,9 @@ use std::ops::Range;
 use rangemap::RangeMap;
 
 use super::footprint::{Footprint, reads, writes};
-use super::{Buffer, BufferId, BufferKind, Call, Item, Parallel, Program, calls, executions};
+use super::{Buffer, BufferKind, Item, Parallel, Program, calls, executions};
+use crate::kernel::Call;
+use crate::view::BufferId;
 
 /// A program that loses data: our own mistake, never the user's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

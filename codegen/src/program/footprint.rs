@@ -8,7 +8,8 @@
 
 use std::ops::Range;
 
-use super::{BufferId, Call, Grid, Storage, View};
+use crate::kernel::Call;
+use crate::view::{BufferId, Grid, Storage, View};
 
 /// More pieces than this are taken for one.
 const PIECES: usize = 1 << 16;
@@ -22,7 +23,7 @@ pub(crate) struct Footprint {
 
 /// What the call reads of buffers, without what loops around it move.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
-    let window = call.producer.def().input_window();
+    let window = call.producer.def().input_window(call);
     let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
         Some(window) if index == 0 => window.views(operand),
         _ => vec![operand.clone()],
@@ -102,7 +103,7 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Gemm, Run, Tile};
+    use crate::kernel::{Gemm, Run, Tile};
 
     fn view(offset: usize, dims: &[usize], strides: &[isize]) -> View {
         let grid = Grid { dims: dims.to_vec(), strides: strides.to_vec() };
@@ -140,9 +141,7 @@ mod tests {
         let gemm = Gemm {
             input: DType::F32,
             format: None,
-            pixels: [1, 2, 2],
-            input_strides: [0, 40, 10],
-            output_strides: [0, 2, 1],
+            strides: [1; 2],
             runs: (0..3).map(|row| Run { offset: 40 * row, length: 8 }).collect(),
             n: 1,
             tile: Some(Tile { mr: 1, nr: 8, kr: 1 }),

@@ -4,7 +4,8 @@
 //! a parallel region with loops, is live from its first moment to its last: what a turn leaves may be read in the next.
 //! Calls that threads run at the same time share one moment.
 
-use super::{BufferId, Item, Program, Storage, View, views, walk};
+use super::{Item, Program, views, walk};
+use crate::view::{BufferId, Storage, View};
 
 /// From the first moment at which something is touched to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,12 +7,11 @@ use std::str::{FromStr, Lines};
 
 use eightfold_ir::{DType, Function, random_elements};
 
-use super::{
-    Arg, Buffer, BufferId, BufferKind, Call, Const, ConstId, FARTHEST, For, Grid, If, Item, LoopId, Parallel, Program,
-    Step, Storage, View,
-};
-use crate::kernel::{self, Fields};
+use super::{Buffer, BufferKind, For, If, Item, Parallel, Program};
+use crate::kernel::{self, Call, Fields};
+use crate::step::{Arg, Step};
 use crate::target::Target;
+use crate::view::{BufferId, Const, ConstId, FARTHEST, Grid, LoopId, Storage, View};
 
 /// The most bytes that all constants may have together: more than code can reach. Though they are zeros, they take memory.
 const MOST: usize = 1 << 31;

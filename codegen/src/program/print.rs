@@ -6,7 +6,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::liveness::{Span, users};
-use super::{Arg, Band, Buffer, BufferId, BufferKind, Call, ConstId, Grid, Item, LoopId, Program, Step, Storage, View};
+use super::{Band, Buffer, BufferKind, Item, Program};
+use crate::kernel::Call;
+use crate::step::{Arg, Step};
+use crate::view::{BufferId, ConstId, Grid, LoopId, Storage, View};
 
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,15 +3,11 @@
 //! A program's body is a list of items that run one after the other. An item is a call, or a region with bodies of its
 //! own. Analyses walk this tree and need not know why a loop is there: bands of a chain, time steps of a recurrent layer.
 
-use super::{Call, View};
-
-/// The number of a loop, unique in its program. Views name the loops that move them by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LoopId(pub usize);
+use crate::kernel::Call;
+use crate::view::{LoopId, View};
 
 /// A part of a program's body.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all items are calls")]
 pub enum Item {
     /// One kernel call.
     Call(Call),

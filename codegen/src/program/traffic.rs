@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{BufferKind, Call, Program, Storage, View};
+use super::{BufferKind, Program};
+use crate::kernel::Call;
+use crate::view::{Storage, View};
 
 /// Bytes that are followed together.
 const LINE: usize = 1 << 10;

@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::footprint::{Footprint, reads, writes};
-use super::{BufferId, Call, ConstId, Item, LoopId, Program, Step, Storage, View, elementwise, executions};
+use super::{Item, Program, executions};
+use crate::kernel::Call;
+use crate::step::{Step, elementwise};
+use crate::view::{BufferId, ConstId, FARTHEST, LoopId, Storage, View};
 
 /// A rule that a program breaks: our own mistake, or that of whoever wrote its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,9 +78,6 @@ pub enum ProgramError {
         reason: String,
     },
 }
-
-/// The element that no view reaches: 8 TiB of the largest elements.
-pub const FARTHEST: i128 = 1 << 40;
 
 /// The most calls that may run, those in loops once a turn.
 const MOST_RUNS: usize = 1 << 20;
@@ -179,7 +179,7 @@ impl Structure<'_> {
         if let Some(reason) = kernel.misfit(call) {
             return misfit(reason.to_owned());
         }
-        if let Some(window) = kernel.input_window() {
+        if let Some(window) = kernel.input_window(call) {
             window.views(&call.operands[0]).iter().try_for_each(|view| self.reach(view))?;
         }
         let tables = call.steps.iter().filter_map(|step| match step {

@@ -27,9 +27,12 @@ use schedule::{Chain, Link, Schedule};
 
 use super::parallel::{all_parts, worth_waking};
 use super::{ScheduleContext, SchedulePass};
-use crate::choice::{Choices, Fusion, key};
-use crate::program::{Band, Buffer, BufferId, BufferKind, Call, Item, Parallel, Program, Storage, for_each_call};
+use crate::choice::{Choices, Fusion};
+use crate::decision::key;
+use crate::kernel::Call;
+use crate::program::{Band, Buffer, BufferKind, Item, Parallel, Program, for_each_call};
 use crate::target::Target;
+use crate::view::{BufferId, Storage};
 
 /// Which chains run in bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{ScheduleContext, SchedulePass};
+use crate::kernel::Call;
 use crate::kernel::plain::{Constants, PackedMatrix};
-use crate::program::{Call, Const, ConstId, Grid, Program, Storage, View, for_each_call};
+use crate::program::{Program, for_each_call};
+use crate::view::{Const, ConstId, Grid, Storage, View};
 
 /// The pass.
 pub struct PackConstants;
@@ -54,8 +56,8 @@ impl Packing<'_> {
         let def = call.producer.def();
         let Some(plain) = def.plain() else { return };
         let (weights, bias) = (&call.operands[1], &call.operands[2]);
-        let of_weights = format!("{} {} {weights:?}", call.producer.family(), def.packing());
-        let of_sums = format!("{of_weights} {bias:?} {}", plain.zero_point);
+        let of_weights = format!("{} {} {weights}", call.producer.family(), def.packing());
+        let of_sums = format!("{of_weights} {bias} {}", plain.zero_point);
         if !self.sums.contains_key(&of_sums) {
             let packed = def.pack(&Constants::of(call, &self.program.consts), self.program.target);
             if !self.weights.contains_key(&of_weights) {

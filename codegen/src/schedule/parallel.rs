@@ -16,11 +16,14 @@ pub use decisions::splits;
 
 use super::plan::in_place;
 use super::{ScheduleContext, SchedulePass};
-use crate::choice::{Split, key};
+use crate::choice::Split;
 use crate::cpu::{CpuModel, LINE};
+use crate::decision::key;
+use crate::kernel::Call;
 use crate::program::footprint::{Footprint, reads, writes};
-use crate::program::{BufferId, Call, Item, Parallel, Program, executions};
+use crate::program::{Item, Parallel, Program, executions};
 use crate::target::Target;
+use crate::view::BufferId;
 
 /// A call is shared if it takes one thread as long as this many barriers.
 const WORTH_SHARING: f64 = 3.0;

@@ -8,8 +8,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ScheduleContext, SchedulePass};
+use crate::kernel::Call;
 use crate::program::liveness::{Span, liveness, users};
-use crate::program::{Buffer, BufferId, BufferKind, Call, Program, Storage};
+use crate::program::{Buffer, BufferKind, Program};
+use crate::view::{BufferId, Storage};
 
 /// The pass.
 pub struct PlanArena;

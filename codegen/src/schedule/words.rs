@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use eightfold_ir::DType;
 
 use super::{ScheduleContext, SchedulePass};
+use crate::kernel::Call;
 use crate::kernel::plain::Constants;
-use crate::program::{BufferId, BufferKind, Call, Const, Program, Storage, View, for_each_call};
+use crate::program::{BufferKind, Program, for_each_call};
 use crate::target::Target;
+use crate::view::{BufferId, Const, Storage, View};
 
 /// The pass.
 pub struct StoreWords;

@@ -85,7 +85,7 @@ impl Line<'_> {
         let version = self.text.strip_prefix(TITLE).filter(|version| version.starts_with(' '));
         let version = version.ok_or_else(|| self.syntax("`eightfold tuning` and its version", self.text))?.trim();
         match version.parse() {
-            Ok(1..=VERSION) => Ok(()),
+            Ok(VERSION) => Ok(()),
             _ => Err(TuningError::Version { line: self.number, got: version.to_owned() }),
         }
     }

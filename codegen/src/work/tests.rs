@@ -2,13 +2,15 @@
 
 use eightfold_ir::{DType, Function, verify};
 
-use super::operations::step_operations;
 use crate::choice::Choices;
-use crate::compile::lower_and_schedule;
 use crate::cpu::{Arithmetic, CpuModel, Level};
+use crate::kernel::Call;
+use crate::kernel::operations::step_operations;
+use crate::program::Program;
 use crate::program::Scheduled;
-use crate::program::{Arg, Call, Program, Step};
 use crate::schedule::ScheduleContext;
+use crate::schedule::lower_and_schedule;
+use crate::step::{Arg, Step};
 use crate::target::Target;
 
 fn target() -> &'static Target {

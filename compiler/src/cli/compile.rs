@@ -8,8 +8,8 @@ use eightfold::artifact::provenance::CalibrationRecord;
 use eightfold::driver::{Built, Request, build};
 use eightfold::host::output_file::is_same_file;
 use eightfold::{Compiled, Error, OptimizeOptions, Optimized};
-use eightfold_codegen::compile::Listings;
 use eightfold_codegen::interface::c_identifier;
+use eightfold_codegen::llvm::artifact::Listings;
 use eightfold_ir::Precision;
 
 use serde::Serialize;

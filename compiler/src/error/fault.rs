@@ -1,6 +1,6 @@
 //! Whose fault an error is; decides the exit code of the command line.
 
-use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_ir::EvalError;
 use eightfold_passes::PassError;
 use eightfold_passes::calibrate::CalibrateError;

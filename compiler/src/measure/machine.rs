@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::cpu::{self, CpuModel, Rates};
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_codegen::llvm::peaks::{self, Peaks};
 use eightfold_codegen::target::Target;
 use eightfold_ir::DType;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eightfold_codegen::compile::CompileError;
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_codegen::llvm::profile as timing;
 use serde::Serialize;
 

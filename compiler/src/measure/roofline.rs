@@ -5,8 +5,9 @@
 //! largest of the three times, and a program at least the sum of its calls.
 
 use eightfold_codegen::cpu::CpuModel;
+use eightfold_codegen::kernel::Call;
 use eightfold_codegen::program::Reach;
-use eightfold_codegen::program::{Call, Execution, Program};
+use eightfold_codegen::program::{Execution, Program};
 use eightfold_codegen::work::Work;
 use serde::Serialize;
 

@@ -2,10 +2,10 @@
 
 use std::thread;
 
-use eightfold_codegen::choice::decision::{Decision, products};
 use eightfold_codegen::choice::{Choice, Choices};
-use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::cpu::CpuModel;
+use eightfold_codegen::decision::{Decision, products};
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_codegen::measure::tune::{self as timing, Trials};
 use eightfold_codegen::program::Program;
 use eightfold_codegen::schedule::bands::{Bands, chains};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use eightfold_codegen::compile::CompileError;
 use eightfold_codegen::interface::{Quantization, Tensor as TensorDescription, Variant};
+use eightfold_codegen::llvm::artifact::CompileError;
 use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::program::Program;
 use eightfold_codegen::target::TARGETS;

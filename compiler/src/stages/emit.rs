@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use eightfold_codegen::compile::Listings;
 use eightfold_codegen::header::c_header;
 use eightfold_codegen::interface::{Interface, Variant};
+use eightfold_codegen::llvm::artifact::Listings;
 use eightfold_codegen::object::{Linker, ObjectFile};
 use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::schedule::plan::arena_bound;
@@ -59,8 +59,8 @@ pub fn emit(optimized: &Optimized, program: Scheduled, symbol: &str, listings: L
         provenance: provenance.to_string(),
         variants: vec![Variant::of(&optimized.graph, &program)],
     };
-    let compiled = eightfold_codegen::compile::compile(std::slice::from_ref(&program), &interface, listings)?;
-    let eightfold_codegen::compile::Compiled { object, assembly, llvm_ir } = compiled;
+    let compiled = eightfold_codegen::llvm::artifact::compile(std::slice::from_ref(&program), &interface, listings)?;
+    let eightfold_codegen::llvm::artifact::Compiled { object, assembly, llvm_ir } = compiled;
     Ok(Compiled { program, interface, provenance, object, assembly, llvm_ir })
 }
 

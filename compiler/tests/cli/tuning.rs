@@ -8,13 +8,13 @@ use crate::sandbox::Sandbox;
 
 /// A tuning file written by hand, for a target with 8 lanes.
 const BY_HAND: &str = "\
-eightfold tuning 1
+eightfold tuning 3
 target x86-64-v3
 cpu \"none\"  # by hand
 
-gemm f32 f32 pixels=1x8x8 from=0,10,1 to=0,320,32 runs=3x3+10 n=32 : tile=3x8 rows=2
-gemm f32 f32 pixels=1x4x4 from=0,128,32 to=0,256,64 runs=1x32 n=64 : tile=2x40 rows=1  # the pointwise one
-gemm f32 f32 pixels=1x4x4 from=0,128,32 to=0,256,64 runs=1x32 n=65 : tile=2x40 rows=1
+gemm input=f32 strides=1x1 runs=0:3/10:3/20:3 n=32 f32[1x32x8x8:0,1,320,32] = f32[1x1x8x8:0,0,10,1] : tile=3x8 rows=2
+gemm input=f32 strides=1x1 runs=0:32 n=64 f32[1x64x4x4:0,1,256,64] = f32[1x32x4x4:0,1,128,32] : tile=2x40 rows=1  # the pointwise one
+gemm input=f32 strides=1x1 runs=0:32 n=65 f32[1x64x4x4:0,1,256,64] = f32[1x32x4x4:0,1,128,32] : tile=2x40 rows=1
 ";
 
 #[test]
@@ -26,8 +26,8 @@ fn what_was_timed_is_taken_up_again() {
     assert!(tuning["best_us"].as_f64() <= tuning["model_us"].as_f64(), "{tuning}");
     assert_eq!(sandbox.new_files(), ["net.so", "net.tuning"]);
     let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
-    assert!(file.starts_with("eightfold tuning 2\ntarget x86-64-v"), "{file}");
-    assert_eq!(file.lines().filter(|line| line.starts_with("gemm f32 f32 ") && line.contains(" us=")).count(), 5);
+    assert!(file.starts_with("eightfold tuning 3\ntarget x86-64-v"), "{file}");
+    assert_eq!(file.lines().filter(|line| line.starts_with("gemm input=f32 ") && line.contains(" us=")).count(), 5);
 
     // The same file gives the same bytes, and nothing in the file is timed again.
     let again = sandbox.json("compile digits.onnx --tuning-file net.tuning --name net -o again.so");
@@ -73,7 +73,7 @@ fn chains_are_timed_and_taken_up_again() {
     assert_eq!(chains["known"], chains["distinct"]);
     assert_eq!(tuning["splits"]["distinct"], 0);
     let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
-    let is_chain = |line: &&str| line.starts_with("chain gemm f32 f32 ") && line.contains(" : height=");
+    let is_chain = |line: &&str| line.starts_with("chain gemm input=f32 ") && line.contains(" : height=");
     assert!(file.lines().filter(is_chain).all(|line| line.contains(" us=") && line.contains(" model_us=")), "{file}");
     let text = sandbox.stdout("compile net.ir --tuning-file net.tuning --name net -o again.so");
     assert!(text.contains(" chains by net.tuning"), "{text}");
@@ -123,7 +123,9 @@ fn splits_are_timed_and_taken_up_again() {
     assert!(splits["timed"].as_u64() >= Some(4) && splits["known"] == splits["distinct"], "{tuning}");
     assert_eq!(tuning["chains"]["distinct"], 0);
     let file = fs::read_to_string(sandbox.path("net.tuning")).unwrap();
-    assert!(file.contains("\nsplit threads=2 gemm f32 f32 ") && file.contains("\nsplit threads=2 depthwise f32 f32 "));
+    assert!(
+        file.contains("\nsplit threads=2 gemm input=f32 ") && file.contains("\nsplit threads=2 depthwise input=f32 ")
+    );
     let again = sandbox.json("compile net.ir --tuning-file net.tuning --threads 2 --name net -o again.so");
     assert_eq!(again["tuning"]["splits"]["timed"], 0);
     assert!(fs::read(sandbox.path("net.so")).unwrap() == fs::read(sandbox.path("again.so")).unwrap());
@@ -151,9 +153,9 @@ fn choices_by_hand_are_obeyed() {
     let text = sandbox.stdout(arguments);
     assert!(text.contains("tuning      2 of 5 products"), "{text}");
     let program = fs::read_to_string(sandbox.path("net.program")).unwrap();
-    let has = |pixels: &str, rest: &str| program.lines().any(|line| line.contains(pixels) && line.contains(rest));
-    assert!(has("gemm {input=f32, pixels=1x8x8,", "n=32, tile=3x8x1, row_block=2}"), "{program}");
-    assert!(has("gemm {input=f32, pixels=1x4x4,", "n=64, tile=2x40x1, row_block=1}"), "{program}");
+    let has = |result: &str, rest: &str| program.lines().any(|line| line.contains(result) && line.contains(rest));
+    assert!(has("[1x32x8x8 :", "n=32, tile=3x8x1, row_block=2}"), "{program}");
+    assert!(has("[1x64x4x4 :", "n=64, tile=2x40x1, row_block=1}"), "{program}");
 }
 
 #[test]

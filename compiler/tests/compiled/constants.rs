@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use eightfold_codegen::compile::{CompileError, Compiled};
+use eightfold_codegen::llvm::artifact::{CompileError, Compiled};
 use eightfold_codegen::program::Scheduled;
 use eightfold_codegen::schedule::ScheduleContext;
 use object::ObjectSection as _;

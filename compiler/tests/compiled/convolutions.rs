@@ -1,9 +1,9 @@
 //! Convolutions and transposed convolutions of all types.
 
 use eightfold_codegen::choice::Choices;
-use eightfold_codegen::compile::lower_and_schedule;
-use eightfold_codegen::program::Producer;
+use eightfold_codegen::kernel::Producer;
 use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::lower_and_schedule;
 use eightfold_codegen::target::Target;
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::conv_transpose::ConvTranspose;

@@ -5,12 +5,12 @@
 
 use eightfold::artifact::Artifact;
 use eightfold_codegen::choice::Choices;
-use eightfold_codegen::compile::lower_and_schedule;
-use eightfold_codegen::compile::{Listings, compile};
 use eightfold_codegen::interface::{Interface, Variant};
+use eightfold_codegen::llvm::artifact::{Listings, compile};
 use eightfold_codegen::object::{Linker, ObjectFile};
 use eightfold_codegen::program::check;
 use eightfold_codegen::schedule::ScheduleContext;
+use eightfold_codegen::schedule::lower_and_schedule;
 use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::op::concat::Concat;

@@ -12,7 +12,7 @@ pub(crate) fn odd_choices(graph: &Graph, target: &'static Target) -> Choices {
     let mut program = lower(eightfold_ir::verify(graph).expect("verifies"), target).expect("lowers");
     prepare(&mut program, &ScheduleContext::of(&Choices::default()));
     let odd = [(1, 3, 1), (3, 1, 2), (5, 2, 3), (2, 4, 1), (7, 1, 9)].into_iter().cycle();
-    let products = program.calls().into_iter().filter_map(Geometry::of).zip(odd);
+    let products = program.calls().into_iter().filter(|call| Geometry::of(call).is_some()).zip(odd);
     let choice = |(mr, vectors, rows)| Choice::Blocking(Blocking { mr, nr: vectors * target.lanes(), rows });
-    products.map(|(geometry, odd)| (geometry.key(), choice(odd))).collect()
+    products.map(|(call, odd)| (call.key(), choice(odd))).collect()
 }

@@ -15,12 +15,12 @@ mod tape;
 use std::collections::BTreeMap;
 
 use eightfold_codegen::choice::Choices;
-use eightfold_codegen::compile::lower_and_schedule;
 use eightfold_codegen::interface::Variant;
 use eightfold_codegen::llvm::resident::Resident;
 use eightfold_codegen::program::check;
 use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_codegen::schedule::bands::Bands;
+use eightfold_codegen::schedule::lower_and_schedule;
 use eightfold_codegen::schedule::parallel::Threads;
 use eightfold_codegen::target::{TARGETS, Target};
 use eightfold_ir::eval::eval_values;

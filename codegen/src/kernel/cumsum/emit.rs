@@ -3,12 +3,10 @@
 //! Vectors run along another axis, so that each lane holds a sum of its own and no addition changes its place. If the
 //! summed axis is the only one, vectors have one lane.
 
-use crate::kernel::CumSum;
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{Axis, along, moved, nest, read, row, walk, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Ptr, State};
-use crate::program::Call;
+use crate::kernel::{Call, CumSum, steps};
+use crate::vector::{Emitter, Ptr, State};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, cumsum: CumSum, parameters: &[Ptr<'ctx>]) {

@@ -3,9 +3,10 @@
 use eightfold_ir::op::{EvalOperand, OpDef as _, cumsum};
 use eightfold_ir::{DType, Function};
 
-use crate::kernel::CumSum;
+use crate::kernel::{Call, CumSum, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Grid, Producer, Step, View};
+use crate::step::{Arg, Step};
+use crate::view::{Grid, View};
 
 fn trial(dtype: DType, dims: &[usize], kernel: CumSum, grid: fn(&[usize]) -> Grid, steps: Vec<Step>) -> Trial {
     let CumSum { axis, exclusive, reverse } = kernel;

@@ -14,13 +14,12 @@ use eightfold_ir::DType;
 use super::pack;
 
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Depthwise};
+use crate::kernel::{Call, Depthwise, steps};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {
-    let pixels = Pixels::of(call, depthwise.pixels, depthwise.input_strides, depthwise.output_strides);
+    let pixels = Pixels::of(call, depthwise.strides);
     // Some pixels are finished while the sums of others are still in registers. A table lookup would spill them.
     let pixels = if e.target().byte_permute { pixels } else { pixels.with_table_later() };
     let kernel = Kernel { e, depthwise, pixels };

@@ -4,9 +4,11 @@ use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
 use super::pack;
+use crate::kernel::{Call, Depthwise, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Depthwise, Producer, Step};
+use crate::step::{Arg, Step};
 use crate::target::{InstructionSet, Target};
+use crate::view::Grid;
 
 /// A depthwise convolution without padding.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +35,7 @@ impl Case {
         let at = |y: usize, x: usize| ((y * wide + x) * channels) as isize;
         let depthwise = Depthwise {
             input,
-            pixels: [batch, rows, cols],
-            input_strides: [(high * wide * channels) as isize, at(stride, 0), at(0, stride)],
-            output_strides: [(rows * cols * channels) as isize, (cols * channels) as isize, channels as isize],
+            strides: [stride; 2],
             taps: (0..taps).map(|t| at(t / window[1] * dilation, t % window[1] * dilation)).collect(),
             columns: window[1],
             channels,
@@ -50,7 +50,8 @@ impl Case {
             })
             .collect();
         let result = [batch, channels, rows, cols];
-        let strides = [depthwise.output_strides[0], 1, depthwise.output_strides[1], depthwise.output_strides[2]];
+        let strides = Grid::channels_last(&result).strides;
+        let from = Grid::channels_last(&[batch, channels, high, wide]);
         let name = format!("{self:?}");
         let by_column = (0..window[1]).flat_map(|x| (0..window[0]).map(move |y| y * window[1] + x));
         let by_column: Vec<usize> = by_column.collect();
@@ -68,7 +69,8 @@ impl Case {
                 sum.max(0.0).to_le_bytes()
             });
             let expected = expected.collect();
-            let operands = [elements, packed.len() / 4, packed_sums.len() / 4].map(|n| view(DType::F32, 0, &[n], &[1]));
+            let [weights, bias] = [packed.len() / 4, packed_sums.len() / 4].map(|n| view(DType::F32, 0, &[n], &[1]));
+            let operands = [view(DType::F32, 0, &from.dims, &from.strides), weights, bias];
             let call = Call {
                 producer: Producer::Depthwise(depthwise.clone()),
                 operands: operands.to_vec(),
@@ -96,7 +98,7 @@ impl Case {
         let mut call = Call {
             producer: Producer::Depthwise(depthwise.clone()),
             operands: vec![
-                view(input, 0, &[elements], &[1]),
+                view(input, 0, &from.dims, &from.strides),
                 view(DType::I16, 0, &[packed.len() / 2], &[1]),
                 view(DType::I32, 0, &[packed_sums.len() / 4], &[1]),
                 view(DType::F32, 0, &result, &[0, 1, 0, 0]),

@@ -1,8 +1,8 @@
 //! One number everywhere: the borders of padded buffers.
 
+use crate::kernel::Call;
 use crate::kernel::nest::{nest, row, walk};
-use crate::llvm::vector::{Emitter, Kind, Ptr};
-use crate::program::Call;
+use crate::vector::{Emitter, Kind, Ptr};
 
 /// Emits the body of the kernel that stores `element`, its low end first, all over the result.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, element: [u8; 8], parameters: &[Ptr<'ctx>]) {

@@ -2,8 +2,8 @@
 
 use eightfold_ir::DType;
 
+use crate::kernel::{Call, Fill, Producer};
 use crate::llvm::trial::{self, BLANK, Trial, view};
-use crate::program::{Call, Fill, Producer};
 
 fn trial(dtype: DType, number: i64, dims: &[usize], strides: &[isize]) -> Trial {
     let size = dtype.byte_size();

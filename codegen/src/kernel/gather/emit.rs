@@ -5,10 +5,9 @@
 use super::{Blocks, Gather};
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{along, around, moved, walk};
-use crate::kernel::pointwise;
-use crate::llvm::steps;
-use crate::llvm::vector::{Compare, Emitter, Int, Kind, Ptr, State};
-use crate::program::{Call, View};
+use crate::kernel::{Call, pointwise, steps};
+use crate::vector::{Compare, Emitter, Int, Kind, Ptr, State};
+use crate::view::View;
 
 /// Emits the body of the kernel. Negative positions count from the end. Those outside are clamped, so that no byte
 /// outside the source is read; [`emit_check`] reports them.

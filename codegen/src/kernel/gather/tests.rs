@@ -5,9 +5,10 @@ use eightfold_ir::op::{EvalOperand, OpDef as _};
 use eightfold_ir::{DType, Tensor};
 
 use crate::kernel;
+use crate::kernel::{Call, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Call, Grid, Producer, View};
 use crate::target::TARGETS;
+use crate::view::{Grid, View};
 
 /// Takes `positions` along `axis` of a tensor laid out by `grid`.
 fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, positions: (DType, &[i64])) -> Trial {

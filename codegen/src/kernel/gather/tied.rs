@@ -7,8 +7,9 @@
 //! The numbers decide, not how the graph came by them.
 
 use super::{Blocks, Gather};
+use crate::kernel::Call;
 use crate::kernel::plain::PackedMatrix;
-use crate::program::{Call, Const, ConstId, Grid, Storage, View};
+use crate::view::{Const, ConstId, Grid, Storage, View};
 
 /// The least number of elements for which a table is worth the comparison.
 const LEAST_ELEMENTS: usize = 1 << 10;

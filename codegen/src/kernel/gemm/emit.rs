@@ -13,8 +13,8 @@ use eightfold_ir::DType;
 use crate::kernel::gemm::group_bits;
 use crate::kernel::gemm::walk::{Cut, Walk};
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, State, Vector};
-use crate::program::{Call, Gemm, Run};
+use crate::kernel::{Call, Gemm, Run};
+use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
 /// Groups in a turn of the innermost loop.
 const UNROLL: usize = 2;
@@ -40,11 +40,12 @@ pub(crate) fn emit_within<'ctx>(
     pointers: &[Ptr<'ctx>],
     weight_bytes: usize,
 ) {
-    let pixels = Pixels::of(call, gemm.pixels, gemm.input_strides, gemm.output_strides);
+    let pixels = Pixels::of(call, gemm.strides);
     let (groups, group_bytes) = (gemm.groups(), gemm.group_bytes());
     let kernel = Kernel {
         e,
         gemm,
+        columns: call.output.grid.dims[3],
         segments: segments(gemm),
         group_bytes,
         groups,
@@ -91,6 +92,8 @@ fn segments(gemm: &Gemm) -> Vec<Segment> {
 struct Kernel<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     gemm: &'k Gemm,
+    /// Pixels of a row of the result.
+    columns: usize,
     pixels: Pixels<'k>,
     segments: Vec<Segment>,
     /// Bytes of weights that one group of a block takes.
@@ -144,8 +147,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let [batch, rows, _] = self.pixels.extents;
         let nr = self.gemm.tile().nr;
         let tables = self.extra_tables();
-        let walk @ Walk { cut, long, band, .. } =
-            Walk::of(self.gemm, self.pixels.extents, self.groups, self.is_far.then_some(self.block_bytes));
+        let walk @ Walk { cut, long, band, .. } = Walk::of(
+            self.gemm,
+            self.columns,
+            self.pixels.extents,
+            self.groups,
+            self.is_far.then_some(self.block_bytes),
+        );
         let units = if long { cut.tiles() } else { rows };
         e.repeat(e.int(batch), |b| {
             let place = self.pixels.step(e, place, 0, b, 1);

@@ -12,7 +12,7 @@ use std::fmt::{self, Debug, Formatter};
 use eightfold_ir::DType;
 
 use crate::kernel::attribute::Attribute;
-use crate::llvm::vector::{Emitter, Ptr, Vector};
+use crate::vector::{Emitter, Ptr, Vector};
 
 /// What packing, cost models and the kernel ask of a format. Its unit is a vector of weights: one for each lane.
 pub(crate) trait WeightFormat: Sync {

@@ -2,12 +2,11 @@
 
 use eightfold_ir::DType;
 
-use crate::choice::{Blocking, candidates};
-use crate::cpu::CpuModel;
-use crate::kernel::gemm::factors;
+use crate::choice::Blocking;
 use crate::kernel::gemm::format::Format;
 use crate::kernel::gemm::walk::Cut;
-use crate::program::{Call, Gemm, Producer, Run, Tile};
+use crate::kernel::window::distances;
+use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
 
 impl Tile {
@@ -89,15 +88,15 @@ pub struct Geometry<'g> {
 }
 
 impl Gemm {
-    /// The geometry of a product with results of this type.
-    pub(crate) fn geometry(&self, output: DType) -> Geometry<'_> {
+    /// The geometry of a call of this product.
+    pub(crate) fn geometry(&self, call: &Call) -> Geometry<'_> {
         Geometry {
             input: self.input,
             format: self.format,
-            output,
-            pixels: self.pixels,
-            input_strides: self.input_strides,
-            output_strides: self.output_strides,
+            output: call.output.dtype,
+            pixels: call.output.grid.pixels(),
+            input_strides: distances(&call.operands[0], self.strides),
+            output_strides: call.output.grid.pixel_strides(),
             runs: &self.runs,
             n: self.n,
             extra: self.extra.iter().map(Vec::len).sum(),
@@ -111,28 +110,7 @@ impl<'g> Geometry<'g> {
     #[must_use]
     pub fn of(call: &'g Call) -> Option<Self> {
         let Producer::Gemm(gemm) = &call.producer else { return None };
-        Some(gemm.geometry(call.output.dtype))
-    }
-
-    /// The geometry as text: equal texts, equal choices, whatever the layers are called.
-    ///
-    /// `gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256 extra` are 3 runs of 192 elements at
-    /// a distance of 3712 under each pixel; the input is `f32*i8` if weights of 8 bits become f32 in the kernel; `extra` says that some weights need extra groups, however many, and `joined`
-    /// that the products of neighbouring groups are added in 16 bits.
-    #[must_use]
-    pub fn key(&self) -> String {
-        let [b, r, c] = self.pixels;
-        // Along an axis of one pixel there is no distance.
-        let strides = |strides: [isize; 3]| {
-            let stride = |axis: usize| if self.pixels[axis] > 1 { strides[axis] } else { 0 };
-            format!("{},{},{}", stride(0), stride(1), stride(2))
-        };
-        let (from, to) = (strides(self.input_strides), strides(self.output_strides));
-        let extra = if self.extra > 0 { " extra" } else { "" };
-        let joined = if self.joined { " joined" } else { "" };
-        let (factors, Geometry { output, n, .. }) = (factors(self.input, self.format), self);
-        let runs = runs(self.runs);
-        format!("gemm {factors} {output} pixels={b}x{r}x{c} from={from} to={to} runs={runs} n={n}{extra}{joined}")
+        Some(gemm.geometry(call))
     }
 
     /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
@@ -162,65 +140,5 @@ impl<'g> Geometry<'g> {
     pub(crate) fn groups(&self) -> usize {
         let kr = 4 / self.input.byte_size();
         self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()
-    }
-
-    /// The cost model's choice.
-    #[must_use]
-    pub fn blocking(&self, cpu: &CpuModel) -> Blocking {
-        candidates::choose(self, cpu)
-    }
-}
-
-/// Runs of one length at one distance as `COUNTxLENGTH+DISTANCE`, each list after the distance from the one before.
-fn runs(runs: &[Run]) -> String {
-    let (mut text, mut rest, mut before) = (String::new(), runs, 0);
-    while let [first, more @ ..] = rest {
-        let step = more.first().map_or(0, |next| next.offset - first.offset);
-        let regular = rest
-            .windows(2)
-            .take_while(|pair| pair[1].length == first.length && pair[1].offset - pair[0].offset == step);
-        let count = 1 + regular.count();
-        if !text.is_empty() {
-            text += &format!(",{}:", first.offset - before);
-        }
-        before = first.offset;
-        text += &match count {
-            1 => format!("1x{}", first.length),
-            _ => format!("{count}x{}{step:+}", first.length),
-        };
-        rest = &rest[count..];
-    }
-    text
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn geometry(runs: &[Run]) -> Geometry<'_> {
-        Geometry {
-            input: DType::U8,
-            format: None,
-            output: DType::U8,
-            pixels: [1, 56, 56],
-            input_strides: [7, 3712, 64],
-            output_strides: [7, 14336, 256],
-            runs,
-            n: 256,
-            extra: 12,
-            joined: false,
-        }
-    }
-
-    #[test]
-    fn keys_hold_what_decides_about_the_time() {
-        let rows: Vec<Run> = (0..3).map(|y| Run { offset: y * 3712, length: 192 }).collect();
-        let key = "gemm u8 u8 pixels=1x56x56 from=0,3712,64 to=0,14336,256 runs=3x192+3712 n=256";
-        assert_eq!(geometry(&rows).key(), format!("{key} extra"));
-        assert_eq!(Geometry { extra: 0, ..geometry(&rows) }.key(), key);
-        let taps: Vec<Run> =
-            [0, 64, 128, 3712, 3776, 3840, 9000].map(|offset| Run { offset, length: 60 }).into_iter().collect();
-        assert!(geometry(&taps).key().contains("runs=3x60+64,3712:3x60+64,5288:1x60 n"), "{}", geometry(&taps).key());
-        assert!(geometry(&taps[..1]).key().contains("runs=1x60 n"));
     }
 }

@@ -4,10 +4,12 @@ use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
 use super::format::Format;
 use super::pack;
+use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::llvm::jit::Jit;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
-use crate::program::{Arg, Call, Gemm, Producer, Run, Step, Tile};
+use crate::step::{Arg, Step};
 use crate::target::Target;
+use crate::view::Grid;
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +43,7 @@ impl Case {
         let gemm = |extra, joined| Gemm {
             input,
             format: self.format,
-            pixels: [batch, rows, cols],
-            input_strides: [(high * wide * depth) as isize, row * stride as isize, (depth * stride) as isize],
-            output_strides: [(rows * cols * n) as isize, (cols * n) as isize, n as isize],
+            strides: [stride; 2],
             runs: runs.clone(),
             n,
             tile: Some(tile),
@@ -105,7 +105,7 @@ impl Case {
                 }
             }
             let mut operands = vec![
-                view(input, 0, &[elements], &[1]),
+                view(input, 0, &[batch, depth, high, wide], &Grid::channels_last(&[batch, depth, high, wide]).strides),
                 view(packed_type, 0, &[packed.weights.len() / packed_type.byte_size()], &[1]),
                 view(DType::F32, 0, &[packed.sums.len() / 4], &[1]),
             ];
@@ -161,7 +161,7 @@ impl Case {
             }
         }
         let mut operands = vec![
-            view(input, 0, &[elements], &[1]),
+            view(input, 0, &[batch, depth, high, wide], &Grid::channels_last(&[batch, depth, high, wide]).strides),
             view(
                 if input == DType::I16 { input } else { DType::I8 },
                 0,
@@ -389,8 +389,6 @@ fn nothing_is_written_between_pixels() {
     for target in trial::targets() {
         let mut trial = Case { n: 5, ..base(target, DType::U8) }.trial(target);
         let pixel = 5 + 3;
-        let Producer::Gemm(gemm) = &mut trial.call.producer else { unreachable!("made above") };
-        gemm.output_strides = [0, 0, pixel];
         trial.call.output.grid.strides[3] = pixel;
         let gap = |channels: &[u8]| [channels, &[BLANK; 3]].concat();
         trial.expected = trial.expected.chunks(5).flat_map(gap).collect();

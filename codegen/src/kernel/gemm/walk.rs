@@ -4,7 +4,7 @@
 
 use eightfold_ir::DType;
 
-use crate::program::Gemm;
+use crate::kernel::Gemm;
 
 /// From this number of groups on, the sum of a tile takes so long that the address of each of its pixels can be computed for free.
 /// Tiles of words are excluded: they have more pixels, whose addresses do not fit the registers (benches/notes/products.md).
@@ -61,14 +61,20 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// A walk over pixels of these extents, after axes were joined. A block of weights has `groups` groups. It takes `far` bytes,
-    /// which is `None` if the weights are in the second-level cache.
-    pub(super) fn of(gemm: &Gemm, [_, rows, cols]: [usize; 3], groups: usize, far: Option<usize>) -> Walk {
+    /// A walk over pixels of these extents, after axes were joined; before, rows had `columns` pixels. A block of weights has
+    /// `groups` groups. It takes `far` bytes, which is `None` if the weights are in the second-level cache.
+    pub(super) fn of(
+        gemm: &Gemm,
+        columns: usize,
+        [_, rows, cols]: [usize; 3],
+        groups: usize,
+        far: Option<usize>,
+    ) -> Walk {
         let mr = gemm.tile().mr;
         let (cut, wrapped) = Cut::of_rows(rows, cols, mr, groups, gemm.input);
         let long = rows == 1 || wrapped;
         let (band, tiles) = if long {
-            let band = (gemm.row_block * gemm.pixels[2].max(1) / mr).max(1);
+            let band = (gemm.row_block * columns.max(1) / mr).max(1);
             (band, band.min(cut.tiles()))
         } else {
             let band = gemm.row_block.max(1);

@@ -5,9 +5,8 @@
 use crate::kernel::finish::Finish;
 use crate::kernel::gather::position;
 use crate::kernel::nest::{Stretch, along, around, moved, read, row, walk, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr};
-use crate::program::Call;
+use crate::kernel::{Call, steps};
+use crate::vector::{Emitter, Kind, Ptr};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {

@@ -2,8 +2,9 @@
 
 use eightfold_ir::{Array, DType, Data, Shape, Tensor};
 
+use crate::kernel::{Call, Interpolate, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Call, Grid, Interpolate, Producer, View};
+use crate::view::{Grid, View};
 
 /// Doubles and drops parts of `axis`; eighths as weights, so that sums are exact.
 fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid) -> Trial {

@@ -7,7 +7,7 @@ use super::{Arithmetic, atan, cos, elu, erf, exp, expm1, fmod, gelu, log, pow, s
 use crate::kernel::math;
 use crate::llvm::jit::Jit;
 use crate::llvm::trial;
-use crate::llvm::vector::Kind;
+use crate::vector::Kind;
 
 /// One number.
 struct Scalar;

@@ -1,7 +1,7 @@
 //! The verbs on vectors of generated code.
 
 use super::Arithmetic;
-use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
+use crate::vector::{Compare, Emitter, Kind, Vector};
 
 /// Vectors of this many lanes, written into a function.
 pub(crate) struct Vectors<'e, 'm, 'ctx> {

@@ -8,9 +8,9 @@ use eightfold_ir::DType;
 
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{Stretch, moved, nest, read, row, walk};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr, State, Vector};
-use crate::program::{Call, View};
+use crate::kernel::{Call, steps};
+use crate::vector::{Emitter, Kind, Ptr, State, Vector};
+use crate::view::View;
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, zero_points: [i32; 2], parameters: &[Ptr<'ctx>]) {

@@ -2,9 +2,11 @@
 
 use eightfold_ir::{DType, Function};
 
+use crate::kernel::{Call, MatMul, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Grid, MatMul, Producer, Step};
+use crate::step::{Arg, Step};
 use crate::target::Target;
+use crate::view::Grid;
 
 /// A batch of products of `m x k` with `k x n`.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,9 @@
 
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{Axis, Stretch, moved, nest, read, row, walk, widths, write};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
-use crate::program::{Call, View};
+use crate::kernel::{Call, steps};
+use crate::vector::{Emitter, Kind, Ptr, Vector};
+use crate::view::View;
 
 /// Axes of at most this many elements are interleaved rather than vectorised.
 const SHORT: usize = 4;

@@ -2,8 +2,10 @@
 
 use eightfold_ir::{DType, Function};
 
+use crate::kernel::{Call, Pointwise, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Grid, Pointwise, Producer, Step, View};
+use crate::step::{Arg, Step};
+use crate::view::{Grid, View};
 
 fn trial(operands: Vec<View>, steps: Vec<Step>, output: View) -> Trial {
     let name = format!("{operands:?} {steps:?} {output:?}");

@@ -8,9 +8,9 @@ use std::ops::Range;
 use crate::kernel::finish::Finish;
 use crate::kernel::fold::{Folding, Turns, over};
 use crate::kernel::nest::{moved, read, row, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Int, Ptr};
-use crate::program::{Call, View};
+use crate::kernel::{Call, steps};
+use crate::vector::{Emitter, Int, Ptr};
+use crate::view::View;
 
 /// Windows of at most this many elements are unrolled.
 const STRAIGHT: usize = 16;

@@ -3,8 +3,10 @@
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
+use crate::kernel::{Call, Fold, Pool, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Fold, Grid, Pool, Producer, Step, View};
+use crate::step::{Arg, Step};
+use crate::view::{Grid, View};
 
 /// A pool with as much padding behind as before.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,8 @@
 use crate::kernel::finish::Finish;
 use crate::kernel::fold::{Folding, Turns, over};
 use crate::kernel::nest::{Axis, Stretch, merged, moved, nest, read, row, walk, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
-use crate::program::{Call, Fold};
+use crate::kernel::{Call, Fold, steps};
+use crate::vector::{Emitter, Kind, Ptr, Vector};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, fold: Fold, parameters: &[Ptr<'ctx>]) {

@@ -3,8 +3,10 @@
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
 
+use crate::kernel::{Call, Fold, Producer, Reduce};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Arg, Call, Fold, Grid, Producer, Reduce, Step};
+use crate::step::{Arg, Step};
+use crate::view::Grid;
 
 const FOLDS: [Fold; 7] =
     [Fold::Sum { zero_point: 0 }, Fold::Mean, Fold::Max, Fold::Min, Fold::Prod, Fold::SumSquare, Fold::SumAbs];

@@ -10,9 +10,8 @@ use crate::kernel::finish::Finish;
 use crate::kernel::fold::{Folding, over};
 use crate::kernel::math::{self, Vectors};
 use crate::kernel::nest::{Axis, Stretch, along, moved, nest, read, row, walk, widths};
-use crate::llvm::steps;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
-use crate::program::{Call, Fold};
+use crate::kernel::{Call, Fold, steps};
+use crate::vector::{Emitter, Kind, Ptr, Vector};
 
 /// Entries of the table, at most 2^22 each, whose sum fits 31 bits.
 const SHORT: usize = 511;

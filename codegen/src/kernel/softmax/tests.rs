@@ -5,8 +5,10 @@ use eightfold_ir::op::{EvalOperand, OpDef as _};
 use eightfold_ir::{DType, QuantParams};
 
 use crate::kernel;
+use crate::kernel::{Call, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Call, Grid, Producer, Step, View};
+use crate::step::Step;
+use crate::view::{Grid, View};
 
 fn trial(dtype: DType, dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, steps: Vec<Step>) -> Trial {
     let to = if steps.is_empty() { DType::F32 } else { DType::U8 };

@@ -7,27 +7,27 @@
 
 use eightfold_ir::DType;
 
-use crate::kernel::gemm;
 use crate::kernel::pixels::{Pixels, Place};
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, Gemm, Grid, Producer, Run, View, Winograd, WinogradInput};
+use crate::kernel::{Call, Gemm, Producer, Run, Winograd, WinogradInput, gemm, winograd_input};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
+use crate::view::{Grid, View};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, winograd: &Winograd, pointers: &[Ptr<'ctx>]) {
-    let [batch, rows, cols] = winograd.tiles;
+    let [batch, rows, cols] = Winograd::tiles(&call.output.grid);
     let band = winograd.row_block.clamp(1, rows);
     let nr = winograd.tile.nr;
-    let extents = [batch, Winograd::YIELD * rows, Winograd::YIELD * cols];
     let kernel = Kernel {
         e,
         call,
         winograd,
-        pixels: Pixels::apart(call, extents, [0; 3], winograd.output_strides),
-        products: e.scratch(Winograd::POSITIONS * band * cols * nr * 4),
+        columns: cols,
+        pixels: Pixels::apart(call, [1; 2]),
+        products: e.scratch(WinogradInput::POSITIONS * band * cols * nr * 4),
         zeros: e.bytes(&vec![0; 4 * nr]),
     };
     let place = kernel.pixels.place(pointers);
-    let input = winograd.input_strides.map(|stride| stride * DType::I16.byte_size() as isize);
+    let input = call.operands[0].grid.pixel_strides().map(|stride| stride * DType::I16.byte_size() as isize);
     e.repeat(e.int(batch), |b| {
         let place = kernel.pixels.step(e, &place, 0, b, 1);
         let tiles = e.offset_by(pointers[0], e.scale(b, input[0]));
@@ -46,6 +46,8 @@ struct Kernel<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     call: &'k Call,
     winograd: &'k Winograd,
+    /// Tiles of a row.
+    columns: usize,
     pixels: Pixels<'k>,
     /// Products of a band: `[position][tile][nr]`.
     products: Ptr<'ctx>,
@@ -59,7 +61,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let e = self.e;
         let Winograd { n, tile, .. } = *self.winograd;
         let block = |index: Int<'ctx>, channels: usize| {
-            let bytes = (Winograd::POSITIONS * self.winograd.position_bytes()) as isize;
+            let bytes = (WinogradInput::POSITIONS * self.winograd.position_bytes()) as isize;
             let weights = e.offset_by(pointers[1], e.scale(index, bytes));
             let sums = e.offset_by(pointers[2], e.scale(index, 4 * tile.nr as isize));
             self.multiply(tiles, weights, rows, channels);
@@ -74,15 +76,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     /// The products of a block of channels.
     fn multiply(&self, tiles: Ptr<'ctx>, weights: Ptr<'ctx>, rows: usize, channels: usize) {
         let e = self.e;
-        let Winograd { tiles: [_, _, cols], input_strides, depth, tile, .. } = *self.winograd;
+        let Winograd { depth, tile, .. } = *self.winograd;
+        let cols = self.columns;
         let nr = tile.nr as isize;
-        let output_strides = [0, cols as isize * nr, nr];
         let gemm = Gemm {
             input: DType::I16,
             format: None,
-            pixels: [1, rows, cols],
-            input_strides,
-            output_strides,
+            strides: [1; 2],
             runs: vec![Run { offset: 0, length: depth }],
             n: channels,
             tile: Some(tile),
@@ -91,18 +91,18 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             row_block: rows,
             plain: None,
         };
-        let grid = Grid { dims: vec![1, channels, rows, cols], strides: vec![0, 1, output_strides[1], nr] };
+        let grid = Grid { dims: vec![1, channels, rows, cols], strides: vec![0, 1, cols as isize * nr, nr] };
         let output = View { dtype: DType::I32, offset: 0, grid, ..self.call.output.clone() };
         let operands = self.call.operands[..3].to_vec();
         let producer = Producer::Gemm(gemm.clone());
         let product = Call { producer, operands, steps: vec![], output, origin: String::new() };
         let bytes = (rows * cols * tile.nr * 4) as isize;
-        let position = self.winograd.position * DType::I16.byte_size() as isize;
-        e.repeat(e.int(Winograd::POSITIONS), |index| {
+        let position = winograd_input::position(&self.call.operands[0].grid) * DType::I16.byte_size() as isize;
+        e.repeat(e.int(WinogradInput::POSITIONS), |index| {
             let tiles = e.offset_by(tiles, e.scale(index, position));
             let weights = e.offset_by(weights, e.scale(index, self.winograd.position_bytes() as isize));
             let products = e.offset_by(self.products, e.scale(index, bytes));
-            let all = Winograd::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
+            let all = WinogradInput::POSITIONS * self.winograd.position_bytes() * self.winograd.n.div_ceil(tile.nr);
             gemm::emit_within(e, &product, &gemm, &[tiles, weights, self.zeros, products], all);
         });
     }
@@ -110,7 +110,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     /// The results of a block of channels.
     fn finish(&self, place: &Place<'ctx>, sums: Ptr<'ctx>, rows: usize, channels: usize) {
         let e = self.e;
-        let cols = self.winograd.tiles[2];
+        let cols = self.columns;
         let lanes = channels.next_multiple_of(e.lanes());
         let number = 4 * self.winograd.tile.nr as isize;
         e.repeat(e.int(rows), |row| {

@@ -1,12 +1,12 @@
 //! The weights of a 3 x 3 convolution as Winograd's F(2x2, 3x3) multiplies them.
 
-use super::Winograd;
+use super::WinogradInput;
 
 /// Twice the `G` of the paper, so that there are no halves.
 const G: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 
 /// `(2G) g (2G)^T` of each window `g` of nine weights, row by row.
-pub(crate) fn transformed(windows: &[i64]) -> Vec<[i16; Winograd::POSITIONS]> {
+pub(crate) fn transformed(windows: &[i64]) -> Vec<[i16; WinogradInput::POSITIONS]> {
     let window = |g: &[i64]| {
         std::array::from_fn(|position| {
             let (row, column) = (G[position / 4], G[position % 4]);

@@ -11,7 +11,8 @@ use crate::cpu::CpuModel;
 use crate::kernel::gemm::geometry::Geometry;
 use crate::kernel::plain::Constants;
 use crate::kernel::winograd_input::WinogradInput;
-use crate::program::{Buffer, BufferId, BufferKind, Call, Grid, Producer, Program, Storage, View};
+use crate::kernel::{Call, Producer};
+use crate::view::{Const, Grid, Storage, View};
 
 /// The most bytes of products that a band may have on the stack. Rows that want more, of over 128 pixels, are not multiplied as
 /// tiles. This is more than the first-level cache holds, as products are written and read once, in order, but weights once a band.
@@ -29,17 +30,19 @@ const SAME_PLACE: usize = 2048;
 const CLEARLY_LESS: f64 = 0.85;
 
 /// The call, or the two calls that compute it as tiles if that is quicker.
-pub(crate) fn tiled(call: Call, program: &mut Program, cpu: &CpuModel) -> Vec<Call> {
-    let Some((input, winograd)) = tiles(&call, program, cpu) else { return vec![call] };
-    let [batch, rows, cols] = winograd.tiles;
-    let (name, depth) = (call.origin.clone(), winograd.depth);
-    let dims = [batch, depth, rows, Winograd::POSITIONS * columns(cols, depth)];
-    let grid = Grid::channels_last(&dims);
-    let byte_size = grid.elements() * DType::I16.byte_size();
-    let id = BufferId(program.buffers.len());
-    let (kind, dtype) = (BufferKind::Arena { offset: 0 }, DType::I16);
-    program.buffers.push(Buffer { name: format!("{name} tiles"), kind, dtype, byte_size });
-    let tiles = View::new(Storage::Buffer(id), dtype, 0, grid);
+///
+/// `buffer` makes a buffer in the arena, of a name, a type and a number of bytes.
+pub(crate) fn tiled(
+    call: Call,
+    consts: &[Const],
+    cpu: &CpuModel,
+    buffer: impl FnOnce(String, DType, usize) -> Storage,
+) -> Vec<Call> {
+    let Some((input, winograd, grid)) = tiles(&call, consts, cpu) else { return vec![call] };
+    let name = call.origin.clone();
+    let dtype = DType::I16;
+    let storage = buffer(format!("{name} tiles"), dtype, grid.elements() * dtype.byte_size());
+    let tiles = View::new(storage, dtype, 0, grid);
     let from = call.operands[0].clone();
     let made =
         Call { producer: input.into(), operands: vec![from], steps: vec![], output: tiles.clone(), origin: name };
@@ -49,51 +52,38 @@ pub(crate) fn tiled(call: Call, program: &mut Program, cpu: &CpuModel) -> Vec<Ca
 }
 
 /// How the call is multiplied as tiles, if it can be and that is quicker.
-fn tiles(call: &Call, program: &Program, cpu: &CpuModel) -> Option<(WinogradInput, Winograd)> {
-    let target = program.target;
+fn tiles(call: &Call, consts: &[Const], cpu: &CpuModel) -> Option<(WinogradInput, Winograd, Grid)> {
+    let target = cpu.target;
     let Producer::Gemm(gemm) = &call.producer else { return None };
     let plain = gemm.plain?;
     let [_, 3, 3, depth] = call.operands[1].grid.dims[..] else { return None };
     let steps = gemm.steps()?;
-    let [batch, rows, cols] = gemm.pixels;
-    let [plane, row, column] = gemm.input_strides;
+    let [batch, rows, cols] = call.output.grid.pixels();
+    let [_, row, column] = call.operands[0].grid.pixel_strides();
     let even = rows.is_multiple_of(Winograd::YIELD) && cols.is_multiple_of(Winograd::YIELD);
     let bytes = matches!(gemm.input, DType::U8 | DType::I8);
     let any = call.output.grid.elements() * depth > 0;
-    if steps != [row, column] || !(even && bytes && target.dot.pair_limit.is_some() && any) {
+    if steps != [row, column] || gemm.strides != [1; 2] || !(even && bytes && target.dot.pair_limit.is_some() && any) {
         return None;
     }
     let (n, lanes) = (gemm.n, target.lanes());
     let tiles = [batch, rows / Winograd::YIELD, cols / Winograd::YIELD];
-    let position = (columns(tiles[2], depth) * depth) as isize;
-    let tile_row = Winograd::POSITIONS as isize * position;
+    let grid = Grid::channels_last(&[batch, depth, tiles[1], WinogradInput::POSITIONS * columns(tiles[2], depth)]);
     let tile = Blocking { mr: 6, nr: lanes * 2.min(n.div_ceil(lanes)), rows: 1 }.tile(DType::I16);
     // Bands of nearly one height.
-    let products = Winograd::POSITIONS * tiles[2] * tile.nr * DType::I32.byte_size();
+    let products = WinogradInput::POSITIONS * tiles[2] * tile.nr * DType::I32.byte_size();
     if products > PRODUCTS {
         return None;
     }
-    let inputs = tile_row.unsigned_abs() * DType::I16.byte_size();
+    let inputs = grid.strides[2].unsigned_abs() * DType::I16.byte_size();
     let most = (PRODUCTS / products).min((TILES * cpu.room(2) as f64) as usize / inputs).max(1);
     let row_block = tiles[1].div_ceil(tiles[1].div_ceil(most).max(1));
-    let input_strides = [tiles[1] as isize * tile_row, tile_row, depth as isize];
-    let output_strides = gemm.output_strides;
-    let winograd =
-        Winograd { tiles, input_strides, position, output_strides, depth, n, tile, row_block, plain: Some(plain) };
+    let winograd = Winograd { depth, n, tile, row_block, plain: Some(plain) };
     let direct = Geometry { extra: 0, joined: true, ..Geometry::of(call)? };
-    if !pays(&winograd, &direct, cpu) || !fits(&Constants::of(call, &program.consts)) {
+    if !pays(&winograd, &grid, call, &direct, cpu) || !fits(&Constants::of(call, consts)) {
         return None;
     }
-    let twice = Winograd::YIELD as isize;
-    let input = WinogradInput {
-        input: gemm.input,
-        tiles,
-        input_strides: [plane, twice * row, twice * column],
-        steps,
-        position,
-        channels: depth,
-    };
-    Some((input, winograd))
+    Some((WinogradInput { input: gemm.input, columns: tiles[2], channels: depth }, winograd, grid))
 }
 
 /// Columns of tiles in memory: one more than there are where the positions of a tile would else take each other's places.
@@ -113,12 +103,12 @@ fn fits(constants: &Constants) -> bool {
 }
 
 /// Whether the cost model holds the tiles for clearly quicker.
-fn pays(winograd: &Winograd, direct: &Geometry<'_>, cpu: &CpuModel) -> bool {
-    let tiles = winograd.tiles.iter().product::<usize>() as f64;
-    let inputs = tiles * (Winograd::POSITIONS * winograd.depth) as f64;
+fn pays(winograd: &Winograd, grid: &Grid, call: &Call, direct: &Geometry<'_>, cpu: &CpuModel) -> bool {
+    let tiles = Winograd::tiles(&call.output.grid).iter().product::<usize>() as f64;
+    let inputs = tiles * (WinogradInput::POSITIONS * winograd.depth) as f64;
     let results = tiles * (Winograd::YIELD * Winograd::YIELD * winograd.n) as f64;
     let operations = inputs * WinogradInput::OPERATIONS + results * (Winograd::OPERATIONS + direct.usual_operations());
-    let cost = winograd.positions_ns(cpu) + cpu.operations_ns(operations);
+    let cost = winograd.positions_ns(grid, &call.output.grid, cpu) + cpu.operations_ns(operations);
     cost < CLEARLY_LESS * direct.cost(direct.blocking(cpu), direct.usual_operations(), cpu)
 }
 

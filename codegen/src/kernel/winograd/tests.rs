@@ -3,10 +3,8 @@
 use eightfold_ir::DType;
 
 use super::pack;
-use crate::kernel::gemm;
-use crate::kernel::winograd_input;
+use crate::kernel::{Call, Producer, Run, Tile, Winograd, WinogradInput, gemm, winograd_input};
 use crate::llvm::trial::{self, Numbers, Trial, view};
-use crate::program::{Call, Producer, Run, Tile, Winograd};
 use crate::target::Target;
 
 /// A convolution over an input that has its border around it.
@@ -36,7 +34,7 @@ impl Case {
         let added: Vec<i64> = (0..n as i64).map(|o| o * 100 - 500).collect();
 
         let columns = cols + pad;
-        let row = Winograd::POSITIONS * columns * depth;
+        let row = WinogradInput::POSITIONS * columns * depth;
         let mut words = vec![0x5a5a_i16; batch * rows * row];
         for (b, y, x0, c) in (0..batch * rows * cols * depth)
             .map(|i| (i / depth / cols / rows, i / depth / cols % rows, i / depth % cols, i % depth))
@@ -46,7 +44,7 @@ impl Case {
                 words[(b * rows + y) * row + (position * columns + x0) * depth + c] = number as i16;
             }
         }
-        let runs = [Run { offset: 0, length: depth }; Winograd::POSITIONS];
+        let runs = [Run { offset: 0, length: depth }; WinogradInput::POSITIONS];
         let transformed = pack::transformed(&w);
         let weight = |o: usize, position: usize, c: usize| transformed[o * depth + c][position].into();
         let packed = gemm::pack::words(tile, n, &runs, &weight, &added);
@@ -70,18 +68,8 @@ impl Case {
 
         let result = [batch, n, out_rows, out_cols];
         let strides = [(out_rows * out_cols * n) as isize, 1, (out_cols * n) as isize, n as isize];
-        let winograd = Winograd {
-            tiles: self.tiles,
-            input_strides: [(rows * row) as isize, row as isize, depth as isize],
-            position: (columns * depth) as isize,
-            output_strides: [strides[0], strides[2], strides[3]],
-            depth,
-            n,
-            tile,
-            row_block: self.row_block,
-            plain: None,
-        };
-        let tiles = [batch, depth, rows, Winograd::POSITIONS * columns];
+        let winograd = Winograd { depth, n, tile, row_block: self.row_block, plain: None };
+        let tiles = [batch, depth, rows, WinogradInput::POSITIONS * columns];
         let mut operands = vec![
             view(DType::I16, 0, &tiles, &[(rows * row) as isize, 1, row as isize, depth as isize]),
             view(DType::I16, 0, &[packed.weights.len() / 2], &[1]),

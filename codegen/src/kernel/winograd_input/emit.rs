@@ -4,17 +4,18 @@
 
 use eightfold_ir::DType;
 
-use crate::llvm::vector::{Emitter, Int, Kind, Ptr, Vector};
-use crate::program::{Call, WinogradInput};
+use crate::kernel::window::distances;
+use crate::kernel::{Call, WinogradInput};
+use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInput, pointers: &[Ptr<'ctx>]) {
-    let [batch, rows, cols] = input.tiles;
-    let from = input.input_strides.map(|stride| stride * input.input.byte_size() as isize);
+    let [batch, rows, cols] = input.tiles(&call.output.grid);
+    let from = distances(&call.operands[0], super::STRIDES).map(|stride| stride * input.input.byte_size() as isize);
     let word = DType::I16.byte_size() as isize;
-    let strides = &call.output.grid.strides;
-    let to = [strides[0], strides[2], strides[3]].map(|stride| stride * word);
-    let kernel = Kernel { e, input, position: input.position * word };
+    let to = call.output.grid.pixel_strides().map(|stride| stride * word);
+    let taps = WinogradInput::taps(&call.operands[0].grid);
+    let kernel = Kernel { e, input, taps, position: super::position(&call.output.grid) * word };
     let step = |places: [Ptr<'ctx>; 2], index: Int<'ctx>, axis: usize| {
         [(places[0], from[axis]), (places[1], to[axis])].map(|(place, by)| e.offset_by(place, e.scale(index, by)))
     };
@@ -30,6 +31,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInp
 struct Kernel<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     input: &'k WinogradInput,
+    /// Where the inputs of a tile lie.
+    taps: Vec<isize>,
     /// Bytes from the results of one position to those of the next.
     position: isize,
 }
@@ -56,9 +59,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
     fn register(&self, from: Ptr<'ctx>, to: Ptr<'ctx>, count: usize) {
         let e = self.e;
         let signed = self.input.input == DType::I8;
-        let taps = self.input.taps();
         let load = |tap: &isize| e.widen(e.load(e.offset(from, *tap), Kind::I8, 2 * e.lanes()), Kind::I16, signed);
-        let tile: Vec<_> = taps.iter().map(load).collect();
+        let tile: Vec<_> = self.taps.iter().map(load).collect();
         // First along columns, then along rows.
         let side = WinogradInput::TILE;
         let line = |numbers: &[Vector<'ctx>], first: usize, step: usize| {

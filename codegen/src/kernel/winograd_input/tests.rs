@@ -2,8 +2,8 @@
 
 use eightfold_ir::DType;
 
+use crate::kernel::{Call, Producer, WinogradInput};
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
-use crate::program::{Call, Producer, Winograd, WinogradInput};
 
 const B: [[i32; 4]; 4] = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]];
 
@@ -35,7 +35,7 @@ impl Case {
         let (low, end) = if input == DType::I8 { (-128, 127) } else { (0, 255) };
         let x: Vec<i32> = (0..at(batch, 0, 0)).map(|_| numbers.between(low, end)).collect();
         let columns = cols + pad;
-        let wide_row = Winograd::POSITIONS * columns;
+        let wide_row = WinogradInput::POSITIONS * columns;
         let mut expected = vec![BLANK; batch * rows * wide_row * channels * 2];
         for (b, row, col, c) in (0..batch * rows * cols * channels)
             .map(|i| (i / channels / cols / rows, i / channels / cols % rows, i / channels % cols, i % channels))
@@ -46,17 +46,11 @@ impl Case {
                 expected[2 * to..2 * to + 2].copy_from_slice(&(number as i16).to_le_bytes());
             }
         }
+        let from = [at(1, 0, 0) as isize, 1, at(0, 1, 0) as isize, pixel as isize];
         let to = [(rows * wide_row * channels) as isize, 1, (wide_row * channels) as isize, channels as isize];
         let call = Call {
-            producer: Producer::WinogradInput(WinogradInput {
-                input,
-                tiles: [batch, rows, cols],
-                input_strides: [at(1, 0, 0), at(0, 2, 0), at(0, 0, 2)].map(|stride| stride as isize),
-                steps: [at(0, 1, 0) as isize, pixel as isize],
-                position: (columns * channels) as isize,
-                channels,
-            }),
-            operands: vec![view(input, 0, &[x.len()], &[1])],
+            producer: Producer::WinogradInput(WinogradInput { input, columns: cols, channels }),
+            operands: vec![view(input, 0, &[batch, channels, high, wide], &from)],
             steps: vec![],
             output: view(DType::I16, 0, &[batch, channels, rows, wide_row], &to),
             origin: String::new(),

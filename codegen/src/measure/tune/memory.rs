@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::program::{Call, Program, Storage, View};
+use crate::kernel::Call;
+use crate::program::Program;
+use crate::view::{Storage, View};
 
 /// More bytes of constants than caches of today hold.
 const FAR: usize = 128 << 20;

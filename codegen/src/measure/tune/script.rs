@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use smallvec::SmallVec;
 
 use super::memory::{Memory, weights};
-use crate::choice::decision::Way;
+use crate::decision::Way;
+use crate::kernel::Call;
 use crate::llvm::jit::{Compiled, Entry};
-use crate::program::{Call, Program, Storage, View};
+use crate::program::Program;
+use crate::view::{Storage, View};
 
 /// The distinct functions of several ways.
 #[derive(Default)]
@@ -24,7 +26,7 @@ impl Functions {
         for call in ways.iter().flat_map(Way::calls) {
             let geometry = call.geometry();
             let next = functions.calls.len();
-            let index = *functions.by_geometry.entry(format!("{geometry:?}")).or_insert(next);
+            let index = *functions.by_geometry.entry(geometry.to_string()).or_insert(next);
             if index == next {
                 functions.calls.push(geometry);
             }
@@ -33,7 +35,7 @@ impl Functions {
     }
 
     fn entry<'c>(&self, call: &Call, compiled: &'c Compiled<'_>) -> Entry<'c> {
-        compiled.entry(self.by_geometry[&format!("{:?}", call.geometry())])
+        compiled.entry(self.by_geometry[&call.geometry().to_string()])
     }
 }
 

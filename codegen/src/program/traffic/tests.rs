@@ -3,11 +3,10 @@
 use eightfold_ir::DType;
 
 use super::{LINE, Reach};
-use crate::program::{
-    Buffer, BufferId, BufferKind, Call, Const, ConstId, Grid, Item, Pointwise, Producer, Program, Storage, View,
-    for_each_call,
-};
+use crate::kernel::{Call, Pointwise, Producer};
+use crate::program::{Buffer, BufferKind, Item, Program, for_each_call};
 use crate::target::TARGETS;
+use crate::view::{BufferId, Const, ConstId, Grid, Storage, View};
 
 const BUFFER: usize = 8 << 10;
 const WEIGHTS: usize = 64 << 10;

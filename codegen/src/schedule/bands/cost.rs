@@ -8,7 +8,8 @@
 
 use super::schedule::{Chain, Schedule, rows};
 use crate::cpu::CpuModel;
-use crate::program::{Call, Storage, View};
+use crate::kernel::Call;
+use crate::view::{Storage, View};
 
 /// What bands change about a chain's time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,9 +5,11 @@
 //! again, until there is nothing new.
 
 use super::{Bands, Given, Plan, straight};
-use crate::choice::decision::{Decision, Way, distinct};
 use crate::choice::{Choice, Choices, Fusion};
-use crate::program::{Call, Program, Storage};
+use crate::decision::{Decision, Way, distinct};
+use crate::kernel::Call;
+use crate::program::Program;
+use crate::view::Storage;
 
 /// Numbers of bands that are measured.
 const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];

@@ -6,9 +6,11 @@
 use std::ops::Range;
 use std::slice;
 
+use crate::kernel::Call;
 use crate::kernel::window::Window;
+use crate::program::Buffer;
 use crate::program::footprint::writes;
-use crate::program::{Buffer, BufferId, Call, Storage, View};
+use crate::view::{BufferId, Storage, View};
 
 /// A buffer as rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,5 +184,5 @@ impl Users {
 
 /// The window through which the call reads this operand; `None` if it reads the operand's view.
 fn window(call: &Call, index: usize) -> Option<Window> {
-    call.producer.def().input_window().filter(|_| index == 0)
+    call.producer.def().input_window(call).filter(|_| index == 0)
 }

@@ -3,7 +3,9 @@
 //! The first bands of a chain and the last often differ, by rows of a window that reach beyond the image; those between are
 //! alike, each a constant distance from the one before.
 
-use crate::program::{Call, For, Item, LoopId};
+use crate::kernel::Call;
+use crate::program::{For, Item};
+use crate::view::LoopId;
 
 /// The bands as items, in order. Loops are numbered from `next` on, which is counted up.
 pub(super) fn roll(bands: Vec<Vec<Call>>, next: &mut usize) -> Vec<Item> {
@@ -61,7 +63,9 @@ mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{BufferId, Grid, Pointwise, Storage, View, executions};
+    use crate::kernel::Pointwise;
+    use crate::program::executions;
+    use crate::view::{BufferId, Grid, Storage, View};
 
     fn copy(from: usize, to: usize, rows: usize) -> Call {
         let view =

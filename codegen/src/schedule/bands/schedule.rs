@@ -11,8 +11,9 @@ use std::ops::Range;
 
 use super::super::parallel::cut::part;
 use super::plane::{Plane, Users};
+use crate::kernel::{Call, Fill, Pointwise};
 use crate::program::footprint::{Footprint, writes};
-use crate::program::{BufferId, Call, Fill, Grid, Pointwise, Storage, View};
+use crate::view::{BufferId, Grid, Storage, View};
 
 /// Consecutive calls that can run in bands.
 pub(super) struct Chain<'p> {
@@ -329,8 +330,6 @@ impl Plane {
         let batch = (rows * self.row) as isize;
         let reads = call.operands.first().is_some_and(|input| self.is_in(input));
         debug_assert!(!reads || call.operands[0].offset >= base * self.row, "rows that are overwritten");
-        let writes = self.is_in(&call.output);
-        call.producer.def_mut().set_batch_strides(reads.then_some(batch), writes.then_some(batch));
         for view in call.operands.iter_mut().chain([&mut call.output]).filter(|view| self.is_in(view)) {
             view.offset -= base * self.row;
             view.grid.strides[0] = batch;

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use crate::program::{Call, elementwise};
+use crate::kernel::Call;
+use crate::step::elementwise;
 
 /// All ways to cut `call` into at most `count` parts and at least two, each with the axis of the result along which it cuts. Parts
 /// do not begin inside a run of `line` bytes of the result.

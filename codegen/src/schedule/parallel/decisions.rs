@@ -4,10 +4,12 @@
 //! reads, each its part of the bytes: so what a thread reads comes from the other's cache where it would in the network.
 
 use super::{WORTH_SHARING, cut, modelled};
-use crate::choice::decision::{Decision, Way, distinct};
-use crate::choice::{Choice, Choices, Split, key};
+use crate::choice::{Choice, Choices, Split};
 use crate::cpu::{CpuModel, LINE};
-use crate::program::{Call, Fill, Grid, Program, Storage, View};
+use crate::decision::{Decision, Way, distinct, key};
+use crate::kernel::{Call, Fill};
+use crate::program::Program;
+use crate::view::{Grid, Storage, View};
 
 use eightfold_ir::DType;
 

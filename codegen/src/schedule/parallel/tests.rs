@@ -4,8 +4,10 @@ use eightfold_ir::DType;
 
 use super::*;
 use crate::choice::{Choice, Choices};
-use crate::program::{Buffer, BufferKind, Grid, PlanError, Pointwise, Producer, Program, Storage, View, calls, check};
+use crate::kernel::{Pointwise, Producer};
+use crate::program::{Buffer, BufferKind, PlanError, Program, calls, check};
 use crate::target::TARGETS;
+use crate::view::{Grid, Storage, View};
 
 fn view(buffer: usize, elements: usize) -> View {
     let grid = Grid::dense(&[elements / 16, 16]);

@@ -5,7 +5,7 @@
 use eightfold_ir::DType;
 
 use super::WeightFormat;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Vector};
+use crate::vector::{Emitter, Kind, Ptr, Vector};
 
 /// See the module's documentation.
 pub(super) struct I4;

@@ -5,14 +5,16 @@
 use eightfold_ir::{DType, Function};
 
 use super::*;
-use crate::kernel::{CumSum, depthwise, gemm};
+use crate::kernel::{
+    CumSum, Depthwise, Fill, Fold, Gather, Gemm, Interpolate, MatMul, Pointwise, Pool, Producer, Reduce, Run, Softmax,
+    Tile, depthwise, gemm,
+};
 use crate::llvm::jit::{Compiled, Jit};
 use crate::llvm::trial::{BLANK, Numbers, Trial, numbers_for, view};
-use crate::program::{
-    Arg, ConstId, Depthwise, Fill, Fold, Gather, Gemm, Grid, Interpolate, MatMul, Pointwise, Pool, Producer, Program,
-    Reduce, Run, Softmax, Step, Storage, Tile, View,
-};
+use crate::program::Program;
+use crate::step::{Arg, Step};
 use crate::target::{TARGETS, Target};
+use crate::view::{ConstId, Grid, Storage, View};
 
 /// The bytes that these calls leave, one after the other, of the output's storage.
 fn run(compiled: &Compiled<'_>, calls: &[Call], first: usize, operands: &[Vec<u8>], size: usize) -> Vec<u8> {
@@ -112,9 +114,7 @@ fn convolution(
     let gemm = Gemm {
         input,
         format: None,
-        pixels: [1, rows, cols],
-        input_strides: [0, row, depth as isize],
-        output_strides: [0, (cols * n) as isize, n as isize],
+        strides: [1; 2],
         runs,
         n,
         tile: Some(tile),
@@ -169,16 +169,7 @@ fn depthwise_convolutions_are_cut_by_rows() {
             };
             let row = (11 * channels) as isize;
             let taps = (0..9).map(|tap| (tap / 3) * row + tap % 3 * channels as isize).collect();
-            let depthwise = Depthwise {
-                input,
-                pixels: [1, 4, 4],
-                input_strides: [0, 2 * row, 2 * channels as isize],
-                output_strides: [0, 4 * channels as isize, channels as isize],
-                taps,
-                columns: 3,
-                channels,
-                plain: None,
-            };
+            let depthwise = Depthwise { input, strides: [2; 2], taps, columns: 3, channels, plain: None };
             let x = view(input, 0, &[1, channels, 9, 11], &[0, 1, row, channels as isize]);
             let result = [1, channels, 4, 4];
             let strides = Grid::channels_last(&result).strides;

@@ -4,7 +4,7 @@ use inkwell::types::VectorType;
 use inkwell::values::{BasicValueEnum, VectorValue};
 
 use super::{Emitter, Int, Kind, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 impl<'ctx> Emitter<'_, 'ctx> {
     /// Zero in every lane.

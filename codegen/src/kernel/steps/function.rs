@@ -3,7 +3,7 @@
 use eightfold_ir::Function;
 
 use crate::kernel::math::{self, Arithmetic as _, Vectors};
-use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
+use crate::vector::{Compare, Emitter, Kind, Vector};
 
 /// Arithmetic on lanes of f32: written in place, or a call where that would make the code of the kernel long.
 pub(super) fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {

@@ -3,7 +3,7 @@
 use inkwell::values::{BasicValue as _, InstructionValue};
 
 use super::{Emitter, Int, Kind, Ptr, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 impl<'ctx> Emitter<'_, 'ctx> {
     /// The address `bytes` further on.

@@ -4,7 +4,7 @@ use inkwell::values::BasicValueEnum;
 use inkwell::{FloatPredicate, IntPredicate};
 
 use super::{Emitter, Int, Kind, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 /// How two numbers are compared. Comparisons with NaN are false but [`Compare::NotEqual`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

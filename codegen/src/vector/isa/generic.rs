@@ -3,8 +3,8 @@
 //! A new architecture starts with this, and replaces verb by verb what its instructions do better.
 
 use super::{Bytes, FloatMode, Isa};
-use crate::llvm::vector::{Compare, Emitter, Kind, Ptr, Rounding, Vector};
 use crate::target::Target;
+use crate::vector::{Compare, Emitter, Kind, Ptr, Rounding, Vector};
 
 /// See the module.
 pub(super) struct Generic;

@@ -1,15 +1,16 @@
 //! The verbs in which kernels are written: vectors of any number of lanes, addresses in bytes, loops.
 //!
-//! Invariant: nothing outside `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
+//! Invariant: nothing outside `vector` and `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
 //! computed, bit for bit the same on every target (no fast-math flag is ever set). Which instructions do it is decided
 //! here, or by an instruction set (`isa`). What is computed, and over which tiles, is not known here.
 
 mod arithmetic;
+mod build;
 mod convert;
 mod dot;
 mod flow;
 mod half;
-pub(super) mod isa;
+pub(crate) mod isa;
 mod lanes;
 mod lookup;
 mod memory;
@@ -27,11 +28,10 @@ use inkwell::types::{BasicType as _, BasicTypeEnum, VectorType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue, VectorValue};
 
 pub(crate) use arithmetic::{Compare, Rounding};
+pub(crate) use build::{built, intrinsic};
 pub(crate) use flow::{Condition, State};
 
-use super::machine::BASELINE;
-use super::{built, intrinsic};
-use crate::target::Target;
+use crate::target::{BASELINE, Target};
 
 /// What one lane of a vector holds. Integers have no sign: the operations do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,17 +2,25 @@
 
 use eightfold_ir::DType;
 
-use super::Blocking;
+use super::Tile;
+use super::geometry::Geometry;
+use crate::choice::Blocking;
 use crate::cpu::CpuModel;
-use crate::kernel::Geometry;
-use crate::program::Tile;
 use crate::target::Target;
 
 /// A tile is chosen instead of the usual one if it takes less than this part of its time. The model is no more exact.
 const CLEARLY_LESS: f64 = 0.94;
 
+impl Geometry<'_> {
+    /// The cost model's choice.
+    #[must_use]
+    pub fn blocking(&self, cpu: &CpuModel) -> Blocking {
+        choose(self, cpu)
+    }
+}
+
 /// The choice: the usual tile, unless another is clearly better.
-pub(crate) fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
+fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     let usual = usual(geometry, cpu);
     // With one pixel, reading the weights takes all the time.
     if geometry.row() <= 1 {
@@ -92,7 +100,7 @@ pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>, cpu: &CpuModel) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::Run;
+    use crate::kernel::Run;
     use crate::target::TARGETS;
 
     #[test]

@@ -1,7 +1,7 @@
 //! From one kind of lane to another.
 
 use super::{Emitter, Kind, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 impl<'ctx> Emitter<'_, 'ctx> {
     /// Integers in wider lanes, with their sign or with zeros in front; a mask gives 0 and 1 (or -1 if `signed`).

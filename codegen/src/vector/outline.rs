@@ -9,7 +9,7 @@ use inkwell::module::Linkage;
 use inkwell::values::BasicMetadataValueEnum;
 
 use super::{Emitter, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 /// Registers for which a kernel evaluates elementary functions in place.
 const IN_PLACE: usize = 64;
@@ -74,7 +74,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
 #[cfg(test)]
 mod tests {
     use crate::llvm::jit::Jit;
-    use crate::llvm::vector::Kind;
+    use crate::vector::Kind;
 
     /// What the code of a kernel computes does not depend on how much of it stands in place.
     #[test]

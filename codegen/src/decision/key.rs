@@ -1,15 +1,13 @@
 //! Keys: everything that decides about the time of calls, as text, without names and addresses.
-//!
-//! The key of a product is its geometry without its tile, as the tile is what the key is used to choose. Of the steps only the
-//! operands that they read are part of a key.
 
-use crate::program::{Call, Step, Storage, View, elementwise};
+use crate::kernel::Call;
+use crate::kernel::attribute::join;
+use crate::step::{Step, elementwise};
+use crate::view::Storage;
 
-/// A call: `gemm …` as [`Geometry::key`](crate::kernel::Geometry::key) writes it, `depthwise u8 u8 pixels=1x56x56 from=0,7424,64 to=0,3584,64
-/// taps=3x3+3712+64 channels=64`, or for other families the result and all operands: `pool max … u8[1x64x28x28:…] = u8[…] …`.
-/// Then follows what the steps read: `reads=1` for one tensor, `table` for a table.
+/// A call: its [key](Call::key), and what the steps read: `reads=1` for one tensor, `table` for a table.
 pub(crate) fn of_call(call: &Call) -> String {
-    let mut key = call.producer.def().key(call).unwrap_or_else(|| of_views(call));
+    let mut key = call.key();
     let is_read = |index: &usize| matches!(call.operands[*index].storage, Storage::Buffer(_));
     match elementwise(&call.steps).iter().filter(|index| is_read(index)).count() {
         0 => {}
@@ -30,7 +28,7 @@ pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> Stri
         let writers: Vec<usize> = (0..at).filter(reads).collect();
         let mut key = of_call(call);
         if !writers.iter().copied().eq(at.checked_sub(1)) {
-            key += &format!(" of={}", list(&writers, ","));
+            key += &format!(" of={}", join(&writers, ","));
         }
         if at + 1 < calls.len() && is_kept(call) {
             key += " kept";
@@ -45,29 +43,14 @@ pub(crate) fn of_split(call: &Call, threads: usize) -> String {
     format!("split threads={threads} {}", of_call(call))
 }
 
-/// The family, its attributes, the result and all operands.
-fn of_views(call: &Call) -> String {
-    let reads = call.operands.iter().map(|operand| format!(" {}", of_view(operand))).collect::<String>();
-    let (family, attributes) = (call.producer.family(), call.producer.def().key_attributes());
-    format!("{family}{attributes} {} ={reads}", of_view(&call.output))
-}
-
-/// `u8[1x64x28x28:50176,1,1792,64]`
-fn of_view(view: &View) -> String {
-    format!("{}[{}:{}]", view.dtype, list(&view.grid.dims, "x"), list(&view.grid.strides, ","))
-}
-
-/// The numbers as text, with something between them.
-pub(crate) fn list<T: ToString>(numbers: &[T], between: &str) -> String {
-    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(between)
-}
-
 #[cfg(test)]
 mod tests {
     use eightfold_ir::DType;
 
     use super::*;
-    use crate::program::{Arg, BufferId, Depthwise, Fold, Grid, Pool, Producer};
+    use crate::kernel::{Depthwise, Fold, Pool, Producer};
+    use crate::step::Arg;
+    use crate::view::{BufferId, Grid, View};
 
     fn view(buffer: usize, dims: &[usize]) -> View {
         View::new(Storage::Buffer(BufferId(buffer)), DType::U8, 7, Grid::channels_last(dims))
@@ -82,21 +65,22 @@ mod tests {
     fn keys_say_what_is_read_and_written() {
         let (kernel, strides, dilations, pads) = ([3, 2], [2, 2], [1, 1], [0, 1]);
         let pool = Producer::Pool(Pool { fold: Fold::Max, kernel, strides, dilations, pads, include_pad: None });
-        let views = "u8[1x8x4x4:128,1,32,8] = u8[1x8x9x9:648,1,72,8]";
-        let key = format!("pool max window=3x2 strides=2x2 dilations=1x1 pads=0x1 {views}");
+        let views = "u8[1x8x4x4:0,1,32,8] = u8[1x8x9x9:0,1,72,8]";
+        let key = format!("pool fold=max kernel=3x2 strides=2x2 dilations=1x1 pads=0x1 {views}");
         assert_eq!(of_call(&call(pool.clone(), 0, 1)), key);
         assert_eq!(of_split(&call(pool.clone(), 2, 3), 4), format!("split threads=4 {key}"));
         let depthwise = Producer::Depthwise(Depthwise {
             input: DType::U8,
-            pixels: [1, 4, 4],
-            input_strides: [648, 144, 16],
-            output_strides: [128, 32, 8],
+            strides: [2; 2],
             taps: vec![0, 8, 72, 80, 144, 152],
             columns: 2,
             channels: 8,
             plain: None,
         });
-        let window = "depthwise u8 u8 pixels=1x4x4 from=648,144,16 to=128,32,8 taps=3x2+72+8 channels=8";
+        let window = format!(
+            "depthwise input=u8 strides=2x2 \
+             taps=0,8,72,80,144,152 columns=2 channels=8 {views}"
+        );
         assert_eq!(of_call(&call(depthwise.clone(), 0, 1)), window);
 
         // Each reads what the one before it wrote, then the last one what the first wrote.

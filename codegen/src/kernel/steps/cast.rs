@@ -4,8 +4,20 @@
 
 use eightfold_ir::DType;
 
-use super::kind;
-use crate::llvm::vector::{Compare, Emitter, Kind, Vector};
+use crate::vector::{Compare, Emitter, Kind, Vector};
+
+/// The lanes that elements of this type are stored in.
+pub(crate) fn kind(dtype: DType) -> Kind {
+    match dtype {
+        DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => Kind::I8,
+        // Halves are moved as integers: targets without instructions for them would call a library to move them.
+        DType::I16 | DType::U16 | DType::Bf16 | DType::F16 => Kind::I16,
+        DType::I32 | DType::U32 => Kind::I32,
+        DType::I64 | DType::U64 => Kind::I64,
+        DType::F32 => Kind::F32,
+        DType::F64 => Kind::F64,
+    }
+}
 
 /// Whether the top bit of the stored integer is a sign. 64-bit integers are taken as signed, as the interpreter does.
 pub(super) fn is_signed(dtype: DType) -> bool {

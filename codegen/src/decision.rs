@@ -1,10 +1,13 @@
 //! Decisions: which parts of a program have several candidates, and which.
 
-use super::{Blocking, Choice, Choices, candidates};
+pub(crate) mod key;
+
+use crate::choice::{Blocking, Choice, Choices};
 use crate::cpu::CpuModel;
-use crate::kernel::Geometry;
+use crate::kernel::gemm::candidates;
 use crate::kernel::plain::as_if_packed;
-use crate::program::{Call, Program};
+use crate::kernel::{Call, Geometry};
+use crate::program::Program;
 use crate::target::Target;
 
 /// Tiles that are measured: the best ones by the cost model.
@@ -95,7 +98,7 @@ impl Way {
 #[must_use]
 pub fn products(program: &Program, choices: &Choices) -> Vec<Decision> {
     let cpu = choices.cpu(program.target);
-    let product = |(at, call)| Geometry::of(call).map(|geometry| (geometry.key(), vec![at], (geometry, call)));
+    let product = |(at, call)| Geometry::of(call).map(|geometry| (call.key(), vec![at], (geometry, call)));
     distinct(program.calls().into_iter().enumerate().filter_map(product), |(geometry, call)| {
         let model = geometry.blocking(cpu);
         let others = candidates::tiles(&geometry, cpu, TILES).into_iter().filter(|tile| *tile != model);

@@ -6,7 +6,7 @@ use inkwell::IntPredicate;
 use inkwell::values::{BasicValueEnum, IntValue};
 
 use super::{Emitter, Int, Kind, Ptr, Vector};
-use crate::llvm::built;
+use crate::vector::built;
 
 /// A truth value that decides where the code goes on.
 #[derive(Clone, Copy, Debug)]

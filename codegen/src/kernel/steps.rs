@@ -7,14 +7,15 @@
 use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Function};
 
-use super::vector::{Compare, Emitter, Kind, Ptr, Vector};
-use crate::program::{Arg, Call, Step};
+use crate::kernel::Call;
+use crate::step::{Arg, Step};
+use crate::vector::{Compare, Emitter, Kind, Ptr, Vector};
 
 mod cast;
 mod function;
 
 use cast::is_signed;
-pub(crate) use cast::{cast, work_kind, worked};
+pub(crate) use cast::{cast, kind, work_kind, worked};
 
 /// What steps read besides the current numbers.
 pub(crate) trait Operands<'ctx> {
@@ -23,19 +24,6 @@ pub(crate) trait Operands<'ctx> {
 
     /// The address of the first element of operand `index`, a table.
     fn table(&self, index: usize) -> Ptr<'ctx>;
-}
-
-/// The lanes that elements of this type are stored in.
-pub(crate) fn kind(dtype: DType) -> Kind {
-    match dtype {
-        DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => Kind::I8,
-        // Halves are moved as integers: targets without instructions for them would call a library to move them.
-        DType::I16 | DType::U16 | DType::Bf16 | DType::F16 => Kind::I16,
-        DType::I32 | DType::U32 => Kind::I32,
-        DType::I64 | DType::U64 => Kind::I64,
-        DType::F32 => Kind::F32,
-        DType::F64 => Kind::F64,
-    }
 }
 
 /// The numbers that `call`'s steps make of `current`, which holds elements of type `dtype`; in the lanes in which the

@@ -9,8 +9,9 @@ use std::cell::Cell;
 use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Function};
 
-use crate::kernel::math::{self, Arithmetic};
-use crate::program::{Arg, Call, Step};
+use super::math::{self, Arithmetic};
+use crate::kernel::Call;
+use crate::step::{Arg, Step};
 use crate::target::Target;
 
 /// A division or a square root takes as long as this number of other operations on current cores.
@@ -20,7 +21,7 @@ pub(crate) const DIVISION: f64 = 8.0;
 pub(crate) const SCALAR_LOOKUP: f64 = 3.0;
 
 /// All operations of a call.
-pub(super) fn call_operations(call: &Call, target: &Target) -> f64 {
+pub(crate) fn call_operations(call: &Call, target: &Target) -> f64 {
     let types: Vec<DType> = call.operands.iter().map(|view| view.dtype).collect();
     let (produced, own) = call.producer.def().operations(call, target);
     own + call.results() * step_operations(target, &call.steps, produced, &types, call.output.dtype)

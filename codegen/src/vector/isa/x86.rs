@@ -5,9 +5,9 @@
 mod lookup;
 
 use super::{Bytes, FloatMode, Generic, Isa};
-use crate::llvm::built;
-use crate::llvm::vector::{Emitter, Kind, Ptr, Rounding, Vector};
 use crate::target::Target;
+use crate::vector::built;
+use crate::vector::{Emitter, Kind, Ptr, Rounding, Vector};
 
 /// See the module.
 pub(super) struct X86;

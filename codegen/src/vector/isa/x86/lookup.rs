@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use crate::llvm::built;
-use crate::llvm::vector::{Compare, Emitter, Kind, Ptr, Vector};
+use crate::vector::built;
+use crate::vector::{Compare, Emitter, Kind, Ptr, Vector};
 
 /// Entries that `pshufb` chooses among.
 const ROW: usize = 16;

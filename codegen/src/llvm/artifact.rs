@@ -1,0 +1,122 @@
+//! From programs to an object file: all that LLVM does, in one call.
+
+use inkwell::context::Context;
+use inkwell::module::{Linkage, Module};
+use inkwell::values::GlobalValue;
+use inkwell::{AddressSpace, GlobalVisibility};
+
+use super::calls::Constants;
+use super::descriptor::emit_query;
+use super::machine::{Machine, MachineError};
+use super::program::emit;
+use super::run::emit_run;
+use crate::image::{ALIGN, Image};
+use crate::interface::{Interface, InterfaceError};
+use crate::object::ObjectFile;
+use crate::object::file::CONSTANTS;
+use crate::program::Scheduled;
+
+/// Texts wanted besides the object file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listings {
+    /// The assembly.
+    pub assembly: bool,
+    /// LLVM IR, as it goes into code generation.
+    pub llvm_ir: bool,
+}
+
+/// What LLVM made.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// An object file for x86-64 ELF, complete in itself but for memcpy, memset and memmove.
+    pub object: ObjectFile,
+    /// The assembly, if it was asked for.
+    pub assembly: Option<String>,
+    /// LLVM IR, if it was asked for.
+    pub llvm_ir: Option<String>,
+}
+
+/// Why there is no object file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The interface cannot be put into an artifact; mostly names, the user's fault.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The model's limit: code cannot reach all of its weights.
+    #[error("the weights take {size} bytes, code reaches {} of them", CompileError::REACH)]
+    TooLarge {
+        /// Bytes of all constants.
+        size: usize,
+    },
+    /// LLVM refused what it was given: a bug of this compiler.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+}
+
+impl CompileError {
+    /// Bytes of constants that code can reach: distances have 31 bits, and code lies there as well.
+    pub const REACH: usize = 0x7f00_0000;
+}
+
+/// Compiles `programs`, one for each variant of `interface`, in its order.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn compile(programs: &[Scheduled], interface: &Interface, listings: Listings) -> Result<Compiled, CompileError> {
+    assert_eq!(programs.len(), interface.variants.len(), "one program a variant");
+    interface.check()?;
+    let context = Context::create();
+    let module = context.create_module(&interface.symbol_prefix);
+    let machine = Machine::new()?;
+    machine.prepare(&module);
+    let mut image = Image::default();
+    let offsets: Vec<Vec<usize>> = programs.iter().map(|program| image.add(&program.consts)).collect();
+    let constants = declare_constants(&module, &image)?;
+    let mut runs = Vec::with_capacity(programs.len());
+    for (index, ((program, variant), offsets)) in programs.iter().zip(&interface.variants).zip(offsets).enumerate() {
+        let constants = Constants { base: constants.as_pointer_value(), offsets };
+        let inner = emit(&module, program, constants, &format!("variant_{index}"));
+        runs.push(emit_run(&module, &format!("run_{index}"), variant, program.target.instructions, inner));
+    }
+    emit_query(&module, interface, &runs)?;
+    machine.optimize(&module)?;
+    let code = machine.object(&module)?;
+    if listings.assembly || listings.llvm_ir {
+        define_constants(&module, constants, &image)?;
+    }
+    Ok(Compiled {
+        object: ObjectFile::with_constants(code, image),
+        assembly: listings.assembly.then(|| machine.assembly(&module)).transpose()?,
+        llvm_ir: listings.llvm_ir.then(|| module.print_to_string().to_string()),
+    })
+}
+
+/// Declares the bytes of an image and, in assembly, the empty section that they come to lie in.
+fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, CompileError> {
+    const SYMBOL: &str = "eightfold_constants";
+    let size = image.size();
+    if size > CompileError::REACH {
+        return Err(CompileError::TooLarge { size });
+    }
+    module
+        .set_inline_assembly(&format!(".section {CONSTANTS},\"a\",@progbits\n.p2align {}\n{SYMBOL}:\n", ALIGN.ilog2()));
+    let bytes = module.get_context().i8_type().array_type(size as u32);
+    let global = module.add_global(bytes, Some(AddressSpace::default()), SYMBOL);
+    global.set_constant(true);
+    // Its address is known at a distance, as that of anything in this file.
+    global.set_visibility(GlobalVisibility::Hidden);
+    global.set_alignment(ALIGN as u32);
+    Ok(global)
+}
+
+/// Puts the bytes themselves into the module, for texts that are to be complete.
+fn define_constants(module: &Module<'_>, global: GlobalValue<'_>, image: &Image) -> Result<(), MachineError> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut bytes).map_err(|error| MachineError::new(&error))?;
+    module.set_inline_assembly("");
+    global.set_initializer(&module.get_context().const_string(&bytes, false));
+    global.set_visibility(GlobalVisibility::Default);
+    global.set_linkage(Linkage::Private);
+    Ok(())
+}
