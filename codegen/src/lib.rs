@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`target`], [`cpu`] | what code is made for; its speed, for cost models |
 //! | [`view`], [`step`] | where tensors lie; what happens to each element of a result |
-//! | `vector` | the verbs that kernels are written in, and instruction sets |
+//! | [`vector`] | the verbs that kernels are written in, and instruction sets |
 //! | [`choice`], [`tuning`] | ways to go about a computation, and the file of those that were measured |
 //! | [`kernel`] | families of kernels, and calls of them |
 //! | [`program`], [`work`] | calls in regions, on buffers and constants; what each call has to do |
@@ -35,7 +35,7 @@ pub mod schedule;
 pub mod step;
 pub mod target;
 pub mod tuning;
-mod vector;
+pub mod vector;
 pub mod view;
 pub mod work;
 

@@ -12,11 +12,11 @@ use eightfold_ir::{Bytes, DType};
 /// The element that no view reaches: 8 TiB of the largest elements.
 pub const FARTHEST: i128 = 1 << 40;
 
-/// A buffer's number in [`Program::buffers`].
+/// A buffer's number in [`Program::buffers`](crate::program::Program::buffers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufferId(pub usize);
 
-/// A constant's number in [`Program::consts`].
+/// A constant's number in [`Program::consts`](crate::program::Program::consts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConstId(pub usize);
 
@@ -34,7 +34,8 @@ pub enum Storage {
 pub struct Const {
     /// What it holds and how it is packed, for dumps.
     pub name: String,
-    /// The bytes as kernels read them. In an artifact each is aligned to 64, with [`Program::SLACK`] bytes behind the last.
+    /// The bytes as kernels read them. In an artifact each is aligned to 64, with
+    /// [`Program::SLACK`](crate::program::Program::SLACK) bytes behind the last.
     pub bytes: Bytes,
 }
 
