@@ -181,7 +181,7 @@ impl Filled {
     /// What is filled of each of these rows, if it is the same for all.
     fn sides(&self, rows: &Range<usize>, row: usize) -> Option<Vec<Range<usize>>> {
         if self.is_whole(rows) {
-            return Some(vec![0..row]);
+            return Some(std::iter::once(0..row).collect());
         }
         let is_outside = |range: &Range<usize>| range.end <= rows.start || rows.end <= range.start;
         let mut parts = self.parts.range(rows.clone()).map(|(_, parts)| parts);
