@@ -177,6 +177,40 @@ fn loops_move_views_and_branches_choose_by_what_is_in_memory() {
     assert_eq!((floats(&outputs[0]), floats(&outputs[1])), (y, z));
 }
 
+/// Extents are numbers in a text; what passes keep must not grow with them.
+#[test]
+fn passes_take_no_memory_for_the_rows_of_a_huge_tensor() {
+    const ROWS: usize = 1 << 32;
+    let bytes = ROWS * 64;
+    let text = format!(
+        "program @huge  target=x86-64-v3 arena=0 align=64 {{
+  in  %0 f32 {bytes} B  ; x
+  out %1 f32 {bytes} B  ; y
+  buf %2 f32 {padded} B arena+0  ; a padded
+  0: fill {{element=0}} f32 %2[1x1x16 : {padded_elements},16,1]  ; border
+  1: fill {{element=0}} f32 %2+{below}[1x1x16 : {padded_elements},16,1]  ; border
+  2: pointwise f32 %2+16[1x4x{ROWS}x4 : {padded_elements},1,16,4] <- f32 %0[1x4x{ROWS}x4 : {elements},1,16,4] |> relu(_)  ; a
+  3: pointwise f32 %1[1x4x{ROWS}x4 : {elements},1,16,4] <- f32 %2+16[1x4x{ROWS}x4 : {padded_elements},1,16,4] |> neg(_)  ; b
+}}
+",
+        padded = bytes + 128,
+        padded_elements = bytes / 4 + 32,
+        below = bytes / 4 + 16,
+        elements = bytes / 4,
+    );
+    for bands in [Bands::WherePaid, Bands::Always(1)] {
+        let mut program = parse(&text).expect("parses");
+        verify(&program).expect("is right");
+        let choices = Choices::default();
+        for pass in SCHEDULE_PASSES {
+            pass.run(&mut program, &ScheduleContext { threads: Threads::new(1), bands, choices: &choices });
+        }
+        verify(&program).expect("is right");
+        // A 32nd of it fits no cache, and rows are too many to be bands.
+        assert!(program.bands.iter().all(|band| !band.is_used), "{program}");
+    }
+}
+
 #[test]
 fn a_text_that_is_no_program_is_an_error_with_its_line() {
     let error = |from: &str, to: &str| {

@@ -67,6 +67,16 @@ fn a_long_chain_becomes_nodes_of_at_most_32_steps_and_a_remark_says_so() {
 }
 
 #[test]
+fn remarks_about_a_chain_that_becomes_one_node_do_not_list_it_at_each_step() {
+    let text = chain(1000, "relu");
+    let optimized = eightfold::optimize(&model(&text), None, &OptimizeOptions::new(target("x86-64-v3")), &mut ());
+    let optimized = optimized.expect("optimized");
+    assert_eq!(optimized.graph.nodes().map(|node| node.origin.names().count()).collect::<Vec<_>>(), [1000]);
+    let longest = optimized.remarks.iter().map(|remark| remark.origin.len()).max();
+    assert!(longest.is_some_and(|bytes| bytes < 512), "{longest:?} bytes");
+}
+
+#[test]
 fn nodes_of_equal_steps_share_their_code_and_long_steps_are_called() {
     for name in ["x86-64-v2", "x86-64-v3"] {
         let code = |count| compiled(&chain(count, "sigmoid"), target(name)).1.code_bytes();

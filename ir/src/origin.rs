@@ -35,9 +35,23 @@ impl Origin {
             self.0.clone_from(&other.0);
             return;
         }
-        let known: HashSet<&str> = self.names().collect();
-        let new: Vec<Arc<str>> = other.0.iter().filter(|name| !known.contains(&***name)).cloned().collect();
+        // Long chains become one node by thousands of steps, each of which adds one name.
+        let new: Vec<Arc<str>> = if let [name] = &*other.0 {
+            (!self.0.contains(name)).then(|| name.clone()).into_iter().collect()
+        } else {
+            let known: HashSet<&str> = self.names().collect();
+            other.0.iter().filter(|name| !known.contains(&***name)).cloned().collect()
+        };
         self.0.extend(new);
+    }
+
+    /// Returns the text form of at most `most` names and the number of the others, for messages.
+    #[must_use]
+    pub fn abridged(&self, most: usize) -> String {
+        match self.0.len().checked_sub(most) {
+            None | Some(0) => self.to_string(),
+            Some(others) => format!("{} and {others} more", Origin(self.0[..most].into())),
+        }
     }
 }
 
@@ -47,5 +61,24 @@ impl std::fmt::Display for Origin {
             write!(f, "{}{}", if i == 0 { "" } else { ", " }, Quoted(name))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_united_once_and_abridged_in_messages() {
+        let mut origin = Origin::of("a");
+        for name in ["b", "a", "c"] {
+            origin.unite(&Origin::of(name));
+        }
+        let mut other = Origin::of("c");
+        other.unite(&Origin::of("d"));
+        origin.unite(&other);
+        assert_eq!(origin.to_string(), r#""a", "b", "c", "d""#);
+        assert_eq!(origin.abridged(4), origin.to_string());
+        assert_eq!(origin.abridged(2), r#""a", "b" and 2 more"#);
     }
 }

@@ -178,7 +178,7 @@ pub struct Remark {
     pub pass: &'static str,
     /// The kind of the remark.
     pub kind: RemarkKind,
-    /// The ONNX nodes concerned, as [`Origin`] prints them.
+    /// The ONNX nodes concerned, as [`Origin`] prints them; of very many, the first.
     pub origin: String,
     /// What happened, or why it did not happen.
     pub message: String,
@@ -293,7 +293,9 @@ impl<'a> PassContext<'a> {
 
     /// Adds a remark about the ONNX nodes in `origin`, unless an equal remark exists.
     pub fn remark(&mut self, kind: RemarkKind, origin: &Origin, message: impl Into<String>) {
-        let remark = Remark { pass: self.pass, kind, origin: origin.to_string(), message: message.into() };
+        /// Names in a remark. A chain of thousands of nodes would fill the memory with all of them, at each step.
+        const NAMES: usize = 32;
+        let remark = Remark { pass: self.pass, kind, origin: origin.abridged(NAMES), message: message.into() };
         if self.seen.insert(remark.clone()) {
             self.remarks.push(remark);
         }

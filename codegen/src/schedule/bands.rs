@@ -55,6 +55,9 @@ const MEASURED: f64 = 1e9;
 /// The most bands that a chain may have.
 const MOST: usize = 32;
 
+/// More bands than this are not tried, even if they are asked for: each is a list of calls.
+const TOO_MANY: usize = 1 << 16;
+
 /// The pass.
 pub struct RunInBands;
 
@@ -266,7 +269,7 @@ impl Given<'_> {
         let is_cut = height < chain.height() || ranges.len() > 1;
         // Calls outside the chain read what is kept. Two threads must not write the same row of it.
         let shares = self.threads == 1 || ranges.len() > 1 && chain.links.iter().all(|link| link.is_inside);
-        if !is_cut || !shares {
+        if !is_cut || !shares || chain.height() / height > TOO_MANY {
             return None;
         }
         let schedules = ranges.iter().map(|range| chain.schedule(range, height)).collect::<Option<Vec<_>>>()?;

@@ -124,6 +124,5 @@ fn is_same(
         moved.origin.clone_from(&a.origin);
         moved == *a && a.operands.iter().all(|view| is_settled(view.storage))
     };
-    complete < second_writers[0]
-        && first_writers.iter().zip(second_writers).all(|(a, b)| same(calls[*a], calls[*b]))
+    complete < second_writers[0] && first_writers.iter().zip(second_writers).all(|(a, b)| same(calls[*a], calls[*b]))
 }

@@ -98,17 +98,11 @@ pub(crate) fn label(nodes: &[Node], index: usize) -> String {
 
 /// The names that a body starts with: its inputs and initializers.
 pub(crate) fn given(body: &Body) -> Result<BTreeSet<&str>, OnnxError> {
-    let mut names = BTreeSet::new();
-    let duplicate = |name: &str| OnnxError::Duplicate { name: name.to_owned() };
-    for (name, _) in &body.initializers {
-        if !names.insert(name.as_str()) {
-            return Err(duplicate(name));
-        }
-    }
+    let mut names: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
     let mut inputs = BTreeSet::new();
     for input in &body.inputs {
         if !inputs.insert(input.name.as_str()) {
-            return Err(duplicate(&input.name));
+            return Err(OnnxError::Duplicate { name: input.name.clone() });
         }
     }
     // An input that is also an initializer is a constant.

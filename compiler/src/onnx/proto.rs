@@ -13,7 +13,7 @@ mod skim;
 mod source;
 mod tensor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use eightfold_ir::DType;
 use prost::Message;
@@ -24,7 +24,7 @@ use self::entries::count_entries;
 use self::external::External;
 use self::messages::{
     AttributeProto, AttributeType, Dimension, DimensionValue, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
-    TensorProto, TypeValue, ValueInfoProto,
+    SparseTensorProto, TensorProto, TypeValue, ValueInfoProto,
 };
 pub(crate) use self::source::Source;
 use super::error::OnnxError;
@@ -67,7 +67,6 @@ pub(crate) fn decode(mut source: Source<'_>, memory: MemoryLimit) -> Result<Onnx
         format!("the import of {entries} nodes, tensors and attributes")
     })?;
     memory.check(size, || "the model's file".to_owned())?;
-    let not_onnx = |e: prost::DecodeError| OnnxError::NotOnnx { reason: e.to_string() };
     let model = ModelProto::decode(bytes).map_err(not_onnx)?;
     if model.ir_version < 3 {
         return Err(OnnxError::IrVersion { version: model.ir_version });
@@ -131,6 +130,10 @@ fn check_fields(source: &mut Source<'_>) -> Result<(), OnnxError> {
     Ok(())
 }
 
+fn not_onnx(error: prost::DecodeError) -> OnnxError {
+    OnnxError::NotOnnx { reason: error.to_string() }
+}
+
 /// The default domain has two names.
 fn domain(name: String) -> String {
     if name == "ai.onnx" { String::new() } else { name }
@@ -177,22 +180,46 @@ struct Decoder<'a> {
 
 impl Decoder<'_> {
     fn body(&mut self, graph: GraphProto) -> Result<Body, OnnxError> {
-        let mut initializers = Vec::with_capacity(graph.initializer.len());
-        for tensor in graph.initializer {
-            let name = tensor.name.clone();
-            initializers.push((name, self.tensor(tensor)?));
-        }
-        for sparse in graph.sparse_initializer {
-            let name = sparse.values.map(|v| v.name).unwrap_or_default();
-            initializers.push((name, Content::Foreign("sparse".to_owned())));
-        }
-        Ok(Body {
+        let mut body = Body {
             name: graph.name,
             nodes: graph.node.into_iter().map(|n| self.node(n)).collect::<Result<_, _>>()?,
-            initializers,
+            initializers: Vec::new(),
             inputs: graph.input.into_iter().map(declared).collect(),
             outputs: graph.output.into_iter().map(declared).collect(),
-        })
+        };
+        body.initializers = self.initializers(graph.initializer, graph.sparse_initializer, &body)?;
+        Ok(body)
+    }
+
+    /// The initializers whose names stand elsewhere in the body. The others are decoded, which finds mistakes, and
+    /// dropped.
+    fn initializers(
+        &mut self,
+        tensors: Vec<Vec<u8>>,
+        sparse: Vec<SparseTensorProto>,
+        body: &Body,
+    ) -> Result<Vec<(String, Content)>, OnnxError> {
+        let mut mentioned: HashSet<&str> = body.nodes.iter().flat_map(Node::reads).collect();
+        mentioned.extend(body.outputs.iter().map(|output| output.name.as_str()).chain(body.defined()));
+        let (mut names, mut kept) = (HashSet::new(), Vec::new());
+        let mut add = |name: String, content: Content| {
+            if mentioned.contains(name.as_str()) {
+                kept.push((name.clone(), content));
+            }
+            match names.replace(name) {
+                Some(name) => Err(OnnxError::Duplicate { name }),
+                None => Ok(()),
+            }
+        };
+        for bytes in tensors {
+            let tensor = TensorProto::decode(&*bytes).map_err(not_onnx)?;
+            add(tensor.name.clone(), self.tensor(tensor)?)?;
+        }
+        for sparse in sparse {
+            let name = sparse.values.map(|v| v.name).unwrap_or_default();
+            add(name, Content::Foreign("sparse".to_owned()))?;
+        }
+        Ok(kept)
     }
 
     fn node(&mut self, node: NodeProto) -> Result<Node, OnnxError> {
@@ -269,4 +296,42 @@ fn declared(info: ValueInfoProto) -> Declared {
     };
     let dtype = element_type(tensor.elem_type.into());
     Declared { name: info.name, dtype: Some(dtype), shape: tensor.shape.map(|s| s.dim.into_iter().map(dim).collect()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// A graph with a node that reads `w`, and initializers of these names.
+    fn decoded(names: &[&str]) -> Result<OnnxModel, OnnxError> {
+        let tensor = |name: &&str| TensorProto { name: (*name).to_owned(), data_type: 1, ..Default::default() };
+        let tensor = |name: &&str| TensorProto { dims: vec![0], ..tensor(name) }.encode_to_vec();
+        let node = NodeProto { input: vec!["w".to_owned()], ..Default::default() };
+        let graph = GraphProto {
+            node: vec![node],
+            initializer: names.iter().map(tensor).collect(),
+            output: vec![ValueInfoProto { name: "out".to_owned(), r#type: None }],
+            ..Default::default()
+        };
+        let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 17 }];
+        let bytes =
+            ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() }.encode_to_vec();
+        decode(Source::new(Cursor::new(&bytes), None)?, MemoryLimit(1 << 20))
+    }
+
+    #[test]
+    fn initializers_that_nothing_mentions_are_not_kept() {
+        let kept = decoded(&["a", "w", "b", "out"]).expect("a model").body.initializers;
+        assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["w", "out"]);
+    }
+
+    #[test]
+    fn the_second_initializer_of_a_name_is_an_error_even_if_nothing_mentions_it() {
+        for name in ["w", "a", ""] {
+            let error = decoded(&[name, "b", name]).err().expect("a mistake").to_string();
+            assert_eq!(error, format!("{name:?} is defined more than once"));
+        }
+    }
 }

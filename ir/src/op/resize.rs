@@ -48,7 +48,8 @@ attr_enum! {
 op! {
     /// Interpolates the operand to the extents `sizes`.
     ///
-    /// Operand: `x`; floats in `linear` mode.
+    /// Operand: `x`; floats in `linear` mode. A coordinate that lies on an element takes that element alone, even if its
+    /// neighbour is infinite or NaN.
     pub struct Resize = "resize" {
         /// The interpolation between elements.
         mode: ResizeMode = ResizeMode::Nearest,
@@ -103,7 +104,7 @@ impl Resize {
     }
 
     /// Returns the two elements that the output coordinate `at` along `axis` mixes, as `(index, weight)`, for an
-    /// operand of extents `input`. In `nearest` mode the second weight is 0.
+    /// operand of extents `input`. A second element of weight 0 does not count; in `nearest` mode it never does.
     #[must_use]
     pub fn neighbours(&self, axis: usize, at: usize, input: &[usize]) -> [(usize, f32); 2] {
         let x = self.coordinate(axis, at, input);
@@ -184,7 +185,8 @@ impl Resize {
             let v = x.floats();
             let mix = |at| {
                 let ((i, a), (j, b)) = (position(at, 0), position(at, 1));
-                (f64::from(v[i]) * f64::from(a) + f64::from(v[j]) * f64::from(b)) as f32
+                let first = f64::from(v[i]) * f64::from(a);
+                if b == 0.0 { first as f32 } else { (first + f64::from(v[j]) * f64::from(b)) as f32 }
             };
             crate::tensor::Data::Float((0..n).map(mix).collect())
         };

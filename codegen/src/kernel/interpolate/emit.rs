@@ -6,7 +6,7 @@ use crate::kernel::finish::Finish;
 use crate::kernel::gather::position;
 use crate::kernel::nest::{Stretch, along, around, moved, read, row, walk, widths};
 use crate::kernel::{Call, steps};
-use crate::vector::{Emitter, Kind, Ptr};
+use crate::vector::{Compare, Emitter, Kind, Ptr};
 
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parameters: &[Ptr<'ctx>]) {
@@ -33,7 +33,9 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, axis: usize, parame
                         let x = read(e, e.offset_by(at[0], distance), strides[0], kind, stretch);
                         (steps::worked(e, x, source.dtype), e.broadcast(weight, Kind::F32, stretch.lanes))
                     });
-                    let mixed = e.fma(high.0, high.1, e.mul(low.0, low.1));
+                    let first = e.mul(low.0, low.1);
+                    let is_alone = e.compare(Compare::Equal, high.1, e.zero(Kind::F32, stretch.lanes), true);
+                    let mixed = e.select(is_alone, first, e.fma(high.0, high.1, first));
                     finish.store(e, parameters, (&at[1..], &strides[1..]), (mixed, eightfold_ir::DType::F32), stretch);
                 });
             });

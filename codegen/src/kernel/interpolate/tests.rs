@@ -6,18 +6,30 @@ use crate::kernel::{Call, Interpolate, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::view::{Grid, View};
 
-/// Doubles and drops parts of `axis`; eighths as weights, so that sums are exact.
-fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid) -> Trial {
+/// Two positions and their weights for each output coordinate.
+type Taps = Vec<[(usize, f32); 2]>;
+
+/// Doubles and drops parts of an axis; eighths as weights, so that sums are exact.
+fn mixing(extent: usize) -> Taps {
+    let pair = |at: usize| [(at / 2 % extent, 0.125 * at as f32), ((at * 3 + 1) % extent, 1.0 - 0.125 * at as f32)];
+    (0..2 * extent + 1).map(pair).collect()
+}
+
+/// Each element of an axis alone. The next one has a weight of 0.
+fn picking(extent: usize) -> Taps {
+    (0..extent).map(|at| [(at, 1.0), ((at + 1) % extent, 0.0)]).collect()
+}
+
+/// Interpolates small integers, of which every `infinite`th is replaced by an infinity.
+fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, taps: &Taps, infinite: usize) -> Trial {
     let place = |dims: &[usize]| View { grid: grid(dims), ..view(DType::F32, 0, &[], &[]) };
-    let taps: Vec<[(usize, f32); 2]> = (0..2 * dims[axis] + 1)
-        .map(|at| [(at / 2 % dims[axis], 0.125 * at as f32), ((at * 3 + 1) % dims[axis], 1.0 - 0.125 * at as f32)])
-        .collect();
     let positions: Vec<i64> = taps.iter().flatten().map(|tap| tap.0 as i64).collect();
     let weights: Vec<f32> = taps.iter().flatten().map(|tap| tap.1).collect();
     let source = place(dims);
     let mut numbers = Numbers(7);
     let count: usize = dims.iter().product();
-    let x: Vec<f32> = (0..count).map(|_| numbers.between(-1000, 1000) as f32).collect();
+    let mut x: Vec<f32> = (0..count).map(|_| numbers.between(-1000, 1000) as f32).collect();
+    x.iter_mut().skip(1).step_by(infinite).for_each(|x| *x *= f32::INFINITY);
     let operands = vec![
         Tensor::f32(&[count], &x).bytes().to_vec(),
         Tensor::int(DType::I32, &[positions.len()], &positions).bytes().to_vec(),
@@ -42,20 +54,30 @@ fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid) -> Trial {
         let (outer, rest) = (at / (taps.len() * inner), at % (taps.len() * inner));
         let from = |tap: (usize, f32)| tap.1 * x.floats()[(outer * dims[axis] + tap.0) * inner + rest % inner];
         let [low, high] = taps[rest / inner];
-        from(low) + from(high)
+        if high.1 == 0.0 { from(low) } else { from(low) + from(high) }
     });
     let produced = Array { dtype: DType::F32, data: Data::Float(mixed.collect()), shape: Shape::new(&result) };
     let expected = trial::finished(&call, &operands, produced);
     Trial { expected, name: format!("{call:?}"), call, operands }
 }
 
-#[test]
-fn along_every_axis() {
+fn check(taps: fn(usize) -> Taps, infinite: usize) {
     let dims = [2, 3, 4, 11];
+    let along = |axis: usize, grid| trial(&dims, axis, grid, &taps(dims[axis]), infinite);
     let mut trials: Vec<Trial> =
-        (0..4).flat_map(|axis| [trial(&dims, axis, Grid::dense), trial(&dims, axis, Grid::channels_last)]).collect();
-    trials.push(trial(&[1, 37, 3, 2], 2, Grid::channels_last));
+        (0..4).flat_map(|axis| [along(axis, Grid::dense), along(axis, Grid::channels_last)]).collect();
+    trials.push(trial(&[1, 37, 3, 2], 2, Grid::channels_last, &taps(3), infinite));
     for target in trial::targets() {
         trial::equal(target, &trials);
     }
+}
+
+#[test]
+fn along_every_axis() {
+    check(mixing, usize::MAX);
+}
+
+#[test]
+fn a_second_element_of_weight_zero_does_not_count() {
+    check(picking, 2);
 }

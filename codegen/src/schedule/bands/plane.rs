@@ -3,8 +3,8 @@
 //! A buffer is a plane if rows are its outermost axis behind the batch, and no access reaches from one row into the next.
 //! Row 0 begins at the buffer's first byte; rows of the border count too.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::slice;
 
 use crate::kernel::Call;
 use crate::kernel::window::Window;
@@ -106,7 +106,7 @@ impl Plane {
 
     /// Sets the border from the calls that fill it; `None` if it is more than whole rows and sides.
     fn border<'c>(&mut self, fills: impl Iterator<Item = &'c Call>) -> Option<()> {
-        let mut filled = vec![Vec::new(); self.rows];
+        let mut filled = Filled::default();
         for fill in fills {
             let element = fill.producer.def().filled()?;
             if self.element.is_some_and(|other| other != element) {
@@ -114,25 +114,13 @@ impl Plane {
             }
             self.element = Some(element);
             let size = fill.output.dtype.byte_size();
-            for Range { mut start, end } in writes(fill)?.bytes {
-                while start < end.min(self.rows * self.row * size) {
-                    let row = start / size / self.row;
-                    let stop = end.min((row + 1) * self.row * size);
-                    filled[row].push(start / size % self.row..(stop / size - 1) % self.row + 1);
-                    start = stop;
-                }
+            for Range { start, end } in writes(fill)?.bytes {
+                filled.add(start / size..(end / size).min(self.rows * self.row), self.row);
             }
         }
-        for ranges in &mut filled {
-            ranges.sort_by_key(|range| range.start);
-            ranges.dedup();
-        }
-        let whole = 0..self.row;
-        let (made, rows) = (self.made.clone(), 0..self.rows);
-        self.sides.clone_from(&filled[made.start]);
-        let sides = filled[made.clone()].iter().all(|row| *row == self.sides);
-        let ends = rows.filter(|row| !made.contains(row)).all(|row| filled[row].as_slice() == slice::from_ref(&whole));
-        (sides && ends).then_some(())
+        let (above, below) = (0..self.made.start, self.made.end..self.rows);
+        self.sides = filled.sides(&self.made, self.row)?;
+        (filled.is_whole(&above) && filled.is_whole(&below)).then_some(())
     }
 
     /// The rows of this plane that the call reads through operand `index` to compute these rows of its result.
@@ -148,6 +136,61 @@ impl Plane {
         let step = view.grid.strides[2] as usize / self.row;
         let end = if rows.is_empty() { rows.start * step } else { (rows.end - 1) * step + 1 };
         start + step * rows.start..start + end
+    }
+}
+
+/// The elements that fills write, in time and memory of the fills: a plane can have billions of rows.
+#[derive(Default)]
+struct Filled {
+    /// Rows that are filled from end to end, in ranges.
+    whole: Vec<Range<usize>>,
+    /// Of rows that are filled in part, where.
+    parts: BTreeMap<usize, BTreeSet<(usize, usize)>>,
+}
+
+impl Filled {
+    /// Adds elements of the buffer, in rows of `row` elements.
+    fn add(&mut self, elements: Range<usize>, row: usize) {
+        let Range { mut start, end } = elements;
+        while start < end {
+            let at = start / row;
+            let rows = at..end / row;
+            if start.is_multiple_of(row) && !rows.is_empty() {
+                start = rows.end * row;
+                self.whole.push(rows);
+            } else {
+                let stop = end.min((at + 1) * row);
+                self.parts.entry(at).or_default().insert((start - at * row, stop - at * row));
+                start = stop;
+            }
+        }
+    }
+
+    /// Whether all of these rows are filled from end to end, and none in part besides.
+    fn is_whole(&self, rows: &Range<usize>) -> bool {
+        let mut next = rows.start;
+        let mut ranges: Vec<&Range<usize>> = self.whole.iter().filter(|range| range.end > rows.start).collect();
+        ranges.sort_by_key(|range| range.start);
+        for range in ranges.into_iter().filter(|range| range.start < rows.end) {
+            if range.start > next {
+                return false;
+            }
+            next = next.max(range.end);
+        }
+        next >= rows.end && self.parts.range(rows.clone()).next().is_none()
+    }
+
+    /// What is filled of each of these rows, if it is the same for all.
+    fn sides(&self, rows: &Range<usize>, row: usize) -> Option<Vec<Range<usize>>> {
+        if self.is_whole(rows) {
+            return Some(std::iter::once(0..row).collect());
+        }
+        let is_outside = |range: &Range<usize>| range.end <= rows.start || rows.end <= range.start;
+        let mut parts = self.parts.range(rows.clone()).map(|(_, parts)| parts);
+        let first = parts.next();
+        let is_same = first.is_none() || 1 + parts.filter(|other| Some(*other) == first).count() == rows.len();
+        let sides = first.into_iter().flatten().map(|(start, end)| *start..*end).collect();
+        (is_same && self.whole.iter().all(is_outside)).then_some(sides)
     }
 }
 

@@ -124,6 +124,11 @@ impl Chain<'_> {
         Some(Schedule { rolling: rolling.collect::<Option<_>>()?, begin, made })
     }
 
+    /// As many of `all` rows as `row` is of the last result's, rounded up.
+    fn proportional(&self, row: usize, all: usize) -> usize {
+        (row as u128 * all as u128).div_ceil(self.height() as u128) as usize
+    }
+
     /// For each call, the first row that it computes for the rows of the last result from `row` on.
     fn begin(&self, row: usize) -> Vec<usize> {
         let mut begin = vec![0; self.members.len()];
@@ -139,7 +144,7 @@ impl Chain<'_> {
                     let first = self.wanted(link, at + 1, &begin).0.clamp(start, end) - start;
                     first / unit * unit
                 }
-                None => (row * all).div_ceil(self.height()).next_multiple_of(unit).min(all),
+                None => self.proportional(row, all).next_multiple_of(unit).min(all),
             };
         }
         begin
@@ -160,7 +165,7 @@ impl Chain<'_> {
                     if row == self.height() && !link.is_inside { all } else { wanted }
                 }
                 // As far as the last call.
-                None => (row * all).div_ceil(self.height()).min(all),
+                None => self.proportional(row, all).min(all),
             };
             made[at] = wanted.next_multiple_of(rows_together(call)).min(all);
         }

@@ -37,7 +37,7 @@ fn body(body: &Body) -> GraphProto {
     GraphProto {
         name: body.name.clone(),
         node: body.nodes.iter().map(node).collect(),
-        initializer: body.initializers.iter().map(|(name, content)| tensor(name, content)).collect(),
+        initializer: body.initializers.iter().map(|(name, content)| tensor(name, content).encode_to_vec()).collect(),
         input: body.inputs.iter().map(declared).collect(),
         output: body.outputs.iter().map(declared).collect(),
         ..Default::default()

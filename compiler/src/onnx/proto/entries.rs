@@ -49,7 +49,8 @@ pub(super) fn count_entries(bytes: &[u8]) -> u64 {
             let known = FIELDS.iter().find(|(of, number, _)| *of == message && *number == field);
             let Some((_, _, holds)) = known else { continue };
             count += 1;
-            work.extend(holds.map(|holds| (holds, contents)));
+            // A tensor contains no messages that count.
+            work.extend(holds.filter(|holds| *holds != Message::Tensor).map(|holds| (holds, contents)));
         }
     }
     count

@@ -57,8 +57,9 @@ pub(crate) struct GraphProto {
     pub(crate) node: Vec<NodeProto>,
     #[prost(string, tag = "2")]
     pub(crate) name: String,
-    #[prost(message, repeated, tag = "5")]
-    pub(crate) initializer: Vec<TensorProto>,
+    /// Encoded `TensorProto`s: models can have millions, and a decoded one is much larger.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub(crate) initializer: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "11")]
     pub(crate) input: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "12")]

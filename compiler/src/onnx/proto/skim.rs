@@ -120,7 +120,7 @@ mod tests {
         };
         let attribute = AttributeProto { t: Some(tensor(7)), ..Default::default() };
         let node = NodeProto { attribute: vec![attribute], ..Default::default() };
-        let graph = GraphProto { node: vec![node], initializer: vec![tensor(5)], ..Default::default() };
+        let graph = GraphProto { node: vec![node], initializer: vec![tensor(5).encode_to_vec()], ..Default::default() };
         ModelProto { ir_version: 8, graph: Some(graph), ..Default::default() }
     }
 
@@ -135,11 +135,13 @@ mod tests {
         let mut small = ModelProto::decode(&*skimmed(&bytes).expect("a model")).expect("a model still");
         let graph = small.graph.as_mut().expect("a graph");
         let attribute = graph.node[0].attribute[0].t.as_mut().expect("a tensor");
-        for (tensor, fill) in [(attribute, 7), (&mut graph.initializer[0], 5)] {
+        let mut initializer = TensorProto::decode(&*graph.initializer[0]).expect("a tensor");
+        for (tensor, fill) in [(attribute, 7), (&mut initializer, 5)] {
             let place = place(&tensor.raw_data).expect("a place");
             tensor.raw_data = bytes[place.start as usize..place.end as usize].to_vec();
             assert_eq!(tensor.raw_data, [fill; ELEMENTS]);
         }
+        graph.initializer[0] = initializer.encode_to_vec();
         assert_eq!(small, model());
     }
 
