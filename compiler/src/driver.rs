@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::measure::machine::MachinePeaks;
 use crate::measure::tuning_file::{Tuned, TuningFile};
 use crate::onnx::ImportOptions;
-use crate::options::OptimizeOptions;
+use crate::options::{OptimizeOptions, PrecisionRequest};
 use crate::report::coverage::Coverage;
 use crate::stages::emit::{Compiled, emit};
 use crate::stages::load::import;
@@ -73,6 +73,10 @@ pub fn build(request: &Request, progress: &mut dyn Progress) -> Result<Built, Er
     let model = import(&request.model, &request.import, progress)?;
     let options = request.options.clone().keeping_float(&model.graph, &request.keep_float)?;
     let table = request.ranges.calibrate(&model, &options, progress)?;
+    if request.required_int8.is_some() && options.precision == PrecisionRequest::WeightInt8 {
+        let contradiction = "--require-int8 is for arithmetic in int8, and weight-int8 computes in f32";
+        return Err(Error::Usage(contradiction.to_owned()));
+    }
 
     let mut optimized = optimize_owned(model, table, &options, progress)?;
     require_int8(&optimized.coverage, request.required_int8)?;

@@ -12,11 +12,14 @@
 //!
 //! Exact: yes, only the decision is recorded.
 
-use eightfold_ir::{DType, Granularity, Graph, Node, NodeId, Origin, Precision, QuantRule, ValueId};
+use eightfold_ir::{
+    DType, Granularity, Graph, Node, NodeId, Origin, Precision, QuantParams, QuantRule, Tensor, ValueId,
+};
 
 use crate::channel::f32_constant;
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 use crate::quant::{KEPT, dequantized, is_on_floats, obstacles, tensor_name};
+use crate::quantize_weights::{self, scale_axis};
 
 /// See the module's documentation.
 pub(crate) struct AssignPrecision;
@@ -115,27 +118,45 @@ fn weight_int8_obstacle(graph: &Graph, node: &Node) -> Option<String> {
     if is_depthwise(graph, node, x, w) {
         return Some("it is depthwise, and its few weights are read once for each pixel".to_owned());
     }
-    let name = || tensor_name(graph, w);
-    if let Some((stored, quant)) = dequantized(graph, w) {
-        let channels = Granularity::PerChannel { axis };
-        let fits = (quant.is_per_tensor() || quant.granularity == channels)
-            && matches!(quant.storage, DType::I8 | DType::I4)
-            && quant.zero_point.iter().all(|zero_point| *zero_point == 0)
-            && graph.constant(stored).is_some();
-        return (!fits).then(|| {
-            format!(
-                "its weights {} are not constant, symmetric, of i8 or i4, and per tensor or per output channel",
-                name()
-            )
-        });
+    let matrix = graph.ty(w).shape.len() - 2;
+    if axis > 0 && graph.ty(w).shape[..matrix].iter().any(|extent| *extent != 1) {
+        return Some("its weights are a batch of matrices, which has no kernel with weights of 8 bits".to_owned());
     }
-    let tensor = match f32_constant(graph, w) {
-        Some(tensor) => tensor,
-        None => return Some("its weights are not constant".to_owned()),
+    let reason = match (dequantized(graph, w), f32_constant(graph, w)) {
+        (Some((stored, _)), _) if graph.constant(stored).is_none() => "are not constant",
+        (Some((_, quant)), _) => unfit(quant, scale_axis(node, graph.ty(w).shape.len()))?,
+        (None, None) => "are not constant",
+        (None, Some(tensor)) => unfit_numbers(tensor, scale_axis(node, tensor.shape().len()))?,
     };
-    let elements = tensor.elements();
-    let finite = (0..tensor.shape().elements()).all(|index| elements.float(index).is_finite());
-    (!finite).then(|| format!("its weights {} contain numbers that are not finite", name()))
+    Some(format!("its weights {} {reason}", tensor_name(graph, w)))
+}
+
+/// Returns why products of floats cannot read integers of these parameters. `axis` is that of the output channels.
+fn unfit(quant: &QuantParams, axis: usize) -> Option<&'static str> {
+    let Some(zero) = quantize_weights::middle(quant.storage) else { return Some("are stored in more than 8 bits") };
+    match quant.granularity {
+        Granularity::Blocked { .. } => Some("have a scale for each block"),
+        Granularity::PerChannel { axis: other } if other != axis => Some("have scales along another axis"),
+        _ => quant.zero_point.iter().any(|zero_point| *zero_point != zero).then_some("are not symmetric"),
+    }
+}
+
+/// Returns why these weights have no scale of 8 bits. `axis` is that of the output channels.
+fn unfit_numbers(tensor: &Tensor, axis: usize) -> Option<&'static str> {
+    let (elements, shape) = (tensor.elements(), tensor.shape());
+    let (stride, channels) = (shape.strides()[axis], shape[axis]);
+    let mut greatest = vec![0.0_f32; channels];
+    for index in 0..shape.elements() {
+        let number = elements.float(index).abs();
+        if !number.is_finite() {
+            return Some("contain numbers that are not finite");
+        }
+        let channel = &mut greatest[index / stride % channels];
+        *channel = channel.max(number);
+    }
+    // The scale would be subnormal.
+    let is_small = |greatest: &f32| *greatest > 0.0 && *greatest < 127.0 * f32::MIN_POSITIVE;
+    greatest.iter().any(is_small).then_some("contain a channel of numbers too small for a scale")
 }
 
 /// Returns true if each output of a convolution reads one of several channels.

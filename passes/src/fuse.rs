@@ -19,7 +19,7 @@ mod scale;
 mod softmax;
 mod transpose;
 
-use eightfold_ir::{Graph, InferError, Node, QuantId, Rewrite, Step};
+use eightfold_ir::{Graph, InferError, Node, Precision, QuantId, Rewrite, Step};
 
 pub(crate) use clip::float_bounds;
 pub(crate) use prologue::LARGE;
@@ -63,8 +63,21 @@ pub struct Fusion {
     pub name: &'static str,
     /// One line that says what the fusion does.
     pub summary: &'static str,
+    /// The requested precisions for which the fusion is not done.
+    pub not_with: &'static [Precision],
     /// Returns the rewrite that joins `root` with its neighbours.
     pub try_at: fn(&Graph, &Node) -> Result<Rewrite, Miss>,
+}
+
+impl Fusion {
+    /// Returns the rewrite at `root`, unless the fusion is not done for the requested precision.
+    fn attempt(&self, graph: &Graph, root: &Node, precision: Precision) -> Result<Rewrite, Miss> {
+        let rewrite = (self.try_at)(graph, root)?;
+        if self.not_with.contains(&precision) {
+            return Err(Miss::Near(format!("it is not done for {precision}")));
+        }
+        Ok(rewrite)
+    }
 }
 
 /// All fusions, in the order in which they are tried at a node.
@@ -105,13 +118,15 @@ impl Pass for Fuse {
 
 /// Runs these fusions until none applies, then leaves remarks about those that nearly applied.
 pub fn fuse_with(fusions: &[Fusion], graph: &mut Graph, cx: &mut PassContext<'_>) {
+    let precision = cx.options.precision;
     loop {
         let mut fired = false;
         for id in graph.topo() {
             // Skips a node that this sweep removed. Tries the fusions again at a node that replaced it; other new nodes
             // wait for the next sweep.
             let mut at = id;
-            while let Some((fusion, rewrite)) = graph.get(at).and_then(|root| first_fit(fusions, graph, root)) {
+            let fit = |graph: &Graph, at| graph.get(at).and_then(|root| first_fit(fusions, graph, root, precision));
+            while let Some((fusion, rewrite)) = fit(graph, at) {
                 let origin = graph.node(at).origin.clone();
                 let Some(added) = cx.apply(graph, rewrite) else { return };
                 fired = true;
@@ -128,13 +143,19 @@ pub fn fuse_with(fusions: &[Fusion], graph: &mut Graph, cx: &mut PassContext<'_>
     for id in graph.topo() {
         let root = graph.node(id);
         for fusion in fusions {
-            if let Err(Miss::Near(reason)) = (fusion.try_at)(graph, root) {
+            if let Err(Miss::Near(reason)) = fusion.attempt(graph, root, precision) {
                 cx.remark(RemarkKind::Missed, &root.origin, format!("{}: {reason}", fusion.name));
             }
         }
     }
 }
 
-fn first_fit<'f>(fusions: &'f [Fusion], graph: &Graph, root: &Node) -> Option<(&'f Fusion, Rewrite)> {
-    fusions.iter().find_map(|fusion| (fusion.try_at)(graph, root).ok().map(|rewrite| (fusion, rewrite)))
+/// The first fusion that applies at `root`, and its rewrite.
+fn first_fit<'f>(
+    fusions: &'f [Fusion],
+    graph: &Graph,
+    root: &Node,
+    precision: Precision,
+) -> Option<(&'f Fusion, Rewrite)> {
+    fusions.iter().find_map(|fusion| fusion.attempt(graph, root, precision).ok().map(|rewrite| (fusion, rewrite)))
 }

@@ -4,8 +4,12 @@
 //! After: `%y = conv(%x, %wq, %b) in weight-int8 |> relu`, with `%wq` of type i8, symmetric, with one scale per output
 //! channel or one for the tensor. The input, the products and the steps stay in f32.
 //!
-//! Weights that the model stores as i8 or i4, `%w = dequantize_linear(%wq)`, keep its integers and scales. A
-//! `dequantize_linear` of constants that remains for other readers is computed here.
+//! Weights that the model stores as symmetric integers of 8 or 4 bits, `%w = dequantize_linear(%wq)`, keep their integers
+//! and scales; u8 around 128 and u4 around 8 become i8 and i4. A `dequantize_linear` of constants that remains for other
+//! readers is computed here.
+//!
+//! Kernels multiply a finished sum by the scale of its channel. So a sum of integers times inputs, which is greater than the
+//! result by the reciprocal of the scale, must not exceed the range of f32.
 //!
 //! The artifact has a quarter of the bytes of the weights, and a product whose weights come from memory, such as that of
 //! one token, takes less time. Products of many rows take about as long: a converted weight serves several rows.
@@ -14,9 +18,11 @@
 
 use std::collections::BTreeMap;
 
-use eightfold_ir::{DType, Graph, InferError, Node, NodeId, Op, Precision, QuantRule, Rewrite, Tensor, ValueId};
+use eightfold_ir::{
+    DType, Graph, InferError, Node, NodeId, Op, Precision, QuantParams, QuantRule, Rewrite, Tensor, ValueId,
+};
 
-use crate::channel::{f32_constant, weight_axis};
+use crate::channel::f32_constant;
 use crate::fold_constants::{fold, is_constant};
 use crate::insert_qdq::weight_scales::weight_params;
 use crate::insert_qdq::{integers, quantized_name};
@@ -74,12 +80,25 @@ fn rewrite(
         unreachable!("a valid graph gives {} no weights of 8 bits", node.op.name())
     };
     let w = node.operand(weight).unwrap_or_else(|| unreachable!("a sum has factors"));
-    let stored = dequantized(graph, w).map(|(stored, _)| stored);
-    let float = f32_constant(graph, w).map(|tensor| (tensor, scale_axis(node, tensor, options)));
+    let stored = dequantized(graph, w).map(|(stored, params)| (stored, params.clone()));
+    let float = f32_constant(graph, w).map(|tensor| {
+        let axis = scale_axis(node, tensor.shape().len());
+        (tensor, (options.weight_scales == WeightScales::PerChannel).then_some(axis))
+    });
     // The constant is added to the graph by the rewrite of its first reader.
     let mut rewrite = Rewrite::new(graph, NAME);
     let weights = match (stored, float) {
-        (Some(stored), _) => stored,
+        (Some((stored, params)), _) if matches!(params.storage, DType::I8 | DType::I4) => stored,
+        (Some((stored, params)), _) => match quantized.get(&(stored, None)) {
+            Some(weights) => *weights,
+            None => {
+                let (tensor, params) = centered(graph, stored, params);
+                let (name, params) = (quantized_name(graph, w), graph.add_qparams(params));
+                let weights = rewrite.constant(&name, tensor, Some(params));
+                quantized.insert((stored, None), weights);
+                weights
+            }
+        },
         (None, None) => return Ok(None),
         (None, Some((tensor, axis))) => match quantized.get(&(w, axis)) {
             Some(weights) => *weights,
@@ -104,12 +123,33 @@ fn rewrite(
     Ok(Some(rewrite))
 }
 
-/// Returns the axis of the weights along which each index has a scale.
-fn scale_axis(node: &Node, weights: &Tensor, options: &PassOptions) -> Option<usize> {
-    match options.weight_scales {
-        WeightScales::PerChannel => weight_axis(node.op.quant_rule(), weights.shape()),
-        WeightScales::PerTensor => None,
+/// Returns the axis of the output channels in weights of this rank.
+pub(crate) fn scale_axis(node: &Node, rank: usize) -> usize {
+    match node.op.quant_rule() {
+        QuantRule::Affine { axis: 0, .. } => 0,
+        _ => rank - 1,
     }
+}
+
+/// Returns the integer in the middle of a type of at most 8 bits, which symmetric weights represent zero by.
+pub(crate) fn middle(storage: DType) -> Option<i32> {
+    match storage {
+        DType::I8 | DType::I4 => Some(0),
+        DType::U8 => Some(128),
+        DType::U4 => Some(8),
+        _ => None,
+    }
+}
+
+/// Returns unsigned weights, whose zero point is the middle of their type, as signed ones of the same scales.
+fn centered(graph: &Graph, stored: ValueId, params: QuantParams) -> (Tensor, QuantParams) {
+    let storage = if params.storage == DType::U4 { DType::I4 } else { DType::I8 };
+    let (tensor, zero) =
+        (graph.constant(stored).expect("checked when the precision was assigned"), middle(params.storage));
+    let (elements, zero) = (tensor.elements(), i64::from(zero.unwrap_or(0)));
+    let numbers: Vec<i64> = (0..tensor.shape().elements()).map(|index| elements.int(index) - zero).collect();
+    let zero_point = vec![0; params.scale.len()].into();
+    (Tensor::int(storage, tensor.shape(), &numbers), QuantParams { storage, zero_point, ..params })
 }
 
 /// Computes each `dequantize_linear` of constants that a float node still reads.

@@ -299,7 +299,7 @@ impl Report {
             reduced_range: compiled.provenance.calibration.is_some()
                 && compiled.provenance.options.get("reduce_range").is_some_and(|on| on == "true"),
             tuning: None,
-            coverage: (&optimized.coverage).into(),
+            coverage: CoverageReport::new(&optimized.coverage, &optimized.precision.to_string()),
             arena_bytes: compiled.program.arena_size as u64,
             arena_bound_bytes: compiled.provenance.arena_bound_bytes,
             code_bytes: compiled.code_bytes(),

@@ -22,21 +22,26 @@ pub(super) struct CoverageReport {
     float_node_details: Vec<FloatNode>,
 }
 
-impl From<&Coverage> for CoverageReport {
-    fn from(coverage: &Coverage) -> Self {
-        let share = |macs: u64| (macs > 0).then(|| macs as f64 / coverage.macs as f64);
+impl CoverageReport {
+    /// The report for a model that was compiled in `precision`, whose share is reported even if it is 0.
+    pub(super) fn new(coverage: &Coverage, precision: &str) -> Self {
+        let share = |name: &str, macs: u64| {
+            let is_told = macs > 0 || name == precision;
+            is_told.then(|| if coverage.macs == 0 { 0.0 } else { macs as f64 / coverage.macs as f64 })
+        };
+        // Weights are those of products: nothing is to be told of other nodes.
+        let is_told = |node: &&FloatNode| precision != "weight-int8" || node.macs > 0;
+        let float_nodes: Vec<FloatNode> = coverage.float_nodes.iter().filter(is_told).cloned().collect();
         CoverageReport {
             macs: coverage.macs,
             int8_mac_share: if coverage.macs == 0 { 0.0 } else { coverage.int8_share() },
-            bf16_mac_share: share(coverage.bf16_macs),
-            weight_int8_mac_share: share(coverage.weight_int8_macs),
-            float_nodes: coverage.float_nodes.iter().map(|node| node.node.clone()).collect(),
-            float_node_details: coverage.float_nodes.clone(),
+            bf16_mac_share: share("bf16", coverage.bf16_macs),
+            weight_int8_mac_share: share("weight-int8", coverage.weight_int8_macs),
+            float_nodes: float_nodes.iter().map(|node| node.node.clone()).collect(),
+            float_node_details: float_nodes,
         }
     }
-}
 
-impl CoverageReport {
     /// `99.48% of 1.24 M MACs`
     pub(super) fn share_text(&self) -> String {
         format!("{} of {} MACs", percent(self.share().1), count(self.macs))
@@ -47,7 +52,7 @@ impl CoverageReport {
         self.share().0
     }
 
-    /// The name of the reduced precision that the model uses, int8 if it uses none, and its share.
+    /// The name of the reduced precision that the model uses or was asked for, int8 if there is none, and its share.
     fn share(&self) -> (&'static str, f64) {
         let other = [("bf16", self.bf16_mac_share), ("weight-int8", self.weight_int8_mac_share)];
         let other = other.into_iter().find_map(|(name, share)| Some((name, share?)));

@@ -100,6 +100,10 @@ fn compile_with_weights_of_8_bits() {
     let top1 = sandbox.json("eval out.so --data digits_test.npz")["top1"].as_f64().expect("a number");
     assert!(top1 >= 0.995, "{top1}");
 
+    let error = "--require-int8 is for arithmetic in int8, and weight-int8 computes in f32";
+    sandbox.fails(&format!("{arguments} --require-int8 95% -o x.so"), 2, error);
+    let report = sandbox.json(&format!("{arguments} --keep-float * -o none.so"));
+    assert_eq!(report["weight_int8_mac_share"], 0.0);
     let error = "calibration is for int8, the precision is weight-int8
   hint: leave --precision out, or the calibration";
     sandbox.fails(&format!("{arguments} --calibration-data digits_calibration.npz -o x.so"), 2, error);

@@ -25,6 +25,7 @@ use crate::channel::literal;
 pub(super) const ACTIVATION: Fusion = Fusion {
     name: "activation",
     summary: "SiLU, hard swish, GELU, sigmoid and softplus that a model spells out become one function",
+    not_with: &[],
     try_at,
 };
 

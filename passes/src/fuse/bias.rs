@@ -21,6 +21,7 @@ use crate::channel::{AffineStep, affine_step, f32_constant, output_axis};
 pub(super) const BIAS: Fusion = Fusion {
     name: "bias",
     summary: "a per-channel summand after a convolution or matrix product becomes its bias",
+    not_with: &[],
     try_at,
 };
 

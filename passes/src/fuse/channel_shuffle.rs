@@ -23,6 +23,7 @@ use super::{Fusion, Miss, require};
 pub(super) const CHANNEL_SHUFFLE: Fusion = Fusion {
     name: "channel_shuffle",
     summary: "reshape, transpose and reshape that only reorder channels become a gather",
+    not_with: &[],
     try_at,
 };
 

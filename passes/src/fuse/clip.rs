@@ -18,7 +18,8 @@ use eightfold_ir::{Arg, Epilogue, Function, Graph, Node, Rewrite, Step};
 use super::{Fusion, Miss, contradicts, require};
 use crate::channel::literal;
 
-pub(super) const CLIP: Fusion = Fusion { name: "clip", summary: "neighbouring clips become one", try_at };
+pub(super) const CLIP: Fusion =
+    Fusion { name: "clip", summary: "neighbouring clips become one", not_with: &[], try_at };
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     let steps = &root.epilogue.steps;

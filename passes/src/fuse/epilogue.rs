@@ -24,8 +24,12 @@ use super::{Fusion, Miss, contradicts, require};
 /// The greatest number of steps that fusion gives to a node. A network layer has only a fraction of it.
 pub(super) const MOST_STEPS: usize = 32;
 
-pub(super) const EPILOGUE: Fusion =
-    Fusion { name: "epilogue", summary: "a pointwise operator becomes steps of the node before it", try_at };
+pub(super) const EPILOGUE: Fusion = Fusion {
+    name: "epilogue",
+    summary: "a pointwise operator becomes steps of the node before it",
+    not_with: &[],
+    try_at,
+};
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     require(matches!(root.op, Op::Map(_)))?;

@@ -24,8 +24,12 @@ use eightfold_ir::{Arg, DType, Epilogue, Function, Graph, Node, Op, Rewrite, Ste
 use super::{Fusion, Miss, require};
 use crate::channel::f32_constant;
 
-pub(super) const ONE_HOT: Fusion =
-    Fusion { name: "one_hot", summary: "a matrix product of one-hot rows becomes a gather of rows", try_at };
+pub(super) const ONE_HOT: Fusion = Fusion {
+    name: "one_hot",
+    summary: "a matrix product of one-hot rows becomes a gather of rows",
+    not_with: &[],
+    try_at,
+};
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     require(matches!(root.op, Op::MatMul(_)))?;

@@ -28,6 +28,7 @@ use super::{Fusion, Miss, require};
 pub(super) const PAD_WINDOW: Fusion = Fusion {
     name: "pad",
     summary: "a border of zeros becomes the padding of the convolution or pool that reads it",
+    not_with: &[],
     try_at,
 };
 

@@ -17,11 +17,12 @@
 //! A factor stays if a lookup table is the transpose of the weights (tied embeddings), because equal constants are
 //! stored once. A summand of magnitude 1,000 or more stays, and so does the factor after it: the products of the
 //! summand would cancel other products, and their sum would lose digits. A summand stays if the convolution pads,
-//! because the padding would have to be `-t/s` instead of zero.
+//! because the padding would have to be `-t/s` instead of zero. Nothing moves in weight-int8: the factors would widen the
+//! range of weights that share a scale.
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::gather::Gather;
-use eightfold_ir::{DType, Epilogue, Graph, Node, NodeId, Op, Rewrite, Tensor, ValueId};
+use eightfold_ir::{DType, Epilogue, Graph, Node, NodeId, Op, Precision, Rewrite, Tensor, ValueId};
 
 use super::{Fusion, Miss, require};
 use crate::channel::{AffineStep, affine_step, f32_constant};
@@ -30,6 +31,8 @@ use crate::quant::tensor_name;
 pub(super) const PROLOGUE: Fusion = Fusion {
     name: "prologue",
     summary: "a per-channel factor or summand before a convolution or matrix product moves into its weights",
+    // One scale would fit weights of one output channel badly that are multiplied by different factors.
+    not_with: &[Precision::WeightInt8],
     try_at,
 };
 

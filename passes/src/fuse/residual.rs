@@ -23,6 +23,7 @@ use super::{Fusion, Miss, require};
 pub(super) const RESIDUAL: Fusion = Fusion {
     name: "residual",
     summary: "a pointwise operator on two tensors becomes steps of the producer of its second operand",
+    not_with: &[],
     try_at,
 };
 

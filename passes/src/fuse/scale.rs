@@ -21,6 +21,7 @@ use crate::channel::{AffineStep, affine_step, f32_constant, output_axis, weight_
 pub(super) const SCALE: Fusion = Fusion {
     name: "scale",
     summary: "a per-channel factor after a convolution or matrix product moves into its weights",
+    not_with: &[],
     try_at,
 };
 

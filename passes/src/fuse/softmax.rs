@@ -21,8 +21,12 @@ use eightfold_ir::{Arg, DType, Epilogue, Function, Graph, Node, Op, Rewrite, Sha
 
 use super::{Fusion, Miss, require};
 
-pub(super) const SOFTMAX: Fusion =
-    Fusion { name: "softmax", summary: "a softmax that a model spells out becomes one operator", try_at };
+pub(super) const SOFTMAX: Fusion = Fusion {
+    name: "softmax",
+    summary: "a softmax that a model spells out becomes one operator",
+    not_with: &[],
+    try_at,
+};
 
 fn try_at(graph: &Graph, root: &Node) -> Result<Rewrite, Miss> {
     require(matches!(root.op, Op::Map(_)))?;

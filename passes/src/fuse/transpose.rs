@@ -23,15 +23,20 @@ use eightfold_ir::{Array, Epilogue, Graph, Node, Op, Rewrite, Tensor, ValueId};
 
 use super::{Fusion, Miss, require};
 
-pub(super) const COMPOSE_TRANSPOSES: Fusion =
-    Fusion { name: "transposes", summary: "two transposes in a row become one or none", try_at: compose_transposes };
+pub(super) const COMPOSE_TRANSPOSES: Fusion = Fusion {
+    name: "transposes",
+    summary: "two transposes in a row become one or none",
+    not_with: &[],
+    try_at: compose_transposes,
+};
 
 pub(super) const COMPOSE_RESHAPES: Fusion =
-    Fusion { name: "reshapes", summary: "two reshapes in a row become one", try_at: compose_reshapes };
+    Fusion { name: "reshapes", summary: "two reshapes in a row become one", not_with: &[], try_at: compose_reshapes };
 
 pub(super) const SINK_TRANSPOSE: Fusion = Fusion {
     name: "sink_transpose",
     summary: "a transpose moves behind the pointwise operator that reads it",
+    not_with: &[],
     try_at: sink_transpose,
 };
 

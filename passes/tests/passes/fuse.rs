@@ -256,7 +256,7 @@ fn fused(graph: &Graph, without: &str) -> (Graph, Vec<eightfold_passes::Remark>)
     let rows: Vec<Fusion> = FUSIONS
         .iter()
         .filter(|f| f.name != without)
-        .map(|f| Fusion { name: f.name, summary: f.summary, try_at: f.try_at })
+        .map(|f| Fusion { name: f.name, summary: f.summary, not_with: f.not_with, try_at: f.try_at })
         .collect();
     let options = PassOptions::default();
     let mut cx = PassContext::new(&options);

@@ -110,7 +110,10 @@ impl Report {
             name: interface.name.clone(),
             symbol: interface.query_symbol(),
             file_bytes: file.len(),
-            coverage: read.as_ref().map(|provenance| (&provenance.coverage).into()),
+            coverage: read.as_ref().map(|provenance| {
+                let precision = provenance.options.get("precision").map_or("", String::as_str);
+                CoverageReport::new(&provenance.coverage, precision)
+            }),
             supported_variant: artifact.supported_variant(),
             variants: interface.variants.iter().map(VariantReport::from).collect(),
             provenance: serde_json::from_str(&interface.provenance).unwrap_or_else(|_| text()),
