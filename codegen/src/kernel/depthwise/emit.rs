@@ -95,11 +95,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let element = self.depthwise.input.byte_size() as isize;
         let pairs = self.pairs();
         // Maps each input, by its column's distance and its row, to the (pixel, pair) that begin there.
-        let mut under: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
+        let mut starts: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
         for (pixel, (pair, [[y, x], _])) in (0..width).flat_map(|p| pairs.iter().enumerate().map(move |pair| (p, pair)))
         {
             let distance = pixel as isize * self.pixels.input[2] + taps[*x] * element;
-            under.entry((distance, *y)).or_default().push((pixel, pair));
+            starts.entry((distance, *y)).or_default().push((pixel, pair));
         }
         let register = |pointer, index: usize| e.offset(pointer, (4 * lanes * index) as isize);
         let pair_bytes = 4 * self.depthwise.channels.next_multiple_of(lanes);
@@ -110,7 +110,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let order = (block.registers > 1).then(|| pack::interleaved(lanes, block.registers));
         // Number of pixels whose byte results fill one register.
         let together = (4 / block.registers).max(1);
-        for ((distance, y), uses) in under {
+        for ((distance, y), uses) in starts {
             let first = e.offset(place.input, distance + (taps[y * columns] - taps[0]) * element);
             // The distance is the same for all pixels, except for pairs of a tap with itself.
             let tap = |[y, x]: [usize; 2]| taps[y * columns + x];

@@ -45,8 +45,8 @@ fn usual(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
 /// cache line. Elements that a stride skips are left out for floats only; for bytes this made no measured difference.
 fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
     let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
-    let under: usize = runs.iter().map(|run| run.length).sum();
-    let skipping = if *input == DType::F32 { pixels[2] * under } else { usize::MAX };
+    let window: usize = runs.iter().map(|run| run.length).sum();
+    let skipping = if *input == DType::F32 { pixels[2] * window } else { usize::MAX };
     let read = input_strides[1].unsigned_abs().min(skipping);
     let row = (read + pixels[2] * n) * input.byte_size();
     (bytes / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
