@@ -1,7 +1,7 @@
-//! Kernel families: the kinds of calls that a program has, and their code.
+//! Kernel families: the kinds of calls that a program can have, and their code.
 //!
-//! A family is one row of `kernels!` and one folder. Its file holds the data of a call and implements `KernelDef`: what the call
-//! reads, along which axes it may be cut, what it costs. `emit.rs` beside it emits the code with the verbs of
+//! A family is one row of `kernels!` and one folder. Its file holds the data of a call and implements `KernelDef`: what
+//! the call reads, along which axes it may be cut, what it costs. `emit.rs` beside it emits the code with the verbs of
 //! [`crate::vector`]. Code outside the folder never asks which family a call belongs to.
 //!
 //! Invariant: a kernel reads no byte outside its operands' views and their slack, and writes only the elements of its
@@ -66,42 +66,42 @@ use crate::view::{Const, ConstId, View};
 /// A family of kernels.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Family {
-    /// First word of its kernels' names.
+    /// The first word of its kernels' names.
     pub name: &'static str,
-    /// What it computes.
+    /// What its kernels compute.
     pub summary: &'static str,
 }
 
 /// What the rest of code generation asks about a call. The answers depend on the call alone.
 ///
-/// Most questions have a default answer. It is right for a family that reads operand 0 at the coordinates of the result, as
-/// `pointwise` does.
+/// Most questions have a default answer, which is right for a family that reads operand 0 at the coordinates of the
+/// result, like `pointwise`.
 pub(crate) trait KernelDef: Attributes {
     /// The suffix of the kernel's name in reports: `_u8_4x16c4`.
     fn variant(&self) -> String {
         String::new()
     }
 
-    /// Operands that the kernel itself reads. Those of the steps follow.
+    /// The number of operands that the kernel itself reads. The operands of the steps follow.
     fn operand_count(&self) -> usize {
         1
     }
 
-    /// The rule of the family that the call breaks, if any. The call has at least [the operands of the kernel](Self::operand_count).
+    /// The rule of the family that the call breaks, if any. The call has at least [`Self::operand_count`] operands.
     fn misfit(&self, call: &Call) -> Option<&'static str> {
         (call.rank(0) != call.rank_of_output()).then_some("operand 0 must have the rank of the result")
     }
 
-    /// Emits the body of the function. `parameters` point to the first elements of the operands, then of the output.
+    /// Emits the body of the function. `parameters` point to the first elements of the operands, then of the result.
     fn emit<'ctx>(&self, e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'ctx>]);
 
-    /// How many operands, counted from the first, never overlap the output.
+    /// The number of leading operands that never overlap the result.
     fn unaliased(&self) -> usize {
         0
     }
 
-    /// Whether the result may overwrite operand 0 where both lie at the same bytes: an element is read before its place is
-    /// written.
+    /// Whether the result may overwrite operand 0 if both lie at the same bytes: the kernel reads each element before
+    /// it writes its place.
     fn may_overwrite_input(&self) -> bool {
         false
     }
@@ -111,12 +111,12 @@ pub(crate) trait KernelDef: Attributes {
         None
     }
 
-    /// What the call knows besides its [plain constants](plain); `None` if it has none, or they are packed.
+    /// The call's data besides its [plain constants](plain); `None` if it has no plain constants, or they are packed.
     fn plain(&self) -> Option<Plain> {
         None
     }
 
-    /// What else than the plain weights decides about their packed form, as text.
+    /// All data besides the plain weights that determines their packed form, as text.
     fn packing(&self) -> String {
         unreachable!("only calls with plain constants are packed")
     }
@@ -131,12 +131,12 @@ pub(crate) trait KernelDef: Attributes {
         unreachable!("only calls with plain constants are packed")
     }
 
-    /// The bytes of both that the call reads.
+    /// The bytes of packed weights and of initial accumulators that the call reads.
     fn packed_bytes(&self, _target: &Target) -> [usize; 2] {
         unreachable!("only calls with plain constants are packed")
     }
 
-    /// Leaves of operands 1 and 2, which have become the packed constants of all channels, what the call reads.
+    /// Restricts operands 1 and 2, the packed constants of all channels, to the part that the call reads.
     fn take_packed(&mut self, _operands: &mut [View], _extra: &[Vec<isize>]) {
         self.forget_plain();
     }
@@ -146,46 +146,47 @@ pub(crate) trait KernelDef: Attributes {
         unreachable!("only calls with plain constants are packed")
     }
 
-    /// Finds which plain weights the target's products cannot take at once.
+    /// Finds the plain weights that one product of the target cannot hold, and records them in the call.
     fn fit(&mut self, _constants: &Constants, _target: &Target) {}
 
-    /// Chooses what several candidates exist for, if it has not been chosen yet.
+    /// Makes the choices that have several candidates, unless they are made already.
     fn choose(&mut self, _call: &Call, _choices: &Choices, _target: &Target) {}
 
-    /// Whether the call can store its bytes as words of 16 bits, and makes them of floats.
+    /// Whether the call quantizes floats to bytes and can store these as words of 16 bits.
     fn writes_words(&self, _call: &Call) -> bool {
         false
     }
 
-    /// Whether the call would read operand 0 faster as words of 16 bits than as bytes.
+    /// Whether the call would run faster if operand 0 held words of 16 bits instead of bytes.
     fn gains_by_words(&self, _constants: &Constants, _target: &Target) -> bool {
         false
     }
 
-    /// Has the call read operand 0 as words.
+    /// Makes the call read operand 0 as words.
     fn read_words(&mut self) {}
 
-    /// A matrix that the packed weights hold as it is: `extra` are their extra groups.
+    /// A matrix that the packed weights hold unchanged; `extra` are their extra groups.
     fn packed_matrix(&self, _call: &Call, _extra: &[Vec<isize>]) -> Option<PackedMatrix> {
         None
     }
 
-    /// Has the call take the rows of its table out of packed weights that hold the same numbers.
+    /// The call changed to read its table's rows from packed weights that hold the same numbers; `None` if there are
+    /// none.
     fn take_rows(&self, _call: &Call, _packed: &[(ConstId, PackedMatrix)], _consts: &[Const]) -> Option<Call> {
         None
     }
 
-    /// The indices that the call reads from memory at run time, and the extent that they must be below.
+    /// The operand with indices that are known at run time only, and the extent that they must be below.
     fn unchecked_positions<'c>(&self, _call: &'c Call) -> Option<(&'c View, usize)> {
         None
     }
 
-    /// The element, in little-endian order, that the call writes everywhere; `None` if it computes its results.
+    /// The element, in little-endian order, that the call writes everywhere; `None` if the call computes its results.
     fn filled(&self) -> Option<[u8; 8]> {
         None
     }
 
-    /// The runs of elements that the call reads of operand 0; `None` if it reads operand 0's view.
+    /// The runs of elements of operand 0 that the call reads; `None` if it reads all of operand 0's view.
     fn input_window(&self, _call: &Call) -> Option<Window> {
         None
     }
@@ -195,13 +196,14 @@ pub(crate) trait KernelDef: Attributes {
         false
     }
 
-    /// The rows of operand 0's view that these rows of the result need, if there is no [window](Self::input_window).
+    /// The rows of operand 0's view that these rows of the result need. Not used if there is a
+    /// [window](Self::input_window).
     fn input_rows(&self, _input: &View, rows: Range<usize>) -> Range<usize> {
         rows
     }
 
-    /// The result may be cut along the axis at multiples of this number; `None` if it may not be cut. A part must compute each
-    /// element by the same operations in the same order as the whole call.
+    /// The result may be cut along `axis` at multiples of this number; `None` if it may not be cut. A part must compute
+    /// each element by the same operations in the same order as the whole call.
     fn unit(&self, call: &Call, axis: usize) -> Option<usize>;
 
     /// The least number of results along the axis that a part may have.
@@ -209,22 +211,22 @@ pub(crate) trait KernelDef: Attributes {
         1
     }
 
-    /// Restricts the call to `range` of the result's `axis`. The caller restricts the output and the operands of steps.
+    /// Restricts the call to `range` of the result's `axis`. The caller restricts the result and the step operands.
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         operands[0].narrow(axis, range);
     }
 
-    /// Multiply-accumulates that the result needs.
+    /// Multiply-accumulates that the result requires.
     fn macs(&self, _call: &Call) -> usize {
         0
     }
 
-    /// Multiply-accumulates that the kernel executes, those on padding included.
+    /// Multiply-accumulates that the kernel executes, including those on padding.
     fn executed_macs(&self, call: &Call, _target: &Target) -> usize {
         self.macs(call)
     }
 
-    /// The type of arithmetic of the products. bf16 counts as f32 unless the family multiplies bf16 directly.
+    /// The arithmetic of the products. bf16 counts as f32 unless the family multiplies bf16 directly.
     fn arithmetic(&self, call: &Call) -> Arithmetic {
         if call.operands.is_empty() || call.input_type().is_float() { Arithmetic::F32 } else { Arithmetic::Int8 }
     }
@@ -234,32 +236,32 @@ pub(crate) trait KernelDef: Attributes {
         1.0
     }
 
-    /// Nanoseconds of the products, and of loops and stores that this kernel knows of. What [operations](Self::operations) has
-    /// comes on top.
+    /// Nanoseconds of the products, and of loops and stores that the cost model of this family includes. The time of
+    /// [operations](Self::operations) is added to this.
     fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
         let executed = self.executed_macs(call, cpu.target) as f64;
         executed * self.instructions(cpu.target) / cpu.macs(self.arithmetic(call))
     }
 
-    /// The type that the steps start from, and the number of operations before them for all results together.
+    /// The type that the steps start from, and the number of operations before the steps, summed over all results.
     fn operations(&self, call: &Call, target: &Target) -> (DType, f64);
 
-    /// Distinct bytes that the call reads of an operand.
+    /// The number of distinct bytes that the call reads of an operand.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         call.operands[index].distinct_bytes()
     }
 
-    /// The extents that decide about the time, for reports.
+    /// The extents that determine the time, for reports.
     fn shape(&self, call: &Call) -> String {
         call.output.grid.dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
     }
 }
 
-/// Turns each row `Variant(module) "name" "summary";` into a variant of [`Producer`] that holds a `module::Variant`, and a row
-/// of [`KERNELS`].
+/// Turns each row `Variant(module) "name" "summary";` into a variant of [`Producer`] that holds a `module::Variant`,
+/// and into a row of [`KERNELS`].
 macro_rules! kernels {
     ($($variant:ident($module:ident) $name:literal $summary:literal;)*) => {
-        /// What a call computes before its steps.
+        /// The computation of a call before its steps.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Producer {
             $(
@@ -268,11 +270,11 @@ macro_rules! kernels {
             )*
         }
 
-        /// All families, for lists.
+        /// All families.
         pub const KERNELS: &[Family] = &[$(Family { name: $name, summary: $summary }),*];
 
         impl Producer {
-            /// The name of the family, as [`KERNELS`] has it.
+            /// The name of the family in [`KERNELS`].
             #[must_use]
             pub fn family(&self) -> &'static str {
                 match self {
@@ -280,14 +282,14 @@ macro_rules! kernels {
                 }
             }
 
-            /// The call's answers.
+            /// The kernel's definition.
             pub(crate) fn def(&self) -> &dyn KernelDef {
                 match self {
                     $(Producer::$variant(kernel) => kernel,)*
                 }
             }
 
-            /// The same, to be changed.
+            /// The same, mutable.
             pub(crate) fn def_mut(&mut self) -> &mut dyn KernelDef {
                 match self {
                     $(Producer::$variant(kernel) => kernel,)*
@@ -295,10 +297,10 @@ macro_rules! kernels {
             }
         }
 
-        /// A call's data from the name of its family and its attributes.
+        /// Parses a call's data from the name of its family and its attributes.
         ///
         /// # Errors
-        /// What is wrong with them.
+        /// Fails if an attribute is missing, unknown or malformed.
         pub(crate) fn parse(family: &str, fields: &mut Fields<'_>) -> Result<Producer, String> {
             match family {
                 $($name => Attributes::parse(fields).map(Producer::$variant),)*
@@ -334,7 +336,7 @@ kernels! {
 }
 
 impl Producer {
-    /// The kernel's name: its family, and for products its input and tile.
+    /// The kernel's name: its family, and for products the input type and the tile.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}{}", self.family(), self.def().variant())
@@ -351,14 +353,16 @@ impl Display for Producer {
     }
 }
 
-/// What is wrong with a call along `axis`, if anything: the operand and the result have the axis and one rank.
+/// The rule that a call along `axis` breaks, if any: operand 0 and the result must have one rank, and `axis` must
+/// exist.
 fn along(axis: usize, call: &Call) -> Option<&'static str> {
     let rank = call.rank_of_output();
     (call.rank(0) != rank || axis >= rank)
         .then_some("operand 0 must have the rank of the result, and the axis be below it")
 }
 
-/// Whether operand 0 and the result have axes for batch, channels, rows and columns, and the result this many channels.
+/// Whether operand 0 and the result have the axes batch, channels, rows and columns, and the result has `channels`
+/// channels.
 fn is_of_pixels(call: &Call, channels: usize) -> bool {
     call.rank(0) == 4 && call.rank_of_output() == 4 && call.output.grid.dims[1] == channels
 }

@@ -1,9 +1,9 @@
 //! Lowering: from a graph to a program.
 //!
-//! First every value gets a place (`placement`): operators that only move elements become views where strides can say
-//! so, operands of a concatenation are produced inside the joined buffer, inputs of padded convolutions get a border.
-//! Then each node becomes calls; one file an operator below `lower/`. No graph is rewritten here, nothing is chosen and nothing
-//! packed: weights stay [plain](crate::kernel::Plain).
+//! First `placement` decides where values are stored. Operators that only move elements become views if strides can
+//! express them; operands of a concatenation are produced inside the joined buffer; inputs of padded convolutions get a
+//! border. Then each node becomes calls; each operator has a file in `lower/`. Lowering does not rewrite the graph,
+//! makes no choices and packs nothing: weights stay [plain](crate::kernel::Plain).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -31,11 +31,11 @@ mod window;
 
 use placement::Placement;
 
-/// A verified graph that the back end cannot compile.
+/// A verified graph that code generation does not support.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
-    /// The operator has no kernel for this element type; the model's limit.
+    /// The operator has no kernel for this element type.
     #[error("{op} ({origin}) on {dtype} has no kernel")]
     DType {
         /// The operator's text name.
@@ -45,22 +45,22 @@ pub enum LowerError {
         /// The element type.
         dtype: DType,
     },
-    /// The operator is used in a way that has no kernel.
+    /// The operator is used in an unsupported way.
     #[error("{op} ({origin}): {reason}")]
     Unsupported {
         /// The operator's text name.
         op: &'static str,
         /// The ONNX nodes.
         origin: String,
-        /// What there is no kernel for.
+        /// The unsupported property.
         reason: String,
     },
 }
 
-/// The program of a graph: its calls one after the other, which no schedule pass has seen.
+/// Lowers a graph to a program: a list of calls, without any schedule.
 ///
 /// # Errors
-/// When an operator has no kernel for its types or operands.
+/// Fails if an operator has no kernel for its types or operands.
 pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(&graph, target);
     for node in graph.nodes() {
@@ -70,18 +70,18 @@ pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target) -> Result<Progra
     Ok(lowering.finish())
 }
 
-/// A program in the making.
+/// The state of lowering.
 struct Lowering<'g> {
     graph: &'g Graph,
     target: &'static Target,
     placement: Placement,
-    /// Where each value that has been reached lies.
+    /// The view of each value that has been reached.
     views: Vec<Option<View>>,
-    /// The border around each value's elements, where its place has one: before and after rows, before and after columns.
+    /// The border around each value's elements: before and after rows, before and after columns; 0 if there is none.
     borders: Vec<[usize; 4]>,
     buffers: Vec<Buffer>,
     consts: Vec<Const>,
-    /// The constants whose bytes have this hash.
+    /// The constants by the hash of their bytes.
     const_ids: BTreeMap<u64, Vec<ConstId>>,
     calls: Vec<Call>,
 }
@@ -137,7 +137,7 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// The name of a value for dumps.
+    /// The name of a value, for dumps.
     fn name(&self, id: ValueId) -> String {
         self.graph.value(id).name.as_deref().map_or_else(|| format!("v{}", id.index()), str::to_owned)
     }
@@ -151,7 +151,8 @@ impl<'g> Lowering<'g> {
         Storage::Buffer(BufferId(self.buffers.len() - 1))
     }
 
-    /// A new arena buffer for a tensor of these extents, its rows and columns within `border`; without elements' values.
+    /// Creates an arena buffer for a tensor of these extents, with `border` around its rows and columns. Its contents
+    /// are undefined.
     fn arena(&mut self, name: &str, dtype: DType, dims: &[usize], layout: Layout, border: [usize; 4]) -> View {
         let [top, bottom, left, right] = border;
         let mut outer = dims.to_vec();
@@ -179,7 +180,7 @@ impl<'g> Lowering<'g> {
         View::new(storage, dtype, offset, grid)
     }
 
-    /// A constant of these bytes; equal bytes share one.
+    /// Adds a constant; constants with equal bytes are shared.
     fn constant(&mut self, name: String, bytes: impl Into<Bytes>) -> ConstId {
         let bytes = bytes.into();
         let mut hasher = DefaultHasher::new();
@@ -200,12 +201,12 @@ impl<'g> Lowering<'g> {
         self.tensor(name, &tensor, Layout::Nchw)
     }
 
-    /// A view of a constant list of singles.
+    /// A view of a constant list of f32.
     fn f32_list(&mut self, name: &str, values: &[f32]) -> View {
         self.tensor(name, &Tensor::f32(&[values.len()], values), Layout::Nchw)
     }
 
-    /// A view of a constant, stored in the given order so that kernels read it as they walk.
+    /// A view of a constant whose bytes are stored in the order of `layout`, so that kernels read them in sequence.
     fn tensor(&mut self, name: &str, tensor: &Tensor, layout: Layout) -> View {
         let dims = tensor.shape().to_vec();
         let channels_last = layout == Layout::Nhwc && dims.len() >= 3;
@@ -227,7 +228,7 @@ impl<'g> Lowering<'g> {
         View::new(Storage::Const(id), tensor.dtype(), 0, grid)
     }
 
-    /// Where a value lies; constants are laid down in the order of `layout`.
+    /// The view of a value. Constants are stored in the order of `layout`.
     fn view_as(&mut self, id: ValueId, layout: Layout) -> View {
         if let Def::Const(tensor) = &self.graph.value(id).def {
             return self.tensor(&self.name(id), tensor, layout);
@@ -239,7 +240,7 @@ impl<'g> Lowering<'g> {
         self.view_as(id, Layout::Nchw)
     }
 
-    /// The place of a value that is about to be produced.
+    /// The place of a value that is about to be computed.
     fn place(&mut self, id: ValueId) -> View {
         if let Some(view) = &self.views[id.index()] {
             return view.clone();
@@ -247,7 +248,7 @@ impl<'g> Lowering<'g> {
         let ty = self.graph.ty(id).clone();
         let view = if let Some((parent, axis, start)) = self.placement.home(id) {
             let parent_view = self.place(parent);
-            // Rows and columns of a part are those of the whole only where channels are joined.
+            // The part shares rows and columns with the whole buffer only if the channels are joined.
             self.borders[id.index()] = if axis == 1 { self.borders[parent.index()] } else { [0; 4] };
             let mut starts = vec![0; ty.shape.rank()];
             starts[axis] = start;
@@ -267,7 +268,7 @@ impl<'g> Lowering<'g> {
         view
     }
 
-    /// The stored number that means zero.
+    /// The zero point of a value.
     fn stored_zero(&self, id: ValueId) -> i64 {
         self.graph.quant(id).and_then(|q| q.as_per_tensor()).map_or(0, |(_, zero_point)| i64::from(zero_point))
     }
@@ -286,7 +287,7 @@ impl<'g> Lowering<'g> {
         let before = top * row as usize + left * column;
         let after = right * column + bottom * row as usize;
         let start = view.offset - before;
-        // The end of a row and the start of the next are neighbours: between two rows lies one gap.
+        // The end of a row and the start of the next are adjacent in memory: one gap lies between two rows.
         let gap = (left + right) * column;
         let first_gap = view.offset + dims[last] * column;
         let ranges = match rows.checked_sub(1) {
@@ -294,7 +295,7 @@ impl<'g> Lowering<'g> {
                 let end = first_gap + gaps * row as usize;
                 vec![(start, 1, before), (first_gap, gaps, gap), (end, 1, after)]
             }
-            // Without rows, all there is is border.
+            // Without rows, everything is border.
             None => vec![(start, 1, (top + bottom) * row as usize)],
         };
         for (offset, count, run) in ranges {
@@ -321,8 +322,8 @@ impl<'g> Lowering<'g> {
         self.call(Producer::Pointwise(Pointwise), vec![from], vec![], to, origin);
     }
 
-    /// The node's steps for a result of extents `dims` in `layout`, and the views that they read, which come behind
-    /// `operands`. A bias that the kernel does not add is the first step.
+    /// The node's steps for a result of extents `dims` in `layout`. Appends the views that they read to `operands`. If
+    /// the kernel does not add the bias, that is the first step.
     fn steps(&mut self, node: &Node, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> Vec<Step> {
         let mut steps = Vec::with_capacity(node.epilogue.steps.len() + 1);
         steps.extend(self.scale_step(node, dims, operands));
@@ -330,7 +331,7 @@ impl<'g> Lowering<'g> {
         for step in &node.epilogue.steps {
             steps.push(match step {
                 IrStep::Apply(function, args) => {
-                    // A literal takes the type of the number it meets; what is selected may meet none.
+                    // A literal takes the type of the number it is combined with; `select` may have no such number.
                     let takes_literals = *function != Function::Select;
                     let args = args.iter().map(|arg| match *arg {
                         IrArg::Current => Arg::Current,
@@ -363,7 +364,7 @@ impl<'g> Lowering<'g> {
         steps
     }
 
-    /// The multiplication by the scales of weights that the kernel reads as they are stored.
+    /// The step that multiplies by the scales of weights, if the kernel reads these as they are stored.
     fn scale_step(&mut self, node: &Node, dims: &[usize], operands: &mut Vec<View>) -> Option<Step> {
         let scales = self.weight_scale(node)?.scale.clone();
         let arg = match &*scales {
@@ -376,8 +377,7 @@ impl<'g> Lowering<'g> {
         Some(Step::Apply(Function::Mul, vec![Arg::Current, arg]))
     }
 
-    /// The addition of a bias that is a step: one that is not constant, or that belongs to a product whose kernel starts
-    /// at zero.
+    /// The step that adds the bias, if the bias is not constant or the kernel's accumulators start at zero.
     fn bias_step(&mut self, node: &Node, dims: &[usize], operands: &mut Vec<View>) -> Option<Step> {
         let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
         let bias = node.operand(bias)?;
@@ -389,23 +389,23 @@ impl<'g> Lowering<'g> {
         Some(Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(operand)]))
     }
 
-    /// The bias that the node's kernel begins its sums with.
+    /// The bias with which the kernel's accumulators start.
     fn kernel_bias(&self, node: &Node) -> Option<ValueId> {
         let QuantRule::Affine { bias, .. } = node.op.quant_rule() else { return None };
         let in_sums = !matches!(node.op, Op::MatMul(_)) || shared_weights(self.graph, node).is_some();
-        // A bias is added after the scale of the weights.
+        // The bias is added after the multiplication by the scale of the weights.
         let in_sums = in_sums && self.weight_scale(node).is_none();
         node.operand(bias).filter(|id| in_sums && self.graph.constant(*id).is_some())
     }
 
-    /// Adds a tensor that a step reads to the operands; returns its position.
+    /// Appends a tensor that a step reads to `operands`; returns its position.
     fn step_operand(&mut self, id: ValueId, dims: &[usize], layout: Layout, operands: &mut Vec<View>) -> usize {
         let view = self.view_as(id, layout);
         operands.push(View { grid: view.grid.broadcast(dims), ..view });
         operands.len() - 1
     }
 
-    /// A constant of one element as a literal.
+    /// A constant of one element, as a literal.
     fn literal(&self, id: ValueId) -> Option<Arg> {
         let tensor = self.graph.constant(id).filter(|t| t.shape().elements() == 1)?;
         match tensor.data() {
@@ -414,7 +414,8 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// Values that are outputs but lie elsewhere: inputs, constants, views, second names.
+    /// Copies values to outputs that they are not written to directly: inputs, constants, views, values that are output
+    /// twice.
     fn copy_outputs(&mut self) {
         for (position, output) in self.graph.outputs().iter().enumerate() {
             let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
@@ -433,7 +434,7 @@ impl<'g> Lowering<'g> {
     }
 }
 
-/// The weights of a product if they are constant and one matrix for the whole batch.
+/// The weights of a product, if they are constant and one matrix for the whole batch.
 fn shared_weights<'g>(graph: &'g Graph, node: &Node) -> Option<&'g Tensor> {
     let w = node.operand(1)?;
     let shape = &graph.ty(w).shape;
@@ -446,11 +447,12 @@ fn origin(origin: &Origin) -> String {
     origin.names().collect::<Vec<_>>().join(", ")
 }
 
-/// Adds a vector with one element for each output channel of a sum of products to the operands, as wide as the result of
-/// extents `dims`; returns its position.
+/// Appends a vector with one element per output channel of a product to `operands`, broadcast to the result's extents
+/// `dims`; returns its position.
 fn along_channels(node: &Node, dims: &[usize], view: View, operands: &mut Vec<View>) -> usize {
     let QuantRule::Affine { axis, .. } = node.op.quant_rule() else { unreachable!("a sum of products") };
-    // Weights that begin with the output channels belong to results with channels on axis 1, others have them last.
+    // Convolutions have the output channels on the first axis of the weights and on axis 1 of the result. Matrix
+    // products have them on the last axis of both.
     let channels = if axis == 0 { 1 } else { dims.len() - 1 };
     let mut grid = Grid { dims: dims.to_vec(), strides: vec![0; dims.len()] };
     grid.strides[channels] = view.grid.strides[0];

@@ -1,7 +1,7 @@
 //! Programs: which kernels run on which bytes, in which order.
 //!
-//! A program is what a graph becomes before machine code: buffers with offsets in one arena, constants packed for their
-//! kernels, and [calls](crate::kernel::Call) of kernels, whose [views](crate::view::View) say where operands and results lie.
+//! A program lies between graph and machine code: buffers with offsets in one arena, constants, and
+//! [calls](crate::kernel::Call) of kernels, whose [views](crate::view::View) locate operands and results.
 
 use eightfold_ir::DType;
 
@@ -26,49 +26,49 @@ pub use self::scheduled::{ScheduleError, Scheduled};
 pub use self::traffic::Reach;
 pub use self::verify::{ProgramError, verify};
 
-/// What a buffer is part of.
+/// The memory that a buffer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BufferKind {
-    /// The caller's input of this position.
+    /// The caller's input at this position.
     Input(usize),
-    /// The caller's output of this position.
+    /// The caller's output at this position.
     Output(usize),
-    /// The arena, from this byte on.
+    /// The arena, starting at this byte.
     Arena {
         /// First byte, a multiple of [`Program::ARENA_ALIGN`].
         offset: usize,
     },
 }
 
-/// Bytes that calls read and write.
+/// Memory that calls read and write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
-    /// The value it holds, for dumps.
+    /// The value that it holds, for dumps.
     pub name: String,
-    /// What it is part of.
+    /// The memory that it belongs to.
     pub kind: BufferKind,
     /// Element type, for dumps and alignment.
     pub dtype: DType,
-    /// Its size. Arena buffers carry [`Program::SLACK`] bytes behind it that kernels may read.
+    /// Size in bytes. After an arena buffer there are [`Program::SLACK`] more bytes that kernels may read.
     pub byte_size: usize,
 }
 
-/// A chain of calls, and whether it runs depth first, some rows at a time.
+/// A chain of calls, and whether it runs depth first, in bands of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Band {
-    /// The ONNX nodes of each of its calls.
+    /// The ONNX nodes of each call.
     pub chain: Vec<String>,
-    /// Rows of its last result in a band.
+    /// Rows of the last result per band.
     pub height: usize,
-    /// Bands.
+    /// Number of bands.
     pub count: usize,
-    /// Whether it does run so.
+    /// Whether the chain runs in bands.
     pub is_used: bool,
-    /// Whether that was measured, and not left to the model.
+    /// Whether a measurement made this decision, instead of the cost model.
     pub is_measured: bool,
-    /// Nanoseconds that bands save, for bytes that stay near.
+    /// Nanoseconds that bands save because data stays in near caches.
     pub saved: f64,
-    /// Nanoseconds that they cost.
+    /// Nanoseconds that bands cost.
     pub spent: f64,
 }
 
@@ -77,19 +77,19 @@ pub struct Band {
 pub struct Program {
     /// The model's name.
     pub name: String,
-    /// What it is for.
+    /// The target.
     pub target: &'static Target,
     /// Inputs, outputs and arena buffers.
     pub buffers: Vec<Buffer>,
     /// Constants in the order in which they are first read.
     pub consts: Vec<Const>,
-    /// Threads that it is for, at least one.
+    /// Number of threads, at least one.
     pub threads: usize,
-    /// What runs, in order. What is in no [`Parallel`] runs on the first thread.
+    /// What runs, in order. Items outside a [`Parallel`] run on the first thread.
     pub body: Vec<Item>,
     /// Bytes of the arena.
     pub arena_size: usize,
-    /// Chains that run in bands, and neighbours that could.
+    /// Chains that run in bands, and neighbouring calls that could.
     pub bands: Vec<Band>,
 }
 
@@ -97,10 +97,10 @@ impl Program {
     /// Alignment of the arena and of each buffer in it.
     pub const ARENA_ALIGN: usize = 64;
 
-    /// Bytes behind each arena buffer and the constants that kernels may read (never write).
+    /// Bytes after each arena buffer and constant that kernels may read, but never write.
     pub const SLACK: usize = 256;
 
-    /// A program that does nothing.
+    /// A program without calls.
     #[must_use]
     pub fn new(name: &str, target: &'static Target) -> Program {
         Program {
@@ -115,7 +115,7 @@ impl Program {
         }
     }
 
-    /// Threads besides the first that have any work.
+    /// Number of threads other than the first that have work.
     #[must_use]
     pub fn workers(&self) -> usize {
         let is_shared = |item: &Item| match item {
@@ -125,13 +125,13 @@ impl Program {
         if self.body.iter().any(is_shared) { self.threads - 1 } else { 0 }
     }
 
-    /// All calls, in the order of the text. A call's place in this order is its number.
+    /// All calls, in the order of the text. The position of a call in this order is its number.
     #[must_use]
     pub fn calls(&self) -> Vec<&Call> {
         calls(&self.body)
     }
 
-    /// All that runs when the program runs, in an order in which one thread may run it.
+    /// All executions of calls when the program runs, in an order that is valid for one thread.
     #[must_use]
     pub fn executions(&self) -> Vec<Execution> {
         executions(&self.body)

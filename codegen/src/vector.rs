@@ -1,8 +1,8 @@
-//! The verbs in which kernels are written: vectors of any number of lanes, addresses in bytes, loops.
+//! The verbs in which kernels are written: operations on vectors of any number of lanes, on addresses, and loops.
 //!
-//! Invariant: nothing outside `vector` and `llvm` names LLVM; a kernel's generator reads like its algorithm. The verbs say what is
-//! computed, bit for bit the same on every target (no fast-math flag is ever set). Which instructions do it is decided
-//! here, or by an instruction set (`isa`). What is computed, and over which tiles, is not known here.
+//! Invariant: nothing outside `vector` and `llvm` names LLVM, so a kernel's generator reads like its algorithm. A verb
+//! defines its result, bit for bit the same on every target (no fast-math flag is ever set). This module or an
+//! instruction set (`isa`) selects the instructions. It knows neither the algorithms nor their tiles.
 
 mod arithmetic;
 mod build;
@@ -33,10 +33,10 @@ pub(crate) use flow::{Condition, State};
 
 use crate::target::{BASELINE, Target};
 
-/// What one lane of a vector holds. Integers have no sign: the operations do.
+/// The element type of a vector's lanes. Integers are neither signed nor unsigned: the operations are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A truth value in a register, the result of a comparison; in memory truth values are bytes.
+    /// A truth value in a register, the result of a comparison. In memory, truth values are bytes.
     Mask,
     I8,
     I16,
@@ -70,25 +70,25 @@ impl Kind {
     }
 }
 
-/// The address of bytes, of any alignment.
+/// An address of any alignment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ptr<'ctx>(PointerValue<'ctx>);
 
-/// A 64-bit integer: an index or a distance in bytes.
+/// A 64-bit integer: an index, or a distance in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Int<'ctx>(IntValue<'ctx>);
 
-/// A vector of `lanes` numbers of one kind; more than a register holds are several registers.
+/// A vector of `lanes` numbers of one kind. It may be wider than a register.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vector<'ctx> {
     value: VectorValue<'ctx>,
-    /// What a lane holds.
+    /// The kind of its lanes.
     pub(crate) kind: Kind,
-    /// How many there are.
+    /// The number of lanes.
     pub(crate) lanes: usize,
 }
 
-/// Writes functions of one target into a module.
+/// Emits functions for one target into a module.
 #[derive(Debug)]
 pub struct Emitter<'m, 'ctx> {
     module: &'m Module<'ctx>,
@@ -96,13 +96,13 @@ pub struct Emitter<'m, 'ctx> {
     builder: Builder<'ctx>,
     function: Cell<Option<FunctionValue<'ctx>>>,
     constants: RefCell<Vec<(Vec<u8>, Ptr<'ctx>)>>,
-    /// Registers for which the current function has long code in place.
+    /// Number of registers for which the current function has long code inline.
     long_code: Cell<usize>,
     target: &'static Target,
 }
 
 impl<'m, 'ctx> Emitter<'m, 'ctx> {
-    /// Functions for `target`.
+    /// An emitter of functions for `target`.
     #[must_use]
     pub fn new(module: &'m Module<'ctx>, target: &'static Target) -> Self {
         let context = module.get_context();
@@ -112,21 +112,21 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         Emitter { module, context, builder, function, constants, long_code, target }
     }
 
-    /// What the code is for.
+    /// The target of the code.
     #[must_use]
     pub fn target(&self) -> &'static Target {
         self.target
     }
 
-    /// The module that is written to.
+    /// The module that receives the code.
     #[must_use]
     pub fn module(&self) -> &'m Module<'ctx> {
         self.module
     }
 
-    /// Begins `void name(ptr, …)`, internal to the module, of `pointer_count` pointers, and returns them.
+    /// Begins an internal function `void name(ptr, …)` with `pointer_count` pointers, and returns its parameters.
     ///
-    /// The first `unaliased` of them point to bytes that nothing else in the function writes or is written by.
+    /// The first `unaliased` pointers do not alias any other pointer of the function.
     pub(crate) fn function(&self, name: &str, pointer_count: usize, unaliased: usize) -> Vec<Ptr<'ctx>> {
         let pointer = self.context.ptr_type(AddressSpace::default()).as_basic_type_enum();
         let signature = self.context.void_type().fn_type(&vec![pointer.into(); pointer_count], false);
@@ -135,7 +135,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         for name in ["nounwind", "noinline"] {
             self.attribute(function, AttributeLoc::Function, name);
         }
-        // LLVM does not align the stack for what it spills: every other register would lie in two cache lines.
+        // LLVM does not align the stack for spilled registers: every other one would span two cache lines.
         let register = self.target.vector_bits as u64 / 8;
         if register > 16 {
             let aligned = Attribute::get_named_enum_kind_id("alignstack");
@@ -156,7 +156,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         self.current()
     }
 
-    /// Lets `function` use the target's instructions, whatever the rest of the module is compiled for.
+    /// Lets `function` use the target's instructions, independent of the target of the module.
     pub(crate) fn attribute_target(&self, function: FunctionValue<'ctx>) {
         let mut features: Vec<String> = self.target.features.iter().map(|name| format!("+{name}")).collect();
         features.extend(self.isa().tuning().iter().map(|&name| name.to_owned()));
@@ -180,12 +180,12 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         self.function.get().unwrap_or_else(|| unreachable!("a function has been begun"))
     }
 
-    /// 32-bit lanes of a register.
+    /// 32-bit lanes per register.
     pub(crate) fn lanes(&self) -> usize {
         self.target.lanes()
     }
 
-    /// Constant bytes, aligned to 64, at an address in the artifact.
+    /// The address of these constant bytes in the artifact, aligned to 64.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Ptr<'ctx> {
         if let Some((_, pointer)) = self.constants.borrow().iter().find(|(known, _)| known == bytes) {
             return *pointer;
@@ -222,14 +222,14 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         }
     }
 
-    /// The vector that an instruction gave.
+    /// Wraps the vector that an instruction returned.
     fn vector(&self, value: impl Into<BasicValueEnum<'ctx>>, kind: Kind, lanes: usize) -> Vector<'ctx> {
         let value = value.into().into_vector_value();
         debug_assert_eq!(value.get_type().get_size() as usize, lanes);
         Vector { value, kind, lanes }
     }
 
-    /// Calls an intrinsic; `types` choose among its overloads.
+    /// Calls an intrinsic; `types` select its overload.
     fn intrinsic(&self, name: &str, types: &[BasicTypeEnum<'ctx>], args: &[Vector<'ctx>]) -> BasicValueEnum<'ctx> {
         let function = self.declared(name, types);
         let args: Vec<BasicMetadataValueEnum> = args.iter().map(|v| v.value.into()).collect();
@@ -240,7 +240,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         intrinsic(self.module, name, types)
     }
 
-    /// A lane-by-lane intrinsic of vectors of one type.
+    /// Calls an intrinsic that works lane by lane on vectors of one type.
     fn lanewise(&self, name: &str, args: &[Vector<'ctx>]) -> Vector<'ctx> {
         let Vector { kind, lanes, .. } = args[0];
         let value = self.intrinsic(name, &[self.vector_type(kind, lanes).into()], args);

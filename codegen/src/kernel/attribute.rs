@@ -1,26 +1,26 @@
 //! Attributes of kernels: the data of a call that its views do not hold, printed between braces and parsed back.
 //!
-//! `attributes!` lists the fields of a family's struct once; printing and parsing follow from it. A value is one word
-//! without `, ` and without braces.
+//! `attributes!` lists the fields of a family's struct once and derives printing and parsing. The text of a value
+//! contains no `, ` and no braces.
 
 use eightfold_ir::DType;
 
 use crate::view::FARTHEST;
 
-/// A value that has a text.
+/// A value that can be printed and parsed.
 pub(crate) trait Attribute: Sized {
     /// The value as text.
     fn text(&self) -> String;
 
-    /// The value of a text.
+    /// Parses a value; `None` if the text is malformed.
     fn parse(text: &str) -> Option<Self>;
 
-    /// The value of an attribute that is left out.
+    /// The default if the attribute is left out; `None` if it is required.
     fn absent() -> Option<Self> {
         None
     }
 
-    /// What decides about the time of the call, for keys of measurements; `None` if it need not be said.
+    /// The text of the value in keys of measurements; `None` if the value is the default or does not affect the time.
     fn key(&self) -> Option<String> {
         let text = self.text();
         let absent = Self::absent().is_some_and(|absent| absent.text() == text);
@@ -28,42 +28,42 @@ pub(crate) trait Attribute: Sized {
     }
 }
 
-/// The data of a call as names and texts.
+/// The attributes of a call as names and texts.
 pub(crate) trait Attributes {
-    /// Each attribute's name and text, without those that have the value of one left out.
+    /// Each attribute's name and text, without attributes that have their default value.
     fn attributes(&self) -> Vec<(&'static str, String)>;
 
-    /// Those that decide about the time of the call, as [`Attribute::key`] says them.
+    /// The attributes that affect the time of the call, with their [`Attribute::key`] as text.
     fn key_attributes(&self) -> Vec<(&'static str, String)>;
 
-    /// The data that these texts say.
+    /// Parses a call's data.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Fails if an attribute is missing or malformed.
     fn parse(fields: &mut Fields<'_>) -> Result<Self, String>
     where
         Self: Sized;
 }
 
-/// Attributes as they are written, of which each is taken once.
+/// Parsed `name=value` pairs; [`Fields::take`] removes one at a time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields<'t>(Vec<(&'t str, &'t str)>);
 
 impl<'t> Fields<'t> {
-    /// The attributes of a text such as `axis=1, fold=max`.
+    /// Splits a text such as `axis=1, fold=max`.
     ///
     /// # Errors
-    /// A part that has no `=`.
+    /// Fails at a part without `=`.
     pub(crate) fn of(text: &'t str) -> Result<Fields<'t>, String> {
         let parts = text.split(", ").filter(|part| !part.is_empty());
         let field = |part: &'t str| part.split_once('=').ok_or_else(|| format!("expected name=value, got {part:?}"));
         parts.map(field).collect::<Result<_, _>>().map(Fields)
     }
 
-    /// The value of this name.
+    /// Removes the attribute with this name and parses its value.
     ///
     /// # Errors
-    /// If there is none, or another than this attribute can have.
+    /// Fails if the attribute is missing and has no default, or if its text is malformed.
     pub(crate) fn take<T: Attribute>(&mut self, name: &str) -> Result<T, String> {
         let Some(at) = self.0.iter().position(|(own, _)| *own == name) else {
             return T::absent().ok_or_else(|| format!("attribute {name} is missing"));
@@ -72,10 +72,10 @@ impl<'t> Fields<'t> {
         T::parse(text).ok_or_else(|| format!("attribute {name} cannot be {text:?}"))
     }
 
-    /// Nothing, if all attributes were taken.
+    /// Checks that all attributes were taken.
     ///
     /// # Errors
-    /// The first that was not.
+    /// Fails with the name of the first attribute that was not taken.
     pub(crate) fn done(&self) -> Result<(), String> {
         match self.0.first() {
             Some((name, _)) => Err(format!("unknown attribute {name}")),
@@ -84,8 +84,8 @@ impl<'t> Fields<'t> {
     }
 }
 
-/// Lists the attributes of a family's struct, all its fields, and those of them that are not part of keys: choices, and what
-/// decides about results alone.
+/// Lists all fields of a family's struct as attributes. `not in keys` lists the attributes that keys leave out:
+/// choices, and values that affect results but not the time.
 macro_rules! attributes {
     ($kernel:ident { $($field:ident),* $(,)? } $(, not in keys { $($free:ident),* })?) => {
         impl $crate::kernel::attribute::Attributes for $kernel {
@@ -113,24 +113,24 @@ macro_rules! attributes {
 }
 pub(crate) use attributes;
 
-/// An attribute as it is printed; `None` if it may be left out.
+/// The printed attribute; `None` if it has its default value.
 pub(crate) fn written<T: Attribute>(name: &'static str, value: &T) -> Option<(&'static str, String)> {
     let text = value.text();
     let absent = T::absent().is_some_and(|absent| absent.text() == text);
     (!absent).then_some((name, text))
 }
 
-/// Values with something between them.
+/// Joins the texts of the values with `between`.
 pub(crate) fn join<T: Attribute>(values: &[T], between: &str) -> String {
     values.iter().map(T::text).collect::<Vec<_>>().join(between)
 }
 
-/// The values of a text with something between them; none of an empty one.
+/// Parses values separated by `between`; an empty text has no values.
 pub(crate) fn split<T: Attribute>(text: &str, between: char) -> Option<Vec<T>> {
     if text.is_empty() { Some(Vec::new()) } else { text.split(between).map(T::parse).collect() }
 }
 
-/// Numbers: their text is that of `Display`.
+/// Numbers: printed by `Display`.
 macro_rules! plain {
     ($($ty:ty),*) => {$(
         impl Attribute for $ty {
@@ -147,7 +147,7 @@ macro_rules! plain {
 
 plain!(i32);
 
-/// Extents and distances. Larger ones than [`FARTHEST`] address no memory.
+/// Extents and distances. Values beyond [`FARTHEST`] are rejected, because they address no memory.
 macro_rules! extents {
     ($($ty:ty),*) => {$(
         impl Attribute for $ty {
@@ -232,7 +232,7 @@ impl Attribute for Vec<isize> {
     }
 }
 
-/// Lists of distances, each with its end: `0,64;;128;`.
+/// Lists of distances; each list ends with `;`: `0,64;;128;`.
 impl Attribute for Vec<Vec<isize>> {
     fn text(&self) -> String {
         self.iter().map(|list| list.text() + ";").collect()
@@ -246,13 +246,13 @@ impl Attribute for Vec<Vec<isize>> {
         Some(Vec::new())
     }
 
-    /// Whether there are any, however many.
+    /// `some` if any list has an element: the key does not say how many there are.
     fn key(&self) -> Option<String> {
         self.iter().any(|list| !list.is_empty()).then(|| "some".to_owned())
     }
 }
 
-/// The bytes as a number.
+/// The bytes as a decimal number.
 impl Attribute for [u8; 8] {
     fn text(&self) -> String {
         i64::from_le_bytes(*self).to_string()

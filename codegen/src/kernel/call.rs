@@ -1,7 +1,7 @@
 //! Calls: uses of kernels on views.
 //!
-//! A call is a producer with all its geometry, pointwise steps, and views that say where operands and the result lie. Calls of
-//! equal geometry share one function: which bytes they touch is not part of it.
+//! A call is a producer with all its geometry, pointwise steps, and views that say where operands and the result lie.
+//! Calls of equal geometry share one function: the addresses are arguments of the function.
 
 use eightfold_ir::DType;
 
@@ -12,15 +12,15 @@ use crate::view::{BufferId, ConstId, Storage, View};
 /// One kernel call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// What it computes.
+    /// The computation before the steps.
     pub producer: Producer,
-    /// The producer's operands, then those of the steps. Operands of steps have the result's extents.
+    /// The producer's operands, then the step operands. Step operands have the result's extents.
     pub operands: Vec<View>,
-    /// What happens to each element before it is stored.
+    /// The steps that each element passes before it is stored.
     pub steps: Vec<Step>,
-    /// Where the result goes.
+    /// The place of the result.
     pub output: View,
-    /// The ONNX nodes it came from, for profiles and dumps.
+    /// The ONNX nodes that the call implements, for profiles and dumps.
     pub origin: String,
 }
 
@@ -55,23 +55,23 @@ impl Call {
         self.operands.iter().chain([&self.output])
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
         self.operands.iter_mut().chain([&mut self.output])
     }
 
-    /// Everything that decides about the time of the kernel, as text, without names and addresses: the family, those of its
-    /// attributes, the result and the kernel's operands, but for constant weights.
+    /// Everything that determines the time of the kernel, as text, without names and addresses: the family, its
+    /// attributes, the result, and the kernel's operands except constant weights.
     ///
     /// `pool fold=max kernel=3x2 strides=2x2 dilations=1x1 pads=0x1 u8[1x8x4x4:0,1,32,8] = u8[1x8x9x9:0,1,72,8]`
     ///
-    /// Choices are no part of it: they are made by it. Nor are the steps, which take the same time however the kernel goes about
-    /// the rest.
+    /// Choices are not part of the key, because they are looked up by it. Steps are not part of it either: they take
+    /// the same time for every choice.
     #[must_use]
     pub fn key(&self) -> String {
         let kernel = self.producer.def();
         let attributes = kernel.key_attributes().into_iter().map(|(name, key)| format!(" {name}={key}"));
-        // The bias lies behind the weights.
+        // The bias follows the weights.
         let constants = kernel.weights().map_or(0..0, |weights| weights..weights + 2);
         let own = (0..kernel.operand_count()).filter(|index| !constants.contains(index));
         let operands = own.map(|index| format!(" {}", self.operands[index].key()));
@@ -79,7 +79,7 @@ impl Call {
         format!("{family}{} {output} ={}", attributes.collect::<String>(), operands.collect::<String>())
     }
 
-    /// The call without what one function can leave to its arguments: which bytes, and what for.
+    /// The call without the data that a function takes as arguments (addresses) and without its origin.
     #[must_use]
     pub fn geometry(&self) -> Call {
         let mut call = self.clone();
@@ -102,7 +102,7 @@ mod tests {
     use crate::kernel::{Gemm, Plain, Run, Tile};
     use crate::view::Grid;
 
-    /// A convolution of 4 x 4 pixels by weights of a channel, in a buffer and at an offset.
+    /// A convolution of 4 x 4 pixels: its input lies in this buffer at this offset.
     fn product(buffer: usize, offset: usize, tile: Option<Tile>, extra: Vec<Vec<isize>>) -> Call {
         let view = |storage, dims: &[usize]| View::new(storage, DType::U8, offset, Grid::channels_last(dims));
         let constant = view(Storage::Const(ConstId(buffer)), &[8, 1, 1, 16]);

@@ -12,14 +12,14 @@ use crate::kernel::Call;
 use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 
-/// Running sums of operand 0, a view of the result's shape: one element after the other, each sum rounded.
+/// Running sums of operand 0, which has the result's shape. Elements are added one by one; each sum is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CumSum {
     /// The axis along which elements are added.
     pub axis: usize,
-    /// Whether an element is left out of its own sum.
+    /// Whether each sum excludes the element at its own position.
     pub exclusive: bool,
-    /// Whether the sum begins at the end of the axis.
+    /// Whether the sum starts at the end of the axis.
     pub reverse: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `depthwise`: convolutions channel by channel.
+//! `depthwise`: convolutions in which each channel has its own input channel.
 
 mod emit;
 pub(crate) mod pack;
@@ -20,24 +20,25 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::View;
 
-/// A sum of products channel by channel.
+/// A depthwise convolution.
 ///
-/// Operands: the input, its channels adjacent, its offset at the input element of output pixel (0, 0, 0), readable for
-/// whole vectors behind its last channel; the weights and the bias, [plain](Plain) at first. Packed they are taps or
-/// pairs of them x channels rounded up to whole vectors, and the initial values of the accumulators likewise.
+/// Operands: the input; the weights and the bias, [plain](Plain) before packing. The input's channels are adjacent, its
+/// offset is the input element of output pixel (0, 0, 0), and whole vectors are readable beyond its last channel.
+/// Packed weights are taps (of integers: pairs of taps) x channels, padded to whole vectors. The initial values of the
+/// accumulators are padded likewise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
     /// Type of the input's elements: u8, i8 or f32.
     pub input: DType,
-    /// Rows and columns of the input from one output pixel to the next.
+    /// Distance of neighbouring output pixels, in rows and columns of the input.
     pub strides: [usize; 2],
     /// Distance in elements of each tap from the pixel's first input element, row by row of the window.
     pub taps: Vec<isize>,
-    /// Columns of the window: `taps` holds this many a row.
+    /// Columns of the window: the number of `taps` per row.
     pub columns: usize,
     /// Channels.
     pub channels: usize,
-    /// What packing the constants wants to know; `None` once they are packed.
+    /// The data that packing needs besides the constants; `None` once they are packed.
     pub plain: Option<Plain>,
 }
 
@@ -48,15 +49,15 @@ impl Depthwise {
         [self.taps.len() / self.columns.max(1), self.columns]
     }
 
-    /// The taps, as row and column, that integers are multiplied by two at a time: see [`pairs`].
+    /// The pairs of taps, as row and column, by which integers are multiplied two at a time: see [`pairs`].
     #[must_use]
     pub fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
         pairs(self.window())
     }
 }
 
-/// The rows of each column of a window two by two, and in an odd last row the columns two by two. A tap that is left alone
-/// stands twice.
+/// Pairs of neighbouring rows in each column of a window. In an odd last row, columns are paired. A single remaining
+/// tap is paired with itself.
 #[must_use]
 pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
     let down = (0..columns).flat_map(|x| (1..rows).step_by(2).map(move |y| [[y - 1, x], [y, x]]));
@@ -65,7 +66,7 @@ pub fn pairs([rows, columns]: [usize; 2]) -> Vec<[[usize; 2]; 2]> {
 }
 
 impl Depthwise {
-    /// What lies under the pixels.
+    /// The input elements that the pixels read.
     fn under(&self, call: &Call) -> Window {
         Window::of(call, self.strides, self.taps.iter().map(|tap| (*tap, self.channels)).collect())
     }
@@ -188,20 +189,20 @@ impl KernelDef for Depthwise {
         pixel_count(call) * products * self.channels.next_multiple_of(target.lanes())
     }
 
-    /// Products of integers are [operations](Self::operations).
+    /// Products of integers are counted as [operations](Self::operations).
     fn products_ns(&self, call: &Call, cpu: &CpuModel) -> f64 {
         let executed = self.executed_macs(call, cpu.target) as f64;
         if self.input.is_float() { executed / cpu.f32 } else { 0.0 }
     }
 
-    /// Floats are products of the dot sequence.
+    /// Products of floats are counted by [`Self::products_ns`].
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         if self.input.is_float() {
             return (DType::F32, 0.0);
         }
         let columns = self.columns.max(1);
         let rows = (self.taps.len() / columns).div_ceil(2);
-        // A column serves all pixels whose windows it lies in.
+        // A loaded column serves all pixels whose windows contain it.
         let step = match self.taps.get(1) {
             Some(tap) if columns > 1 => {
                 (distances(&call.operands[0], self.strides)[2] / (tap - self.taps[0]).max(1)).unsigned_abs()

@@ -1,4 +1,4 @@
-//! `fill`: one number everywhere.
+//! `fill`: writes one number everywhere.
 
 mod emit;
 #[cfg(test)]
@@ -15,10 +15,10 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::View;
 
-/// This stored number everywhere: borders of padded buffers.
+/// Writes this stored number to the whole result: borders of padded buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
-    /// The element's bytes, low end first.
+    /// The element's bytes in little-endian order.
     pub element: [u8; 8],
 }
 

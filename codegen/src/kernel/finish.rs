@@ -9,10 +9,10 @@ use crate::step::elementwise;
 use crate::vector::{Emitter, Ptr, Vector};
 use crate::view::View;
 
-/// The end of a call: step operands and the result, which move together.
+/// The epilogue of a call: its step operands and its result, whose pointers move together.
 pub(crate) struct Finish<'c> {
     call: &'c Call,
-    /// Positions in [`Call::operands`] of what steps read element by element.
+    /// Positions in [`Call::operands`] of the step operands with an element for each result.
     operands: Vec<usize>,
 }
 
@@ -21,28 +21,29 @@ impl<'c> Finish<'c> {
         Finish { call, operands: elementwise(&call.steps) }
     }
 
-    /// The views that move with the result: the step operands, then the result itself.
+    /// The views that move along the result: the step operands, then the result itself.
     pub(crate) fn views(&self) -> Vec<&'c View> {
         self.operands.iter().map(|index| &self.call.operands[*index]).chain([&self.call.output]).collect()
     }
 
-    /// Those of the function's parameters that belong to [`Finish::views`].
+    /// The function's parameters that belong to [`Finish::views`].
     pub(crate) fn pointers<'ctx>(&self, parameters: &[Ptr<'ctx>]) -> Vec<Ptr<'ctx>> {
         let result = parameters[self.call.operands.len()];
         self.operands.iter().map(|index| parameters[*index]).chain([result]).collect()
     }
 
-    /// What moves along the loops of a kernel whose first `count` operands do: their views and [`Finish::views`], and the
-    /// parameters that belong to them.
+    /// All views that move along the loops of a kernel, and their parameters: the first `count` operands, then
+    /// [`Finish::views`].
     pub(crate) fn moving<'ctx>(&self, count: usize, parameters: &[Ptr<'ctx>]) -> (Vec<&'c View>, Vec<Ptr<'ctx>>) {
         let views = self.call.operands[..count].iter().chain(self.views()).collect();
         let pointers = parameters[..count].iter().copied().chain(self.pointers(parameters)).collect();
         (views, pointers)
     }
 
-    /// Runs the steps on `produced`, elements of type `dtype` along a stretch, and stores the result.
+    /// Runs the steps on `produced`, which holds a stretch of elements of type `dtype`, and stores the result.
     ///
-    /// `at` and `strides` (in bytes) say where each of [`Finish::views`] has the stretch's elements.
+    /// For each of [`Finish::views`], `at` is the address of the stretch's first element, and `strides` the distance of
+    /// its elements in bytes.
     pub(crate) fn store<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -59,7 +60,7 @@ impl<'c> Finish<'c> {
         write(e, at[self.operands.len()], strides[self.operands.len()], result, stretch);
     }
 
-    /// Runs the steps; `load` gives the elements of one of [`Finish::views`].
+    /// Runs the steps; `load` returns the elements of one of [`Finish::views`].
     pub(crate) fn apply<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -72,7 +73,7 @@ impl<'c> Finish<'c> {
     }
 }
 
-/// Step operands at the coordinates of one vector.
+/// Loads step operands at the coordinates of one vector.
 struct Elements<'a, 'ctx, F> {
     operands: &'a [usize],
     parameters: &'a [Ptr<'ctx>],

@@ -1,7 +1,7 @@
-//! Folds of pools and reductions: the neutral element, the operation, the result.
+//! Folds of pools and reductions: the neutral element, the operation and the result.
 //!
-//! Integers are exact. Minima and maxima of bytes are computed on bytes, sums of few bytes in 16 bits, and other sums in lanes that
-//! wrap as the result does. Floats are added in f32, in the given order.
+//! Integers are exact. Minima and maxima of bytes are computed on bytes, sums of up to 255 bytes in 16 bits, and other
+//! sums in lanes that wrap as the result type does. Floats are added in f32, in the given order.
 
 use eightfold_ir::DType;
 
@@ -9,26 +9,26 @@ use super::attribute::Attribute;
 use crate::kernel::steps::{cast, dequantized, work_kind, worked};
 use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
-/// What becomes of the numbers that a pool or reduction folds.
+/// The operation that combines the elements of a pool or reduction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fold {
-    /// Sum; of integers less `zero_point`, in i32 (64-bit types in i64).
+    /// Sum; of integers, the sum of `x - zero_point` in i32 (of 64-bit types in i64).
     Sum {
-        /// Taken from each integer.
+        /// The zero point, subtracted from each integer.
         zero_point: i32,
     },
     /// Mean of floats.
     Mean,
-    /// Mean of what 8-bit integers stand for, added in f32 in the order of the window.
+    /// Mean of dequantized 8-bit integers, added in f32 in the order of the window.
     DequantizedMean {
-        /// Real numbers per step.
+        /// The scale: real size of one integer step.
         scale: f32,
-        /// The integer that means zero.
+        /// The zero point.
         zero_point: i32,
     },
-    /// Greatest.
+    /// Maximum.
     Max,
-    /// Least.
+    /// Minimum.
     Min,
     /// Product.
     Prod,
@@ -39,12 +39,12 @@ pub enum Fold {
 }
 
 impl Fold {
-    /// The name, without the numbers that say how.
+    /// The name without parameters.
     pub(crate) fn name(self) -> String {
         self.text().split('/').next().unwrap_or_default().to_owned()
     }
 
-    /// The type of what numbers of type `input` are folded to.
+    /// The type of the result for inputs of type `input`.
     pub(crate) fn result(self, input: DType) -> DType {
         match self {
             Fold::DequantizedMean { .. } => DType::F32,
@@ -53,7 +53,7 @@ impl Fold {
         }
     }
 
-    /// Operations that it takes to fold in one number.
+    /// Operations to fold in one element.
     pub(crate) fn operations(self, input: DType) -> f64 {
         let bytes = input.bits() <= 8;
         match self {
@@ -101,7 +101,7 @@ impl Attribute for Fold {
         })
     }
 
-    /// What is folded in, whatever it stands for.
+    /// The name alone: scales and zero points do not affect the time.
     fn key(&self) -> Option<String> {
         Some(self.name().to_owned())
     }
@@ -115,9 +115,9 @@ const SHORT: usize = 255;
 pub(crate) struct Folding {
     fold: Fold,
     input: DType,
-    /// Lanes of what has been folded.
+    /// The lanes of the accumulator.
     kind: Kind,
-    /// Type of what comes out.
+    /// The type of the finished result.
     pub(crate) produced: DType,
 }
 
@@ -139,7 +139,7 @@ impl Folding {
         Folding { fold, input, kind, produced }
     }
 
-    /// Whether the divisor of a mean is wanted.
+    /// Whether the fold is a mean, which needs a divisor.
     pub(crate) fn mean(self) -> bool {
         matches!(self.fold, Fold::Mean | Fold::DequantizedMean { .. })
     }
@@ -164,7 +164,7 @@ impl Folding {
         }
     }
 
-    /// Stored numbers in the lanes in which they are folded.
+    /// Converts stored elements to the lanes in which they are folded.
     pub(crate) fn read<'ctx>(self, e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>) -> Vector<'ctx> {
         if let Fold::DequantizedMean { scale, zero_point } = self.fold {
             return dequantized(e, stored, self.input, scale, zero_point);
@@ -175,7 +175,7 @@ impl Folding {
         }
     }
 
-    /// What has been folded with numbers, as [`Folding::read`] gives them, taken in.
+    /// Folds the elements `x`, as returned by [`Folding::read`], into the accumulator `folded`.
     pub(crate) fn take<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>, x: Vector<'ctx>) -> Vector<'ctx> {
         let x = match self.fold {
             Fold::SumSquare => e.mul(x, x),
@@ -186,13 +186,13 @@ impl Folding {
         self.join(e, folded, x)
     }
 
-    /// Two folds as one.
+    /// Combines two accumulators.
     pub(crate) fn join<'ctx>(self, e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         let unsigned_bytes = self.kind == Kind::I8 && !self.signed();
         match self.fold {
             Fold::Max if unsigned_bytes => e.max_unsigned(b, a),
             Fold::Min if unsigned_bytes => e.min_unsigned(b, a),
-            // Of equal numbers the first is kept, and NaN once met.
+            // Of equal numbers the first is kept. Once there is a NaN, it is kept.
             Fold::Max if a.kind.is_float() => e.select(e.is_nan(b), b, e.max(b, a)),
             Fold::Min if a.kind.is_float() => e.select(e.is_nan(b), b, e.min(b, a)),
             Fold::Max => e.max(b, a),
@@ -203,7 +203,7 @@ impl Folding {
         }
     }
 
-    /// All lanes folded into one, halves first.
+    /// Folds all lanes into one: first the lower with the upper half, and so on.
     pub(crate) fn across<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>) -> Vector<'ctx> {
         match folded.lanes {
             1 => folded,
@@ -214,8 +214,8 @@ impl Folding {
         }
     }
 
-    /// The result, numbers of type [`Folding::produced`] as they are stored; `count` numbers were folded (for a mean, the
-    /// divisor).
+    /// Converts the accumulator to the result, stored elements of type [`Folding::produced`]. `count` is the number of
+    /// folded elements, or the divisor of a mean.
     pub(crate) fn finish<'ctx>(self, e: &Emitter<'_, 'ctx>, folded: Vector<'ctx>, count: Int<'ctx>) -> Vector<'ctx> {
         let lanes = folded.lanes;
         let folded = if self.kind == Kind::I16 { e.widen(folded, Kind::I32, self.signed()) } else { folded };
@@ -240,10 +240,11 @@ impl Folding {
     }
 }
 
-/// A loop over numbers to fold: how often, and how many bytes further each time.
+/// A loop over elements to fold: its count, and its stride in bytes.
 pub(crate) type Turns<'ctx> = (Int<'ctx>, isize);
 
-/// Takes in, by `body`, what lies at the addresses of each turn of the loops, outermost first.
+/// Runs `body` on the address of each turn of the loops, outermost first; `body` folds the elements there into the
+/// accumulator.
 pub(crate) fn over<'ctx>(
     e: &Emitter<'_, 'ctx>,
     loops: &[Turns<'ctx>],

@@ -1,4 +1,4 @@
-//! `gather`: elements along an axis at positions that a tensor holds.
+//! `gather`: takes elements along an axis at positions given by a tensor.
 
 mod emit;
 #[cfg(test)]
@@ -17,22 +17,22 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::{Const, ConstId, Storage, View};
 
-/// Elements of operand 0 along `axis` at the positions that operand 1 (a vector of i32 or i64) holds.
+/// Elements of operand 0 along `axis`, at the positions in operand 1 (a vector of i32 or i64).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gather {
     /// The axis.
     pub axis: usize,
-    /// Where the positions lie, if not one stride of the axis apart.
+    /// How positions are laid out in memory, if they are not one stride of the axis apart.
     pub blocks: Option<Blocks>,
 }
 
-/// Positions of an axis that lie in blocks: position `p` is `p / size` times the distance and `p % size` strides of the axis
-/// from the first.
+/// Positions of an axis in blocks: position `p` is `p / size * distance + p % size * stride` elements from the first,
+/// where `stride` is the stride of the axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocks {
-    /// Positions of a block.
+    /// Positions per block.
     pub size: usize,
-    /// Distance in elements of neighbouring blocks.
+    /// Distance between neighbouring blocks, in elements.
     pub distance: isize,
 }
 
@@ -68,7 +68,7 @@ impl KernelDef for Gather {
         emit::emit(e, call, self, parameters);
     }
 
-    /// Lowering has checked positions that are constants.
+    /// Lowering has already checked constant positions.
     fn unchecked_positions<'c>(&self, call: &'c Call) -> Option<(&'c View, usize)> {
         let positions = &call.operands[1];
         let is_computed = matches!(positions.storage, Storage::Buffer(_));
@@ -84,7 +84,7 @@ impl KernelDef for Gather {
         (input, call.results() * registers(input))
     }
 
-    /// Of a table no more is read than is yielded.
+    /// The call reads no more of the table than it yields.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         let view = &call.operands[index];
         let yielded = (call.output.grid.elements() * view.dtype.byte_size()) as u64;

@@ -1,4 +1,4 @@
-//! `gemm`: sums of products with constant weights, convolutions as implicit products among them.
+//! `gemm`: matrix products with constant weights, including convolutions as implicit matrix products.
 
 pub(crate) mod candidates;
 pub(crate) mod cost;
@@ -28,46 +28,46 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::{Grid, View};
 
-/// Contiguous elements under one output pixel of a convolution: a row of its window.
+/// Contiguous input elements that an output pixel of a convolution reads: a row of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    /// Distance in elements from the pixel's first input element; negative into padding before it.
+    /// Distance in elements from the pixel's first input element; negative if the run begins before it.
     pub offset: isize,
-    /// Elements; reading them rounded up to four is safe.
+    /// Number of elements. The input is readable up to the next multiple of four elements.
     pub length: usize,
 }
 
-/// A sum of products with constant weights over an output of `batch x rows x cols` pixels and `n` channels: convolution
-/// as an implicit product of matrices, and the product of matrices itself (`rows` = 1, one run).
+/// A matrix product with constant weights. The output has `batch x rows x cols` pixels and `n` channels. A convolution
+/// is an implicit matrix product; a matrix product itself has `rows` = 1 and one run.
 ///
-/// Operand 0 is the input, with its view's offset at the input element of output pixel (0, 0, 0). Two constants follow. At
-/// first they are [plain](Plain): the weights and the bias. Packed they are the weights as `pack` says and
-/// the initial values of the accumulators, one i32 or f32 a channel, padded to whole tiles.
+/// Operand 0 is the input; its view's offset is the input element of output pixel (0, 0, 0). Two constants follow.
+/// Before packing they are [plain](Plain): the weights and the bias. After packing they are the weights in the form
+/// that `pack` defines, and the initial values of the accumulators, one i32 or f32 per channel, padded to whole tiles.
 /// The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
-    /// Type of the input's elements: u8, i8, i16 that hold bytes, bf16 or f32.
+    /// Type of the input's elements: u8, i8, i16 (bytes stored as words), bf16 or f32.
     pub input: DType,
     /// How the weights are stored; `None` if they have the input's type.
     pub format: Option<Format>,
-    /// Rows and columns of the input from one output pixel to the next.
+    /// Distance of neighbouring output pixels, in rows and columns of the input.
     pub strides: [usize; 2],
-    /// What lies under a pixel.
+    /// The input elements that a pixel reads.
     pub runs: Vec<Run>,
     /// Output channels.
     pub n: usize,
-    /// Pixels and channels of a tile, and the elements of a run that one lane of a product takes (4 bytes, 2 words or bf16, 1 float).
-    /// `None` until the schedule pass `choose` has chosen it.
+    /// The tile: `mr` pixels, `nr` channels, and `kr`, the elements of a run that one lane of a product takes (4 bytes,
+    /// 2 words or bf16, 1 float). `None` until the schedule pass `choose` has chosen it.
     pub tile: Option<Tile>,
-    /// Extra entries that carry what 8 bits (or the target's products) could not hold of the weights, for each vector of
-    /// channels; empty for floats.
+    /// Extra groups for each vector of channels: input offsets of the groups that are multiplied again, because the
+    /// weights do not fit 8 bits or the target's products would saturate. Empty for floats.
     pub extra: Vec<Vec<isize>>,
-    /// Whether the products of two neighbouring groups of a run are added in 16 bits, which the weights allow for
-    /// (`pack`).
+    /// Whether the products of two neighbouring groups of a run are added in 16 bits. The schedule pass `fit_weights`
+    /// sets this if the weights allow it and it saves instructions.
     pub joined: bool,
-    /// Rows of pixels that are done with one block of weights before the next block; 0 until `choose` has chosen it.
+    /// Rows of pixels that one block of weights serves before the next block is loaded; 0 until `choose` has chosen it.
     pub row_block: usize,
-    /// What packing the constants wants to know; `None` once they are packed.
+    /// The data that packing needs besides the constants; `None` once they are packed.
     pub plain: Option<Plain>,
 }
 
@@ -75,31 +75,31 @@ impl Gemm {
     /// The tile.
     ///
     /// # Panics
-    /// If none has been chosen yet.
+    /// Panics if none has been chosen yet.
     #[must_use]
     pub fn tile(&self) -> Tile {
         self.tile.expect("the pass `choose` has run")
     }
 
-    /// Elements of a run that one lane takes: as many as 32 bits hold.
+    /// Elements of a run that one lane takes: 32 bits of them.
     #[must_use]
     pub fn kr(&self) -> usize {
         4 / self.input.byte_size()
     }
 
-    /// Groups of elements under a pixel.
+    /// Groups of elements that a pixel reads.
     #[must_use]
     pub fn groups(&self) -> usize {
         self.runs.iter().map(|run| run.length.div_ceil(self.kr())).sum()
     }
 
-    /// Bytes that one group of a block's packed weights takes: `kr` elements for each of its channels.
+    /// Bytes of one group of a block's packed weights: `kr` elements for each channel of the block.
     #[must_use]
     pub fn group_bytes(&self) -> usize {
         self.tile().nr * group_bits(self.format) / 8
     }
 
-    /// Bytes that the packed weights of these blocks take, extra groups among them.
+    /// Bytes of the packed weights of these blocks, including extra groups.
     #[must_use]
     pub fn weight_bytes(&self, blocks: Range<usize>) -> usize {
         let vectors = self.vectors();
@@ -107,44 +107,44 @@ impl Gemm {
         blocks.len() * self.groups() * self.group_bytes() + extra * self.group_bytes() / vectors.max(1)
     }
 
-    /// Vectors of a block that have extra groups of their own, 0 for floats.
+    /// Vectors per block with their own list of extra groups; 0 for floats.
     #[must_use]
     pub fn vectors(&self) -> usize {
         self.extra.len() / self.n.div_ceil(self.tile().nr).max(1)
     }
 }
 
-/// The shape of a micro-kernel: `mr` pixels by `nr` channels, `kr` elements at a time.
+/// The shape of a micro-kernel: `mr` pixels by `nr` channels, `kr` elements of a run at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Pixels.
     pub mr: usize,
     /// Channels, a multiple of the target's lanes.
     pub nr: usize,
-    /// Elements.
+    /// Elements of a run.
     pub kr: usize,
 }
 
 impl Gemm {
-    /// What lies under the pixels.
+    /// The input elements that the pixels read.
     fn under(&self, call: &Call) -> Window {
         Window::of(call, self.strides, self.runs.iter().map(|run| (run.offset, run.length)).collect())
     }
 
-    /// Products for each result.
+    /// Products per result.
     fn depth(&self) -> usize {
         self.runs.iter().map(|run| run.length).sum()
     }
 
-    /// Row, column and depth in plain weights of `dims` of an element of a run.
+    /// Maps an element of a run to its row, column and depth in plain weights of extents `dims`.
     fn tap(&self, [_, rows, columns, depth]: [usize; 4], run: usize, element: usize) -> [usize; 3] {
-        // A run is a row of the window, or one of its taps.
+        // A run is either a whole row of the window or a single tap.
         let taps = if self.runs.len() == rows { columns } else { 1 };
         let tap = run * taps + element / depth;
         [tap / columns, tap % columns, element % depth]
     }
 
-    /// Whether each element of each run is one of plain weights of these extents.
+    /// Whether the runs cover plain weights of these extents exactly.
     fn covers(&self, [_, rows, columns, depth]: [usize; 4]) -> bool {
         let length = match self.runs.len() {
             count if count == rows => columns * depth,
@@ -154,14 +154,15 @@ impl Gemm {
         self.runs.iter().all(|run| run.length == length)
     }
 
-    /// Distances in input elements of neighbouring rows and columns of a window of 3 x 3; `None` for any other.
+    /// Distances in input elements between neighbouring rows and columns of a 3 x 3 window; `None` for any other
+    /// window.
     pub(crate) fn steps(&self) -> Option<[isize; 2]> {
         let offset = |run: usize| self.runs[run].offset;
         let regular = |step: isize| self.runs.windows(2).all(|pair| pair[1].offset - pair[0].offset == step);
         match self.runs.len() {
             0 => None,
             _ if offset(0) != 0 => None,
-            // The taps of a row lie side by side.
+            // The taps of a row are adjacent.
             3 if regular(offset(1)) => Some([offset(1), (self.runs[0].length / 3) as isize]),
             9 => {
                 let [row, column] = [offset(3), offset(1)];
@@ -172,7 +173,7 @@ impl Gemm {
         }
     }
 
-    /// A reader of plain integer weights by channel, run and element.
+    /// A function that returns a plain integer weight by channel, run and element.
     fn integers<'c>(&'c self, constants: &'c Constants) -> impl Fn(usize, usize, usize) -> i32 + 'c {
         let (dims, int) = (constants.dims(), constants.int());
         move |channel, run, element| {
@@ -181,7 +182,7 @@ impl Gemm {
         }
     }
 
-    /// Bytes of all blocks' packed weights and of the initial values of their accumulators.
+    /// Bytes of the packed weights and of the initial accumulators, of all blocks.
     fn block_bytes(&self) -> [usize; 2] {
         let blocks = self.n.div_ceil(self.tile().nr);
         [self.weight_bytes(0..blocks), 4 * blocks * self.tile().nr]
@@ -341,7 +342,8 @@ impl KernelDef for Gemm {
             return pack::floats(self.input, tile, n, runs, &weight, &constants.float_bias());
         }
         let weight = self.integers(constants);
-        // What each weight's sum is multiplied by and taken from the bias.
+        // The kernel multiplies x + shift instead of x: sum((x + shift) w) = sum(x w) + shift sum(w). So the
+        // accumulator starts at bias - shift sum(w).
         let zero_point = self.plain.map_or(0, |plain| i64::from(plain.zero_point));
         let shift = zero_point + target.dot.input_offset(self.input);
         let elements = || runs.iter().enumerate().flat_map(|(r, run)| (0..run.length).map(move |e| (r, e)));
@@ -449,7 +451,8 @@ impl KernelDef for Gemm {
         geometry.cost(blocking, 0.0, cpu)
     }
 
-    /// Inputs of the other sign are converted, each group once for each block of channels.
+    /// If the target's products take inputs of the other signedness, inputs are converted: each group once per block of
+    /// channels.
     fn operations(&self, call: &Call, target: &Target) -> (DType, f64) {
         let accumulator = if self.input.is_float() { DType::F32 } else { DType::I32 };
         let nr = self.tile.map_or(target.lanes(), |tile| tile.nr);
@@ -460,7 +463,7 @@ impl KernelDef for Gemm {
         (accumulator, signs as f64)
     }
 
-    /// Of the input less may be read than lies there: a stride may pass over pixels.
+    /// The call may read less of the input than the view spans: strides may skip pixels.
     fn operand_bytes(&self, call: &Call, index: usize) -> u64 {
         let bytes = match (index, self.plain.and(self.tile)) {
             (1 | 2, Some(_)) => self.block_bytes()[index - 1] as u64,
@@ -485,21 +488,21 @@ pub(super) fn group_bits(format: Option<Format>) -> usize {
     format.map_or(32, |format| format.row().bits())
 }
 
-/// The types of both factors in names and keys: `f32`, or `f32*i8` if the weights have a format.
+/// The types of input and weights in names and keys: `f32`, or `f32*i8` if the weights have a format.
 pub(super) fn factors(input: DType, format: Option<Format>) -> String {
     let weights = format.map(|format| format!("*{}", format.text()));
     format!("{input}{}", weights.unwrap_or_default())
 }
 
-/// Restricts the packed constants to the blocks of `nr` channels that `range` touches. `bytes` returns the bytes that the weights
-/// of the first N blocks take.
+/// Restricts the packed constants to the blocks of `nr` channels that `range` touches. `bytes(count)` is the size of
+/// the weights of the first `count` blocks.
 pub(super) fn leave_blocks(operands: &mut [View], nr: usize, range: &Range<usize>, bytes: impl Fn(usize) -> usize) {
     let blocks = range.start / nr..range.end.div_ceil(nr);
     leave(&mut operands[1], bytes(blocks.start)..bytes(blocks.end));
     leave(&mut operands[2], 4 * nr * blocks.start..4 * nr * blocks.end);
 }
 
-/// Leaves these bytes of packed numbers.
+/// Restricts a view of packed numbers to this range of bytes.
 fn leave(view: &mut View, bytes: Range<usize>) {
     let size = view.dtype.byte_size();
     (view.offset, view.grid) = (view.offset + bytes.start / size, Grid::dense(&[bytes.len() / size]));

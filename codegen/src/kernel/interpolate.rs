@@ -12,8 +12,8 @@ use crate::kernel::Call;
 use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 
-/// Linear interpolation of operand 0, a view of the result's rank, along `axis`; operand 1 holds for each output
-/// coordinate two positions (i32), operand 2 their two weights (f32). A second element of weight 0 does not count, even if
+/// Linear interpolation of operand 0 along `axis`; it has the result's rank. For each output coordinate, operand 1
+/// holds two positions (i32) and operand 2 their two weights (f32). A second element with weight 0 is ignored, even if
 /// it is infinite or NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interpolate {

@@ -1,13 +1,13 @@
-//! Elementary functions on f32, made of single IEEE operations.
+//! Elementary functions on f32, composed of single IEEE operations.
 //!
-//! Each function is written once, over the verbs of [`Arithmetic`]: generated code runs it on vectors, the tests on
-//! plain numbers, and both give the same bits, on every target alike (fused multiply-add is
-//! used wherever it stands here and nowhere else; x86-64-v2 composes it). There are no calls. The only table and the only
+//! Each function is written once, over the verbs of [`Arithmetic`]. Generated code evaluates it on vectors, the tests
+//! on single numbers. Both give the same bits, on every target: fused multiply-add is used exactly where it is written
+//! here, and targets without this instruction compose it from others. There are no calls. The only table and the only
 //! branch are in the reduction of large arguments of sine and cosine.
 //!
-//! Errors are against the exact result in units of the last place (ulp) of the result, for all arguments unless said
-//! otherwise; infinities, zeros and NaN give what C says. The coefficients are our own minimax fits (Remez), each with
-//! the relative error of the fit. Bit patterns of NaN are not defined.
+//! Errors are in units of the last place (ulp) of the exact result, for all arguments unless stated otherwise.
+//! Infinities, zeros and NaN give the results of C. The coefficients are our own minimax fits (Remez), each with the
+//! relative error of the fit. Bit patterns of NaN are not defined.
 //!
 //! The ranges are reduced as in Cody and Waite, *Software Manual for the Elementary Functions* (1980).
 
@@ -23,11 +23,11 @@ pub(crate) use self::pow::{fmod, pow};
 pub(crate) use self::trigonometric::{cos, sin};
 pub(crate) use self::vectors::Vectors;
 
-/// Makes of each row `Function => definition(arguments);` an entry of [`LONG`] and an arm of [`long`].
+/// Turns each row `Function => definition(arguments);` into an entry of [`LONG`] and an arm of [`long`].
 macro_rules! long_functions {
     ($($function:ident => $definition:ident($($arg:ident),*);)*) => {
-        /// The scalar functions that take dozens of instructions. Steps, the limit on the size of a kernel's code, and the
-        /// cost model go by this list.
+        /// The scalar functions that take dozens of instructions. Steps, the limit on a kernel's code size, and the
+        /// cost model use this list.
         pub(crate) const LONG: &[Function] = &[$(Function::$function),*];
 
         /// A function of [`LONG`]; `None` for all others.
@@ -57,18 +57,18 @@ long_functions! {
     Tanh => tanh(x);
 }
 
-/// Elementwise verbs on numbers or on vectors of numbers; each is one IEEE operation.
+/// Elementwise verbs on numbers or on vectors of numbers. Each is one IEEE operation.
 pub(crate) trait Arithmetic {
     /// f32.
     type F: Copy;
-    /// i32, as many as in `F`.
+    /// i32, with as many lanes as `F`.
     type I: Copy;
-    /// Truth values, as many as in `F`.
+    /// Truth values, with as many lanes as `F`.
     type M: Copy;
 
-    /// The number everywhere.
+    /// `x` in every lane.
     fn float(&self, x: f32) -> Self::F;
-    /// The integer everywhere.
+    /// `x` in every lane.
     fn int(&self, x: i32) -> Self::I;
     /// `a + b`
     fn add(&self, a: Self::F, b: Self::F) -> Self::F;
@@ -80,23 +80,23 @@ pub(crate) trait Arithmetic {
     fn div(&self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once.
     fn fma(&self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// The integer next to `a` on the way to zero.
+    /// The nearest integer towards zero.
     fn trunc(&self, a: Self::F) -> Self::F;
     /// `a < b`; false for NaN.
     fn less(&self, a: Self::F, b: Self::F) -> Self::M;
     /// `a == b`; false for NaN.
     fn equal(&self, a: Self::F, b: Self::F) -> Self::M;
-    /// Both.
+    /// Logical and.
     fn both(&self, a: Self::M, b: Self::M) -> Self::M;
-    /// `yes` where `m`, else `no`.
+    /// `yes` if `m`, else `no`.
     fn select(&self, m: Self::M, yes: Self::F, no: Self::F) -> Self::F;
     /// The bits of `a`.
     fn bits(&self, a: Self::F) -> Self::I;
-    /// The number of these bits.
+    /// The number with these bits.
     fn of_bits(&self, a: Self::I) -> Self::F;
-    /// `yes` where `m`, else `no`.
+    /// `yes` if `m`, else `no`.
     fn select_int(&self, m: Self::M, yes: Self::I, no: Self::I) -> Self::I;
-    /// The number nearest to the integer.
+    /// The float nearest to the integer.
     fn of_int(&self, a: Self::I) -> Self::F;
     /// `a + b`, wrapping.
     fn add_int(&self, a: Self::I, b: Self::I) -> Self::I;
@@ -118,7 +118,7 @@ pub(crate) trait Arithmetic {
     fn shift_right(&self, a: Self::I, by: u32) -> Self::I;
     /// `table[index]`; every index lies within the table.
     fn entry(&self, table: &'static [u32], index: Self::I) -> Self::I;
-    /// `rare` where `m`, else `usual`. What computes `rare` is skipped if `m` holds nowhere.
+    /// `rare` if `m`, else `usual`. `rare` is not evaluated if no lane of `m` holds.
     fn rarely(
         &self,
         m: Self::M,
@@ -126,7 +126,7 @@ pub(crate) trait Arithmetic {
         rare: impl FnOnce() -> (Self::I, Self::F),
     ) -> (Self::I, Self::F);
 
-    /// `sum of coefficients[i] x^i`, from the top down.
+    /// `sum of coefficients[i] x^i`, by Horner's method.
     fn polynomial(&self, x: Self::F, coefficients: &[f32]) -> Self::F {
         let (last, rest) = coefficients.split_last().expect("a polynomial has coefficients");
         rest.iter().rev().fold(self.float(*last), |sum, c| self.fma(sum, x, self.float(*c)))
@@ -142,35 +142,35 @@ pub(crate) trait Arithmetic {
         self.of_bits(self.and(self.bits(a), self.int(i32::MAX)))
     }
 
-    /// `a` where `sign` is positive, `-a` where it is negative.
+    /// `a` if `sign` is positive, `-a` if it is negative.
     fn with_sign(&self, a: Self::F, sign: Self::F) -> Self::F {
         self.of_bits(self.xor(self.bits(a), self.and(self.bits(sign), self.int(i32::MIN))))
     }
 
-    /// The lesser of `a` and `high`; NaN stays NaN.
+    /// The minimum of `a` and `high`; NaN stays NaN.
     fn at_most(&self, a: Self::F, high: f32) -> Self::F {
         let high = self.float(high);
         self.select(self.less(high, a), high, a)
     }
 
-    /// The greater of `a` and `low`; NaN stays NaN.
+    /// The maximum of `a` and `low`; NaN stays NaN.
     fn at_least(&self, a: Self::F, low: f32) -> Self::F {
         let low = self.float(low);
         self.select(self.less(a, low), low, a)
     }
 }
 
-/// Added to a number below 2^22, leaves the nearest integer in the low bits.
+/// A number below 2^22 plus this constant has the nearest integer in its low bits.
 const ROUNDER: f32 = 12_582_912.0;
 const LN2: f32 = std::f32::consts::LN_2;
 const EXP_MINUS_32: f32 = 1.266_416_6e-14;
-/// What f32 cannot hold of ln 2.
+/// ln 2 minus its value in f32.
 const LN2_LOW: f32 = -1.904_654_3e-9;
 
 /// `(exp(r) - 1 - r) / r^2` for |r| <= ln(2)/2, 2^-28.8.
 const EXPM1: [f32; 6] = [0.5, 0.166_666_51, 0.041_666_51, 0.008_337_526, 0.001_393_045, 0.000_173_660_24];
 
-/// `(log(1 + f) - f + f^2/2) / f^3` for 1 + f from the root of 1/2 to that of 2, 2^-28 of the logarithm.
+/// `(log(1 + f) - f + f^2/2) / f^3` for sqrt(1/2) <= 1 + f <= sqrt(2), 2^-28 of the logarithm.
 const LOG1P: [f32; 9] = [
     0.333_333_13,
     -0.250_000_1,
@@ -199,7 +199,7 @@ const ERFC: [f32; 8] = [
     0.000_021_097_927,
 ];
 
-/// `x = n ln(2) + r` with n an integer and |r| at most half of ln 2, a little more for rounding; gives n and r.
+/// `x = n ln(2) + r` with an integer n and |r| at most ln(2)/2, plus rounding; returns n and r.
 fn by_ln2<A: Arithmetic>(a: &A, x: A::F) -> (A::I, A::F) {
     let t = a.fma(x, a.float(std::f32::consts::LOG2_E), a.float(ROUNDER));
     let n = a.sub(t, a.float(ROUNDER));
@@ -218,7 +218,7 @@ fn power_of_two<A: Arithmetic>(a: &A, n: A::I) -> A::F {
     a.of_bits(a.shift_left(a.add_int(n, a.int(127)), 23))
 }
 
-/// `x 2^n` for n from -252 to 254, in two steps, so that it over- and underflows where the result does.
+/// `x 2^n` for n from -252 to 254, in two multiplications, so that it overflows and underflows only if the result does.
 fn scaled<A: Arithmetic>(a: &A, x: A::F, n: A::I) -> A::F {
     let half = a.shift_right(n, 1);
     a.mul(a.mul(x, power_of_two(a, half)), power_of_two(a, a.sub_int(n, half)))
@@ -226,7 +226,7 @@ fn scaled<A: Arithmetic>(a: &A, x: A::F, n: A::I) -> A::F {
 
 /// The exponential, within 1 ulp.
 pub(crate) fn exp<A: Arithmetic>(a: &A, x: A::F) -> A::F {
-    // Beyond these it is 0 and infinite.
+    // Beyond these bounds the result is 0 or infinite.
     let x = a.at_most(a.at_least(x, -104.0), 89.0);
     let (n, r) = by_ln2(a, x);
     scaled(a, a.add(expm1_reduced(a, r), a.float(1.0)), n)
@@ -236,20 +236,20 @@ pub(crate) fn exp<A: Arithmetic>(a: &A, x: A::F) -> A::F {
 pub(crate) fn expm1<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     let x = a.at_most(a.at_least(x, -18.0), 89.0);
     let (n, r) = by_ln2(a, x);
-    // 2^n p + 2^n - 1 with half of 2^n, which does not overflow.
+    // 2^n p + 2^n - 1, computed with 2^n / 2, which does not overflow.
     let half = power_of_two(a, a.sub_int(n, a.int(1)));
     let y = a.fma(half, expm1_reduced(a, r), a.sub(half, a.float(0.5)));
     a.add(y, y)
 }
 
-/// `log(2^e (1 + f))` for 1 + f between the roots of 1/2 and 2.
+/// `log(2^e (1 + f))` for sqrt(1/2) <= 1 + f <= sqrt(2).
 fn log_reduced<A: Arithmetic>(a: &A, e: A::F, f: A::F) -> A::F {
     let tail = a.fma(f, a.polynomial(f, &LOG1P), a.float(-0.5));
     let low = a.fma(a.mul(f, f), tail, a.mul(e, a.float(LN2_LOW)));
     a.fma(e, a.float(LN2), a.add(low, f))
 }
 
-/// `x = 2^e (1 + f)`, for positive x that is finite; gives e and 1 + f.
+/// `x = 2^e (1 + f)` for positive finite x; returns e and 1 + f.
 fn decomposed<A: Arithmetic>(a: &A, x: A::F) -> (A::F, A::F) {
     let tiny = a.less(x, a.float(f32::MIN_POSITIVE));
     let x = a.select(tiny, a.mul(x, a.float(8_388_608.0)), x);
@@ -293,15 +293,15 @@ pub(crate) fn sigmoid<A: Arithmetic>(a: &A, x: A::F) -> A::F {
 
 /// `x sigmoid(x)`, within 3 ulp.
 pub(crate) fn silu<A: Arithmetic>(a: &A, x: A::F) -> A::F {
-    // x / (1 + exp(-x)). Below -64 the 1 does not count, so that a factor of exp(-32) can be taken out: exp(-x) would
-    // overflow where the result is still a normal number.
+    // x / (1 + exp(-x)). Below -64 the 1 is negligible, so a factor of exp(-32) can be taken out: exp(-x) would
+    // overflow although the result is still a normal number.
     let far = a.less(x, a.float(-64.0));
     let exponent = a.sub(a.neg(x), a.select(far, a.float(32.0), a.float(0.0)));
     let y = a.div(x, a.add(exp(a, exponent), a.float(1.0)));
     a.mul(y, a.select(far, a.float(EXP_MINUS_32), a.float(1.0)))
 }
 
-/// `x` where not negative, else `alpha (exp(x) - 1)`, within 3 ulp where x and the result are normal numbers.
+/// `x` if x >= 0, else `alpha (exp(x) - 1)`; within 3 ulp if x and the result are normal numbers.
 pub(crate) fn elu<A: Arithmetic>(a: &A, x: A::F, alpha: A::F) -> A::F {
     a.select(a.less(x, a.float(0.0)), a.mul(alpha, expm1(a, x)), x)
 }

@@ -1,4 +1,4 @@
-//! `matmul`: products of two matrices neither of which is constant.
+//! `matmul`: products of two matrices, neither of them constant.
 
 mod emit;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::View;
 
-/// A product of two matrices neither of which is constant: `x[.., m, k] * w[.., k, n]`, batch axes by strides.
+/// A product of two matrices, neither of them constant: `x[.., m, k] * w[.., k, n]`. A stride of 0 repeats a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatMul {
     /// Zero points of the operands, 0 for floats.
@@ -43,7 +43,7 @@ impl KernelDef for MatMul {
         (axis + 1 < call.output.grid.dims.len()).then_some(1)
     }
 
-    /// Rows are the first matrix's alone, batches both have.
+    /// Only the first matrix has the result's rows; both have its batches.
     fn take_part(&mut self, operands: &mut [View], output: &View, axis: usize, range: &Range<usize>) {
         let is_row = axis + 2 == output.grid.dims.len();
         for factor in &mut operands[..if is_row { 1 } else { 2 }] {
@@ -55,7 +55,7 @@ impl KernelDef for MatMul {
         call.operands[0].grid.dims.last().map_or(0, |k| k * call.output.grid.elements())
     }
 
-    /// Integers take two products a lane and an addition.
+    /// Integers take one instruction per two products and lane, and an addition: one operation per product.
     fn operations(&self, call: &Call, _target: &Target) -> (DType, f64) {
         match call.input_type().is_float() {
             true => (DType::F32, 0.0),

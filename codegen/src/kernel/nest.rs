@@ -1,20 +1,20 @@
 //! Loop nests over the elements of several views of one shape.
 //!
-//! Axes that are contiguous in every view become one loop. The axis along which the result's elements are adjacent becomes the
-//! innermost loop, which kernels vectorise.
+//! Axes that are contiguous in every view become one loop. The axis along which the result's elements are adjacent
+//! becomes the innermost loop, which kernels vectorise.
 
 use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 use crate::view::View;
 
-/// A loop: its turns, and the bytes by which each view moves in a turn.
+/// A loop: its number of turns, and the bytes by which each view moves per turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Axis {
     pub(crate) extent: usize,
     pub(crate) strides: Vec<isize>,
 }
 
-/// The loops over `axes` of these views, outermost first; the last view, the result, decides on the order. Extents are
-/// the result's.
+/// The loops over `axes` of these views, outermost first. The last view is the result: its strides set the order of the
+/// loops, its extents the turns.
 pub(crate) fn nest(axes: impl Iterator<Item = usize>, views: &[&View]) -> Vec<Axis> {
     merged(axes.map(|axis| along(axis, views)).collect())
 }
@@ -27,7 +27,7 @@ pub(crate) fn along(axis: usize, views: &[&View]) -> Axis {
     }
 }
 
-/// The loops outside and inside that along `axis`, in the order of the result's elements.
+/// The loops outside and inside the loop along `axis`, in the order of the result's elements.
 pub(crate) fn around(axis: usize, views: &[&View]) -> (Vec<Axis>, Vec<Axis>) {
     let grid = &views[views.len() - 1].grid;
     let is_outer = |other: usize| grid.strides[other].abs() > grid.strides[axis].abs();
@@ -36,10 +36,10 @@ pub(crate) fn around(axis: usize, views: &[&View]) -> (Vec<Axis>, Vec<Axis>) {
     (nest(outer.into_iter(), views), nest(inner.into_iter(), views))
 }
 
-/// The same elements in fewer loops, the one with the last view's smallest steps innermost.
+/// Merges loops that are contiguous in every view, and sorts them: the smallest stride of the last view is innermost.
 pub(crate) fn merged(mut axes: Vec<Axis>) -> Vec<Axis> {
     axes.retain(|axis| axis.extent != 1);
-    // Stable, so that axes along which the result does not move keep their order.
+    // The sort is stable, so that axes with stride 0 in the result keep their order.
     axes.sort_by_key(|axis| std::cmp::Reverse(axis.strides.last().map_or(0, |s| s.unsigned_abs())));
     let mut loops: Vec<Axis> = Vec::with_capacity(axes.len());
     for axis in axes {
@@ -53,7 +53,7 @@ pub(crate) fn merged(mut axes: Vec<Axis>) -> Vec<Axis> {
     loops
 }
 
-/// Runs `body` at the addresses of each turn of the loops.
+/// Runs `body` in each turn of the loops, with the addresses of that turn.
 pub(crate) fn walk<'ctx>(
     e: &Emitter<'_, 'ctx>,
     axes: &[Axis],
@@ -68,7 +68,7 @@ pub(crate) fn walk<'ctx>(
     }
 }
 
-/// Each pointer `index` strides of its own further on.
+/// Each pointer, moved by `index` times its own stride.
 pub(crate) fn moved<'ctx>(
     e: &Emitter<'_, 'ctx>,
     pointers: &[Ptr<'ctx>],
@@ -82,15 +82,15 @@ pub(crate) fn moved<'ctx>(
     pointers.iter().zip(strides).map(step).collect()
 }
 
-/// A stretch of an axis: `count` elements in vectors of `lanes`; where that is more, the last lanes are empty.
+/// A part of an axis: `count` elements in a vector of `lanes`. If `lanes > count`, the last lanes are unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stretch {
     pub(crate) count: usize,
     pub(crate) lanes: usize,
 }
 
-/// Cuts `extent` elements into loops over stretches of `widths`, widest first, and a rest; runs `body` with where each
-/// stretch begins.
+/// Cuts `extent` elements into stretches of the given `widths`, widest first, and a rest. Runs `body` with the start of
+/// each stretch.
 pub(crate) fn row<'ctx>(
     e: &Emitter<'_, 'ctx>,
     extent: usize,
@@ -112,12 +112,12 @@ pub(crate) fn row<'ctx>(
     }
 }
 
-/// The widths in which elementwise kernels work: four registers of 32-bit numbers, then one.
+/// The vector widths of elementwise kernels: four registers of 32-bit numbers, then one.
 pub(crate) fn widths(e: &Emitter<'_, '_>) -> [usize; 2] {
     [4 * e.lanes(), e.lanes()]
 }
 
-/// Elements `stride` bytes apart.
+/// Reads the stretch's elements, which lie `stride` bytes apart.
 pub(crate) fn read<'ctx>(
     e: &Emitter<'_, 'ctx>,
     pointer: Ptr<'ctx>,
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn neighbouring_axes_become_one_loop_where_all_views_agree() {
-        // A row-major copy of 2 x 3 x 4 bytes, then one out of rows of 5.
+        // A row-major copy of 2 x 3 x 4 bytes, then a copy from rows of 5.
         let dense = [axis(2, &[12, 12]), axis(3, &[4, 4]), axis(4, &[1, 1])];
         assert_eq!(merged(dense.to_vec()), [axis(24, &[1, 1])]);
         let padded = [axis(2, &[15, 12]), axis(3, &[5, 4]), axis(4, &[1, 1])];
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_results_neighbours_are_innermost() {
-        // NCHW to NHWC: 3 channels of 4 x 5.
+        // NCHW to NHWC: 3 channels of 4 x 5 pixels.
         let axes = [axis(1, &[60, 60]), axis(3, &[20, 1]), axis(4, &[5, 15]), axis(5, &[1, 3])];
         assert_eq!(merged(axes.to_vec()), [axis(20, &[1, 3]), axis(3, &[20, 1])]);
     }

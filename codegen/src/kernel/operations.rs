@@ -1,8 +1,9 @@
-//! Operations on vectors that are no products of the dot sequence, counted for each lane of 32 bits.
+//! The cost of operations on vectors other than products, counted per 32-bit lane.
 //!
-//! The counts follow what the emitter writes: an instruction on a register of 32-bit lanes is one operation a lane, one on
-//! a register of bytes a quarter, one on a single element as many as a register has lanes. Loads that another instruction
-//! does on the way are free. The unit's rate is measured, so only proportions matter.
+//! The counts follow the emitted instructions. An instruction on a register of 32-bit lanes counts as one operation per
+//! lane; on a register of bytes as a quarter; on a single element as many as a register has lanes. Loads that are
+//! memory operands of another instruction are free. The rate of operations is measured, so only their proportions
+//! matter.
 
 use std::cell::Cell;
 
@@ -14,10 +15,10 @@ use crate::kernel::Call;
 use crate::step::{Arg, Step};
 use crate::target::Target;
 
-/// A division or a square root takes as long as this number of other operations on current cores.
+/// The time of a division or a square root, in other operations, on current cores.
 pub(crate) const DIVISION: f64 = 8.0;
 
-/// Instructions of a lookup that goes element by element.
+/// Instructions per element of a lookup without vector instructions.
 pub(crate) const SCALAR_LOOKUP: f64 = 3.0;
 
 /// All operations of a call.
@@ -27,7 +28,8 @@ pub(crate) fn call_operations(call: &Call, target: &Target) -> f64 {
     own + call.results() * step_operations(target, &call.steps, produced, &types, call.output.dtype)
 }
 
-/// For each result, what `steps` make of what was `produced`, and its store; `operands` are the types of the call's.
+/// The operations per result of `steps` and of the store. `produced` is the type before the steps; `operands` are the
+/// types of the call's operands.
 pub(crate) fn step_operations(
     target: &Target,
     steps: &[Step],
@@ -56,12 +58,12 @@ pub(crate) fn step_operations(
     total + cast(dtype, output) + registers(output)
 }
 
-/// Registers of 32-bit lanes that a register's worth of elements takes.
+/// Registers that the elements of one register of 32-bit lanes take when stored: 1/4 for bytes.
 pub(crate) fn registers(dtype: DType) -> f64 {
     dtype.byte_size() as f64 / 4.0
 }
 
-/// From stored numbers to lanes of 32 bits.
+/// The cost of converting stored numbers to 32-bit lanes.
 fn widen(dtype: DType) -> f64 {
     if dtype.bits() < 32 { 1.0 } else { 0.0 }
 }
@@ -78,7 +80,7 @@ fn dequantize(stored: DType, zero_point: i32) -> f64 {
 fn quantize(to: DType, zero_point: i32) -> f64 {
     let shift = if zero_point == 0 { 0.0 } else { 1.0 };
     match to.bits() {
-        // Bound, conversion; of four registers two packs, two shifts, a pack, a shuffle.
+        // Clamp and convert; for four registers, two packs, two additions of the zero point, a pack and a shuffle.
         8 => 2.0 + (4.0 + 2.0 * shift) / 4.0,
         _ => 3.0 + shift + widen(to),
     }
@@ -86,9 +88,9 @@ fn quantize(to: DType, zero_point: i32) -> f64 {
 
 fn lookup(target: &Target, entries: DType) -> f64 {
     match (entries.byte_size(), target.byte_permute) {
-        // Two lookups, a comparison, a choice.
+        // Two lookups, a comparison and a select.
         (1, true) => 1.0,
-        // Sixteen rows, fifteen choices, four bits.
+        // Sixteen rows, fifteen selects, four bits.
         (1, false) => 35.0 / 4.0,
         _ => SCALAR_LOOKUP * target.lanes() as f64,
     }
@@ -118,7 +120,7 @@ fn applied(function: Function, args: &[Arg], current: DType, operands: &[DType])
     }
 }
 
-/// Of a function on floats; on integers it is taken for the same.
+/// The cost of a function on floats. Functions on integers are assumed to cost the same.
 fn function_operations(function: Function) -> f64 {
     match function {
         Function::Clip | Function::Select => 2.0,
@@ -134,14 +136,14 @@ fn function_operations(function: Function) -> f64 {
     }
 }
 
-/// The operations that a function of [`math`] is made of.
+/// The number of operations in a function of [`math`].
 pub(crate) fn tally(function: impl FnOnce(&Tally)) -> f64 {
     let tally = Tally::default();
     function(&tally);
     tally.0.get()
 }
 
-/// Numbers without a value, whose operations are counted.
+/// Counts operations instead of computing: its numbers have no value.
 #[derive(Default)]
 pub(crate) struct Tally(Cell<f64>);
 
@@ -165,7 +167,7 @@ impl Arithmetic for Tally {
     type M = ();
 
     fn rarely(&self, _m: (), _usual: ((), ()), _rare: impl FnOnce() -> ((), ())) -> ((), ()) {
-        // A test of all lanes, and a branch.
+        // A test of all lanes and a branch.
         self.add_up(2.0);
         ((), ())
     }

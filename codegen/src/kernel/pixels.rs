@@ -1,8 +1,8 @@
-//! The output pixels of a convolution or product: the addresses of each pixel's input, step operands and result, and the steps on
-//! its accumulators before they are stored.
+//! The output pixels of a convolution or product: the addresses of each pixel's input, step operands and result, and
+//! the epilogue on its accumulators.
 //!
-//! Invariant: pixels are a grid of batch x rows x cols with one stride along each axis for each tensor. Axes that are contiguous in
-//! all tensors are joined into one, so that tiles do not end at the ends of rows.
+//! Invariant: pixels are a grid of batch x rows x columns with one stride along each axis for each tensor. Axes that
+//! are contiguous in all tensors are joined into one, so that tiles need not end at the ends of rows.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,48 +19,49 @@ use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// The grid of pixels, distances in bytes.
+/// The grid of pixels. All distances are in bytes.
 pub(crate) struct Pixels<'c> {
     call: &'c Call,
-    /// Pixels along batch, rows, cols; leading axes that were joined are 1.
+    /// Pixels along batch, rows, columns; 1 for leading axes that were joined into the next.
     pub(crate) extents: [usize; 3],
-    /// Distances of neighbours in the input.
+    /// Distances between neighbouring pixels of the input, along each axis.
     pub(crate) input: [isize; 3],
     output: [isize; 3],
-    /// Positions in [`Call::operands`] of what steps read element by element, and their distances.
+    /// Positions in [`Call::operands`] of the step operands with an element for each result, and their pixel distances.
     operands: Vec<(usize, [isize; 3])>,
-    /// The table that [`Pixels::look_up`] is left to read, by its position.
+    /// The position of the table that [`Pixels::look_up`] reads instead of [`Pixels::finish`], if any.
     later: Option<usize>,
 }
 
-/// Where the input, the result and the step operands of one pixel lie.
+/// The addresses of one pixel's input, result and step operands.
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'ctx> {
     pub(crate) input: Ptr<'ctx>,
     output: Ptr<'ctx>,
-    /// As [`Pixels::operands`].
+    /// Pointers to the operands of [`Pixels::operands`].
     operands: Vec<Ptr<'ctx>>,
     /// Pointers to all operands of the call.
     all: Vec<Ptr<'ctx>>,
-    /// Row and column of each pixel of a tile that goes on behind the end of a row; else pixels are those of one row.
+    /// Row and column of each pixel, if the pixels of the tile span several rows; empty if they are neighbours in one
+    /// row.
     spots: Vec<[Int<'ctx>; 2]>,
-    /// Operands that are the same for all pixels, as loaded for this place.
+    /// Operands that are the same for all pixels, cached once loaded.
     loaded: RefCell<BTreeMap<usize, Vector<'ctx>>>,
 }
 
 impl<'c> Pixels<'c> {
-    /// The pixels of a call whose operands 0 to 2 are input, weights and sums. They lie `strides` rows and columns of the input
-    /// apart.
+    /// The pixels of a call whose operands 0 to 2 are the input, the weights and the initial accumulators. `strides` is
+    /// the distance of neighbouring pixels in rows and columns of the input.
     pub(crate) fn of(call: &'c Call, strides: [usize; 2]) -> Self {
         let mut pixels = Pixels::apart(call, strides);
         pixels.join(1);
         pixels.join(0);
-        // A batch over joined rows has become the rows.
+        // If batch was joined into rows, rows may now join into columns.
         pixels.join(1);
         pixels
     }
 
-    /// The same with rows and batch as they are, however they lie.
+    /// Like [`Pixels::of`], but without joined axes.
     pub(crate) fn apart(call: &'c Call, strides: [usize; 2]) -> Self {
         let bytes = |strides: [isize; 3], dtype: DType| strides.map(|s| s * dtype.byte_size() as isize);
         let is_table =
@@ -80,8 +81,8 @@ impl<'c> Pixels<'c> {
         }
     }
 
-    /// The same, but if the last step is a table from bytes to bytes, [`Pixels::finish`] stores its indices, and
-    /// [`Pixels::look_up`] has to put the entries in their place.
+    /// The same, but if the last step is a lookup from bytes to bytes, [`Pixels::finish`] stores the indices, and the
+    /// caller must call [`Pixels::look_up`] to replace them by the entries.
     pub(crate) fn with_table_later(self) -> Self {
         let call = self.call;
         let byte = |dtype: DType| steps::kind(dtype) == Kind::I8;
@@ -100,7 +101,7 @@ impl<'c> Pixels<'c> {
         [&mut self.input, &mut self.output].into_iter().chain(self.operands.iter_mut().map(|(_, strides)| strides))
     }
 
-    /// Joins `axis` into the next one where every tensor walks both as one.
+    /// Joins `axis` into the next axis if both are contiguous in every tensor.
     fn join(&mut self, axis: usize) {
         let [outer, inner] = [self.extents[axis], self.extents[axis + 1]];
         let one =
@@ -115,7 +116,7 @@ impl<'c> Pixels<'c> {
         self.extents[axis + 1] = outer * inner;
     }
 
-    /// The first pixel and channel; `pointers` are those of the function.
+    /// The place of the first pixel and channel; `pointers` are the parameters of the function.
     pub(crate) fn place<'ctx>(&self, pointers: &[Ptr<'ctx>]) -> Place<'ctx> {
         Place {
             input: pointers[0],
@@ -146,7 +147,7 @@ impl<'c> Pixels<'c> {
         }
     }
 
-    /// The place `index * by` channels further on in the result and what steps read.
+    /// The place `index * by` channels further in the result and in the step operands.
     pub(crate) fn channels<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -163,7 +164,7 @@ impl<'c> Pixels<'c> {
         }
     }
 
-    /// The place seen from the pixels `first` and after, counted through all rows: `count` of them.
+    /// The place of a tile of `count` pixels that starts at pixel `first` of `place`; pixels are counted across rows.
     pub(crate) fn spots<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -178,7 +179,7 @@ impl<'c> Pixels<'c> {
         Place { spots: (0..count).map(spot).collect(), ..place.afresh() }
     }
 
-    /// How far from `place` a pixel of its tile lies in a tensor of these distances.
+    /// The distance of a pixel of the tile from `place`, in a tensor with these strides.
     pub(crate) fn distance<'ctx>(
         e: &Emitter<'_, 'ctx>,
         place: &Place<'ctx>,
@@ -191,9 +192,9 @@ impl<'c> Pixels<'c> {
         }
     }
 
-    /// Fetches into the first-level cache what [`Pixels::finish`] will read and write of `channels` channels of the
-    /// first `count` pixels. Of each 32-bit tensor, a pixel has one cache line in a block, too far from the next one for the CPU's
-    /// own prefetching.
+    /// Prefetches into the first-level cache the results and step operands of `channels` channels of the first `count`
+    /// pixels. Only 32-bit tensors are prefetched: each pixel has a cache line of its own in a block, too far from the
+    /// next line for the CPU's own prefetching.
     pub(crate) fn fetch<'ctx>(&self, e: &Emitter<'_, 'ctx>, place: &Place<'ctx>, count: usize, channels: usize) {
         let operands = place.operands.iter().zip(&self.operands).filter(|(_, (index, strides))| {
             let numbers = self.call.operands[*index].dtype.byte_size() == 4;
@@ -216,8 +217,9 @@ impl<'c> Pixels<'c> {
         view.grid.strides[1] * view.dtype.byte_size() as isize
     }
 
-    /// Runs the steps on the sums of the pixels of `place` from `first` on, one vector each, and stores the first
-    /// `channels` of each. Lane by lane, `order` says which channels they are of, if it is not as they are stored.
+    /// Runs the steps on accumulators and stores the results. `sums` holds one vector for each pixel from `first` on;
+    /// the first `channels` results of each vector are stored. `order` gives the channel of each lane, if lanes are not
+    /// in channel order.
     pub(crate) fn finish<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -229,7 +231,7 @@ impl<'c> Pixels<'c> {
     ) {
         let Vector { kind, lanes, .. } = sums[0];
         let dtype = if kind == Kind::F32 { DType::F32 } else { DType::I32 };
-        // Four registers of numbers make one of bytes.
+        // Four registers of 32-bit numbers make one register of bytes.
         let together = if self.call.output.dtype.bits() == 8 { (4 * e.lanes() / lanes).max(1) } else { 1 };
         for (chunk, sums) in sums.chunks(together).enumerate() {
             let first = first + chunk * together;
@@ -257,8 +259,9 @@ impl<'c> Pixels<'c> {
         }
     }
 
-    /// Replaces what [`Pixels::finish`] has stored for the first `count` pixels of `place`, `channels` of `lanes` each, by
-    /// the entries of the table that was left for later, if there is one.
+    /// Replaces the indices that [`Pixels::finish`] stored for the first `count` pixels of `place` by the entries of
+    /// the last step's table. Each pixel has `channels` indices, in vectors of `lanes`. Does nothing if no table was
+    /// left for later.
     pub(crate) fn look_up<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -268,7 +271,7 @@ impl<'c> Pixels<'c> {
         lanes: usize,
     ) {
         let Some(table) = self.later else { return };
-        // As many pixels at once as a register has bytes for.
+        // Fill a register with the indices of several pixels.
         let together = (4 * e.lanes() / lanes).max(1);
         let some = |first: Int<'ctx>, count: usize| {
             let first = e.offset_by(place.output, e.scale(first, self.output[2]));
@@ -287,7 +290,7 @@ impl<'c> Pixels<'c> {
 }
 
 impl<'ctx> Place<'ctx> {
-    /// The place with its input elsewhere.
+    /// The place with another input address.
     pub(crate) fn with_input(self, input: Ptr<'ctx>) -> Self {
         Place { input, ..self }
     }
@@ -297,27 +300,27 @@ impl<'ctx> Place<'ctx> {
     }
 }
 
-/// The operands of steps at some pixels, those of one pixel after those of the one before.
+/// The step operands of some pixels, concatenated pixel by pixel.
 struct PixelOperands<'p, 'm, 'ctx> {
     e: &'p Emitter<'m, 'ctx>,
     pixels: &'p Pixels<'p>,
     place: &'p Place<'ctx>,
     at: Range<usize>,
     channels: usize,
-    /// Lanes for each pixel.
+    /// Lanes per pixel.
     lanes: usize,
-    /// The channels of the lanes, where they are not in order.
+    /// The channel of each lane, if lanes are not in channel order.
     order: Option<&'p [usize]>,
 }
 
 impl<'ctx> PixelOperands<'_, '_, 'ctx> {
-    /// Operand `index`, the channels of which begin at `pointer`, in the order of the lanes.
+    /// Operand `index`, whose channels begin at `pointer`, in the order of the lanes.
     fn ordered(&self, index: usize, pointer: Ptr<'ctx>) -> Vector<'ctx> {
         let channels = self.channels(index, pointer);
         self.order.map_or(channels, |order| self.e.shuffle(channels, channels, order))
     }
 
-    /// Operand `index`, the channels of which begin at `pointer`.
+    /// Operand `index`, whose channels begin at `pointer`, in channel order.
     fn channels(&self, index: usize, pointer: Ptr<'ctx>) -> Vector<'ctx> {
         let e = self.e;
         let kind = steps::kind(self.pixels.call.operands[index].dtype);

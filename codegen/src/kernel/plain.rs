@@ -1,9 +1,9 @@
-//! Plain constants: weights and biases as the model has them, before the schedule pass `pack` brings them into the order in
-//! which kernels read them.
+//! Plain constants: weights and biases as the model has them, before the schedule pass `pack` reorders them for the
+//! kernels.
 //!
-//! Lowering gives a call with weights two constant operands behind its input: the weights, as a view
-//! `[channel, row, column, depth]` of the model's own bytes, and the bias, as a view `[channel]`. `pack` replaces them by the
-//! packed weights and the initial values of the accumulators.
+//! Lowering gives a call with weights two constant operands after its input: the weights, as a view
+//! `[channel, row, column, depth]` of the model's own bytes, and the bias, as a view `[channel]`. `pack` replaces them
+//! by the packed weights and the initial values of the accumulators.
 
 use eightfold_ir::{Bytes, DType, Elements, Shape, Tensor};
 
@@ -13,12 +13,13 @@ use crate::kernel::Call;
 use crate::target::Target;
 use crate::view::{Const, Grid, Storage, View};
 
-/// What a call with plain constants knows besides them.
+/// The data of a call with plain constants that the constants themselves do not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain {
-    /// The stored input that means zero.
+    /// The zero point of the input.
     pub zero_point: i32,
-    /// The channel of the weights and of the bias that the result's first channel belongs to: not 0 for a part of a call.
+    /// The channel of the weights and of the bias that belongs to the result's first channel; not 0 if the call is a
+    /// part of another.
     pub first: usize,
 }
 
@@ -37,39 +38,39 @@ impl Attribute for Plain {
 /// Constants in the order and form in which a kernel reads them, for all channels of its plain weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Packed {
-    /// The weights, as the family's `pack` says.
+    /// The weights, in the form that the family's `pack` defines.
     pub(crate) weights: Vec<u8>,
-    /// Initial values of the accumulators: i32 or f32 a channel, rounded up to whole blocks.
+    /// Initial values of the accumulators: one i32 or f32 per channel, padded to whole blocks.
     pub(crate) sums: Vec<u8>,
-    /// For each vector of channels, the input element that each of its [extra groups](super::Gemm::extra) starts at, counted
-    /// from the pixel's first.
+    /// For each vector of channels and each of its [extra groups](super::Gemm::extra): the distance of the group's
+    /// first input element from the pixel's first.
     pub(crate) extra: Vec<Vec<isize>>,
 }
 
-/// A matrix within packed weights: row `r` begins in block `r / block`, and its elements lie `together` at a time, `block`
-/// times that far apart.
+/// A matrix within packed weights. Row `r` begins in block `r / block`. A row is stored in pieces of `together`
+/// elements, which are `together * block` elements apart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PackedMatrix {
     /// The plain weights.
     pub(crate) plain: View,
     /// Rows and columns.
     pub(crate) extents: [usize; 2],
-    /// Elements of a row that lie side by side.
+    /// The number of adjacent elements of a row.
     pub(crate) together: usize,
-    /// Rows of a block.
+    /// Rows per block.
     pub(crate) block: usize,
-    /// Distance of blocks in elements.
+    /// Distance between blocks, in elements.
     pub(crate) distance: isize,
 }
 
-/// The plain constants of a call.
+/// The plain constants of a call, as tensors.
 pub(crate) struct Constants {
     weights: (View, Tensor),
     bias: (View, Tensor),
 }
 
 impl Constants {
-    /// The constants that operands 1 and 2 of a call are views of.
+    /// The constants of which operands 1 and 2 of a call are views.
     pub(crate) fn of(call: &Call, consts: &[Const]) -> Constants {
         let tensor = |view: &View| {
             let Storage::Const(id) = view.storage else { unreachable!("verified: plain operands are constants") };
@@ -78,7 +79,7 @@ impl Constants {
         Constants { weights: tensor(&call.operands[1]), bias: tensor(&call.operands[2]) }
     }
 
-    /// Weights of these extents that are all one number, and no bias.
+    /// Weights of these extents that all equal `number`, and a zero bias.
     #[cfg(test)]
     pub(crate) fn splat(number: i8, dims: [usize; 4]) -> Constants {
         use crate::view::ConstId;
@@ -96,13 +97,13 @@ impl Constants {
         [dims[0], dims[1], dims[2], dims[3]]
     }
 
-    /// A reader of integer weights.
+    /// A function that returns an integer weight.
     pub(crate) fn int(&self) -> impl Fn([usize; 4]) -> i32 + '_ {
         let elements = self.weights.1.elements();
         move |index| elements.int(position(&self.weights.0, &index)) as i32
     }
 
-    /// A reader of float weights.
+    /// A function that returns a float weight.
     pub(crate) fn float(&self) -> impl Fn([usize; 4]) -> f32 + '_ {
         let elements = self.weights.1.elements();
         move |index| elements.float(position(&self.weights.0, &index))
@@ -125,7 +126,7 @@ impl Constants {
     }
 }
 
-/// The whole elements of a constant as a list.
+/// The bytes of a constant as a tensor of rank 1, without an incomplete last element.
 fn tensor(dtype: DType, bytes: &Bytes) -> Tensor {
     let count = bytes.len() / dtype.byte_size();
     let whole = bytes.part(0..count * dtype.byte_size()).and_then(|bytes| {
@@ -135,13 +136,13 @@ fn tensor(dtype: DType, bytes: &Bytes) -> Tensor {
     whole.unwrap_or_else(|| unreachable!("whole elements"))
 }
 
-/// Where an element of a view lies.
+/// The index in the storage of an element of a view.
 fn position(view: &View, index: &[usize]) -> usize {
     let distance: isize = index.iter().zip(&view.grid.strides).map(|(at, stride)| *at as isize * stride).sum();
     (view.offset as isize + distance) as usize
 }
 
-/// What is wrong with the constants of a plain call of `n` channels, if anything.
+/// The rule that the constants of a plain call of `n` channels break, if any.
 pub(crate) fn misfit(plain: Plain, call: &Call, n: usize) -> Option<&'static str> {
     let [weights, bias] = [1, 2].map(|index| &call.operands[index]);
     let consts = [weights, bias].iter().all(|view| matches!(view.storage, Storage::Const(_)) && view.loops.is_empty());
@@ -153,8 +154,8 @@ pub(crate) fn misfit(plain: Plain, call: &Call, n: usize) -> Option<&'static str
         .then_some("plain weights and the bias must have all channels of the result")
 }
 
-/// A call with views of packed constants as large as `pack` makes them, though none are: for code that is timed and never
-/// computes. Calls without plain constants stay as they are.
+/// A call whose constant operands are views as large as those that `pack` makes, without packing anything: for code
+/// that is timed but whose results are not used. Calls without plain constants stay as they are.
 pub(crate) fn as_if_packed(call: &Call, target: &Target) -> Call {
     let Some(Plain { first, .. }) = call.producer.def().plain() else { return call.clone() };
     let mut call = call.clone();

@@ -1,4 +1,4 @@
-//! `pointwise`: elementwise chains, copies, changes of layout and broadcasts.
+//! `pointwise`: elementwise operators, copies, changes of layout and broadcasts.
 
 mod emit;
 #[cfg(test)]
@@ -14,7 +14,8 @@ use crate::kernel::operations::registers;
 use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 
-/// Operand 0 at the same coordinates: elementwise operators, copies, layout changes, broadcasts, all by views.
+/// Each result is the element of operand 0 at the same coordinates. Views express copies, layout changes and
+/// broadcasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointwise;
 

@@ -16,20 +16,20 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::View;
 
-/// A window over axes 2 and 3 of operand 0, a view of rank 4 (N, C, H, W); parts outside the input do not count.
+/// A window over axes 2 and 3 of operand 0, a view of rank 4 (N, C, H, W). Elements outside the input are ignored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// What becomes of the numbers.
+    /// The operation that combines the elements of a window.
     pub fold: Fold,
     /// Window extents.
     pub kernel: [usize; 2],
-    /// Steps.
+    /// Distance of neighbouring windows.
     pub strides: [usize; 2],
-    /// Distances of neighbours in the window.
+    /// Distance of neighbouring elements of a window.
     pub dilations: [usize; 2],
     /// Padding before rows and columns.
     pub pads: [usize; 2],
-    /// For means: whether padding counts in the divisor, and the padding after rows and columns if it does.
+    /// For means: `None` if padding does not count in the divisor, else the padding after rows and columns.
     pub include_pad: Option<[usize; 2]>,
 }
 
@@ -64,8 +64,8 @@ impl KernelDef for Pool {
         (axis < 3).then_some(1)
     }
 
-    /// Of the rows, the input begins where the first of their windows does, and padding before it is left where that lies
-    /// outside.
+    /// For a range of rows, the input begins at the first row that the first window reads. `pads` keeps the rows of
+    /// padding that this window reads.
     fn take_part(&mut self, operands: &mut [View], _output: &View, axis: usize, range: &Range<usize>) {
         let input = &mut operands[0];
         if axis != 2 {
@@ -73,7 +73,7 @@ impl KernelDef for Pool {
         }
         let Pool { kernel, strides, dilations, pads, include_pad, .. } = self;
         let rows = input.grid.dims[2];
-        // All counted from the first row of padding.
+        // All rows are counted from the first row of padding.
         let first = range.start * strides[0];
         let end = (range.end - 1) * strides[0] + (kernel[0] - 1) * dilations[0] + 1;
         let inside = first.max(pads[0]).min(pads[0] + rows)..end.clamp(pads[0], pads[0] + rows);
@@ -82,7 +82,7 @@ impl KernelDef for Pool {
         input.narrow(2, &(inside.start - before..inside.end.max(inside.start) - before));
         pads[0] = inside.start - first.min(inside.start);
         if let (Some(after), Some(padded)) = (include_pad, padded) {
-            // The rows that count end where they did.
+            // The counted rows end where they did in the whole call.
             after[0] = padded - first - pads[0] - input.grid.dims[2];
         }
     }

@@ -13,10 +13,10 @@ use crate::kernel::Call;
 use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 
-/// Folds the axes of operand 0 on which the result has extent 1; both views have one rank.
+/// Folds the axes of operand 0 on which the result has extent 1. Both views have the same rank.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reduce {
-    /// What becomes of the numbers.
+    /// The operation that combines the elements.
     pub fold: Fold,
 }
 
@@ -37,7 +37,7 @@ impl KernelDef for Reduce {
         (call.operands[0].grid.dims[axis] == call.output.grid.dims[axis]).then_some(1)
     }
 
-    /// One result would change along which axis vectors run, and so the order of sums.
+    /// A part with one result could make vectors run along another axis, which would change the order of sums.
     fn least_part(&self) -> usize {
         2
     }

@@ -14,7 +14,7 @@ use crate::kernel::operations::{DIVISION, SCALAR_LOOKUP, tally};
 use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 
-/// Along `axis` of operand 0; of 8-bit integers by operand 1, a table of 256 i32.
+/// Softmax along `axis` of operand 0. 8-bit integers use operand 1, a table of 256 exponentials (i32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Softmax {
     /// The axis.
@@ -36,7 +36,7 @@ impl KernelDef for Softmax {
         (axis != self.axis).then_some(1)
     }
 
-    /// One sum would change along which axis vectors run, and so its order.
+    /// A part with one sum could make vectors run along another axis, which would change the order of the sum.
     fn least_part(&self) -> usize {
         2
     }

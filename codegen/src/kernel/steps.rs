@@ -1,8 +1,8 @@
-//! Steps on vectors: emits what the epilogue's interpreter does, for a register of elements at a time.
+//! Steps on vectors: emits the code of the epilogue, a register of elements at a time.
 //!
-//! Invariant: between steps the current numbers lie in the lanes in which their type is stored, so that each result is
-//! rounded or wrapped to its type as the interpreter does it. Integers and truth values equal the interpreter's bit for
-//! bit; floats do where the function is exact, but for the sign of zeros and the bits of NaN.
+//! Invariant: each step yields numbers in the lanes in which their type is stored, so that each result is rounded or
+//! wrapped to its type exactly as the interpreter does it. Integers and truth values equal the interpreter's bit for
+//! bit. Floats do if the function is exact, except for the sign of zeros and the bits of NaN.
 
 use eightfold_ir::scalar::Meaning;
 use eightfold_ir::{DType, Function};
@@ -17,17 +17,17 @@ mod function;
 use cast::is_signed;
 pub(crate) use cast::{cast, kind, work_kind, worked};
 
-/// What steps read besides the current numbers.
+/// The inputs of steps besides the current numbers.
 pub(crate) trait Operands<'ctx> {
-    /// The elements of operand `index` of the call, as they are stored, at the coordinates of the current numbers.
+    /// The stored elements of operand `index` of the call, at the coordinates of the current numbers.
     fn load(&mut self, index: usize) -> Vector<'ctx>;
 
-    /// The address of the first element of operand `index`, a table.
+    /// The address of operand `index`, a table.
     fn table(&self, index: usize) -> Ptr<'ctx>;
 }
 
-/// The numbers that `call`'s steps make of `current`, which holds elements of type `dtype`; in the lanes in which the
-/// output stores them.
+/// Applies all steps of `call` to `current`, which holds elements of type `dtype`. The result is in the lanes in which
+/// the output stores it.
 pub(crate) fn apply<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
@@ -39,7 +39,7 @@ pub(crate) fn apply<'ctx>(
     cast(e, current, dtype, call.output.dtype)
 }
 
-/// What some of `call`'s steps make of the current numbers, and its type.
+/// Applies some steps of `call` to the current numbers; returns the result and its type.
 pub(crate) fn through<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
@@ -77,7 +77,7 @@ pub(crate) fn dequantized<'ctx>(
     scale: f32,
     zero_point: i32,
 ) -> Vector<'ctx> {
-    // A difference of 32-bit integers may take 33.
+    // The difference of two 32-bit integers may need 33 bits.
     let wide = zero_point != 0 && dtype.bits() >= 32;
     let kind = if wide { Kind::I64 } else { work_kind(dtype) };
     let mut number = e.widen(worked(e, stored, dtype), kind, true);
@@ -87,9 +87,9 @@ pub(crate) fn dequantized<'ctx>(
     e.mul(e.to_float(number, Kind::F32, true), e.splat(scale, stored.lanes))
 }
 
-/// Numbers that count steps as stored integers, in lanes of I32.
+/// Rounds and clamps `steps`, real numbers already divided by the scale, to stored integers in lanes of I32.
 fn quantized<'ctx>(e: &Emitter<'_, 'ctx>, steps: Vector<'ctx>, zero_point: i32, min: i32, max: i32) -> Vector<'ctx> {
-    // Up to here bounds are exact in f32, and rounding does not leave them.
+    // Up to 2^24 the bounds are exact in f32, and rounding does not exceed them.
     let exact = |end: i32| (i64::from(end) - i64::from(zero_point)).abs() <= 1 << 24;
     if exact(min) && exact(max) {
         return e.quantize(steps, zero_point, min, max);
@@ -100,7 +100,7 @@ fn quantized<'ctx>(e: &Emitter<'_, 'ctx>, steps: Vector<'ctx>, zero_point: i32, 
     e.add(rounded, e.splat_int(zero_point.into(), Kind::I32, steps.lanes))
 }
 
-/// A function of the current numbers and what else its arguments name; and the type of the result.
+/// Applies a function to the current numbers and its other arguments; returns the result and its type.
 fn applied<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
@@ -115,12 +115,12 @@ fn applied<'ctx>(
         Arg::Dequantized { .. } => Some(DType::F32),
         Arg::Float(_) | Arg::Int(_) => None,
     };
-    // A literal takes the type of the number it meets; where only literals are chosen among, their own.
+    // A literal takes the type of the current number. In a `select` between literals alone, it takes its own type.
     let numbers = if function == Function::Select { &args[1..] } else { args };
     let literal = || if matches!(numbers[0], Arg::Float(_)) { DType::F32 } else { dtype };
     let mut types = numbers.iter().filter_map(own_type);
     let common = match types.next() {
-        // bf16 among f32 is read as f32.
+        // If bf16 and f32 are mixed, bf16 is read as f32.
         Some(DType::Bf16) if types.any(|other| other == DType::F32) => DType::F32,
         first => first.unwrap_or_else(literal),
     };

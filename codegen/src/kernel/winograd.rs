@@ -25,24 +25,25 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::{Grid, View};
 
-/// A 3 x 3 convolution of stride 1 over [tiles](WinogradInput) of its input, each of which yields 2 x 2 pixels: at each of
-/// the 16 positions within a tile a product of matrices `M`, then `A^T M A`, 16 products instead of 36. Over integers it is
-/// exact: weights are `(2G) g (2G)^T`, so that there are no halves, and sums are four times those of the convolution.
+/// A 3 x 3 convolution of stride 1 by Winograd's method. Each [tile](WinogradInput) of its input yields 2 x 2 pixels.
+/// Each of the 16 positions of a tile has a matrix product, which gives `M`; then `(A^T M A) / 4` are the accumulators
+/// of the pixels. This takes 16 products instead of 36. It is exact on integers: weights are `(2G) g (2G)^T`, which has
+/// no fractions; hence the factor 4.
 ///
-/// Operands: the tiles; the weights and the bias, [plain](Plain) at first. Packed they are as those of a
-/// [`Gemm`](super::gemm::Gemm) of 16 runs, one a position, and what is added to the accumulators, one i32 a channel, padded to
-/// whole blocks. The result's channels are adjacent in memory.
+/// Operands: the tiles; the weights and the bias, [plain](Plain) before packing. Packed weights are those of a
+/// [`Gemm`](super::gemm::Gemm) with 16 runs, one per position. The packed bias is one i32 per channel, padded to whole
+/// blocks. The result's channels are adjacent in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winograd {
     /// Input channels.
     pub depth: usize,
     /// Output channels.
     pub n: usize,
-    /// The tile of each product: tiles of the input by channels.
+    /// The tile of each matrix product: `mr` input tiles by `nr` channels.
     pub tile: Tile,
-    /// Rows of tiles that are done with one block of weights before the next block.
+    /// Rows of tiles that one block of weights serves before the next block is loaded.
     pub row_block: usize,
-    /// What packing the constants wants to know; `None` once they are packed.
+    /// The data that packing needs besides the constants; `None` once they are packed.
     pub plain: Option<Plain>,
 }
 
@@ -50,7 +51,7 @@ impl Winograd {
     /// Rows and columns of the result that a tile yields.
     pub const YIELD: usize = 2;
 
-    /// Operations for each result: of four sums eight loads and stores and 24 additions, then a shift and an addition.
+    /// Operations per result: for four results 16 loads, 16 stores and 24 additions; then a shift and an addition each.
     pub(crate) const OPERATIONS: f64 = 56.0 / 4.0 + 2.0;
 
     /// Bytes of one block's packed weights at one position.
@@ -60,23 +61,24 @@ impl Winograd {
     }
 }
 
-/// Products of a 3 x 3 convolution for the pixels that a tile yields, for each input and output channel.
+/// Products of a direct 3 x 3 convolution for the pixels that a tile yields, per input and output channel.
 const WINDOWS: usize = 9 * Winograd::YIELD * Winograd::YIELD;
 
 impl Winograd {
-    /// Bytes of all blocks' packed weights and of what is added to their accumulators.
+    /// Bytes of the packed weights and of the packed bias, of all blocks.
     fn block_bytes(&self) -> [usize; 2] {
         let blocks = self.n.div_ceil(self.tile.nr);
         [WinogradInput::POSITIONS * self.position_bytes() * blocks, 4 * self.tile.nr * blocks]
     }
 
-    /// Leaves of the packed constants those of these channels.
+    /// Restricts the packed constants to these channels.
     fn leave_channels(&self, operands: &mut [View], range: &Range<usize>) {
         let block = WinogradInput::POSITIONS * self.position_bytes();
         leave_blocks(operands, self.tile.nr, range, |blocks| block * blocks);
     }
 
-    /// Nanoseconds of the products at all positions, whose sums are stored, for tiles and results that lie like this.
+    /// Nanoseconds of the products at all positions, whose accumulators are stored, for tiles and results with these
+    /// grids.
     pub(crate) fn positions_ns(&self, tiles: &Grid, output: &Grid, cpu: &CpuModel) -> f64 {
         let Tile { mr, nr, .. } = self.tile;
         let position = Geometry {
@@ -94,14 +96,14 @@ impl Winograd {
         WinogradInput::POSITIONS as f64 * position.cost(Blocking { mr, nr, rows: self.row_block }, 0.0, cpu)
     }
 
-    /// Tiles that yield a result: batch, rows, columns.
+    /// The number of tiles that yield a result: batch, rows, columns.
     pub(crate) fn tiles(output: &Grid) -> [usize; 3] {
         let [batch, rows, columns] = output.pixels();
         [batch, rows / Winograd::YIELD, columns / Winograd::YIELD]
     }
 }
 
-/// Tiles that yield the result of a call.
+/// The number of tiles that yield the result of a call.
 fn tile_count(call: &Call) -> usize {
     Winograd::tiles(&call.output.grid).iter().product()
 }
@@ -228,7 +230,7 @@ impl KernelDef for Winograd {
         }
     }
 
-    /// Those of the convolution.
+    /// The multiply-accumulates of the direct convolution.
     fn macs(&self, call: &Call) -> usize {
         tile_count(call) * WINDOWS * self.depth * self.n
     }

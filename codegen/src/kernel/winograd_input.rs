@@ -1,4 +1,4 @@
-//! `winograd_input`: tiles of an input as Winograd's F(2x2, 3x3) multiplies them.
+//! `winograd_input`: transforms an input into tiles for Winograd's F(2x2, 3x3).
 
 mod emit;
 #[cfg(test)]
@@ -16,13 +16,14 @@ use crate::target::Target;
 use crate::vector::{Emitter, Ptr};
 use crate::view::{Grid, View};
 
-/// Tiles of an input as Winograd's F(2x2, 3x3) multiplies them (Lavin and Gray, 2015, "Fast Algorithms for Convolutional
-/// Neural Networks"): 4 x 4 inputs `d` at a distance of two rows and columns become `B^T d B`, 16 sums of up to four inputs.
+/// Tiles of an input for Winograd's F(2x2, 3x3) (Lavin and Gray, 2015, "Fast Algorithms for Convolutional Neural
+/// Networks"). Tiles are 4 x 4 inputs `d`, two rows and columns apart. Each becomes `B^T d B`: 16 sums of up to four
+/// inputs.
 ///
-/// Operand 0 is the input, its channels adjacent, its offset at the first element of the first tile, readable for whole
-/// vectors behind its last channel. The result is of i16, its channels adjacent: batch, channels, rows of tiles, and 16 times
-/// columns of tiles, first those of position (0, 0) within their tiles, then (0, 1), and so on, with or without columns of no
-/// tile behind each.
+/// Operand 0 is the input. Its channels are adjacent, its offset is the first element of the first tile, and whole
+/// vectors are readable beyond its last channel. The result is of i16 with adjacent channels. Its axes are batch,
+/// channels, rows of tiles, and columns: first the columns of tiles for position (0, 0) within a tile, then for
+/// position (0, 1), and so on. Each position may have unused columns at its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WinogradInput {
     /// Type of the input's elements: u8 or i8.
@@ -37,13 +38,14 @@ impl WinogradInput {
     /// Rows and columns of a tile.
     pub const TILE: usize = 4;
 
-    /// Numbers of a tile.
+    /// Elements of a tile.
     pub const POSITIONS: usize = Self::TILE * Self::TILE;
 
-    /// Operations for each result: of a register of 16 words a register of bytes is widened, and two pairs are added twice.
+    /// Operations per result: a widening, an addition along columns and one along rows. A 32-bit lane holds two
+    /// results.
     pub(crate) const OPERATIONS: f64 = 4.0 / 2.0;
 
-    /// Distance in elements of the input of each position of a tile from its first, row by row.
+    /// Distance in input elements of each position of a tile from the first position, row by row.
     #[must_use]
     pub fn taps(input: &Grid) -> Vec<isize> {
         let [_, row, column] = input.pixel_strides();
@@ -53,22 +55,22 @@ impl WinogradInput {
 }
 
 impl WinogradInput {
-    /// What lies under the tiles.
+    /// The input elements that the tiles read.
     fn under(&self, call: &Call) -> Window {
         let runs = WinogradInput::taps(&call.operands[0].grid).into_iter().map(|tap| (tap, self.channels)).collect();
         Window { pixels: self.tiles(&call.output.grid), ..Window::of(call, STRIDES, runs) }
     }
 
-    /// Tiles of a result: batch, rows, columns.
+    /// The number of tiles of a result: batch, rows, columns.
     pub(crate) fn tiles(&self, output: &Grid) -> [usize; 3] {
         [output.dims[0], output.dims[2], self.columns]
     }
 }
 
-/// Rows and columns of the input from one tile to the next.
+/// Distance between neighbouring tiles, in rows and columns of the input.
 const STRIDES: [usize; 2] = [2; 2];
 
-/// Distance in elements from one position of a tile to the next, in a grid of tiles.
+/// Distance in elements between neighbouring positions of a tile, in a grid of tiles.
 pub(crate) fn position(tiles: &Grid) -> isize {
     (tiles.dims[3] / WinogradInput::POSITIONS) as isize * tiles.strides[3]
 }

@@ -1,4 +1,4 @@
-//! Convolutions: implicit products of matrices, or channel by channel where each channel is its own group.
+//! Convolutions: implicit matrix products, or depthwise if each channel is its own group.
 
 use eightfold_ir::op::conv::Conv;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
@@ -36,7 +36,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The operands of a convolution or its transpose of constant weights, and a place for its result.
+    /// The operands of a convolution or transposed convolution with constant weights, and a place for its result.
     pub(super) fn sums(&mut self, node: &Node, group: usize) -> Result<Sums, LowerError> {
         let (x, w) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"));
         let ty = self.graph.ty(x).clone();
@@ -67,8 +67,8 @@ impl Lowering<'_> {
         Ok(Sums { spatial, group, depth, kernel, input, output, weights, bias, zero, copy_to })
     }
 
-    /// The outputs of one window over the input, whose first tap at the first output lies at row and column `corner`;
-    /// `weights` are those of the window's taps.
+    /// Computes the outputs of one window over the input. `corner` is the row and column of the first output's first
+    /// tap; `weights` are the weights of the window's taps.
     pub(super) fn window_sums(&mut self, window: &Window<'_>, sums: &Sums, corner: [isize; 2], weights: &View) {
         let input = sums.input_from(corner);
         let output = window.part.of(&sums.output, window.pixels);
@@ -79,7 +79,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Copies a result to its place where it could not be made there.
+    /// Copies a result to its place, if it could not be computed there.
     pub(super) fn finish_sums(&mut self, node: &Node, sums: Sums) {
         if let Some(place) = sums.copy_to {
             let grid = Grid { dims: place.grid.dims.clone(), strides: drop_row(&sums.output.grid, &place.grid) };
@@ -87,8 +87,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// The input of a window kernel: channels adjacent, a border at least as wide as `border`, and readable a little
-    /// beyond its ends. Copied into such a place where it does not lie in one.
+    /// The input of a window kernel: its channels are adjacent, its border is at least `border` wide, and it is
+    /// readable a little beyond its ends. An input without these properties is copied.
     fn window_input(&mut self, node: &Node, x: ValueId, border: [usize; 4]) -> View {
         let view = self.view_as(x, Layout::Nhwc);
         let dims = view.grid.dims.clone();
@@ -108,7 +108,7 @@ impl Lowering<'_> {
         place
     }
 
-    /// A place for a result with adjacent channels, and, where that is not the value's own place, the place to copy to.
+    /// A place with adjacent channels for a result; and the value's own place, if the result must be copied there.
     pub(super) fn channels_last_place(&mut self, y: ValueId) -> (View, Option<View>) {
         let place = self.place(y);
         if place.grid.strides[1] == 1 || place.grid.dims[1] == 1 {
@@ -153,7 +153,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Adds one product of matrices with constant weights: of the input, the weights and the bias.
+    /// Adds one matrix product with constant weights; `operands` are the input, the weights and the bias.
     pub(super) fn gemm(&mut self, window: &Window<'_>, product: Product, operands: [View; 3], output: View) {
         let Product { runs, first, zero_point } = product;
         let n = output.grid.dims[1];
@@ -172,15 +172,16 @@ impl Lowering<'_> {
         let mut operands = operands.to_vec();
         let own = operands.len();
         let steps = self.planar_steps(window, &mut operands);
-        // Steps saw the whole result's channels; this product yields those from `first` on.
+        // The step operands have the whole result's channels; this product computes those from `first` on.
         for view in operands[own..].iter_mut().filter(|view| view.grid.dims.len() == 4) {
             view.narrow(1, &(first..first + n));
         }
         self.call(gemm.into(), operands, steps, output, &origin(&window.node.origin));
     }
 
-    /// Constant weights as a view of the model's bytes if their zero points are 0, else of the numbers less their zero points.
-    /// Quantized weights of a product with floats are dequantized if the product's kernel cannot read them.
+    /// Constant weights as a view: of the model's bytes if their zero points are 0, otherwise of a new constant with
+    /// the zero points subtracted. Quantized weights of a product with floats are dequantized if the product's kernel
+    /// cannot read them.
     pub(super) fn plain_weights(&mut self, node: &Node, w: ValueId) -> Option<View> {
         let tensor = self.graph.constant(w)?;
         if self.graph.stored_weights(node).is_some() && self.weight_scale(node).is_none() {
@@ -205,8 +206,8 @@ impl Lowering<'_> {
         Some(self.tensor(&name, &tensor, Layout::Nchw))
     }
 
-    /// The scales of the node's quantized weights if the results must be multiplied by them: the node multiplies floats by
-    /// weights that its kernel reads as they are stored.
+    /// The scales of the node's quantized weights, if the results must be multiplied by them: the node multiplies
+    /// floats by weights, and its kernel reads the weights as they are stored.
     pub(super) fn weight_scale(&self, node: &Node) -> Option<&'_ QuantParams> {
         let w = self.graph.stored_weights(node)?;
         let by_gemm = match &node.op {
@@ -221,7 +222,7 @@ impl Lowering<'_> {
         self.graph.quant(w).filter(|_| by_gemm && has_format)
     }
 
-    /// The bias that the kernel of a node with inputs of this type begins its sums with, one for each of `channels`.
+    /// The bias with which the kernel's accumulators start, one per channel. `input` is the input's type.
     pub(super) fn plain_bias(&mut self, node: &Node, input: DType, channels: usize) -> View {
         let dtype = if input.is_float() { DType::F32 } else { DType::I32 };
         match self.kernel_bias(node).and_then(|id| Some((id, self.graph.constant(id)?))) {
@@ -237,15 +238,15 @@ impl Lowering<'_> {
         }
     }
 
-    /// The node's steps with operands as rank 4, at the window's part of the result: rank 3 gets a row axis, of a product
-    /// of matrices each row is a pixel.
+    /// The node's steps, with operands of rank 4 restricted to the window's part of the result. Rank 3 gets a row axis;
+    /// each row of a matrix becomes a pixel.
     pub(super) fn planar_steps(&mut self, window: &Window<'_>, operands: &mut Vec<View>) -> Vec<crate::step::Step> {
         let (own, node) = (operands.len(), window.node);
         let dims = self.graph.ty(node.output()).shape.to_vec();
         let is_matrix = matches!(node.op, Op::MatMul(_));
         let layout = if is_matrix { Layout::Nchw } else { Layout::Nhwc };
         let steps = self.steps(node, &dims, layout, operands);
-        // The 256 entries of a table are not walked.
+        // Tables are looked up, not read element by element.
         for view in operands[own..].iter_mut().filter(|view| view.grid.dims == dims) {
             if is_matrix {
                 self.matrix(view, &origin(&node.origin));
@@ -257,7 +258,7 @@ impl Lowering<'_> {
         steps
     }
 
-    /// Makes of an operand the matrix whose columns are its last axis, as pixels by channels.
+    /// Turns an operand into a matrix of pixels by channels, whose channels are its last axis.
     fn matrix(&mut self, view: &mut View, name: &str) {
         let dims = view.grid.dims.clone();
         let n = dims[dims.len() - 1];
@@ -279,12 +280,12 @@ impl Lowering<'_> {
     }
 }
 
-/// What the sums of a convolution or its transpose read and write, as planes: rank 3 is rank 4 with one row.
+/// The tensors of a convolution or transposed convolution as planes: rank 3 becomes rank 4 with one row.
 pub(super) struct Sums {
     /// Spatial axes of the node.
     pub(super) spatial: usize,
     pub(super) group: usize,
-    /// Input channels of a group.
+    /// Input channels per group.
     pub(super) depth: usize,
     /// Rows and columns of the weights.
     pub(super) kernel: [usize; 2],
@@ -294,14 +295,14 @@ pub(super) struct Sums {
     pub(super) weights: View,
     /// Channels.
     pub(super) bias: View,
-    /// The stored input that means zero.
+    /// The zero point of the input.
     pub(super) zero: i32,
-    /// The value's own place, where the output is not that.
+    /// The value's own place, if `output` is another.
     copy_to: Option<View>,
 }
 
 impl Sums {
-    /// The input from this row and column on, which may lie in its border.
+    /// The input from this row and column on; they may lie in the border.
     pub(super) fn input_from(&self, [row, column]: [isize; 2]) -> View {
         let View { offset, grid, .. } = &self.input;
         let offset = *offset as isize + row * grid.strides[2] + column * grid.strides[3];
@@ -309,32 +310,32 @@ impl Sums {
     }
 }
 
-/// The geometry that all products of one window share.
+/// The geometry that all products of one window have in common.
 pub(super) struct Window<'n> {
     pub(super) node: &'n Node,
     pub(super) pixels: [usize; 3],
-    /// Rows and columns of the input from one pixel to the next.
+    /// Distance of neighbouring pixels, in rows and columns of the input.
     pub(super) strides: [usize; 2],
-    /// Which pixels of the node's result the window yields.
+    /// The pixels of the node's result that the window computes.
     pub(super) part: Part,
-    /// Distance in input elements of neighbouring taps.
+    /// Distances between neighbouring taps, in input elements.
     pub(super) row: isize,
     pub(super) column: isize,
     pub(super) kernel: [usize; 2],
 }
 
-/// Rows and columns of a result at one distance.
+/// Equally spaced rows and columns of a result.
 pub(super) struct Part {
     /// First row and column.
     pub(super) first: [usize; 2],
-    /// Distance of rows and of columns.
+    /// Distances between rows and between columns.
     pub(super) step: [usize; 2],
 }
 
 impl Part {
     pub(super) const WHOLE: Part = Part { first: [0; 2], step: [1; 2] };
 
-    /// The part of `view`, which has rank 4, with this many pixels.
+    /// The part of `view`, which has rank 4, with this number of rows and columns.
     pub(super) fn of(&self, view: &View, [_, rows, cols]: [usize; 3]) -> View {
         let View { mut offset, mut grid, .. } = view.clone();
         for (axis, extent) in [rows, cols].into_iter().enumerate() {
@@ -346,17 +347,17 @@ impl Part {
     }
 }
 
-/// What differs between the products of one convolution.
+/// The differences between the products of one convolution.
 pub(super) struct Product {
     pub(super) runs: Vec<Run>,
     /// The first output channel.
     pub(super) first: usize,
-    /// The stored input that means zero.
+    /// The zero point of the input.
     pub(super) zero_point: i32,
 }
 
 impl Window<'_> {
-    /// The runs under a pixel: a row of the window is one where its pixels are neighbours in memory.
+    /// The runs that a pixel reads. A row of the window is one run if its pixels are adjacent in memory.
     pub(super) fn runs(&self, depth: usize, whole_pixels: bool) -> Vec<Run> {
         let [rows, columns] = self.kernel;
         let joined = whole_pixels && (self.column == depth as isize || columns == 1);
@@ -370,12 +371,12 @@ impl Window<'_> {
     }
 }
 
-/// Whether each output channel of a convolution has an input channel of its own.
+/// Whether each channel of a convolution is its own group.
 fn is_depthwise(groups: usize, depth: usize, channels: usize) -> bool {
     groups > 1 && depth == 1 && channels == groups
 }
 
-/// Rank 3 as rank 4 with one row.
+/// Rank 3 becomes rank 4 with one row.
 fn planar(grid: &Grid) -> Grid {
     match grid.dims.len() {
         3 => Grid { dims: insert(&grid.dims, 1), strides: insert(&grid.strides, 0) },
@@ -387,7 +388,7 @@ fn insert<T: Copy>(list: &[T], row: T) -> Vec<T> {
     [&list[..2], &[row], &list[2..]].concat()
 }
 
-/// The strides of `grid` without the row axis that rank 3 was given, for a copy into `place`.
+/// The strides of `grid` without the row axis that was added to rank 3, for a copy to `place`.
 fn drop_row(grid: &Grid, place: &Grid) -> Vec<isize> {
     match place.dims.len() {
         3 => [&grid.strides[..2], &grid.strides[3..]].concat(),
@@ -395,7 +396,7 @@ fn drop_row(grid: &Grid, place: &Grid) -> Vec<isize> {
     }
 }
 
-/// A matrix of pixels by channels as a planar result: batch 1, channels, one row, pixels.
+/// A matrix of pixels by channels as planes: batch 1, channels, one row, pixels.
 pub(super) fn pixels(grid: &Grid) -> Grid {
     Grid { dims: vec![1, grid.dims[1], 1, grid.dims[0]], strides: vec![0, grid.strides[1], 0, grid.strides[0]] }
 }

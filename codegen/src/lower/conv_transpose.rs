@@ -1,11 +1,12 @@
-//! Transposed convolutions: strides of `s` and `t` make `s * t` ordinary convolutions of stride 1.
+//! Transposed convolutions: strides `s` and `t` give `s * t` ordinary convolutions of stride 1.
 //!
-//! Along an axis of stride s, every s-th output reads the input through the same taps, every s-th or so of the weights,
-//! mirrored. So the outputs fall into s *phases*, each of which is a convolution of the input, without gaps, into
-//! outputs with gaps. No product with a zero between inputs is ever made.
+//! Along an axis of stride s, every s-th output uses the same taps: every s-th of the weights (for dilation 1),
+//! mirrored. So outputs fall into s *phases*. Each phase is a convolution that reads the input without gaps and writes
+//! outputs with gaps. Zeros between inputs are never multiplied.
 //!
-//! If the stride is larger than the kernel, no tap reaches some outputs. One call writes the bias to all outputs first;
-//! then the phases that have taps overwrite theirs. So the number of calls follows the kernel, not the stride.
+//! If the stride is larger than the kernel, some outputs have no taps. Then one call first writes the bias to all
+//! outputs, and the phases that have taps overwrite theirs. So the number of calls depends on the kernel, not on the
+//! stride.
 
 use eightfold_ir::Node;
 use eightfold_ir::op::conv_transpose::ConvTranspose;
@@ -38,7 +39,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The outputs that are `step` apart from that of `row` and `column` on.
+    /// Computes the outputs of one phase of rows and columns; neighbouring outputs are `step` apart.
     fn phase(&mut self, node: &Node, sums: &Sums, step: [usize; 2], row: &Phase, column: &Phase) {
         let strides = &sums.input.grid.strides;
         let window = Window {
@@ -52,7 +53,7 @@ impl Lowering<'_> {
         };
         let mut weights = sums.weights.clone();
         for (axis, phase) in [(1, row), (2, column)] {
-            // Taps lie at one distance, the last of the weights first.
+            // Taps are equally spaced. The last one in the weights comes first.
             let stride = weights.grid.strides[axis];
             let first = phase.taps[0] as isize;
             let step = phase.taps.get(1).map_or(1, |second| *second as isize - first);
@@ -62,7 +63,7 @@ impl Lowering<'_> {
         self.window_sums(&window, sums, [row.start, column.start], &weights);
     }
 
-    /// All outputs as if no tap reached them: the bias alone, and the steps.
+    /// Computes all outputs as if they had no taps: the bias and the steps.
     fn bare_bias(&mut self, node: &Node, sums: &Sums) {
         let output = sums.output.clone();
         let [batch, rows, columns] = [0, 2, 3].map(|axis| output.grid.dims[axis]);

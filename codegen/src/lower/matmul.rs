@@ -1,4 +1,4 @@
-//! Products of matrices: with constant weights as a convolution over one row of pixels, else by strides.
+//! Products of matrices: with constant weights as a convolution over one row of pixels, otherwise by strides.
 
 use eightfold_ir::op::matmul::MatMul;
 use eightfold_ir::{DType, Layout, Node};
@@ -23,7 +23,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Constant weights, shared by the whole batch: one product of all rows.
+    /// The weights are constant and shared by the whole batch: one product of all rows.
     fn product(&mut self, node: &Node) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         let ws = self.graph.ty(w).shape.clone();
@@ -38,7 +38,7 @@ impl Lowering<'_> {
             Storage::Buffer(id) => matches!(self.buffers[id.0].kind, BufferKind::Arena { .. }),
         };
         let rows = view.grid.reshaped(&[m, k]).filter(|g| g.strides[1] == 1 || k == 1);
-        // Kernels read whole groups of four, which at the end of a caller's buffer must not be.
+        // Kernels read whole groups of four elements, which may exceed the end of a caller's buffer.
         let input = match rows {
             Some(grid) if ours || view.dtype.is_float() => View { grid, ..view },
             _ => {
@@ -75,7 +75,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Two matrices that are both known at run time only, or a batch of weights.
+    /// Both matrices are known at run time only, or there is a batch of weights.
     fn general(&mut self, node: &Node) -> Result<(), LowerError> {
         let (x, w, y) = (node.operands[0].expect("verified"), node.operands[1].expect("verified"), node.output());
         if self.graph.quant(w).is_some_and(|q| !q.is_per_tensor()) {
@@ -84,7 +84,7 @@ impl Lowering<'_> {
         let zero_points = [self.stored_zero(x) as i32, self.stored_zero(w) as i32];
         let batch = self.graph.ty(y).shape.to_vec();
         let batch = &batch[..batch.len() - 2];
-        // Quantized weights of a product with floats are dequantized: the kernel multiplies equal types.
+        // The kernel multiplies equal types, so quantized weights are dequantized for a product with floats.
         let weights = match self.graph.ty(x).dtype.is_float() {
             true => self.plain_weights(node, w).unwrap_or_else(|| self.view(w)),
             false => self.view(w),

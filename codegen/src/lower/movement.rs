@@ -51,7 +51,7 @@ impl Lowering<'_> {
         self.pointwise(node, view, vec![Step::Dequantize { scale, zero_point }])
     }
 
-    /// One elementwise call: `first`, then the node's own steps.
+    /// One elementwise call with the steps `first`, then the node's own steps.
     fn pointwise(&mut self, node: &Node, x: View, first: Vec<Step>) -> Result<(), LowerError> {
         let y = node.output();
         self.check_dtypes(node)?;
@@ -64,7 +64,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Elementwise kernels compute in f32 and integers, of which four-bit ones lie one to a byte.
+    /// Checks that elementwise kernels support the types: they compute in f32 and in integers; 4-bit integers take one
+    /// byte each.
     fn check_dtypes(&self, node: &Node) -> Result<(), LowerError> {
         let dtypes = node.uses().chain([node.output()]).map(|v| self.graph.ty(v).dtype);
         match dtypes.into_iter().find(|d| *d == DType::F64) {
@@ -73,7 +74,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// The result is the operand seen through another grid; steps, where there are any, make a call of it.
+    /// The result is the operand with another grid. If the node has steps, they become a call on it.
     fn seen_as(&mut self, node: &Node, view: View) -> Result<(), LowerError> {
         if !node.epilogue.is_empty() {
             return self.pointwise(node, view, vec![]);
@@ -90,7 +91,8 @@ impl Lowering<'_> {
         self.seen_as(node, view)
     }
 
-    /// The same elements, row by row, under other extents; copied to a buffer called `name` where strides cannot say so.
+    /// The same elements in row-major order with other extents. If strides cannot express this, they are copied to a
+    /// buffer called `name`.
     fn reshaped(&mut self, view: View, shape: &[usize], name: &str, origin: &str) -> View {
         if let Some(grid) = view.grid.reshaped(shape) {
             return View { grid, ..view };
@@ -129,7 +131,7 @@ impl Lowering<'_> {
             start += view.grid.dims[op.axis];
             let (grid, offset) = output.grid.sliced(&starts, &view.grid.dims, |_| 1);
             let part = View { offset: output.offset + offset as usize, grid, ..output.clone() };
-            // An operand that was produced in its part of the buffer is there already.
+            // An operand that was produced inside the buffer needs no copy.
             if view != part {
                 self.copy(view, part, &origin(&node.origin));
             }
@@ -180,7 +182,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// One call for each axis that changes; the last one runs the steps.
+    /// One call per axis that changes; the last one runs the steps.
     fn interpolate(&mut self, node: &Node, op: &Resize, view: View) -> Result<(), LowerError> {
         let (dims, inputs) = (op.sizes.to_vec(), view.grid.dims.clone());
         let changed: Vec<usize> = (0..dims.len()).filter(|axis| !op.keeps(*axis, inputs[*axis])).collect();
@@ -190,7 +192,7 @@ impl Lowering<'_> {
         for axis in before.iter().copied() {
             let mut extents = current.grid.dims.clone();
             extents[axis] = dims[axis];
-            // The result is rounded to its type once, behind the last axis.
+            // The result is rounded to its type once, after the last axis.
             let next = self.arena(&name, DType::F32, &extents, layout, [0; 4]);
             let operands = self.taps(op, axis, current, &inputs);
             self.call(Producer::Interpolate(Interpolate { axis }), operands, vec![], next.clone(), &name);
@@ -198,7 +200,7 @@ impl Lowering<'_> {
         }
         let output = self.place(node.output());
         let mut operands = self.taps(op, *last, current, &inputs);
-        // Kernels mix in f32.
+        // Kernels interpolate in f32.
         let mut steps: Vec<Step> = (dtype != DType::F32).then_some(Step::Cast(dtype)).into_iter().collect();
         steps.extend(self.steps(node, &dims, layout, &mut operands));
         self.call(Producer::Interpolate(Interpolate { axis: *last }), operands, steps, output, &name);
@@ -219,7 +221,7 @@ impl Lowering<'_> {
         let shape = &self.graph.ty(indices).shape;
         let (rank, count) = (shape.rank(), shape.elements());
         let place = self.moved_place(node);
-        // The index axes as one, so that the result has the operand's rank.
+        // The axes of the indices become one axis, so that the result has the operand's rank.
         let dims = [&place.grid.dims[..op.axis], &[count], &place.grid.dims[op.axis + rank..]].concat();
         let output = match place.grid.reshaped(&dims) {
             Some(grid) => View { grid, ..place.clone() },
@@ -250,8 +252,8 @@ impl Lowering<'_> {
         self.finish_move(node, place)
     }
 
-    /// Takes the elements at known positions along `axis`: a copy where strides can say which (every other element,
-    /// shuffled channels, repeated rows).
+    /// Takes the elements at known positions along `axis`. If strides can express the positions (every other element,
+    /// shuffled channels, repeated rows), the call is a copy.
     fn pick(&mut self, view: View, output: View, axis: usize, positions: &[i64], name: &str) {
         let Some([outer, inner]) = regular(positions) else {
             let operands = vec![view, self.int_list("positions", DType::I32, positions)];
@@ -269,7 +271,7 @@ impl Lowering<'_> {
         self.copy(picked, View { grid, ..output }, name);
     }
 
-    /// Picks along each axis, one call an axis that changes.
+    /// Takes elements along each axis; one call per axis that changes.
     fn gather_axes(&mut self, node: &Node, view: View, output: View, lists: Vec<Vec<usize>>) {
         let name = origin(&node.origin);
         let same = |list: &[usize], extent: usize| list.iter().copied().eq(0..extent);
@@ -293,7 +295,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Where an operator moves elements to: the place of its result, or, where steps follow, a place of their own, which
+    /// The place to which an operator moves elements: its result, or, if steps follow, a temporary that
     /// [`Self::finish_move`] reads.
     fn moved_place(&mut self, node: &Node) -> View {
         let y = node.output();
@@ -305,12 +307,12 @@ impl Lowering<'_> {
         self.arena(&name, moved.dtype, &moved.shape, self.graph.ty(y).layout, [0; 4])
     }
 
-    /// Runs the steps on the elements that an operator has moved.
+    /// Runs the steps on the moved elements.
     fn finish_move(&mut self, node: &Node, moved: View) -> Result<(), LowerError> {
         if node.epilogue.is_empty() { Ok(()) } else { self.pointwise(node, moved, vec![]) }
     }
 
-    /// A real number as the tensor stores it.
+    /// A real number in the stored form of the tensor.
     fn stored_value(&self, id: ValueId, value: f32) -> [u8; 8] {
         let ty = self.graph.ty(id);
         if ty.dtype.is_float() {
@@ -334,7 +336,8 @@ impl Lowering<'_> {
     }
 }
 
-/// Two loops that walk the positions, as extents and steps, the outer one first; `None` for positions without a pattern.
+/// Two loops that produce the positions, as extents and steps, outer loop first; `None` if the positions have no such
+/// pattern.
 fn regular(positions: &[i64]) -> Option<[(usize, isize); 2]> {
     let first = *positions.first()?;
     let step = |pair: &[i64]| pair[1] - pair[0];

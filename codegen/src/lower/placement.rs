@@ -1,7 +1,7 @@
-//! Where values lie, decided before any call is made.
+//! Decides where values are stored, before any call exists.
 //!
-//! Three questions about each value: is it produced inside a concatenation's buffer, is it written straight to an output
-//! of the model, and how wide a border do the convolutions that read it want around it.
+//! For each value it decides: whether it is produced inside a concatenation's buffer, whether it is written directly to
+//! an output of the model, and how wide a border the convolutions that read it need.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use eightfold_ir::{Def, Graph, Layout, Node, Op, ValueId};
 
 use super::window::wanted_border;
 
-/// The answers, by value.
+/// The decisions, by value.
 pub(super) struct Placement {
     homes: Vec<Option<(ValueId, usize, usize)>>,
     outputs: Vec<Option<usize>>,
@@ -27,7 +27,8 @@ impl Placement {
         placement
     }
 
-    /// The concatenation that the value is produced in: the joined value, the axis, and where on the axis.
+    /// The concatenation in whose buffer the value is produced: the joined value, the axis, and the position on the
+    /// axis.
     pub(super) fn home(&self, id: ValueId) -> Option<(ValueId, usize, usize)> {
         self.homes[id.index()]
     }
@@ -37,7 +38,7 @@ impl Placement {
         self.outputs[id.index()]
     }
 
-    /// Rows before and after, columns before and after.
+    /// The width of the border: rows before and after, columns before and after.
     pub(super) fn border(&self, id: ValueId) -> [usize; 4] {
         self.borders[id.index()]
     }
@@ -64,12 +65,13 @@ impl Placement {
         }
     }
 
-    /// Joins of some of what `node` joins, one after the other, are parts of it: so are those of a block of densely
-    /// connected layers, each of which joins all that the one before it did, and one more.
+    /// Finds concatenations whose operands are consecutive operands of `node`, and places their results inside the
+    /// result of `node`. Densely connected layers have these: each layer concatenates everything that the layer before
+    /// did, and one more value.
     fn find_part_joins(&mut self, graph: &Graph, node: &Node, axis: usize) {
         let whole = node.output();
         let extent = |id: ValueId| graph.ty(id).shape[axis];
-        // An output is not read.
+        // Calls must not read outputs of the model.
         if graph.is_output(whole) {
             return;
         }
@@ -79,7 +81,7 @@ impl Placement {
             let joins = matches!(&other.op, Op::Concat(concat) if concat.axis == axis) && other.epilogue.is_empty();
             let same_layout = graph.ty(part).layout == graph.ty(whole).layout;
             let free = self.homes[part.index()].is_none() && !graph.is_output(part);
-            // The part is smaller, so that none lies in itself.
+            // The part must be smaller, so that no value is placed in itself.
             if !(joins && same_layout && free && extent(part) < extent(whole)) {
                 continue;
             }
@@ -94,7 +96,8 @@ impl Placement {
     fn find_borders(&mut self, graph: &Graph) {
         for node in graph.nodes() {
             let Some((id, border)) = wanted_border(graph, node) else { continue };
-            // The border lies around the outermost buffer, which only a join of channels shares rows and columns with.
+            // The border surrounds the outermost buffer. A part shares rows and columns with this buffer only if all
+            // joins are along channels.
             let (mut root, mut channels) = (id, true);
             while let Some((parent, axis, _)) = self.homes[root.index()] {
                 channels &= axis == 1;
@@ -113,7 +116,7 @@ impl Placement {
             let direct =
                 materializes(graph, id) && self.homes[id.index()].is_none() && self.borders[id.index()] == [0; 4];
             let first = self.outputs[id.index()].is_none();
-            // A join whose parts live in it could be an output as well, were outputs allowed to be read.
+            // A concatenation whose parts are other values could be written to an output too, if outputs could be read.
             let read = graph.users(id).is_empty();
             if direct && first && read && graph.ty(id).layout == Layout::Nchw {
                 self.outputs[id.index()] = Some(position);
@@ -122,7 +125,7 @@ impl Placement {
     }
 }
 
-/// Whether the value is written by a call of its own, in an order of its own choice.
+/// Whether a call of its own writes the value, in a layout that lowering may choose.
 fn materializes(graph: &Graph, id: ValueId) -> bool {
     let Def::Node { node, .. } = graph.value(id).def else { return false };
     let node = graph.node(node);

@@ -25,7 +25,7 @@ impl Lowering<'_> {
             }
             PoolKind::Sum => Fold::Sum { zero_point: params.map_or(0, |(_, zero_point)| zero_point) },
         };
-        // One spatial axis is two with one row.
+        // One spatial axis becomes two, with one row.
         let two = |f: &dyn Fn(usize) -> usize, row: usize| if spatial == 1 { [row, f(0)] } else { [f(0), f(1)] };
         let after = two(&|a| op.pad(a).1, 0);
         let producer = Producer::Pool(kernel::Pool {
@@ -69,12 +69,12 @@ impl Lowering<'_> {
         let output = self.place(y);
         let mut operands = vec![input];
         let mut steps = self.steps(node, &output.grid.dims.clone(), self.graph.ty(y).layout, &mut operands);
-        // Kernels sum narrow integers in 32 bits, as the operator does with quantized ones. Other sums have the operand's type.
+        // Kernels sum narrow integers in 32 bits, as quantized sums require. Other sums wrap to the operand's type.
         let wraps = op.kind == ReduceKind::Sum && dtype.is_integer() && self.graph.quant(x).is_none();
         if wraps && !steps.is_empty() {
             steps.insert(0, Step::Cast(dtype));
         }
-        // Folded axes that are gone come back with extent 1: kernels see one rank.
+        // Without `keepdims`, folded axes get extent 1 again: kernels need operand and result to have equal rank.
         let kept = |grid: &Grid| match op.keepdims {
             true => grid.clone(),
             false => with_axes(grid, &op.axes),
@@ -91,12 +91,12 @@ impl Lowering<'_> {
     }
 }
 
-/// Rank 3 as rank 4 with one row.
+/// Rank 3 becomes rank 4 with one row.
 fn planar(grid: &Grid) -> Grid {
     if grid.dims.len() == 3 { with_axes(grid, &[2]) } else { grid.clone() }
 }
 
-/// The grid with axes of extent 1 at these positions of the result.
+/// Inserts axes of extent 1 at these positions of the result.
 fn with_axes(grid: &Grid, axes: &[usize]) -> Grid {
     let mut grid = grid.clone();
     for axis in axes {

@@ -1,4 +1,4 @@
-//! Softmax; of integers by a table of exponentials.
+//! Softmax; for integers with a table of exponentials.
 
 use eightfold_ir::op::softmax::{Softmax, exponentials};
 use eightfold_ir::{DType, Node};

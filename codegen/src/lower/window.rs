@@ -1,9 +1,9 @@
-//! How far windows reach: which inputs the outputs of convolutions and of their transposes read.
+//! The reach of windows: which inputs the outputs of convolutions and transposed convolutions read.
 
 use eightfold_ir::op::conv_transpose::ConvTranspose;
 use eightfold_ir::{Graph, Node, Op, ValueId};
 
-/// The value of which `node` reads windows, and how far they reach over its edges.
+/// The input of which `node` reads windows, and how far the windows reach beyond its edges.
 pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usize; 4])> {
     if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) {
         return None;
@@ -15,7 +15,7 @@ pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usi
         match &node.op {
             Op::Conv(conv) => {
                 let (before, _) = conv.pad(axis);
-                // What the last window takes beyond the end, which may be less than the padding after it.
+                // The part of the last window beyond the end of the input; it may be less than the padding.
                 let end = (out - 1) * conv.stride(axis) + (kernel - 1) * conv.dilation(axis) + 1;
                 [before, end.saturating_sub(before + extent)]
             }
@@ -31,22 +31,22 @@ pub(super) fn wanted_border(graph: &Graph, node: &Node) -> Option<(ValueId, [usi
     Some((x, [border[0][0], border[0][1], border[1][0], border[1][1]]))
 }
 
-/// The outputs along one axis that one set of taps yields.
+/// The outputs along one axis that use the same taps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Phase {
-    /// The first output; the next is one stride further.
+    /// The first output. Neighbouring outputs are one stride apart.
     pub(super) first: usize,
-    /// How many outputs.
+    /// Number of outputs.
     pub(super) count: usize,
-    /// Positions in the weights in the order in which the window meets them; there may be none.
+    /// Positions in the weights, in the order of the inputs; may be empty.
     pub(super) taps: Vec<usize>,
-    /// The input that the first tap of the first output reads; negative before the input's first.
+    /// The input of the first output's first tap; negative if it lies before the first input.
     pub(super) start: isize,
-    /// Distance of the inputs that neighbouring taps read.
+    /// Distance between the inputs of neighbouring taps.
     pub(super) step: usize,
 }
 
-/// The phases along spatial axis `axis`, which has `out` outputs, for weights of extent `kernel`.
+/// The phases along spatial axis `axis`, which has `out` outputs; the weights have extent `kernel`.
 pub(super) fn phases(op: &ConvTranspose, axis: usize, kernel: usize, out: usize) -> Vec<Phase> {
     let conv = op.transposed();
     let (stride, dilation, before) = (conv.stride(axis), conv.dilation(axis), conv.pad(axis).0);
@@ -64,7 +64,7 @@ pub(super) fn phases(op: &ConvTranspose, axis: usize, kernel: usize, out: usize)
     (0..stride.min(out)).map(phase).collect()
 }
 
-/// How far windows reach over the edges of an axis of extent `extent`, before and after.
+/// How far windows reach beyond the edges of an axis of extent `extent`: before and after.
 fn reach(phases: &[Phase], extent: usize) -> [usize; 2] {
     let mut reach = [0; 2];
     for phase in phases.iter().filter(|phase| !phase.taps.is_empty()) {
@@ -90,7 +90,7 @@ mod tests {
         phases(&op, 0, kernel, out)
     }
 
-    /// Each input and tap that meets an output is in just one phase, at that output.
+    /// Each pair of input and tap that contributes to an output occurs in exactly one phase, at this output.
     #[test]
     fn phases_hold_each_product_once() {
         for (stride, dilation, before, kernel, extent) in

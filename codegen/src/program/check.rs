@@ -1,4 +1,4 @@
-//! Proof that a program loses no data, without a look at how its plan was made: [`check`] interprets it.
+//! Proves that a program loses no data, independently of the code that planned it: [`check`] interprets the program.
 
 use std::ops::Range;
 
@@ -9,37 +9,37 @@ use super::{Buffer, BufferKind, Item, Parallel, Program, calls, executions};
 use crate::kernel::Call;
 use crate::view::BufferId;
 
-/// A program that loses data: our own mistake, never the user's.
+/// Lost data: a bug in the compiler, never the user's mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A buffer lies where another is still needed.
+    /// A call reads a buffer whose bytes another buffer has overwritten.
     #[error("call {call} reads {buffer}, whose bytes {overwritten_by} has overwritten")]
     Overwritten {
         /// Number of the call.
         call: usize,
-        /// The buffer read.
+        /// The buffer that is read.
         buffer: String,
-        /// Who wrote there last.
+        /// The buffer that was written there last.
         overwritten_by: String,
     },
-    /// Threads touch the same bytes without waiting for each other.
+    /// Two threads touch the same bytes without a barrier in between.
     #[error("call {call} touches bytes of {buffer} that call {writer} writes at the same time")]
     Race {
         /// Number of the call.
         call: usize,
-        /// The buffer that it reads or writes.
+        /// The buffer that the call reads or writes.
         buffer: String,
         /// Number of the other call.
         writer: usize,
     },
 }
 
-/// Interprets the program: every read must find the bytes that its own buffer holds, and no thread may touch what another
-/// writes at the same time.
+/// Interprets the program. Every read must find bytes that its own buffer has written last, and no thread may touch
+/// bytes that another thread writes at the same time.
 ///
 /// # Errors
-/// The first call that breaks this.
+/// Fails at the first call that violates this.
 pub fn check(program: &Program) -> Result<(), PlanError> {
     check_order(program)?;
     let mut number = 0;
@@ -61,7 +61,7 @@ fn in_arena<'f>(program: &Program, touched: &'f Footprint) -> impl Iterator<Item
     offset.into_iter().flat_map(|offset| touched.bytes.iter().map(move |r| offset + r.start..offset + r.end))
 }
 
-/// Follows which buffer wrote each byte of the arena last.
+/// Tracks which buffer wrote each byte of the arena last.
 fn check_order(program: &Program) -> Result<(), PlanError> {
     let mut owners: RangeMap<usize, BufferId> = RangeMap::new();
     for run in program.executions() {
@@ -80,14 +80,14 @@ fn check_order(program: &Program) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// A call on a thread.
+/// An access by a call on a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Access {
     number: usize,
     thread: usize,
 }
 
-/// Looks for bytes that one thread writes and another touches in a parallel region, whose first call has this number.
+/// Finds bytes that one thread writes and another touches in a parallel region whose first call has the number `first`.
 fn check_threads(program: &Program, parallel: &Parallel, first: usize) -> Result<(), PlanError> {
     let mut number = first;
     let mut accesses: Vec<(Access, Call)> = Vec::new();
@@ -96,7 +96,7 @@ fn check_threads(program: &Program, parallel: &Parallel, first: usize) -> Result
         accesses.extend(runs.map(|run| (Access { number: number + run.number, thread }, run.call)));
         number += calls(body).len();
     }
-    // Who writes what, of the arena and of each other buffer.
+    // The last writer of each byte, of each buffer and, at the end, of the arena.
     let mut writers: Vec<RangeMap<usize, Access>> = vec![RangeMap::new(); program.buffers.len() + 1];
     let mut visit = |access: Access, touched: &Footprint, write: bool| {
         let (place, ranges) = ranges(program, touched);
@@ -121,14 +121,14 @@ fn check_threads(program: &Program, parallel: &Parallel, first: usize) -> Result
     Ok(())
 }
 
-/// Where a footprint lies: in the arena, which comes behind all buffers, or in a buffer of its own; and its bytes there.
+/// The place of a footprint (the index of its buffer, or the number of buffers for the arena), and its bytes there.
 fn ranges(program: &Program, touched: &Footprint) -> (usize, Vec<Range<usize>>) {
     let Buffer { kind, byte_size, .. } = &program.buffers[touched.buffer.0];
     let (place, offset, size) = match kind {
         BufferKind::Arena { offset } => (program.buffers.len(), *offset, program.arena_size),
         BufferKind::Input(_) | BufferKind::Output(_) => (touched.buffer.0, 0, *byte_size),
     };
-    // The last row of a window may end in slack that it does not use.
+    // The last row of a window may end in slack that the call does not use.
     let inside = touched.bytes.iter().map(|range| offset + range.start..(offset + range.end).min(size));
     (place, inside.filter(|range| !range.is_empty()).collect())
 }

@@ -1,8 +1,8 @@
-//! Which bytes of its buffers a call touches.
+//! Footprints: the bytes of its buffers that a call touches.
 //!
-//! Invariant: no byte that a call writes, or that its result depends on, is left out. Others may be counted where there
-//! are too many pieces to tell apart. Bytes that kernels read without using them, behind the ends of operands and runs,
-//! are not counted: it does not matter who writes there meanwhile.
+//! Invariant: a footprint contains every byte that the call writes or that its result depends on. It may contain more
+//! if the pieces are too many to list. Bytes that kernels read without using them, after the ends of operands and runs,
+//! are not in it: other calls may write them meanwhile.
 
 #![expect(clippy::single_range_in_vec_init, reason = "lists of ranges, some of one")]
 
@@ -11,17 +11,17 @@ use std::ops::Range;
 use crate::kernel::Call;
 use crate::view::{BufferId, Grid, Storage, View};
 
-/// More pieces than this are taken for one.
+/// Footprints with more pieces than this become one range.
 const PIECES: usize = 1 << 16;
 
-/// Bytes of one buffer: ranges from its first byte on, in order, that do not touch.
+/// Bytes of one buffer: sorted ranges, relative to the buffer's first byte, that do not touch each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Footprint {
     pub(crate) buffer: BufferId,
     pub(crate) bytes: Vec<Range<usize>>,
 }
 
-/// What the call reads of buffers, without what loops around it move.
+/// The bytes of buffers that the call reads, without the offsets of loops around it.
 pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
     let window = call.producer.def().input_window(call);
     let views = call.operands.iter().enumerate().flat_map(|(index, operand)| match &window {
@@ -31,13 +31,13 @@ pub(crate) fn reads(call: &Call) -> Vec<Footprint> {
     views.filter_map(|view| of_view(&view)).collect()
 }
 
-/// What the call writes; nothing of a constant.
+/// The bytes that the call writes; `None` if its result is a constant.
 pub(crate) fn writes(call: &Call) -> Option<Footprint> {
     of_view(&call.output)
 }
 
 impl Footprint {
-    /// Whether both have a byte in common.
+    /// Whether both contain a common byte.
     pub(crate) fn meets(&self, other: &Footprint) -> bool {
         let (mut mine, mut others) = (self.bytes.iter().peekable(), other.bytes.iter().peekable());
         if self.buffer != other.buffer {
@@ -61,7 +61,7 @@ fn of_view(view: &View) -> Option<Footprint> {
         let mut axes: Vec<(usize, usize)> = Vec::with_capacity(dims.len());
         let mut start = view.offset as isize;
         for (&extent, &stride) in dims.iter().zip(strides) {
-            // Walked backwards, it begins at the other end.
+            // A negative stride starts at the other end.
             start += if stride < 0 { (extent as isize - 1) * stride } else { 0 };
             axes.push((extent, stride.unsigned_abs()));
         }
@@ -70,7 +70,7 @@ fn of_view(view: &View) -> Option<Footprint> {
         for (extent, stride) in axes {
             let end = ranges[ranges.len() - 1].end + (extent - 1) * stride;
             ranges = match ranges.len() {
-                // Neighbours, or repeated.
+                // Adjacent or overlapping copies.
                 1 if stride <= ranges[0].end => vec![0..end],
                 count if count * extent > PIECES => vec![0..end],
                 _ => joined(&ranges, extent, stride),
@@ -83,7 +83,7 @@ fn of_view(view: &View) -> Option<Footprint> {
     Some(Footprint { buffer, bytes })
 }
 
-/// `ranges` repeated `extent` times at a distance of `stride`, in order, adjacent ones joined.
+/// `ranges` repeated `extent` times at a distance of `stride`, sorted; adjacent ranges are merged.
 fn joined(ranges: &[Range<usize>], extent: usize, stride: usize) -> Vec<Range<usize>> {
     let copies = (0..extent).flat_map(|i| ranges.iter().map(move |r| r.start + i * stride..r.end + i * stride));
     let mut copies: Vec<_> = copies.collect();
@@ -118,7 +118,7 @@ mod tests {
     fn neighbours_are_one_range_and_gaps_stay_out() {
         assert_eq!(bytes(&view(2, &[2, 3, 4], &[12, 4, 1])), [8..104]);
         assert_eq!(bytes(&view(0, &[2, 3], &[5, 1])), [0..12, 20..32]);
-        // Broadcast, backwards, transposed, interleaved with another.
+        // A broadcast, a reversed view, a transposed view, and one interleaved with another view.
         assert_eq!(bytes(&view(1, &[7, 2], &[0, 1])), [4..12]);
         assert_eq!(bytes(&view(5, &[3], &[-2])), [4..8, 12..16, 20..24]);
         assert_eq!(bytes(&view(0, &[4, 2, 3], &[1, 12, 4])), [0..96]);
@@ -161,7 +161,7 @@ mod tests {
         let read: Vec<_> = reads(&call).into_iter().map(|footprint| footprint.bytes).collect();
         let row = |row: usize| [1, 11, 41, 51].map(|at| pixel(40 * row + at)).to_vec();
         assert_eq!(read, [row(0), row(1), row(2)]);
-        // What lies between the channels is another's to write.
+        // Another call may write the bytes between the channels.
         let other = View { offset: 9, ..view(0, &[4, 4, 2], &[40, 10, 1]) };
         assert!(!reads(&call).iter().any(|read| read.meets(&of_view(&other).expect("a buffer"))));
         assert_eq!(writes(&call).expect("a buffer").bytes, [0..16]);

@@ -1,13 +1,13 @@
-//! When buffers are live, on the tree of regions.
+//! Live ranges of buffers, computed on the tree of regions.
 //!
-//! Time is counted in *moments*. Items that run one after the other have moments of their own. All that is in a loop, or in
-//! a parallel region with loops, is live from its first moment to its last: what a turn leaves may be read in the next.
-//! Calls that threads run at the same time share one moment.
+//! Time is counted in *moments*. Items that run in sequence have different moments. All buffers touched in a loop, or
+//! in a parallel region with loops, are live from its first moment to its last, because a turn may read what the
+//! previous turn has written. Calls that threads run at the same time share one moment.
 
 use super::{Item, Program, views, walk};
 use crate::view::{BufferId, Storage, View};
 
-/// From the first moment at which something is touched to the last.
+/// The live range: the first and the last moment at which something is touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Whether both have a moment in common.
+    /// Whether both contain a common moment.
     pub(crate) fn meets(self, other: Span) -> bool {
         self.first <= other.last && other.first <= self.last
     }
@@ -25,14 +25,14 @@ impl Span {
     }
 }
 
-/// For each buffer of the program when it is live; `None` if nothing touches it.
+/// The live range of each buffer of the program; `None` if nothing touches it.
 pub(crate) fn liveness(program: &Program) -> Vec<Option<Span>> {
     let mut spans = vec![None; program.buffers.len()];
     items(&program.body, 0, &mut spans);
     spans
 }
 
-/// For each buffer the numbers of the first and the last call that touch it, for people to read.
+/// For each buffer the numbers of the first and the last call that touch it, for dumps.
 pub(crate) fn users(program: &Program) -> Vec<Option<Span>> {
     let mut spans = vec![None; program.buffers.len()];
     for (number, call) in program.calls().into_iter().enumerate() {
@@ -41,7 +41,7 @@ pub(crate) fn users(program: &Program) -> Vec<Option<Span>> {
     spans
 }
 
-/// Follows items from this moment on; returns the moment after the last.
+/// Records the live ranges of items that start at moment `first`; returns the moment after the last.
 fn items(body: &[Item], first: usize, spans: &mut [Option<Span>]) -> usize {
     body.iter().fold(first, |moment, item| {
         let mut all = |last: usize| {

@@ -1,7 +1,8 @@
-//! Reads the text form of a program. The bytes of constants are not in it: they are zeros, or random as `rand(…)` says.
+//! Parses the text form of a program. The text does not contain the bytes of constants: they are zeros, or random if it
+//! says `rand(…)`.
 //!
-//! A program that parses is well-formed but not yet right: that is the part of [`verify`](super::verify()). No text makes the
-//! parser panic, and the first mistake ends it.
+//! A program that parses may still break rules: [`verify`](super::verify()) checks them. No text makes the parser
+//! panic. It stops at the first mistake.
 
 use std::str::{FromStr, Lines};
 
@@ -13,23 +14,23 @@ use crate::step::{Arg, Step};
 use crate::target::Target;
 use crate::view::{BufferId, Const, ConstId, FARTHEST, Grid, LoopId, Storage, View};
 
-/// The most bytes that all constants may have together: more than code can reach. Though they are zeros, they take memory.
+/// The limit on the bytes of all constants together, which is more than code can address. Even zeros take memory.
 const MOST: usize = 1 << 31;
 
-/// A text that is no program, and where it goes wrong.
+/// A mistake in the text of a program, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct ParseError {
-    /// Line of the mistake, from 1.
+    /// Line of the mistake, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The mistake.
     pub reason: String,
 }
 
-/// The program of a text.
+/// Parses a program.
 ///
 /// # Errors
-/// The first mistake.
+/// Fails at the first mistake.
 pub fn parse(text: &str) -> Result<Program, ParseError> {
     let mut parser = Parser { lines: text.lines(), line: 0, peeked: None };
     parser.program().map_err(|reason| ParseError { line: parser.line, reason })
@@ -37,13 +38,13 @@ pub fn parse(text: &str) -> Result<Program, ParseError> {
 
 struct Parser<'t> {
     lines: Lines<'t>,
-    /// The number of the line that was read last.
+    /// The number of the last line read.
     line: usize,
     peeked: Option<&'t str>,
 }
 
 impl<'t> Parser<'t> {
-    /// The next line that says something, without what is around it.
+    /// The next line that is neither empty nor a comment, trimmed.
     fn next(&mut self) -> Result<&'t str, String> {
         if let Some(line) = self.peeked.take() {
             return Ok(line);
@@ -101,7 +102,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Items up to a line that closes their region, which is left.
+    /// Parses items up to a line that closes their region; the parser stays before that line.
     fn items(&mut self) -> Result<Vec<Item>, String> {
         let mut items = Vec::new();
         loop {
@@ -159,7 +160,7 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected a number, got {text:?}"))
 }
 
-/// A number of bytes, at most `most`.
+/// Parses a number of bytes, at most `most`.
 fn size(text: &str, most: usize) -> Result<usize, String> {
     let bytes = number(text)?;
     if bytes <= most { Ok(bytes) } else { Err(format!("expected at most {most} bytes, got {bytes}")) }
@@ -169,7 +170,7 @@ fn dtype(text: &str) -> Result<DType, String> {
     DType::from_name(text).ok_or_else(|| format!("no type is called {text:?}"))
 }
 
-/// The words of a line and what stands behind `;`.
+/// Splits a line into its words and the text after `;`.
 fn comment(line: &str) -> (&str, &str) {
     line.split_once("  ; ").unwrap_or((line, ""))
 }
@@ -210,7 +211,7 @@ fn constant(line: &str, before: &[Const]) -> Result<Const, String> {
     Ok(Const { name: name.to_owned(), bytes: bytes.into() })
 }
 
-/// Bytes as a text such as `rand(i8, seed=1)` describes them.
+/// Bytes described by a text such as `rand(i8, seed=1)`.
 fn random(contents: &str, bytes: usize) -> Result<Vec<u8>, String> {
     let expected = || format!("expected contents such as rand(i8, seed=1), got {contents:?}");
     let inner = contents.strip_prefix("rand(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(expected)?;

@@ -1,6 +1,7 @@
-//! The text form of a program: one line a buffer, a constant, a call; regions are blocks. [`parse`](super::parse()) reads it.
+//! The text form of a program: one line per buffer, constant and call; regions are blocks. [`parse`](super::parse())
+//! reads it.
 //!
-//! The bytes of constants are not part of it. What stands behind `;` is for people, but for the names of buffers and
+//! The bytes of constants are not part of the text. Text after `;` is a comment, except for the names of buffers and
 //! constants and the origins of calls, which belong to the program.
 
 use std::fmt::{self, Display, Formatter};
@@ -31,7 +32,7 @@ impl Display for Program {
     }
 }
 
-/// Writes items, the first call of which has this number; returns the number after the last.
+/// Writes items whose first call has the number `first`; returns the number after the last call.
 fn write_items(f: &mut Formatter<'_>, items: &[Item], depth: usize, first: usize) -> Result<usize, fmt::Error> {
     let indent = "  ".repeat(depth);
     items.iter().try_fold(first, |number, item| match item {
@@ -67,7 +68,7 @@ fn write_items(f: &mut Formatter<'_>, items: &[Item], depth: usize, first: usize
     })
 }
 
-/// A name in a line of its own: characters that would break the line are escaped.
+/// A name on one line: characters that would break the line are escaped.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {
@@ -93,7 +94,7 @@ impl Display for Band {
 struct BufferLine<'a> {
     index: usize,
     buffer: &'a Buffer,
-    /// The numbers of the first and the last call that touch it.
+    /// The numbers of the first and the last call that touch the buffer.
     live: Option<Span>,
 }
 
@@ -131,8 +132,8 @@ impl Display for Storage {
 }
 
 impl Display for View {
-    /// `u8 %3+64+i0*256[1x8x4x4 : 128,1,32,8]`: in turn `i0` of a loop the view begins 64 + 256 `i0` elements behind the
-    /// buffer's first. Strides are left out where they are row-major.
+    /// `u8 %3+64+i0*256[1x8x4x4 : 128,1,32,8]`: in turn `i0` of a loop, the view begins `64 + 256 i0` elements after
+    /// the buffer's first. Row-major strides are left out.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.dtype, self.storage)?;
         if self.offset > 0 {

@@ -1,7 +1,8 @@
 //! Regions: calls in loops, in branches and on several threads.
 //!
-//! A program's body is a list of items that run one after the other. An item is a call, or a region with bodies of its
-//! own. Analyses walk this tree and need not know why a loop is there: bands of a chain, time steps of a recurrent layer.
+//! A program's body is a list of items that run one after the other. An item is a call or a region with bodies of its
+//! own. Analyses walk this tree and need not know the purpose of a loop: bands of a chain, or time steps of a recurrent
+//! layer.
 
 use crate::kernel::Call;
 use crate::view::{LoopId, View};
@@ -9,48 +10,48 @@ use crate::view::{LoopId, View};
 /// A part of a program's body.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// One kernel call.
+    /// A kernel call.
     Call(Call),
-    /// A body that runs several times.
+    /// A loop.
     For(For),
-    /// One of two bodies.
+    /// A branch.
     If(If),
-    /// Bodies that run at the same time.
+    /// Bodies on several threads.
     Parallel(Parallel),
 }
 
-/// A body that runs `count` times, at least once. Views in it move with each turn by their [`View::loops`].
+/// A body that runs `count` times, at least once. In each turn, its views move by their [`View::loops`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct For {
     /// The loop's number.
     pub id: LoopId,
-    /// Turns.
+    /// Number of turns.
     pub count: usize,
-    /// What runs in each turn.
+    /// The items of one turn.
     pub body: Vec<Item>,
 }
 
-/// `then` where the condition is not 0, else `otherwise`.
+/// A branch: `then` if the condition is not 0, else `otherwise`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct If {
     /// One element of type bool or of an integer type.
     pub condition: View,
-    /// What runs if it is not 0.
+    /// The items if it is not 0.
     pub then: Vec<Item>,
-    /// What runs if it is 0.
+    /// The items if it is 0.
     pub otherwise: Vec<Item>,
 }
 
-/// Bodies that run at the same time, the first on the first thread, and so on. All threads wait for each other before and
-/// after. It stands in no other region.
+/// Bodies that run at the same time, one per thread. All threads wait for each other before and after. A parallel
+/// region must not be inside another region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parallel {
-    /// One body for each thread of the program; some may be empty.
+    /// One body per thread of the program; some may be empty.
     pub threads: Vec<Vec<Item>>,
 }
 
 impl Item {
-    /// The bodies of a region, none of a call.
+    /// The bodies of a region; none for a call.
     #[must_use]
     pub fn bodies(&self) -> Vec<&[Item]> {
         match self {
@@ -61,7 +62,7 @@ impl Item {
         }
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn bodies_mut(&mut self) -> Vec<&mut Vec<Item>> {
         match self {
             Item::Call(_) => Vec::new(),
@@ -71,7 +72,7 @@ impl Item {
         }
     }
 
-    /// The views of the item itself, without those of what is in its bodies.
+    /// The views of the item itself, without those in its bodies.
     fn views(&self) -> Vec<&View> {
         match self {
             Item::Call(call) => call.views().collect(),
@@ -81,7 +82,7 @@ impl Item {
     }
 }
 
-/// All calls below these items, in the order of the text. A call's place in this order is its number.
+/// All calls in these items, in the order of the text. The position of a call in this order is its number.
 #[must_use]
 pub fn calls(items: &[Item]) -> Vec<&Call> {
     let mut found = Vec::new();
@@ -93,7 +94,7 @@ pub fn calls(items: &[Item]) -> Vec<&Call> {
     found
 }
 
-/// All views below these items.
+/// All views in these items.
 #[must_use]
 pub fn views(items: &[Item]) -> Vec<&View> {
     let mut found = Vec::new();
@@ -101,7 +102,7 @@ pub fn views(items: &[Item]) -> Vec<&View> {
     found
 }
 
-/// Visits items and all that is in their bodies, in the order of the text.
+/// Visits items and everything in their bodies, in the order of the text.
 pub fn walk<'i>(items: &'i [Item], visit: &mut impl FnMut(&'i Item)) {
     for item in items {
         visit(item);
@@ -111,7 +112,7 @@ pub fn walk<'i>(items: &'i [Item], visit: &mut impl FnMut(&'i Item)) {
     }
 }
 
-/// Changes all calls below these items.
+/// Changes all calls in these items.
 pub fn for_each_call(items: &mut [Item], change: &mut impl FnMut(&mut Call)) {
     for item in items {
         if let Item::Call(call) = item {
@@ -123,17 +124,16 @@ pub fn for_each_call(items: &mut [Item], change: &mut impl FnMut(&mut Call)) {
     }
 }
 
-/// One run of a call: what it does in one turn of the loops around it.
+/// One execution of a call: in one turn of each loop around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Execution {
     /// The call's number.
     pub number: usize,
-    /// The call, whose views no loop moves any more.
+    /// The call. Its views have the offsets of this turn and no loops.
     pub call: Call,
 }
 
-/// All that runs when these items run, in the order in which one thread may run it. Both bodies of a branch are taken to
-/// run.
+/// All executions of these items, in an order that is valid for one thread. Both bodies of a branch are included.
 #[must_use]
 pub fn executions(items: &[Item]) -> Vec<Execution> {
     let mut unroll = Unroll { turns: Vec::new(), executions: Vec::new() };
@@ -142,13 +142,13 @@ pub fn executions(items: &[Item]) -> Vec<Execution> {
 }
 
 struct Unroll {
-    /// The turn that each loop around is in.
+    /// The current turn of each loop around the item.
     turns: Vec<(LoopId, usize)>,
     executions: Vec<Execution>,
 }
 
 impl Unroll {
-    /// Unrolls items, the first call of which has this number; returns the number after the last.
+    /// Unrolls items whose first call has the number `first`; returns the number after the last call.
     fn items(&mut self, items: &[Item], first: usize) -> usize {
         items.iter().fold(first, |number, item| match item {
             Item::Call(call) => {
@@ -172,7 +172,7 @@ impl Unroll {
 }
 
 impl View {
-    /// The view in these turns of the loops around it.
+    /// Adds to the view's offset the distance that these turns of its loops move it.
     fn fix(&mut self, turns: &[(LoopId, usize)]) {
         for (id, step) in std::mem::take(&mut self.loops) {
             let turn = turns.iter().find(|(own, _)| *own == id).map_or(0, |(_, turn)| *turn);

@@ -1,11 +1,12 @@
-//! The programs that code is emitted for.
+//! Programs that are ready for emission.
 
 use std::fmt::{self, Display, Formatter};
 use std::ops::Deref;
 
 use super::{PlanError, Program, ProgramError, check, verify};
 
-/// A program that schedule passes have seen, or that is proven to be as sound as theirs.
+/// A program that schedule passes have produced, or that has passed [`verify`](super::verify()) and
+/// [`check`](super::check()).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scheduled(Program);
 
@@ -24,15 +25,15 @@ impl Display for Scheduled {
 }
 
 impl Scheduled {
-    /// What schedule passes have made.
+    /// Wraps the result of schedule passes, without checks.
     pub(crate) fn trusted(program: Program) -> Scheduled {
         Scheduled(program)
     }
 
-    /// A program that somebody else has scheduled, proven to keep all rules and to lose no data.
+    /// Checks a program that somebody else has scheduled.
     ///
     /// # Errors
-    /// A rule that it breaks, or data that it loses.
+    /// Fails if the program breaks a rule, loses data, or has plain constants.
     pub fn proven(program: Program) -> Result<Scheduled, ScheduleError> {
         verify(&program)?;
         check(&program)?;
@@ -50,17 +51,17 @@ impl Scheduled {
     }
 }
 
-/// A program that cannot be run as it is scheduled.
+/// A program that must not run as it is scheduled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScheduleError {
-    /// It breaks a rule.
+    /// The program breaks a rule.
     #[error(transparent)]
     Rule(#[from] ProgramError),
-    /// It loses data.
+    /// The program loses data.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// A call reads constants as the model has them.
+    /// A call reads constants that are not packed.
     #[error("call {call}: the constants are not packed; the pass `pack` has not run")]
     Plain {
         /// Number of the call.

@@ -1,8 +1,9 @@
-//! How far the bytes of each call have travelled: of all that it reads and writes, what else was touched since.
+//! Reuse distances: how many bytes the program touches between two accesses to the same data.
 //!
-//! The program is taken to run again and again, and a cache to keep what was touched last: bytes are found in the first
-//! level that holds all that was touched since they were, themselves included. Within a call each byte is touched once,
-//! and what a call touches has no order, so that distances are upper bounds by one call's bytes.
+//! The analysis assumes that the program runs again and again, and that caches keep the most recently used bytes. An
+//! access hits the first level that can hold all bytes touched since the previous access, including its own. Within a
+//! call each byte is touched once. The order within a call is unknown, so a distance may be too large by the bytes of
+//! one call.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,27 +12,27 @@ use super::{BufferKind, Program};
 use crate::kernel::Call;
 use crate::view::{Storage, View};
 
-/// Bytes that are followed together.
+/// Granularity of the analysis: bytes that are tracked together.
 const LINE: usize = 1 << 10;
 
-/// Bytes of a call that were all touched last at the same distance.
+/// The bytes of a call that have the same reuse distance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reach {
-    /// Bytes that the program has touched since, these included.
+    /// Bytes that the program has touched since the previous access, including these.
     pub distance: u64,
-    /// How many they are.
+    /// Number of bytes with this distance.
     pub bytes: f64,
 }
 
 impl Program {
-    /// For each of its [executions](Program::executions), the bytes that it reads and writes by their distance, the nearest
+    /// For each of the [executions](Program::executions), the bytes that it reads and writes by reuse distance, nearest
     /// first.
     #[must_use]
     pub fn traffic(&self) -> Vec<Vec<Reach>> {
         let places = Places::of(self);
         let executions = self.executions();
         let calls = executions.len();
-        // When each line was touched last, and how many lines were touched last at each time.
+        // For each line, the time of its last access. For each time, the number of lines whose last access it is.
         let mut last: Vec<Option<usize>> = vec![None; places.lines];
         let mut touched = vec![0_u64; 2 * calls];
         let mut traffic = Vec::with_capacity(calls);
@@ -44,7 +45,7 @@ impl Program {
                     *bytes_since.entry(last[line].unwrap_or(0)).or_default() += share;
                 }
             }
-            // The program has run once: all that it touches was touched before.
+            // The first run only records accesses. In the second run every line has a previous access.
             if time >= calls {
                 let distance = |since: usize| LINE as u64 * touched[since..].iter().sum::<u64>();
                 let reach = |(since, bytes): (usize, f64)| Reach { distance: distance(since), bytes };
@@ -61,7 +62,8 @@ impl Program {
     }
 }
 
-/// Where buffers and constants lie, in lines: the arena, then all others one after the other.
+/// Addresses of buffers and constants, in one space of `lines` lines: the arena comes first, then all others in
+/// sequence.
 struct Places {
     buffers: Vec<usize>,
     consts: Vec<usize>,
@@ -85,7 +87,7 @@ impl Places {
         Places { buffers, consts, lines: end / LINE }
     }
 
-    /// The lines and bytes of each operand and of the result.
+    /// The lines and the number of bytes that each operand and the result touch.
     fn moved(&self, call: &Call) -> Vec<(Range<usize>, u64)> {
         let operands = call.operands.iter().enumerate().map(|(index, view)| (view, call.operand_bytes(index)));
         let result = (&call.output, call.output_bytes());

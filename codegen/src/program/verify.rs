@@ -1,5 +1,5 @@
-//! The rules that every program keeps, whichever pass made it: what it names exists, views stay inside their bytes, regions
-//! stand where they may.
+//! The rules that every program obeys, whichever pass made it: everything that it names exists, views stay inside their
+//! bytes, and regions are nested as allowed.
 
 use std::collections::BTreeSet;
 
@@ -9,34 +9,34 @@ use crate::kernel::Call;
 use crate::step::{Step, elementwise};
 use crate::view::{BufferId, ConstId, FARTHEST, LoopId, Storage, View};
 
-/// A rule that a program breaks: our own mistake, or that of whoever wrote its text.
+/// A rule that a program breaks: a bug here, or a mistake in a program text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
-    /// A view names a buffer or a constant that there is not.
+    /// A view names a buffer or a constant that does not exist.
     #[error("call {call}: there is no {storage}")]
     UnknownStorage {
         /// Number of the call.
         call: usize,
-        /// What it names.
+        /// The name.
         storage: String,
     },
-    /// A view moves with a loop that is not around it.
+    /// A view moves with a loop that does not enclose it.
     #[error("call {call}: no loop {id} is around it")]
     UnknownLoop {
         /// Number of the call.
         call: usize,
-        /// What it names.
+        /// The loop.
         id: LoopId,
     },
-    /// A step reads an operand that the call has not.
+    /// A step reads an operand that the call does not have.
     #[error("call {call}: a step reads operand {operand} of {count}")]
     UnknownOperand {
         /// Number of the call.
         call: usize,
-        /// Position that is read.
+        /// Position of the operand.
         operand: usize,
-        /// Operands that there are.
+        /// Number of operands of the call.
         count: usize,
     },
     /// A call does not fit its kernel's family.
@@ -46,10 +46,10 @@ pub enum ProgramError {
         call: usize,
         /// The family.
         family: &'static str,
-        /// The rule that it breaks.
+        /// The rule.
         reason: String,
     },
-    /// A view reaches so far that its addresses are none.
+    /// A view reaches an element beyond all addresses.
     #[error("call {call} reaches element {element} of {storage}")]
     TooFar {
         /// Number of the call.
@@ -59,7 +59,7 @@ pub enum ProgramError {
         /// The buffer or constant.
         storage: String,
     },
-    /// A call touches bytes outside what it names.
+    /// A call touches bytes outside its buffer or constant.
     #[error("call {call} reaches byte {end} of {name}, which has {size}")]
     OutOfBounds {
         /// Number of the call.
@@ -71,21 +71,21 @@ pub enum ProgramError {
         /// Its size in bytes.
         size: usize,
     },
-    /// A region stands where it may not, or has the wrong number of bodies or turns.
+    /// A region is nested as it must not be, or has the wrong number of bodies or turns.
     #[error("{reason}")]
     Region {
-        /// What is wrong with it.
+        /// The broken rule.
         reason: String,
     },
 }
 
-/// The most calls that may run, those in loops once a turn.
+/// The limit on executions of calls: a call in a loop counts once per turn.
 const MOST_RUNS: usize = 1 << 20;
 
 /// Checks all rules.
 ///
 /// # Errors
-/// The first that is broken.
+/// Fails at the first broken rule.
 pub fn verify(program: &Program) -> Result<(), ProgramError> {
     if program.threads == 0 {
         return Err(region("a program runs on at least one thread"));
@@ -108,16 +108,16 @@ fn region(reason: impl Into<String>) -> ProgramError {
     ProgramError::Region { reason: reason.into() }
 }
 
-/// The tree as it is walked.
+/// The state of a walk over the tree.
 struct Structure<'p> {
     program: &'p Program,
-    /// Loops around the item, and their turns.
+    /// The loops around the item, with their numbers of turns.
     around: Vec<(LoopId, usize)>,
-    /// Loops so far.
+    /// The loops visited so far.
     seen: BTreeSet<LoopId>,
-    /// Calls so far.
+    /// The number of calls visited so far.
     number: usize,
-    /// How often these run.
+    /// The number of executions of these calls.
     runs: usize,
 }
 
@@ -211,7 +211,7 @@ impl Structure<'_> {
         self.reach(view)
     }
 
-    /// Whether all elements of the view, in all turns, and their number can be counted.
+    /// Checks that the positions of the view's elements, and their number, are in `0..FARTHEST` in all turns.
     fn reach(&self, view: &View) -> Result<(), ProgramError> {
         let turns = |id: &LoopId| self.around.iter().find(|(own, _)| own == id).map_or(1, |(_, turns)| *turns);
         let axes = view.grid.dims.iter().copied().zip(view.grid.strides.iter().copied());
@@ -234,7 +234,7 @@ impl Structure<'_> {
         }
     }
 
-    /// Whether a constant has the view's farthest element.
+    /// Checks that a constant contains the view's farthest element.
     fn constant(&self, view: &View, most: i128) -> Result<(), ProgramError> {
         let Storage::Const(ConstId(id)) = view.storage else { return Ok(()) };
         let constant = &self.program.consts[id];
@@ -246,7 +246,7 @@ impl Structure<'_> {
     }
 }
 
-/// Whether the bytes are the buffer's, or lie in its `slack`.
+/// Checks that the bytes lie in the buffer or in the `slack` after it.
 fn inside(program: &Program, call: usize, touched: &Footprint, slack: usize) -> Result<(), ProgramError> {
     let buffer = &program.buffers[touched.buffer.0];
     let (size, end) = (buffer.byte_size, touched.bytes.last().map_or(0, |range| range.end));

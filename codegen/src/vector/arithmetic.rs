@@ -1,4 +1,4 @@
-//! Arithmetic, comparison, choice: one IEEE or two's complement operation a lane, and index arithmetic.
+//! Arithmetic, comparisons, selection: one IEEE or two's complement operation per lane; and index arithmetic.
 
 use inkwell::values::BasicValueEnum;
 use inkwell::{FloatPredicate, IntPredicate};
@@ -6,7 +6,7 @@ use inkwell::{FloatPredicate, IntPredicate};
 use super::{Emitter, Int, Kind, Vector};
 use crate::vector::built;
 
-/// How two numbers are compared. Comparisons with NaN are false but [`Compare::NotEqual`].
+/// How two numbers are compared. With NaN, all comparisons but [`Compare::NotEqual`] are false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compare {
     Equal,
@@ -17,10 +17,10 @@ pub(crate) enum Compare {
     GreaterOrEqual,
 }
 
-/// Which way numbers are rounded.
+/// Rounding directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rounding {
-    /// To the nearest, halves to even.
+    /// To the nearest, half to even.
     Even,
     Down,
     Up,
@@ -79,20 +79,21 @@ impl<'ctx> Emitter<'_, 'ctx> {
         sub build_float_sub build_int_sub;
         /// `a * b`; integers wrap.
         mul build_float_mul build_int_mul;
-        /// `a / b`; of integers the signed quotient towards zero, not for a zero divisor.
+        /// `a / b`; of integers the signed quotient towards zero, undefined for a zero divisor.
         div build_float_div build_int_signed_div;
-        /// The remainder with the sign of `a`; not for an integer zero divisor. Of floats a libcall: not for kernels.
+        /// The remainder with the sign of `a`; undefined for an integer zero divisor. For floats this is a library
+        /// call, so kernels must not use it.
         rem build_float_rem build_int_signed_rem;
     }
 
     integer! {
-        /// Bits of both.
+        /// Bitwise and.
         and build_and;
-        /// Bits of either.
+        /// Bitwise or.
         or build_or;
-        /// Bits of exactly one.
+        /// Bitwise exclusive or.
         xor build_xor;
-        /// `a` shifted towards the high end by `b` bits.
+        /// `a << b`
         shift_left build_left_shift;
     }
 
@@ -104,22 +105,22 @@ impl<'ctx> Emitter<'_, 'ctx> {
     }
 
     roundings! {
-        /// The greatest integral F32 number not above.
+        /// Rounds F32 down to an integral number.
         floor Down;
-        /// The least integral F32 number not below.
+        /// Rounds F32 up to an integral number.
         ceil Up;
-        /// The integral F32 number towards zero.
+        /// Rounds F32 towards zero to an integral number.
         trunc TowardsZero;
-        /// The nearest integral F32 number, halves to even.
+        /// Rounds F32 to the nearest integral number, half to even.
         round_even Even;
     }
 
-    /// `a` shifted towards the low end by `b` bits, keeping the sign if `signed`.
+    /// `a >> b`, keeping the sign if `signed`.
     pub(crate) fn shift_right(&self, a: Vector<'ctx>, b: Vector<'ctx>, signed: bool) -> Vector<'ctx> {
         self.vector(built(self.builder.build_right_shift(a.value, b.value, signed, "")), a.kind, a.lanes)
     }
 
-    /// `-a`; of a float the other sign, whatever it is.
+    /// `-a`; flips the sign of any float, including zero and NaN.
     pub(crate) fn neg(&self, a: Vector<'ctx>) -> Vector<'ctx> {
         let value = if a.kind.is_float() {
             built(self.builder.build_float_neg(a.value, ""))
@@ -131,9 +132,9 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
     /// `a b + c` of F32, rounded once. Only for float kernels: elsewhere each operation rounds.
     ///
-    /// Where no instruction does it, it is composed of ones on F64: the product is exact, and the sum, whose last bit is
-    /// made odd if there is anything behind it, rounds to F32 as the exact sum does (Boldo and Melquiond, *Emulation of
-    /// FMA and correctly rounded sums: proved algorithms using rounding to odd*, 2008).
+    /// Without an instruction, it is composed of operations on F64. The product is exact. If the sum is inexact, its
+    /// last bit is made odd; so it rounds to F32 like the exact sum (Boldo and Melquiond, *Emulation of FMA and
+    /// correctly rounded sums: proved algorithms using rounding to odd*, 2008).
     pub(crate) fn fma(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!(a.kind, Kind::F32);
         if self.target.fma {
@@ -142,14 +143,14 @@ impl<'ctx> Emitter<'_, 'ctx> {
         let [a, b, c] = [a, b, c].map(|v| self.convert_float(v, Kind::F64));
         let product = self.mul(a, b);
         let sum = self.add(product, c);
-        // What the sum is short of: Knuth's TwoSum. Of infinities it is NaN, which no comparison takes for short.
+        // The rounding error of the sum, by Knuth's TwoSum. For infinities it is NaN, and no comparison holds.
         let without = self.sub(sum, product);
         let rest = self.add(self.sub(product, self.sub(sum, without)), self.sub(c, without));
         let zero = self.zero(Kind::F64, a.lanes);
         let [less, greater] = [Compare::Less, Compare::Greater].map(|how| self.compare(how, rest, zero, true));
         let int = |x| self.splat_int(x, Kind::I64, a.lanes);
         let bits = self.bits_as(sum, Kind::I64);
-        // One step towards zero is one less in bits. An odd last bit stays.
+        // A step towards zero subtracts one from the bits. An odd last bit stays.
         let towards_zero = self.xor(less, self.compare(Compare::Less, bits, int(0), true));
         let step = self.select(towards_zero, int(-1), int(1));
         let even = self.compare(Compare::Equal, self.and(bits, int(1)), int(0), true);
@@ -158,12 +159,12 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.convert_float(self.bits_as(odd, Kind::F64), Kind::F32)
     }
 
-    /// `a b + c` in a sum of F32 products: rounded once where an instruction does it, else twice.
+    /// `a b + c` in a reduction of F32 products: rounded once if there is an instruction, else twice.
     pub(crate) fn accumulate(&self, a: Vector<'ctx>, b: Vector<'ctx>, c: Vector<'ctx>) -> Vector<'ctx> {
         if self.target.fma { self.fma(a, b, c) } else { self.add(self.mul(a, b), c) }
     }
 
-    /// `a < b ? a : b` of floats, which is `b` where either is NaN (`minps`); the lesser signed integer.
+    /// `a < b ? a : b` of floats, which is `b` if either is NaN (`minps`); the minimum of signed integers.
     pub(crate) fn min(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         match a.kind.is_float() {
             true => self.select(self.compare(Compare::Less, a, b, true), a, b),
@@ -171,7 +172,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// `a > b ? a : b` of floats, which is `b` where either is NaN (`maxps`); the greater signed integer.
+    /// `a > b ? a : b` of floats, which is `b` if either is NaN (`maxps`); the maximum of signed integers.
     pub(crate) fn max(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         match a.kind.is_float() {
             true => self.select(self.compare(Compare::Greater, a, b, true), a, b),
@@ -179,17 +180,17 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// The lesser integer without sign.
+    /// The minimum of unsigned integers.
     pub(crate) fn min_unsigned(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         self.lanewise("llvm.umin", &[a, b])
     }
 
-    /// The greater integer without sign.
+    /// The maximum of unsigned integers.
     pub(crate) fn max_unsigned(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         self.lanewise("llvm.umax", &[a, b])
     }
 
-    /// Which lanes compare so; `signed` counts for integers.
+    /// Compares lane by lane; `signed` applies to integers.
     pub(crate) fn compare(&self, how: Compare, a: Vector<'ctx>, b: Vector<'ctx>, signed: bool) -> Vector<'ctx> {
         debug_assert_eq!((a.kind, a.lanes), (b.kind, b.lanes));
         let value = if a.kind.is_float() {
@@ -208,7 +209,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, Kind::Mask, a.lanes)
     }
 
-    /// Which lanes are NaN.
+    /// A mask of the lanes that are NaN.
     pub(crate) fn is_nan(&self, a: Vector<'ctx>) -> Vector<'ctx> {
         self.vector(
             built(self.builder.build_float_compare(FloatPredicate::UNO, a.value, a.value, "")),
@@ -217,18 +218,18 @@ impl<'ctx> Emitter<'_, 'ctx> {
         )
     }
 
-    /// `a` where the mask holds, else `b`.
+    /// `a` if the mask holds, else `b`.
     pub(crate) fn select(&self, mask: Vector<'ctx>, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((mask.kind, a.kind), (Kind::Mask, b.kind));
         self.vector(built(self.builder.build_select(mask.value, a.value, b.value, "")), a.kind, a.lanes)
     }
 
-    /// This index or count.
+    /// An index or a count as a constant.
     pub(crate) fn int(&self, x: usize) -> Int<'ctx> {
         Int(self.context.i64_type().const_int(x as u64, false))
     }
 
-    /// This distance.
+    /// A distance as a constant.
     pub(crate) fn signed(&self, x: isize) -> Int<'ctx> {
         Int(self.context.i64_type().const_int(x as u64, true))
     }
@@ -253,19 +254,19 @@ impl<'ctx> Emitter<'_, 'ctx> {
         Int(built(self.builder.build_int_mul(a.0, self.signed(by).0, "")))
     }
 
-    /// The quotient and remainder of `a`, not negative, by a constant.
+    /// The quotient and the remainder of `a`, which must not be negative, by a constant.
     pub(crate) fn quotient(&self, a: Int<'ctx>, by: usize) -> (Int<'ctx>, Int<'ctx>) {
         let by = self.int(by).0;
         let quotient = built(self.builder.build_int_unsigned_div(a.0, by, ""));
         (Int(quotient), Int(built(self.builder.build_int_unsigned_rem(a.0, by, ""))))
     }
 
-    /// The lesser of two indices.
+    /// The minimum of two indices.
     pub(crate) fn lesser(&self, a: Int<'ctx>, b: Int<'ctx>) -> Int<'ctx> {
         self.choose(self.holds(Compare::Less, a, b), a, b)
     }
 
-    /// The greater of two indices.
+    /// The maximum of two indices.
     pub(crate) fn greater(&self, a: Int<'ctx>, b: Int<'ctx>) -> Int<'ctx> {
         self.choose(self.holds(Compare::Greater, a, b), a, b)
     }
@@ -278,7 +279,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// Whether two indices, as signed numbers, compare so.
+    /// Compares two indices as signed numbers.
     pub(crate) fn holds(&self, how: Compare, a: Int<'ctx>, b: Int<'ctx>) -> super::Condition<'ctx> {
         super::Condition(built(self.builder.build_int_compare(int_predicate(how, true), a.0, b.0, "")))
     }
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn fused_multiply_add_rounds_once_on_every_target() {
         let (tiny, near) = (f32::from_bits(1), 1.0 + f32::EPSILON);
-        // The second sums lie next to a tie by less than a double holds.
+        // Some sums are so close to a tie that f64 cannot represent the difference.
         let mut cases = vec![
             [1.0, 1.0, 1.0],
             [near, near, -1.0],
@@ -327,7 +328,7 @@ mod tests {
             [tiny, 0.5, 0.0],
             [tiny, 0.5, tiny],
         ];
-        // Numbers of few bits and far exponents, sums of which end near ties.
+        // Random numbers of few bits with distant exponents, whose sums are close to ties.
         let mut numbers = trial::Numbers(7);
         let mut one = |span: i32| {
             let mantissa = numbers.between(0, 7) << 20 | numbers.between(0, 7);
@@ -352,7 +353,7 @@ mod tests {
             let mut found = vec![0f32; cases.len()];
             let pointers = [&bytes[0], &bytes[1], &bytes[2]].map(|bytes| bytes.as_ptr() as *mut u8);
             let pointers = [pointers[0], pointers[1], pointers[2], found.as_mut_ptr().cast()];
-            // SAFETY: as many numbers as there are cases, a multiple of eight, are read of each and written.
+            // SAFETY: each buffer holds one number per case, and their count is a multiple of eight.
             unsafe { compiled.expect("compiles").run_named("fma", &pointers) };
             for ([a, b, c], found) in cases.iter().zip(found) {
                 let expected = a.mul_add(*b, *c);

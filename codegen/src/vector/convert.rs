@@ -1,10 +1,10 @@
-//! From one kind of lane to another.
+//! Conversions from one kind of lane to another.
 
 use super::{Emitter, Kind, Vector};
 use crate::vector::built;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// Integers in wider lanes, with their sign or with zeros in front; a mask gives 0 and 1 (or -1 if `signed`).
+    /// Extends integers to wider lanes by their sign or by zeros. A mask becomes 0 and 1 (or -1 if `signed`).
     pub(crate) fn widen(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
         let wide = self.vector_type(kind, v.lanes);
         let value = match (v.kind == kind, signed) {
@@ -15,7 +15,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, kind, v.lanes)
     }
 
-    /// The low bits of integers, in narrower lanes.
+    /// Truncates integers to narrower lanes.
     pub(crate) fn narrow(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
         if v.kind == kind {
             return v;
@@ -24,7 +24,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, kind, v.lanes)
     }
 
-    /// Integers to floats, to nearest even.
+    /// Converts integers to floats, rounded to nearest even.
     pub(crate) fn to_float(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
         let float = self.vector_type(kind, v.lanes);
         let value = match signed {
@@ -34,21 +34,21 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, kind, v.lanes)
     }
 
-    /// Floats to integers towards zero, saturating; NaN gives 0.
+    /// Converts floats to integers, rounded towards zero and saturated; NaN gives 0.
     pub(crate) fn to_int(&self, v: Vector<'ctx>, kind: Kind, signed: bool) -> Vector<'ctx> {
         let name = if signed { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
         let types = [self.vector_type(kind, v.lanes).into(), self.vector_type(v.kind, v.lanes).into()];
         self.vector(self.intrinsic(name, &types, &[v]), kind, v.lanes)
     }
 
-    /// F32 to I32, halves to even. What does not fit, and NaN, becomes the least integer.
+    /// Converts F32 to I32, rounding half to even. Numbers outside the I32 range and NaN give the least integer.
     pub(crate) fn round_to_int(&self, v: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!(v.kind, Kind::F32);
         let types = [self.vector_type(Kind::I32, v.lanes).into(), self.vector_type(Kind::F32, v.lanes).into()];
         self.vector(self.intrinsic("llvm.lrint", &types, &[v]), Kind::I32, v.lanes)
     }
 
-    /// Floats of one size as floats of another.
+    /// Converts floats to floats of another size.
     pub(crate) fn convert_float(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
         match (v.kind, kind) {
             (from, to) if from == to => return v,
@@ -65,7 +65,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(value, kind, v.lanes)
     }
 
-    /// The same bits as lanes of another kind.
+    /// Reinterprets the bits as lanes of another kind.
     pub(crate) fn bits_as(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
         if v.kind == kind {
             return v;

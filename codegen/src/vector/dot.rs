@@ -1,19 +1,19 @@
-//! Sums of products of bytes, of words and of bf16.
+//! Sums of products of bytes, words and bf16.
 
 use super::{Emitter, Kind, Vector};
 #[cfg(doc)]
 use crate::target::DotRule;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// Adds to each I32 lane of `sum` the four products of the bytes of `x` and of `w` that lie in that lane. Lanes are
-    /// those of one register. The bytes of `w` are signed; the target's [`DotRule`] says whether those of `x` are, and what
+    /// Adds to each I32 lane of `sum` the four products of the bytes of `x` and `w` in that lane. All vectors are one
+    /// register wide. The bytes of `w` are signed. The target's [`DotRule`] says whether those of `x` are signed, and
     /// limits `w`.
     pub(crate) fn dot_accumulate(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
         self.dot_accumulate_joined(sum, &[[x, w]])
     }
 
-    /// The same of several `[x, w]`, whose products may be added before they are as wide as the sum: all weights of one
-    /// sign in a half of a lane must be within [`DotRule::pair_limit`] together.
+    /// Adds several products `[x, w]`. The products of different pairs may be added in 16 bits: in each half of a lane,
+    /// the weights of one sign of all pairs together must not exceed [`DotRule::pair_limit`].
     pub(crate) fn dot_accumulate_joined(&self, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
         for [x, w] in products {
             debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::I32, Kind::I8, Kind::I8));
@@ -22,16 +22,17 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.isa().dot(self, sum, products)
     }
 
-    /// Adds to each F32 lane of `sum` the two products of the bf16 numbers in that lane of `x` and of `w`, given as lanes
-    /// of I32: the upper one first, each sum rounded, unless the target has an instruction with an order of its own.
+    /// Adds to each F32 lane of `sum` the two products of the bf16 numbers in that lane of `x` and `w`, which are given
+    /// as I32 lanes. The upper product is added first; each sum is rounded. If the target has an instruction for this,
+    /// its order applies.
     ///
-    /// Products of bf16 are exact in f32, so a fused multiply-add does the same as two operations.
+    /// Products of bf16 are exact in f32, so a fused multiply-add equals two operations.
     pub(crate) fn dot_accumulate_bf16(&self, sum: Vector<'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((sum.kind, x.kind, w.kind), (Kind::F32, Kind::I32, Kind::I32));
         self.isa().dot_bf16(self, sum, x, w)
     }
 
-    /// I32 sums of two adjacent products of signed I16 numbers.
+    /// The sums of two adjacent products of signed I16 numbers, as I32.
     pub(crate) fn multiply_pairs(&self, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!((a.kind, b.kind), (Kind::I16, Kind::I16));
         self.isa().multiply_pairs(self, a, b)
@@ -65,7 +66,7 @@ mod tests {
             });
             let mut y = vec![0i32; bytes / 4];
             let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
-            // SAFETY: the function reads and writes one register of each.
+            // SAFETY: each pointer points to one register, which the function reads or writes.
             unsafe { compiled.expect("compiles").run_named("dot", &pointers) };
             assert_eq!(y, expected, "{}", target.name);
         }
@@ -87,7 +88,7 @@ mod tests {
             let (x, w) = (pairs(2.0, 3.0), pairs(5.0, -7.0));
             let mut sums = vec![1.0_f32; target.lanes()];
             let pointers = [x.as_ptr() as *mut u8, w.as_ptr() as *mut u8, sums.as_mut_ptr().cast()];
-            // SAFETY: the function reads one register of each, and writes the last.
+            // SAFETY: each pointer points to one register; the function reads all and writes the last.
             unsafe { compiled.expect("compiles").run_named("dot", &pointers) };
             assert_eq!(sums, vec![-10.0; target.lanes()], "{}", target.name);
         }

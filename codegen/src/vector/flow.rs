@@ -8,11 +8,11 @@ use inkwell::values::{BasicValueEnum, IntValue};
 use super::{Emitter, Int, Kind, Ptr, Vector};
 use crate::vector::built;
 
-/// A truth value that decides where the code goes on.
+/// A truth value for branches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condition<'ctx>(pub(super) IntValue<'ctx>);
 
-/// What a loop carries from one turn to the next.
+/// The values that a loop carries from one turn to the next.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State<'ctx> {
     pub(crate) pointers: Vec<Ptr<'ctx>>,
@@ -29,7 +29,7 @@ impl<'ctx> State<'ctx> {
             .collect()
     }
 
-    /// The same numbers of the same kinds, at these values.
+    /// A state of the same structure with these values.
     fn with(&self, values: &[BasicValueEnum<'ctx>]) -> State<'ctx> {
         let (pointers, rest) = values.split_at(self.pointers.len());
         let (ints, vectors) = rest.split_at(self.ints.len());
@@ -47,12 +47,12 @@ impl<'ctx> State<'ctx> {
 }
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// Runs `body` for 0, 1, … up to `count`.
+    /// Runs `body` for 0, 1, … `count - 1`.
     pub(crate) fn repeat(&self, count: Int<'ctx>, body: impl FnOnce(Int<'ctx>)) {
         self.carry(count, State::default(), |i, _| body(i));
     }
 
-    /// Runs `body` for 0, 1, … up to `count`; each turn goes on from the state that the one before it left.
+    /// Runs `body` for 0, 1, … `count - 1`; each turn starts with the state that the previous turn left.
     pub(crate) fn carry(
         &self,
         count: Int<'ctx>,
@@ -71,7 +71,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         let before = self.block();
         let turn = self.context.append_basic_block(function, "turn");
         let after = self.context.append_basic_block(function, "after");
-        // Counts known here are at least two; others may be zero.
+        // A constant count is at least two here; other counts may be zero.
         let guarded = !count.0.is_const();
         if guarded {
             let zero = self.int(0).0;
@@ -112,7 +112,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         state.with(&left)
     }
 
-    /// What `then` computes if any lane of `mask` holds, else `otherwise`.
+    /// Runs `then` if any lane of `mask` holds, and returns its result; else returns `otherwise`.
     pub(crate) fn if_any<const N: usize>(
         &self,
         mask: Vector<'ctx>,

@@ -1,11 +1,11 @@
-//! Half precision without instructions for it: what x86's `vcvtph2ps` and `vcvtps2ph` do, on integers.
+//! Half precision without half instructions: computes the results of x86's `vcvtph2ps` and `vcvtps2ph` on integers.
 
 use super::{Compare, Emitter, Kind, Vector};
 
-/// Bits of a half without sign: infinity.
+/// The bits of infinity as a half, without sign.
 const INFINITY: i64 = 0x7c00;
 
-/// 2^-112: what the exponents of singles and halves differ by.
+/// 2^-112: the exponent biases of singles and halves differ by 112.
 const RATIO: f32 = f32::from_bits((127 - 112) << 23);
 
 impl<'ctx> Emitter<'_, 'ctx> {
@@ -20,7 +20,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         let moved = self.shift_left(magnitude, int(13));
         let number = self.mul(self.bits_as(moved, Kind::F32), self.splat(RATIO.recip(), lanes));
         let special = self.compare(Compare::GreaterOrEqual, magnitude, int(INFINITY), true);
-        // A signaling NaN becomes a quiet one.
+        // A signaling NaN becomes a quiet NaN.
         let nan = self.compare(Compare::Greater, magnitude, int(INFINITY), true);
         let quiet = self.select(nan, int(0x40_0000), int(0));
         let unbounded = self.or(self.or(moved, int(0x7f80_0000)), quiet);
@@ -28,17 +28,18 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.bits_as(self.or(number, sign), Kind::F32)
     }
 
-    /// F32 to F16, to nearest even.
+    /// F32 to F16, rounded to nearest even.
     pub(super) fn single_to_half(&self, v: Vector<'ctx>) -> Vector<'ctx> {
         let lanes = v.lanes;
         let int = |x| self.splat_int(x, Kind::I32, lanes);
         let all = self.bits_as(v, Kind::I32);
         let bits = self.and(all, int(0x7fff_ffff));
-        // Normal: the other exponent, and half a unit of the last bit kept, less a bit if that one is even.
+        // Normal numbers: change the exponent, and add half a unit of the last kept bit, less one bit if that bit is
+        // even.
         let odd = self.and(self.shift_right(bits, int(13), false), int(1));
         let rounded = self.add(self.sub(bits, int(112 << 23)), self.add(int(0xfff), odd));
         let normal = self.min(self.shift_right(rounded, int(13), true), int(INFINITY));
-        // Subnormal: the sum with 1/2 has its last bit where a half has its own.
+        // Subnormal numbers: in the sum with 1/2, the last bit of f32 has the weight of the half's last bit.
         let half = self.splat(0.5, lanes);
         let sum = self.add(self.bits_as(bits, Kind::F32), half);
         let subnormal = self.sub(self.bits_as(sum, Kind::I32), self.bits_as(half, Kind::I32));
@@ -62,7 +63,7 @@ mod tests {
 
     const LANES: usize = 8;
 
-    /// Converts all numbers, `from` lanes to `to` lanes.
+    /// Converts all numbers from the first kind to the second.
     fn converted(target: &'static crate::target::Target, kinds: [Kind; 2], bytes: &[u8]) -> Vec<u8> {
         let [from, to] = kinds;
         let count = bytes.len() / from.bytes();
@@ -78,7 +79,7 @@ mod tests {
             Ok(())
         });
         let mut result = vec![0; count * to.bytes()];
-        // SAFETY: `count` numbers are read and written, a multiple of the lanes.
+        // SAFETY: both buffers hold `count` numbers, a multiple of the lanes.
         unsafe { compiled.expect("compiles").run_named("convert", &[bytes.as_ptr() as *mut u8, result.as_mut_ptr()]) };
         result
     }
@@ -88,7 +89,7 @@ mod tests {
         let halves: Vec<u16> = (0..=u16::MAX).collect();
         let singles = halves.iter().flat_map(|bits| {
             let single = f16::from_bits(*bits).to_f32().to_bits();
-            // Ties and their neighbours, which are also those of the numbers next to them.
+            // Ties and their neighbours.
             [0, 0xfff, 0x1000, 0x1001, 0x1fff, 1].map(|more| f32::from_bits(single.wrapping_add(more)))
         });
         let singles: Vec<f32> = singles.chain([1e-30, -1e-30, 1e30, -1e30, 65519.9, 65520.0, 3e-8, 2.9e-8]).collect();

@@ -1,10 +1,11 @@
-//! Instruction sets: what verbs leave to an architecture, because its instructions do it better or LLVM has no words
-//! for it.
+//! Instruction sets: the verbs that depend on the architecture, because its instructions do them better or LLVM IR
+//! cannot express them.
 //!
-//! [`Generic`] says everything in plain LLVM IR and intrinsics that every architecture has, so it runs on each of them,
-//! with any target's tiles. Other instruction sets compute the same bits. Each is a file, and a row of [`of`].
+//! [`Generic`] implements all of them in plain LLVM IR and intrinsics that every architecture has. So it runs
+//! everywhere, with any target's tiles. Other instruction sets compute the same bits. Each is a file, and a row of
+//! [`of`].
 //!
-//! Verbs ask through [`Emitter::isa`]; nothing else names an architecture's intrinsics.
+//! Verbs call [`Emitter::isa`]; no other code names an architecture's intrinsics.
 
 mod generic;
 mod x86;
@@ -13,21 +14,21 @@ use super::{Emitter, Ptr, Rounding, Vector};
 use crate::target::{InstructionSet, Target};
 use generic::Generic;
 
-/// An instruction set: questions about it, and the verbs that it says in its own way.
+/// An instruction set: its properties, and the verbs that it implements.
 pub(crate) trait Isa {
-    /// Features, as LLVM spells them, that tune the code and need nothing of the CPU.
+    /// LLVM features that tune the code and do not require anything of the CPU.
     fn tuning(&self) -> &'static [&'static str];
 
-    /// The intrinsic that a thread calls between two looks at what it waits for, if there is one.
+    /// The intrinsic that a spinning thread executes between two loads, if there is one.
     fn pause(&self) -> Option<&'static str>;
 
-    /// How code reads and sets the mode of floating-point instructions, if that can differ from what the compiler counts on.
+    /// How code reads and sets the floating-point mode, if the mode may differ from the one that the compiler assumes.
     fn float_mode(&self) -> Option<FloatMode>;
 
-    /// Whether the target's instructions convert half-precision numbers.
+    /// Whether the target has instructions that convert half-precision numbers.
     fn converts_halves(&self, target: &Target) -> bool;
 
-    /// The nearest integral F32 numbers that `rounding` allows.
+    /// Rounds F32 numbers to integral ones, in the direction of `rounding`.
     fn round<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx>;
 
     /// [`Emitter::dot_accumulate_joined`].
@@ -48,20 +49,20 @@ pub(crate) trait Isa {
     /// [`Emitter::quantize_bytes`].
     fn quantize_bytes<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, bytes: Bytes) -> Vector<'ctx>;
 
-    /// One of 256 bytes at `table` for each byte of `indices`, which are at least eight.
+    /// For each byte of `indices`, the byte of the 256-byte table at `table`. There are at least eight indices.
     fn lookup<'ctx>(&self, e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx>;
 }
 
-/// The intrinsics that store and load the mode of floating-point instructions, a 32-bit word in memory.
+/// The intrinsics that store and load the floating-point mode, a 32-bit word in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FloatMode {
     pub(crate) store: &'static str,
     pub(crate) load: &'static str,
-    /// Round to nearest even, keep subnormals, trap nothing.
+    /// The mode that code needs: round to nearest even, keep subnormals, trap nothing.
     pub(crate) ours: u64,
 }
 
-/// How numbers become bytes.
+/// How numbers are quantized to bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes {
     pub(crate) zero_point: i32,
@@ -70,7 +71,7 @@ pub(crate) struct Bytes {
     pub(crate) signed: bool,
 }
 
-/// The instruction set of this name.
+/// The instruction set with this name.
 pub(crate) fn of(name: InstructionSet) -> &'static dyn Isa {
     match name {
         InstructionSet::Generic => &Generic,
@@ -79,7 +80,7 @@ pub(crate) fn of(name: InstructionSet) -> &'static dyn Isa {
 }
 
 impl Emitter<'_, '_> {
-    /// Whose instructions the target's kernels are written in.
+    /// The instruction set of the target.
     pub(super) fn isa(&self) -> &'static dyn Isa {
         of(self.target.instructions)
     }

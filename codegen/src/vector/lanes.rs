@@ -1,4 +1,4 @@
-//! Constants, and moving lanes about.
+//! Constants, and moves of lanes.
 
 use inkwell::types::VectorType;
 use inkwell::values::{BasicValueEnum, VectorValue};
@@ -12,18 +12,18 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(self.vector_type(kind, lanes).const_zero(), kind, lanes)
     }
 
-    /// This float in every lane of F32.
+    /// The float `x` in every lane of F32.
     pub(crate) fn splat(&self, x: f32, lanes: usize) -> Vector<'ctx> {
         let one = self.context.f32_type().const_float(f64::from(x));
         self.vector(VectorType::const_vector(&vec![one; lanes]), Kind::F32, lanes)
     }
 
-    /// This integer in every lane.
+    /// The integer `x` in every lane.
     pub(crate) fn splat_int(&self, x: i64, kind: Kind, lanes: usize) -> Vector<'ctx> {
         self.constant(&vec![x; lanes], kind)
     }
 
-    /// These integers.
+    /// A vector of these integers.
     pub(crate) fn constant(&self, lanes: &[i64], kind: Kind) -> Vector<'ctx> {
         let BasicValueEnum::IntValue(_) = self.scalar_type(kind).const_zero() else {
             unreachable!("integers in lanes of {kind:?}")
@@ -33,7 +33,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(VectorType::const_vector(&values), kind, lanes.len())
     }
 
-    /// The lanes of `a` and then of `b`, which are alike, that `picks` names.
+    /// Selects lanes from `a` and `b`, two vectors of one type. `picks` counts the lanes of `a`, then those of `b`.
     pub(crate) fn shuffle(&self, a: Vector<'ctx>, b: Vector<'ctx>, picks: &[usize]) -> Vector<'ctx> {
         debug_assert_eq!((a.kind, a.lanes), (b.kind, b.lanes));
         let picks: Vec<i64> = picks.iter().map(|&pick| pick as i64).collect();
@@ -41,7 +41,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.vector(built(self.builder.build_shuffle_vector(a.value, b.value, mask, "")), a.kind, picks.len())
     }
 
-    /// Within each 128 bits, the lower or the upper half of the lanes of `a` and of `b` in turn: one instruction.
+    /// Within each 128 bits, interleaves the lower or the upper half of the lanes of `a` and `b`: one instruction.
     pub(crate) fn interleave(&self, a: Vector<'ctx>, b: Vector<'ctx>, upper: bool) -> Vector<'ctx> {
         let block = 128 / a.kind.bits();
         let half = if upper { block / 2 } else { 0 };
@@ -49,7 +49,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.shuffle(a, b, &(0..a.lanes).map(pick).collect::<Vec<_>>())
     }
 
-    /// `lanes` lanes from `start` on.
+    /// `lanes` lanes, starting at `start`.
     pub(crate) fn slice(&self, v: Vector<'ctx>, start: usize, lanes: usize) -> Vector<'ctx> {
         if lanes == v.lanes {
             return v;
@@ -57,13 +57,13 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.shuffle(v, v, &(start..start + lanes).collect::<Vec<_>>())
     }
 
-    /// `v` cut into pieces of `lanes` lanes; the last one may be shorter.
+    /// Cuts `v` into pieces of `lanes` lanes; the last one may be shorter.
     pub(crate) fn split(&self, v: Vector<'ctx>, lanes: usize) -> Vec<Vector<'ctx>> {
         let starts = (0..v.lanes).step_by(lanes);
         starts.map(|start| self.slice(v, start, lanes.min(v.lanes - start))).collect()
     }
 
-    /// The vectors one after the other.
+    /// Concatenates vectors.
     pub(crate) fn concat(&self, parts: &[Vector<'ctx>]) -> Vector<'ctx> {
         match parts {
             [one] => *one,
@@ -83,7 +83,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// `whole` with the lanes from `start` on replaced by those of `part`.
+    /// Replaces the lanes of `whole` from `start` on by those of `part`.
     pub(crate) fn insert(&self, whole: Vector<'ctx>, part: Vector<'ctx>, start: usize) -> Vector<'ctx> {
         let widened: Vec<usize> = (0..whole.lanes).map(|lane| lane.min(part.lanes - 1)).collect();
         let part_lanes = start..start + part.lanes;
@@ -92,7 +92,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.shuffle(whole, part, &(0..whole.lanes).map(pick).collect::<Vec<_>>())
     }
 
-    /// One lane, as a vector of one.
+    /// One lane, as a vector of one lane.
     pub(crate) fn lane(&self, v: Vector<'ctx>, lane: usize) -> Vector<'ctx> {
         self.slice(v, lane, 1)
     }
@@ -104,7 +104,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         Int(built(self.builder.build_extract_element(v.value, position, "")).into_int_value())
     }
 
-    /// An index in every lane of I64.
+    /// The index `x` in every lane of I64.
     pub(crate) fn splat_index(&self, x: Int<'ctx>, lanes: usize) -> Vector<'ctx> {
         let position = self.context.i32_type().const_zero();
         let blank: VectorValue = self.vector_type(Kind::I64, 1).get_poison();

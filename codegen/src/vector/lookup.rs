@@ -1,12 +1,12 @@
-//! Tables of 256 constants.
+//! Lookups in tables of 256 constants.
 
 use super::{Emitter, Kind, Ptr, Vector};
 
-/// Fewer entries than this are loaded one by one.
+/// Fewer indices than this are looked up one by one.
 const FEW: usize = 8;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// One of 256 constants of `kind` at `table` for each byte of `indices`.
+    /// For each byte of `indices`, the constant of `kind` in the table of 256 constants at `table`.
     pub(crate) fn lookup(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
         debug_assert_eq!(indices.kind, Kind::I8);
         if kind != Kind::I8 || indices.lanes < FEW {
@@ -15,7 +15,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.isa().lookup(self, table, indices)
     }
 
-    /// The constant of `kind` at `table` for each unsigned integer of `indices`, loaded one by one.
+    /// For each unsigned integer of `indices`, the constant of `kind` at `table`, loaded one by one.
     pub(crate) fn entries(&self, table: Ptr<'ctx>, kind: Kind, indices: Vector<'ctx>) -> Vector<'ctx> {
         let wide = self.widen(indices, Kind::I64, false);
         let entries = (0..indices.lanes).map(|lane| {
@@ -52,7 +52,7 @@ mod tests {
                 let compiled = compiled.expect("compiles");
                 let mut found = vec![0u8; 256];
                 let pointers = [table.as_ptr() as *mut u8, indices.as_ptr() as *mut u8, found.as_mut_ptr()];
-                // SAFETY: 256 bytes are read of the table and of the indices, and 256 written.
+                // SAFETY: the table, the indices and the result have 256 bytes each.
                 unsafe { compiled.run_named("lookup", &pointers) };
                 assert_eq!(found, expected, "{} in {lanes} lanes", target.name);
             }

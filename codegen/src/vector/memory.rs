@@ -6,19 +6,19 @@ use super::{Emitter, Int, Kind, Ptr, Vector};
 use crate::vector::built;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// The address `bytes` further on.
+    /// The address moved by `bytes`.
     pub(crate) fn offset(&self, pointer: Ptr<'ctx>, bytes: isize) -> Ptr<'ctx> {
         if bytes == 0 { pointer } else { self.offset_by(pointer, self.signed(bytes)) }
     }
 
-    /// The address `bytes` further on, a number known when the code runs.
+    /// The address moved by `bytes`, a number that is known at run time.
     pub(crate) fn offset_by(&self, pointer: Ptr<'ctx>, bytes: Int<'ctx>) -> Ptr<'ctx> {
         // SAFETY: kernels keep addresses inside the bytes (with slack) of the view that the pointer is for; the
         // instruction is not `inbounds`, so an address on the way may lie outside.
         Ptr(built(unsafe { self.builder.build_gep(self.context.i8_type(), pointer.0, &[bytes.0], "") }))
     }
 
-    /// So many bytes of the function's own, aligned to 64, of no value yet.
+    /// A block of uninitialized stack memory of the function, aligned to 64.
     pub(crate) fn scratch(&self, bytes: usize) -> Ptr<'ctx> {
         let here = self.builder.get_insert_block();
         let entry = self.current().get_first_basic_block().unwrap_or_else(|| unreachable!("a function has been begun"));
@@ -34,14 +34,14 @@ impl<'ctx> Emitter<'_, 'ctx> {
         Ptr(place)
     }
 
-    /// `lanes` adjacent numbers.
+    /// Loads `lanes` adjacent numbers.
     pub(crate) fn load(&self, pointer: Ptr<'ctx>, kind: Kind, lanes: usize) -> Vector<'ctx> {
         let value = built(self.builder.build_load(self.vector_type(kind, lanes), pointer.0, ""));
         unaligned(value.as_instruction_value());
         self.vector(value, kind, lanes)
     }
 
-    /// The first `count` of `lanes` adjacent numbers; zeros follow, and no byte behind them is read.
+    /// Loads the first `count` of `lanes` adjacent numbers; other lanes are zero. Reads no byte after them.
     pub(crate) fn load_first(&self, pointer: Ptr<'ctx>, kind: Kind, count: usize, lanes: usize) -> Vector<'ctx> {
         if count == lanes {
             return self.load(pointer, kind, lanes);
@@ -54,25 +54,25 @@ impl<'ctx> Emitter<'_, 'ctx> {
         whole
     }
 
-    /// One number in every lane.
+    /// Loads one number into every lane.
     pub(crate) fn broadcast(&self, pointer: Ptr<'ctx>, kind: Kind, lanes: usize) -> Vector<'ctx> {
         let one = self.load(pointer, kind, 1);
         self.shuffle(one, one, &vec![0; lanes])
     }
 
-    /// Brings the cache line at an address, which need not be readable, into the cache of level 1 or 2.
+    /// Prefetches the cache line at an address into the cache of level 1 or 2. The address need not be readable.
     pub(crate) fn prefetch(&self, pointer: Ptr<'ctx>, level: u64) {
         let function = self.declared("llvm.prefetch", &[pointer.0.get_type().into()]);
         let [read, near, data] = [0, 4 - level, 1].map(|flag| self.context.i32_type().const_int(flag, false).into());
         built(self.builder.build_call(function, &[pointer.0.into(), read, near, data], ""));
     }
 
-    /// Writes the vector's numbers one after the other.
+    /// Stores the vector's numbers side by side.
     pub(crate) fn store(&self, pointer: Ptr<'ctx>, vector: Vector<'ctx>) {
         unaligned(Some(built(self.builder.build_store(pointer.0, vector.value))));
     }
 
-    /// Writes the first `count` numbers and no byte behind them.
+    /// Stores the first `count` numbers and writes no byte after them.
     pub(crate) fn store_first(&self, pointer: Ptr<'ctx>, vector: Vector<'ctx>, count: usize) {
         if count >= vector.lanes {
             return self.store(pointer, vector);
@@ -83,7 +83,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// A stored integer as an index.
+    /// Loads an integer as an index.
     pub(crate) fn load_int(&self, pointer: Ptr<'ctx>, kind: Kind, signed: bool) -> Int<'ctx> {
         let stored = self.load(pointer, kind, 1);
         let wide = self.widen(stored, Kind::I64, signed);
@@ -91,7 +91,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
     }
 }
 
-/// `count` elements as powers of two: where each piece starts, and how long it is.
+/// Cuts `count` elements into powers of two: the start and the length of each piece.
 fn pieces(count: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut start = 0;
     std::iter::from_fn(move || {

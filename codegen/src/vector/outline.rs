@@ -1,8 +1,8 @@
-//! Long code that a kernel calls instead of repeating it.
+//! Long code that a kernel calls instead of repeating it inline.
 //!
-//! LLVM's time grows faster than the length of a function. A kernel evaluates its epilogue for each register of its tile,
-//! so an elementary function may occur some hundred times in it. From a bound on, occurrences are calls of one function.
-//! Calls compute the same bits as code in place.
+//! LLVM's compile time grows faster than the length of a function. A kernel evaluates its epilogue for each register of
+//! its tile, so an elementary function may occur over a hundred times in it. Beyond a limit, occurrences become calls
+//! of one function. Calls compute the same bits as inline code.
 
 use inkwell::attributes::AttributeLoc;
 use inkwell::module::Linkage;
@@ -11,20 +11,20 @@ use inkwell::values::BasicMetadataValueEnum;
 use super::{Emitter, Vector};
 use crate::vector::built;
 
-/// Registers for which a kernel evaluates elementary functions in place.
+/// Number of registers for which a kernel evaluates elementary functions inline.
 const IN_PLACE: usize = 64;
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// Whether long code for `lanes` lanes may be emitted in place. Each such use is counted.
+    /// Whether long code for `lanes` lanes may be emitted inline. Each call of this function counts as a use.
     ///
-    /// A target without fused multiply-add composes each one of a dozen instructions: there, long code is always called.
+    /// A target without fused multiply-add composes each from a dozen instructions, so it always calls long code.
     pub(crate) fn has_room_for_long_code(&self, lanes: usize) -> bool {
         let registers = self.long_code.get() + lanes.div_ceil(self.lanes());
         self.long_code.set(registers);
         self.target.fma && registers <= IN_PLACE
     }
 
-    /// The vector that `body` makes of `args`, by calls of a function `name` that holds `body` for one register.
+    /// Applies `body` to `args` one register at a time, by calls of a function `name` that contains `body`.
     pub(crate) fn call_for_each_register(
         &self,
         name: &str,
@@ -76,7 +76,7 @@ mod tests {
     use crate::llvm::jit::Jit;
     use crate::vector::Kind;
 
-    /// What the code of a kernel computes does not depend on how much of it stands in place.
+    /// The results do not depend on how much of a kernel's code is inline.
     #[test]
     fn functions_that_are_called_compute_the_same_bits_as_code_in_place() {
         let numbers: Vec<f32> = (0..96).map(|i| (i as f32 - 40.0) * 0.37).collect();

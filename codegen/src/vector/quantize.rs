@@ -1,13 +1,13 @@
-//! From real numbers that count steps to stored integers.
+//! Quantization: from real numbers divided by the scale to stored integers.
 
 use super::isa::Bytes;
 use super::{Emitter, Kind, Vector};
 
 impl<'ctx> Emitter<'_, 'ctx> {
-    /// F32 numbers that count steps, as stored integers: clamped to `min - zero_point..=max - zero_point`, rounded half
-    /// to even, plus `zero_point`; NaN becomes `min`. The result has lanes of I32.
+    /// Quantizes F32 numbers that are already divided by the scale: clamps to `min - zero_point..=max - zero_point`,
+    /// rounds half to even, adds `zero_point`; NaN becomes `min`. The result has lanes of I32.
     pub(crate) fn quantize(&self, v: Vector<'ctx>, zero_point: i32, min: i32, max: i32) -> Vector<'ctx> {
-        // The bound on the right is what a comparison with NaN yields.
+        // A comparison with NaN yields the right operand, the bound.
         let clamped = self.max(v, self.bound(min, zero_point, v.lanes));
         let rounded = self.round_to_int(self.min(clamped, self.bound(max, zero_point, v.lanes)));
         match zero_point {
@@ -16,7 +16,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         }
     }
 
-    /// The same for bytes, with a sign or without, in lanes of I8.
+    /// The same for signed or unsigned bytes, in lanes of I8.
     pub(crate) fn quantize_bytes(
         &self,
         v: Vector<'ctx>,
@@ -27,7 +27,7 @@ impl<'ctx> Emitter<'_, 'ctx> {
         self.isa().quantize_bytes(self, v, Bytes { zero_point, min, max, signed })
     }
 
-    /// An end of the range, counted from the zero point.
+    /// A bound of the range minus the zero point.
     pub(super) fn bound(&self, end: i32, zero_point: i32, lanes: usize) -> Vector<'ctx> {
         self.splat((i64::from(end) - i64::from(zero_point)) as f32, lanes)
     }

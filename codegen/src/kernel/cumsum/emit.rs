@@ -1,7 +1,7 @@
-//! Running sums along an axis: one addition an element, in the order of the axis.
+//! Running sums along an axis: one addition per element, in the order of the axis.
 //!
-//! Vectors run along another axis, so that each lane holds a sum of its own and no addition changes its place. If the
-//! summed axis is the only one, vectors have one lane.
+//! Vectors run along another axis: each lane holds one sum, and its additions keep their order. If the summed axis is
+//! the only one, vectors have one lane.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::nest::{Axis, along, moved, nest, read, row, walk, widths};

@@ -1,4 +1,4 @@
-//! The same bits as the evaluator along every axis, in both layouts, with steps behind.
+//! Running sums equal the evaluator's bit for bit along every axis, in both layouts, with steps.
 
 use eightfold_ir::op::{EvalOperand, OpDef as _, cumsum};
 use eightfold_ir::{DType, Function};

@@ -1,11 +1,12 @@
-//! Convolutions channel by channel, over inputs whose channels are adjacent.
+//! Depthwise convolutions, over inputs whose channels are adjacent.
 //!
-//! A tile is a few neighbouring pixels of a row by one register of channels; for bytes it is up to four registers. The kernel
-//! walks the columns of the input under the tile and uses each column for every pixel whose window contains it. So at stride 1
-//! each input is loaded once and each pair is interleaved once. Integers are exact for all weights of 16 bits: two rows of a
-//! column (in an odd last row, two columns) are interleaved as 16-bit numbers, multiplied and added in pairs.
+//! A tile is a few neighbouring pixels of a row by one register of channels, or up to four registers for bytes. The
+//! kernel walks the columns of input that the tile reads and uses each column for every pixel whose window contains it.
+//! So at stride 1 each input is loaded once and each pair is interleaved once. Integers are exact for all weights of 16
+//! bits: two rows of a column (in an odd last row, two columns) are interleaved as 16-bit numbers, multiplied and added
+//! in pairs.
 //!
-//! Channels are the innermost loop, as they are adjacent in memory.
+//! Channels are the innermost loop, because they are adjacent in memory.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +21,12 @@ use crate::vector::{Emitter, Int, Kind, Ptr, Vector};
 /// Emits the body of the kernel.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, depthwise: &Depthwise, pointers: &[Ptr<'ctx>]) {
     let pixels = Pixels::of(call, depthwise.strides);
-    // Some pixels are finished while the sums of others are still in registers. A table lookup would spill them.
+    // Some pixels are finished while the accumulators of others are in registers. A table lookup would spill these.
     let pixels = if e.target().byte_permute { pixels } else { pixels.with_table_later() };
     let kernel = Kernel { e, depthwise, pixels };
     let [batch, rows, cols] = kernel.pixels.extents;
     let widest = if e.target().vector_registers > 16 { 14 } else { 8 };
-    // Tiles of nearly one size.
+    // Tiles of nearly equal size.
     let width = cols.div_ceil(cols.div_ceil(widest));
     let place = kernel.pixels.place(pointers);
     e.repeat(e.int(batch), |b| {
@@ -49,7 +50,7 @@ struct Kernel<'k, 'm, 'ctx> {
     pixels: Pixels<'k>,
 }
 
-/// Channels that are computed together, as a number of registers.
+/// Channels that are computed together: a number of registers.
 #[derive(Clone, Copy)]
 struct Block<'ctx> {
     registers: usize,
@@ -59,7 +60,7 @@ struct Block<'ctx> {
 }
 
 impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// `width` pixels, all channels.
+    /// Computes all channels of `width` pixels.
     fn channels(&self, width: usize, place: &Place<'ctx>, pointers: &[Ptr<'ctx>]) {
         let e = self.e;
         let (lanes, channels) = (e.lanes(), self.depthwise.channels);
@@ -67,7 +68,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             let at = e.plus(e.scale(index, (registers * lanes) as isize), e.int(before));
             let input = e.offset_by(place.input, e.scale(at, self.depthwise.input.byte_size() as isize));
             let place = self.pixels.channels(e, place, at, 1).with_input(input);
-            // A lane of weights and of sums has four bytes, whatever the type.
+            // Each weight and each accumulator takes four bytes, for all types.
             let [weights, sums] = [pointers[1], pointers[2]].map(|p| e.offset_by(p, e.scale(at, 4)));
             self.tile(width, &place, Block { registers, channels, weights, sums });
         };
@@ -85,7 +86,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// `width` pixels of a block.
+    /// Computes a block of channels of `width` pixels.
     fn tile(&self, width: usize, place: &Place<'ctx>, block: Block<'ctx>) {
         let e = self.e;
         let lanes = e.lanes();
@@ -93,12 +94,12 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let float = self.depthwise.input.is_float();
         let element = self.depthwise.input.byte_size() as isize;
         let pairs = self.pairs();
-        // For each input, by its column's distance and its row, the pixels and the pairs of their windows that begin there.
-        let mut under: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
+        // Maps each input, by its column's distance and its row, to the (pixel, pair) that begin there.
+        let mut starts: BTreeMap<(isize, usize), Vec<(usize, usize)>> = BTreeMap::new();
         for (pixel, (pair, [[y, x], _])) in (0..width).flat_map(|p| pairs.iter().enumerate().map(move |pair| (p, pair)))
         {
             let distance = pixel as isize * self.pixels.input[2] + taps[*x] * element;
-            under.entry((distance, *y)).or_default().push((pixel, pair));
+            starts.entry((distance, *y)).or_default().push((pixel, pair));
         }
         let register = |pointer, index: usize| e.offset(pointer, (4 * lanes * index) as isize);
         let pair_bytes = 4 * self.depthwise.channels.next_multiple_of(lanes);
@@ -107,11 +108,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         let mut totals = vec![sums; width];
         let mut left = vec![pairs.len(); width];
         let order = (block.registers > 1).then(|| pack::interleaved(lanes, block.registers));
-        // Pixels whose results are bytes of one register.
+        // Number of pixels whose byte results fill one register.
         let together = (4 / block.registers).max(1);
-        for ((distance, y), uses) in under {
+        for ((distance, y), uses) in starts {
             let first = e.offset(place.input, distance + (taps[y * columns] - taps[0]) * element);
-            // The same for all pixels, but for pairs that have no second.
+            // The distance is the same for all pixels, except for pairs of a tap with itself.
             let tap = |[y, x]: [usize; 2]| taps[y * columns + x];
             let step = uses.iter().map(|(_, pair)| tap(pairs[*pair][1]) - tap(pairs[*pair][0])).max().unwrap_or(0);
             let inputs = match float {
@@ -140,7 +141,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         self.pixels.look_up(e, place, width, block.channels, block.registers * lanes);
     }
 
-    /// The taps in the order in which weights are packed: floats one by one, which stand for pairs of two alike.
+    /// The taps in the order of the packed weights. Floats have single taps, written as a pair of equal taps.
     fn pairs(&self) -> Vec<[[usize; 2]; 2]> {
         let window = self.depthwise.window();
         match self.depthwise.input.is_float() {
@@ -149,13 +150,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// A register of floats; lanes beyond the channels hold whatever lies behind them, as for [`Kernel::pair`].
+    /// A register of floats. Lanes beyond the channels hold whatever follows in memory, as in [`Kernel::pair`].
     fn float(&self, first: Ptr<'ctx>) -> Vec<Vector<'ctx>> {
         let (e, dtype) = (self.e, self.depthwise.input);
         vec![steps::worked(e, e.load(first, steps::kind(dtype), e.lanes()), dtype)]
     }
 
-    /// Two inputs as I16, those of a channel side by side; several registers of channels in the order of
+    /// Two inputs as I16; both of a channel are adjacent. The channels of several registers have the order
     /// [`pack::interleaved`], which takes the fewest instructions.
     fn pair(&self, first: Ptr<'ctx>, second: Ptr<'ctx>, registers: usize) -> Vec<Vector<'ctx>> {
         let e = self.e;

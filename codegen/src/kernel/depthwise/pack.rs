@@ -1,10 +1,11 @@
-//! Packing for depthwise convolutions: weights tap by tap, the channels of a vector side by side.
+//! Packing for depthwise convolutions: weights tap by tap, with adjacent channels.
 
 use super::pairs;
 use crate::target::Target;
 
-/// Packs float weights of a depthwise convolution, given by channel and by row and column of a window of `window` rows and
-/// columns: `[column][row][channel rounded up to vectors]`. Returns weights and initial values of the accumulators.
+/// Packs float weights of a depthwise convolution as `[column][row][channels padded to vectors]`. `weight` takes a
+/// channel, and a row and column of the window, whose extents are `window`. Returns the weights and the initial values
+/// of the accumulators.
 pub(crate) fn floats(
     target: &Target,
     weight: &dyn Fn(usize, [usize; 2]) -> f32,
@@ -21,25 +22,26 @@ pub(crate) fn floats(
     (packed, (0..padded).flat_map(|c| sum(c).to_le_bytes()).collect())
 }
 
-/// Registers of channels that a depthwise convolution of bytes computes together, and how often, from the first channel on.
-/// Less than one register of channels remains. A register of bytes widens to four; windows of more than three columns need
-/// registers for more pixels, so with 16 registers only two are used.
+/// The registers of channels that a depthwise convolution of bytes computes together, with the number of such blocks,
+/// from the first channel on. Less than one register of channels remains. A register of bytes widens to four. Windows
+/// of more than three columns need registers for more pixels, so with 16 registers only two are used.
 pub(crate) fn blocks(target: &Target, channels: usize, columns: usize) -> [(usize, usize); 2] {
     let registers = if columns > 3 && target.vector_registers <= 16 { 2 } else { 4 };
     let all = channels / target.lanes();
     [(registers, all / registers), (1, all % registers)]
 }
 
-/// The channel of each lane of `registers` registers, in the order that results from widening bytes by instructions that
-/// interleave within 128 bits.
+/// The channel of each lane after bytes were widened to `registers` registers by instructions that interleave within
+/// 128 bits.
 pub(crate) fn interleaved(lanes: usize, registers: usize) -> Vec<usize> {
     let channel = |at: usize| at % lanes / 4 * 4 * registers + at / lanes * 4 + at % 4;
     (0..registers * lanes).map(channel).collect()
 }
 
-/// Packs integer weights of a depthwise convolution, less zero points, given by channel, row and column: i16
-/// `[pair of taps][channel rounded up to vectors][2]`, a lone tap paired with zero; channels block by block in the order
-/// of [`interleaved`]. Returns weights and initial values of the accumulators.
+/// Packs integer weights of a depthwise convolution, with zero points subtracted, as i16:
+/// `[pair of taps][channels padded to vectors][2]`. `weight` takes a channel, and a row and column. A single tap is
+/// paired with zero. The channels of a block have the order [`interleaved`]. Returns the weights and the initial values
+/// of the accumulators.
 pub(crate) fn integers(
     target: &Target,
     weight: &dyn Fn(usize, [usize; 2]) -> i32,

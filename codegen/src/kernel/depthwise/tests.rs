@@ -1,4 +1,4 @@
-//! Windows, strides and edges against plain loops.
+//! Windows, strides and edges, compared with plain loops.
 
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
@@ -20,7 +20,7 @@ struct Case {
     window: [usize; 2],
     stride: usize,
     dilation: usize,
-    /// Whether integers are looked up in a table in the end.
+    /// Whether the last step of integers is a table.
     table: bool,
 }
 
@@ -41,7 +41,7 @@ impl Case {
             channels,
             plain: None,
         };
-        // Window by window, channel by channel: the position of the first input.
+        // For each window and channel, the position of the first input.
         let outputs: Vec<(usize, usize)> = (0..batch * rows * cols * channels)
             .map(|i| {
                 let (c, x, y, b) =
@@ -122,7 +122,7 @@ impl Case {
     }
 }
 
-/// An entry of the table, which differs from its index everywhere.
+/// An entry of the table; it always differs from its index.
 fn entry(index: u8) -> u8 {
     index.wrapping_mul(167) ^ 0x5a
 }

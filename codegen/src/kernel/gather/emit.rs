@@ -1,4 +1,4 @@
-//! Elements along an axis at positions that a tensor holds.
+//! Takes elements along an axis at positions given by a tensor.
 //!
 //! Loops run over the axes outside the gathered one and over the positions. The axes inside it are an elementwise copy.
 
@@ -9,8 +9,8 @@ use crate::kernel::{Call, pointwise, steps};
 use crate::vector::{Compare, Emitter, Int, Kind, Ptr, State};
 use crate::view::View;
 
-/// Emits the body of the kernel. Negative positions count from the end. Those outside are clamped, so that no byte
-/// outside the source is read; [`emit_check`] reports them.
+/// Emits the body of the kernel. Negative positions count from the end. Positions outside the axis are clamped, so that
+/// no byte outside the source is read; [`emit_check`] reports them.
 pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gather: &Gather, parameters: &[Ptr<'ctx>]) {
     let Gather { axis, blocks } = *gather;
     let finish = Finish::of(call);
@@ -39,7 +39,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gather: &Gather, pa
     });
 }
 
-/// Emits the body of `void (ptr positions, ptr status)`: `failure` goes to `status` if a position lies outside `length`.
+/// Emits the body of `void (ptr positions, ptr status)`. It stores `failure` to `status` if a position lies outside
+/// `length`.
 pub(crate) fn emit_check<'ctx>(
     e: &Emitter<'_, 'ctx>,
     (positions, length): (&View, usize),

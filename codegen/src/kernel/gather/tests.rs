@@ -1,4 +1,4 @@
-//! Positions inside and outside, in all layouts, against the evaluator.
+//! Positions inside and outside the axis, in all layouts, compared with the evaluator.
 
 use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::{EvalOperand, OpDef as _};

@@ -1,20 +1,20 @@
-//! Tables that are the weights of a product as well, as embeddings of language models are: stored once.
+//! Tables that equal the weights of a product (tied embeddings of language models): both are stored once.
 //!
-//! A table `[rows, columns]` whose rows are taken by position and the weights `[columns, rows]` of a product may be the same
-//! numbers, one transposed. The product wants its weights packed, so the rows are taken out of the packed weights. Reading a row
-//! touches more cache lines than the row has, which is little beside the product, which reads all of them.
+//! A table `[rows, columns]` whose rows are taken by position and the weights `[columns, rows]` of a product may hold
+//! the same numbers, transposed. The product needs packed weights, so `gather` reads the rows from the packed weights.
+//! This touches more cache lines per row, but few compared to the product, which reads all weights.
 //!
-//! The numbers decide, not how the graph came by them.
+//! The numbers are compared; how the graph arrived at them does not matter.
 
 use super::{Blocks, Gather};
 use crate::kernel::Call;
 use crate::kernel::plain::PackedMatrix;
 use crate::view::{Const, ConstId, Grid, Storage, View};
 
-/// The least number of elements for which a table is worth the comparison.
+/// Smaller tables are not worth the comparison.
 const LEAST_ELEMENTS: usize = 1 << 10;
 
-/// The call with the rows of its table out of packed weights that are the same numbers, if some are.
+/// The call changed to read the rows of its table from packed weights that hold the same numbers, if there are any.
 pub(super) fn take_rows(
     gather: &Gather,
     call: &Call,
@@ -40,7 +40,7 @@ pub(super) fn take_rows(
     Some(call)
 }
 
-/// Rows and columns of the table that a call takes rows from, if it is a constant as a whole.
+/// Rows and columns of the table whose rows the call takes, if the table is a whole constant.
 fn table(gather: &Gather, call: &Call) -> Option<[usize; 2]> {
     let view = &call.operands[0];
     let ([rows, columns], Storage::Const(_)) = (&*view.grid.dims, view.storage) else { return None };

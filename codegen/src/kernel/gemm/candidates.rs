@@ -1,4 +1,5 @@
-//! The candidates for a product, and the one that the cost model chooses: tiles, and how many rows one block of weights serves.
+//! The candidates for a product, and the cost model's choice among them: tiles, and the number of rows that one block
+//! of weights serves.
 
 use eightfold_ir::DType;
 
@@ -8,7 +9,8 @@ use crate::choice::Blocking;
 use crate::cpu::CpuModel;
 use crate::target::Target;
 
-/// A tile is chosen instead of the usual one if it takes less than this part of its time. The model is no more exact.
+/// Another tile replaces the usual one if its predicted time is less than this share of the usual one's: the accuracy
+/// of the model.
 const CLEARLY_LESS: f64 = 0.94;
 
 impl Geometry<'_> {
@@ -19,10 +21,10 @@ impl Geometry<'_> {
     }
 }
 
-/// The choice: the usual tile, unless another is clearly better.
+/// The usual tile, unless another is clearly faster.
 fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     let usual = usual(geometry, cpu);
-    // With one pixel, reading the weights takes all the time.
+    // With one pixel, the time is that of reading the weights.
     if geometry.row() <= 1 {
         return usual;
     }
@@ -33,24 +35,24 @@ fn choose(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     }
 }
 
-/// The usual tile, and the number of rows that stay in the second-level cache.
+/// The usual tile, and the number of rows that fit the second-level cache.
 fn usual(geometry: &Geometry<'_>, cpu: &CpuModel) -> Blocking {
     let Tile { mr, nr, .. } = Tile::usual(cpu.target, geometry.input, geometry.row(), geometry.n);
     Blocking { mr, nr, rows: rows(geometry, cpu.room(2)) }
 }
 
-/// As many rows as keep their inputs and results within `bytes`. Several blocks write to one cache line of a result. Rows and
-/// columns that a stride skips take no cache; this is counted for floats alone, as for bytes it made no measured difference.
+/// The number of rows whose inputs and results fit into `bytes`. Results count because several blocks write to one
+/// cache line. Elements that a stride skips are left out for floats only; for bytes this made no measured difference.
 fn rows(geometry: &Geometry<'_>, bytes: usize) -> usize {
     let Geometry { pixels, input_strides, runs, n, input, .. } = geometry;
-    let under: usize = runs.iter().map(|run| run.length).sum();
-    let skipping = if *input == DType::F32 { pixels[2] * under } else { usize::MAX };
+    let window: usize = runs.iter().map(|run| run.length).sum();
+    let skipping = if *input == DType::F32 { pixels[2] * window } else { usize::MAX };
     let read = input_strides[1].unsigned_abs().min(skipping);
     let row = (read + pixels[2] * n) * input.byte_size();
     (bytes / row.max(1)).clamp(1, (pixels[0] * pixels[1]).max(1))
 }
 
-/// Tiles that fit the registers and the channels, with the model's number of rows; at most `most`, the model's best first.
+/// Tiles that fit the registers and the channels, with the model's number of rows: the model's best `most`, best first.
 pub(crate) fn tiles(geometry: &Geometry<'_>, cpu: &CpuModel, most: usize) -> Vec<Blocking> {
     let (target, lanes) = (cpu.target, cpu.target.lanes());
     let rows = usual(geometry, cpu).rows;
@@ -58,7 +60,7 @@ pub(crate) fn tiles(geometry: &Geometry<'_>, cpu: &CpuModel, most: usize) -> Vec
     let pixels = geometry.row();
     let mut tiles = Vec::new();
     for vectors in 1..=widest.min(target.vector_registers) {
-        // Tiles that cut a row into equal pieces are one candidate.
+        // Different `mr` may cut a row into the same tiles: keep one of them.
         let fitting = (1..=pixels.min(target.vector_registers))
             .filter(|mr| geometry.cut(*mr).0.size == *mr && fits(*mr, vectors, geometry.input, target));
         tiles.extend(fitting.map(|mr| Blocking { mr, nr: lanes * vectors, rows }));
@@ -74,7 +76,7 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
     let besides = match input {
         DType::F32 => 0,
         DType::Bf16 if target.bf16 => 0,
-        // Halves of the weights and of the inputs.
+        // The halves of the weights and of the inputs.
         DType::Bf16 => 2,
         // A product before it is accumulated.
         DType::I16 => 1,
@@ -85,8 +87,8 @@ fn fits(mr: usize, vectors: usize, input: DType, target: &Target) -> bool {
     mr * vectors + weights + 1 + besides <= target.vector_registers
 }
 
-/// The same tile with other numbers of rows: those whose inputs and results stay in one of two levels of cache, or between
-/// these; and all rows.
+/// The same tile with other numbers of rows: rows whose inputs and results fit the first-level cache, the second-level
+/// cache, or a size between them; and all rows.
 pub(crate) fn bands(choice: Blocking, geometry: &Geometry<'_>, cpu: &CpuModel) -> Vec<Blocking> {
     let [near, far] = [1, 2].map(|level| cpu.room(level));
     let between = (near * far).isqrt();
@@ -127,7 +129,7 @@ mod tests {
             for Blocking { mr, nr, rows } in &tiles {
                 assert!(nr % target.lanes() == 0 && *nr <= 3 * target.lanes() && *rows > 0);
                 assert!(mr * nr / target.lanes() < target.vector_registers);
-                // Rows of 7 in tiles of 5 and 6 are cut into 4 and 3.
+                // Tiles of 5 and 6 cut rows of 7 into 4 and 3.
                 assert!([1, 2, 3, 4, 7].contains(mr), "{mr}");
             }
             let all = bands(tiles[0], &geometry, cpu);
@@ -136,7 +138,8 @@ mod tests {
         }
     }
 
-    /// The tile for an image of `size` rows and columns, which do not join, with `k` elements a pixel and `n` channels.
+    /// The tile for an image of `size` rows and columns that are not contiguous, with `k` elements per pixel and `n`
+    /// channels.
     fn chosen(target: &str, input: DType, size: usize, k: usize, n: usize) -> [usize; 2] {
         let runs = [Run { offset: 0, length: k }];
         let geometry = Geometry {
@@ -162,13 +165,13 @@ mod tests {
         assert_eq!(chosen("x86-64-v4-vnni", DType::U8, 14, 2304, 256), [14, 32]);
     }
 
-    /// Tiles of four and three pixels by two vectors would wait for their sums.
+    /// Tiles of three or four pixels by two vectors would wait for the latency of additions.
     #[test]
     fn short_rows_of_floats_have_wider_tiles() {
         assert_eq!(chosen("x86-64-v3", DType::F32, 7, 48, 512), [4, 24]);
     }
 
-    /// A row of 7 pixels, every other one of every other row: 28 of 112 KiB are read, 56 written.
+    /// A row of 7 pixels at stride 2: 28 of 112 KiB are read, 56 KiB written.
     #[test]
     fn bands_count_what_strides_do_not_skip() {
         const BYTES: usize = 256 << 10;
@@ -187,7 +190,7 @@ mod tests {
         };
         assert_eq!(rows(&strided, BYTES), 3);
         assert_eq!(rows(&Geometry { input: DType::U8, output: DType::U8, ..strided }, BYTES), 6);
-        // Windows overlap: a further row reads one more row of the input.
+        // Windows overlap: each further output row reads one more input row.
         let windows = [0, 1, 2].map(|row| Run { offset: row * 9 * 512, length: 3 * 512 });
         let dense = Geometry { input_strides: [0, 9 * 512, 512], runs: &windows, n: 1024, ..strided };
         assert_eq!(rows(&dense, BYTES), 65536 / (9 * 512 + 7 * 1024));

@@ -1,8 +1,8 @@
-//! The time of a product, by its tile and the order of its loops.
+//! A cost model of products: predicts the time from the tile and the order of the loops.
 //!
-//! For each group of weights, a tile takes as long as its busiest resource: multipliers, loads, the latency of additions to one
-//! accumulator, or issue slots. Loops that begin and end, stores at scattered addresses, and weights from the second-level
-//! cache add to that.
+//! For each group of weights, a tile takes as long as its busiest resource: multipliers, loads, the latency of
+//! additions to one accumulator, or issue slots. The model adds the overhead of loops, stores at scattered addresses,
+//! and weights that are read from the second-level cache.
 
 use eightfold_ir::DType;
 
@@ -12,17 +12,18 @@ use crate::choice::Blocking;
 use crate::cpu::{Arithmetic, CpuModel};
 use crate::target::DotRule;
 
-/// Groups of a run that are not a loop: they are written out.
+/// Runs of at most this many groups are unrolled: they have no loop.
 const STRAIGHT: usize = 8;
 
-/// Instructions to find the input of an extra group.
+/// Instructions that compute the input address of an extra group.
 const EXTRA: f64 = 3.0;
 
-/// With 16 registers, tiles of floats with one vector and at least this many pixels take twice as long as this model tells.
+/// With 16 registers, float tiles of one vector and at least this many pixels take twice the predicted time.
 const TALL: f64 = 8.0;
 
 impl Geometry<'_> {
-    /// Nanoseconds of the product done this way; `operations` on 32-bit lanes make a result of each sum.
+    /// Nanoseconds of the product with this blocking; `operations` is the cost of the epilogue per result, on 32-bit
+    /// lanes.
     pub(crate) fn cost(&self, blocking: Blocking, operations: f64, cpu: &CpuModel) -> f64 {
         let lanes = cpu.target.lanes();
         let blocks = [
@@ -40,8 +41,8 @@ impl Geometry<'_> {
         cost
     }
 
-    /// Operations on 32-bit lanes that usually make a result of a sum: its scale, bounds and conversion to bytes; or, for
-    /// floats, bounds. A choice goes by these, as equal geometries have equal choices.
+    /// Operations on 32-bit lanes of a typical epilogue: scale, clamp and conversion to bytes; for floats, clamp.
+    /// Choices use this number instead of the actual epilogue, because calls of equal geometry must get equal choices.
     pub(crate) fn usual_operations(&self) -> f64 {
         if self.is_narrow() { 5.25 } else { 2.0 }
     }
@@ -52,7 +53,7 @@ impl Geometry<'_> {
     }
 }
 
-/// The type of arithmetic of products of this type.
+/// The arithmetic that products of this input type use.
 pub(crate) fn arithmetic(input: DType) -> Arithmetic {
     match input {
         DType::Bf16 => Arithmetic::Bf16,
@@ -61,7 +62,7 @@ pub(crate) fn arithmetic(input: DType) -> Arithmetic {
     }
 }
 
-/// See [`Work::instructions`](crate::work::Work::instructions); `joined` is that of [`Gemm`](super::Gemm).
+/// See [`Work::instructions`](crate::work::Work::instructions). `joined` is [`Gemm::joined`](super::Gemm::joined).
 pub(crate) fn instructions(input: DType, joined: bool, dot: DotRule) -> f64 {
     match (joined, input) {
         (true, _) => dot.instructions_per_group(2.0) / dot.instructions_per_group(1.0),
@@ -70,32 +71,33 @@ pub(crate) fn instructions(input: DType, joined: bool, dot: DotRule) -> f64 {
     }
 }
 
-/// Instructions of a product of words, as a share of those of a product of bytes.
+/// Instructions of a product of words relative to a product of bytes.
 pub(crate) fn words(dot: DotRule) -> f64 {
     dot.products_per_instruction()
 }
 
-/// A block of channels: some vectors of them.
+/// The costs of one block of channels.
 struct Block<'g> {
     geometry: &'g Geometry<'g>,
     cpu: &'g CpuModel,
     vectors: f64,
     groups: f64,
-    /// Extra groups of a vector.
+    /// Extra groups per vector.
     extra: f64,
-    /// Bytes of weights.
+    /// Bytes of the block's weights.
     weights: f64,
-    /// Nanoseconds to make results of a vector of sums.
+    /// Nanoseconds of the epilogue per vector.
     finish: f64,
-    /// Nanoseconds of the loops of a tile besides their turns.
+    /// Nanoseconds of overhead of a tile's loops.
     loops: f64,
-    /// Nanoseconds to store the results of a further pixel, besides the instructions.
+    /// Nanoseconds of stores at scattered addresses, for each pixel after the first.
     scattered: f64,
 }
 
 impl<'g> Block<'g> {
     fn of(geometry: &'g Geometry<'g>, [vectors, nr]: [usize; 2], operations: f64, cpu: &'g CpuModel) -> Block<'g> {
-        // The bytes of a pixel are stored together. Those of the next pixel follow if there is one block of channels.
+        // The bytes of a pixel are adjacent. Those of the next pixel follow directly if there is only one block of
+        // channels.
         let is_scattered = geometry.is_narrow() && geometry.n > nr;
         let lanes = cpu.target.lanes();
         let groups = geometry.groups() as f64;
@@ -115,7 +117,7 @@ impl<'g> Block<'g> {
         }
     }
 
-    /// Nanoseconds of a tile with this many pixels.
+    /// Nanoseconds of a tile with this number of pixels.
     fn tile(&self, pixels: f64) -> f64 {
         let Block { cpu, vectors, .. } = *self;
         let extra = match self.extra {
@@ -128,12 +130,12 @@ impl<'g> Block<'g> {
         self.loops + products.max(weights) + pixels * vectors * self.finish + (pixels - 1.0).max(0.0) * self.scattered
     }
 
-    /// Nanoseconds of one group of weights for `vectors` vectors and `pixels` pixels.
+    /// Nanoseconds to multiply one group of weights, for `vectors` vectors and `pixels` pixels.
     fn group(&self, pixels: f64, vectors: f64) -> f64 {
         let Block { geometry, cpu, .. } = *self;
         let (dot, sums) = (cpu.target.dot, pixels * vectors);
         let share = instructions(geometry.input, geometry.joined, dot);
-        // Latency of an addition, and instructions of each product.
+        // The latency of an addition, and the instructions of each product.
         let joined = if geometry.joined { 2.0 } else { 1.0 };
         let (chain, issues) = match geometry.input {
             DType::F32 => (cpu.float_latency, 1.0),

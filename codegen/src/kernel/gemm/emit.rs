@@ -1,12 +1,12 @@
-//! Products with constant matrices, convolutions among them, without a copy of the input.
+//! Matrix products with constant weights, including convolutions, without a copy of the input.
 //!
-//! The accumulators of a tile of `mr` pixels by `nr` channels stay in registers. The innermost loop walks the runs under the
-//! pixels: each turn loads one group of weights for all channels and broadcasts one group of inputs for each pixel. Then the
-//! steps run on the registers, and each result is stored once.
+//! The accumulators of a tile of `mr` pixels by `nr` channels stay in registers. The innermost loop walks the runs that
+//! the pixels read: each turn loads one group of weights for all channels and broadcasts one group of inputs for each
+//! pixel. Then the steps run on the registers, and each result is stored once.
 //!
-//! Order of loops, outermost first: batch, bands of pixels whose inputs fit the second-level cache,
-//! blocks of `nr` channels, rows or tiles of the band, runs, groups. Edges are tiles of their own: the last tiles of a row
-//! have a pixel less, the last block fewer registers and a shorter store.
+//! Order of loops, outermost first: batch, bands of pixels whose inputs fit the second-level cache, blocks of `nr`
+//! channels, rows or tiles of the band, runs, groups. Edges have tiles of their own: the last tiles of a row have one
+//! pixel less; the last block has fewer registers and a shorter store.
 
 use eightfold_ir::DType;
 
@@ -16,13 +16,13 @@ use crate::kernel::pixels::{Pixels, Place};
 use crate::kernel::{Call, Gemm, Run};
 use crate::vector::{Emitter, Int, Kind, Ptr, State, Vector};
 
-/// Groups in a turn of the innermost loop.
+/// Groups per turn of the innermost loop.
 const UNROLL: usize = 2;
 
-/// At most this many groups are unrolled completely.
+/// Up to this many groups are unrolled completely.
 const STRAIGHT: usize = 8;
 
-/// Weights of at least this many bytes are taken to lie beyond the second-level cache.
+/// Weights of at least this many bytes are assumed to lie beyond the second-level cache.
 const FAR: usize = 1 << 17;
 
 /// Emits the body of the kernel.
@@ -31,8 +31,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, gemm: &Gemm, pointe
     emit_within(e, call, gemm, pointers, blocks * gemm.groups() * gemm.group_bytes());
 }
 
-/// Emits the kernel as one of several products of another kernel. Their weights lie one after the other and take
-/// `weight_bytes` together.
+/// Emits the kernel as one of several products within another kernel. The weights of all these products are adjacent
+/// and take `weight_bytes` in total.
 pub(crate) fn emit_within<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
@@ -57,7 +57,7 @@ pub(crate) fn emit_within<'ctx>(
     kernel.emit(&place, pointers[1], pointers[2]);
 }
 
-/// Runs of one length at one distance.
+/// Equally long runs at equal distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Segment {
     first: isize,
@@ -66,9 +66,9 @@ struct Segment {
     length: usize,
 }
 
-/// Joins runs of equal lengths and distances, so that they become a loop, and runs that follow one another in memory.
+/// Merges runs into segments: adjacent runs become one run, and runs of equal lengths and distances become a loop.
 fn segments(gemm: &Gemm) -> Vec<Segment> {
-    // Joined groups are of one run.
+    // Joined groups must belong to one run.
     let whole = if gemm.joined { 2 * gemm.kr() } else { gemm.kr() };
     let mut segments: Vec<Segment> = Vec::new();
     for &Run { offset, length } in &gemm.runs {
@@ -96,21 +96,21 @@ struct Kernel<'k, 'm, 'ctx> {
     columns: usize,
     pixels: Pixels<'k>,
     segments: Vec<Segment>,
-    /// Bytes of weights that one group of a block takes.
+    /// Bytes of one group of a block's weights.
     group_bytes: usize,
     /// Groups of all runs.
     groups: usize,
     /// Bytes of a block's weights without its extra groups.
     block_bytes: usize,
-    /// Whether weights come from beyond the second-level cache.
+    /// Whether weights are read from beyond the second-level cache.
     is_far: bool,
 }
 
-/// A block of channels: its weights and sums, and how many channels it has.
+/// A block of channels.
 #[derive(Clone, Copy)]
 struct Block<'ctx> {
     weights: Ptr<'ctx>,
-    /// The weights of the block after this one.
+    /// The weights of the next block.
     next: Ptr<'ctx>,
     sums: Ptr<'ctx>,
     extra: Option<Extra<'ctx>>,
@@ -119,23 +119,23 @@ struct Block<'ctx> {
 
 /// The pixels of a tile.
 struct Spots<'ctx> {
-    /// How far each one's inputs are from the place of the tile.
+    /// Distance of each pixel's inputs from the tile's first input, in bytes.
     pixels: Vec<Int<'ctx>>,
-    /// How far what is fetched ahead goes on in a turn.
+    /// Bytes by which the prefetch address advances per turn.
     ahead: isize,
 }
 
 /// The extra groups of a block.
 #[derive(Clone, Copy)]
 struct Extra<'ctx> {
-    /// Where the number of extra groups before each vector of the block is.
+    /// For each vector of the block, the number of extra groups before it.
     starts: Ptr<'ctx>,
     /// The input offset of each extra group of all blocks, in order.
     offsets: Ptr<'ctx>,
 }
 
 impl<'ctx> Extra<'ctx> {
-    /// The number of extra groups before a vector of the block, those of earlier blocks included.
+    /// The number of extra groups before a vector of the block, including those of earlier blocks.
     fn start(&self, e: &Emitter<'_, 'ctx>, vector: usize) -> Int<'ctx> {
         e.load_int(at(e, self.starts, 4 * vector), Kind::I32, true)
     }
@@ -200,7 +200,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         });
     }
 
-    /// Where each vector's extra offsets begin in the table of offsets, and that table.
+    /// Two tables: where each vector's extra offsets begin, and the extra offsets of all vectors.
     fn extra_tables(&self) -> Option<(Ptr<'ctx>, Ptr<'ctx>)> {
         let extra = &self.gemm.extra;
         if extra.iter().all(Vec::is_empty) {
@@ -219,13 +219,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         Some((starts, bytes(&mut extra.iter().flatten().copied())))
     }
 
-    /// Bytes of weights that one extra group takes.
+    /// Bytes of the weights of one extra group.
     fn extra_bytes(&self) -> isize {
         (self.e.lanes() * self.gemm.kr()) as isize
     }
 
-    /// `count` tiles of a row that begins at `row`, or of all rows, from the tile `first` on; `before` were done in the
-    /// band.
+    /// Emits `count` tiles from tile `first` on, of the row that begins at `row`, or of all rows if these are cut as
+    /// one. `before` tiles of the band precede them.
     fn tiles(&self, walk: Walk, [first, count, before]: [Int<'ctx>; 3], row: &Place<'ctx>, block: Block<'ctx>) {
         let e = self.e;
         let Cut { size, large, small } = walk.cut;
@@ -251,7 +251,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// One tile of `mr` pixels; where to fetch ahead, and how far that goes on each turn.
+    /// Emits one tile of `mr` pixels. `ahead` is the address to prefetch and its advance per turn.
     fn tile(&self, mr: usize, place: &Place<'ctx>, block: Block<'ctx>, ahead: Option<(Ptr<'ctx>, isize)>) {
         let e = self.e;
         let lanes = e.lanes();
@@ -274,7 +274,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         self.pixels.finish(e, place, 0, &sums, block.channels, None);
     }
 
-    /// Sums up the extra groups of one vector of channels, whose weights are next.
+    /// Adds the products of one vector's extra groups. The state's weight pointer points to them.
     fn extra(&self, tile: &Spots<'ctx>, vector: usize, extra: Extra<'ctx>, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let first = extra.start(e, vector);
@@ -294,11 +294,11 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         state.vectors.iter_mut().skip(vector).step_by(registers).zip(one.vectors).for_each(|(sum, new)| *sum = new);
     }
 
-    /// Sums up all runs of a segment.
+    /// Adds the products of all runs of a segment.
     fn segment(&self, tile: &Spots<'ctx>, segment: Segment, input: Ptr<'ctx>, state: &mut State<'ctx>) {
         let e = self.e;
         let element = self.gemm.input.byte_size() as isize;
-        // Behind a run there may be NaN, which stays NaN if multiplied by zero: the last float of a run is read alone.
+        // The bytes after a run may hold NaN, and NaN times a zero weight is NaN: an odd last bf16 is loaded alone.
         let (groups, rest) = match self.gemm.input {
             DType::Bf16 => (segment.length / self.gemm.kr(), segment.length % self.gemm.kr()),
             _ => (segment.length.div_ceil(self.gemm.kr()), 0),
@@ -332,7 +332,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// Sums up `count` groups, the input and the weights of which begin at the state's pointers, and moves them on.
+    /// Adds the products of `count` groups, starting at the state's pointers, and advances the pointers.
     fn groups(&self, tile: &Spots<'ctx>, count: usize, state: &mut State<'ctx>) {
         let e = self.e;
         let [input, weights] = [state.pointers[0], state.pointers[1]];
@@ -347,7 +347,8 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         state.pointers[1] = at(e, weights, count * self.group_bytes);
     }
 
-    /// Adds the products of `joined` groups to the sums of a tile's pixels; of each one's inputs, `elements` are read.
+    /// Adds the products of `joined` groups to the accumulators of a tile. `elements` inputs per group and pixel are
+    /// read.
     fn group(
         &self,
         tile: &Spots<'ctx>,
@@ -390,7 +391,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// One group of a pixel's inputs, `elements` of which are read, in every lane.
+    /// Broadcasts one group of a pixel's inputs to all lanes; reads `elements` of them.
     fn broadcast(&self, input: Ptr<'ctx>, elements: usize) -> Vector<'ctx> {
         let e = self.e;
         let lanes = e.lanes();
@@ -401,7 +402,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
             DType::I16 => e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I16),
             dtype => {
                 let x = e.bits_as(e.broadcast(input, Kind::I32, lanes), Kind::I8);
-                // Half the range more or less: the upper bit.
+                // Adds or subtracts 128, half the range: flips the top bit.
                 let flip = e.splat_int(-128, Kind::I8, 4 * lanes);
                 if e.target().dot.input_offset(dtype) == 0 { x } else { e.xor(x, flip) }
             }

@@ -1,8 +1,9 @@
-//! Weight formats: how the weights of a product with f32 are stored in fewer bits, and how they become f32 again in
-//! registers (weight-only quantization).
+//! Weight formats (weight-only quantization): how the weights of a product with f32 are stored in fewer bits, and how
+//! the kernel converts them to f32 in registers.
 //!
-//! A format is one row of [`FORMATS`] and one file. The scales are not part of it: each output channel has one scale, which
-//! multiplies the finished sum as a step of the call. A product without a format has weights of its input's type.
+//! A format is one row of [`FORMATS`] and one file. Scales are not part of a format: each output channel has one scale,
+//! which multiplies the finished accumulator as a step of the call. A product without a format has weights of its
+//! input's type.
 
 mod i4;
 mod i8;
@@ -14,7 +15,8 @@ use eightfold_ir::DType;
 use crate::kernel::attribute::Attribute;
 use crate::vector::{Emitter, Ptr, Vector};
 
-/// What packing, cost models and the kernel ask of a format. Its unit is a vector of weights: one for each lane.
+/// What packing, cost models and the kernel need to know about a format. Formats work on vectors of weights, one per
+/// lane.
 pub(crate) trait WeightFormat: Sync {
     /// The type of the plain weights, which is also the format's name in the text of programs.
     fn plain(&self) -> DType;
@@ -22,7 +24,7 @@ pub(crate) trait WeightFormat: Sync {
     /// The type of the elements of packed weights.
     fn packed(&self) -> DType;
 
-    /// Bits of a packed weight. A vector of weights takes whole bytes.
+    /// Bits per packed weight. A vector of weights takes whole bytes.
     fn bits(&self) -> usize;
 
     /// Appends the packed form of a vector of weights.
@@ -43,8 +45,8 @@ static FORMATS: &[&dyn WeightFormat] = &[&i8::I8, &i4::I4];
 pub struct Format(&'static dyn WeightFormat);
 
 impl Format {
-    /// The format of a product of this input with plain weights of this type; `None` if the weights have the form that
-    /// products of this input have by themselves.
+    /// The format of a product of this input with plain weights of this type; `None` if the product takes such weights
+    /// without a format.
     #[must_use]
     pub fn of(input: DType, weights: DType) -> Option<Format> {
         FORMATS.iter().find(|row| input == DType::F32 && row.plain() == weights).map(|row| Format(*row))
@@ -56,7 +58,7 @@ impl Format {
         FORMATS.iter().map(|row| Format(*row))
     }
 
-    /// Its row.
+    /// The format's definition.
     pub(crate) fn row(self) -> &'static dyn WeightFormat {
         self.0
     }

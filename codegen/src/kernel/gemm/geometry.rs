@@ -1,4 +1,4 @@
-//! How a product of matrices with constant weights is cut: its tile, and the order of its loops.
+//! How the loops of a product with constant weights are cut: its tile, and their order.
 
 use eightfold_ir::DType;
 
@@ -10,15 +10,15 @@ use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::target::Target;
 
 impl Tile {
-    /// The usual tile for rows of `cols` pixels and `n` channels: as many accumulators as the registers hold.
+    /// The usual tile for rows of `cols` pixels and `n` channels: its accumulators fill the registers.
     #[must_use]
     pub fn usual(target: &Target, input: DType, cols: usize, n: usize) -> Tile {
         let lanes = target.lanes();
-        // As many elements as a lane of 32 bits holds.
+        // A 32-bit lane holds `kr` elements.
         let kr = 4 / input.byte_size();
-        // Accumulators, weights, a broadcast and what the product needs besides must fit the registers.
+        // Accumulators, weights, a broadcast input and temporaries of the product must fit the registers.
         let (mr, vectors) = match (target.vector_registers, input) {
-            // A lone pixel reads each weight once: what counts is that many loads and sums are under way.
+            // A single pixel reads each weight once. Many loads and additions must be in flight.
             _ if cols == 1 => (1, 8),
             // Without products of bf16, each weight vector is split into two registers.
             (32, DType::Bf16) if !target.bf16 => (12, 2),
@@ -35,11 +35,11 @@ impl Tile {
 impl Blocking {
     /// The tile for inputs of this type.
     pub(crate) fn tile(self, input: DType) -> Tile {
-        // As many elements as a lane of 32 bits holds.
+        // A 32-bit lane holds `kr` elements.
         Tile { mr: self.mr, nr: self.nr, kr: 4 / input.byte_size() }
     }
 
-    /// Has a product be done this way, whose constants are plain.
+    /// Sets this blocking in a product whose constants are plain.
     pub(crate) fn apply(self, gemm: &mut Gemm, target: &Target) {
         debug_assert!(gemm.plain.is_some(), "packed weights are those of one tile");
         (gemm.tile, gemm.row_block) = (Some(self.tile(gemm.input)), self.rows);
@@ -48,10 +48,10 @@ impl Blocking {
         }
     }
 
-    /// The same call done this way.
+    /// The call with this blocking.
     ///
     /// # Panics
-    /// If the call is no product with constant weights.
+    /// Panics if the call is no product with constant weights.
     pub(crate) fn applied(self, call: &Call, target: &Target) -> Call {
         let mut call = call.clone();
         let Producer::Gemm(gemm) = &mut call.producer else { unreachable!("only products have choices") };
@@ -60,7 +60,7 @@ impl Blocking {
     }
 }
 
-/// What decides about the time of a product: what is multiplied, and how it lies in memory.
+/// Everything that determines the time of a product: its extents, and how its tensors lie in memory.
 ///
 /// The steps are not part of it: they take nearly the same time in any tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,15 @@ pub struct Geometry<'g> {
     pub output: DType,
     /// Output pixels: batch, rows, columns.
     pub pixels: [usize; 3],
-    /// Distance in input elements of neighbouring pixels.
+    /// Distances between neighbouring pixels, in input elements.
     pub input_strides: [isize; 3],
-    /// Distance in output elements of neighbouring pixels.
+    /// Distances between neighbouring pixels, in output elements.
     pub output_strides: [isize; 3],
-    /// What lies under a pixel.
+    /// The input elements that a pixel reads.
     pub runs: &'g [Run],
     /// Output channels.
     pub n: usize,
-    /// Extra groups of all vectors of channels together.
+    /// Extra groups of all vectors of channels, in total.
     pub extra: usize,
     /// Whether the products of neighbouring groups are added in 16 bits.
     pub joined: bool,
@@ -113,7 +113,7 @@ impl<'g> Geometry<'g> {
         Some(gemm.geometry(call))
     }
 
-    /// Pixels that follow one another at one distance: those of a row, or of all rows where one goes on as the next.
+    /// Length of a sequence of pixels at equal distances: a row, or all rows if they are contiguous.
     #[must_use]
     pub fn row(&self) -> usize {
         let [batch, rows, cols] = self.pixels;
@@ -127,7 +127,7 @@ impl<'g> Geometry<'g> {
         }
     }
 
-    /// How tiles of at most `mr` pixels cut the pixels, and how often.
+    /// How tiles of at most `mr` pixels cut the pixels, and how often this cut repeats.
     pub(crate) fn cut(&self, mr: usize) -> (Cut, usize) {
         let row = self.row();
         let rows = if row == self.pixels[2] { self.pixels[1] } else { 1 };
@@ -136,7 +136,7 @@ impl<'g> Geometry<'g> {
         (cut, if wrapped { units / rows } else { units })
     }
 
-    /// Groups of elements under a pixel.
+    /// Groups of elements that a pixel reads.
     pub(crate) fn groups(&self) -> usize {
         let kr = 4 / self.input.byte_size();
         self.runs.iter().map(|run| run.length.div_ceil(kr)).sum()

@@ -1,14 +1,15 @@
 //! Packing of products: constant weights in the order and form in which the kernel reads them.
 //!
-//! Integer weights come as numbers less their zero points, -255 to 255. Eight bits hold most of them; what they cannot
-//! hold, and what would make a sum of two products saturate ([`DotRule::pair_limit`]), is split off into *extra* groups, which
-//! multiply the same inputs once more. So sums are exact for all weights on every target, and the inner loop needs no special case.
+//! Integer weights have their zero points subtracted already and range from -255 to 255. Eight bits hold most of them.
+//! The rest, and weights whose pairs of products would saturate ([`DotRule::pair_limit`]), are split: the remainder
+//! goes into *extra* groups, which multiply the same inputs once more. So accumulators are exact for all weights on
+//! every target, and the inner loop needs no special case.
 //!
-//! On targets with such a limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they
-//! become 32 bits, which is five instructions instead of six, if what is left of the weights keeps that sum within 16 bits
-//! too. Each product of matrices is packed in the way that takes fewer instructions, extra groups counted.
+//! On targets with a pair limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they are
+//! widened to 32 bits, which takes five instructions instead of six. Joining needs smaller weights, so it may need more
+//! extra groups. Each product is packed in the way that takes fewer instructions, including extra groups.
 //!
-//! Inputs may be bytes stored as *words* of 16 bits. Words need no extra groups, but a vector holds only half the number: see
+//! Inputs may be bytes stored as *words* of 16 bits. Words need no extra groups, but a vector holds half as many: see
 //! [`words_pay`].
 
 use std::ops::Range;
@@ -24,8 +25,8 @@ use crate::target::{DotRule, Target};
 /// Elements that one 32-bit lane of an integer product takes.
 const GROUP: usize = 4;
 
-/// Packs integer weights for inputs of bytes; `weight(channel, run, element)` is one number, `sums` the initial values of
-/// the accumulators, and `joined` says whether neighbouring groups are joined, as [`fit`] found best.
+/// Packs integer weights for inputs of bytes. `weight(channel, run, element)` returns one weight; `sums` are the
+/// initial values of the accumulators; `joined` is the result of [`fit`].
 pub(crate) fn integers(
     target: &Target,
     tile: Tile,
@@ -39,7 +40,7 @@ pub(crate) fn integers(
     Packed { weights, sums: int_sums(tile, n, sums), extra }
 }
 
-/// Packs integer weights for inputs of words, two of a run together: 16 bits hold all of them.
+/// Packs integer weights for inputs of words, two elements of a run per lane: 16 bits hold every weight.
 pub(crate) fn words(
     tile: Tile,
     n: usize,
@@ -51,25 +52,25 @@ pub(crate) fn words(
     Packed { weights, sums: int_sums(tile, n, sums), extra: Vec::new() }
 }
 
-/// Whether a product takes fewer instructions with inputs of words than with inputs of bytes, which have twice the room in
-/// a vector, but may want [extra](Packed::extra) groups.
+/// Whether a product takes fewer instructions with inputs of words than with inputs of bytes. A vector holds twice as
+/// many bytes, but bytes may need [extra](Packed::extra) groups.
 pub(crate) fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn(usize, usize, usize) -> i32) -> bool {
     if target.dot.pair_limit.is_none() {
         return false;
     }
-    // A product and a sum.
+    // A multiplication and an addition.
     let words: usize = runs.iter().map(|run| 2 * run.length.div_ceil(GROUP / 2)).sum();
     words * n.div_ceil(target.lanes()) < Way::best(target, n, runs, weight).instructions
 }
 
-/// The initial sums of whole blocks.
+/// The initial accumulators, padded to whole blocks.
 fn int_sums(tile: Tile, n: usize, sums: &[i64]) -> Vec<u8> {
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0) as i32;
     (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect()
 }
 
-/// The extra groups of each vector of channels, and whether neighbouring groups are joined, in the way that takes the fewest
-/// instructions.
+/// The extra groups of each vector of channels, and whether neighbouring groups are joined, for the way that takes the
+/// fewest instructions.
 pub(crate) fn fit(
     target: &Target,
     n: usize,
@@ -80,16 +81,16 @@ pub(crate) fn fit(
     (extra, joined)
 }
 
-/// A way to multiply inputs of bytes.
+/// A way to multiply inputs of bytes, with its cost.
 struct Way {
     extra: Vec<Vec<isize>>,
     joined: bool,
-    /// Instructions for all channels of a pixel.
+    /// Instructions per pixel, for all channels.
     instructions: usize,
 }
 
 impl Way {
-    /// The way with or without joined groups; `most` is the greatest magnitude of a weight.
+    /// The way with or without joined groups; `most` is the largest magnitude of a weight.
     fn of(
         target: &Target,
         n: usize,
@@ -103,7 +104,7 @@ impl Way {
             [pairs + groups / 2, singles + groups % 2]
         });
         let together = if joined { 2 } else { 1 };
-        // If even the greatest weights fit side by side, no group needs to be looked at.
+        // If even the largest weights cannot exceed the limit, no group needs to be examined.
         let all_fit = most <= 127 && target.dot.pair_limit.is_none_or(|limit| 2 * together * most <= limit);
         let tile = Tile { mr: 1, nr: target.lanes(), kr: GROUP };
         let extra = match all_fit {
@@ -111,7 +112,8 @@ impl Way {
             false => groups_int(target, tile, n, runs, weight, together as usize).1,
         };
         let pair = if joined { 5 } else { 6 };
-        // An extra group is of one vector, which makes a third more of loads and loops.
+        // An extra group serves one vector only, so loads and loops make it a third more expensive: 4 instructions
+        // instead of 3.
         let extra_groups: usize = extra.iter().map(Vec::len).sum();
         let instructions = extra.len() * (pair * pairs + 3 * singles) + 4 * extra_groups;
         Way { extra, joined, instructions }
@@ -130,8 +132,8 @@ impl Way {
     }
 }
 
-/// The groups of all blocks, and the extra groups that each vector of channels has, with `joined` groups of a run, 1 or 2,
-/// added in 16 bits.
+/// Packs the groups of all blocks; returns the weights and the extra groups of each vector. `joined`, 1 or 2, is the
+/// number of groups of a run that are added in 16 bits.
 fn groups_int(
     target: &Target,
     tile: Tile,
@@ -178,13 +180,13 @@ fn groups_int(
 /// The weights of one group for each lane of a vector.
 type Group = Vec<[i32; GROUP]>;
 
-/// Takes from joined groups what one product of the target for each holds, as bytes.
+/// Splits off from joined groups the weights that one product per group can hold, as bytes. `rest` keeps the remainder.
 fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     let eight_bits = |group: &Group| group.iter().map(|lane| lane.map(|w| w.clamp(-128, 127))).collect();
     let mut held: Vec<Group> = rest.iter().map(eight_bits).collect();
     let limit = dot.pair_limit.unwrap_or(i32::MAX);
     if (0..held[0].len()).any(|lane| excess(&held, lane, limit).is_some()) {
-        // If one group can give up all that is too much, the others need no extra group.
+        // If one group alone can absorb the excess, the others need no extra group.
         let giver = (0..held.len()).find_map(|giver| {
             let mut held = held.clone();
             (0..held[0].len()).all(|lane| give_up(&mut held, lane, limit, giver..giver + 1)).then_some(held)
@@ -201,7 +203,7 @@ fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     held.iter().map(|group| group.iter().flatten().map(|w| *w as i8 as u8).collect()).collect()
 }
 
-/// By how much a lane's weights of one sign exceed the limit: which half of its elements, which sign, and how much.
+/// The first excess of a lane's weights of one sign over the limit: the half of its elements, the sign, and the amount.
 fn excess(groups: &[Group], lane: usize, limit: i32) -> Option<(Range<usize>, i32, i32)> {
     let sums = [0..2, 2..4].into_iter().flat_map(|half| [(half.clone(), 1), (half, -1)]);
     let mut over = sums.map(|(half, sign)| {
@@ -212,7 +214,7 @@ fn excess(groups: &[Group], lane: usize, limit: i32) -> Option<(Range<usize>, i3
     over.find(|(.., over)| *over > 0)
 }
 
-/// Takes from a lane's weights in these groups, the greatest first, until the limit holds; whether it does.
+/// Reduces the lane's weights in the groups `givers`, largest first, until the limit holds. Returns whether it does.
 fn give_up(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> bool {
     while let Some((half, sign, over)) = excess(groups, lane, limit) {
         let weights = groups[givers.clone()].iter_mut().flat_map(|group| &mut group[lane][half.clone()]);
@@ -224,7 +226,7 @@ fn give_up(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) 
     true
 }
 
-/// Packs float weights of this type; sums are f32.
+/// Packs float weights of this type; accumulators are f32.
 pub(crate) fn floats(
     dtype: DType,
     tile: Tile,
@@ -242,13 +244,14 @@ pub(crate) fn floats(
     Packed { weights, sums: float_sums(tile, n, sums), extra: Vec::new() }
 }
 
-/// The initial sums of whole blocks.
+/// The initial accumulators, padded to whole blocks.
 fn float_sums(tile: Tile, n: usize, sums: &[f32]) -> Vec<u8> {
     let sum = |channel: usize| sums.get(channel).copied().unwrap_or(0.0);
     (0..n.next_multiple_of(tile.nr)).flat_map(|channel| sum(channel).to_le_bytes()).collect()
 }
 
-/// Packs integer weights in this format for products with f32, a vector of `lanes` channels at a time; sums are f32.
+/// Packs integer weights in this format, a vector of `lanes` channels at a time, for products with f32; accumulators
+/// are f32.
 pub(crate) fn formatted(
     format: Format,
     lanes: usize,
@@ -271,7 +274,7 @@ pub(crate) fn formatted(
     Packed { weights, sums: float_sums(tile, n, sums), extra: Vec::new() }
 }
 
-/// The bytes of weights that a lane holds as they are, `tile.kr` of a run together, the last ones of a run with zeros.
+/// Packs unchanged weights, `tile.kr` elements of a run per lane. The end of a run is padded with zeros.
 fn in_groups<const N: usize>(
     tile: Tile,
     n: usize,
@@ -297,7 +300,7 @@ fn in_groups<const N: usize>(
 mod tests {
     use super::*;
 
-    /// Small weights are known to fit without a look at each group.
+    /// Small weights fit without an examination of each group.
     #[test]
     fn weights_that_fit_side_by_side_need_no_extra_groups() {
         let runs = [Run { offset: 0, length: 21 }, Run { offset: 64, length: 8 }];
@@ -314,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Words pay for weights of the whole range, where these take extra groups.
+    /// Words pay for weights of the whole range, because bytes would take extra groups.
     #[test]
     fn words_are_for_weights_that_bytes_cannot_multiply_at_once() {
         let runs = vec![Run { offset: 0, length: 21 }; 7];
@@ -326,7 +329,7 @@ mod tests {
         }
     }
 
-    /// Sums of products over the packed form equal those over the weights, for inputs of 255, and no pair saturates.
+    /// Reductions over packed weights equal those over plain weights, for inputs of 255, and no pair saturates.
     #[test]
     fn extra_groups_hold_what_eight_bits_cannot() {
         let runs = [Run { offset: 0, length: 6 }, Run { offset: 100, length: 5 }];
@@ -339,7 +342,7 @@ mod tests {
             let groups: usize = extra.iter().map(Vec::len).sum();
             assert_eq!(weights.len(), 2 * 4 * 16 * 4 + groups * lanes * 4);
             for (o, r) in (0..20).flat_map(|o| [(o, 0), (o, 1)]) {
-                // Bytes before the block, before the extra groups of the block and before those of the vector.
+                // Bytes before the block, before its extra groups, and before the vector's extra groups.
                 let (block, vector) = (o / 16, o / lanes);
                 let extras =
                     |vectors: std::ops::Range<usize>| extra[vectors].iter().map(|e| e.len() * lanes * 4).sum::<usize>();
@@ -363,7 +366,7 @@ mod tests {
                 }
             }
             if target.dot.pair_limit.is_some() && joined == 2 {
-                // Both groups of each run in the first block.
+                // Checks both groups of each run of the first block.
                 for (run, lane, half, sign) in
                     (0..2 * 16 * 4).map(|i| (i / 64, i / 4 % 16, i / 2 % 2, if i % 2 == 0 { 1 } else { -1 }))
                 {

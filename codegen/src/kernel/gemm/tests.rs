@@ -1,4 +1,4 @@
-//! Every edge of a tile, against plain loops.
+//! Every edge of a tile, compared with plain loops.
 
 use eightfold_ir::{DType, Data, Function, Shape, Tensor};
 
@@ -11,11 +11,11 @@ use crate::step::{Arg, Step};
 use crate::target::Target;
 use crate::view::Grid;
 
-/// A convolution over a buffer of `depth` channels with a border of one pixel, `kernel` x `kernel`.
+/// A convolution over a buffer of `depth` channels with a border of one pixel; the window is `kernel` x `kernel`.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     input: DType,
-    /// Whether the weights of floats are stored as integers, and how.
+    /// The format of float weights that are stored as integers, if any.
     format: Option<Format>,
     batch: usize,
     size: [usize; 2],
@@ -25,7 +25,7 @@ struct Case {
     n: usize,
     tile: Tile,
     row_block: usize,
-    /// Greatest magnitude of a weight.
+    /// Largest magnitude of a weight.
     weights: i32,
     /// Whether a tensor is added before the result is quantized.
     residual: bool,
@@ -60,21 +60,22 @@ impl Case {
         let output = |dtype| view(dtype, 0, &result, &result_strides);
         let name = format!("{self:?}");
         if input.is_float() {
-            // Sums of so short bf16 numbers are exact: the order in which an instruction adds them does not show.
+            // Sums of bf16 numbers with few bits are exact, so the order in which an instruction adds them does not
+            // matter.
             let (most, x_unit, w_unit) = if input == DType::F32 { (1000, 500.0, 700.0) } else { (8, 4.0, 8.0) };
             let stored = self.format.map(|format| {
                 let (min, max) = format.row().plain().integer_range().expect("an integer type");
                 (0..n * k).map(|_| numbers.between(min as i32, max as i32) as f32).collect()
             });
             let mut one = |unit: f32| match numbers.between(-most, most - 1) {
-                // Not zero, which times infinity is no number.
+                // No zeros: zero times infinity is NaN.
                 number if number >= 0 => (number + 1) as f32 / unit,
                 number => number as f32 / unit,
             };
             let mut x: Vec<f32> = (0..elements).map(|_| one(x_unit)).collect();
             let w: Vec<f32> = stored.unwrap_or_else(|| (0..n * k).map(|_| one(w_unit)).collect());
             if input == DType::Bf16 {
-                // What a lone last element would be read together with.
+                // The element that would be loaded together with a single last element.
                 x[elements / depth / 2 * depth] = f32::INFINITY;
             }
             let residual: Vec<f32> = (0..pixels.len() * n).map(|_| one(x_unit)).collect();
@@ -188,7 +189,7 @@ impl Case {
     }
 }
 
-/// One less, as many, one more, twice and three more than a tile takes; and one.
+/// Sizes around a tile: one less, equal, one more, twice, three more; and 1.
 fn around(tile: usize) -> [usize; 5] {
     [1, tile - 1, tile, tile + 1, 2 * tile + 3]
 }
@@ -230,7 +231,7 @@ fn tile_edges_of_integers() {
     }
 }
 
-/// Tiles of integers depend on registers and on how products are summed.
+/// Targets whose integer tiles differ: by their registers or their dot rule.
 fn targets_of_integers() -> Vec<&'static Target> {
     trial::targets_by(|target| (target.vector_bits, target.dot))
 }
@@ -267,7 +268,8 @@ fn windows_strides_batches_and_bands_of_integers() {
 fn joined_groups_of_small_weights() {
     for target in targets_of_integers() {
         let base = Case { weights: 30, n: base(target, DType::U8).tile.nr + 3, ..base(target, DType::U8) };
-        // Runs of as many groups as are written out and of more, even and odd, and short ones in a loop of rows.
+        // Runs that are unrolled and runs that are loops, with even and odd numbers of groups, and short runs in a loop
+        // of rows.
         let mut cases: Vec<_> = [8, 9, 12, 30, 36, 41, 96, 101].map(|depth| Case { depth, ..base }).to_vec();
         cases.extend([4, 7, 8].map(|depth| Case { depth, kernel: 3, size: [3, base.tile.mr + 1], ..base }));
         cases.push(Case { depth: 16, kernel: 3, stride: 2, size: [3, 5], input: DType::I8, ..base });
@@ -276,7 +278,7 @@ fn joined_groups_of_small_weights() {
             let Producer::Gemm(gemm) = &trial.call.producer else { unreachable!("made above") };
             assert_eq!(gemm.joined, target.dot.pair_limit.is_some(), "{}", trial.name);
         }
-        // Groups that are not joined are tried above.
+        // Without a pair limit groups are never joined; the tests above cover that.
         if target.dot.pair_limit.is_some() {
             trial::equal(target, &trials);
         }
@@ -312,7 +314,7 @@ fn tile_edges_and_windows_of_floats_sum_in_order() {
     }
 }
 
-/// Weights of integers become the same floats, whatever their format.
+/// Integer weights become the same floats in every format.
 #[test]
 fn stored_weights_of_floats_are_multiplied_as_floats() {
     for (target, format) in trial::targets().into_iter().flat_map(|target| Format::all().map(move |f| (target, f))) {
@@ -323,7 +325,7 @@ fn stored_weights_of_floats_are_multiplied_as_floats() {
         let lone = Tile::usual(target, DType::F32, 1, 1000);
         cases.extend(around(lone.nr).map(|n| Case { size: [1, 1], tile: lone, n, depth: 37, ..base }));
         let windows = Case { kernel: 3, size: [3, base.tile.mr + 1], row_block: 2, n: base.tile.nr + 9, ..base };
-        // Sums so long that tiles go on behind the ends of rows, and weights that are fetched ahead.
+        // Reductions long enough that tiles continue in the next row, and weights that are prefetched.
         let long = Case { depth: 30, ..windows };
         cases.extend([windows, Case { residual: true, ..windows }, long, Case { depth: 116, n: 140, ..long }]);
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
@@ -331,7 +333,7 @@ fn stored_weights_of_floats_are_multiplied_as_floats() {
     }
 }
 
-/// One cache line of the result and of a residual for every 16 channels of a pixel; bytes of a pixel are not worth it.
+/// One cache line of the result and of a residual is prefetched per 16 channels of a pixel, and none of byte results.
 #[test]
 fn lines_of_floats_are_fetched_before_they_are_written() {
     for target in trial::targets() {
@@ -349,7 +351,7 @@ fn lines_of_floats_are_fetched_before_they_are_written() {
     }
 }
 
-/// Long sums, whose tiles go on behind the ends of rows, and weights that are fetched ahead.
+/// Long reductions, whose tiles continue in the next row, and weights that are prefetched.
 #[test]
 fn tiles_across_rows() {
     for target in trial::targets_by(|target| (target.vector_bits, target.dot, target.bf16)) {

@@ -6,23 +6,25 @@ use eightfold_ir::DType;
 
 use crate::kernel::Gemm;
 
-/// From this number of groups on, the sum of a tile takes so long that the address of each of its pixels can be computed for free.
-/// Tiles of words are excluded: they have more pixels, whose addresses do not fit the registers (benches/notes/products.md).
+/// With at least this many groups, a tile takes so long that computing the address of each of its pixels costs nothing.
+/// Tiles of words are excluded: they have more pixels, and the addresses do not fit the registers
+/// (benches/notes/products.md).
 const LONG: usize = 64;
 
-/// How a row of pixels is cut into tiles: the fewest possible, of nearly equal size, because tiles of few pixels are slow.
+/// How a row of pixels is cut into tiles: as few as possible, of nearly equal size, because tiles of few pixels are
+/// slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// Pixels of the first tiles.
+    /// Pixels of the first `large` tiles.
     pub(crate) size: usize,
-    /// Tiles of this size.
+    /// Number of tiles of this size.
     pub(crate) large: usize,
-    /// Tiles after those, which have one pixel less.
+    /// Number of tiles after those, with one pixel less.
     pub(crate) small: usize,
 }
 
 impl Cut {
-    /// Tiles of at most `mr` pixels for a row of `cols`.
+    /// Cuts a row of `cols` pixels into tiles of at most `mr`.
     fn of(cols: usize, mr: usize) -> Cut {
         let tiles = cols.div_ceil(mr);
         let size = cols.div_ceil(tiles.max(1));
@@ -30,8 +32,8 @@ impl Cut {
         Cut { size, large: tiles - small, small }
     }
 
-    /// Tiles for `rows` rows of `cols` pixels, for sums of `groups` groups of this type. The second value tells whether the tiles
-    /// are those of all pixels as one row; otherwise they are those of each row.
+    /// Cuts `rows` rows of `cols` pixels into tiles of at most `mr`. If a reduction has many `groups`, all pixels may
+    /// be cut as one row; the second result says whether they are. Otherwise each row is cut alone.
     pub(crate) fn of_rows(rows: usize, cols: usize, mr: usize, groups: usize, input: DType) -> (Cut, bool) {
         let (row, all) = (Cut::of(cols, mr), Cut::of(rows * cols, mr));
         let long = groups >= LONG && input != DType::I16;
@@ -44,25 +46,26 @@ impl Cut {
     }
 }
 
-/// How all pixels are walked.
+/// The order in which all pixels are computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
-    /// Tiles of a row, or of all pixels where these are cut as one row.
+    /// The tiles of a row, or of all pixels if these are cut as one row.
     pub(super) cut: Cut,
     /// Whether all pixels are cut as one row.
     pub(super) long: bool,
     /// Whether these pixels are several rows in memory, so that a tile may continue in the next row.
     pub(super) wrapped: bool,
-    /// Rows of a band, or tiles where all pixels are cut as one row.
+    /// Rows per band, or tiles per band if all pixels are cut as one row.
     pub(super) band: usize,
-    /// Bytes of the next block's weights that each tile prefetches. Otherwise the first tile of a block would wait for memory;
-    /// now the tiles of the block before it share the transfer.
+    /// Bytes of the next block's weights that each tile prefetches. So the tiles of one block share the transfer, and
+    /// the first tile of the next block does not wait for memory.
     pub(super) slice: Option<usize>,
 }
 
 impl Walk {
-    /// A walk over pixels of these extents, after axes were joined; before, rows had `columns` pixels. A block of weights has
-    /// `groups` groups. It takes `far` bytes, which is `None` if the weights are in the second-level cache.
+    /// The walk over pixels of these extents, which are those after axes were joined; before, a row had `columns`
+    /// pixels. A block of weights has `groups` groups. `far` is its size in bytes, or `None` if the weights are in the
+    /// second-level cache.
     pub(super) fn of(
         gemm: &Gemm,
         columns: usize,

@@ -1,6 +1,6 @@
-//! Linear interpolation along an axis: each result mixes two elements by weights that tensors hold.
+//! Linear interpolation along an axis: each result mixes two elements, with weights given by a tensor.
 //!
-//! Loops run over the axes outside the interpolated one and over the axis itself. Vectors run along the axes inside it.
+//! Loops run over the axes outside the interpolated axis and over this axis. Vectors run along the axes inside it.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::gather::position;

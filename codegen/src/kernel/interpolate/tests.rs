@@ -6,21 +6,21 @@ use crate::kernel::{Call, Interpolate, Producer};
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::view::{Grid, View};
 
-/// Two positions and their weights for each output coordinate.
+/// For each output coordinate two positions with their weights.
 type Taps = Vec<[(usize, f32); 2]>;
 
-/// Doubles and drops parts of an axis; eighths as weights, so that sums are exact.
+/// Repeats and skips parts of an axis. Weights are eighths, so that sums are exact.
 fn mixing(extent: usize) -> Taps {
     let pair = |at: usize| [(at / 2 % extent, 0.125 * at as f32), ((at * 3 + 1) % extent, 1.0 - 0.125 * at as f32)];
     (0..2 * extent + 1).map(pair).collect()
 }
 
-/// Each element of an axis alone. The next one has a weight of 0.
+/// Takes single elements of an axis: the second position has weight 0.
 fn picking(extent: usize) -> Taps {
     (0..extent).map(|at| [(at, 1.0), ((at + 1) % extent, 0.0)]).collect()
 }
 
-/// Interpolates small integers, of which every `infinite`th is replaced by an infinity.
+/// Interpolates small integers; every `infinite`th is replaced by an infinity.
 fn trial(dims: &[usize], axis: usize, grid: fn(&[usize]) -> Grid, taps: &Taps, infinite: usize) -> Trial {
     let place = |dims: &[usize]| View { grid: grid(dims), ..view(DType::F32, 0, &[], &[]) };
     let positions: Vec<i64> = taps.iter().flatten().map(|tap| tap.0 as i64).collect();

@@ -22,13 +22,13 @@ const HALF_PI: [f32; 2] = [1.570_796_4, -4.371_139e-8];
 /// Arctangent, within 2 ulp.
 pub(crate) fn atan<A: Arithmetic>(a: &A, x: A::F) -> A::F {
     let (magnitude, one) = (a.abs(x), a.float(1.0));
-    // Beyond 1: atan(x) = pi/2 - atan(1/x).
+    // For x > 1: atan(x) = pi/2 - atan(1/x).
     let far = a.less(one, magnitude);
     let r = a.select(far, a.div(one, magnitude), magnitude);
     let square = a.mul(r, r);
     let (cube, tail) = (a.mul(square, r), a.polynomial(square, &ATAN));
     let near = a.fma(cube, tail, r);
-    // What f32 cannot hold of pi/2 would be up to 0.7 ulp.
+    // Without the low part of pi/2 the error would be up to 0.7 ulp.
     let [half_pi, rest] = HALF_PI.map(|part| a.float(part));
     let rest = a.fma(a.neg(cube), tail, rest);
     let y = a.select(far, a.add(a.sub(half_pi, r), rest), near);

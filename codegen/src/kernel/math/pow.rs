@@ -10,7 +10,7 @@ const ATANH: [f32; 4] = [0.333_333_3, 0.200_004_86, 0.142_493_98, 0.121_393_405]
 
 /// `x` to the power `y`, within 3 ulp.
 ///
-/// `2^(y log2(x))`, with the logarithm and its product as sums of two numbers.
+/// `2^(y log2(x))`; the logarithm and its product with y are sums of two numbers.
 pub(crate) fn pow<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
     let (zero, one, infinite) = (a.float(0.0), a.float(1.0), a.float(f32::INFINITY));
     let magnitude = a.abs(x);
@@ -20,7 +20,7 @@ pub(crate) fn pow<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
     let power = a.select(a.equal(magnitude, infinite), a.select(falling, zero, infinite), power);
     let power = a.select(a.equal(magnitude, one), one, power);
 
-    // Negative numbers have integer powers only; the odd ones are negative.
+    // Negative numbers have integer powers only; odd powers are negative.
     let whole = a.equal(a.trunc(y), y);
     let half = a.mul(y, a.float(0.5));
     let even = a.equal(a.trunc(half), half);
@@ -39,7 +39,7 @@ fn power_of_positive<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
     let (log_high, log_low) = log2(a, x);
     let product = a.mul(y, log_high);
     let rest = a.fma(y, log_low, a.fma(y, log_high, a.neg(product)));
-    // Beyond these it is 0 and infinite, and the rest may be infinite less infinite.
+    // Beyond these bounds the result is 0 or infinite. The rest may then be inf - inf, so it is replaced by 0.
     let clamped = a.at_most(a.at_least(product, -200.0), 200.0);
     let rest = a.select(a.equal(clamped, product), rest, a.float(0.0));
     let t = a.add(clamped, a.float(ROUNDER));
@@ -52,7 +52,7 @@ fn power_of_positive<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
 fn log2<A: Arithmetic>(a: &A, x: A::F) -> (A::F, A::F) {
     let one = a.float(1.0);
     let (e, m) = decomposed(a, x);
-    // s = (m - 1) / (m + 1) as a sum: the quotient, and what division left over.
+    // s = (m - 1) / (m + 1) as a sum: the rounded quotient, and the remainder divided by m + 1.
     let difference = a.sub(m, one);
     let divisor = a.add(m, one);
     let divisor_low = a.sub(m, a.sub(divisor, one));
@@ -65,12 +65,12 @@ fn log2<A: Arithmetic>(a: &A, x: A::F) -> (A::F, A::F) {
     let high = a.mul(s, factor);
     let low = a.fma(s, factor_low, a.fma(s, factor, a.neg(high)));
     let low = a.fma(tail, factor, low);
-    // |e| is at least 1, or 0.
+    // Either |e| >= 1 or e = 0, as `sum` requires.
     let (total, rest) = sum(a, e, high);
     sum(a, total, a.add(rest, low))
 }
 
-/// `x + y` and its rounding error, where x is 0 or the greater in magnitude (Dekker's fast two-sum).
+/// `x + y` and its rounding error, if x is 0 or |x| >= |y| (Dekker's fast two-sum).
 fn sum<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> (A::F, A::F) {
     let total = a.add(x, y);
     (total, a.add(a.sub(x, total), y))
@@ -78,8 +78,8 @@ fn sum<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> (A::F, A::F) {
 
 /// The remainder of `x / y` with the sign of `x` (C `fmod`), exact.
 ///
-/// Long division, 22 bits of the quotient at a time: `r - q b` is exact where it is less than `b`, and also where
-/// rounding has made the quotient one too large.
+/// Long division, 22 bits of the quotient at a time. `r - q b` is exact if it is less than `b`, and also if rounding
+/// has made the quotient one too large.
 pub(crate) fn fmod<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
     let (zero, infinite) = (a.float(0.0), a.float(f32::INFINITY));
     let divisor = a.abs(y);
@@ -87,7 +87,7 @@ pub(crate) fn fmod<A: Arithmetic>(a: &A, x: A::F, y: A::F) -> A::F {
     for power in (0..=12).rev().map(|digit| digit * 22) {
         let step = |power: i32| a.float(f32::from_bits(((power + 127) as u32) << 23));
         let third = power / 3;
-        // Subnormal divisors need more than one number can hold.
+        // 2^power, which subnormal divisors need, exceeds the range of f32: it is applied as three factors.
         let scaled = [third, third, power - 2 * third].iter().fold(divisor, |d, p| a.mul(d, step(*p)));
         let quotient = a.trunc(a.div(rest, scaled));
         let left = a.fma(a.neg(quotient), scaled, rest);

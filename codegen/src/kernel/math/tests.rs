@@ -1,4 +1,4 @@
-//! Each function against f64, over a sample of all bit patterns and a finer one of where it varies.
+//! Each function compared with f64, on a sample of all bit patterns and a finer one of the interval where it varies.
 
 mod all_floats;
 
@@ -11,7 +11,7 @@ use crate::llvm::jit::Jit;
 use crate::llvm::trial;
 use crate::vector::Kind;
 
-/// One number.
+/// Evaluates functions on single numbers.
 struct Scalar;
 
 impl Arithmetic for Scalar {
@@ -102,7 +102,7 @@ impl Arithmetic for Scalar {
     }
 }
 
-/// A function: as generated code computes it, exactly, and where it varies. Elu has an alpha of 1.3.
+/// A function: its generated code, its exact value, and the interval where it varies. Elu has alpha = 1.3.
 struct Row {
     function: Function,
     generated: fn(f32) -> f32,
@@ -112,7 +112,7 @@ struct Row {
 
 const ALPHA: f32 = 1.3;
 
-/// All functions of one number that generated code approximates.
+/// All functions of one argument that generated code approximates.
 const ROWS: &[Row] = &[
     Row { function: Function::Atan, generated: |x| atan(&Scalar, x), exact: f64::atan, varies: (-20.0, 20.0) },
     Row { function: Function::Cos, generated: |x| cos(&Scalar, x), exact: f64::cos, varies: (-100.0, 100.0) },
@@ -149,7 +149,7 @@ fn softplus64(x: f64) -> f64 {
 }
 
 impl Row {
-    /// Asserts that generated code and evaluator keep to the stated accuracy on these numbers; prints the worst.
+    /// Asserts that generated code and evaluator keep the stated accuracy on these numbers; prints the largest error.
     fn check(&self, numbers: impl Iterator<Item = f32>) {
         let Meaning::Arithmetic { float: evaluated, .. } = self.function.meaning() else { unreachable!("arithmetic") };
         let accuracy = self.function.accuracy();
@@ -173,7 +173,7 @@ impl Row {
     }
 }
 
-/// The greatest error that `accuracy` allows, in its unit.
+/// The largest error that `accuracy` allows, in its unit.
 fn bound(accuracy: Accuracy) -> f64 {
     match accuracy {
         Accuracy::Ulps(ulps) => f64::from(ulps),
@@ -182,12 +182,12 @@ fn bound(accuracy: Accuracy) -> f64 {
     }
 }
 
-/// The greatest error of the evaluator, which rounds once what it has in f64, in the unit of `accuracy`.
+/// The largest error of the evaluator, which rounds its f64 result once, in the unit of `accuracy`.
 fn evaluator_bound(accuracy: Accuracy) -> f64 {
     if accuracy == Accuracy::OfArgument { bound(accuracy) } else { 0.51 }
 }
 
-/// The error of `got`, the result for `x`, in the unit of `accuracy`.
+/// The error of the result `got` for `x`, in the unit of `accuracy`.
 fn distance(accuracy: Accuracy, got: f32, x: f32, exact: f64) -> f64 {
     match accuracy {
         Accuracy::OfArgument if !exact.is_nan() => {
@@ -197,7 +197,7 @@ fn distance(accuracy: Accuracy, got: f32, x: f32, exact: f64) -> f64 {
     }
 }
 
-/// Every 1009th bit pattern, and 400 thousand numbers from `low` to `high`.
+/// Every 1009th bit pattern, and 400,000 numbers from `low` to `high`.
 fn sample(low: f32, high: f32) -> impl Iterator<Item = f32> {
     let all = (0..=u32::MAX).step_by(1009).map(f32::from_bits);
     let steps = 400_000;
@@ -207,20 +207,20 @@ fn sample(low: f32, high: f32) -> impl Iterator<Item = f32> {
     all.chain(fine).chain(special)
 }
 
-/// Distance of f32 numbers at this magnitude.
+/// Distance between neighbouring f32 numbers of this magnitude.
 fn ulp(y: f64) -> f64 {
     let exponent = ((y.abs().to_bits() >> 52) as i32 - 1023).max(-126);
     2.0_f64.powi(exponent - 23)
 }
 
-/// The error of `got` in ulp; infinite where one is a number and the other is not.
+/// The error of `got` in ulp; infinite if only one of the two is NaN or infinite.
 fn error(got: f32, exact: f64) -> f64 {
     match (got.is_nan(), exact.is_nan()) {
         (true, true) => 0.0,
         (false, false) if (exact as f32).to_bits() == got.to_bits() => 0.0,
-        // Zeros of different signs.
+        // Zeros of different signs are an error.
         (false, false) if exact as f32 == got => f64::INFINITY,
-        // Half a step above the greatest number rounds to infinity; a step below it is an honest error.
+        // Numbers up to half a step above the largest float round to infinity, which counts as an error of one step.
         (false, false) if got.is_infinite() && exact.abs() > f64::from(f32::MAX) * (1.0 - 1e-7) => 1.0,
         (false, false) if got.is_finite() => (f64::from(got) - exact).abs() / ulp(exact),
         _ => f64::INFINITY,
@@ -232,7 +232,7 @@ fn functions_are_as_accurate_as_they_state() {
     for row in ROWS {
         row.check(sample(row.varies.0, row.varies.1));
     }
-    // Of -0 it makes 0, which those who call it do not rely on.
+    // For -0 it returns 0, which no caller relies on.
     for x in sample(-20.0, 90.0).filter(|x| *x != 0.0) {
         let e = error(expm1(&Scalar, x), f64::from(x).exp_m1());
         assert!(e <= 2.0, "expm1({x:e}) is off by {e} ulp");
@@ -249,7 +249,7 @@ fn every_approximated_function_of_one_number_is_checked() {
 fn sine_and_cosine_of_large_numbers_are_right() {
     let of = |x: f32| (sin(&Scalar, x), cos(&Scalar, x));
     assert!((of(1e7).0 - 0.420_547_8).abs() < 1e-7, "{}", of(1e7).0);
-    // Among these, the float nearest to a multiple of pi/2, others a little below one, and the greatest.
+    // Among these are the float nearest to a multiple of pi/2, floats a little below a multiple, and the largest float.
     for x in [1e9, 16_367_173.0 * 2.0_f32.powi(72), 8.773_116e33, 1.261_458_8e38, f32::MAX] {
         let (sine, cosine) = (error(of(x).0, f64::from(x).sin()), error(of(x).1, f64::from(x).cos()));
         assert!(sine <= 2.0 && cosine <= 2.0, "at {x:e} sin is off by {sine} ulp, cos by {cosine}");
@@ -261,7 +261,7 @@ fn sine_and_cosine_of_large_numbers_are_right() {
 
 #[test]
 fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
-    // Near, far, infinite and no numbers in one vector, and vectors of either alone.
+    // One vector mixes small, large, infinite and NaN arguments; other vectors hold one kind.
     let mut numbers: Vec<f32> = (0..64).map(|i| i as f32 * 0.37 - 10.0).collect();
     numbers
         .extend((0..64).map(|i| f32::from_bits(0x4700_0000 + i * 0x00e1_2345) * if i % 3 == 0 { -1.0 } else { 1.0 }));
@@ -288,7 +288,7 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
         let mut found = vec![vec![0f32; numbers.len()]; 3];
         let results: Vec<*mut u8> = found.iter_mut().map(|list| list.as_mut_ptr().cast()).collect();
         let pointers = [&[numbers.as_ptr() as *mut u8], &results[..]].concat();
-        // SAFETY: as many numbers as there are, a multiple of eight, are read, and written for each function.
+        // SAFETY: the functions read `numbers`, a multiple of eight, and each writes one result per number.
         unsafe { compiled.run_named("functions", &pointers) };
         for ((name, function), found) in functions.iter().zip(found) {
             for (x, found) in numbers.iter().zip(found) {
@@ -300,7 +300,7 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
     }
 }
 
-/// A sequence of bit patterns without visible order.
+/// Pseudo-random bit patterns.
 fn patterns(count: u32) -> impl Iterator<Item = f32> + Clone {
     (0..count).map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761) ^ (i >> 7).wrapping_mul(40_503)))
 }
@@ -326,7 +326,7 @@ fn powers_are_within_3_ulp() {
     ];
     let special = special.iter().flat_map(|x| [*x, -*x]);
     let pairs = special.clone().flat_map(|x| special.clone().map(move |y| (x, y)));
-    // Bases near 1 with large exponents, and all of both.
+    // Bases near 1 with large exponents, and random pairs.
     let near = patterns(300_000).zip(patterns(600_000).skip(300_000));
     let near =
         near.map(|(x, y)| (1.0 + (x.to_bits() >> 9) as f32 / 8_388_608.0, (y.to_bits() as i32) as f32 / 16_777_216.0));

@@ -1,9 +1,9 @@
-//! The verbs on vectors of generated code.
+//! The verbs of [`Arithmetic`] on vectors of generated code.
 
 use super::Arithmetic;
 use crate::vector::{Compare, Emitter, Kind, Vector};
 
-/// Vectors of this many lanes, written into a function.
+/// Emits the verbs into a function, on vectors of this many lanes.
 pub(crate) struct Vectors<'e, 'm, 'ctx> {
     pub(crate) emitter: &'e Emitter<'m, 'ctx>,
     pub(crate) lanes: usize,

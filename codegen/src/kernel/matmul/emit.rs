@@ -1,8 +1,8 @@
-//! Products of two matrices neither of which is constant.
+//! Products of two matrices, neither of them constant.
 //!
-//! The accumulators of a tile of a few rows by two registers of columns stay in registers; the innermost loop is `k`. Floats are
-//! added in the order of `k`, each product and sum rounded once. Integers less their zero points fit 16 bits: two of them along `k`
-//! are interleaved, multiplied and added in pairs, exactly.
+//! The accumulators of a tile of a few rows by two registers of columns stay in registers; the innermost loop is `k`.
+//! Floats are added in the order of `k`; each product and each sum is rounded. Integers minus their zero points fit 16
+//! bits: two of them along `k` are interleaved, multiplied and added in pairs, exactly.
 
 use eightfold_ir::DType;
 
@@ -28,7 +28,7 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, zero_points: [i32; 
     walk(e, &axes, &pointers, &mut |at| product.matrix(at));
 }
 
-/// Bytes between neighbours of a view.
+/// Bytes between neighbouring elements of a view along an axis.
 fn bytes(view: &View, axis: usize) -> isize {
     view.grid.strides[axis] * view.dtype.byte_size() as isize
 }
@@ -37,11 +37,11 @@ struct Product<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     call: &'k Call,
     zero_points: [i32; 2],
-    /// Products in a sum.
+    /// Products per result.
     depth: usize,
-    /// How far the factors move along `k`, in bytes.
+    /// The strides of the factors along `k`, in bytes.
     depth_strides: [isize; 2],
-    /// How far the factors, the step operands and the result move from row to row.
+    /// The strides of the factors, the step operands and the result from row to row, in bytes.
     rows: Vec<isize>,
     /// The same from column to column.
     columns: Vec<isize>,
@@ -54,11 +54,11 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         self.call.operands[0].dtype.is_float()
     }
 
-    /// One pair of matrices.
+    /// Computes one pair of matrices.
     fn matrix(&self, pointers: &[Ptr<'ctx>]) {
         let e = self.e;
         let [.., m, n] = self.call.output.grid.dims[..] else { unreachable!("matrices have two axes") };
-        // Sums, one register of each factor, and room for what happens to them.
+        // Accumulators, one register of each factor, and temporaries.
         let tile = e.target().vector_registers * if self.is_float() { 3 } else { 2 } / 8;
         row(e, n, &[2 * e.lanes(), e.lanes()], &mut |start, stretch| {
             let at = moved(e, pointers, start, &self.columns);
@@ -70,7 +70,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         });
     }
 
-    /// `mr` rows by one stretch of columns.
+    /// Computes `mr` rows by one stretch of columns.
     fn tile(&self, mr: usize, at: &[Ptr<'ctx>], stretch: Stretch) {
         let e = self.e;
         let (kind, together) = if self.is_float() { (Kind::F32, 1) } else { (Kind::I32, 2) };
@@ -92,7 +92,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         }
     }
 
-    /// Adds the next products, `count` to each sum: one, or of integers up to two.
+    /// Adds the next `count` products to each accumulator: one, or up to two of integers.
     fn accumulate(&self, count: usize, state: &mut State<'ctx>, stretch: Stretch) {
         let e = self.e;
         let kind = |factor: usize| steps::kind(self.call.operands[factor].dtype);
@@ -110,7 +110,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
             .map(|k| read(e, e.offset(w, k as isize * self.depth_strides[1]), self.columns[1], kind(1), stretch))
             .map(|stored| self.centered(1, stored))
             .collect();
-        // The second of a pair that is not there is zero.
+        // If a pair is incomplete, its second element is zero.
         pair.resize(2, e.zero(Kind::I16, stretch.lanes));
         let zip: Vec<_> = (0..stretch.lanes).flat_map(|lane| [lane, stretch.lanes + lane]).collect();
         let w = e.shuffle(pair[0], pair[1], &zip);
@@ -122,7 +122,7 @@ impl<'ctx> Product<'_, '_, 'ctx> {
         }
     }
 
-    /// Stored integers less the factor's zero point.
+    /// Stored integers minus the factor's zero point.
     fn centered(&self, factor: usize, stored: Vector<'ctx>) -> Vector<'ctx> {
         let e = self.e;
         let wide = e.widen(stored, Kind::I16, self.call.operands[factor].dtype == DType::I8);

@@ -1,4 +1,4 @@
-//! Edges of tiles, batches and strides against plain loops.
+//! Edges of tiles, batches and strides, compared with plain loops.
 
 use eightfold_ir::{DType, Function};
 
@@ -17,7 +17,7 @@ struct Case {
     m: usize,
     k: usize,
     n: usize,
-    /// Whether each factor lies transposed in memory.
+    /// Whether each factor is transposed in memory.
     transposed: [bool; 2],
     /// Whether all products of the batch share the second factor.
     shared: bool,
@@ -26,7 +26,7 @@ struct Case {
 const BASE: Case =
     Case { x: DType::U8, w: DType::I8, batch: 1, m: 5, k: 9, n: 21, transposed: [false; 2], shared: false };
 
-/// The zero point of a type.
+/// The zero point that tests use for a type.
 fn zero_point(dtype: DType) -> i32 {
     match dtype {
         DType::U8 => 255,
@@ -96,7 +96,7 @@ impl Case {
     }
 }
 
-/// Sizes around tiles, batches, and factors that lie transposed.
+/// Sizes around tiles, batches, and factors that are transposed in memory.
 fn shapes(base: Case) -> Vec<Case> {
     let mut cases = vec![base, Case { batch: 3, ..base }, Case { batch: 2, shared: true, ..base }];
     cases.extend([1, 4, 6, 12, 13].map(|m| Case { m, ..base }));

@@ -1,9 +1,10 @@
-//! Elementwise chains, copies, layout changes and broadcasts: operand 0 at the same coordinates, whatever the strides.
+//! Elementwise operators, copies, layout changes and broadcasts: operand 0 at the same coordinates, with any strides.
 //!
-//! - If all operands are adjacent in memory (or repeat one element) along the result's innermost axis, vectors run along it.
+//! - If all operands are adjacent in memory (or repeat one element) along the result's innermost axis, vectors run
+//!   along it.
 //! - If an operand is adjacent along another axis (a change of layout), small tiles are transposed in registers.
-//! - If the result's innermost axis is very short (images of three channels), vectors run along the other axis and are interleaved
-//!   before the store.
+//! - If the result's innermost axis is very short (images of three channels), vectors run along the other axis and are
+//!   interleaved before the store.
 //! - Everything else is gathered element by element.
 
 use crate::kernel::finish::Finish;
@@ -12,7 +13,7 @@ use crate::kernel::{Call, steps};
 use crate::vector::{Emitter, Kind, Ptr, Vector};
 use crate::view::View;
 
-/// Axes of at most this many elements are interleaved rather than vectorised.
+/// Axes of at most this many elements are interleaved instead of vectorised.
 const SHORT: usize = 4;
 
 /// Emits the body of the kernel.
@@ -23,7 +24,8 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, parameters: &[Ptr<'
     emit_axes(e, call, axes, &pointers, parameters);
 }
 
-/// Emits the loops over `axes`, along which operand 0 and what the call's steps and result have move, from `pointers` on.
+/// Emits the loops over `axes`, starting at `pointers`. Along these axes operand 0, the step operands and the result
+/// move.
 pub(crate) fn emit_axes<'ctx>(
     e: &Emitter<'_, 'ctx>,
     call: &Call,
@@ -40,7 +42,7 @@ struct Pointwise<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     call: &'k Call,
     finish: Finish<'k>,
-    /// Operand 0, the step operands, the result: so are pointers and strides ordered everywhere here.
+    /// Operand 0, the step operands, the result. Pointers and strides have the same order.
     views: Vec<&'k View>,
     parameters: &'k [Ptr<'ctx>],
 }
@@ -76,12 +78,13 @@ impl<'ctx> Pointwise<'_, '_, 'ctx> {
         steps::kind(self.views[index].dtype)
     }
 
-    /// Whether view `index` has to be gathered along the axis.
+    /// Whether the elements of view `index` are not adjacent along the axis, so that they must be gathered.
     fn strided(&self, index: usize, axis: &Axis) -> bool {
         axis.strides[index] != 0 && axis.strides[index] != self.size(index)
     }
 
-    /// Which of `axes` holds the neighbours of an operand that has none along `inner`, where the result has its own.
+    /// The position in `axes` of an axis along which an operand is adjacent that is not adjacent along `inner`; `None`
+    /// if there is no such axis, or if the result is not adjacent along `inner`.
     fn crossing(&self, axes: &[Axis], inner: &Axis) -> Option<usize> {
         let result = self.views.len() - 1;
         if self.strided(result, inner) {
@@ -91,14 +94,15 @@ impl<'ctx> Pointwise<'_, '_, 'ctx> {
         axes.iter().position(|axis| axis.strides[crossed] == self.size(crossed))
     }
 
-    /// Elements along one axis.
+    /// Computes elements along one axis.
     fn stretch(&self, at: &[Ptr<'ctx>], strides: &[isize], stretch: Stretch) {
         let current = read(self.e, at[0], strides[0], self.kind(0), stretch);
         let produced = (current, self.call.operands[0].dtype);
         self.finish.store(self.e, self.parameters, (&at[1..], &strides[1..]), produced, stretch);
     }
 
-    /// Vectors along `across`, one for each of the few elements of `inner`, interleaved and stored together.
+    /// Computes one vector along `across` for each of the few elements of `inner`, interleaves them and stores them
+    /// together.
     fn interleave(&self, pointers: &[Ptr<'ctx>], across: &Axis, inner: &Axis) {
         let (e, result) = (self.e, self.views.len() - 1);
         row(e, across.extent, &widths(e), &mut |start, stretch| {
@@ -122,10 +126,11 @@ impl<'ctx> Pointwise<'_, '_, 'ctx> {
         });
     }
 
-    /// Tiles of `across` by `inner`: rows along `inner` are computed and stored, operands that lie the other way turned.
+    /// Computes tiles of `across` by `inner`: rows along `inner` are computed and stored; operands that are adjacent
+    /// along `across` are transposed.
     fn turn(&self, pointers: &[Ptr<'ctx>], across: &Axis, inner: &Axis) {
         let e = self.e;
-        // Wide vectors where the other axis is so short that whole rows can be taken apart.
+        // If the other axis is so short that a vector holds whole rows, vectors are wide.
         let tile = if self.size(0) < 4 { 16 } else { e.lanes().min(8) };
         let (inner_widths, across_widths) = match across.extent <= SHORT {
             true => (widths(e).to_vec(), vec![]),
@@ -171,7 +176,7 @@ impl<'ctx> Pointwise<'_, '_, 'ctx> {
     }
 }
 
-/// The first lanes of all vectors, then the second ones, and so on.
+/// Interleaves the vectors: the first lanes of all, then the second lanes, and so on.
 fn interleaved<'ctx>(e: &Emitter<'_, 'ctx>, vectors: &[Vector<'ctx>]) -> Vector<'ctx> {
     let (count, lanes) = (vectors.len(), vectors[0].lanes);
     match vectors {
@@ -183,7 +188,7 @@ fn interleaved<'ctx>(e: &Emitter<'_, 'ctx>, vectors: &[Vector<'ctx>]) -> Vector<
             interleaved(e, &pairs)
         }
         _ => {
-            // Two vectors of one length, for one shuffle.
+            // Two vectors of equal length need one shuffle.
             let half = count.next_power_of_two() / 2;
             let mut padded = vectors.to_vec();
             padded.resize(2 * half, vectors[0]);

@@ -1,4 +1,4 @@
-//! Copies and chains over all kinds of strides, against the interpreter of steps.
+//! Copies and chains over all kinds of strides, compared with the interpreter of steps.
 
 use eightfold_ir::{DType, Function};
 
@@ -30,7 +30,7 @@ fn interleaved(dtype: DType, dims: &[usize]) -> View {
     view(dtype, 0, dims, &Grid::channels_last(dims).strides)
 }
 
-/// Channels innermost, in the middle of a buffer with one row and column more on each side.
+/// A channels-last view in the middle of a buffer with one more row and column on each side.
 fn bordered(dtype: DType, dims: &[usize]) -> View {
     let outer = [dims[0], dims[1], dims[2] + 2, dims[3] + 2];
     let strides = Grid::channels_last(&outer).strides;
@@ -38,7 +38,7 @@ fn bordered(dtype: DType, dims: &[usize]) -> View {
 }
 
 fn check(trials: &[Trial]) {
-    // Nothing here depends on more than the width of a register.
+    // Nothing here depends on the target except the width of its registers.
     for target in trial::targets_by(|target| target.vector_bits) {
         trial::equal(target, trials);
     }
@@ -101,7 +101,7 @@ fn slices_flips_shuffles_and_tables() {
     let table = |dtype| view(dtype, 0, &[256], &[1]);
     let lookup = |dtype| Step::Table { operand: 1, dtype };
     let shuffled = |dtype, g: usize, c: usize| {
-        // Channels of 6 pixels in g groups of c, dealt out one group after the other.
+        // A shuffle of channels: `g` groups of `c` channels over 6 pixels are interleaved.
         let total = (g * c) as isize;
         trial(
             vec![view(dtype, 0, &[6, c, g], &[total, 1, c as isize])],

@@ -1,7 +1,7 @@
-//! Folds of windows: sums, means and extremes, channel by channel.
+//! Pools: sums, means, minima and maxima of windows, channel by channel.
 //!
-//! Vectors run along the channels. Windows that lie inside the input are unrolled. At the edges, and for large windows, loops run
-//! over the part inside the input. Nothing outside the input is read.
+//! Vectors run along the channels. Windows that lie inside the input are unrolled. At the edges, and for large windows,
+//! loops run over the part inside the input. Nothing outside the input is read.
 
 use std::ops::Range;
 
@@ -36,14 +36,14 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, pool: &super::Pool,
     pool.emit();
 }
 
-/// Bytes between neighbours of a view.
+/// Bytes between neighbouring elements of a view along an axis.
 fn bytes(view: &View, axis: usize) -> isize {
     view.grid.strides[axis] * view.dtype.byte_size() as isize
 }
 
 /// The window and the input along one axis.
 struct Side {
-    /// Positions of the window.
+    /// Number of positions of the window.
     positions: usize,
     /// Extent of the input.
     length: usize,
@@ -52,13 +52,14 @@ struct Side {
     dilation: usize,
     /// Padding before the input.
     before: usize,
-    /// The extent with all padding, if that counts in a mean's divisor.
+    /// The extent including all padding, if padding counts in the divisor of a mean.
     padded: Option<usize>,
-    /// Bytes between neighbours of the input.
+    /// Bytes between neighbouring elements of the input.
     bytes: isize,
 }
 
-/// What a window takes along one axis: its first element inside the input, how many there are, and how many count.
+/// The elements of a window along one axis: the first one inside the input, their count, and their number in the
+/// divisor.
 #[derive(Clone, Copy)]
 struct Taps<'ctx> {
     first: Int<'ctx>,
@@ -80,10 +81,10 @@ impl Side {
         Taps { first: e.int(0), count, divisor: count }
     }
 
-    /// The part inside the input of the window at a position.
+    /// The part of the window at `position` that lies inside the input.
     fn clipped<'ctx>(&self, e: &Emitter<'_, 'ctx>, position: Int<'ctx>) -> Taps<'ctx> {
         let start = e.scale(position, self.stride as isize);
-        // How many elements of the window lie before this coordinate of the padded input.
+        // The number of window elements before this coordinate of the padded input.
         let before = |coordinate: usize| {
             let room = e.minus(e.int(coordinate + self.dilation - 1), start);
             let (count, _) = e.quotient(e.greater(room, e.int(0)), self.dilation);
@@ -124,8 +125,8 @@ impl<'ctx> Pool<'_, '_, 'ctx> {
         });
     }
 
-    /// Runs `body` at each position of the window along a side: where things lie, what the window takes, and whether it
-    /// takes all of it. Where `split`, positions inside are apart from the others.
+    /// Runs `body` at each position of the window along a side, with the pointers, the window's elements, and whether
+    /// the whole window lies inside the input. If `split`, positions inside the input have a loop of their own.
     fn positions(
         &self,
         side: usize,
@@ -148,7 +149,7 @@ impl<'ctx> Pool<'_, '_, 'ctx> {
         }
     }
 
-    /// One window, all channels.
+    /// Computes all channels of one window.
     fn pixel(&self, pointers: &[Ptr<'ctx>], taps: [Taps<'ctx>; 2], inside: bool) {
         let (e, folding) = (self.e, self.folding);
         let strides: Vec<_> = self.views.iter().map(|view| bytes(view, 1)).collect();

@@ -1,4 +1,4 @@
-//! Windows of every shape and position against plain loops.
+//! Windows of every shape and position, compared with plain loops.
 
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
@@ -8,7 +8,7 @@ use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::step::{Arg, Step};
 use crate::view::{Grid, View};
 
-/// A pool with as much padding behind as before.
+/// A pool with equal padding on both ends of an axis.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     input: DType,
@@ -169,7 +169,7 @@ fn try_all(cases: &[Case]) {
     }
 }
 
-/// Windows that lie inside, reach over edges, have holes, and are too large to write out.
+/// Windows inside the input, windows over its edges, dilated windows, and windows too large to unroll.
 fn shapes(base: Case) -> Vec<Case> {
     vec![
         base,
@@ -198,14 +198,14 @@ fn extremes_of_bytes_stay_bytes() {
 fn sums_of_bytes_are_exact_and_requantized() {
     let fold = Fold::Sum { zero_point: 117 };
     let mut cases = shapes(Case { fold, ..BASE });
-    // More than 16 bits hold.
+    // The sum exceeds 16 bits.
     cases.push(Case { fold, kernel: [17, 16], size: [17, 16], pad: 0, ..BASE });
     cases.push(Case { fold: Fold::Sum { zero_point: -5 }, input: DType::I8, residual: true, ..BASE });
     cases.push(Case { fold: Fold::Sum { zero_point: 0 }, residual: true, channels_last: false, ..BASE });
     try_all(&cases);
 }
 
-/// One scale for input and output, so that sums half-way between two steps are common.
+/// Input and output have one scale, so that sums half-way between two integer steps are common.
 #[test]
 fn means_of_bytes_are_dequantized_and_summed_in_order() {
     let fold = Fold::DequantizedMean { scale: 0.114_755_966, zero_point: 3 };

@@ -1,8 +1,8 @@
-//! Folds along axes: sums, means, extremes and products.
+//! Folds along axes: sums, means, minima, maxima and products.
 //!
-//! If the reduced elements are not adjacent in memory, vectors run along the innermost remaining axis, and each lane folds its
-//! elements one after the other. If they are adjacent, vectors run along them, and the lanes are folded at the end. Strides and
-//! extents alone decide, so the order in which floats are summed does not depend on the number of results.
+//! If the reduced elements are not adjacent in memory, vectors run along the innermost remaining axis, and each lane
+//! folds its elements one by one. If they are adjacent, vectors run along them, and the lanes are folded at the end.
+//! Only strides and extents decide, so the order of float sums does not depend on the number of results.
 
 use crate::kernel::finish::Finish;
 use crate::kernel::fold::{Folding, Turns, over};
@@ -32,11 +32,11 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, fold: Fold, paramet
 struct Reduce<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     folding: Folding,
-    /// Lanes in which the input is stored.
+    /// The lanes in which the input is stored.
     kind: Kind,
-    /// The loops over what is folded.
+    /// The loops over the folded axes.
     folded: Vec<Axis>,
-    /// How many numbers are folded into one.
+    /// Number of elements folded into each result.
     count: usize,
     finish: Finish<'k>,
     parameters: &'k [Ptr<'ctx>],
@@ -77,7 +77,7 @@ impl<'ctx> Reduce<'_, '_, 'ctx> {
         axes.iter().map(|axis| (self.e.int(axis.extent), axis.strides[0])).collect()
     }
 
-    /// The fold of neighbours, as a vector of one lane.
+    /// The fold of adjacent elements, as a vector of one lane.
     fn along(&self, pointer: Ptr<'ctx>) -> Vector<'ctx> {
         let (e, folding) = (self.e, self.folding);
         let (inner, outer) = self.folded.split_last().unwrap_or_else(|| unreachable!("an axis is folded"));
@@ -92,7 +92,7 @@ impl<'ctx> Reduce<'_, '_, 'ctx> {
             if tail == 0 {
                 return folded;
             }
-            // Lanes behind the last element hold the neutral element.
+            // Lanes after the last element hold the neutral element.
             let x = e.offset(pointer, (inner.extent - tail) as isize * size);
             let x = folding.read(e, e.load_first(x, self.kind, tail, lanes));
             let picks: Vec<_> = (0..lanes).map(|lane| if lane < tail { lane } else { lanes + lane }).collect();

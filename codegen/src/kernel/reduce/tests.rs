@@ -1,4 +1,4 @@
-//! Axes in every order against plain loops.
+//! Axes in every order, compared with plain loops.
 
 use eightfold_ir::quant::quantize;
 use eightfold_ir::{DType, Function};
@@ -11,13 +11,13 @@ use crate::view::Grid;
 const FOLDS: [Fold; 7] =
     [Fold::Sum { zero_point: 0 }, Fold::Mean, Fold::Max, Fold::Min, Fold::Prod, Fold::SumSquare, Fold::SumAbs];
 
-/// A fold of `input`, a view, along `axes`, onto a dense result.
+/// A fold of the view `input` along `axes` to a dense result.
 fn trial(dtype: DType, fold: Fold, grid: &Grid, axes: &[usize]) -> Trial {
     let mut numbers = Numbers(grid.elements() as u64);
     let dims = grid.dims.clone();
     let result: Vec<usize> = (0..dims.len()).map(|a| if axes.contains(&a) { 1 } else { dims[a] }).collect();
     let (low, high) = dtype.integer_range().map_or((-9, 9), |(low, high)| (low.max(-300), high.min(300)));
-    // Near one for floats: a product of many stays one.
+    // Floats near one, because a product of many stays near one.
     let near = |x: i32| if fold == Fold::Prod { 1.0 + x as f32 / 5000.0 } else { x as f32 / 7.0 };
     let stored: Vec<i32> = (0..grid.elements()).map(|_| numbers.between(low as i32, high as i32)).collect();
     let position = |mut index: usize, grid: &Grid| {
@@ -97,7 +97,7 @@ fn trial(dtype: DType, fold: Fold, grid: &Grid, axes: &[usize]) -> Trial {
     Trial { call, operands: vec![bytes.collect()], expected, name }
 }
 
-/// Images in both layouts and matrices, folded along all sorts of axes.
+/// Images in both layouts, and matrices, folded along various axes.
 fn shapes() -> Vec<(Grid, Vec<usize>)> {
     let image = [2, 37, 3, 5];
     let mut shapes = Vec::new();
@@ -123,7 +123,7 @@ fn integers_are_exact() {
             trials.push((dtype, Fold::Max, grid.clone(), axes.clone()));
         }
     }
-    // More than 16 bits hold, and other widths.
+    // Sums that exceed 16 bits, and other widths.
     trials.push((DType::U8, Fold::Sum { zero_point: 3 }, Grid::channels_last(&[1, 40, 17, 16]), vec![2, 3]));
     for dtype in [DType::I16, DType::U16, DType::I64, DType::U8] {
         for fold in [Fold::Max, Fold::SumAbs, Fold::Prod] {
@@ -149,7 +149,7 @@ fn floats_are_within_the_bound_for_sums() {
             };
             let (got, expected) = (reals(bytes), reals(&trial.expected));
             let count = trial.call.operands[0].grid.elements() / got.len();
-            // (K + 8) 2^-24 of the sum of magnitudes; numbers are up to 9/7, squares up to twice that.
+            // (K + 8) 2^-24 times the sum of magnitudes. Numbers are up to 9/7, squares up to twice that.
             let bound = (count + 8) as f32 * f32::EPSILON / 2.0 * count as f32 * 2.0;
             for (got, expected) in got.iter().zip(&expected) {
                 assert!((got - expected).abs() <= bound, "{} {}: {got}, not {expected}", target.name, trial.name);

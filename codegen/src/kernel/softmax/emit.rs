@@ -1,8 +1,8 @@
-//! Softmax along an axis: the greatest element, the sum of exponentials, and a quotient for each element.
+//! Softmax along an axis: the maximum, the sum of exponentials, and a quotient for each element.
 //!
-//! For 8-bit integers the exponentials are entries of a table and the sum is exact, so results are the same bits on every target.
-//! For floats the exponentials are computed twice instead of stored. Vectors run along the innermost other axis, or along the
-//! elements of a sum if these are adjacent in memory. Strides alone decide.
+//! For 8-bit integers the exponentials are table entries and the sum is exact, so results are the same bits on every
+//! target. For floats the exponentials are computed twice instead of stored. Vectors run along the innermost other
+//! axis, or along the softmax axis if its elements are adjacent in memory. Only strides decide.
 
 use eightfold_ir::DType;
 
@@ -13,7 +13,7 @@ use crate::kernel::nest::{Axis, Stretch, along, moved, nest, read, row, walk, wi
 use crate::kernel::{Call, Fold, steps};
 use crate::vector::{Emitter, Kind, Ptr, Vector};
 
-/// Entries of the table, at most 2^22 each, whose sum fits 31 bits.
+/// The largest number of table entries, each at most 2^22, whose sum fits 31 bits.
 const SHORT: usize = 511;
 
 /// Emits the body of the kernel.
@@ -56,7 +56,7 @@ struct Softmax<'k, 'm, 'ctx> {
     dtype: DType,
     top: Folding,
     sum: Folding,
-    /// Lanes of a sum.
+    /// The lanes of the sum.
     summed: Kind,
     axis: Axis,
     finish: Finish<'k>,
@@ -64,7 +64,7 @@ struct Softmax<'k, 'm, 'ctx> {
 }
 
 impl<'ctx> Softmax<'_, '_, 'ctx> {
-    /// Sums of different elements in different lanes.
+    /// Computes a stretch of softmaxes, one per lane.
     fn across(&self, at: &[Ptr<'ctx>], strides: &[isize], stretch: Stretch) {
         let e = self.e;
         let turns = [(e.int(self.axis.extent), self.axis.strides[0])];
@@ -82,7 +82,7 @@ impl<'ctx> Softmax<'_, '_, 'ctx> {
         });
     }
 
-    /// One sum, its elements side by side.
+    /// Computes one softmax, whose elements are adjacent.
     fn along(&self, at: &[Ptr<'ctx>]) {
         let e = self.e;
         let splat = |one: Vector<'ctx>, lanes: usize| e.shuffle(one, one, &vec![0; lanes]);
@@ -97,7 +97,7 @@ impl<'ctx> Softmax<'_, '_, 'ctx> {
         });
     }
 
-    /// The fold of what `of` makes of all elements of the axis, which are neighbours; one lane.
+    /// Folds `of(x)` over all elements of the axis, which are adjacent; returns one lane.
     fn fold(&self, folding: Folding, pointer: Ptr<'ctx>, of: &dyn Fn(Vector<'ctx>) -> Vector<'ctx>) -> Vector<'ctx> {
         let (e, kind, extent) = (self.e, steps::kind(self.dtype), self.axis.extent);
         let lanes = widths(e)[0].min(extent.next_power_of_two());
@@ -108,7 +108,7 @@ impl<'ctx> Softmax<'_, '_, 'ctx> {
         });
         if tail > 0 {
             let rest = e.offset(pointer, (turns * lanes * kind.bytes()) as isize);
-            // Lanes behind the last element hold the neutral element.
+            // Lanes after the last element hold the neutral element.
             let picks: Vec<_> = (0..lanes).map(|lane| if lane < tail { lane } else { lanes + lane }).collect();
             let x = of(e.load_first(rest, kind, tail, lanes));
             folded = folding.take(e, folded, e.shuffle(x, folding.start(e, lanes), &picks));
@@ -116,17 +116,17 @@ impl<'ctx> Softmax<'_, '_, 'ctx> {
         folding.across(e, folded)
     }
 
-    /// `exp(x - top)` of stored elements; of integers times 2^22, in I32.
+    /// `exp(x - top)` of stored elements; of integers `2^22 exp(x - top)`, in I32.
     fn exponentials(&self, x: Vector<'ctx>, top: Vector<'ctx>) -> Vector<'ctx> {
         let e = self.e;
         match self.dtype {
             DType::F32 => math::exp(&Vectors { emitter: e, lanes: x.lanes }, e.sub(x, top)),
-            // Differences of bytes fit a byte without sign.
+            // The difference of two bytes fits an unsigned byte.
             _ => e.lookup(self.parameters[1], Kind::I32, e.sub(top, x)),
         }
     }
 
-    /// Exponentials in the lanes of a sum.
+    /// Converts exponentials to the lanes of the sum.
     fn widened(&self, x: Vector<'ctx>) -> Vector<'ctx> {
         if x.kind.is_float() { x } else { self.e.widen(x, self.summed, true) }
     }

@@ -1,4 +1,4 @@
-//! Integers bit for bit and floats within their bound, along every axis.
+//! Integers bit for bit, floats within their error bound, along every axis.
 
 use eightfold_ir::op::softmax::{Softmax, exponentials};
 use eightfold_ir::op::{EvalOperand, OpDef as _};
@@ -40,7 +40,7 @@ fn integers_bit_for_bit() {
             trials.push(trial(dtype, &[2, 5, 3, 37], axis, Grid::channels_last, quantize()));
         }
         trials.push(trial(dtype, &[1, 10], 1, Grid::dense, quantize()));
-        // More than 31 bits hold the sum of.
+        // The sum exceeds 31 bits.
         trials.push(trial(dtype, &[2, 1001], 1, Grid::dense, vec![]));
         trials.push(trial(dtype, &[700, 3], 0, Grid::dense, vec![]));
     }
@@ -62,7 +62,7 @@ fn floats_within_their_bound() {
                 |bytes: &[u8]| -> Vec<f32> { bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect() };
             for (got, expected) in floats(bytes).into_iter().zip(floats(&trial.expected)) {
                 let error = (f64::from(got) - f64::from(expected)).abs();
-                // Exponentials are within an ulp of their difference's, which is itself rounded.
+                // An exponential is within 1 ulp for its argument, which is itself a rounded difference.
                 assert!(error <= 1e-6 * f64::from(expected), "{} {}: {got} is not {expected}", target.name, trial.name);
             }
         });

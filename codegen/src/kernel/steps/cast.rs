@@ -1,16 +1,16 @@
-//! Between the lanes in which a type is stored and those in which it is worked on, and from type to type.
+//! Conversions between the lanes in which a type is stored and those in which it is computed, and between types.
 //!
-//! Floats are worked on in f32, integers of up to 32 bits in I32, or, where that has no room for their sign, in I64.
+//! Floats are computed in f32, integers of up to 32 bits in I32, and integers that do not fit I32 in I64.
 
 use eightfold_ir::DType;
 
 use crate::vector::{Compare, Emitter, Kind, Vector};
 
-/// The lanes that elements of this type are stored in.
+/// The lanes in which elements of this type are stored.
 pub(crate) fn kind(dtype: DType) -> Kind {
     match dtype {
         DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => Kind::I8,
-        // Halves are moved as integers: targets without instructions for them would call a library to move them.
+        // Halves are moved as integers: a target without half instructions would call a library to move them.
         DType::I16 | DType::U16 | DType::Bf16 | DType::F16 => Kind::I16,
         DType::I32 | DType::U32 => Kind::I32,
         DType::I64 | DType::U64 => Kind::I64,
@@ -19,12 +19,12 @@ pub(crate) fn kind(dtype: DType) -> Kind {
     }
 }
 
-/// Whether the top bit of the stored integer is a sign. 64-bit integers are taken as signed, as the interpreter does.
+/// Whether the top bit of the stored integer is a sign. 64-bit integers are treated as signed, as in the interpreter.
 pub(super) fn is_signed(dtype: DType) -> bool {
     matches!(dtype, DType::I4 | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::U64)
 }
 
-/// The lanes in which numbers of this type are worked on.
+/// The lanes in which numbers of this type are computed.
 pub(crate) fn work_kind(dtype: DType) -> Kind {
     match dtype {
         _ if dtype.is_float() => Kind::F32,
@@ -33,7 +33,7 @@ pub(crate) fn work_kind(dtype: DType) -> Kind {
     }
 }
 
-/// Stored numbers, to be worked on.
+/// Converts stored numbers to the lanes in which they are computed.
 pub(crate) fn worked<'ctx>(e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
     match dtype {
         DType::F16 => e.convert_float(e.bits_as(stored, Kind::F16), Kind::F32),
@@ -46,14 +46,14 @@ pub(crate) fn worked<'ctx>(e: &Emitter<'_, 'ctx>, stored: Vector<'ctx>, dtype: D
     }
 }
 
-/// Numbers that were worked on, rounded or wrapped to their type.
+/// Rounds or wraps computed numbers to their type, in the lanes in which it is stored.
 pub(super) fn stored<'ctx>(e: &Emitter<'_, 'ctx>, worked: Vector<'ctx>, dtype: DType) -> Vector<'ctx> {
     let lanes = worked.lanes;
     match dtype {
         DType::F16 => e.bits_as(e.convert_float(worked, Kind::F16), Kind::I16),
         DType::F32 | DType::F64 => e.convert_float(worked, kind(dtype)),
         DType::Bf16 => {
-            // Half a unit of the upper half, less a bit if that half is even: nearest, ties to even.
+            // Rounds to nearest even: adds half a unit of the upper half, less one bit if that half is even.
             let int = |x| e.splat_int(x, Kind::I32, lanes);
             let bits = e.bits_as(worked, Kind::I32);
             let upper = |bits| e.shift_right(bits, int(16), false);
@@ -72,8 +72,8 @@ pub(super) fn stored<'ctx>(e: &Emitter<'_, 'ctx>, worked: Vector<'ctx>, dtype: D
     }
 }
 
-/// Stored numbers of one type as stored numbers of another: floats to integers towards zero with saturation, integers
-/// to floats to nearest even, integers to integers by wrapping; anything but zero is true.
+/// Converts stored numbers of one type to another: floats to integers towards zero with saturation, integers to floats
+/// to nearest even, integers to integers by wrapping. Everything but zero is true.
 pub(crate) fn cast<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, from: DType, to: DType) -> Vector<'ctx> {
     if from == to {
         return v;

@@ -5,7 +5,7 @@ use eightfold_ir::Function;
 use crate::kernel::math::{self, Arithmetic as _, Vectors};
 use crate::vector::{Compare, Emitter, Kind, Vector};
 
-/// Arithmetic on lanes of f32: written in place, or a call where that would make the code of the kernel long.
+/// Applies a function to lanes of f32. Long functions become calls once the kernel's code would grow too long.
 pub(super) fn float<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
     match math::LONG.contains(&function) && !e.has_room_for_long_code(args[0].lanes) {
         true => e.call_for_each_register(function.name(), args, &|e, args| float_in_place(e, function, args)),
@@ -21,7 +21,7 @@ fn float_in_place<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vecto
         return result;
     }
     let (zero, one) = (m.float(0.0), m.float(1.0));
-    // The variable stands on the right, so that NaN stays.
+    // The variable is the right operand, so that NaN is kept.
     let clip = |x, low, high| e.min(high, e.max(low, x));
     let sloped = |slope| e.select(e.compare(Compare::GreaterOrEqual, x, zero, true), x, e.mul(slope, x));
     match function {
@@ -53,7 +53,7 @@ fn float_in_place<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vecto
     }
 }
 
-/// Arithmetic on lanes of I32 or I64 with sign, before wrapping to a type.
+/// Applies a function to signed lanes of I32 or I64, before wrapping to a type.
 pub(super) fn integer<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vector<'ctx>]) -> Vector<'ctx> {
     let x = args[0];
     let y = || args[1];
@@ -80,7 +80,7 @@ pub(super) fn integer<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[V
     }
 }
 
-/// The quotient towards zero; 0 where the divisor is 0 or the quotient does not fit 64 bits.
+/// The quotient, rounded towards zero; 0 if the divisor is 0 or the quotient does not fit 64 bits.
 fn quotient<'ctx>(e: &Emitter<'_, 'ctx>, x: Vector<'ctx>, y: Vector<'ctx>) -> Vector<'ctx> {
     let int = |n| e.splat_int(n, x.kind, x.lanes);
     let equal = |a, b| e.compare(Compare::Equal, a, b, true);
@@ -93,11 +93,11 @@ fn quotient<'ctx>(e: &Emitter<'_, 'ctx>, x: Vector<'ctx>, y: Vector<'ctx>) -> Ve
     e.select(undefined, int(0), quotient)
 }
 
-/// The remainder with the sign of the divisor; 0 where that is 0.
+/// The remainder with the sign of the divisor; 0 if the divisor is 0.
 fn modulus<'ctx>(e: &Emitter<'_, 'ctx>, x: Vector<'ctx>, y: Vector<'ctx>) -> Vector<'ctx> {
     let int = |n| e.splat_int(n, x.kind, x.lanes);
     let equal = |a, b| e.compare(Compare::Equal, a, b, true);
-    // Every number is a multiple of -1, and the least one overflows.
+    // Every number is a multiple of -1, and dividing the least number by -1 overflows.
     let whole = e.or(equal(y, int(0)), equal(y, int(-1)));
     let rest = e.rem(x, e.select(whole, int(1), y));
     let crossed = e.compare(Compare::Less, e.xor(rest, y), int(0), true);
@@ -131,7 +131,7 @@ pub(super) fn logic<'ctx>(e: &Emitter<'_, 'ctx>, function: Function, args: &[Vec
     }
 }
 
-/// How a comparison compares.
+/// The comparison that a function makes.
 pub(super) fn comparison(function: Function) -> Compare {
     match function {
         Function::Equal => Compare::Equal,

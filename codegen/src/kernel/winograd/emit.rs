@@ -1,9 +1,9 @@
-//! 3 x 3 convolutions of stride 1 over [transformed tiles](crate::kernel::winograd_input): at each of 16 positions a product of
-//! matrices, then `A^T M A`, a quarter of which are the sums of 2 x 2 pixels.
+//! 3 x 3 convolutions of stride 1 over [transformed tiles](crate::kernel::winograd_input): each of the 16 positions has
+//! a matrix product, which gives `M`; then `(A^T M A) / 4` are the accumulators of 2 x 2 pixels.
 //!
-//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions; then all tiles of the band
-//! once more. So a block's weights are read once a band. Its products lie on the stack, which limits the rows of a band. A product
-//! is a [`super::gemm`] of words without steps.
+//! Order of loops, outermost first: batch, bands of rows of tiles, blocks of `nr` channels, positions. A second loop
+//! over the tiles of the band transforms the products. So a block's weights are read once per band. A band's products
+//! lie on the stack, which limits its rows. Each product is a [`super::gemm`] of words without steps.
 
 use eightfold_ir::DType;
 
@@ -46,17 +46,17 @@ struct Kernel<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     call: &'k Call,
     winograd: &'k Winograd,
-    /// Tiles of a row.
+    /// Tiles per row.
     columns: usize,
     pixels: Pixels<'k>,
     /// Products of a band: `[position][tile][nr]`.
     products: Ptr<'ctx>,
-    /// What products begin with.
+    /// Zeros, the initial accumulators of the products.
     zeros: Ptr<'ctx>,
 }
 
 impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// All channels of `rows` rows of tiles.
+    /// Computes all channels of a band of `rows` rows of tiles.
     fn band(&self, tiles: Ptr<'ctx>, place: &Place<'ctx>, rows: usize, pointers: &[Ptr<'ctx>]) {
         let e = self.e;
         let Winograd { n, tile, .. } = *self.winograd;
@@ -73,7 +73,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// The products of a block of channels.
+    /// Computes the products of a block of channels.
     fn multiply(&self, tiles: Ptr<'ctx>, weights: Ptr<'ctx>, rows: usize, channels: usize) {
         let e = self.e;
         let Winograd { depth, tile, .. } = *self.winograd;
@@ -107,7 +107,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         });
     }
 
-    /// The results of a block of channels.
+    /// Transforms the products of a block of channels, runs the steps and stores the results.
     fn finish(&self, place: &Place<'ctx>, sums: Ptr<'ctx>, rows: usize, channels: usize) {
         let e = self.e;
         let cols = self.columns;
@@ -126,7 +126,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                 let sums = e.load(sums, Kind::I32, lanes);
                 let two = e.splat_int(2, Kind::I32, lanes);
                 for (y, row) in [0, 1].map(|y| columns.map(|column| column[y])).into_iter().enumerate() {
-                    // The weights are four times their size.
+                    // The weights are four times too large.
                     let totals = self.totals(row).map(|total| e.add(e.shift_right(total, two, true), sums));
                     let place = self.pixels.step(e, &place, 1, e.int(y), 1);
                     self.pixels.finish(e, &place, 0, &totals, channels, None);

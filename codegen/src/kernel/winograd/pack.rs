@@ -1,8 +1,8 @@
-//! The weights of a 3 x 3 convolution as Winograd's F(2x2, 3x3) multiplies them.
+//! Transforms the weights of a 3 x 3 convolution for Winograd's F(2x2, 3x3).
 
 use super::WinogradInput;
 
-/// Twice the `G` of the paper, so that there are no halves.
+/// Twice the `G` of the paper, so that there are no fractions.
 const G: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 
 /// `(2G) g (2G)^T` of each window `g` of nine weights, row by row.
@@ -11,7 +11,7 @@ pub(crate) fn transformed(windows: &[i64]) -> Vec<[i16; WinogradInput::POSITIONS
         std::array::from_fn(|position| {
             let (row, column) = (G[position / 4], G[position % 4]);
             let term = |tap: usize| row[tap / 3] * column[tap % 3] * g[tap] as i32;
-            // Nine numbers of nine bits, each at most four times or all once.
+            // |g| <= 255, and the factors of one sum add up to at most 9 in magnitude: the sum fits 16 bits.
             (0..9).map(term).sum::<i32>() as i16
         })
     };
@@ -27,7 +27,7 @@ mod tests {
         let [weights] = transformed(&[1, 2, 3, 4, 5, 6, 7, 8, -255])[..] else { panic!("one window") };
         assert_eq!([weights[0], weights[3], weights[12], weights[15]], [4, 12, 28, -1020]);
         assert_eq!(weights[5], 36 - 255);
-        // Columns change their sign.
+        // Along columns the signs alternate.
         assert_eq!(weights[2], 2 * (1 - 2 + 3));
     }
 }

@@ -1,7 +1,7 @@
-//! Which 3 x 3 convolutions are computed as tiles, and how.
+//! Decides which 3 x 3 convolutions run as Winograd tiles, and replaces them.
 //!
-//! Invariant: sums are those of the convolution, modulo 2^32. Four times a sum, which is what the products add up to, must stay
-//! within 32 bits for any inputs; otherwise the convolution is left as it is.
+//! Invariant: accumulators equal those of the direct convolution modulo 2^32. The products add up to four times the
+//! accumulator. If this can exceed 32 bits for some inputs, the convolution stays direct.
 
 use eightfold_ir::DType;
 
@@ -14,24 +14,26 @@ use crate::kernel::winograd_input::WinogradInput;
 use crate::kernel::{Call, Producer};
 use crate::view::{Const, Grid, Storage, View};
 
-/// The most bytes of products that a band may have on the stack. Rows that want more, of over 128 pixels, are not multiplied as
-/// tiles. This is more than the first-level cache holds, as products are written and read once, in order, but weights once a band.
+/// The most bytes of products that a band may have on the stack. Convolutions whose single row of tiles needs more
+/// (over 128 pixels) stay direct. The limit exceeds the first-level cache: products are written and read once, in
+/// order, but larger bands read the weights less often.
 const PRODUCTS: usize = 64 * 1024;
 
-/// Bytes of tiles of a band, all of which each block of weights goes over, as a part of the room in the second-level cache: most
-/// of the cache itself.
+/// The limit on the bytes of a band's tiles, relative to the room in the second-level cache. Each block of weights
+/// reads all of the band's tiles. This limit is most of the cache.
 const TILES: f64 = 1.75;
 
-/// Bytes at multiples of which lines take each other's places in the first-level cache before all positions of a tile are
-/// written.
+/// If the distance between positions is a multiple of this many bytes, cache lines of one tile evict each other from
+/// the first-level cache before all positions are written.
 const SAME_PLACE: usize = 2048;
 
-/// What the tiles must take of the time of the windows to be chosen: the model is no better than that.
+/// Tiles are chosen if their predicted time is less than this share of the direct convolution's: the accuracy of the
+/// model.
 const CLEARLY_LESS: f64 = 0.85;
 
-/// The call, or the two calls that compute it as tiles if that is quicker.
+/// Returns the call, or the two calls that compute it as tiles if these are faster.
 ///
-/// `buffer` makes a buffer in the arena, of a name, a type and a number of bytes.
+/// `buffer` creates a buffer in the arena from a name, a type and a number of bytes.
 pub(crate) fn tiled(
     call: Call,
     consts: &[Const],
@@ -51,7 +53,7 @@ pub(crate) fn tiled(
     vec![made, call]
 }
 
-/// How the call is multiplied as tiles, if it can be and that is quicker.
+/// The calls' data and the grid of tiles if the call can be computed as tiles and this is faster.
 fn tiles(call: &Call, consts: &[Const], cpu: &CpuModel) -> Option<(WinogradInput, Winograd, Grid)> {
     let target = cpu.target;
     let Producer::Gemm(gemm) = &call.producer else { return None };
@@ -70,7 +72,7 @@ fn tiles(call: &Call, consts: &[Const], cpu: &CpuModel) -> Option<(WinogradInput
     let tiles = [batch, rows / Winograd::YIELD, cols / Winograd::YIELD];
     let grid = Grid::channels_last(&[batch, depth, tiles[1], WinogradInput::POSITIONS * columns(tiles[2], depth)]);
     let tile = Blocking { mr: 6, nr: lanes * 2.min(n.div_ceil(lanes)), rows: 1 }.tile(DType::I16);
-    // Bands of nearly one height.
+    // Bands have nearly equal heights.
     let products = WinogradInput::POSITIONS * tiles[2] * tile.nr * DType::I32.byte_size();
     if products > PRODUCTS {
         return None;
@@ -86,7 +88,7 @@ fn tiles(call: &Call, consts: &[Const], cpu: &CpuModel) -> Option<(WinogradInput
     Some((WinogradInput { input: gemm.input, columns: tiles[2], channels: depth }, winograd, grid))
 }
 
-/// Columns of tiles in memory: one more than there are where the positions of a tile would else take each other's places.
+/// Columns of tiles in memory: one more than needed if cache lines of a tile would otherwise evict each other.
 fn columns(cols: usize, depth: usize) -> usize {
     match (cols * depth * DType::I16.byte_size()).is_multiple_of(SAME_PLACE) {
         true => cols + 1,
@@ -94,7 +96,7 @@ fn columns(cols: usize, depth: usize) -> usize {
     }
 }
 
-/// Whether four times every channel's sum stays within 32 bits.
+/// Whether four times the accumulator fits 32 bits for every channel.
 fn fits(constants: &Constants) -> bool {
     let ([n, rows, columns, depth], int) = (constants.dims(), constants.int());
     let taps = || (0..rows).flat_map(move |y| (0..columns).flat_map(move |x| (0..depth).map(move |c| [y, x, c])));
@@ -102,7 +104,7 @@ fn fits(constants: &Constants) -> bool {
     (0..n).all(|channel| 4 * 255 * magnitude(channel) <= i64::from(i32::MAX))
 }
 
-/// Whether the cost model holds the tiles for clearly quicker.
+/// Whether the cost model predicts that tiles are clearly faster.
 fn pays(winograd: &Winograd, grid: &Grid, call: &Call, direct: &Geometry<'_>, cpu: &CpuModel) -> bool {
     let tiles = Winograd::tiles(&call.output.grid).iter().product::<usize>() as f64;
     let inputs = tiles * (WinogradInput::POSITIONS * winograd.depth) as f64;

@@ -1,4 +1,4 @@
-//! Transformed tiles against the convolution that they stand for, at every edge.
+//! Winograd tiles compared with the direct convolution, at every edge.
 
 use eightfold_ir::DType;
 
@@ -7,7 +7,7 @@ use crate::kernel::{Call, Producer, Run, Tile, Winograd, WinogradInput, gemm, wi
 use crate::llvm::trial::{self, Numbers, Trial, view};
 use crate::target::Target;
 
-/// A convolution over an input that has its border around it.
+/// A convolution over an input that includes its border.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     tiles: [usize; 3],
@@ -15,9 +15,9 @@ struct Case {
     n: usize,
     tile: Tile,
     row_block: usize,
-    /// Columns of no tile behind those of each position.
+    /// Unused columns after those of each position.
     pad: usize,
-    /// Greatest magnitude of a weight.
+    /// Largest magnitude of a weight.
     weights: i32,
     /// Whether a tensor is added before the result is quantized.
     residual: bool,
@@ -96,14 +96,14 @@ fn tiles_yield_the_convolution() {
         cases.extend([1, 5, 13].map(|cols| Case { tiles: [1, 1, cols], ..base }));
         cases.push(Case { tiles: [2, 5, 3], row_block: 2, residual: true, pad: 1, n: lanes + 3, ..base });
         cases.push(Case { tile: Tile { nr: lanes, ..tile }, weights: 255, row_block: 2, residual: true, ..base });
-        // Weights from beyond the second-level cache.
+        // Weights beyond the second-level cache.
         cases.push(Case { depth: 64, n: 64, row_block: 2, ..base });
         let trials: Vec<_> = cases.iter().map(|case| case.trial()).collect();
         trial::equal(target, &trials);
     }
 }
 
-/// The convolution that a part of the calls yields, from the same numbers: see [`crate::schedule::parallel`].
+/// The call that is cut into parts in the tests of [`crate::schedule::parallel`].
 pub(crate) fn whole(target: &Target) -> Trial {
     let tile = Tile { mr: 6, nr: target.lanes(), kr: 2 };
     let n = 2 * tile.nr + 5;

@@ -1,6 +1,6 @@
 //! Tiles for [`crate::kernel::winograd`]: `B^T d B` of each 4 x 4 inputs, a register of channels at a time.
 //!
-//! All operations are additions of 16-bit words. They are exact: at most four bytes are added.
+//! All operations are additions and subtractions of 16-bit words. They are exact: at most four bytes are combined.
 
 use eightfold_ir::DType;
 
@@ -31,17 +31,17 @@ pub(crate) fn emit<'ctx>(e: &Emitter<'_, 'ctx>, call: &Call, input: &WinogradInp
 struct Kernel<'k, 'm, 'ctx> {
     e: &'k Emitter<'m, 'ctx>,
     input: &'k WinogradInput,
-    /// Where the inputs of a tile lie.
+    /// Distance in elements of each position's input from the tile's first.
     taps: Vec<isize>,
-    /// Bytes from the results of one position to those of the next.
+    /// Distance in bytes between the results of neighbouring positions.
     position: isize,
 }
 
 impl<'ctx> Kernel<'_, '_, 'ctx> {
-    /// All channels of a tile.
+    /// Transforms all channels of a tile.
     fn tile(&self, [from, to]: [Ptr<'ctx>; 2]) {
         let e = self.e;
-        // As many words as a register holds.
+        // A register holds `width` words.
         let width = 2 * e.lanes();
         let channels = self.input.channels;
         let some = |index: Int<'ctx>, count: usize| {
@@ -55,13 +55,13 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
         }
     }
 
-    /// The first `count` channels from here on.
+    /// Transforms the first `count` channels at these addresses.
     fn register(&self, from: Ptr<'ctx>, to: Ptr<'ctx>, count: usize) {
         let e = self.e;
         let signed = self.input.input == DType::I8;
         let load = |tap: &isize| e.widen(e.load(e.offset(from, *tap), Kind::I8, 2 * e.lanes()), Kind::I16, signed);
         let tile: Vec<_> = self.taps.iter().map(load).collect();
-        // First along columns, then along rows.
+        // First along the columns, then along the rows.
         let side = WinogradInput::TILE;
         let line = |numbers: &[Vector<'ctx>], first: usize, step: usize| {
             self.differences(std::array::from_fn(|index| numbers[first + index * step]))

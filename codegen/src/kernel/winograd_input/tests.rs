@@ -1,4 +1,4 @@
-//! Every edge against the matrices of the paper.
+//! Tiles at every edge, compared with the matrices of the paper.
 
 use eightfold_ir::DType;
 
@@ -15,8 +15,8 @@ pub(crate) fn transformed(tile: [i32; 16]) -> [i32; 16] {
     })
 }
 
-/// Tiles of an input whose pixels have `gap` more elements than channels, with `pad` columns of no tile behind each
-/// position's.
+/// Tiles of an input with `gap` unused elements after the channels of each pixel. Each position has `pad` unused
+/// columns.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     input: DType,
@@ -60,7 +60,7 @@ impl Case {
     }
 }
 
-/// The tiles of which parts are made: see [`crate::schedule::parallel`].
+/// The call that is cut into parts in the tests of [`crate::schedule::parallel`].
 pub(crate) fn whole() -> Trial {
     Case { input: DType::U8, tiles: [2, 5, 3], channels: 21, gap: 2, pad: 1 }.trial()
 }

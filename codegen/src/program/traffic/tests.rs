@@ -1,4 +1,4 @@
-//! Distances in a program of three calls.
+//! Reuse distances in a program of three calls.
 
 use eightfold_ir::DType;
 
@@ -23,7 +23,7 @@ fn call(operands: Vec<View>, output: View) -> Call {
     Call { producer: Producer::Pointwise(Pointwise), operands, steps: vec![], output, origin: String::new() }
 }
 
-/// Input to a, a and weights to b, b to output.
+/// Three calls: input -> a; a, weights -> b; b -> output.
 fn chain() -> Program {
     let [input, output, a, b] = [0, 1, 2, 3].map(|id| view(Storage::Buffer(BufferId(id)), BUFFER));
     let weights = view(Storage::Const(ConstId(0)), WEIGHTS);
@@ -49,11 +49,11 @@ fn bytes_are_as_far_as_what_was_touched_since() {
     let all = 4 * buffer + weights;
     let reach = |distance: u64, bytes: u64| Reach { distance, bytes: bytes as f64 };
     assert!(BUFFER.is_multiple_of(LINE) && WEIGHTS.is_multiple_of(LINE));
-    // The input was touched a whole run ago; a since the last run's second call.
+    // The input was touched a whole run ago; a was touched last by the second call of the run before.
     assert_eq!(traffic[0], [reach(all - buffer, buffer), reach(all, buffer)]);
-    // a was just written; b was read by the last call of the last run, the weights a whole run ago.
+    // a was just written; b was read by the last call of the run before, the weights a whole run ago.
     assert_eq!(traffic[1], [reach(2 * buffer, buffer), reach(4 * buffer, buffer), reach(all, weights)]);
-    // b was just written, along with the weights that were read; the output is as far as can be.
+    // b was just written by a call that also read the weights; the output was touched a whole run ago.
     assert_eq!(traffic[2], [reach(2 * buffer + weights, buffer), reach(all, buffer)]);
 }
 

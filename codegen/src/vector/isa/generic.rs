@@ -1,12 +1,12 @@
-//! Plain LLVM IR: vectors of any length, and intrinsics that LLVM has on every architecture. Exact everywhere.
+//! Plain LLVM IR: vectors of any length, and intrinsics that exist on every architecture. Exact everywhere.
 //!
-//! A new architecture starts with this, and replaces verb by verb what its instructions do better.
+//! A new architecture starts with this and replaces the verbs for which it has better instructions.
 
 use super::{Bytes, FloatMode, Isa};
 use crate::target::Target;
 use crate::vector::{Compare, Emitter, Kind, Ptr, Rounding, Vector};
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct Generic;
 
 impl Isa for Generic {
@@ -26,16 +26,16 @@ impl Isa for Generic {
         false
     }
 
-    /// LLVM's own intrinsics are calls of a library where there is no instruction for them.
+    /// LLVM's own rounding intrinsics become library calls if the architecture has no instruction.
     fn round<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx> {
-        // From here on all numbers are integral. A sum with it has no bits for fractions.
+        // Numbers of at least 2^23 are integral. A sum of this size has no bits for fractions.
         let integral = e.splat((1 << 23) as f32, v.lanes);
         let magnitude = e.fabs(v);
         let nearest = |x| e.sub(e.add(x, integral), integral);
-        // With the sign of `v`, also where it is zero.
+        // Restores the sign of `v`, also for zeros.
         let with_sign = |magnitude| e.lanewise("llvm.copysign", &[magnitude, v]);
         let (one, zero) = (e.splat(1.0, v.lanes), e.zero(Kind::F32, v.lanes));
-        // The nearest number, less one where it is past the limit.
+        // The nearest integer, minus `by` if it is past the limit.
         let corrected = |rounded, past, limit, by: Vector<'ctx>| {
             e.sub(rounded, e.select(e.compare(past, rounded, limit, true), by, zero))
         };
@@ -49,7 +49,7 @@ impl Isa for Generic {
         e.select(e.compare(Compare::Less, magnitude, integral, true), rounded, v)
     }
 
-    /// Sixteen bits hold any product of a byte, signed or not, and a signed byte.
+    /// 16 bits hold any product of a signed or unsigned byte and a signed byte.
     fn dot<'ctx>(&self, e: &Emitter<'_, 'ctx>, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
         products.iter().fold(sum, |sum, [x, w]| {
             let x = halves(e, e.bits_as(*x, Kind::I16), e.target().dot.signed_inputs);
@@ -61,7 +61,7 @@ impl Isa for Generic {
         })
     }
 
-    /// As sums of f32: products of bf16 are exact there.
+    /// Adds in f32, where products of bf16 are exact.
     fn dot_bf16<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -85,7 +85,7 @@ impl Isa for Generic {
         e.narrow(e.quantize(v, bytes.zero_point, bytes.min, bytes.max), Kind::I8)
     }
 
-    /// A loop through memory: LLVM takes long for as many loads in place.
+    /// A loop through memory: unrolled loads would take LLVM a long time.
     fn lookup<'ctx>(&self, e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
         let place = e.scratch(indices.lanes);
         e.store(place, indices);
@@ -98,7 +98,7 @@ impl Isa for Generic {
     }
 }
 
-/// The lower and the upper half of each integer, each in a lane as wide as both.
+/// The lower and the upper half of each integer, each extended to the full lane.
 fn halves<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, signed: bool) -> [Vector<'ctx>; 2] {
     let by = e.splat_int(v.kind.bits() as i64 / 2, v.kind, v.lanes);
     [e.shift_left(v, by), v].map(|topmost| e.shift_right(topmost, by, signed))
@@ -139,7 +139,7 @@ mod tests {
             });
             let mut found = vec![0f32; numbers.len()];
             let pointers = [numbers.as_ptr() as *mut u8, found.as_mut_ptr().cast()];
-            // SAFETY: a multiple of eight numbers is read, and as many are written.
+            // SAFETY: both buffers hold the same multiple of eight numbers.
             unsafe { compiled.expect("compiles").run_named("round", &pointers) };
             for (x, found) in numbers.iter().zip(found) {
                 let expected = rounded(*x, rounding);
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Every verb that an instruction set says in its own way.
+    /// Checks every verb that an instruction set may implement.
     #[test]
     fn no_intrinsic_is_of_one_architecture() {
         for target in trial::targets().iter().filter(|t| t.instructions == InstructionSet::Generic) {

@@ -1,6 +1,6 @@
-//! x86-64: SSE, AVX2 and AVX-512 with their extensions, as the target has them.
+//! x86-64: SSE, AVX2 and AVX-512 and their extensions, as far as the target has them.
 //!
-//! Intrinsics come in 128, 256 and 512 bits. A target has those of its registers' size.
+//! Intrinsics exist for 128, 256 and 512 bits. The code uses those of the target's register width.
 
 mod lookup;
 
@@ -9,11 +9,11 @@ use crate::target::Target;
 use crate::vector::built;
 use crate::vector::{Emitter, Kind, Ptr, Rounding, Vector};
 
-/// See the module.
+/// See the module's documentation.
 pub(super) struct X86;
 
 impl Isa for X86 {
-    /// Server models would split vectors of 512 bits for the sake of their clock rate.
+    /// LLVM's models of server CPUs would split 512-bit vectors to keep the clock rate high.
     fn tuning(&self) -> &'static [&'static str] {
         &["-prefer-256-bit"]
     }
@@ -54,8 +54,8 @@ impl Isa for X86 {
         e.add(sum, self.multiply_pairs(e, pairs, e.splat_int(1, Kind::I16, 2 * sum.lanes)))
     }
 
-    /// `vdpbf16ps`, where the target has it. It takes numbers below 2^-126 for zero, and the order of its two sums is the
-    /// CPU's own.
+    /// `vdpbf16ps`, if the target has it. It treats numbers below 2^-126 as zero, and the CPU defines the order of its
+    /// two additions.
     fn dot_bf16<'ctx>(
         &self,
         e: &Emitter<'_, 'ctx>,
@@ -73,7 +73,7 @@ impl Isa for X86 {
         e.vector(call.try_as_basic_value().unwrap_basic(), Kind::F32, sum.lanes)
     }
 
-    /// `pmaddwd`, which takes whole registers.
+    /// `pmaddwd` on whole registers.
     fn multiply_pairs<'ctx>(&self, e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>) -> Vector<'ctx> {
         let names = ["llvm.x86.sse2.pmadd.wd", "llvm.x86.avx2.pmadd.wd", "llvm.x86.avx512.pmaddw.d.512"];
         let register = 2 * e.lanes();
@@ -84,19 +84,19 @@ impl Isa for X86 {
         e.slice(halve(e, whole(a), whole(b), Kind::I32, names), 0, a.lanes / 2)
     }
 
-    /// Instructions that pack saturate, so of whole registers only the upper bound is left to do on floats: what is less
-    /// than an integer holds, and NaN, comes out of the conversion as the least integer, and saturates to the least byte.
+    /// Pack instructions saturate, so whole registers only need the upper clamp on floats. Numbers below the I32 range,
+    /// and NaN, convert to the least integer, which saturates to the least byte.
     fn quantize_bytes<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, bytes: Bytes) -> Vector<'ctx> {
         let Bytes { zero_point, min, max, signed } = bytes;
         let register = e.lanes();
         if !v.lanes.is_multiple_of(register) || i16::try_from(zero_point).is_err() {
             return Generic.quantize_bytes(e, v, bytes);
         }
-        // NaN stays: it is on the right.
+        // NaN is kept, because `v` is the right operand.
         let clamped = e.min(e.bound(max, zero_point, v.lanes), v);
         let registers: Vec<_> = e.split(clamped, register).into_iter().map(|v| convert(e, v)).collect();
         let packed = registers.chunks(4).map(|four| {
-            // Of fewer than four some stand in for those that are not there.
+            // If fewer than four registers remain, some are repeated to fill the pack instructions.
             let [ab, cd] = [[0, 1], [2, 3]].map(|pair| {
                 let [a, b] = pair.map(|index| four[index % four.len()]);
                 let words = pack(e, "ssdw", a, b, Kind::I16);
@@ -109,7 +109,7 @@ impl Isa for X86 {
                 }
             });
             let bytes = pack(e, if signed { "sswb" } else { "uswb" }, ab, cd, Kind::I8);
-            // Packing takes 128 bits of each operand in turn: here these come to lie one after the other.
+            // Pack instructions interleave 128-bit parts of their operands: this shuffle restores the order.
             let quads = e.bits_as(bytes, Kind::I32);
             let blocks = register / 4;
             let picks: Vec<_> = (0..four.len() * blocks).map(|at| at % blocks * 4 + at / blocks).collect();
@@ -129,13 +129,13 @@ impl Isa for X86 {
     }
 }
 
-/// `pmaddubsw`: sums of two adjacent products of bytes, `x` without sign, saturating at 16 bits.
+/// `pmaddubsw`: sums of two adjacent products of bytes, saturated to 16 bits; `x` is unsigned.
 fn multiply_byte_pairs<'ctx>(e: &Emitter<'_, 'ctx>, x: Vector<'ctx>, w: Vector<'ctx>) -> Vector<'ctx> {
     let names = ["llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx512.pmaddubs.w.512"];
     halve(e, x, w, Kind::I16, names)
 }
 
-/// An operation on registers that makes one lane of two, by its instruction of 128, 256 or 512 bits.
+/// Applies an instruction of 128, 256 or 512 bits that combines two lanes into one.
 fn halve<'ctx>(e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind, names: [&str; 3]) -> Vector<'ctx> {
     let name = names[e.target().vector_bits.ilog2() as usize - 7];
     let register = e.target().vector_bits / a.kind.bits();
@@ -144,7 +144,8 @@ fn halve<'ctx>(e: &Emitter<'_, 'ctx>, a: Vector<'ctx>, b: Vector<'ctx>, kind: Ki
     e.concat(&halved.collect::<Vec<_>>())
 }
 
-/// A register of F32 to I32, halves to even. What does not fit, and NaN, becomes the least integer.
+/// Converts a register of F32 to I32, rounding half to even. Numbers outside the I32 range and NaN give the least
+/// integer.
 fn convert<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>) -> Vector<'ctx> {
     match v.lanes {
         4 => return e.vector(e.intrinsic("llvm.x86.sse2.cvtps2dq", &[], &[v]), Kind::I32, 4),
@@ -160,7 +161,8 @@ fn convert<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>) -> Vector<'ctx> {
     e.vector(value, Kind::I32, v.lanes)
 }
 
-/// Two registers as one of half as wide lanes, with saturation: of each 128 bits those of `a`, then those of `b`.
+/// Packs two registers into one with lanes of half the width, with saturation: in each 128 bits first lanes of `a`,
+/// then of `b`.
 fn pack<'ctx>(e: &Emitter<'_, 'ctx>, how: &str, a: Vector<'ctx>, b: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
     let name = match a.lanes * a.kind.bits() {
         128 => format!("llvm.x86.sse2.pack{how}.128"),
@@ -176,7 +178,8 @@ mod tests {
     use crate::llvm::jit::Jit;
     use crate::target::{InstructionSet, TARGETS};
 
-    /// Compiles a function of three pointers for each target of this instruction set, and hands its assembly to `check`.
+    /// Compiles a function of three pointers for each target of this instruction set, and passes its assembly to
+    /// `check`.
     fn each_assembly(
         emit: impl for<'m, 'ctx> Fn(&Emitter<'m, 'ctx>, &[Ptr<'ctx>]),
         check: impl Fn(&'static Target, &str),
@@ -209,7 +212,7 @@ mod tests {
                 let instruction = match (target.vector_bits, target.dot.pair_limit) {
                     (128, _) => "\tpmaddubsw",
                     (_, Some(_)) => "vpmaddubsw",
-                    // Without the prefix that only 512 bits have.
+                    // Only the 512-bit form needs no `{vex}` prefix.
                     (256, None) => "{vex}\tvpdpbusd",
                     (_, None) => "vpdpbusd",
                 };

@@ -1,6 +1,6 @@
-//! `i4`: two weights a byte, converted to f32 by shifts.
+//! `i4`: two weights per byte, converted to f32 by shifts.
 //!
-//! A byte has the weights of two lanes: its lower half that of lane `l`, its upper half that of lane `l + lanes / 2`.
+//! The lower half of byte `l` holds the weight of lane `l`, the upper half that of lane `l + lanes / 2`.
 
 use eightfold_ir::DType;
 
@@ -32,13 +32,13 @@ impl WeightFormat for I4 {
         let half = e.lanes() / 2;
         let [four, most] = [4, 28].map(|bits| e.splat_int(bits, Kind::I32, half));
         let bytes = e.widen(e.load(pointer, Kind::I8, half), Kind::I32, true);
-        // The lower half of a byte moves to the top of its lane, so that it comes back with its sign.
+        // The lower half moves to the top of its lane and back, to extend its sign.
         let lower = e.shift_right(e.shift_left(bytes, most), most, true);
         let upper = e.shift_right(bytes, four, true);
         e.to_float(e.concat(&[lower, upper]), Kind::F32, true)
     }
 
-    /// To 32 bits, three shifts, the join of both halves, and to f32.
+    /// Widening to 32 bits, three shifts, joining both halves, conversion to f32.
     fn instructions(&self) -> f64 {
         4.0
     }

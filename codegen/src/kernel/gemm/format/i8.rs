@@ -1,4 +1,4 @@
-//! `i8`: a byte a weight, converted to f32 by two instructions.
+//! `i8`: one byte per weight, converted to f32 by two instructions.
 
 use eightfold_ir::DType;
 
@@ -30,7 +30,7 @@ impl WeightFormat for I8 {
         e.to_float(e.widen(bytes, Kind::I32, true), Kind::F32, true)
     }
 
-    /// To 32 bits, and to f32.
+    /// Widening to 32 bits and conversion to f32.
     fn instructions(&self) -> f64 {
         2.0
     }

@@ -1,8 +1,9 @@
-//! The audit: every scalar function of one number on all 2^32 bit patterns of f32.
+//! The audit: every scalar function of one argument on all 2^32 bit patterns of f32.
 //!
 //! Compiled code is a pointwise call with one step, for the target of this machine. The evaluator runs on the same
-//! numbers. Approximated functions are compared with f64, whose own error is below 2^-28 ulp of f32; the others with
-//! the evaluator, which computes them by IEEE operations. `benches/notes/scalar-functions.md` keeps the table.
+//! numbers. Approximated functions are compared with f64, whose own error is below 2^-28 ulp of f32. The other
+//! functions are compared with the evaluator, which computes them by IEEE operations.
+//! `benches/notes/scalar-functions.md` has the table of results.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -17,27 +18,27 @@ use crate::llvm::trial::view;
 use crate::step::{Arg, Step};
 use crate::target::Target;
 
-/// Numbers in one run of a kernel. A power of two.
+/// Numbers per run of a kernel; a power of two.
 const CHUNK: u32 = 1 << 14;
 
 /// The third argument of functions that take one; the second is `ALPHA`.
 const BETA: f32 = 0.5;
 
-/// Functions of one number and of parameters of the model.
+/// Functions of one argument that also take parameters of the model.
 const WITH_PARAMETERS: [Function; 3] = [Function::Elu, Function::HardSigmoid, Function::LeakyRelu];
 
-/// How results differ from the exact ones, rounded to f32.
+/// Differences from the exact results, rounded to f32.
 #[derive(Clone, Copy, Default)]
 struct Differences {
-    /// The greatest error, in the unit of the function's accuracy, and the argument.
+    /// The largest error, in the unit of the function's accuracy, and its argument.
     worst: (f64, f32),
-    /// Numbers that are not the nearest.
+    /// Results that are not the nearest float.
     numbers: u64,
-    /// NaN on one side only.
+    /// Results where only one side is NaN.
     nan: u64,
-    /// An infinity on one side only.
+    /// Results where only one side is infinite.
     infinite: u64,
-    /// Zeros of the other sign.
+    /// Zeros with different signs.
     zeros: u64,
 }
 
@@ -77,17 +78,17 @@ struct Audit<'c> {
     function: Function,
     kernel: Entry<'c>,
     evaluator: fn(f32, f32, f32) -> f32,
-    /// `None` where the evaluator is exact.
+    /// `None` if the evaluator is exact.
     exact: Option<fn(f64) -> f64>,
 }
 
 impl Audit<'_> {
-    /// Of the numbers whose bits begin with `chunk`.
+    /// Audits the numbers whose upper bits are `chunk`.
     fn chunk(&self, chunk: u32, numbers: &mut [f32], results: &mut [f32]) -> [Differences; 2] {
         for (low, number) in (0..CHUNK).zip(numbers.iter_mut()) {
             *number = f32::from_bits(chunk * CHUNK + low);
         }
-        // SAFETY: the kernel reads and writes as many numbers as a chunk has.
+        // SAFETY: both buffers hold a chunk of numbers; the kernel reads the first and writes the second.
         unsafe { self.kernel.run(&[numbers.as_mut_ptr().cast(), results.as_mut_ptr().cast()]) };
         let mut found = [Differences::default(); 2];
         for (x, compiled) in numbers.iter().zip(results) {
@@ -99,7 +100,7 @@ impl Audit<'_> {
         found
     }
 
-    /// Of all numbers, on all cores.
+    /// Audits all numbers, on all cores.
     fn all(&self) -> [Differences; 2] {
         let next = AtomicU32::new(0);
         let work = || {
@@ -136,8 +137,8 @@ fn call(function: Function) -> Call {
     }
 }
 
-/// `cargo test -p eightfold-codegen --lib all_floats -- --ignored --nocapture`; with `EIGHTFOLD_FUNCTIONS=exp,tanh` these
-/// alone.
+/// Run with `cargo test -p eightfold-codegen --lib all_floats -- --ignored --nocapture`. `EIGHTFOLD_FUNCTIONS=exp,tanh`
+/// limits it to these functions.
 #[test]
 #[ignore = "2^32 numbers for each function: about an hour on one core"]
 fn functions_are_as_accurate_as_they_state_on_all_floats() {

@@ -1,15 +1,15 @@
-//! Tables of 256 bytes, looked up in registers.
+//! Lookups in tables of 256 bytes, in registers.
 //!
-//! `vpermi2b` has 128 entries at once, `pshufb` 16, and what is found for each value of the upper bits is chosen among by
-//! blends, bit by bit. For AVX2 this tree is written as assembly: of sixteen registers LLVM would spill most rows, as it
-//! looks them all up before it chooses.
+//! `vpermi2b` selects from 128 entries, `pshufb` from 16. The table is looked up in pieces of this size; then blends
+//! select among the pieces, by one upper bit of the index at a time. For AVX2 this tree is inline assembly: LLVM looks
+//! up all pieces before it blends, which spills most of them with only 16 registers.
 
 use std::fmt::Write as _;
 
 use crate::vector::built;
 use crate::vector::{Compare, Emitter, Kind, Ptr, Vector};
 
-/// Entries that `pshufb` chooses among.
+/// Entries that one `pshufb` selects from.
 const ROW: usize = 16;
 
 /// [`Isa::lookup`](super::Isa::lookup).
@@ -27,7 +27,7 @@ pub(super) fn bytes<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vect
     e.concat(&found.collect::<Vec<_>>())
 }
 
-/// A register of indices by `vpermi2b`, each half of the table on its own.
+/// Looks up a register of indices by `vpermi2b`, once for each half of the table.
 fn permuted<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
     let half = |start: isize| {
         let [a, b] = [start, start + 64].map(|at| e.load(e.offset(table, at), Kind::I8, 64));
@@ -38,14 +38,14 @@ fn permuted<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>
     e.select(upper, half(128), half(0))
 }
 
-/// At most a register of indices by `pshufb`.
+/// Looks up at most a register of indices by `pshufb`.
 fn shuffled<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx> {
     let lanes = indices.lanes;
     let within = e.and(indices, e.splat_int(ROW as i64 - 1, Kind::I8, lanes));
     if e.target().vector_bits == 256 {
         return written(e, table, indices, within);
     }
-    // Each of the upper bits, as the sign.
+    // Each of the four upper bits, moved to the sign.
     let bits = [3, 2, 1, 0].map(|by| match by {
         0 => indices,
         _ => e.shift_left(indices, e.splat_int(by, Kind::I8, lanes)),
@@ -53,13 +53,13 @@ fn shuffled<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>
     row(e, table, within, &bits)
 }
 
-/// What [`row`] does, for AVX2: row by row, so that few registers are in use at a time.
+/// The same as [`row`] for AVX2, in an order that needs few registers at a time.
 fn written<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>, within: Vector<'ctx>) -> Vector<'ctx> {
     let register = e.vector_type(Kind::I8, indices.lanes);
     let scratch = e.context.struct_type(&[register.into(); SCRATCH], false);
     let pointer = table.0.get_type();
     let signature = scratch.fn_type(&[register.into(), register.into(), pointer.into()], false);
-    // Nothing is written while an input may still be read.
+    // Outputs are written while inputs are still needed, so they must not share registers.
     let constraints = format!("{}x,x,r", "=&x,".repeat(SCRATCH));
     let code = e.context.create_inline_asm(signature, tree(indices.lanes), constraints, false, false, None, false);
     let arguments = [indices.value.into(), within.value.into(), table.0.into()];
@@ -68,7 +68,7 @@ fn written<'ctx>(e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>,
     e.vector(built(e.builder.build_extract_value(all, 0, "")), Kind::I8, indices.lanes)
 }
 
-/// The entries `within` a row of a table, where the signs of `bits`, the highest last, make up the row's number.
+/// Looks up the entry `within` a row of the table. The signs of `bits`, the highest last, are the row's number.
 fn row<'ctx>(e: &Emitter<'_, 'ctx>, rows: Ptr<'ctx>, within: Vector<'ctx>, bits: &[Vector<'ctx>]) -> Vector<'ctx> {
     let lanes = within.lanes;
     let Some((upper, lower)) = bits.split_last() else {
@@ -86,17 +86,17 @@ fn row<'ctx>(e: &Emitter<'_, 'ctx>, rows: Ptr<'ctx>, within: Vector<'ctx>, bits:
     e.select(e.compare(Compare::Less, *upper, e.zero(Kind::I8, lanes), true), above, below)
 }
 
-/// Registers that [`tree`] writes: what is found on each level of it, and three bits of the rows' numbers as signs.
+/// Registers that [`tree`] writes: a partial result per level, and three bits of the row number as signs.
 const SCRATCH: usize = LEVELS + 1 + (LEVELS - 1);
 
-/// Bits of a row's number.
+/// Bits of a row number.
 const LEVELS: usize = 4;
 
-/// Assembly that looks up the entries of a table: [`SCRATCH`] results, the first of which counts, then indices, their
-/// lower four bits, and the table's address.
+/// Assembly that looks up the entries of a table. Its operands are [`SCRATCH`] outputs, the first of which is the
+/// result, then the indices, their lower four bits, and the table's address.
 fn tree(lanes: usize) -> String {
     let (indices, within, table) = (SCRATCH, SCRATCH + 1, SCRATCH + 2);
-    // The register whose signs are bit `level` of the rows' numbers: each is the next one doubled.
+    // The register whose signs are bit `level` of the row numbers. Doubling a byte moves its next bit to the sign.
     let signs = |level: usize| if level + 1 == LEVELS { indices } else { LEVELS + 1 + level };
     let mut code = String::new();
     for level in (0..LEVELS - 1).rev() {
@@ -105,11 +105,11 @@ fn tree(lanes: usize) -> String {
     }
     let load = if lanes == ROW { "vmovdqu" } else { "vbroadcasti128" };
     for row in 0..1 << LEVELS {
-        // As many partial results are waiting as the row's number has ones.
+        // The number of ones in the row number is the number of waiting partial results.
         let at = usize::count_ones(row) as usize;
         let _ = writeln!(code, "{load} {}(${table}), ${at}", ROW * row);
         let _ = writeln!(code, "vpshufb ${within}, ${at}, ${at}");
-        // A row that ends a subtree is chosen, or not, instead of what is found in the other half of it.
+        // A row that ends a subtree: blends select between the two halves of each subtree that it ends.
         for level in 0..row.trailing_ones() as usize {
             let (above, below) = (at - level, at - level - 1);
             let _ = writeln!(code, "vpblendvb ${}, ${above}, ${below}, ${below}", signs(level));
