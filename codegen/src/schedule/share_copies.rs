@@ -2,13 +2,14 @@
 //!
 //! Lowering copies a tensor for each reader that wants it otherwise: with a border, or in another order. Several readers that
 //! want the same get equal copies, as the three products of an attention layer do. This pass keeps the first copy, and has all
-//! readers read it.
+//! readers read it, unless the arena would have to be larger.
 //!
 //! Invariant: the calls that fill both buffers are equal, nothing writes what they read between the first and the last of them,
 //! and the first buffer is complete before the second one's calls begin.
 
 use std::collections::BTreeMap;
 
+use super::plan::arena_bound;
 use super::{ScheduleContext, SchedulePass};
 use crate::kernel::Call;
 use crate::program::{BufferKind, Item, Program, for_each_call};
@@ -35,27 +36,33 @@ impl SchedulePass for ShareCopies {
         if shared.is_empty() {
             return;
         }
-        program.body.retain(|item| match item {
-            Item::Call(call) => !written(call).is_some_and(|id| shared.contains_key(&id)),
-            _ => true,
-        });
-        let mut buffers = std::mem::take(&mut program.buffers);
-        let mut places = Vec::with_capacity(buffers.len());
-        for at in 0..buffers.len() {
-            places.push(BufferId(at - shared.range(..BufferId(at)).count()));
+        let mut fewer = program.clone();
+        share(&mut fewer, &shared);
+        // A copy that is read later lives longer.
+        if arena_bound(&fewer) <= arena_bound(program) {
+            *program = fewer;
         }
-        let mut at = 0..buffers.len();
-        buffers.retain(|_| at.next().is_some_and(|at| !shared.contains_key(&BufferId(at))));
-        program.buffers = buffers;
-        for_each_call(&mut program.body, &mut |call| {
-            for view in call.views_mut() {
-                if let Storage::Buffer(id) = &mut view.storage {
-                    let BufferId(kept) = shared.get(id).copied().unwrap_or(*id);
-                    *id = places[kept];
-                }
-            }
-        });
     }
+}
+
+/// Has the calls read the first of equal buffers. The others disappear, with the calls that fill them.
+fn share(program: &mut Program, shared: &BTreeMap<BufferId, BufferId>) {
+    program.body.retain(|item| match item {
+        Item::Call(call) => !written(call).is_some_and(|id| shared.contains_key(&id)),
+        _ => true,
+    });
+    let count = program.buffers.len();
+    let places: Vec<BufferId> = (0..count).map(|at| BufferId(at - shared.range(..BufferId(at)).count())).collect();
+    let mut at = 0..count;
+    program.buffers.retain(|_| at.next().is_some_and(|at| !shared.contains_key(&BufferId(at))));
+    for_each_call(&mut program.body, &mut |call| {
+        for view in call.views_mut() {
+            if let Storage::Buffer(id) = &mut view.storage {
+                let BufferId(kept) = shared.get(id).copied().unwrap_or(*id);
+                *id = places[kept];
+            }
+        }
+    });
 }
 
 /// The buffer that a call writes.
