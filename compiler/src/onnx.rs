@@ -2,7 +2,7 @@
 //!
 //! `proto` decodes the file into plain structs; no other module names protobuf types. `import` walks these structs in
 //! topological order and passes each node to its operator's adapter (`adapt/`), which adds IR operators. After the
-//! import all shapes are numbers, and constant subgraphs that determine shapes are computed. [`export`] converts back,
+//! import all shapes are numbers, and constant subgraphs that determine shapes are computed. [`export()`] converts back,
 //! operator by operator. No optimization happens here: that is the passes' task.
 
 use std::fs::File;
