@@ -12,14 +12,12 @@
 //!
 //! Exact: yes, only the decision is recorded.
 
-use eightfold_ir::{
-    DType, Granularity, Graph, Node, NodeId, Origin, Precision, QuantParams, QuantRule, Tensor, ValueId,
-};
+use eightfold_ir::{DType, Graph, Node, NodeId, Origin, Precision, QuantRule, Tensor, ValueId};
 
 use crate::channel::f32_constant;
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
 use crate::quant::{KEPT, dequantized, is_on_floats, obstacles, tensor_name};
-use crate::quantize_weights::{self, scale_axis};
+use crate::quantize_weights::{scale_axis, unfit};
 
 /// See the module's documentation.
 pub(crate) struct AssignPrecision;
@@ -129,16 +127,6 @@ fn weight_int8_obstacle(graph: &Graph, node: &Node) -> Option<String> {
         (None, Some(tensor)) => unfit_numbers(tensor, scale_axis(node, tensor.shape().len()))?,
     };
     Some(format!("its weights {} {reason}", tensor_name(graph, w)))
-}
-
-/// Returns why products of floats cannot read integers of these parameters. `axis` is that of the output channels.
-fn unfit(quant: &QuantParams, axis: usize) -> Option<&'static str> {
-    let Some(zero) = quantize_weights::middle(quant.storage) else { return Some("are stored in more than 8 bits") };
-    match quant.granularity {
-        Granularity::Blocked { .. } => Some("have a scale for each block"),
-        Granularity::PerChannel { axis: other } if other != axis => Some("have scales along another axis"),
-        _ => quant.zero_point.iter().any(|zero_point| *zero_point != zero).then_some("are not symmetric"),
-    }
 }
 
 /// Returns why these weights have no scale of 8 bits. `axis` is that of the output channels.

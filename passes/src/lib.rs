@@ -1,8 +1,8 @@
 //! Graph passes: they turn the imported model into a graph that is ready to be lowered to kernels.
 //!
 //! A [`Pass`] changes a graph and leaves remarks about its changes. [`PASSES`] lists all passes. [`F32`], [`BF16`],
-//! [`WEIGHT_INT8`] and [`INT8`] list the passes for each precision, in the order in which they run. [`calibrate`] computes the value ranges
-//! that quantization needs.
+//! [`WEIGHT_INT8`] and [`INT8`] list the passes for each precision, in the order in which they run. [`calibrate`] computes
+//! the value ranges that quantization needs.
 //!
 //! Invariants: a pass changes the computation only through [`Rewrite`](eightfold_ir::Rewrite). Its output verifies. It
 //! keeps the graph's results bit for bit unless its documentation says `Exact: no`. Everything that one pass must tell

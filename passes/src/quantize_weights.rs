@@ -19,7 +19,8 @@
 use std::collections::BTreeMap;
 
 use eightfold_ir::{
-    DType, Graph, InferError, Node, NodeId, Op, Precision, QuantParams, QuantRule, Rewrite, Tensor, ValueId,
+    DType, Granularity, Graph, InferError, Node, NodeId, Op, Precision, QuantParams, QuantRule, Rewrite, Tensor,
+    ValueId,
 };
 
 use crate::channel::f32_constant;
@@ -85,6 +86,10 @@ fn rewrite(
         let axis = scale_axis(node, tensor.shape().len());
         (tensor, (options.weight_scales == WeightScales::PerChannel).then_some(axis))
     });
+    // A text can give the precision to a node whose stored weights have another form: these become floats.
+    if stored.as_ref().is_some_and(|(_, params)| unfit(params, scale_axis(node, graph.ty(w).shape.len())).is_some()) {
+        return Ok(None);
+    }
     // The constant is added to the graph by the rewrite of its first reader.
     let mut rewrite = Rewrite::new(graph, NAME);
     let weights = match (stored, float) {
@@ -131,8 +136,18 @@ pub(crate) fn scale_axis(node: &Node, rank: usize) -> usize {
     }
 }
 
+/// Returns why products of floats cannot read integers of these parameters. `axis` is that of the output channels.
+pub(crate) fn unfit(quant: &QuantParams, axis: usize) -> Option<&'static str> {
+    let Some(zero) = middle(quant.storage) else { return Some("are stored in more than 8 bits") };
+    match quant.granularity {
+        Granularity::Blocked { .. } => Some("have a scale for each block"),
+        Granularity::PerChannel { axis: other } if other != axis => Some("have scales along another axis"),
+        _ => quant.zero_point.iter().any(|zero_point| *zero_point != zero).then_some("are not symmetric"),
+    }
+}
+
 /// Returns the integer in the middle of a type of at most 8 bits, which symmetric weights represent zero by.
-pub(crate) fn middle(storage: DType) -> Option<i32> {
+fn middle(storage: DType) -> Option<i32> {
     match storage {
         DType::I8 | DType::I4 => Some(0),
         DType::U8 => Some(128),
