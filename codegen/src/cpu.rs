@@ -1,10 +1,11 @@
-//! The CPU as the cost models see it: caches, rates and overheads of one core, in bytes and nanoseconds.
+//! The model of a CPU for cost estimates: caches, rates and overheads of one core, in bytes and nanoseconds.
 //!
-//! All choices without a measurement ask one [`CpuModel`]: tiles, Winograd or windows, bands, threads, and the roofline.
-//! Each target has a row in `cpu/rows.rs`: a plausible CPU of its class. [`CpuModel::measured`] replaces the row's rates by those
-//! of a machine, as `eightfold bench --machine` measures them. `Call::cost` turns the model into the time of a call.
+//! Every choice without a measurement uses one [`CpuModel`]: tiles, Winograd or direct convolution, bands, threads, and
+//! the roofline. Each target has a row in `cpu/rows.rs`: a typical CPU of its class. [`CpuModel::measured`] replaces
+//! the row's rates by those of a machine, as `eightfold bench --machine` measures them. `Call::cost` computes the time
+//! of a call.
 //!
-//! Programs depend on the model alone, never on the machine that compiles.
+//! Programs depend on the model, never on the machine that compiles.
 
 mod rows;
 
@@ -13,10 +14,11 @@ use crate::target::Target;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
 
-/// Kernels reach this part of the peak rate of [other operations](CpuModel::operations), which is measured on one loop.
+/// The share of the peak rate of [operations](CpuModel::operations) that kernels reach. The peak is measured on a
+/// single loop.
 const REACHED: f64 = 0.8;
 
-/// The numbers that products are of.
+/// The type of the factors of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arithmetic {
     /// 8-bit integers, summed in 32 bits.
@@ -48,10 +50,10 @@ pub struct Level {
     pub rate: f64,
 }
 
-/// What one core of a CPU does in a nanosecond, and what takes how many nanoseconds.
+/// The rates of one core per nanosecond, and its overheads in nanoseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpuModel {
-    /// The target whose instructions the rates are of.
+    /// The target. Rates are those of its instructions.
     pub target: &'static Target,
     /// The caches, nearest first, then memory.
     pub levels: Vec<Level>,
@@ -75,18 +77,19 @@ pub struct CpuModel {
     pub dot_latency: f64,
     /// Nanoseconds to enter and leave a loop of a kernel, mispredicted branches included.
     pub loop_overhead: f64,
-    /// Nanoseconds to store the bytes of a further pixel of a tile that do not follow those of the pixel before.
+    /// Nanoseconds to store the bytes of each further pixel of a tile, if they are not adjacent to those of the pixel
+    /// before.
     pub scattered_store: f64,
-    /// Nanoseconds of each call besides its work: the call itself, and loops whose ends are mispredicted.
+    /// Nanoseconds of each call besides its work: the call itself, and mispredicted ends of loops.
     pub call_overhead: f64,
-    /// Nanoseconds that each parallel region costs: the barrier, threads that arrive late, and what one thread fetches from
-    /// another's cache.
+    /// Nanoseconds that each parallel region costs: the barrier, threads that arrive late, and data that one thread
+    /// fetches from another's cache.
     pub barrier: f64,
     /// Nanoseconds to wake a sleeping thread.
     pub wake: f64,
 }
 
-/// The rates of a machine that are measured.
+/// The measured rates of a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
     /// See [`CpuModel::int8`].
@@ -97,20 +100,20 @@ pub struct Rates {
     pub f32: f64,
     /// See [`CpuModel::operations`].
     pub operations: f64,
-    /// The caches, nearest first, then memory, which is always there.
+    /// The caches, nearest first, then memory, which is always present.
     pub levels: Vec<Level>,
 }
 
 impl CpuModel {
-    /// The model of a target whose CPU is not known: the target's row.
+    /// The model of a target if the CPU is not known: the target's row.
     #[must_use]
     pub fn of(target: &Target) -> &'static CpuModel {
         let is_of = |model: &&CpuModel| model.target.name == target.name;
         rows::models().iter().find(is_of).unwrap_or_else(|| unreachable!("each target has a row"))
     }
 
-    /// The model of a machine. The target's row has what is not measured; it is scaled by the clock, for which the rate of
-    /// f32 stands.
+    /// The model of a machine. Values that are not measured come from the target's row, scaled by the ratio of the
+    /// machine's f32 rate to the row's.
     #[must_use]
     pub fn measured(target: &Target, rates: Rates) -> CpuModel {
         let row = CpuModel::of(target);
@@ -147,15 +150,15 @@ impl CpuModel {
         operations / (REACHED * self.operations)
     }
 
-    /// The least nanoseconds to read bytes after `distance` bytes were touched, these included: they come from the first level
-    /// that holds `distance` bytes.
+    /// The least nanoseconds to read `bytes` again after `distance` bytes were touched, including these bytes. They
+    /// come from the first level that holds `distance` bytes.
     #[must_use]
     pub fn read_ns(&self, bytes: f64, distance: u64) -> f64 {
         bytes / self.level(|size| distance <= size).rate
     }
 
-    /// Nanoseconds for each byte that a kernel waits for if this many bytes are in use. Half of each cache is taken to be free
-    /// for them. Loads from the first level are part of the arithmetic.
+    /// Nanoseconds that a kernel waits for each byte if `in_use` bytes are in use. The model assumes that half of each
+    /// cache is free for them. Loads from the first level are part of the arithmetic.
     pub(crate) fn wait_ns(&self, in_use: f64) -> f64 {
         match in_use <= self.room(1) as f64 {
             true => 0.0,
@@ -163,7 +166,7 @@ impl CpuModel {
         }
     }
 
-    /// Bytes that stay in the first- or second-level cache beside everything else: half of it.
+    /// Bytes that stay in cache level 1 or 2 beside all other data: half of its size.
     pub(crate) fn room(&self, level: usize) -> usize {
         let size = |levels: &[Level]| levels.get(level - 1).and_then(|level| level.bytes);
         let size = size(&self.levels).or_else(|| size(&CpuModel::of(self.target).levels));
@@ -175,7 +178,7 @@ impl CpuModel {
         self.levels[1.min(self.levels.len() - 1)].rate
     }
 
-    /// The first cache whose size is accepted, else memory.
+    /// The first cache whose size `holds` accepts; memory if there is none.
     fn level(&self, holds: impl Fn(u64) -> bool) -> &Level {
         let level = self.levels.iter().find(|level| level.bytes.is_none_or(&holds));
         level.unwrap_or_else(|| unreachable!("memory holds everything"))

@@ -1,4 +1,6 @@
-//! Decisions: which parts of a program have several candidates, and which.
+//! Decisions: the parts of a program that can run in several ways, with their candidates.
+//!
+//! Tuning measures the candidates. The key of a decision finds its measured choice in a tuning file.
 
 pub(crate) mod key;
 
@@ -10,7 +12,7 @@ use crate::kernel::{Call, Geometry};
 use crate::program::Program;
 use crate::target::Target;
 
-/// Tiles that are measured: the best ones by the cost model.
+/// How many tiles are measured: the best ones by the cost model.
 const TILES: usize = 16;
 
 /// A part of a program with several candidates.
@@ -18,21 +20,21 @@ const TILES: usize = 16;
 pub struct Decision {
     /// The key in tuning files.
     pub key: String,
-    /// The numbers of its calls in the program; for several equal parts, those of the first.
+    /// The numbers of its calls in the program. For several equal parts, those of the first part.
     pub calls: Vec<usize>,
     /// How many parts of the program have this key.
     pub count: usize,
-    /// The candidates, the cost model's first.
+    /// The candidates. The cost model's candidate comes first.
     pub(crate) ways: Vec<Way>,
 }
 
-/// A candidate: a choice, and the calls that it leads to.
+/// A candidate: a choice, and the calls that result from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     pub(crate) choice: Choice,
-    /// Calls of each thread that run before and are not timed.
+    /// For each thread, calls that run before the timed ones.
     pub(crate) before: Vec<Vec<Call>>,
-    /// The calls of each thread, which run at the same time.
+    /// For each thread, the calls that are timed. Threads run at the same time.
     pub(crate) threads: Vec<Vec<Call>>,
 }
 
@@ -49,7 +51,7 @@ impl Decision {
         self.ways[0].cost(cpu)
     }
 
-    /// Candidates close to a choice that was measured to be good, without this choice itself.
+    /// More candidates, close to a choice that was measured to be fast. The choice itself is not among them.
     pub(crate) fn near(&self, choice: Choice, program: &Program, cpu: &CpuModel) -> Vec<Way> {
         let call = program.calls()[self.calls[0]];
         match (choice, Geometry::of(call)) {
@@ -72,7 +74,7 @@ impl Way {
         self.before.iter().chain(&self.threads).flatten()
     }
 
-    /// The same with views of packed constants: see [`as_if_packed`].
+    /// The same candidate with views of packed constants: see [`as_if_packed`].
     pub(crate) fn as_if_packed(&self, target: &Target) -> Way {
         let packed = |threads: &[Vec<Call>]| {
             let calls = |calls: &Vec<Call>| calls.iter().map(|call| as_if_packed(call, target)).collect();
@@ -93,8 +95,8 @@ impl Way {
     }
 }
 
-/// The distinct products of a program, in the order of its calls: each with the best tiles and the order of loops by the cost
-/// model.
+/// The distinct products of a program, in the order of its calls. The candidates are the best tiles by the cost model,
+/// each with its best loop order.
 #[must_use]
 pub fn products(program: &Program, choices: &Choices) -> Vec<Decision> {
     let cpu = choices.cpu(program.target);
@@ -106,8 +108,8 @@ pub fn products(program: &Program, choices: &Choices) -> Vec<Decision> {
     })
 }
 
-/// The decisions about `pieces`, each with its key and the numbers of its calls: one for each key, in order. A piece that has
-/// only one candidate is left out.
+/// The decisions about `pieces`, one for each distinct key, in order. A piece has a key, the numbers of its calls, and
+/// the data from which `ways` makes the candidates. Pieces with a single candidate are left out.
 pub(crate) fn distinct<P>(
     pieces: impl Iterator<Item = (String, Vec<usize>, P)>,
     ways: impl Fn(P) -> Vec<Way>,

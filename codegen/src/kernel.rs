@@ -68,11 +68,11 @@ use crate::view::{Const, ConstId, View};
 pub struct Family {
     /// The first word of its kernels' names.
     pub name: &'static str,
-    /// What its kernels compute.
+    /// The computation of its kernels, in a line.
     pub summary: &'static str,
 }
 
-/// What the rest of code generation asks about a call. The answers depend on the call alone.
+/// The questions that the rest of code generation asks about a call. The answers depend on the call alone.
 ///
 /// Most questions have a default answer, which is right for a family that reads operand 0 at the coordinates of the
 /// result, like `pointwise`.
@@ -100,8 +100,8 @@ pub(crate) trait KernelDef: Attributes {
         0
     }
 
-    /// Whether the result may overwrite operand 0 if both lie at the same bytes: the kernel reads each element before
-    /// it writes its place.
+    /// Whether operand 0 and the result may lie at the same bytes: the kernel reads each element before it writes the
+    /// result at the same place.
     fn may_overwrite_input(&self) -> bool {
         false
     }
@@ -170,8 +170,8 @@ pub(crate) trait KernelDef: Attributes {
         None
     }
 
-    /// The call changed to read its table's rows from packed weights that hold the same numbers; `None` if there are
-    /// none.
+    /// The call, changed to read the rows of its table from packed weights with the same numbers; `None` if no packed
+    /// weights have them.
     fn take_rows(&self, _call: &Call, _packed: &[(ConstId, PackedMatrix)], _consts: &[Const]) -> Option<Call> {
         None
     }
@@ -322,16 +322,16 @@ macro_rules! kernels {
 kernels! {
     Gemm(gemm) "gemm" "products with constant matrices, convolutions as implicit products; int8, bf16 and f32";
     Depthwise(depthwise) "depthwise" "convolutions channel by channel; int8, bf16 and f32";
-    WinogradInput(winograd_input) "winograd_input" "4 x 4 tiles of bytes as Winograd's F(2x2, 3x3) multiplies them; int8";
-    Winograd(winograd) "winograd" "3 x 3 convolutions of stride 1 over such tiles; int8";
+    WinogradInput(winograd_input) "winograd_input" "input transform of Winograd's F(2x2, 3x3) to 4 x 4 tiles; int8";
+    Winograd(winograd) "winograd" "3 x 3 convolutions of stride 1 on Winograd's tiles; int8";
     Pointwise(pointwise) "pointwise" "elementwise chains, copies, layout changes, broadcasts";
     Pool(pool) "pool" "sums, means and extremes of windows";
     Reduce(reduce) "reduce" "sums, means, extremes and products along axes";
     CumSum(cumsum) "cumsum" "running sums along an axis; f32, i32 and i64";
     Softmax(softmax) "softmax" "softmax along an axis; int8 by a table, and f32";
-    Gather(gather) "gather" "elements at positions that a tensor holds";
+    Gather(gather) "gather" "elements at positions given by a tensor";
     Interpolate(interpolate) "interpolate" "linear interpolation along an axis";
-    MatMul(matmul) "matmul" "products of two matrices neither of which is constant";
+    MatMul(matmul) "matmul" "products of two matrices, neither of them constant";
     Fill(fill) "fill" "one number everywhere";
 }
 

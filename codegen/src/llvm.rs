@@ -1,4 +1,4 @@
-//! LLVM: programs become modules, modules machine code, in an object file or in this process.
+//! Turns programs into LLVM modules, and modules into machine code in an object file or in this process.
 
 pub mod artifact;
 pub(crate) mod barrier;

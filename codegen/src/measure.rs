@@ -1,4 +1,4 @@
-//! Measurements on this machine: what kernels reach of its peaks, and which candidates are fastest.
+//! Measurements on this machine: the rates of kernels beside its peaks, and the fastest candidates of decisions.
 
 pub mod rates;
 pub mod tune;

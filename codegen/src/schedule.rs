@@ -1,9 +1,10 @@
 //! Scheduling: from the program that lowering makes to the one that code is emitted for.
 //!
-//! Lowering says which calls compute a graph, one after the other. Passes then decide how they run: which copies are made once,
-//! which numbers are stored as words, which convolutions are Winograd's, how products are cut into tiles, which chains run in bands of rows, what threads
-//! share, how weights are packed, where buffers lie. Each is a row of [`SCHEDULE_PASSES`], reads and writes the program alone,
-//! and can run by itself on a program's text. No pass changes a result.
+//! Lowering makes a list of kernel calls, one after the other. The schedule passes then decide how they run: which
+//! equal copies are merged, which bytes are stored as 16-bit words, which convolutions use Winograd's algorithm, which
+//! tile each product has, which chains run in bands of rows, which calls threads share, how weights are packed, and
+//! where buffers lie. Each pass is a row of [`SCHEDULE_PASSES`], reads and writes nothing but the program, and can run
+//! alone on a program's text. No pass changes a result.
 
 pub mod bands;
 pub mod choose;
@@ -24,19 +25,19 @@ use crate::lower::{LowerError, lower};
 use crate::program::{Program, Scheduled};
 use crate::target::Target;
 
-/// What the passes are told.
+/// Options and measurements that every pass may use.
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleContext<'a> {
-    /// Threads that an inference runs on, and what they share.
+    /// The threads that an inference runs on, and when they share a call.
     pub threads: Threads,
     /// Which chains run in bands.
     pub bands: Bands,
-    /// What was measured.
+    /// Measured choices, and the cost model where nothing was measured.
     pub choices: &'a Choices,
 }
 
 impl<'a> ScheduleContext<'a> {
-    /// One thread, no bands, and these choices.
+    /// A context of one thread without bands, with these choices.
     #[must_use]
     pub fn of(choices: &'a Choices) -> Self {
         ScheduleContext { threads: Threads::new(1), bands: Bands::Never, choices }
@@ -68,17 +69,17 @@ pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[
     &plan::PlanArena,
 ];
 
-/// Runs the passes before [`choose`]. What they make depends on the weights, the target and what to prefer, not on what was
-/// measured: tuning begins with it.
+/// Runs the passes before [`choose`]. Their result depends on the weights, the target and the preference (time or
+/// size), not on measurements, so tuning starts from it.
 pub fn prepare(program: &mut Program, cx: &ScheduleContext<'_>) {
     let choose = choose::ChooseTiles.name();
     SCHEDULE_PASSES.iter().take_while(|pass| pass.name() != choose).for_each(|pass| pass.run(program, cx));
 }
 
-/// Runs all passes; `after` sees the program after each. Builds with debug assertions prove the result.
+/// Runs all passes and calls `after` with the program after each. Builds with debug assertions check the result.
 ///
 /// # Panics
-/// In builds with debug assertions if the result is not sound: a fault of a pass.
+/// In builds with debug assertions if a pass made a program that is not sound.
 pub fn schedule(
     mut program: Program,
     cx: &ScheduleContext<'_>,

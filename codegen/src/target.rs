@@ -1,50 +1,53 @@
-//! Targets: what machine code is made for. A target is an explicit set of CPU features, so bytes do not depend on the host.
+//! The table of targets that machine code can be generated for.
+//!
+//! A target is an explicit set of CPU features, so generated code does not depend on the machine that compiles.
 
 mod dot;
 
 pub use dot::DotRule;
 use eightfold_runtime::features::{FeatureSet, detect};
 
-/// The CPU of functions without features of their own: the baseline of x86-64.
+/// LLVM's name of the CPU for functions that run on every machine: the baseline of x86-64.
 pub(crate) const BASELINE: &str = "x86-64";
 
 /// The instruction set whose instructions kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {
-    /// What LLVM has on every architecture.
+    /// Plain LLVM IR, which every architecture has.
     Generic,
     /// SSE, AVX2, AVX-512.
     X86,
 }
 
-/// A set of CPU features with the choices that follow from it.
+/// A set of CPU features, and the properties of kernels that follow from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The name on the command line.
     pub name: &'static str,
-    /// What it stands for, for lists.
+    /// A short description for lists.
     pub summary: &'static str,
-    /// The CPU whose scheduling model LLVM goes by; features come from `features` alone.
+    /// The CPU whose scheduling model LLVM uses. It adds no features to `features`.
     pub cpu: &'static str,
     /// LLVM names of the features that code may use.
     pub features: &'static [&'static str],
-    /// Who writes the instructions of kernels.
+    /// The instruction set that kernels are written in.
     pub instructions: InstructionSet,
     /// Bits of a vector register.
     pub vector_bits: usize,
-    /// Vector registers.
+    /// Number of vector registers.
     pub vector_registers: usize,
     /// How 8-bit products are summed.
     pub dot: DotRule,
-    /// Whether there is a fused multiply-add; without one it is composed, and sums of products round twice.
+    /// Whether there is a fused multiply-add. Without one, scalar functions compose it, and reductions of products
+    /// round each product and each sum.
     pub fma: bool,
-    /// Whether an instruction looks up bytes among 128 at once.
+    /// Whether an instruction looks up bytes in a table of 128 bytes.
     pub byte_permute: bool,
-    /// Whether an instruction sums products of bf16; without one they are summed as f32.
+    /// Whether an instruction accumulates products of bf16. Without one, bf16 is widened to f32.
     pub bf16: bool,
 }
 
-/// A list of names followed by more.
+/// Concatenates two lists of names.
 const fn joined<const A: usize, const B: usize, const N: usize>(
     first: [&'static str; A],
     more: [&'static str; B],
@@ -67,9 +70,10 @@ const V4_VNNI: [&str; 21] = joined(V4, ["avx512vnni"]);
 const V4_VBMI: [&str; 22] = joined(V4_VNNI, ["avx512vbmi"]);
 const V4_BF16: [&str; 23] = joined(V4_VBMI, ["avx512bf16"]);
 
-/// All targets, slower ones first; the last one that a CPU has is its best.
+/// All targets, slower ones first. The best target of a CPU is the last one that it can run.
 ///
-/// Each has all features of those before it, but for `avxvnni`: CPUs with 512 bits have `avx512vnni` in its place.
+/// Each target has all features of the targets before it, except `avxvnni`: targets with 512 bits have `avx512vnni`
+/// instead.
 pub static TARGETS: &[Target] = &[
     Target {
         name: "generic",
@@ -178,7 +182,7 @@ pub static TARGETS: &[Target] = &[
 ];
 
 impl Target {
-    /// The target of this name; `None` for an unknown one. `native` is not a name here, see [`Target::native`].
+    /// The target of this name; `None` if there is none. `native` is not a name of the table: see [`Target::native`].
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Target> {
         TARGETS.iter().find(|t| t.name == name)
@@ -190,13 +194,13 @@ impl Target {
         TARGETS.iter().rev().find(|t| t.runs_here())
     }
 
-    /// Whether this machine can run code for the target: all code is for x86-64 (`llvm/machine.rs`).
+    /// Whether this machine can run code for the target. All code is for x86-64 (`llvm/machine.rs`).
     #[must_use]
     pub fn runs_here(&self) -> bool {
         cfg!(target_arch = "x86_64") && detect().contains(self.feature_set())
     }
 
-    /// The features as bits, for descriptors.
+    /// The features as bits, for an artifact's descriptors.
     #[must_use]
     pub fn feature_set(&self) -> FeatureSet {
         FeatureSet::from_names(self.features).expect("the table names known features only")
@@ -241,7 +245,7 @@ mod tests {
         }
     }
 
-    /// What needs no feature runs wherever anything does, and gives way to what is faster.
+    /// The generic target runs on every x86-64 machine, and is chosen only if no other target runs there.
     #[test]
     fn the_generic_target_is_the_last_resort() {
         let generic = Target::find("generic").expect("listed");

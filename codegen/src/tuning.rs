@@ -1,24 +1,28 @@
-//! The tuning file: measured choices in a text that a person can read, compare and edit.
+//! The tuning file: measured choices as a text that people can read, compare and edit.
 //!
 //! ```text
 //! eightfold tuning 3
 //! target x86-64-v3
 //! cpu "AMD EPYC 7763"
 //!
-//! gemm input=u8 runs=0:64 n=256 u8[1x256x56x56:0,1,14336,256] = u8[1x64x56x56:0,1,3712,64] : tile=4x16 rows=9 us=312.5 model_us=330.1
+//! gemm input=u8 runs=0:64 n=64 u8[1x64x8x8:0,1,512,64] = u8[1x64x8x8:0,1,512,64] : tile=4x16 rows=8 us=5.5 model_us=6
 //! ```
-//! One statement a line; what follows `#` is a comment. A line of a choice is the key of what was decided, a colon, the
-//! choice, and the microseconds that were measured of it and of what the cost model chooses; whoever writes a line by
-//! hand may leave the times out. The first word of the key says of which kind the choice is:
+//! Each line is a statement; `#` begins a comment. The line of a choice has the key of the decision, a colon, the
+//! choice, and the measured microseconds of this choice and of the cost model's choice. A line that is written by hand
+//! may omit the times. The first word of the key is the kind of decision:
 //!
-//! | first word | what | choice |
+//! | first word | decision about | choice |
 //! |---|---|---|
-//! | `gemm` | a product, as [`Call::key`] writes it | `tile=PIXELSxCHANNELS rows=N`: pixels and channels of a tile, and rows of pixels that are done with one block of weights before the next |
-//! | `chain` | calls that hand on to each other | `height=N`: depth first, in bands of N rows of the last result; or `height=whole`: whole calls, one after the other |
-//! | `split` | a call on N threads | `axis=N`: the axis of the result along which the threads share the call; or `axis=none` |
+//! | `gemm` | a product, as [`Call::key`] writes it | `tile=PIXELSxCHANNELS rows=N`: see below |
+//! | `chain` | calls that read each other's results | `height=N`, the rows of a band, or `height=whole` |
+//! | `split` | a call on several threads | `axis=N`: the axis of the result that is cut, or `axis=none` |
 //!
-//! Choices are written in the order of their keys, so `parse(print(t)) == t`, and equal results are equal files. Comments are
-//! not kept.
+//! `tile` is the number of pixels and channels of a tile. `rows` is the number of rows of pixels that are computed with
+//! one block of weights before the next block. The rows of a band are those of the last result. `height=whole` runs
+//! whole calls one after the other.
+//!
+//! Choices are written in the order of their keys, so equal tunings are equal files, and `parse(print(t)) == t`.
+//! Comments are lost when a file is written again.
 //!
 //! [`Call::key`]: crate::kernel::Call::key
 
@@ -30,27 +34,27 @@ use std::fmt;
 use crate::choice::{Choice, Choices};
 use crate::target::Target;
 
-/// The version of the text form. Others have other keys.
+/// The version of the text form. Keys differ between versions, so only this one is read.
 const VERSION: u32 = 3;
 const TITLE: &str = "eightfold tuning";
 
-/// What was measured, of which target, on which machine.
+/// The measured choices for a target on a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tuning {
-    /// What the kernels were compiled for.
+    /// The target that the kernels were compiled for.
     pub target: &'static Target,
-    /// The CPU's name, for people; empty if it has none.
+    /// The name of the CPU, for people; empty if it has none.
     pub cpu: String,
-    /// By the key of what was decided.
+    /// The choices by the keys of their decisions.
     pub choices: BTreeMap<String, Tuned>,
 }
 
-/// What was measured of a decision.
+/// The measured result for one decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuned {
     /// The best choice.
     pub choice: Choice,
-    /// Microseconds of it and of the cost model's choice; `None` where nobody measured.
+    /// Microseconds of this choice and of the cost model's choice; `None` if the choice was written by hand.
     pub times: Option<[f64; 2]>,
 }
 
@@ -58,7 +62,7 @@ impl Tuning {
     /// A tuning without choices.
     #[must_use]
     pub fn new(target: &'static Target, cpu: &str) -> Self {
-        // What a quoted word cannot hold is of no use to people either.
+        // The name is written in quotes, so it must not contain quotes or control characters.
         let cpu = cpu.chars().filter(|c| !c.is_control() && *c != '"').collect();
         Tuning { target, cpu, choices: BTreeMap::new() }
     }
@@ -84,26 +88,26 @@ impl fmt::Display for Tuning {
     }
 }
 
-/// Why a text is no tuning file, with the line, from 1, where it fails.
+/// Why a text is not a tuning file, with the number of the wrong line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuningError {
-    /// Something else stands where a part of a statement is expected.
+    /// A part of a statement is missing or malformed.
     #[error("line {line}: expected {expected}, got `{got}`")]
     Syntax {
         /// The line, from 1.
         line: usize,
-        /// What may stand there.
+        /// The expected text.
         expected: &'static str,
-        /// What stands there; `end of line` for nothing.
+        /// The text that was found; `end of line` if there is none.
         got: String,
     },
-    /// The file is of another version: written by another release.
+    /// The file has another version, as it was written by another release.
     #[error("line {line}: expected version {VERSION}, got {got}")]
     Version {
         /// The line, from 1.
         line: usize,
-        /// The version named.
+        /// The version in the file.
         got: String,
     },
     /// No target has this name.
@@ -114,23 +118,24 @@ pub enum TuningError {
         /// The name.
         got: String,
     },
-    /// A tile that the target's registers cannot hold, or whose channels are no whole vectors.
+    /// A tile that the target's registers cannot hold, or whose channels are not a multiple of a vector.
     #[error(
-        "line {line}: expected a tile whose channels are a multiple of {lanes}, and of at most {registers} vectors of sums, got {mr}x{nr}"
+        "line {line}: expected a tile of at most {registers} accumulator vectors whose channels are a multiple of \
+         {lanes}, got {mr}x{nr}"
     )]
     Tile {
         /// The line, from 1.
         line: usize,
-        /// Channels of a vector.
+        /// Number of channels in a vector.
         lanes: usize,
-        /// Vector registers of the target.
+        /// Number of vector registers of the target.
         registers: usize,
-        /// Pixels.
+        /// Pixels of the tile.
         mr: usize,
-        /// Channels.
+        /// Channels of the tile.
         nr: usize,
     },
-    /// A key or a statement of the head stands twice.
+    /// A key or a statement of the header occurs twice.
     #[error("line {line}: expected `{what}` once, got it on line {first} too")]
     Duplicate {
         /// The second line.
@@ -140,7 +145,7 @@ pub enum TuningError {
         /// The key, or the statement's keyword.
         what: String,
     },
-    /// A statement of the head is missing, or comes after a choice.
+    /// A statement of the header is missing, or comes after a choice.
     #[error("expected a line `{keyword}` before all choices, got none")]
     Missing {
         /// The statement's keyword.
@@ -218,8 +223,7 @@ mod tests {
         assert_eq!(error("chain a : height=whole x"), "line 4: expected us=MICROSECONDS, got `x`");
         assert_eq!(error("split a : axis=rows"), "line 4: expected `none` or the number of an axis, got `rows`");
         assert_eq!(error("split a : axis=1 rows=1"), "line 4: expected us=MICROSECONDS, got `rows=1`");
-        let tile =
-            "line 4: expected a tile whose channels are a multiple of 8, and of at most 16 vectors of sums, got ";
+        let tile = "line 4: expected a tile of at most 16 accumulator vectors whose channels are a multiple of 8, got ";
         assert_eq!(error("gemm u8 : tile=4x12 rows=1"), format!("{tile}4x12"));
         assert_eq!(error("gemm u8 : tile=9x16 rows=1"), format!("{tile}9x16"));
         let twice = "gemm u8 : tile=1x8 rows=1\n\ngemm  u8 : tile=2x8 rows=1";

@@ -1,8 +1,8 @@
-//! What a call has to do whatever its kernel: products, other operations, bytes.
+//! Counts the work of a call: products, other operations, bytes.
 //!
-//! Counted from the call's geometry alone, so that a machine's peaks turn it into a least time before anything runs. Bytes
-//! that caches lose within a call are not in it, and products with padding stand apart: they are what a kernel is to be
-//! measured by.
+//! The counts depend only on the call's geometry. With a machine's peak rates they give the least time of the call
+//! before anything runs. Bytes are counted once, as if caches lost nothing within a call. Products on padding are
+//! counted apart from the products of the result.
 
 use crate::cpu::{Arithmetic, CpuModel};
 use crate::kernel::Call;
@@ -10,39 +10,38 @@ use crate::kernel::operations::call_operations;
 use crate::target::Target;
 use crate::view::{Storage, View};
 
-/// What one call has to do.
+/// The work of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// Products that are summed up.
+    /// Multiply-accumulates that the result requires.
     pub macs: u64,
-    /// Products that the kernel does for them: with runs and channels rounded up to whole lanes, and extra entries of
-    /// weights that the target's products cannot hold.
+    /// Multiply-accumulates that the kernel executes: with padding of runs and channels to whole vectors, and with
+    /// extra groups.
     pub executed_macs: u64,
-    /// What they are products of.
+    /// The type of the factors.
     pub arithmetic: Arithmetic,
-    /// Instructions of the products, as a share of those of the target's sequence, at whose rate peaks are measured: five
-    /// of six where groups are joined, four for three where inputs are words, 16 of 36 of those where they
-    /// are tiles (`Winograd`).
+    /// Instructions per product, relative to the target's dot sequence, whose rate is the measured peak: 5/6 if groups
+    /// are joined, 4/3 if inputs are words, 16/36 of that for Winograd's tiles.
     pub instructions: f64,
-    /// Operations on lanes of 32 bits besides: the steps of the epilogue and the stores, and what the producer does on the
-    /// way that is no product of the target's dot sequence. Those that do several bytes at once count in parts.
+    /// Operations on 32-bit lanes besides products: the steps of the epilogue, the stores, and all other instructions
+    /// of the kernel. An instruction on several bytes of a lane counts as a fraction for each byte.
     pub operations: f64,
-    /// Bytes of the operands in buffers, each once.
+    /// Bytes of the operands in buffers, each counted once.
     pub input_bytes: u64,
-    /// Bytes of the constant operands, each once.
+    /// Bytes of the constant operands, each counted once.
     pub weight_bytes: u64,
     /// Bytes of the result.
     pub output_bytes: u64,
 }
 
 impl Work {
-    /// All bytes that go in and out.
+    /// All bytes that are read or written.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.input_bytes + self.weight_bytes + self.output_bytes
     }
 
-    /// Products for each byte that goes in or out; 0 without any.
+    /// Products per byte that is read or written; 0 if there are no products.
     #[must_use]
     pub fn intensity(&self) -> f64 {
         self.macs as f64 / self.bytes().max(1) as f64
@@ -50,7 +49,7 @@ impl Work {
 }
 
 impl Call {
-    /// What the call has to do on a target.
+    /// The work of the call on a target.
     #[must_use]
     pub fn work(&self, target: &Target) -> Work {
         let bytes_in = |constant: bool| {
@@ -71,8 +70,8 @@ impl Call {
         }
     }
 
-    /// Nanoseconds that the call takes on one core, by the cost model. Arithmetic hides the traffic, or traffic the arithmetic:
-    /// what the call touches comes from the cache that has room for all of it.
+    /// Nanoseconds that the call takes on one core by the cost model: the longer of its arithmetic and its memory
+    /// traffic, plus an overhead. All bytes of the call come from the nearest cache that has room for all of them.
     #[must_use]
     pub fn cost(&self, cpu: &CpuModel) -> f64 {
         let work = self.work(cpu.target);
@@ -81,24 +80,24 @@ impl Call {
         cpu.call_overhead + arithmetic.max(bytes * cpu.wait_ns(bytes))
     }
 
-    /// The bytes of an operand that the call reads, each once.
+    /// The distinct bytes of an operand that the call reads.
     pub(crate) fn operand_bytes(&self, index: usize) -> u64 {
         self.producer.def().operand_bytes(self, index)
     }
 
-    /// The bytes of the result.
+    /// The distinct bytes of the result.
     pub(crate) fn output_bytes(&self) -> u64 {
         self.output.distinct_bytes()
     }
 
-    /// The kernel's name: its family, and for products its input and tile.
+    /// The kernel's name: its family, and for products the input type and the tile.
     #[must_use]
     pub fn kernel(&self) -> String {
         self.producer.name()
     }
 
-    /// The extents that decide about the time: `M x K x N` of a product, pixels, taps and channels of a depthwise
-    /// convolution, else those of the result.
+    /// The extents that determine the time: `M x K x N` of a product; rows, columns, channels and window of a depthwise
+    /// convolution; for other calls the extents of the result.
     #[must_use]
     pub fn shape(&self) -> String {
         self.producer.def().shape(self)

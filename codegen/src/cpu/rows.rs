@@ -1,25 +1,26 @@
-//! A CPU for each target: what cost models go by if the CPU is not known.
+//! A typical CPU for each target, for cost models that do not know the CPU.
 //!
-//! Each row is a CPU of the target's class as its manufacturer's optimization manual, uops.info and Agner Fog's tables have it,
-//! in cycles. Rates are those of the instructions that the target's kernels use. Overheads are of the kernels rather than of
-//! a CPU: they were fitted to `eightfold bench --tune` of ten networks (benches/notes/bounds-and-tuning.md), in cycles, and
-//! are the same for all.
+//! Each row is a CPU of the target's class. Its values come from the manufacturer's optimization manual, uops.info and
+//! Agner Fog's tables, in cycles. Rates are those of the instructions that the target's kernels use. Overheads are
+//! properties of the kernels rather than of a CPU, so all rows share them. They were fitted, in cycles, to `eightfold
+//! bench --tune` of ten networks (benches/notes/bounds-and-tuning.md).
 
 use std::sync::LazyLock;
 
 use super::{CpuModel, Level};
 use crate::target::Target;
 
-/// A CPU. Rates are a cycle's.
+/// A CPU. Rates are per cycle unless noted.
 struct Row {
     /// The target's name.
     target: &'static str,
     /// Cycles per nanosecond.
     clock: f64,
-    /// Kibibytes of the first-level data cache, the second-level cache, and the part of the last one that a core can use.
+    /// Kibibytes of the first-level data cache, the second-level cache, and the part of the last-level cache that a
+    /// core can use.
     kibibytes: [u64; 3],
-    /// Bytes per nanosecond from the second-level cache, the last one, and memory. They differ more within a class than among
-    /// classes: the last-level cache of a Zen 3 yields 60, those of servers with a mesh 15 to 25.
+    /// Bytes per nanosecond from the second-level cache, the last-level cache, and memory. They differ more within a
+    /// class than among classes: the last-level cache of a Zen 3 gives 60, those of servers with a mesh 15 to 25.
     rates: [f64; 3],
     /// Multiply-accumulates of 8-bit integers.
     int8: f64,
@@ -27,21 +28,21 @@ struct Row {
     bf16: f64,
     /// Multiply-accumulates of f32.
     f32: f64,
-    /// Operations on 32-bit lanes of the usual mix: conversions, multiplications, bounds, packs, stores.
+    /// Operations on 32-bit lanes in the usual mix: conversions, multiplications, clamps, packs, stores.
     operations: f64,
     /// Vector loads.
     loads: f64,
     /// Instructions.
     issue: f64,
-    /// Cycles from a sum of floats to the next.
+    /// Cycles between dependent multiply-accumulates of floats.
     float_latency: f64,
-    /// Cycles from an 8-bit dot product to the next.
+    /// Cycles between dependent 8-bit dot products.
     dot_latency: f64,
 }
 
-/// One row a target.
+/// One row for each target, in the order of the targets.
 const ROWS: &[Row] = &[
-    // Core 2 without its byte shuffles: bytes are widened to 16 bits before they are multiplied, 12 instructions for 16 products.
+    // Core 2 without SSSE3: bytes are widened to 16 bits before they are multiplied, 12 instructions for 16 products.
     Row {
         target: "generic",
         clock: 2.5,
@@ -56,7 +57,7 @@ const ROWS: &[Row] = &[
         float_latency: 3.0,
         dot_latency: 4.0,
     },
-    // Westmere: a multiplication and an addition of floats a cycle; one port has `pmaddubsw` and `pmaddwd`.
+    // Westmere: one multiplication and one addition of floats a cycle; only one port runs `pmaddubsw` and `pmaddwd`.
     Row {
         target: "x86-64-v2",
         clock: 3.0,
@@ -101,7 +102,7 @@ const ROWS: &[Row] = &[
         float_latency: 4.0,
         dot_latency: 5.0,
     },
-    // Skylake-X: two vectors of 512 bits a cycle on two ports, additions among them.
+    // Skylake-X: two 512-bit instructions a cycle, including additions.
     Row {
         target: "x86-64-v4",
         clock: 2.8,
@@ -146,7 +147,7 @@ const ROWS: &[Row] = &[
         float_latency: 4.0,
         dot_latency: 5.0,
     },
-    // Sapphire Rapids and Zen 4, the smaller caches of both; `vdpbf16ps` has twice the rate of f32.
+    // Sapphire Rapids and Zen 4, with the smaller caches of the two; `vdpbf16ps` has twice the rate of f32.
     Row {
         target: "x86-64-v4-bf16",
         clock: 3.3,
@@ -172,8 +173,8 @@ const SCATTERED_STORE: f64 = 10.0;
 /// Nanoseconds of each call besides its work.
 const CALL: f64 = 50.0;
 
-/// Nanoseconds of a parallel region besides its calls. A barrier takes 58 ns between two cores of a Zen 3, but threads do not
-/// arrive at the same time, and each fetches what the other wrote.
+/// Nanoseconds of a parallel region besides its calls. The barrier itself takes 58 ns between two cores of a Zen 3, but
+/// threads do not arrive at the same time, and each fetches data that the other wrote.
 const BARRIER: f64 = 1000.0;
 
 /// Nanoseconds to wake a thread.

@@ -1,11 +1,12 @@
-//! Keys: everything that decides about the time of calls, as text, without names and addresses.
+//! Keys of decisions: everything that determines the time of calls, as text, without names and addresses.
 
 use crate::kernel::Call;
 use crate::kernel::attribute::join;
 use crate::step::{Step, elementwise};
 use crate::view::Storage;
 
-/// A call: its [key](Call::key), and what the steps read: `reads=1` for one tensor, `table` for a table.
+/// The key of a call: its [own key](Call::key), then the operands of its steps: `reads=N` for N tensors, `table` for a
+/// lookup table.
 pub(crate) fn of_call(call: &Call) -> String {
     let mut key = call.key();
     let is_read = |index: &usize| matches!(call.operands[*index].storage, Storage::Buffer(_));
@@ -19,8 +20,9 @@ pub(crate) fn of_call(call: &Call) -> String {
     key
 }
 
-/// A chain of calls: `chain CALL ; CALL of=0,1 kept ; …`. `of` lists the earlier calls whose results a call reads, unless it
-/// reads just the one before it. `kept` marks a result that calls outside the chain read too.
+/// The key of a chain: `chain CALL ; CALL of=0,1 kept ; …`. `of` lists the earlier calls whose results a call reads; it
+/// is left out if the call reads only the result of the call before it. `kept` marks a result that calls outside the
+/// chain also read.
 pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> String {
     let text = |at: usize| {
         let call = calls[at];
@@ -38,7 +40,7 @@ pub(crate) fn of_chain(calls: &[&Call], is_kept: impl Fn(&Call) -> bool) -> Stri
     format!("chain {}", (0..calls.len()).map(text).collect::<Vec<_>>().join(" ; "))
 }
 
-/// A call on several threads: `split threads=2 CALL`.
+/// The key of a call on several threads: `split threads=2 CALL`.
 pub(crate) fn of_split(call: &Call, threads: usize) -> String {
     format!("split threads={threads} {}", of_call(call))
 }
@@ -83,7 +85,7 @@ mod tests {
         );
         assert_eq!(of_call(&call(depthwise.clone(), 0, 1)), window);
 
-        // Each reads what the one before it wrote, then the last one what the first wrote.
+        // Each call reads the result of the one before it; then the last call also reads the result of the first.
         let mut calls = [call(pool, 0, 1), call(depthwise.clone(), 1, 2), call(depthwise, 2, 3)];
         let chain = |calls: &[Call], kept: bool| of_chain(&calls.iter().collect::<Vec<_>>(), |_| kept);
         assert_eq!(chain(&calls, false), format!("chain {key} ; {window} ; {window}"));

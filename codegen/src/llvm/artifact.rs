@@ -1,4 +1,4 @@
-//! From programs to an object file: all that LLVM does, in one call.
+//! Compiles programs to an object file.
 
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
@@ -16,19 +16,19 @@ use crate::object::ObjectFile;
 use crate::object::file::CONSTANTS;
 use crate::program::Scheduled;
 
-/// Texts wanted besides the object file.
+/// Listings to make besides the object file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listings {
     /// The assembly.
     pub assembly: bool,
-    /// LLVM IR, as it goes into code generation.
+    /// LLVM IR after optimization.
     pub llvm_ir: bool,
 }
 
-/// What LLVM made.
+/// The results of a compilation.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// An object file for x86-64 ELF, complete in itself but for memcpy, memset and memmove.
+    /// An x86-64 ELF object file. It needs nothing but memcpy, memset and memmove.
     pub object: ObjectFile,
     /// The assembly, if it was asked for.
     pub assembly: Option<String>,
@@ -40,22 +40,22 @@ pub struct Compiled {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The interface cannot be put into an artifact; mostly names, the user's fault.
+    /// The interface does not fit an artifact, mostly because of a name that the user chose.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
-    /// The model's limit: code cannot reach all of its weights.
-    #[error("the weights take {size} bytes, code reaches {} of them", CompileError::REACH)]
+    /// The weights are too large to be addressed by the code.
+    #[error("the weights take {size} bytes; code can address at most {} bytes", CompileError::REACH)]
     TooLarge {
         /// Bytes of all constants.
         size: usize,
     },
-    /// LLVM refused what it was given: a bug of this compiler.
+    /// LLVM failed: a bug of this compiler.
     #[error(transparent)]
     Machine(#[from] MachineError),
 }
 
 impl CompileError {
-    /// Bytes of constants that code can reach: distances have 31 bits, and code lies there as well.
+    /// The most bytes of constants: code addresses them by signed 32-bit distances, which must also span the code.
     pub const REACH: usize = 0x7f00_0000;
 }
 
@@ -92,7 +92,7 @@ pub fn compile(programs: &[Scheduled], interface: &Interface, listings: Listings
     })
 }
 
-/// Declares the bytes of an image and, in assembly, the empty section that they come to lie in.
+/// Declares a symbol for the bytes of an image, and the empty section that will hold them.
 fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<GlobalValue<'ctx>, CompileError> {
     const SYMBOL: &str = "eightfold_constants";
     let size = image.size();
@@ -104,13 +104,13 @@ fn declare_constants<'ctx>(module: &Module<'ctx>, image: &Image) -> Result<Globa
     let bytes = module.get_context().i8_type().array_type(size as u32);
     let global = module.add_global(bytes, Some(AddressSpace::default()), SYMBOL);
     global.set_constant(true);
-    // Its address is known at a distance, as that of anything in this file.
+    // Hidden symbols are addressed relative to the code.
     global.set_visibility(GlobalVisibility::Hidden);
     global.set_alignment(ALIGN as u32);
     Ok(global)
 }
 
-/// Puts the bytes themselves into the module, for texts that are to be complete.
+/// Puts the bytes themselves into the module, so that listings are complete.
 fn define_constants(module: &Module<'_>, global: GlobalValue<'_>, image: &Image) -> Result<(), MachineError> {
     let mut bytes = Vec::new();
     image.write_to(&mut bytes).map_err(|error| MachineError::new(&error))?;

@@ -1,9 +1,10 @@
-//! Barriers: how the threads of a program wait for each other, in generated code.
+//! Emits barriers: the code by which the threads of a program wait for each other.
 //!
-//! Each thread has a word in the host's memory, on a cache line of its own, and only this thread writes it. The word counts the
-//! phases that the thread has finished, over all runs. To pass a barrier, a thread polls the words of all others until they have
-//! reached its own count. After some polling it asks the host to put it to sleep. So a barrier is one store, and one load for each
-//! other thread. Words are not reset between runs, as all threads end a run with the same count.
+//! Each thread has a word in the host's memory, on a cache line of its own, and only this thread writes it. The word
+//! counts the phases that the thread has finished, over all runs. To pass a barrier, a thread polls the words of all
+//! others until they have reached its own count. After some polling it asks the host to put it to sleep. So a barrier
+//! is one store, and one load for each other thread. Words are not reset between runs, as all threads end a run with
+//! the same count.
 //!
 //! Counts may wrap: they are compared by their difference.
 
@@ -18,11 +19,12 @@ use crate::target::InstructionSet;
 use crate::vector::isa;
 use crate::vector::{built, intrinsic};
 
-/// How often a thread polls before it asks the host, which first yields the CPU and then sleeps. This takes about 50
-/// microseconds: longer than balanced threads differ, and short enough for other processes on the machine.
+/// How often a thread polls before it calls the host, which first yields the CPU and then sleeps. The polls take about
+/// 50 microseconds: longer than the difference between balanced threads, and short enough to be fair to other
+/// processes.
 const SPINS: u64 = 2000;
 
-/// 32-bit words from one thread's to the next one's.
+/// The distance between the words of two threads, in 32-bit words.
 const WORDS: u64 = 16;
 
 /// The fields of `eightfold_host`, by position.
@@ -44,12 +46,12 @@ pub(crate) struct Barriers<'b, 'ctx> {
     thread: usize,
     threads: usize,
     words: PointerValue<'ctx>,
-    /// What this thread's word held when the run began.
+    /// The value of this thread's word when the run began.
     base: IntValue<'ctx>,
 }
 
 impl<'b, 'ctx> Barriers<'b, 'ctx> {
-    /// Begins a run of one thread, where `builder` stands; `waiting` is what [`emit_waiting`] made.
+    /// Begins a run of one thread at the position of `builder`; `waiting` is the function of [`emit_waiting`].
     pub(crate) fn begin(
         module: &Module<'ctx>,
         builder: &'b Builder<'ctx>,
@@ -61,7 +63,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         let layout = host_layout(context);
         let words = field(builder, layout, host, HostField::Words);
         let own = word(context, builder, words, thread);
-        // Nobody else writes this thread's word.
+        // No other thread writes this word.
         let base = built(builder.build_load(context.i32_type(), own, "base")).into_int_value();
         Barriers { context, builder, layout, host, waiting, thread, threads, words, base }
     }
@@ -71,22 +73,22 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         built(self.builder.build_store(status_word(self.context, self.builder, self.words, self.thread), status));
     }
 
-    /// The status of all threads: `own`, and what the others published before they arrived for the last time.
+    /// The status of all threads: `own` combined with the published status of the others.
     pub(crate) fn combined(&self, own: IntValue<'ctx>) -> IntValue<'ctx> {
         (0..self.threads).filter(|other| *other != self.thread).fold(own, |status, other| {
             let word = status_word(self.context, self.builder, self.words, other);
             let theirs = built(self.builder.build_load(self.context.i32_type(), word, "")).into_int_value();
-            // There is one failure besides success, which is 0.
+            // Success is 0, and there is only one code for failure, so `or` combines them.
             built(self.builder.build_or(status, theirs, "status"))
         })
     }
 
-    /// Says that this thread is done with `phases` phases of the run.
+    /// Announces that this thread has finished `phases` phases of the run.
     pub(crate) fn arrive(&self, phases: usize) {
         let Barriers { context, builder, host, layout, .. } = *self;
         let own = word(context, builder, self.words, self.thread);
         let store = built(builder.build_store(own, self.count(phases)));
-        // The host looks afterwards who sleeps, so the store is sequentially consistent.
+        // The host then checks which threads sleep, so the store must be sequentially consistent.
         let ordered = store.set_atomic_ordering(AtomicOrdering::SequentiallyConsistent);
         debug_assert!(ordered.is_ok());
         let pointer = context.ptr_type(AddressSpace::default());
@@ -96,7 +98,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
         built(builder.build_indirect_call(wake_type, wake, &[argument.into(), own.into()], ""));
     }
 
-    /// Waits until all other threads are done with `phases` phases of the run.
+    /// Waits until all other threads have finished `phases` phases of the run.
     pub(crate) fn wait(&self, phases: usize) {
         for other in (0..self.threads).filter(|other| *other != self.thread) {
             let word = word(self.context, self.builder, self.words, other);
@@ -112,7 +114,7 @@ impl<'b, 'ctx> Barriers<'b, 'ctx> {
     }
 }
 
-/// Adds the function that waits until a word has counted up to a number: `void (host, word, count)`.
+/// Adds the function that waits until a word has reached a count: `void (host, word, count)`.
 pub(crate) fn emit_waiting<'ctx>(
     module: &Module<'ctx>,
     instructions: InstructionSet,
@@ -168,7 +170,7 @@ pub(crate) fn emit_waiting<'ctx>(
     built(builder.build_indirect_call(wait_type, wait, &[argument.into(), word.into(), seen.into()], ""));
     built(builder.build_unconditional_branch(look));
 
-    // Once asleep, it does not spin again.
+    // A thread that has slept does not spin again.
     let still = spins.as_basic_value();
     spins.add_incoming(&[(&zero, entry), (&next, spin), (&still, sleep)]);
 
@@ -204,7 +206,7 @@ fn word<'ctx>(
     word_at(context, builder, words, WORDS * thread as u64)
 }
 
-/// The address of the word in which a thread leaves its status, on the same cache line.
+/// The address of the word in which a thread publishes its status, on the same cache line.
 fn status_word<'ctx>(
     context: ContextRef<'ctx>,
     builder: &Builder<'ctx>,

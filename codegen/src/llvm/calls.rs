@@ -1,4 +1,4 @@
-//! The items of a program, in functions of bounded length.
+//! Emits the items of a program into functions of bounded length.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,14 +16,15 @@ use crate::program::{BufferKind, For, If, Item, Program, calls, views};
 use crate::vector::{Emitter, built};
 use crate::view::{BufferId, ConstId, LoopId, Storage, View};
 
-/// Calls that one function makes, but for those of one loop. LLVM's time grows by the square of a function's length.
+/// The most calls in one function, unless a single loop has more. LLVM's time grows with the square of a function's
+/// length.
 const CALLS: usize = 256;
 
 /// Where the constants of a program lie.
 pub(crate) struct Constants<'ctx> {
-    /// An address.
+    /// The address of all constants.
     pub(crate) base: PointerValue<'ctx>,
-    /// How far from it each constant begins.
+    /// For each constant, its offset from `base` in bytes.
     pub(crate) offsets: Vec<usize>,
 }
 
@@ -33,11 +34,11 @@ pub(super) struct Calls<'a, 'm, 'ctx> {
     program: &'a Program,
     symbol: &'a str,
     constants: Constants<'ctx>,
-    /// The kernel of each geometry, by its text: floats have no order.
+    /// The kernel of each geometry. The key is a text, as a geometry has floats, which cannot be ordered.
     kernels: RefCell<BTreeMap<String, FunctionValue<'ctx>>>,
-    /// For gathers whose positions are not known, what checks these: it writes a status where they are wrong.
+    /// For gathers with positions that are known at run time only: the functions that check them and write a status.
     checks: RefCell<BTreeMap<(String, usize), FunctionValue<'ctx>>>,
-    /// Functions that hold items, so far.
+    /// The number of functions that hold items, so far.
     outlined: Cell<usize>,
 }
 
@@ -45,13 +46,13 @@ pub(super) struct Calls<'a, 'm, 'ctx> {
 struct Place<'b, 'ctx> {
     builder: &'b Builder<'ctx>,
     function: FunctionValue<'ctx>,
-    /// Addresses of the caller's memory, which the function has loaded.
+    /// Addresses of the caller's memory that the function has loaded.
     bases: BTreeMap<Base, PointerValue<'ctx>>,
-    /// A word for the status, if there are checks.
+    /// The address of the status word, if there are checks.
     status: Option<PointerValue<'ctx>>,
 }
 
-/// The turns of the loops around an item.
+/// The current turn of each loop around an item.
 type Turns<'ctx> = Vec<(LoopId, IntValue<'ctx>)>;
 
 impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
@@ -65,13 +66,13 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
         Calls { emitter, program, symbol, constants, kernels, checks, outlined }
     }
 
-    /// Whether a call of the program checks what it reads.
+    /// Whether the program has positions that must be checked at run time.
     pub(super) fn has_checks(&self) -> bool {
         self.program.calls().into_iter().any(|call| call.producer.def().unchecked_positions(call).is_some())
     }
 
-    /// Emits these items, in order, where `builder` stands: in place, or in functions of at most [`CALLS`] calls each. There is
-    /// a word for the `status` if there are checks.
+    /// Emits these items, in order, at the position of `builder`: in place, or in functions of at most [`CALLS`] calls
+    /// each. `status` is the address of the status word, if there are checks.
     pub(super) fn emit(
         &self,
         builder: &Builder<'ctx>,
@@ -189,7 +190,7 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
         let ty = std::num::NonZeroU32::new(bits).map(|bits| context.custom_width_int_type(bits));
         let Some(Ok(ty)) = ty else { unreachable!("the verifier lets conditions be bool or integers") };
         let condition = built(builder.build_load(ty, self.address(place, turns, &branch.condition), "condition"));
-        // Inputs are of any alignment.
+        // Inputs may have any alignment.
         let aligned = condition.as_instruction_value().map(|load| load.set_alignment(1));
         debug_assert!(matches!(aligned, Some(Ok(()))));
         let holds =
@@ -217,7 +218,7 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
         }
     }
 
-    /// The address of a view's first element in these turns.
+    /// The address of a view's first element in these turns of the loops.
     fn address(&self, place: &Place<'_, 'ctx>, turns: &Turns<'ctx>, view: &View) -> PointerValue<'ctx> {
         let builder = place.builder;
         let base = self.base(view).map_or(self.constants.base, |base| place.bases[&base]);
@@ -243,7 +244,7 @@ impl<'a, 'm, 'ctx> Calls<'a, 'm, 'ctx> {
     }
 }
 
-/// The items in parts of at most [`CALLS`] calls, where no item has more by itself.
+/// The items in parts of at most [`CALLS`] calls. An item with more calls is a part of its own.
 fn parts<'s, 'p>(items: &'s [&'p Item]) -> Vec<&'s [&'p Item]> {
     let mut parts = Vec::new();
     let (mut first, mut made) = (0, 0);

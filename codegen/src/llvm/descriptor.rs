@@ -1,8 +1,8 @@
 //! Puts an [`Interface`] into an LLVM module as the constants that `eightfold.h` describes.
 //!
-//! Invariant: the module exports the query function alone, and these constants refer to nothing outside it but the
-//! runtime's table, weakly: the same object file links with the runtime (then the model has sessions) and without it
-//! (then the table's pointer is null).
+//! Invariant: the module exports the query function alone. The constants refer to nothing outside the module except, by
+//! a weak symbol, to the runtime's table. So the same object file links with the runtime (then the model has sessions)
+//! and without it (then the pointer to the table is null).
 
 use eightfold_runtime::abi;
 use inkwell::attributes::AttributeLoc;
@@ -36,7 +36,7 @@ pub fn emit_query<'ctx>(
 
     let pointer = context.ptr_type(AddressSpace::default());
     let query = module.add_function(&interface.query_symbol(), pointer.fn_type(&[], false), None);
-    // It runs before the CPU has been detected, so it must not use the features of any variant.
+    // The query runs before the CPU has been detected, so it must not use the features of any variant.
     for (key, value) in [("target-cpu", BASELINE), ("target-features", "")] {
         query.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
     }
@@ -138,7 +138,7 @@ impl<'ctx> Descriptors<'_, 'ctx> {
         let note = self.constant(&self.context.const_string(&bytes, false));
         note.set_section(Some(abi::NOTE_SECTION));
         note.set_alignment(4);
-        // Nothing refers to it, and it must stay.
+        // Nothing refers to the note, so `llvm.used` must keep it.
         let pointer = self.context.ptr_type(AddressSpace::default());
         let used = pointer.const_array(&[note.as_pointer_value()]);
         let list = self.module.add_global(used.get_type(), None, "llvm.used");

@@ -23,7 +23,7 @@ pub struct Jit(Context);
 #[derive(Debug)]
 pub struct Compiled<'ctx> {
     engine: ExecutionEngine<'ctx>,
-    /// The assembly of all of them, if it was asked for.
+    /// The assembly of all calls, if it was asked for, else empty.
     pub assembly: String,
 }
 
@@ -37,7 +37,7 @@ impl Jit {
     /// Compiles `calls` for `target` into one module.
     ///
     /// # Errors
-    /// Of LLVM.
+    /// Fails if LLVM fails.
     pub fn compile(
         &self,
         calls: &[Call],
@@ -62,7 +62,7 @@ impl Jit {
         let machine = Machine::new()?;
         machine.prepare(&module);
         emit(&Emitter::new(&module, target))?;
-        // Kernels return nothing; what they call returns vectors.
+        // Kernels return nothing; their helper functions return vectors.
         let is_kernel = |f: &FunctionValue<'_>| f.count_basic_blocks() > 0 && f.get_type().get_return_type().is_none();
         let functions: Vec<_> = module.get_functions().filter(is_kernel).collect();
         functions.into_iter().for_each(|function| add_entry(&module, function));
@@ -78,7 +78,7 @@ impl Jit {
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'c> {
     address: usize,
-    /// The code lives as long as what compiled it.
+    /// The code lives as long as the [`Compiled`] that it belongs to.
     code: PhantomData<&'c ()>,
 }
 
@@ -128,10 +128,11 @@ impl Compiled<'_> {
 }
 
 impl Entry<'_> {
-    /// Calls the function with these addresses: of a call the operands, then the output.
+    /// Calls the function with these addresses. The function of a call takes its operands, then its output.
     ///
     /// # Safety
-    /// Each address must be that of the first element of its view, with room for all that the function reads and writes.
+    /// Each address must be that of the first element of its view, with memory for all elements that the function
+    /// accesses.
     pub unsafe fn run(self, pointers: &[*mut u8]) {
         // SAFETY: the address is that of an entry, which takes the pointers of the function behind it.
         unsafe {
@@ -141,7 +142,8 @@ impl Entry<'_> {
     }
 }
 
-/// Adds a function that calls `function` with pointers from a list: Rust cannot call a function with a variable number of arguments.
+/// Adds a function that calls `function` with pointers from a list, as Rust cannot call a function with a variable
+/// number of arguments.
 fn add_entry<'ctx>(module: &Module<'ctx>, function: FunctionValue<'ctx>) {
     let context = module.get_context();
     let pointer = context.ptr_type(AddressSpace::default());
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
     use crate::vector::Kind;
 
-    /// Steps may read many tensors.
+    /// A call has many pointers if its steps read many tensors.
     #[test]
     fn functions_take_any_number_of_pointers() {
         const COUNT: usize = 40;
@@ -189,7 +191,7 @@ mod tests {
         });
         let mut numbers: Vec<i32> = (0..=COUNT as i32).collect();
         let pointers: Vec<*mut u8> = numbers.iter_mut().map(|number| std::ptr::from_mut(number).cast()).collect();
-        // SAFETY: one number is read or written of each.
+        // SAFETY: the function accesses one number at each address.
         unsafe { compiled.expect("compiles").run_named("sum", &pointers) };
         assert_eq!(numbers[COUNT], (0..COUNT as i32).sum());
     }

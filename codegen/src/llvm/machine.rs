@@ -1,7 +1,7 @@
-//! From a module to machine code.
+//! Turns a module into machine code.
 //!
-//! The emitters of kernels decide the loops and the vectors. LLVM selects instructions, allocates registers and removes what is
-//! redundant. CPU features are attributes of each function, not of the module.
+//! The emitters of kernels decide about loops and vectors. LLVM removes redundant code, selects instructions and
+//! allocates registers. CPU features are attributes of each function, not of the module.
 
 use inkwell::OptimizationLevel;
 use inkwell::module::Module;
@@ -11,13 +11,14 @@ use thiserror::Error;
 
 use crate::target::BASELINE;
 
-/// The triple that code is made for.
+/// The target triple of all code.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// Passes over the generated code. Vectorisers and unrollers are left out: loops have the shape that was measured.
-const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg),globaldce";
+/// The LLVM passes. There is no vectorizer and no unroller: loops keep the shape that was measured.
+const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,\
+                      instcombine<no-verify-fixpoint>,simplifycfg),globaldce";
 
-/// LLVM refused: a bug of this compiler.
+/// LLVM failed: a bug of this compiler.
 #[derive(Debug, Error)]
 #[error("llvm: {0}")]
 pub struct MachineError(String);
@@ -28,17 +29,17 @@ impl MachineError {
     }
 }
 
-/// Makes machine code.
+/// LLVM's code generator.
 #[derive(Debug)]
 pub struct Machine {
     machine: TargetMachine,
 }
 
 impl Machine {
-    /// LLVM's code generator for x86-64.
+    /// The code generator for x86-64.
     ///
     /// # Errors
-    /// An LLVM without x86.
+    /// Fails if this LLVM was built without x86.
     pub fn new() -> Result<Self, MachineError> {
         Target::initialize_x86(&InitializationConfig::default());
         let triple = TargetTriple::create(TRIPLE);
@@ -58,7 +59,7 @@ impl Machine {
     /// Checks the module and cleans it up.
     ///
     /// # Errors
-    /// A module that is not well formed.
+    /// Fails if the module is not well formed.
     pub fn optimize(&self, module: &Module<'_>) -> Result<(), MachineError> {
         module.verify().map_err(|error| MachineError::new(&error))?;
         let passes = module.run_passes(PASSES, &self.machine, PassBuilderOptions::create());
@@ -68,7 +69,7 @@ impl Machine {
     /// The object file.
     ///
     /// # Errors
-    /// Code that LLVM cannot select.
+    /// Fails if LLVM has no instructions for some of the code.
     pub fn object(&self, module: &Module<'_>) -> Result<Vec<u8>, MachineError> {
         self.write(module, FileType::Object)
     }
@@ -76,7 +77,7 @@ impl Machine {
     /// The assembly.
     ///
     /// # Errors
-    /// Code that LLVM cannot select.
+    /// Fails if LLVM has no instructions for some of the code.
     pub fn assembly(&self, module: &Module<'_>) -> Result<String, MachineError> {
         let bytes = self.write(module, FileType::Assembly)?;
         String::from_utf8(bytes).map_err(|error| MachineError::new(&error))

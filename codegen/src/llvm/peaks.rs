@@ -1,8 +1,9 @@
-//! Measured peak rates of one core: multiply-accumulates, other vector arithmetic, bytes read from each level of memory.
+//! Measures peak rates of one core: multiply-accumulates, other vector arithmetic, bytes read from each level of
+//! memory.
 //!
-//! Each rate is that of a loop that does nothing else, in the target's own instructions. The loops take turns in short rounds, and
-//! the best round of each counts, so that other work on the machine and changes of the clock matter little. Writes are not
-//! measured.
+//! Each rate is that of a loop that does nothing else, in the target's own instructions. The loops take turns in short
+//! rounds. Only the best round of each counts, so other work on the machine and changes of the clock matter little.
+//! Writes are not measured.
 
 use std::time::{Duration, Instant};
 
@@ -15,43 +16,43 @@ use crate::step::{Arg, Step};
 use crate::target::Target;
 use crate::vector::{Emitter, Kind, Ptr, State};
 
-/// Number of rounds, and the length of a turn.
+/// The number of rounds, and the time that each loop runs in a round.
 const ROUNDS: usize = 12;
 const TURN: Duration = Duration::from_millis(10);
 
-/// Turns of the loops over products and other arithmetic, and how often they start again: what they read takes 8 to 40
-/// KiB.
+/// Iterations of the loops over products and other arithmetic, and how often these loops start again. One pass reads 8
+/// to 40 KiB.
 const TURNS: usize = 64;
 const REPEATS: usize = 1 << 10;
 
-/// Registers that a turn of the loop over requantization takes.
+/// Vectors that one iteration of the loop over requantization reads.
 const REQUANTIZED: usize = 8;
 
-/// Registers that a turn of the loop over memory reads, and the bytes that one call reads at least.
+/// Vectors that one iteration of the loop over memory reads, and the least number of bytes that one call reads.
 const READ: usize = 8;
 const READ_BYTES: usize = 1 << 20;
 
 /// Rates of one core per second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peaks {
-    /// Products of bytes, summed by the target's sequence on registers and the first-level cache.
+    /// Multiply-accumulates of bytes, by the target's instruction sequence, with weights from the first-level cache.
     pub int8: f64,
-    /// Products of f32 and their sums.
+    /// Multiply-accumulates of f32.
     pub f32: f64,
-    /// Products of bf16, summed in f32, where the target has them.
+    /// Multiply-accumulates of bf16; `None` if the target has no instruction for them.
     pub bf16: Option<f64>,
-    /// Operations on lanes of 32 bits, as [`Work::operations`](crate::work::Work::operations) counts them: of
-    /// requantization, the epilogue of most integer layers.
+    /// Operations on lanes of 32 bits, as [`Work::operations`](crate::work::Work::operations) counts them, in the loop
+    /// of a requantization, the epilogue of most integer layers.
     pub operations: f64,
-    /// Bytes read, one figure for each working set.
+    /// Bytes read, one rate for each working set.
     pub reads: Vec<f64>,
 }
 
-/// Measures the peaks of this machine in the instructions of `target`, which must run here; bytes are read again and again
-/// from as many bytes as each of `working_sets` says.
+/// Measures the peaks of this machine in the instructions of `target`, which must run here. Read rates are measured by
+/// repeated reads of working sets of these sizes in bytes.
 ///
 /// # Errors
-/// Of LLVM.
+/// Fails if LLVM fails.
 pub fn measure(target: &'static Target, working_sets: &[usize]) -> Result<Peaks, MachineError> {
     let jits: Vec<Jit> = (0..4 + working_sets.len()).map(|_| Jit::default()).collect();
     let mut loops = vec![
@@ -75,10 +76,10 @@ pub fn measure(target: &'static Target, working_sets: &[usize]) -> Result<Peaks,
     Ok(Peaks { int8, f32, bf16: target.bf16.then(next), operations, reads })
 }
 
-/// The products a second of the target's instructions for this type, and nothing else.
+/// Measures only the multiply-accumulates per second for this type, in the target's instructions.
 ///
 /// # Errors
-/// Of LLVM.
+/// Fails if LLVM fails.
 pub fn products(target: &'static Target, input: DType) -> Result<f64, MachineError> {
     let jit = Jit::default();
     let mut products = Loop::products(&jit, target, input)?;
@@ -98,7 +99,7 @@ pub(crate) struct Loop<'j> {
 impl<'j> Loop<'j> {
     const NAME: &'static str = "peak";
 
-    /// A loop whose body `emit` writes, given the address of `bytes` bytes that are its own.
+    /// A loop whose body `emit` writes. `emit` gets the address of `bytes` bytes that only this loop uses.
     fn new(
         jit: &'j Jit,
         target: &'static Target,
@@ -112,12 +113,12 @@ impl<'j> Loop<'j> {
             e.end();
             Ok(())
         })?;
-        // Not zeros: the system may keep those all in one page.
+        // Written with ones, as the system may map untouched zeros to a single page.
         Ok(Loop { compiled, room: vec![1; bytes], count, best: Duration::MAX })
     }
 
-    /// Multiplies and adds: sums and two inputs stay in registers, weights come from the first-level cache as they do in
-    /// kernels.
+    /// Multiplies and accumulates. Accumulators and two inputs stay in registers; weights come from the first-level
+    /// cache, as in kernels.
     pub(crate) fn products(jit: &'j Jit, target: &'static Target, input: DType) -> Result<Self, MachineError> {
         let weights = target.vector_registers * 5 / 16;
         let (kind, depth) = match input {
@@ -157,7 +158,7 @@ impl<'j> Loop<'j> {
         })
     }
 
-    /// Makes bytes of sums: conversion, scale, bound, rounding, packing, store.
+    /// Requantizes accumulators to bytes: conversion, scale, clamp, rounding, packing, store.
     fn requantization(jit: &'j Jit, target: &'static Target) -> Result<Self, MachineError> {
         const ZERO_POINT: i32 = 3;
         let (lanes, register) = (target.lanes(), target.vector_bits as isize / 8);
@@ -213,10 +214,10 @@ impl<'j> Loop<'j> {
         })
     }
 
-    /// Runs for `time`, and keeps the shortest run.
+    /// Runs the loop repeatedly for `time`, and keeps the shortest run.
     pub(crate) fn turn(&mut self, time: Duration) {
         let (room, entry) = (self.room.as_mut_ptr(), self.compiled.named(Self::NAME));
-        // SAFETY: the function takes one pointer, to as many bytes as `new` was told.
+        // SAFETY: the function takes one pointer, to the bytes that `new` allocated for it.
         self.best = self.best.min(shortest(time, || unsafe { entry.run(&[room]) }));
     }
 
@@ -226,7 +227,7 @@ impl<'j> Loop<'j> {
     }
 }
 
-/// The shortest of the runs that there is time for.
+/// Runs repeatedly for `time`; returns the time of the shortest run.
 pub(crate) fn shortest(time: Duration, mut run: impl FnMut()) -> Duration {
     let start = Instant::now();
     let mut best = Duration::MAX;

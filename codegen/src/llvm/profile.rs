@@ -1,8 +1,8 @@
 //! Profiles of programs: the time of each call while the whole program runs.
 //!
-//! All calls run in order on one arena, so caches are in the state of a normal run. Rounds with a clock reading around each call
-//! alternate with rounds with one reading around all calls. The sum of the single times is a little more than the total: reading
-//! the clock takes time, and calls cannot overlap across a reading.
+//! All calls run in order on one arena, so caches are in the state of a normal run. Rounds that time each call
+//! alternate with rounds that time all calls together. The sum of the single times is a little more than the total:
+//! reading the clock takes time, and calls cannot overlap across a reading.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::kernel::Call;
 use crate::program::{BufferKind, Program};
 use crate::view::{Storage, View};
 
-/// Rounds of each kind that are run in any case.
+/// The least number of rounds of each kind.
 const LEAST: usize = 3;
 
 /// The times of several runs of the same code.
@@ -20,19 +20,19 @@ const LEAST: usize = 3;
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// The median.
+    /// The median time.
     #[must_use]
     pub fn median(&self) -> Duration {
         self.0[self.0.len() / 2]
     }
 
-    /// The shortest.
+    /// The shortest time.
     #[must_use]
     pub fn least(&self) -> Duration {
         self.0[0]
     }
 
-    /// How many there are, at least one.
+    /// The number of runs, at least one.
     #[must_use]
     pub fn runs(&self) -> usize {
         self.0.len()
@@ -42,17 +42,17 @@ impl Times {
 /// The times of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Times of each of the program's [executions](Program::executions).
+    /// For each of the program's [executions](Program::executions), its times.
     pub calls: Vec<Times>,
-    /// Times of all calls in a row.
+    /// Times of all calls together.
     pub whole: Times,
 }
 
-/// Times the calls of `program`, whose target must run here, for about as long as `duration` after one run
-/// that does not count; inputs are zeros.
+/// Times the calls of `program`, whose target must run here, for about `duration` after one run that is not timed.
+/// Inputs are zeros.
 ///
 /// # Errors
-/// Of LLVM.
+/// Fails if LLVM fails.
 pub fn profile(program: &Program, duration: Duration) -> Result<Profile, MachineError> {
     let jit = Jit::default();
     let kernels: Vec<Call> = program.calls().into_iter().cloned().collect();
@@ -65,7 +65,7 @@ pub fn profile(program: &Program, duration: Duration) -> Result<Profile, Machine
     let mut constants: Vec<Vec<u8>> = program.consts.iter().map(|constant| constant.bytes.to_vec()).collect();
     for bytes in &mut constants {
         bytes.resize(bytes.len() + Program::SLACK + Program::ARENA_ALIGN, 0);
-        // As in an artifact, each begins a cache line.
+        // As in an artifact, each constant begins at a cache line.
         let shift = bytes.as_ptr().align_offset(Program::ARENA_ALIGN);
         bytes.rotate_right(shift);
     }
@@ -83,8 +83,8 @@ pub fn profile(program: &Program, duration: Duration) -> Result<Profile, Machine
     let pointers: Vec<Vec<*mut u8>> =
         executions.iter().map(|run| run.call.views().map(&mut address).collect()).collect();
     let run = |index: usize| {
-        // SAFETY: each pointer is the first element of its view in a buffer as large as the program has it, with slack
-        // behind; the program was made by lowering, which keeps calls inside their buffers.
+        // SAFETY: each pointer is the first element of its view, in a buffer of the program's size with slack after it;
+        // lowering made the program, and keeps calls inside their buffers.
         unsafe { entries[index].run(&pointers[index]) };
     };
     let calls = 0..entries.len();

@@ -1,4 +1,4 @@
-//! From a program to functions: one for each distinct call, and the function that calls them in order.
+//! Emits the functions of a program: one for each distinct call, and one that calls them in order.
 
 use inkwell::module::{Linkage, Module};
 use inkwell::values::{FunctionValue, IntValue};
@@ -9,7 +9,7 @@ use super::run::{CallFields, run_type};
 use crate::program::{Item, Program};
 use crate::vector::{Emitter, built};
 
-/// Emits all of `program` into `module`; returns its inner function, which `run::emit_run` wraps.
+/// Emits `program` into `module`; returns its inner function, which `run::emit_run` wraps.
 pub(crate) fn emit<'ctx>(
     module: &Module<'ctx>,
     program: &Program,
@@ -32,7 +32,7 @@ pub(crate) fn emit<'ctx>(
         built(builder.build_store(word, number.const_zero()));
         word
     });
-    // What this thread has to report.
+    // The status of this thread.
     let reported = || match status {
         Some(word) => built(builder.build_load(number, word, "")).into_int_value(),
         None => number.const_zero(),
@@ -59,7 +59,7 @@ pub(crate) fn emit<'ctx>(
             cases.push(block);
         }
     } else {
-        // The others, if there are any, have nothing to do.
+        // Other threads have nothing to do.
         let block = context.append_basic_block(inner, "thread_0");
         builder.position_at_end(block);
         phases(program).iter().for_each(|phase| phase.iter().for_each(|items| emit_items(items)));
@@ -76,10 +76,11 @@ pub(crate) fn emit<'ctx>(
     inner
 }
 
-/// What threads do between two barriers: the items of each thread.
+/// The items of each thread between two barriers.
 type Phase<'p> = Vec<Vec<&'p Item>>;
 
-/// The program's phases: each parallel region is one, and so are the items between two of them, on the first thread.
+/// The program's phases: each parallel region is a phase, and so are all items between two regions, on the first
+/// thread.
 fn phases(program: &Program) -> Vec<Phase<'_>> {
     let idle = || vec![Vec::new(); program.threads];
     let mut phases: Vec<Phase<'_>> = Vec::new();
@@ -101,9 +102,9 @@ fn phases(program: &Program) -> Vec<Phase<'_>> {
     phases
 }
 
-/// Emits what one thread does. A thread that has nothing to do in a phase does not wait before it; what it waits for
-/// later includes that. Each thread publishes its status before it arrives for the last time. In the end the first thread
-/// waits for all, as the run is over when it returns.
+/// Emits the code of one thread. A thread without work in a phase does not wait before that phase; its next wait
+/// includes it. Each thread publishes its status before it arrives for the last time. At the end the first thread waits
+/// for all others, as the run is over when it returns.
 fn emit_thread(
     phases: &[Phase<'_>],
     thread: usize,

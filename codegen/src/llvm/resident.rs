@@ -1,6 +1,6 @@
-//! A program compiled into the memory of this process and run there: no file, no linker.
+//! Compiles a program into the memory of this process and runs it there, without files and linker.
 //!
-//! It computes what an artifact computes: the functions, the sessions that run them and the threads are the same.
+//! The functions, the sessions that run them and the threads are those of an artifact, so the results are the same.
 
 use std::ffi::c_void;
 
@@ -26,23 +26,24 @@ const RUN: &str = "run";
 #[derive(Debug)]
 pub struct Resident {
     session: *mut abi::Session,
-    /// What the session lies in, and the variant that it runs: neither moves with the program.
+    /// The memory of the session, and the variant that it runs. Both are on the heap, so they stay in place if the
+    /// struct moves.
     _memory: Vec<u8>,
     _variant: Box<abi::Variant>,
     input_sizes: Vec<usize>,
     output_sizes: Vec<usize>,
-    /// The constants: the code holds their address.
+    /// The constants. The code contains their address.
     _constants: Memory,
-    // Fields are dropped in order: the engine, which owns the code, before the context that it lives in.
+    // Fields are dropped in order: the engine, which owns the code, before the context that it refers to.
     _engine: ExecutionEngine<'static>,
     _context: Box<Context>,
 }
 
 impl Resident {
-    /// Compiles `program`, which `variant` describes, for this process, and takes its constants. Its target must run here.
+    /// Compiles `program`, which `variant` describes, for this process. Its target must run here.
     ///
     /// # Errors
-    /// LLVM refuses, or the system does not give the program's threads.
+    /// Fails if LLVM fails, or if the system cannot create the program's threads.
     ///
     /// # Panics
     /// If this machine lacks features of the program's target.
@@ -50,8 +51,8 @@ impl Resident {
         assert!(program.target.runs_here(), "a program runs where it is compiled");
         let mut program = program.into_program();
         let context = Box::new(Context::create());
-        // SAFETY: the context is on the heap, is not touched but through this reference, and outlives the engine, which
-        // is all that keeps the reference: see the order of the fields.
+        // SAFETY: the context is on the heap and is used only through this reference. Only the engine keeps the
+        // reference, and the context outlives the engine: see the order of the fields.
         let borrowed: &'static Context = unsafe { &*std::ptr::from_ref::<Context>(&context) };
         let module = borrowed.create_module("resident");
         let machine = Machine::new()?;
@@ -86,28 +87,29 @@ impl Resident {
         })
     }
 
-    /// Runs the program once: reads `inputs`, overwrites `outputs`, both in the order of the interface.
+    /// Runs the program once: reads `inputs` and overwrites `outputs`, both in the order of the interface.
     ///
     /// # Panics
-    /// If the number of tensors or the size of one is not the variant's.
+    /// If the number of tensors or the size of a tensor differs from the variant's.
     pub fn run(&mut self, inputs: &[&[u8]], outputs: &mut [Vec<u8>]) -> Status {
         assert!(inputs.iter().map(|input| input.len()).eq(self.input_sizes.iter().copied()), "inputs fit");
         assert!(outputs.iter().map(Vec::len).eq(self.output_sizes.iter().copied()), "outputs fit");
         let inputs: Vec<*const c_void> = inputs.iter().map(|input| input.as_ptr().cast()).collect();
         let outputs: Vec<*mut c_void> = outputs.iter_mut().map(|output| output.as_mut_ptr().cast()).collect();
-        // SAFETY: counts and sizes have been checked, and outputs are distinct vectors, borrowed for the time of the call.
+        // SAFETY: counts and sizes have been checked, and outputs are distinct vectors, borrowed for the duration of
+        // the call.
         unsafe { session_run(self.session, inputs.as_ptr(), outputs.as_ptr()) }
     }
 }
 
 impl Drop for Resident {
     fn drop(&mut self) {
-        // SAFETY: nothing runs the session, and nothing uses it again; its memory and the code are still there.
+        // SAFETY: the session is not running and is not used again; its memory and the code still exist.
         unsafe { session_destroy(self.session) };
     }
 }
 
-/// The variant as sessions know it; they do not look at tensors.
+/// The variant in the form that sessions read. Tensors are left out, as sessions do not read them.
 fn described(variant: &Variant, run: RunFn) -> abi::Variant {
     abi::Variant {
         struct_size: size_of::<abi::Variant>() as u32,
@@ -138,11 +140,12 @@ fn session(variant: &abi::Variant) -> Result<(*mut abi::Session, Vec<u8>), Statu
         variants: variants.as_ptr(),
         runtime: std::ptr::null(),
     };
-    // SAFETY: the model is whole.
+    // SAFETY: all fields of the model are valid.
     let mut memory = vec![0_u8; unsafe { session_size(&raw const model, 0) }];
     let mut session = std::ptr::null_mut();
     let here = memory.as_mut_ptr().cast();
-    // SAFETY: as above; sessions refer to their variant, not to the model; the memory goes with the session.
+    // SAFETY: as above. A session refers to its variant, not to the model; the caller keeps the memory as long as the
+    // session.
     match unsafe { session_create_in(&raw const model, 0, here, memory.len(), &raw mut session) } {
         Status::OK => Ok((session, memory)),
         status => Err(status),

@@ -1,7 +1,7 @@
-//! The run function of a variant: what stands between the caller and the generated code.
+//! Emits the run function of a variant, which checks the caller's arguments and calls the generated code.
 //!
-//! Invariant: the generated code runs with a checked call and in the floating-point mode that the compiler relies on. The caller's
-//! mode is restored. Both hold only if the instruction set can set a mode. The generated code itself is one inner function.
+//! Invariant: the generated code, one inner function, runs with checked arguments. If the instruction set can set a
+//! floating-point mode, the code runs in the mode that the compiler relies on, and the caller's mode is restored.
 
 use eightfold_runtime::abi;
 use eightfold_runtime::status::Status;
@@ -18,7 +18,7 @@ use crate::target::InstructionSet;
 use crate::vector::isa::{self, FloatMode};
 use crate::vector::{built, intrinsic};
 
-/// Outputs whose shapes one function writes. LLVM's time grows by the square of a function's length.
+/// The most outputs whose shapes one function writes. LLVM's time grows with the square of a function's length.
 const SHAPES: usize = 64;
 
 /// The fields of `eightfold_call`, by position.
@@ -33,14 +33,14 @@ enum CallField {
     Host = 6,
 }
 
-/// `eightfold_status (const eightfold_call *)`: the type of a run function and of what it wraps.
+/// `eightfold_status (const eightfold_call *)`: the type of a run function and of the inner function.
 #[must_use]
 pub fn run_type<'ctx>(module: &Module<'ctx>) -> FunctionType<'ctx> {
     let context = module.get_context();
     context.i32_type().fn_type(&[context.ptr_type(AddressSpace::default()).into()], false)
 }
 
-/// Reads the fields of the call that a run function was given.
+/// Reads the fields of the `eightfold_call` that a run function gets.
 #[derive(Clone, Copy, Debug)]
 pub struct CallFields<'ctx> {
     call: PointerValue<'ctx>,
@@ -74,27 +74,27 @@ impl<'ctx> CallFields<'ctx> {
         self.load(builder, CallField::Arena, "arena").into_pointer_value()
     }
 
-    /// The address of input `index`, of any alignment.
+    /// The address of input `index`, which may have any alignment.
     #[must_use]
     pub fn input(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
         let table = self.load(builder, CallField::Inputs, "inputs").into_pointer_value();
         self.element(builder, table, index, "input")
     }
 
-    /// The address of output `index`, of any alignment.
+    /// The address of output `index`, which may have any alignment.
     #[must_use]
     pub fn output(&self, builder: &Builder<'ctx>, index: u32) -> PointerValue<'ctx> {
         let table = self.load(builder, CallField::Outputs, "outputs").into_pointer_value();
         self.element(builder, table, index, "output")
     }
 
-    /// The address of the host, by which threads wait for each other.
+    /// The address of the host, whose functions let threads wait for each other.
     #[must_use]
     pub fn host(&self, builder: &Builder<'ctx>) -> PointerValue<'ctx> {
         self.load(builder, CallField::Host, "host").into_pointer_value()
     }
 
-    /// Which thread this is, as an i32.
+    /// The number of this thread, as an i32.
     #[must_use]
     pub fn thread(&self, builder: &Builder<'ctx>) -> IntValue<'ctx> {
         self.load(builder, CallField::Thread, "thread").into_int_value()
@@ -121,7 +121,7 @@ impl<'ctx> CallFields<'ctx> {
         self.element_at(builder, table, position, name)
     }
 
-    /// The pointer of a table at a position that the table has.
+    /// The pointer at a position of a table. The table must have that position.
     fn element_at(
         &self,
         builder: &Builder<'ctx>,
@@ -130,7 +130,7 @@ impl<'ctx> CallFields<'ctx> {
         name: &str,
     ) -> PointerValue<'ctx> {
         let pointer = table.get_type();
-        // SAFETY: the callers' positions are below the number of inputs or outputs, for which the table has room.
+        // SAFETY: positions are below the number of inputs or outputs, which is the length of the table.
         let address = built(unsafe { builder.build_gep(pointer, table, &[position], "") });
         built(builder.build_load(pointer, address, name)).into_pointer_value()
     }
@@ -138,10 +138,11 @@ impl<'ctx> CallFields<'ctx> {
 
 /// Adds the run function `name` of `variant`, which wraps `inner`, a function of type [`run_type`] with a body.
 ///
-/// The function refuses calls that cannot run: null pointers, a misaligned arena, a thread number that is too large, several
-/// threads without a host. It sets the floating-point mode, runs `inner`, and restores the caller's mode and exception flags. On
-/// the first thread it writes the output shapes if the caller asks for them. `inner` becomes internal and is never inlined: LLVM may
-/// move plain float operations across the instructions that change the mode, but not across a call.
+/// The function refuses calls that cannot run: null pointers, a misaligned arena, a thread number that is too large,
+/// several threads without a host. It sets the floating-point mode, runs `inner`, and restores the caller's mode and
+/// exception flags. On the first thread it writes the output shapes if the caller asks for them. `inner` becomes
+/// internal and is never inlined: LLVM may move plain float operations across the instructions that change the mode,
+/// but not across a call.
 pub fn emit_run<'ctx>(
     module: &Module<'ctx>,
     name: &str,
@@ -168,7 +169,7 @@ pub fn emit_run<'ctx>(
     run
 }
 
-/// The run function while it is written.
+/// A run function under construction.
 struct Wrapper<'ctx> {
     context: ContextRef<'ctx>,
     builder: Builder<'ctx>,
@@ -288,7 +289,7 @@ impl<'ctx> Wrapper<'ctx> {
                 let word = this.context.i64_type();
                 for (axis, &dim) in output.dims.iter().enumerate() {
                     let offset = word.const_int(axis as u64, false);
-                    // SAFETY: the caller gives room for `rank` numbers, and the axis is below it.
+                    // SAFETY: the caller provides memory for `rank` numbers, and the axis is below the rank.
                     let place = built(unsafe { builder.build_gep(word, shape, &[offset], "") });
                     built(builder.build_store(place, word.const_int(dim as u64, false)));
                 }
@@ -296,8 +297,8 @@ impl<'ctx> Wrapper<'ctx> {
         }
     }
 
-    /// Runs `body` for 0, 1, … up to `count`, which is at least 1. A few turns are straight code, which is shorter than a
-    /// loop.
+    /// Runs `body` for each index below `count`, which is at least 1. A few iterations are emitted as straight code,
+    /// which is shorter than a loop.
     fn repeat(&self, count: usize, body: impl Fn(&Self, IntValue<'ctx>)) {
         const FEW: usize = 4;
         let Wrapper { builder, .. } = self;
@@ -322,7 +323,7 @@ impl<'ctx> Wrapper<'ctx> {
         builder.position_at_end(after);
     }
 
-    /// Runs `body` if `condition` holds, and then returns `status` or, without one, goes on.
+    /// Runs `body` if `condition` holds; then returns `status`, or continues if there is no `status`.
     fn when(&self, condition: IntValue<'ctx>, status: Option<Status>, body: impl FnOnce(&Self)) {
         let then = self.context.append_basic_block(self.run, "then");
         let after = self.context.append_basic_block(self.run, "after");

@@ -1,4 +1,4 @@
-//! Runs calls on bytes, for tests: every kernel is tested through this.
+//! Runs calls on bytes and compares their results. All tests of kernels use this module.
 
 use std::sync::LazyLock;
 
@@ -15,27 +15,27 @@ use crate::step::{Arg, Step};
 use crate::target::{InstructionSet, TARGETS, Target};
 use crate::view::{BufferId, Grid, Storage, View};
 
-/// A call with the bytes of its operands, each as large as its view, offset and all, wants.
+/// A call with the bytes of its operands, from the start of the storage to the end of each view.
 pub(crate) struct Trial {
     pub(crate) call: Call,
     pub(crate) operands: Vec<Vec<u8>>,
-    /// What the bytes of the output's storage must be, from a storage of `BLANK`.
+    /// The bytes that the output's storage must have, if it was filled with `BLANK` before.
     pub(crate) expected: Vec<u8>,
-    /// What is tried, for messages.
+    /// The name of the case in messages.
     pub(crate) name: String,
 }
 
-/// What output bytes are before a run.
+/// The value of all output bytes before a run.
 pub(crate) const BLANK: u8 = 0xa5;
 
-/// The targets to try where kernels depend on registers alone; see [`targets_by`].
+/// The targets to test if kernels depend only on registers and on fused multiply-add; see [`targets_by`].
 pub(crate) fn targets() -> Vec<&'static Target> {
     targets_by(|target| (target.vector_bits, target.vector_registers, target.fma))
 }
 
-/// The targets to try: those that run here, by their own instructions, and all of them by the generic instruction set, so
-/// that what the kernels of each do is tested on any machine. Of the latter, those of equal `facts` have the same kernels,
-/// and are tried once.
+/// The targets to test: those that run here, with their own instructions, and all targets with the generic instruction
+/// set, so that the kernels of every target are tested on any machine. Generic targets of equal `facts` have the same
+/// kernels, so only the first of them is tested.
 pub(crate) fn targets_by<F: PartialEq>(facts: impl Fn(&Target) -> F) -> Vec<&'static Target> {
     static GENERIC: LazyLock<Vec<Target>> = LazyLock::new(generic);
     let first = |index: usize| GENERIC[..index].iter().all(|other| facts(other) != facts(&GENERIC[index]));
@@ -43,7 +43,7 @@ pub(crate) fn targets_by<F: PartialEq>(facts: impl Fn(&Target) -> F) -> Vec<&'st
     TARGETS.iter().filter(|target| target.runs_here()).chain(generic).collect()
 }
 
-/// Targets that have the tiles of those in the table, but the generic instruction set and the features of this machine.
+/// All targets of the table, with the generic instruction set and the CPU features of this machine.
 fn generic() -> Vec<Target> {
     let here = Target::native().expect("a target runs here");
     let row = |target: &Target| Target {
@@ -56,12 +56,12 @@ fn generic() -> Vec<Target> {
     TARGETS.iter().map(row).collect()
 }
 
-/// `a b + c` in a sum of products, as kernels of the target round it.
+/// `a * b + c`, rounded as in the reductions of the target's kernels.
 pub(crate) fn accumulated(target: &Target, a: f32, b: f32, c: f32) -> f32 {
     if target.fma { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Runs all trials for one target, compiled into one module, and checks their outputs; `agree` compares.
+/// Runs all trials for one target in one module; `agree` compares each output.
 pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&Trial, &[u8])) {
     let jit = Jit::default();
     let calls: Vec<Call> = trials.iter().map(|trial| trial.call.clone()).collect();
@@ -76,7 +76,7 @@ pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&T
             .zip(views)
             .map(|(buffer, view)| buffer[Program::SLACK + view.offset * view.dtype.byte_size()..].as_mut_ptr());
         let pointers: Vec<_> = pointers.collect();
-        // SAFETY: the trial's bytes are as large as the call wants, with slack on both sides.
+        // SAFETY: the trial has all bytes that the call accesses, with slack on both sides.
         unsafe { compiled.run(index, &pointers) };
         let output = buffers.pop().expect("pushed above");
         let (before, rest) = output.split_at(Program::SLACK);
@@ -86,7 +86,7 @@ pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&T
     }
 }
 
-/// Outputs must be the same bytes.
+/// Runs all trials; panics unless each output equals the expected bytes.
 pub(crate) fn equal(target: &'static Target, trials: &[Trial]) {
     check(target, trials, |trial, bytes| {
         let wrong = bytes.iter().zip(&trial.expected).position(|(got, expected)| got != expected);
@@ -97,14 +97,14 @@ pub(crate) fn equal(target: &'static Target, trials: &[Trial]) {
     });
 }
 
-/// The byte that a sum times its channel's scale becomes by the steps of [`requantizing`].
+/// The byte that the steps of [`requantizing`] make of `real`, an accumulator times its channel's scale.
 pub(crate) fn requantized(real: f32, residual: Option<u8>) -> u8 {
     let residual = residual.map_or(0.0, |stored| (f32::from(stored) - 7.0) * 0.25);
     quantize(real + residual, 1.0, 3, 0, 255) as u8
 }
 
-/// Steps that multiply sums by a scale a channel, add a residual where there is one, and make bytes of them; what they read
-/// comes behind the operands, of a result like `output`.
+/// Steps that requantize: multiply by a scale per channel, add the residual if there is one, and quantize to u8. The
+/// operands of the steps are appended to `operands` and `bytes`; the result is like `output`.
 pub(crate) fn requantizing(
     scales: impl Iterator<Item = f32>,
     residual: Option<Vec<u8>>,
@@ -127,7 +127,7 @@ pub(crate) fn requantizing(
     steps
 }
 
-/// Numbers that look random and are the same every time.
+/// Pseudorandom numbers from a fixed seed.
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
@@ -148,7 +148,8 @@ pub(crate) fn view(dtype: DType, offset: usize, dims: &[usize], strides: &[isize
     View::new(Storage::Buffer(BufferId(0)), dtype, offset, grid)
 }
 
-/// Stored numbers for a view, offset and all: integers of up to 30 bits from all of their range, floats between -4 and 4.
+/// Random bytes for a view, from the start of its storage: integers from their range, within 30 bits; floats from -4 to
+/// 4.
 pub(crate) fn numbers_for(view: &View, numbers: &mut Numbers) -> Vec<u8> {
     let count = positions(view).max().map_or(view.offset, |last| last + 1);
     let tensor = if view.dtype.is_float() {
@@ -172,7 +173,7 @@ pub(crate) fn elements(view: &View, bytes: &[u8]) -> Array {
     )
 }
 
-/// The bytes that a call leaves when it has produced `produced`: its steps, as their interpreter runs them.
+/// The bytes of a call's output storage if its kernel produces `produced`: the interpreter runs the steps.
 pub(crate) fn finished(call: &Call, operands: &[Vec<u8>], produced: Array) -> Vec<u8> {
     let mut graph = Graph::new("steps");
     let arrays: Vec<Array> = call.operands.iter().zip(operands).map(|(view, bytes)| elements(view, bytes)).collect();

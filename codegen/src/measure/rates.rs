@@ -1,8 +1,8 @@
-//! What kernels make of the machine's arithmetic: measured, in products (multiply and add) a second.
+//! Measures the rates of product kernels beside the machine's peak, in multiply-accumulates per second.
 //!
-//! Kernels are measured as a program has them: a graph is lowered, and its call run on its own packed weights. Peak and
-//! kernels take turns in short rounds of one run, and each has its best round, so that what else the machine does, and
-//! how fast its clock runs today, counts little.
+//! Kernels are measured as programs use them: a graph is lowered and scheduled, and its call runs on its packed
+//! weights. Peak and kernels take turns in short rounds. Only the best run of each counts, so other work on the machine
+//! and changes of the clock matter little.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ use crate::schedule::{ScheduleContext, schedule};
 use crate::target::Target;
 use crate::view::Storage;
 
-/// How often all take their turn.
+/// Number of rounds.
 const ROUNDS: usize = 12;
 
-/// How long a turn is.
+/// How long each kernel runs in a round.
 const TURN: Duration = Duration::from_millis(25);
 
 /// A product of an `m x k` matrix with a constant `k x n` one, as a 1x1 convolution of `m` pixels.
@@ -41,21 +41,21 @@ pub struct Product {
     pub n: usize,
 }
 
-/// Products a second.
+/// Multiply-accumulates per second.
 #[derive(Clone, Debug)]
 pub struct Rates {
-    /// Of the target's instructions on registers and the first-level cache, with nothing else to do.
+    /// The peak: a loop of nothing but the target's instructions, on registers and the first-level cache.
     pub peak: f64,
-    /// Of each product, all told.
+    /// The rate of each product's whole kernel.
     pub products: Vec<f64>,
     /// Assembly of the products.
     pub assembly: String,
 }
 
-/// Measures products of f32 with ReLU, or of u8 with i8, requantized to u8 channel by channel with ReLU.
+/// Measures products of f32 with ReLU, or products of u8 with i8 that are requantized to u8 with a scale per channel.
 ///
 /// # Errors
-/// Of LLVM and lowering.
+/// Fails if lowering or LLVM fails.
 pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> Result<Rates, MachineError> {
     let (calls, mut bytes): (Vec<Call>, Vec<Vec<Vec<u8>>>) = products
         .iter()
@@ -76,7 +76,7 @@ pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> R
             let offsets = views.map(|view| view.offset * view.dtype.byte_size());
             let pointers: Vec<_> = bytes[index].iter_mut().zip(offsets).map(start).collect();
             let entry = compiled.entry(index);
-            // SAFETY: `call` has made each operand and the output as large as the program has them, with slack behind.
+            // SAFETY: `call` has allocated each operand and the output in the program's sizes, with slack after them.
             *best = (*best).min(shortest(TURN, || unsafe { entry.run(&pointers) }));
         }
     }
@@ -88,7 +88,7 @@ pub fn measure(target: &'static Target, input: DType, products: &[Product]) -> R
     })
 }
 
-/// The product's call as a program has it, and bytes of its operands and output.
+/// The call of a product in a scheduled program, and bytes for its operands and output.
 fn call(target: &'static Target, input: DType, product: Product) -> Result<(Call, Vec<Vec<u8>>), MachineError> {
     let graph = graph(input, product).map_err(|error| MachineError::new(&error))?;
     let graph = eightfold_ir::verify(&graph).map_err(|errors| MachineError::new(&errors))?;
@@ -108,7 +108,7 @@ fn call(target: &'static Target, input: DType, product: Product) -> Result<(Call
     Ok((call, bytes))
 }
 
-/// A 1x1 convolution over a square where `m` is one, else over a row.
+/// A 1x1 convolution over `m` pixels: a square if `m` is a square number, else one row.
 fn graph(input: DType, Product { m, k, n }: Product) -> Result<Graph, eightfold_ir::InferError> {
     let mut graph = Graph::new("product");
     let side = if m.isqrt().pow(2) == m { m.isqrt() } else { 1 };
@@ -118,7 +118,7 @@ fn graph(input: DType, Product { m, k, n }: Product) -> Result<Graph, eightfold_
     };
     let x_quant = quantized(&mut graph, input);
     let x = graph.add_input("x", TensorType::new(input, Shape::new(&[1, k, side, m / side])).with_quant(x_quant));
-    // Near enough to a normal distribution, a quarter of the range wide: as trained weights are.
+    // Sums of four uniform numbers, nearly normally distributed, as trained weights are.
     let noise = |at: usize| (0..4).map(|i| (at * 4 + i) * 0x9e37_79b9 % 65_521 % 64).sum::<usize>() as i64 - 126;
     let numbers = (0..n * k).map(|at| noise(at) * 2 / 3);
     let weights = match input {
@@ -144,7 +144,7 @@ fn graph(input: DType, Product { m, k, n }: Product) -> Result<Graph, eightfold_
     let x = node(Map {}.into(), &[x], vec![], x_quant)?;
     let conv = Conv { pads: Default::default(), strides: Default::default(), dilations: Default::default(), group: 1 };
     let y = node(conv.into(), &[x, weights], steps, x_quant)?;
-    // Read once more, or it would be written in the order of an output.
+    // Another node reads the result. Otherwise the convolution would write it in the layout of a graph output.
     let y = node(Map {}.into(), &[y], vec![], x_quant)?;
     graph.add_output("y", y);
     Ok(graph)

@@ -1,8 +1,9 @@
 //! Times the candidates of a decision, each compiled into this process.
 //!
-//! Candidates take turns in short rounds. Each turn is divided by the turn of the cost model's candidate in the same round. The
-//! median of these ratios over the quieter half of the rounds is the result, so that other work on the machine counts little.
-//! After some rounds the slower half of the candidates drops out. At last the neighbours of the fastest are timed with them.
+//! Candidates take turns in short rounds. Each turn is divided by the turn of the cost model's candidate in the same
+//! round. The median of these ratios over the quieter half of the rounds is the result, so that other work on the
+//! machine counts little. After some rounds the slower half of the candidates drops out. At the end, the fastest
+//! candidates are timed together with their neighbours: other heights of the band, for example.
 
 mod memory;
 mod script;
@@ -21,19 +22,20 @@ use memory::Memory;
 use script::{Functions, Script, Weights};
 use team::{Board, Team};
 
-/// The fastest candidates, whose neighbours are timed as well.
+/// How many of the fastest candidates are timed together with their neighbours.
 const FINALISTS: usize = 2;
 
-/// Candidates that stay until the end.
+/// How many candidates stay until the end.
 const FEW: usize = 4;
 
 /// Rounds before the slower half drops out.
 const ROUNDS: usize = 9;
 
-/// Rounds of the candidates that stay until the end.
+/// Rounds with only the candidates that stay until the end.
 const LAST_ROUNDS: usize = 40;
 
-/// A candidate must be faster than the model's by this ratio to be preferred. Less is noise.
+/// A candidate is preferred to the model's only if it is faster by at least this fraction. A smaller difference is
+/// noise.
 const GAIN: f64 = 0.01;
 
 /// The times of a decision's candidates.
@@ -41,9 +43,9 @@ const GAIN: f64 = 0.01;
 pub struct Trials {
     /// The cost model's choice.
     pub model: Timed,
-    /// The best; the cost model's unless another is clearly faster.
+    /// The best choice: the cost model's, unless another is clearly faster.
     pub best: Timed,
-    /// All candidates that were timed, the cost model's among them. Those that dropped out early had fewer turns.
+    /// All candidates that were timed, including the cost model's. Candidates that dropped out early had fewer turns.
     pub tried: Vec<Timed>,
 }
 
@@ -52,15 +54,15 @@ pub struct Trials {
 pub struct Timed {
     /// The choice.
     pub choice: Choice,
-    /// The least time of the cost model's candidate, times the ratio of this candidate to it.
+    /// The least time of the cost model's candidate, times the measured ratio of this candidate to the cost model's.
     pub time: Duration,
 }
 
-/// Times the ways of a decision about `program`, whose target must run here and whose constants are plain: what kernels read is
-/// as large as the packed ones, but never packed. `cpu` tells which neighbours to try.
+/// Times the candidates of a decision about `program`, whose target must run here. Its constants are plain; kernels
+/// read arbitrary bytes of the size of the packed constants. `cpu` determines which neighbours to try.
 ///
 /// # Errors
-/// Of LLVM.
+/// Fails if LLVM fails.
 pub fn tune(program: &Program, decision: &Decision, cpu: &CpuModel) -> Result<Trials, MachineError> {
     let mut memory = Memory::of(program);
     let mut tried = heat(program, &decision.ways, &mut memory)?;
@@ -91,7 +93,8 @@ fn by_time(timed: &[Timed]) -> Vec<Timed> {
     ranked
 }
 
-/// Times candidates in rounds; faster ones run in more of them. The first, with which all are compared, never drops out.
+/// Times candidates in rounds, faster ones in more rounds. All are compared with the first candidate, which never drops
+/// out.
 fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Timed>, MachineError> {
     let ways: Vec<Way> = ways.iter().map(|way| way.as_if_packed(program.target)).collect();
     let weights = ways.iter().map(|way| Weights::of(way).bytes).max().unwrap_or(0);
@@ -105,10 +108,10 @@ fn heat(program: &Program, ways: &[Way], memory: &mut Memory) -> Result<Vec<Time
     Ok(thread::scope(|scope| rounds(&ways, &Team::new(scope, &scripts, &board, threads), memory)))
 }
 
-/// The rounds themselves.
+/// Runs the rounds.
 fn rounds(ways: &[Way], team: &Team<'_, '_>, memory: &mut Memory) -> Vec<Timed> {
     let mut least = Duration::MAX;
-    // Seconds of the first candidate's turn and of the own turn, by round.
+    // For each candidate and each of its rounds: the seconds of the first candidate's turn, and of its own turn.
     let mut turns: Vec<Vec<[f64; 2]>> = vec![Vec::new(); ways.len()];
     let mut running: Vec<usize> = (0..ways.len()).collect();
     loop {
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn disturbed_rounds_do_not_count() {
-        // In three of seven rounds the first way was disturbed, in one of the others the second.
+        // The first candidate was disturbed in three of seven rounds, the second in one of the others.
         let turns = [[10.0, 9.0], [10.2, 9.1], [70.0, 8.0], [10.1, 30.0], [90.0, 9.0], [10.0, 9.0], [80.0, 9.0]];
         assert_eq!(part(&turns), 0.9);
         assert_eq!(part(&turns[..1]), 0.9);

@@ -1,15 +1,17 @@
-//! `bands`: chains of calls that run depth first, some rows at a time, so that the tensors between them stay in the cache.
+//! `bands`: chains of calls that run depth first, some rows at a time, so that the tensors between them stay in the
+//! cache.
 //!
-//! A band is some rows of the chain's last result. For each band the first call computes the rows that the second needs, the
-//! second those that the third needs, and so on. A band of a call is a part of it, as threads have one: bands need no kernels
-//! of their own, and bands of one height share their functions. Equal bands become turns of a loop (`roll`). Buffers that only
-//! the chain touches shrink to rolling buffers.
+//! A band is some rows of the chain's last result. For each band the first call computes the rows that the second
+//! needs, the second those that the third needs, and so on. Calls are cut for bands as they are cut for threads, so
+//! bands need no kernels of their own, and bands of one height share their functions. Equal bands become turns of a
+//! loop (`roll`). Buffers that only the chain touches shrink to rolling buffers.
 //!
-//! Invariant: each element is computed by the same operations in the same order as without bands. A measured choice decides
-//! which chains run in bands and how high the bands are; without one, the cost model decides (`cost`).
+//! Invariant: each element is computed by the same operations in the same order as without bands. A measured choice
+//! decides which chains run in bands and how high the bands are; without one, the cost model decides (`cost`).
 //!
-//! On several threads each thread computes a range of rows of the chain's last result, with rolling buffers of its own. Both
-//! threads compute the rows that both need (the halo). So they wait for each other only before and after the chain.
+//! With several threads, each computes a range of rows of the chain's last result, with rolling buffers of its own.
+//! Rows that two threads need (the halo) are computed by both, so threads wait for each other only before and after the
+//! chain.
 
 mod cost;
 mod decisions;
@@ -37,9 +39,9 @@ use crate::view::{BufferId, Storage};
 /// Which chains run in bands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Bands {
-    /// None.
+    /// No chain.
     Never,
-    /// Those that run faster so.
+    /// The chains that are faster in bands, as measured or by the cost model.
     #[default]
     WherePaid,
     /// All that can, in bands of this many rows. For tests.
@@ -49,13 +51,14 @@ pub enum Bands {
 /// The most calls that a chain may have.
 const LONGEST: usize = 6;
 
-/// Added to the worth of a chain that was measured to run best in bands, for each of its calls: more than any chain saves.
+/// Nanoseconds added per call to what a chain saves if bands were measured to be its fastest candidate. The value is
+/// larger than any chain can save, so measured chains win over modelled ones.
 const MEASURED: f64 = 1e9;
 
 /// The most bands that a chain may have.
 const MOST: usize = 32;
 
-/// More bands than this are not tried, even if they are asked for: each is a list of calls.
+/// The most bands that [`Bands::Always`] may ask for. Each band is a list of calls, so more would take too much memory.
 const TOO_MANY: usize = 1 << 16;
 
 /// The pass.
@@ -67,7 +70,7 @@ impl SchedulePass for RunInBands {
     }
 
     fn summary(&self) -> &'static str {
-        "lets chains of calls run some rows at a time, so that what they hand on stays in the cache"
+        "runs chains of calls some rows at a time, so that the tensors between them stay in the cache"
     }
 
     /// Leaves a program alone that has regions already.
@@ -100,7 +103,7 @@ fn straight(program: &Program) -> Option<Vec<Call>> {
     program.body.iter().map(call).collect()
 }
 
-/// A program, and what the choice of chains needs to know of it.
+/// A program, with the facts about it that the choice of chains needs.
 struct Given<'p> {
     calls: &'p [Call],
     /// Each buffer as a plane of rows, if it is one.
@@ -118,22 +121,23 @@ struct Given<'p> {
     peak: usize,
 }
 
-/// A chain and the height of the bands that suit it best.
+/// A chain and its best height of bands.
 struct Plan<'p> {
     chain: Chain<'p>,
     height: usize,
-    /// One for each thread that runs a part of the chain; `None` if the chain runs faster as whole calls.
+    /// One for each thread that runs a part of the chain; `None` if the chain is faster as whole calls.
     schedules: Option<Vec<Schedule>>,
     worth: Worth,
-    /// Nanoseconds that bands save by the model, plus [`MEASURED`] for each call if they were measured to be faster.
+    /// Nanoseconds that bands save according to the model, plus [`MEASURED`] per call if bands were measured to be
+    /// faster.
     won: f64,
     is_measured: bool,
 }
 
-/// The height of bands, what they are worth by the model, and the schedule of each thread.
+/// The height of the bands, what they save and cost according to the model, and the schedule of each thread.
 type Candidate = (usize, Worth, Vec<Schedule>);
 
-/// A scheduled program in the making.
+/// A scheduled program under construction.
 struct Emitted {
     body: Vec<Item>,
     /// New sizes of the buffers that became rolling buffers.
@@ -166,9 +170,10 @@ impl<'p> Given<'p> {
 }
 
 impl Given<'_> {
-    /// The chains that together save the most.
+    /// The set of chains, without common calls, that saves the most: dynamic programming over the end of the last
+    /// chain.
     fn choose(&self, bands: Bands) -> Vec<Plan<'_>> {
-        // For each end, what the best way up to there wins, and where its last chain begins.
+        // For each end: the nanoseconds that the best chains before it save, and where the last of them begins.
         let mut best: Vec<(f64, usize)> = vec![(0.0, 0)];
         for end in 1..=self.mains.len() {
             let mut here = (best[end - 1].0, end - 1);
@@ -190,10 +195,10 @@ impl Given<'_> {
         let mut end = self.mains.len();
         while end > 0 {
             let start = best[end].1;
-            // The program's text also tells about two neighbours that are a chain and do not run in bands.
+            // The program's text also reports two neighbours that could run in bands but do not.
             let chain = self.chain(if end - start > 1 { start } else { end.saturating_sub(2) }, end);
             let plan = chain.and_then(|chain| self.plan(chain, bands));
-            // There is nothing to tell if the tensor between them stays in the cache anyway.
+            // There is nothing to report if the tensor between them stays in the cache anyway.
             let told = |plan: &Plan<'_>| match end - start {
                 1 => plan.schedules.is_none() && plan.worth.saved > 0.0,
                 _ => true,
@@ -205,7 +210,8 @@ impl Given<'_> {
         plans
     }
 
-    /// The calls from `start` to `end` as a chain: each but the last writes what a later one reads.
+    /// The calls from `start` to `end` as a chain; `None` if one of them cannot be cut by rows, or if no later call of
+    /// the chain reads its result.
     fn chain(&self, start: usize, end: usize) -> Option<Chain<'_>> {
         let members = self.mains[start..end].to_vec();
         let written = |at: usize| match self.calls[at].output.storage {
@@ -263,11 +269,12 @@ impl Given<'_> {
         Some(Plan { schedules: wanted.then_some(schedules), is_measured, ..plan })
     }
 
-    /// The chain in bands of this height; `None` if it cannot run so.
+    /// The chain in bands of this height; `None` if this is impossible.
     fn candidate(&self, chain: &Chain<'_>, height: usize) -> Option<Candidate> {
         let ranges = chain.ranges(self.threads);
         let is_cut = height < chain.height() || ranges.len() > 1;
-        // Calls outside the chain read what is kept. Two threads must not write the same row of it.
+        // Calls outside the chain read its buffers that are not inside. Two threads must not write the same row of
+        // these.
         let shares = self.threads == 1 || ranges.len() > 1 && chain.links.iter().all(|link| link.is_inside);
         if !is_cut || !shares || chain.height() / height > TOO_MANY {
             return None;
@@ -276,7 +283,7 @@ impl Given<'_> {
         Some((height, worth(chain, &schedules, self.choices.cpu(self.target)), schedules))
     }
 
-    /// The plan with the best of the `heights` by the model, and its schedules.
+    /// The plan with the best of `heights` according to the model, and its schedules.
     fn modelled<'c>(&self, chain: Chain<'c>, heights: &[usize]) -> Option<(Plan<'c>, Vec<Schedule>)> {
         let rows = chain.height();
         // Heights that divide the rows need fewer functions.
@@ -290,7 +297,8 @@ impl Given<'_> {
         Some((Plan { chain, height, schedules: None, worth, won, is_measured: false }, schedules))
     }
 
-    /// The chain in bands of this height, if it can run so and needs no more of the arena than the program does without.
+    /// The chain in bands of this height; `None` if this is impossible or needs a larger arena than the program without
+    /// bands.
     fn in_bands(&self, chain: &Chain<'_>, height: usize) -> Option<(Worth, Vec<Schedule>)> {
         let (_, worth, schedules) = self.candidate(chain, height)?;
         (self.alive(chain, &schedules) <= self.peak).then_some((worth, schedules))
@@ -315,7 +323,7 @@ impl Given<'_> {
         alive.map(|id| rolling(id).unwrap_or(self.buffers[id].byte_size)).sum()
     }
 
-    /// The program's items: chains in bands, all other calls as they are.
+    /// The program's items: the planned chains in bands, all other calls unchanged.
     fn emit(&self, plans: &[Plan<'_>]) -> Emitted {
         let mut emitted = Emitted { body: Vec::new(), sizes: BTreeMap::new(), buffers: Vec::new() };
         let mut starts: BTreeMap<usize, (&Plan<'_>, &[Schedule])> = BTreeMap::new();
@@ -381,13 +389,13 @@ impl Given<'_> {
         }
     }
 
-    /// The calls between those of the chain; they fill borders.
+    /// The calls between those of the chain. All of them fill borders.
     fn fills<'g>(&'g self, chain: &'g Chain<'_>) -> impl Iterator<Item = &'g Call> {
         let (first, last) = (chain.members[0], chain.members[chain.members.len() - 1]);
         (first..last).filter(|at| !chain.members.contains(at)).map(|at| &self.calls[at])
     }
 
-    /// What the program's text tells about a chain.
+    /// The line of the program's text that reports a chain.
     fn note(&self, plan: &Plan<'_>) -> Band {
         let names = plan.chain.members.iter().map(|member| self.calls[*member].origin.clone());
         let Worth { saved, spent } = plan.worth;

@@ -1,6 +1,6 @@
-//! `choose`: the tile and the order of loops of each product with constant weights.
+//! `choose`: selects the tile and the loop order of each product with constant weights.
 //!
-//! A measured choice decides, or else the cost model. A call whose tile has been chosen keeps it.
+//! A measured choice decides; without one, the cost model does. A call that has a tile keeps it.
 
 use super::{ScheduleContext, SchedulePass};
 use crate::program::{Program, for_each_call};
@@ -14,7 +14,7 @@ impl SchedulePass for ChooseTiles {
     }
 
     fn summary(&self) -> &'static str {
-        "chooses the tile and the order of loops of each product"
+        "chooses the tile and the loop order of each product"
     }
 
     fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {

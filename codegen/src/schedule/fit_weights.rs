@@ -1,8 +1,8 @@
-//! `fit_weights`: finds the weights that the target's products of bytes cannot multiply at once.
+//! `fit_weights`: splits weights that are too large for one 8-bit product of the target.
 //!
-//! Some weights need more than 8 bits, and some targets saturate the sum of two products at 16 bits. What one product cannot hold
-//! goes into extra groups, which multiply the same inputs once more. Neighbouring groups may be joined if that
-//! takes fewer instructions. Both depend on the weights and the target alone, so the pass runs once, whatever is chosen later.
+//! Some weights need more than 8 bits, and some targets saturate the sum of two products at 16 bits. The rest of such a
+//! weight goes into an extra group, which multiplies the same inputs again. Neighbouring groups are joined if that
+//! takes fewer instructions. Both depend only on the weights and the target, so the pass runs before any choice.
 
 use super::{ScheduleContext, SchedulePass};
 use crate::kernel::plain::Constants;
@@ -17,7 +17,7 @@ impl SchedulePass for FitWeights {
     }
 
     fn summary(&self) -> &'static str {
-        "gives products extra groups for weights that the target's products of bytes cannot multiply at once"
+        "gives products extra groups for weights that are too large for one 8-bit product of the target"
     }
 
     fn run(&self, program: &mut Program, _cx: &ScheduleContext<'_>) {

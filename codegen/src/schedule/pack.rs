@@ -1,7 +1,7 @@
-//! `pack`: brings weights and biases into the order in which kernels read them.
+//! `pack`: puts weights and biases into the order in which kernels read them.
 //!
-//! The parts of one call, in bands or on threads, read parts of the same packed constants: each pair of plain constants is packed
-//! once for each form that kernels want. Constants that nobody reads any more go, and equal ones become one.
+//! The parts of one call, in bands or on threads, read parts of the same packed constants: each pair of plain constants
+//! is packed once for each packed form. Constants that no call reads are removed, and equal ones are merged.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -21,7 +21,7 @@ impl SchedulePass for PackConstants {
     }
 
     fn summary(&self) -> &'static str {
-        "brings weights and biases into the order in which kernels read them"
+        "puts weights and biases into the order in which kernels read them"
     }
 
     fn run(&self, program: &mut Program, _cx: &ScheduleContext<'_>) {
@@ -42,11 +42,11 @@ impl SchedulePass for PackConstants {
 /// A program whose constants are being packed.
 struct Packing<'p> {
     program: &'p mut Program,
-    /// Packed weights by the plain ones and the form: views have no order, their texts have.
+    /// Packed weights by plain weights and packed form. The key is a text, as views cannot be ordered.
     weights: BTreeMap<String, (ConstId, Vec<Vec<isize>>)>,
     /// Initial values of accumulators by the weights, the bias and the zero point of the input.
     sums: BTreeMap<String, ConstId>,
-    /// Packed weights that rows of a table may be taken from.
+    /// Packed weights from which a `gather` may take rows, as embeddings tied to a product do.
     tied: Vec<(ConstId, PackedMatrix)>,
 }
 
@@ -84,7 +84,7 @@ impl Packing<'_> {
     }
 }
 
-/// Keeps the constants that calls read, equal ones once, in the order in which they are first read.
+/// Keeps the constants that calls read, each content once, in the order of their first reads.
 fn keep_read(program: &mut Program) {
     let all = std::mem::take(&mut program.consts);
     let mut places: BTreeMap<ConstId, ConstId> = BTreeMap::new();

@@ -1,13 +1,14 @@
-//! `parallel`: which thread runs what, and where threads wait for each other.
+//! `parallel`: decides which thread runs which call, and where threads wait for each other.
 //!
-//! A call that is worth it is cut into one part for each thread (`cut`); all others stay whole, on the first thread. A
-//! measured choice decides about a call, or else the cost model. Whether anything is shared at all, the costs of all calls
-//! together decide. Between two shared calls all threads wait for each other. Whole calls run before the first thread's
-//! part of the next shared call, without a barrier of their own if nothing that the other threads do there needs them.
+//! A call that is faster when shared is cut into one part for each thread (`cut`); all others stay whole, on the first
+//! thread. A measured choice decides about a call; without one, the cost model does. Nothing is shared unless all
+//! shared calls together save more than it takes to wake the threads. There is a barrier between two shared calls.
+//! Whole calls run before the first thread's part of the next shared call, without a barrier if the other threads'
+//! parts do not depend on them.
 //!
-//! Invariant: parts of one call write different elements and each is computed as in the whole call, so results are the
-//! same bytes for any number of threads. Within a parallel region no thread touches what another writes;
-//! [`check`](crate::program::check) proves that of finished programs.
+//! Invariant: parts of one call write different elements, and each element is computed as in the whole call, so results
+//! are the same bytes for any number of threads. Within a parallel region no thread touches bytes that another writes;
+//! [`check`](crate::program::check) proves this for scheduled programs.
 
 pub(crate) mod cut;
 mod decisions;
@@ -25,11 +26,12 @@ use crate::program::{Item, Parallel, Program, executions};
 use crate::target::Target;
 use crate::view::BufferId;
 
-/// A call is shared if it takes one thread as long as this many barriers.
+/// A call may be shared if its time on one thread is at least this many times that of a barrier.
 const WORTH_SHARING: f64 = 3.0;
 
-/// An axis further out is preferred if its longest part takes at most this factor of the best axis's. Max pools of 13 and 27
-/// rows, cut by rows, take a third to a fifth of the time that they take cut by channels, though halves of channels are equal.
+/// An outer axis is preferred if its longest part takes at most `ALIKE` times as long as that of the best axis. Max
+/// pools of 13 and 27 rows, cut by rows, take a third to a fifth of their time when cut by channels, although only
+/// channels split evenly.
 const ALIKE: f64 = 1.1;
 
 /// The number of threads that a program is for, and which calls they share.
@@ -101,7 +103,7 @@ impl SchedulePass for ShareAmongThreads {
     }
 }
 
-/// For each item of a program its parts, if it is a call that is shared.
+/// For each item of a program, its parts if it is a call that is shared, else `None`.
 pub(super) fn all_parts(program: &Program, cx: &ScheduleContext<'_>) -> Vec<Option<Vec<Call>>> {
     let of = |item: &Item| match item {
         Item::Call(call) if cx.threads.count > 1 => parts(call, program.target, cx),
@@ -110,7 +112,7 @@ pub(super) fn all_parts(program: &Program, cx: &ScheduleContext<'_>) -> Vec<Opti
     program.body.iter().map(of).collect()
 }
 
-/// Whether these parts save all calls of a program together more time than it takes to wake a thread.
+/// Whether the shared calls together save more time than it takes to wake a thread.
 pub(super) fn worth_waking(program: &Program, parts: &[Option<Vec<Call>>], cx: &ScheduleContext<'_>) -> bool {
     let cpu = cx.choices.cpu(program.target);
     let longest = |parts: &[Call]| parts.iter().map(|part| part.cost(cpu)).fold(0.0, f64::max);
@@ -121,7 +123,7 @@ pub(super) fn worth_waking(program: &Program, parts: &[Option<Vec<Call>>], cx: &
     cx.threads.count > 1 && (cx.threads.eager || won.sum::<f64>() >= cpu.wake)
 }
 
-/// The parts of a call, if sharing it saves time: as measured, or else by the cost model.
+/// The parts of a call if sharing saves time, as measured or, without a measurement, by the cost model.
 fn parts(call: &Call, target: &Target, cx: &ScheduleContext<'_>) -> Option<Vec<Call>> {
     let ScheduleContext { threads, choices, .. } = cx;
     let ways = cut::ways(call, threads.count, if threads.eager { 1 } else { LINE });
@@ -150,7 +152,7 @@ fn modelled(call: &Call, ways: &[(usize, Vec<Call>)], cpu: &CpuModel, eager: boo
     (eager || alone - longest(&best) >= cpu.barrier).then_some(best)
 }
 
-/// A program whose calls are being cut.
+/// A program under construction, whose calls are being cut.
 struct Sharing {
     in_place: Vec<(BufferId, BufferId)>,
     threads: usize,
@@ -158,13 +160,13 @@ struct Sharing {
 }
 
 impl Sharing {
-    /// Adds one call in parts; `before` are the items before it, which the first thread runs.
+    /// Adds one call in parts. The first thread runs the items `before` it.
     fn parts(&mut self, mut before: Vec<Item>, parts: Vec<Call>) {
         let mut parts = parts.into_iter().map(Item::Call);
         let first = parts.next();
         let mut threads: Vec<Vec<Item>> = parts.map(|part| vec![part]).collect();
         let others: Vec<Touched> = threads.iter().map(|body| Touched::by(body)).collect();
-        // Items that the other threads need not wait for run beside the first part.
+        // Items that the other threads need not wait for go into the region, before the first part.
         let waits = |item: &Item| {
             let touched = Touched::by(std::slice::from_ref(item));
             others.iter().any(|other| self.conflict(&touched, other))

@@ -1,8 +1,9 @@
-//! `plan`: where in the arena each buffer lies, from when it is live.
+//! `plan`: gives each buffer its offset in the arena, by live ranges.
 //!
-//! Greedy by size, as TFLite's planner (Pisarchyk and Lee, 2020): the largest buffer first, each at the lowest offset
-//! that no buffer alive at the same time overlaps. An elementwise call's result takes its operand's bytes where the
-//! operand dies there. [`check`](crate::program::check) proves a plan by interpreting it.
+//! The algorithm is greedy by size, as in TFLite (Pisarchyk and Lee, 2020): buffers are placed from the largest to the
+//! smallest, each at the lowest offset where it overlaps no buffer that is live at the same time. An elementwise call
+//! writes its result over its operand if it is the operand's last reader. [`check`](crate::program::check) proves a
+//! plan by interpreting the program.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ impl SchedulePass for PlanArena {
     }
 
     fn summary(&self) -> &'static str {
-        "gives each buffer its place in the arena, from when it is live"
+        "gives each buffer its offset in the arena, by live ranges"
     }
 
     fn run(&self, program: &mut Program, _cx: &ScheduleContext<'_>) {
@@ -59,7 +60,7 @@ impl SchedulePass for PlanArena {
     }
 }
 
-/// The most bytes of arena buffers that are alive at one moment, each with its slack and aligned: no plan takes fewer.
+/// The most bytes of arena buffers that are live at one moment, with slack and alignment: a lower bound of every plan.
 #[must_use]
 pub fn arena_bound(program: &Program) -> usize {
     let Lives { leader, live } = Lives::of(program);
@@ -68,25 +69,25 @@ pub fn arena_bound(program: &Program) -> usize {
         let alive = leaders.iter().filter(|(_, span)| span.first <= moment && moment <= span.last);
         alive.map(|(b, _)| aligned(program.buffers[*b].byte_size)).sum()
     };
-    // The sum is greatest where some life begins.
+    // The sum is greatest where some live range begins.
     leaders.iter().map(|(_, span)| taken_at(span.first)).max().unwrap_or(0)
 }
 
 /// The calls that read one buffer and write another.
 struct Between {
-    /// The number of the first.
+    /// Number of the first call.
     first: usize,
-    /// The number of the last.
+    /// Number of the last call.
     last: usize,
-    /// How many they are.
+    /// How many calls there are.
     count: usize,
-    /// Whether each writes every element where it reads it.
+    /// Whether each call writes every element at the position where it reads it.
     keeps_places: bool,
 }
 
-/// Pairs of buffers of equal size of which the second may take the bytes of the first, in the order of the calls between
-/// them. These are elementwise: one call, or its parts on several threads, which follow one another in the text. No other
-/// call touches the first buffer after them, or the second before them.
+/// Pairs of buffers of equal size whose second may take the bytes of the first, in the order of the calls between them.
+/// These calls are one elementwise call, or its consecutive parts on several threads. No other call touches the first
+/// buffer after them, or the second before them.
 pub(super) fn in_place(program: &Program) -> Vec<(BufferId, BufferId)> {
     let mut between: BTreeMap<(BufferId, BufferId), Between> = BTreeMap::new();
     for (number, call) in program.calls().into_iter().enumerate() {
@@ -114,7 +115,7 @@ pub(super) fn in_place(program: &Program) -> Vec<(BufferId, BufferId)> {
     pairs.into_iter().map(|(pair, _)| pair).collect()
 }
 
-/// The buffer that the call reads element by element as it writes the other, if it does.
+/// The buffers that the call reads and writes, if it could write each element over the one that it reads.
 fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
     let (read, written) = (call.operands.first()?, &call.output);
     let (Storage::Buffer(from), Storage::Buffer(to)) = (read.storage, written.storage) else { return None };
@@ -133,11 +134,11 @@ fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)>
     fits.then_some((from, to))
 }
 
-/// From when to when bytes are taken.
+/// Live ranges, with buffers that share bytes in place counted as one.
 struct Lives {
-    /// The first of the buffers that one takes its bytes from in place.
+    /// For each buffer, the first of those that share its bytes in place; the buffer itself if it shares none.
     leader: Vec<usize>,
-    /// Of leaders the span of all that follow them.
+    /// For each leader, the span of all buffers that share its bytes.
     live: Vec<Option<Span>>,
 }
 
@@ -147,7 +148,8 @@ impl Lives {
         let mut live = liveness(program);
         for (BufferId(from), BufferId(to)) in in_place(program) {
             let first = leader[from];
-            // The chain grows at its end only: its last buffer dies where the next is made. In a loop neither holds.
+            // A sequence grows at its end only: its last buffer dies where the next is made. In a loop this does not
+            // hold.
             if let (Some(before), Some(after)) = (live[first], live[to])
                 && before.last == after.first
                 && leader[to] == to
@@ -160,7 +162,7 @@ impl Lives {
     }
 }
 
-/// The arena buffers whose bytes are their own, and when they are alive.
+/// The arena buffers that are leaders, and their live ranges.
 fn leaders<'l>(
     buffers: &'l [Buffer],
     leader: &'l [usize],
@@ -170,7 +172,7 @@ fn leaders<'l>(
     own.filter_map(|b| Some((b, live[b]?)))
 }
 
-/// Bytes that a buffer takes in the arena, its slack among them.
+/// Bytes that a buffer takes in the arena, with its slack and alignment.
 fn aligned(byte_size: usize) -> usize {
     (byte_size + Program::SLACK).next_multiple_of(Program::ARENA_ALIGN)
 }

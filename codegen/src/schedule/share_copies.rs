@@ -1,11 +1,11 @@
-//! `share_copies`: one of several buffers that calls fill with the same contents.
+//! `share_copies`: merges buffers that calls fill with the same contents.
 //!
-//! Lowering copies a tensor for each reader that wants it otherwise: with a border, or in another order. Several readers that
-//! want the same get equal copies, as the three products of an attention layer do. This pass keeps the first copy, and has all
-//! readers read it, unless the arena would have to be larger.
+//! Lowering copies a tensor for each reader that needs it in another form: with a border, or in another order. Readers
+//! that need the same form get equal copies, as the three products of an attention layer do. This pass keeps the first
+//! copy and makes all readers read it, unless that makes the arena larger.
 //!
-//! Invariant: the calls that fill both buffers are equal, nothing writes what they read between the first and the last of them,
-//! and the first buffer is complete before the second one's calls begin.
+//! Invariant: the calls that fill both buffers are equal, their inputs do not change from the first of these calls to
+//! the last, and the first buffer is complete before the second one's calls begin.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl SchedulePass for ShareCopies {
     }
 
     fn summary(&self) -> &'static str {
-        "keeps one of several buffers that calls fill with the same contents"
+        "merges buffers that calls fill with the same contents"
     }
 
     /// Leaves a program alone that has regions already.
@@ -38,14 +38,14 @@ impl SchedulePass for ShareCopies {
         }
         let mut fewer = program.clone();
         share(&mut fewer, &shared);
-        // A copy that is read later lives longer.
+        // A copy that is read later lives longer, so the arena may grow.
         if arena_bound(&fewer) <= arena_bound(program) {
             *program = fewer;
         }
     }
 }
 
-/// Has the calls read the first of equal buffers. The others disappear, with the calls that fill them.
+/// Makes calls read the first of equal buffers, and removes the others with the calls that fill them.
 fn share(program: &mut Program, shared: &BTreeMap<BufferId, BufferId>) {
     program.body.retain(|item| match item {
         Item::Call(call) => !written(call).is_some_and(|id| shared.contains_key(&id)),
@@ -73,14 +73,14 @@ fn written(call: &Call) -> Option<BufferId> {
     }
 }
 
-/// For each buffer that equals an earlier one, that one.
+/// For each buffer that equals an earlier one, the earlier one.
 fn shared(program: &Program) -> BTreeMap<BufferId, BufferId> {
     let calls = program.calls();
     let mut writers: BTreeMap<BufferId, Vec<usize>> = BTreeMap::new();
     for (at, call) in calls.iter().enumerate() {
         written(call).into_iter().for_each(|id| writers.entry(id).or_default().push(at));
     }
-    // Buffers by the text of their first call, so that each is compared with few.
+    // Buffers by the text of their first call, so that each is compared with few others.
     let mut kept: BTreeMap<String, Vec<BufferId>> = BTreeMap::new();
     let mut shared = BTreeMap::new();
     for (id, own) in in_order(&writers) {
@@ -120,7 +120,7 @@ fn is_same(
         return false;
     }
     let (begin, complete) = (first_writers[0], first_writers[first_writers.len() - 1]);
-    // Written before, or never: an input of the model, or a constant.
+    // Completely written before, or never written: an input of the model, or a constant.
     let is_settled = |storage: Storage| match storage {
         Storage::Buffer(id) => writers.get(&id).is_none_or(|own| own.iter().all(|at| *at < begin)),
         Storage::Const(_) => true,

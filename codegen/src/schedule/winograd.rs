@@ -1,9 +1,10 @@
-//! `winograd`: 3 x 3 convolutions that are computed by Winograd's F(2x2, 3x3).
+//! `winograd`: computes 3 x 3 convolutions by Winograd's F(2x2, 3x3) if the cost model says that this is faster.
 //!
-//! Sixteen products of words instead of 36 of bytes. That pays on targets that multiply words at a third of the rate of bytes or
-//! faster, if the work on tiles, sixteen numbers for each input and for each four results, is small beside the products.
-//! A convolution becomes two calls: one makes [tiles](crate::kernel::WinogradInput), the other
-//! [multiplies](crate::kernel::Winograd) them and finishes the results. The family says which convolutions.
+//! For each channel and 2 x 2 results, the algorithm takes 16 products of 16-bit words instead of 36 products of bytes.
+//! It is faster if the target multiplies words fast enough, and if the transforms of tiles cost little beside the
+//! products. A convolution becomes two calls: one makes [tiles](crate::kernel::WinogradInput), the other
+//! [multiplies](crate::kernel::Winograd) them and transforms the results back. The family says which convolutions
+//! qualify.
 
 use super::{ScheduleContext, SchedulePass};
 use crate::choice::Prefer;
@@ -20,11 +21,11 @@ impl SchedulePass for MultiplyTiles {
     }
 
     fn summary(&self) -> &'static str {
-        "multiplies 3 x 3 convolutions of bytes as Winograd's tiles if the cost model says that this is faster"
+        "computes 3 x 3 convolutions of bytes by Winograd's algorithm if the cost model says that this is faster"
     }
 
     fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {
-        // Sixteen words for nine bytes.
+        // The weights grow from 9 bytes to 16 words.
         if cx.choices.prefer() == Prefer::Size {
             return;
         }

@@ -1,10 +1,10 @@
-//! `words`: bytes that are stored as words of 16 bits.
+//! `words`: stores some quantized tensors as 16-bit words instead of bytes.
 //!
-//! If the target adds products in 16 bits, weights that use the whole range need extra groups. Inputs stored as words need none,
-//! but take twice the room. That pays for a first layer: an image has few channels, so runs are short and their last groups half
-//! empty, and the call that quantizes the image can write words as easily as bytes.
+//! If the target adds products in 16 bits, large weights need extra groups. With inputs stored as words they need none,
+//! but such inputs take twice the memory. Words pay for a first layer: an image has few channels, so groups of bytes
+//! are half empty, and the call that quantizes the image can write words as easily as bytes.
 //!
-//! Invariant: a word holds the number that the byte would. Only calls whose weights are still plain read it.
+//! Invariant: a word holds the same number as the byte. Only calls whose weights are still plain read words.
 
 use std::collections::BTreeMap;
 
@@ -54,14 +54,14 @@ impl SchedulePass for StoreWords {
     }
 }
 
-/// What the calls that touch a buffer would gain by words.
+/// Whether the calls that touch a buffer would gain if it held words.
 #[derive(Clone, Copy, Debug, Default)]
 struct Gains {
     /// A call that quantizes floats writes it.
     is_quantized: bool,
     /// A call that gains reads it.
     is_read: bool,
-    /// A call loses by words, or cannot read or write them.
+    /// A call would be slower with words, or cannot read or write them.
     loses: bool,
 }
 
@@ -71,7 +71,7 @@ impl Gains {
     }
 }
 
-/// Notes what a call would gain by words in the buffers that it touches.
+/// Records, for each buffer that a call touches, whether the call would gain if it held words.
 fn note(call: &Call, gains: &mut BTreeMap<BufferId, Gains>, consts: &[Const], target: &Target) {
     if let Storage::Buffer(id) = call.output.storage {
         let quantizes = call.producer.def().writes_words(call);
@@ -84,7 +84,7 @@ fn note(call: &Call, gains: &mut BTreeMap<BufferId, Gains>, consts: &[Const], ta
         let Storage::Buffer(id) = view.storage else { continue };
         let gains = gains.entry(id).or_default();
         gains.is_read = true;
-        // Each reader must gain, so one that loses settles it.
+        // Each reader must gain; one that does not is enough to keep the bytes.
         gains.loses = gains.loses || index > 0 || !reader_gains(call, consts, target);
     }
 }

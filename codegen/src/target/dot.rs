@@ -1,23 +1,23 @@
-//! How the instructions of a target sum products of 8-bit integers: what packing, lowering and cost models must know.
+//! Describes how a target accumulates products of 8-bit integers, for packing, lowering and cost models.
 
 use eightfold_ir::DType;
 
-/// The rule by which four products of input bytes and weight bytes are added to a 32-bit lane. Weights are signed.
+/// How four products of input bytes and weight bytes are added to a 32-bit lane. Weights are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DotRule {
-    /// Whether inputs are multiplied as signed bytes; otherwise they are multiplied as unsigned ones.
+    /// Whether inputs are multiplied as signed bytes. If not, they are multiplied as unsigned bytes.
     pub signed_inputs: bool,
-    /// The greatest sum of the magnitudes of weights of one sign for which the products of two neighbours are exact.
-    /// `None` if all sums are.
+    /// The largest `|w1| + |w2|`, for two neighbouring weights of one sign, whose products with any inputs are summed
+    /// exactly. `None` if all sums are exact.
     pub pair_limit: Option<i32>,
-    /// Instructions that multiply a register of bytes and accumulate the products.
+    /// Number of instructions to multiply a register of bytes and accumulate the products.
     pub instructions: usize,
-    /// Registers needed besides accumulators, weights and one input.
+    /// Number of registers needed besides accumulators, weights and one input.
     pub temporaries: usize,
 }
 
 impl DotRule {
-    /// `pmaddubsw`, `pmaddwd` by ones, `paddd`. The first adds two products in 16 bits, which hold at most 255 * 128.
+    /// `pmaddubsw`, `pmaddwd` by ones, `paddd`. `pmaddubsw` adds two products in 16 bits, which hold at most 255 * 128.
     /// One register holds the ones, another the products.
     pub const PMADDUBSW: DotRule =
         DotRule { signed_inputs: false, pair_limit: Some(128), instructions: 3, temporaries: 2 };
@@ -25,12 +25,13 @@ impl DotRule {
     /// `vpdpbusd`: one instruction, exact for all weights.
     pub const VPDPBUSD: DotRule = DotRule { signed_inputs: false, pair_limit: None, instructions: 1, temporaries: 0 };
 
-    /// Signed bytes, widened to 16 bits, two multiplications, and four products that are widened to 32 bits and added.
-    /// The shifts that widen bytes are shared by a tile. Exact for all weights.
+    /// Widens signed bytes to 16 bits and multiplies them by two instructions; widens the four products to 32 bits and
+    /// adds them. The tile shares the shifts that widen bytes. Exact for all weights.
     pub const WIDENED: DotRule = DotRule { signed_inputs: true, pair_limit: None, instructions: 12, temporaries: 2 };
 
-    /// What is added to inputs of a type before they are multiplied, so that they have the sign that the rule wants.
-    /// It flips the upper bit of a byte. The initial sums are less by the weights times this.
+    /// The number that is added to inputs of a type so that they have the signedness of the rule: -128, 0 or 128. The
+    /// addition flips the upper bit of a byte. Initial accumulators are reduced by the sum of the weights times this
+    /// offset.
     #[must_use]
     pub fn input_offset(self, input: DType) -> i64 {
         match (input, self.signed_inputs) {
@@ -40,13 +41,14 @@ impl DotRule {
         }
     }
 
-    /// Products of bytes that one instruction adds to a lane, on average.
+    /// The average number of products of bytes that one instruction adds to a lane.
     #[must_use]
     pub fn products_per_instruction(self) -> f64 {
         4.0 / self.instructions as f64
     }
 
-    /// Instructions for one group of bytes, if the products of `joined` groups are accumulated at once.
+    /// Instructions for one group of bytes, if `joined` groups share the last instruction, which accumulates their
+    /// products.
     #[must_use]
     pub fn instructions_per_group(self, joined: f64) -> f64 {
         (self.instructions - 1) as f64 + 1.0 / joined

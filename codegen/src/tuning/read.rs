@@ -1,4 +1,4 @@
-//! Reads the tuning file.
+//! Parses the tuning file.
 
 use std::collections::BTreeMap;
 use std::str::{FromStr, SplitWhitespace};
@@ -7,7 +7,7 @@ use super::{TITLE, Tuned, Tuning, TuningError, VERSION};
 use crate::choice::{Blocking, Choice, Fusion, Split};
 use crate::target::Target;
 
-/// A line without its comment.
+/// A line of the file without its comment.
 #[derive(Clone, Copy)]
 struct Line<'t> {
     number: usize,
@@ -65,7 +65,7 @@ impl FromStr for Tuning {
     }
 }
 
-/// The part of a line before `#`, unless that stands in quotes.
+/// The part of a line before its comment. A `#` in quotes begins no comment.
 fn uncommented(text: &str) -> &str {
     let mut quoted = false;
     let end = text.find(|c| {
@@ -145,7 +145,7 @@ impl Line<'_> {
         }
     }
 
-    /// What stands behind `name=` in the next word.
+    /// The value of the next word, which must be `name=value`.
     fn value<'w>(
         &self,
         words: &mut SplitWhitespace<'w>,
@@ -156,7 +156,7 @@ impl Line<'_> {
         word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).ok_or_else(|| self.syntax(expected, word))
     }
 
-    /// A time above zero behind `name=` in the next word.
+    /// The time in the next word, which must be `name=TIME` with a time above zero.
     fn microseconds(
         &self,
         words: &mut SplitWhitespace<'_>,

@@ -1,4 +1,4 @@
-//! Work counted by hand, on graphs that are lowered and on calls as they are.
+//! Compares the work of calls with numbers counted by hand.
 
 use eightfold_ir::{DType, Function, verify};
 
@@ -49,15 +49,15 @@ fn a_convolution() {
     let work = gemm.work(target());
     assert_eq!((gemm.kernel().as_str(), gemm.shape().as_str()), ("gemm_u8_3x24c4", "64x27x20"));
     assert_eq!((work.macs, work.arithmetic), (64 * 27 * 20, Arithmetic::Int8));
-    // Rows of 9 as 12, and 20 channels as 16 and 8.
+    // Runs of 9 are padded to 12, and 20 channels to 16 and 8.
     assert_eq!(work.executed_macs, 64 * 36 * 24);
-    // Weights as they are packed, for 24 channels, and their sums.
+    // Packed weights for 24 channels, and their initial accumulators.
     assert_eq!((work.input_bytes, work.weight_bytes, work.output_bytes), (192, 9 * 4 * 24 + 4 * 24, 1280));
     assert_eq!(work.bytes(), 192 + 960 + 1280);
     assert_eq!(work.intensity(), 34560.0 / 2432.0);
-    // Weights of 3 leave room for the products of two groups in 16 bits.
+    // Weights of 3 are so small that the products of two groups can be added in 16 bits.
     assert_eq!(work.instructions, 5.0 / 6.0);
-    // Conversion, scale, bound, rounding; two packs, two shifts, a pack and a shuffle for four; a store for four.
+    // Conversion 1, scale 1, clamp and rounding 2; 6 instructions to pack four vectors; 1 store for four.
     assert_eq!(work.operations, 1280.0 * (1.0 + 1.0 + 2.0 + 6.0 / 4.0 + 0.25));
 }
 
@@ -78,7 +78,7 @@ fn the_cost_of_a_call_is_its_arithmetic_or_its_traffic_whichever_takes_longer() 
     assert_eq!(gemm.cost(&far), near.call_overhead + 2.0 * work.bytes() as f64);
 }
 
-/// A convolution whose weights of 100 meet in pairs, over an image of this type.
+/// A convolution with weights of 100, whose pairs exceed 16 bits, over an image of this type.
 fn of_large_weights(image: &str, made: &str) -> String {
     format!(
         "graph @conv {{
@@ -97,7 +97,7 @@ fn of_large_weights(image: &str, made: &str) -> String {
 #[test]
 fn weights_that_a_product_cannot_hold_are_padding() {
     let text = of_large_weights("u8 #1", "");
-    // 64 pixels; three rows of three groups for each vector of channels. Two of the three pair 100 with 100.
+    // 64 pixels; for each vector of channels three runs of three groups. Two groups of each run pair 100 with 100.
     for (name, vectors, extra, lanes) in [("x86-64-v3", 3, 6, 8), ("x86-64-v4-vnni", 2, 0, 16)] {
         let target = Target::find(name).expect("listed");
         let graph = eightfold_ir::parse(&text).expect("parses");
@@ -118,7 +118,8 @@ fn an_image_in_words_has_no_padding_but_odd_ends() {
         lower_and_schedule(verify(&graph).expect("verifies"), target, &ScheduleContext::of(&Choices::default()))
             .expect("lowers");
     let work = only(&program, "gemm").work(target);
-    // Three rows of nine numbers, in pairs; a product and a sum for each instead of two and one for four.
+    // Three runs of nine numbers in pairs. A pair takes a product and a sum; four bytes would take two products and a
+    // sum.
     assert_eq!((work.macs, work.executed_macs), (64 * 27 * 20, 64 * 3 * (3 * 5) * 2 * 8));
     assert_eq!((work.instructions, work.arithmetic), (4.0 / 3.0, Arithmetic::Int8));
 }
@@ -139,14 +140,14 @@ fn a_depthwise_convolution() {
              }}"
         )
     };
-    // A new column of two pairs is interleaved and widened for each step; five pairs are multiplied and added.
+    // For each result, new columns of two pairs are interleaved and widened; five pairs are multiplied and added.
     for (strides, side, own) in [(1, 9, 4.0 + 10.0), (2, 5, 8.0 + 10.0)] {
         let program = program(&text(strides, side));
         let call = only(&program, "depthwise");
         let (work, results) = (call.work(target()), 12 * side * side);
         assert_eq!(call.shape(), format!("{side}x{side}x12 3x3"));
         assert_eq!(work.macs, 9 * results as u64);
-        // Nine taps as five pairs, 12 channels as 16.
+        // Nine taps are padded to five pairs, and 12 channels to 16.
         assert_eq!(work.executed_macs, (side * side * 5 * 2 * 16) as u64);
         assert_eq!(work.operations, results as f64 * (own + 1.0 + 3.0 + 0.25));
     }
@@ -175,11 +176,11 @@ fn functions_are_counted_as_they_are_written() {
         step_operations(target(), &steps, DType::F32, &[], DType::F32) - 1.0
     };
     assert_eq!((of(Function::Relu), of(Function::Sqrt)), (1.0, 8.0));
-    // Bounds 4, reduction 5, polynomial 7, addition 1, powers of two 8.
+    // Clamp 4, range reduction 5, polynomial 7, addition 1, powers of two 8.
     assert_eq!(of(Function::Exp), 25.0);
-    // Signs 2, division 8, a comparison, a choice, an addition.
+    // Signs 2, division 8, comparison 1, selection 1, addition 1.
     assert_eq!(of(Function::Sigmoid), 25.0 + 13.0);
-    // A sign, a comparison, two choices, a difference, an addition, a division, a product.
+    // Sign 1, comparison 1, selections 2, difference 1, addition 1, division 8, product 1.
     assert_eq!(of(Function::Silu), of(Function::Exp) + 15.0);
     let table = |name: &str| {
         let steps = [Step::Table { operand: 0, dtype: DType::U8 }];

@@ -42,8 +42,8 @@ time.
 
 --tune times every candidate by itself: tiles and loop orders of each product, band heights of each chain of calls \
 and, with --threads, the ways to share a call among threads. `loss` is how much slower the cost model's choice is \
-than the fastest candidate. Below each table stands how far the times that the cost model predicts are from the measured \
-ones. compile --tune stores such results.
+than the fastest candidate. Below each table is the error of the times that the cost model predicts. compile --tune \
+stores such results.
 
 Example:
   eightfold bench model.so --duration 3
@@ -132,7 +132,7 @@ struct Report {
     file_bytes: Option<u64>,
     /// Peak resident memory of the process.
     peak_memory_bytes: Option<u64>,
-    /// The part of it that loading and running the model added.
+    /// The part of the peak memory that loading and running the model added.
     model_memory_bytes: Option<u64>,
 }
 
@@ -278,7 +278,7 @@ impl Arguments {
     }
 }
 
-/// Runs for `warmup`, then for `duration`; returns the time of each run of the latter.
+/// Runs for `warmup`, then for `duration`; returns the times of the runs during `duration`.
 fn measure(
     mut run: impl FnMut() -> Result<(), Error>,
     warmup: Duration,

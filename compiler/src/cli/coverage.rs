@@ -29,7 +29,7 @@ impl CoverageReport {
             let is_told = macs > 0 || name == precision;
             is_told.then(|| if coverage.macs == 0 { 0.0 } else { macs as f64 / coverage.macs as f64 })
         };
-        // Weights are those of products: nothing is to be told of other nodes.
+        // This precision concerns only the weights of products, so other nodes are not listed.
         let is_told = |node: &&FloatNode| precision != "weight-int8" || node.macs > 0;
         let float_nodes: Vec<FloatNode> = coverage.float_nodes.iter().filter(is_told).cloned().collect();
         CoverageReport {

@@ -22,8 +22,8 @@ use super::progress::Terminal;
     after_help = "\
 --roofline lowers a model to kernel calls with the given flags, as eightfold compile would, and computes the least \
 time of each call: the largest of three times, its multiply-accumulates at the peak of one core, its other \
-operations, and its memory traffic. The model does not run; only the peaks are measured, if --peaks does not give them. int8 without ranges is \
-calibrated on noise.
+operations, and its memory traffic. The model does not run; only the peaks are measured, if --peaks does not give \
+them. int8 without ranges is calibrated on noise.
 
 If a graph in text form gives a node a precision, as in conv(%x, %w) in int8, the node counts as computed in it, even \
 if no pass has rewritten it to integers yet.

@@ -27,7 +27,7 @@ use super::progress::{PassArguments, Terminal};
 #[command(after_help = "\
 Remarks go to standard error: which rewrites fired, which did not, and why.
 
-A graph in text form can name the passes and options itself, in lines before the graph: `; run: fuse,canonicalize`, \
+A graph in text form can name passes and options itself, in lines before the graph: `; run: fuse,canonicalize`, \
 `; precision: int8`, `; activations: symmetric i8`, `; weights: per_tensor`, `; range: TENSOR MIN MAX`, `; target: \
 x86-64-v3`, `; limit: 5`. With --check, this is a test: the resulting graph must equal the one in the file.
 
@@ -43,11 +43,11 @@ Example:
 pub(crate) struct Arguments {
     /// An ONNX model, a graph in text form (.ir), or a program in text form (.program).
     model: PathBuf,
-    /// Passes to run in this order, or the pipelines simplify, f32, bf16, int8 and weight-int8; by default the passes that the file
-    /// names.
+    /// Passes to run in this order, or the pipelines simplify, f32, bf16, int8 and weight-int8; by default the passes
+    /// that the file names.
     #[arg(long, value_name = "PASS", value_delimiter = ',')]
     passes: Vec<String>,
-    /// The ranges for insert_qdq.
+    /// A calibration table with the ranges for insert_qdq.
     #[arg(long, value_name = "FILE")]
     calibration_table: Option<PathBuf>,
     /// The target; some passes depend on it.
@@ -108,8 +108,8 @@ impl Arguments {
             }
             None => {
                 let passes = expanded(self.passes.iter().map(String::as_str));
-                // The names of the passes say what to do. The precision is int8, which enables all passes but those of
-                // another precision alone.
+                // The named passes run. The precision is int8, which enables all passes except those for only one other
+                // precision.
                 let has = |name: &str| passes.iter().any(|pass| pass == name);
                 let precision = match (has("lower_bf16"), has("quantize_weights")) {
                     (true, _) => Precision::Bf16,

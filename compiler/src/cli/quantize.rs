@@ -62,7 +62,7 @@ struct Report {
     quantized_tensors: usize,
     /// Convolutions and matrix products on integers.
     products: usize,
-    /// Those that may saturate in ONNX Runtime on x86 CPUs without VNNI.
+    /// Those of them that may saturate in ONNX Runtime on x86 CPUs without VNNI.
     products_that_saturate_without_vnni: usize,
 }
 

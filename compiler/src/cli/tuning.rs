@@ -74,8 +74,8 @@ struct Summary {
 pub(crate) fn error_text(kind: Kind, error: &ModelError) -> String {
     let ModelError { median, p90, over_best, decisions } = error;
     format!(
-        "cost model: median |error| {}, p90 {} over {decisions} {}; choices within {over_best:.2}x of the best (geometric \
-         mean)",
+        "cost model: median |error| {}, p90 {} over {decisions} {}; \
+         choices within {over_best:.2}x of the best (geometric mean)",
         percent(*median),
         percent(*p90),
         kind.plural()

@@ -168,7 +168,7 @@ fn files_that_do_not_fit_are_errors() {
     sandbox.fails(&format!("{arguments} x86-64-v2"), 2, error);
     sandbox.write("net.tuning", BY_HAND.replace("3x8 rows=2", "3x9 rows=2").as_bytes());
     let error = "cannot parse net.tuning
-  caused by: line 5: expected a tile whose channels are a multiple of 8, and of at most 16 vectors of sums, got 3x9";
+  caused by: line 5: expected a tile of at most 16 accumulator vectors whose channels are a multiple of 8, got 3x9";
     sandbox.fails(&format!("{arguments} x86-64-v3"), 4, error);
     let arguments = "compile digits.onnx -o net.so --tune --target";
     if let Some(elsewhere) = TARGETS.iter().find(|target| !target.runs_here()) {

@@ -93,7 +93,7 @@ fn weights_out_of_reach_are_an_error() {
     let error = compile(std::slice::from_ref(&program), &interface(&case.graph, &program), Listings::default());
     let error = error.expect_err("too large").to_string();
     assert!(error.starts_with("the weights take 21"), "{error}");
-    assert!(error.ends_with(" bytes, code reaches 2130706432 of them"), "{error}");
+    assert!(error.ends_with(" bytes; code can address at most 2130706432 bytes"), "{error}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What pieces of a program work on while they are timed.
+//! The memory that candidates work on while they are timed.
 //!
-//! Buffers have the sizes of the program's and keep their addresses from run to run, so they are in the cache, as the results
-//! of the previous layer are in a network. Weights are not: each run reads other bytes, until the runs have read as much as all
-//! constants of the program take. All numbers are zeros: the time of a kernel depends on shapes alone.
+//! Buffers have the program's sizes and the same addresses in every run, so they are in the cache, as the results of
+//! the previous layer are when a network runs. Weights are not in the cache: each run reads other bytes, until the runs
+//! have read as many bytes as all constants of the program have. The contents do not matter: the time of a kernel
+//! depends only on shapes.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,13 @@ use crate::kernel::Call;
 use crate::program::Program;
 use crate::view::{Storage, View};
 
-/// More bytes of constants than caches of today hold.
+/// The most bytes of weights to go through: more than the caches of today's CPUs hold.
 const FAR: usize = 128 << 20;
 
-/// Bytes for all that a piece touches.
+/// Memory for all operands and results of candidates.
 pub(super) struct Memory {
     blocks: BTreeMap<Storage, Vec<u8>>,
-    /// Weights of many runs, one after the other.
+    /// The weights of consecutive runs, one after the other.
     weights: Vec<u8>,
     /// Bytes of all constants of the program.
     constants: usize,
@@ -25,14 +26,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Memory for pieces of `program`.
+    /// Memory for candidates of `program`, without buffers yet.
     pub(super) fn of(program: &Program) -> Memory {
         let constants = program.consts.iter().map(|constant| constant.bytes.len()).sum::<usize>().min(FAR);
         Memory { blocks: BTreeMap::new(), weights: Vec::new(), constants, next: 0 }
     }
 
-    /// Makes room for what these calls touch, and for runs that read at most `weights` bytes of weights. Addresses that were
-    /// given before are invalid afterwards.
+    /// Allocates memory for the views of these calls, and for runs that read at most `weights` bytes of weights.
+    /// Earlier addresses become invalid.
     pub(super) fn make_room<'c>(&mut self, program: &Program, calls: impl Iterator<Item = &'c Call>, weights: usize) {
         for view in calls.flat_map(|call| call.operands.iter().chain([&call.output])) {
             let size = match view.storage {
@@ -48,18 +49,18 @@ impl Memory {
             block.resize(room.max(block.len()), 0);
         }
         let room = self.constants + weights + Program::SLACK + Program::ARENA_ALIGN;
-        // Written, or the system would show the same page everywhere.
+        // Written with ones, as the system may map untouched zeros to a single page.
         self.weights.resize(room.max(self.weights.len()), 1);
     }
 
-    /// The address of a view's first element, which is not among the weights.
+    /// The address of a view's first element. The view must not be of weights.
     pub(super) fn address(&mut self, view: &View) -> usize {
         let block = self.blocks.get_mut(&view.storage).unwrap_or_else(|| unreachable!("there is room for all calls"));
         let first = block.as_ptr().align_offset(Program::ARENA_ALIGN) + view.offset * view.dtype.byte_size();
         block[first..].as_mut_ptr() as usize
     }
 
-    /// The address of the next run's weights, of this many bytes.
+    /// The address of the weights of the next run, which reads `bytes` bytes of them.
     pub(super) fn next_weights(&mut self, bytes: usize) -> usize {
         if self.next >= self.constants {
             self.next = 0;
@@ -70,7 +71,7 @@ impl Memory {
     }
 }
 
-/// The view of a call's weights that come from elsewhere in each run.
+/// The view of a call's constant weights, which lie at another address in each run.
 pub(super) fn weights(call: &Call) -> Option<&View> {
     let is_weights = |view: &&View| matches!(view.storage, Storage::Const(_));
     let weights = call.producer.def().weights()?;

@@ -1,4 +1,4 @@
-//! Scripts: ways as functions and addresses, ready to run.
+//! Scripts: candidates as compiled functions with addresses, ready to run.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::llvm::jit::{Compiled, Entry};
 use crate::program::Program;
 use crate::view::{Storage, View};
 
-/// The distinct functions of several ways.
+/// The distinct functions of several candidates.
 #[derive(Default)]
 pub(super) struct Functions {
-    /// A call of each.
+    /// A call for each function.
     pub(super) calls: Vec<Call>,
-    /// The text of a geometry is its key: floats have no order.
+    /// The position of each function in `calls`. The key is the text of a geometry, as floats in it cannot be ordered.
     by_geometry: BTreeMap<String, usize>,
 }
 
@@ -39,11 +39,11 @@ impl Functions {
     }
 }
 
-/// A way, ready to run.
+/// A candidate, ready to run.
 pub(super) struct Script<'c> {
-    /// What each thread does before, which is not timed.
+    /// For each thread, the steps that run before the timed ones.
     before: Vec<Vec<Step<'c>>>,
-    /// What each thread does.
+    /// For each thread, the timed steps.
     threads: Vec<Vec<Step<'c>>>,
     /// Bytes of weights that one run reads.
     pub(super) weights: usize,
@@ -62,16 +62,16 @@ struct Step<'c> {
     places: Vec<Place>,
 }
 
-/// Where an operand or the result lies.
+/// The place of an operand or of the result.
 #[derive(Clone, Copy)]
 enum Place {
     At(usize),
-    /// So many bytes behind the first of the run's weights.
+    /// A distance in bytes from the start of the run's weights.
     Weights(usize),
 }
 
 impl<'c> Script<'c> {
-    /// The script of a way whose `functions` have been compiled; `memory` has room for it.
+    /// The script of a candidate. Its `functions` have been compiled, and `memory` has room for its views.
     pub(super) fn of(way: &Way, functions: &Functions, compiled: &'c Compiled<'_>, memory: &mut Memory) -> Script<'c> {
         let layout = Weights::of(way);
         let mut step = |call: &Call| {
@@ -97,12 +97,12 @@ impl<'c> Script<'c> {
         }
     }
 
-    /// Threads that have work in a part.
+    /// The number of threads that a part needs.
     pub(super) fn threads(&self, part: Part) -> usize {
         self.steps(part).len()
     }
 
-    /// Runs what a thread does in a part, with weights from this address on.
+    /// Runs the steps of a thread in a part. `weights` is the address of the run's weights.
     pub(super) fn run(&self, part: Part, thread: usize, weights: usize) {
         self.steps(part).get(thread).into_iter().flatten().for_each(|step| step.run(weights));
     }
@@ -115,17 +115,18 @@ impl Step<'_> {
             Place::Weights(offset) => (weights + offset) as *mut u8,
         };
         let pointers: SmallVec<[*mut u8; 16]> = self.places.iter().map(address).collect();
-        // SAFETY: each pointer is the first element of its view in a block as large as the program has it, with slack
-        // behind; sums are rounded up to whole tiles, and there are as many bytes of weights as the run reads.
+        // SAFETY: each pointer is the first element of its view, in a block of at least the program's size with slack
+        // after it. The slack covers accumulators rounded up to whole tiles. The run's weights are as large as the run
+        // reads.
         unsafe { self.entry.run(&pointers) };
     }
 }
 
-/// Where the weights of a way's products lie in those of one run.
+/// The layout of the weights of one run of a candidate.
 pub(super) struct Weights {
-    /// First byte of each constant.
+    /// The first byte of each constant.
     first: BTreeMap<Storage, usize>,
-    /// Bytes of all of them.
+    /// The bytes of all constants.
     pub(super) bytes: usize,
 }
 
@@ -133,7 +134,7 @@ impl Weights {
     pub(super) fn of(way: &Way) -> Weights {
         let mut ends: BTreeMap<Storage, usize> = BTreeMap::new();
         for view in way.calls().filter_map(weights) {
-            // Parts of a call read parts of its weights.
+            // The parts of a call read different parts of the same weights.
             let end = (view.offset + view.grid.elements()) * view.dtype.byte_size();
             let known = ends.entry(view.storage).or_default();
             *known = end.max(*known);

@@ -1,7 +1,7 @@
-//! Threads that run scripts together.
+//! A team of threads that run scripts together.
 //!
-//! The first thread says what is to be run, and waits until all are done. Who waits looks, and after some looks lets others
-//! have the CPU, so it goes on, if slowly, where there are fewer CPUs than threads.
+//! The first thread announces a script and waits until all threads have run it. Waiting threads poll; after some polls
+//! they yield the CPU. So a team makes progress, if slowly, even if there are fewer CPUs than threads.
 
 use std::hint;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,35 +11,35 @@ use std::time::{Duration, Instant};
 use super::memory::Memory;
 use super::script::{Part, Script};
 
-/// How long a turn is, at least.
+/// The least time of a turn.
 const TURN: Duration = Duration::from_micros(400);
 
-/// Looks until others may have the CPU.
+/// The number of polls before a waiting thread yields the CPU.
 const LOOKS: usize = 10_000;
 
-/// Several threads, this one the first.
+/// Several threads. The current thread is the first.
 pub(super) struct Team<'s, 'c> {
     scripts: &'s [Script<'c>],
     board: &'s Board,
     others: usize,
 }
 
-/// What the first thread tells the others, and they tell it.
+/// The messages between the first thread and the others.
 #[derive(Default)]
 pub(super) struct Board {
-    /// Counts what is to be run; the others look at it.
+    /// The number of jobs so far. The others poll it.
     jobs: AtomicUsize,
-    /// The script, whether its timed part, and the address of the weights.
+    /// The job: the script's number, whether to run its timed part, and the address of the weights.
     script: AtomicUsize,
     is_timed: AtomicBool,
     weights: AtomicUsize,
-    /// Threads that are done.
+    /// The number of other threads that have finished the job.
     done: AtomicUsize,
     is_over: AtomicBool,
 }
 
 impl<'s, 'c> Team<'s, 'c> {
-    /// A team of `threads` threads for these scripts. The threads end with it.
+    /// A team of `threads` threads for these scripts. Dropping the team ends the threads.
     pub(super) fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         scripts: &'s [Script<'c>],
@@ -56,7 +56,7 @@ impl<'s, 'c> Team<'s, 'c> {
         Team { scripts, board, others: threads - 1 }
     }
 
-    /// Runs a script for a turn; the time of one run.
+    /// Runs a script repeatedly for a turn; returns the average time of its timed part.
     pub(super) fn turn(&self, index: usize, memory: &mut Memory) -> Duration {
         let script = &self.scripts[index];
         let (mut time, mut runs) = (Duration::ZERO, 0);
@@ -96,7 +96,7 @@ impl Drop for Team<'_, '_> {
 }
 
 impl Board {
-    /// What another thread than the first does.
+    /// The loop of a thread other than the first.
     fn work(&self, scripts: &[Script<'_>], thread: usize) {
         for job in 1.. {
             wait_until(|| self.jobs.load(Ordering::Acquire) >= job);

@@ -1,41 +1,42 @@
-//! The time that bands save and the time that they cost, in nanoseconds of one thread. It need only be good enough to tell
-//! chains that run faster in bands from others.
+//! The time that bands save and the time that they cost, in nanoseconds of one thread. The estimate need only be good
+//! enough to find the chains that are faster in bands.
 //!
-//! A tensor between two calls is written to and read from the nearest cache that holds everything touched in between. With
-//! bands that is the rolling buffers, the chain's weights, and one band of its inputs and outputs. Without bands it is all
-//! that the two calls touch. Bands cost time too: weights are read once a band, rows of rolling buffers move, there are more
-//! calls, and several threads compute the rows of the halo twice. Sizes and rates are those of the [`CpuModel`].
+//! A tensor between two calls stays in the nearest cache that holds all bytes touched between its write and its read.
+//! With bands these are the rolling buffers, the chain's weights, and one band of its inputs and outputs. Without bands
+//! they are all bytes of both calls. Bands also cost time: weights are read again in each band, rows of rolling buffers
+//! move, there are more calls, and two threads compute the rows of a halo twice. The [`CpuModel`] gives cache sizes and
+//! rates.
 
 use super::schedule::{Chain, Schedule, rows};
 use crate::cpu::CpuModel;
 use crate::kernel::Call;
 use crate::view::{Storage, View};
 
-/// What bands change about a chain's time.
+/// How bands change the time of a chain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Worth {
-    /// Nanoseconds saved, as bytes stay in a nearer cache.
+    /// Nanoseconds saved because bytes stay in a nearer cache.
     pub(super) saved: f64,
     /// Nanoseconds added.
     pub(super) spent: f64,
 }
 
 impl Worth {
-    /// Whether bands are clearly faster. The figures are rough.
+    /// Whether bands are clearly faster. The factor covers the errors of the estimate.
     pub(super) fn pays(self) -> bool {
         self.saved > 2.0 * self.spent
     }
 
-    /// Nanoseconds saved less nanoseconds added.
+    /// `saved - spent`.
     pub(super) fn won(self) -> f64 {
         self.saved - self.spent
     }
 }
 
-/// What it is worth to run the chain by these schedules, one for each thread.
+/// The time saved and spent if the chain runs by these schedules, one for each thread.
 pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], cpu: &CpuModel) -> Worth {
     let threads = schedules.len() as f64;
-    // Threads have equal shares.
+    // All threads have nearly equal shares, so the first stands for all.
     let schedule = &schedules[0];
     let bands = schedule.made.len() as f64;
     let members = || chain.members.iter().map(|member| &chain.calls[*member]);
@@ -63,7 +64,7 @@ pub(super) fn worth(chain: &Chain<'_>, schedules: &[Schedule], cpu: &CpuModel) -
             saved += times * link.bytes() * (before - after) / threads;
         }
     }
-    // Moved rows are read and written while the arithmetic waits.
+    // The arithmetic waits while rows are moved, which reads and writes them.
     let spent = (weights * (bands - 1.0)) * after + copied * (after + 1.0 / cpu.second_level_rate());
     let again = rows_made_again(chain, schedules, cpu) / threads;
     Worth { saved, spent: spent + again + cpu.call_overhead * (bands - 1.0) * chain.members.len() as f64 }

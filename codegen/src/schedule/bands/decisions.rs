@@ -1,8 +1,8 @@
-//! Which chains to measure: those that the model lets run in bands, and neighbours that it leaves as whole calls.
+//! Lists the chains to measure: those that the model runs in bands, and neighbours that it leaves as whole calls.
 //!
-//! The candidates for each are whole calls, bands of the height that the model prefers, and about as many bands as [`COUNTS`]
-//! says. A chain that turns out faster as whole calls frees its calls for other chains. So the caller measures, then asks
-//! again, until there is nothing new.
+//! The candidates for each chain are whole calls, bands of the height that the model prefers, and about 2, 3, 4, 8 and
+//! 16 bands. If a chain turns out to be faster as whole calls, its calls are free for other chains. So the caller
+//! measures and asks again until there are no new chains.
 
 use super::{Bands, Given, Plan, straight};
 use crate::choice::{Choice, Choices, Fusion};
@@ -14,7 +14,8 @@ use crate::view::Storage;
 /// Numbers of bands that are measured.
 const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 
-/// The distinct chains that are worth measuring in a program of one thread without bands; `choices` holds what was measured.
+/// The distinct chains that are worth measuring in a program of one thread without bands; `choices` holds the
+/// measurements so far.
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
     let Some(calls) = straight(program) else { return Vec::new() };
@@ -25,7 +26,7 @@ pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
 }
 
 impl Given<'_> {
-    /// The candidates for the plan's chain, the plan's own first.
+    /// The candidates for the plan's chain. The plan's own candidate comes first.
     fn ways(&self, plan: &Plan<'_>) -> Vec<Way> {
         let mut heights: Vec<usize> =
             COUNTS.iter().map(|count| plan.chain.height_of(*count)).chain([plan.height]).collect();

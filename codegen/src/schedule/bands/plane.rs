@@ -1,7 +1,7 @@
-//! Buffers as planes of rows: which rows of a buffer a call reads to compute which rows of its result.
+//! Treats buffers as planes of rows, and says which rows of a buffer a call reads to compute given rows of its result.
 //!
-//! A buffer is a plane if rows are its outermost axis behind the batch, and no access reaches from one row into the next.
-//! Row 0 begins at the buffer's first byte; rows of the border count too.
+//! A buffer is a plane if rows are its outermost axis after the batch, and no access crosses from one row into the
+//! next. Row 0 begins at the buffer's first byte; rows of the border are counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub(super) struct Plane {
     pub(super) size: usize,
     /// Elements from one row to the next.
     pub(super) row: usize,
-    /// Planes in the buffer.
+    /// Number of planes in the buffer.
     pub(super) batch: usize,
     /// Rows of one plane.
     pub(super) rows: usize,
@@ -72,7 +72,7 @@ impl Plane {
         view.storage == Storage::Buffer(self.buffer)
     }
 
-    /// Whether axis 2 of a view of rank 4 walks from row to row, and the axes behind it stay inside a row.
+    /// Whether axis 2 of a view of rank 4 goes from row to row, and its other axes stay inside a row.
     fn walks(&self, view: &View) -> bool {
         let (&[n, c, h, w], &[batch, channel, row, column]) = (&view.grid.dims[..], &view.grid.strides[..]) else {
             return false;
@@ -97,14 +97,15 @@ impl Plane {
         strides[1] >= 0 && strides[2] >= 0 && strides[1] % row == 0 && batch && runs.iter().all(inside)
     }
 
-    /// Whether the call reads rows of the first image. A view of the second image alone, or of all images as one, has other
-    /// row numbers.
+    /// Whether the call's row numbers are those of the first image. A view of the second image alone, or of all images
+    /// as one tall image, has other row numbers.
     fn is_within(&self, call: &Call, index: usize) -> bool {
         let height = call.output.grid.dims.get(2).copied().unwrap_or(0);
         height == 0 || self.read(call, index, 0..height).end <= self.rows
     }
 
-    /// Sets the border from the calls that fill it; `None` if it is more than whole rows and sides.
+    /// Sets the border from the calls that fill it; `None` unless it consists of whole rows above and below, and of
+    /// equal sides of all other rows.
     fn border<'c>(&mut self, fills: impl Iterator<Item = &'c Call>) -> Option<()> {
         let mut filled = Filled::default();
         for fill in fills {
@@ -139,12 +140,13 @@ impl Plane {
     }
 }
 
-/// The elements that fills write, in time and memory of the fills: a plane can have billions of rows.
+/// The elements that fills write. Time and memory grow with the number of fills, not of rows: a plane can have
+/// billions.
 #[derive(Default)]
 struct Filled {
-    /// Rows that are filled from end to end, in ranges.
+    /// Ranges of rows that are filled from end to end.
     whole: Vec<Range<usize>>,
-    /// Of rows that are filled in part, where.
+    /// For each row that is filled in part, the start and end of each part.
     parts: BTreeMap<usize, BTreeSet<(usize, usize)>>,
 }
 
@@ -166,7 +168,7 @@ impl Filled {
         }
     }
 
-    /// Whether all of these rows are filled from end to end, and none in part besides.
+    /// Whether all of these rows are filled from end to end, and none also in part.
     fn is_whole(&self, rows: &Range<usize>) -> bool {
         let mut next = rows.start;
         let mut ranges: Vec<&Range<usize>> = self.whole.iter().filter(|range| range.end > rows.start).collect();
@@ -180,7 +182,7 @@ impl Filled {
         next >= rows.end && self.parts.range(rows.clone()).next().is_none()
     }
 
-    /// What is filled of each of these rows, if it is the same for all.
+    /// The parts of a row that are filled, if they are the same in all of these rows.
     fn sides(&self, rows: &Range<usize>, row: usize) -> Option<Vec<Range<usize>>> {
         if self.is_whole(rows) {
             return Some(std::iter::once(0..row).collect());

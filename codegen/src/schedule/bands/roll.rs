@@ -1,16 +1,16 @@
-//! Rolls bands into loops: bands whose calls are alike but for where their views begin become turns of one loop.
+//! Rolls bands into loops: consecutive bands that differ only in the offsets of their views become turns of one loop.
 //!
-//! The first bands of a chain and the last often differ, by rows of a window that reach beyond the image; those between are
-//! alike, each a constant distance from the one before.
+//! The first and last bands of a chain often differ from the others, as their windows reach beyond the image. The bands
+//! in between are equal, at a constant distance from each other.
 
 use crate::kernel::Call;
 use crate::program::{For, Item};
 use crate::view::LoopId;
 
-/// The bands as items, in order. Loops are numbered from `next` on, which is counted up.
+/// The bands as items, in order. Loops get the numbers from `next` on; `next` is advanced past them.
 pub(super) fn roll(bands: Vec<Vec<Call>>, next: &mut usize) -> Vec<Item> {
     let steps: Vec<Option<Vec<isize>>> = bands.windows(2).map(|pair| steps(&pair[0], &pair[1])).collect();
-    // The number of bands that a loop beginning with this one has.
+    // The number of bands in a loop that begins with band `first`.
     let turns = |first: usize| match steps.get(first) {
         Some(Some(step)) => 1 + steps[first..].iter().take_while(|other| other.as_ref() == Some(step)).count(),
         _ => 1,
@@ -19,7 +19,7 @@ pub(super) fn roll(bands: Vec<Vec<Call>>, next: &mut usize) -> Vec<Item> {
     let mut first = 0;
     while first < bands.len() {
         let count = turns(first);
-        // The loop that begins one band later may be the longer one.
+        // A loop that begins one band later may be longer.
         if count == 1 || count == 2 && turns(first + 1) > 2 {
             items.extend(bands[first].iter().cloned().map(Item::Call));
             first += 1;
@@ -34,7 +34,7 @@ pub(super) fn roll(bands: Vec<Vec<Call>>, next: &mut usize) -> Vec<Item> {
     items
 }
 
-/// The calls, whose views the loop moves by these steps.
+/// The calls as a loop body: the loop moves each view by its step.
 fn moved(calls: &[Call], steps: &[isize], id: LoopId) -> Vec<Item> {
     let mut calls = calls.to_vec();
     let views = calls.iter_mut().flat_map(Call::views_mut);
@@ -44,7 +44,7 @@ fn moved(calls: &[Call], steps: &[isize], id: LoopId) -> Vec<Item> {
     calls.into_iter().map(Item::Call).collect()
 }
 
-/// By how many elements each view moves from one band to the next, if that is all that differs.
+/// The elements by which each view moves from one band to the next; `None` if anything else differs.
 fn steps(band: &[Call], next: &[Call]) -> Option<Vec<isize>> {
     let alike = |(a, b): (&Call, &Call)| {
         let mut moved = b.clone();

@@ -1,11 +1,12 @@
-//! A chain in bands: which rows each call computes in each band, and where these rows lie.
+//! The schedule of a chain in bands: which rows each call computes in each band, and where these rows lie.
 //!
-//! A band is a range of rows of the chain's last result. All bands but the last have one height. In each band a call computes
-//! the rows that later calls read next, and no row twice. A buffer that only the chain touches becomes a rolling buffer: it
-//! holds the rows that are still to be read. If the next rows do not fit behind them, the rows that are still needed move to
-//! its start.
+//! A band is a range of rows of the chain's last result. All bands but the last have one height. In each band a call
+//! computes the rows that later calls read next, and no row twice. A buffer that only the chain touches becomes a
+//! rolling buffer: it holds the rows that are still to be read. If the next rows do not fit behind them, the rows that
+//! are still needed move to its start.
 //!
-//! Invariant: a row that a call reads from a rolling buffer was computed, or is border, and nothing has overwritten it since.
+//! Invariant: a row that a call reads from a rolling buffer was computed before, or is border, and was not overwritten
+//! since.
 
 use std::ops::Range;
 
@@ -36,7 +37,7 @@ pub(super) struct Link<'p> {
 pub(super) struct Schedule {
     /// For each call of the chain, the first row that it computes.
     pub(super) begin: Vec<usize>,
-    /// For each band and each call of the chain, one more than the last row that it has computed.
+    /// For each band and each call of the chain, the end (exclusive) of the rows computed so far.
     pub(super) made: Vec<Vec<usize>>,
     /// For each link, its rolling buffer; `None` if calls outside the chain touch it.
     pub(super) rolling: Vec<Option<Rolling>>,
@@ -56,26 +57,26 @@ struct Turn {
     base: usize,
     /// The first row that this band or a later one reads.
     first: usize,
-    /// One more than the last row that is there when the band ends.
+    /// The end (exclusive) of the rows that the buffer holds when the band ends.
     end: usize,
 }
 
 impl Rolling {
-    /// Rows that move to the start, all bands together.
+    /// The number of rows that move to the start, all bands together.
     pub(super) fn copied(&self) -> usize {
         let kept = |pair: &[Turn]| if pair[1].base == pair[0].base { 0 } else { kept(&pair[0], &pair[1]).len() };
         self.turns.windows(2).map(kept).sum()
     }
 }
 
-/// The rows that are there when a band begins and are still to be read.
+/// The rows that a band finds in the buffer and that are still to be read.
 fn kept(before: &Turn, turn: &Turn) -> Range<usize> {
     turn.first..before.end.max(turn.first)
 }
 
 impl Chain<'_> {
-    /// Whether a call overwrites a result of an earlier one that no call of the chain reads. The rows of such results have no
-    /// order in common: an earlier call could write a row after the later one.
+    /// Whether a call overwrites the result of an earlier call that the chain does not read. Bands keep no order
+    /// between the rows of such results, so the earlier call could write a row after the later one.
     pub(super) fn overwrites(&self) -> bool {
         let is_link = |call: &Call| self.links.iter().any(|link| link.plane.is_in(&call.output));
         let results: Vec<&Call> =
@@ -92,13 +93,14 @@ impl Chain<'_> {
         rows(&self.calls[self.members[self.members.len() - 1]])
     }
 
-    /// The height that gives about this number of bands, a multiple of the rows that the last call computes together.
+    /// The height of bands that gives about this number of them: a multiple of the rows that the last call computes
+    /// together.
     pub(super) fn height_of(&self, bands: usize) -> usize {
         let last = &self.calls[self.members[self.members.len() - 1]];
         self.height().div_ceil(bands).next_multiple_of(rows_together(last))
     }
 
-    /// The rows of the last result in at most `count` ranges of nearly one length.
+    /// The rows of the last result in at most `count` ranges of nearly equal length.
     pub(super) fn ranges(&self, count: usize) -> Vec<Range<usize>> {
         let unit = rows_together(&self.calls[self.members[self.members.len() - 1]]);
         let units = self.height().div_ceil(unit);
@@ -106,8 +108,9 @@ impl Chain<'_> {
         (0..count).map(|index| start(index)..start(index + 1)).filter(|range| !range.is_empty()).collect()
     }
 
-    /// A range of rows of the last result in bands of `height` rows. Calls compute all rows that the range needs, also
-    /// rows that another range needs too. `None` if rows of a rolling buffer would have to move over themselves.
+    /// Schedules a range of rows of the last result in bands of `height` rows. Calls compute all rows that the range
+    /// needs, even if another range needs them too. `None` if rows of a rolling buffer would have to move onto
+    /// themselves.
     pub(super) fn schedule(&self, range: &Range<usize>, height: usize) -> Option<Schedule> {
         let begin = self.begin(range.start);
         let ends = range.clone().step_by(height).map(|start| (start + height).min(range.end));
@@ -124,12 +127,12 @@ impl Chain<'_> {
         Some(Schedule { rolling: rolling.collect::<Option<_>>()?, begin, made })
     }
 
-    /// As many of `all` rows as `row` is of the last result's, rounded up.
+    /// `all * row / height`, rounded up.
     fn proportional(&self, row: usize, all: usize) -> usize {
         (row as u128 * all as u128).div_ceil(self.height() as u128) as usize
     }
 
-    /// For each call, the first row that it computes for the rows of the last result from `row` on.
+    /// For each call, the first row that it computes if the last call begins with `row`.
     fn begin(&self, row: usize) -> Vec<usize> {
         let mut begin = vec![0; self.members.len()];
         if row == 0 {
@@ -150,7 +153,7 @@ impl Chain<'_> {
         begin
     }
 
-    /// For each call, the end of the rows that it computes for the rows of the last result before `row`.
+    /// For each call, the end of the rows that it must compute for the rows of the last result before `row`.
     fn made(&self, row: usize) -> Vec<usize> {
         let mut made = vec![0; self.members.len()];
         for at in (0..self.members.len()).rev() {
@@ -164,7 +167,7 @@ impl Chain<'_> {
                     // Calls outside the chain may read rows that the chain does not.
                     if row == self.height() && !link.is_inside { all } else { wanted }
                 }
-                // As far as the last call.
+                // The chain does not read the result, so its rows keep pace with those of the last call.
                 None => self.proportional(row, all).min(all),
             };
             made[at] = wanted.next_multiple_of(rows_together(call)).min(all);
@@ -172,8 +175,8 @@ impl Chain<'_> {
         made
     }
 
-    /// For the calls from number `first` on, after they have computed `made` rows each: the first row of the link that they
-    /// read next, and the end of the rows that they have read.
+    /// For the calls from position `first` on, after each has computed its `made` rows: the first row of the link that
+    /// they read next, and the end of the rows that they have read.
     fn wanted(&self, link: &Link<'_>, first: usize, made: &[usize]) -> (usize, usize) {
         let (mut start, mut end) = (usize::MAX, 0);
         for (at, made) in made.iter().copied().enumerate().skip(first) {
@@ -190,18 +193,19 @@ impl Chain<'_> {
         (start, end)
     }
 
-    /// The end of the rows of the link that are there after calls have computed `made` rows each. These can be more than are
+    /// The end of the link's rows that exist after each call has computed its `made` rows. More rows may exist than are
     /// read, as some calls compute several rows together.
     fn written(&self, link: &Link<'_>, made: &[usize]) -> usize {
         self.rows_of_writers(link, made).max().unwrap_or(0)
     }
 
-    /// The first row of the link that calls compute if they begin with these rows.
+    /// The first row of the link that is computed if calls begin with these rows.
     fn first_made(&self, link: &Link<'_>, begin: &[usize]) -> usize {
         self.rows_of_writers(link, begin).min().unwrap_or(0)
     }
 
-    /// For each call that writes the link, its row among `rows`, which hold one for each call of the chain, as a row of the link.
+    /// For each call that writes the link, its entry of `rows` as a row of the link; `rows` has an entry per call of
+    /// the chain.
     fn rows_of_writers(&self, link: &Link<'_>, rows: &[usize]) -> impl Iterator<Item = usize> {
         let members = self.members.iter().zip(rows);
         let writers = members.filter(|(member, _)| link.plane.is_in(&self.calls[**member].output));
@@ -211,7 +215,7 @@ impl Chain<'_> {
     /// The link as a rolling buffer.
     fn roll(&self, link: &Link<'_>, begin: &Vec<usize>, made: &[Vec<usize>]) -> Option<Rolling> {
         let before = std::iter::once(begin).chain(made);
-        // The border lies before the first rows.
+        // The border above the image is part of the first rows.
         let first_made = if begin.iter().all(|row| *row == 0) { 0 } else { self.first_made(link, begin) };
         let mut turns: Vec<Turn> = Vec::with_capacity(made.len());
         for (before, made) in before.zip(made) {
@@ -288,7 +292,8 @@ impl Chain<'_> {
         }
     }
 
-    /// Makes room for the rows of a band: moves the rows that are still to be read, and fills the border below the image.
+    /// Makes room for the rows of a band: moves the rows that are still to be read to the start, and fills the border
+    /// below the image.
     fn turn(&self, link: &Link<'_>, rolling: &Rolling, band: usize, calls: &mut Vec<Call>) {
         let (plane, turn) = (link.plane, &rolling.turns[band]);
         let mut end = 0;
@@ -319,7 +324,7 @@ impl Chain<'_> {
         Call { producer: Fill { element }.into(), operands: vec![], steps: vec![], output, origin: "border".to_owned() }
     }
 
-    /// Rows of elements of each plane of a rolling buffer; `extents` are their number and length.
+    /// A view of `rows` runs of `length` elements, one run a row, in each plane of a rolling buffer.
     fn run(&self, link: &Link<'_>, rolling: &Rolling, offset: usize, [rows, length]: [usize; 2]) -> View {
         let Plane { buffer, row, batch, .. } = *link.plane;
         let dtype = self.calls[link.users.writers[0]].output.dtype;
@@ -330,7 +335,8 @@ impl Chain<'_> {
 }
 
 impl Plane {
-    /// Moves the views of a part of a call from the plane to a rolling buffer of `rows` rows that begins with row `base`.
+    /// Moves the views of a part of a call from the plane to a rolling buffer of `rows` rows that begins with row
+    /// `base`.
     fn move_to_rolling(&self, call: &mut Call, base: usize, rows: usize) {
         let batch = (rows * self.row) as isize;
         let reads = call.operands.first().is_some_and(|input| self.is_in(input));

@@ -1,16 +1,15 @@
-//! Cutting a call into parts: the same call on ranges of one dimension of its result.
+//! Cuts a call into parts: the same call on ranges of one axis of its result.
 //!
-//! Invariant: an element of the result is computed in a part by the same operations in the same order as in the whole
-//! call. So no dimension is cut along which numbers are added up, none in a way that would change how a kernel goes
-//! about its sums, and inputs of windows keep their padding.
+//! Invariant: a part computes each element of the result by the same operations in the same order as the whole call. So
+//! reduction axes are not cut, no cut changes the order of a reduction, and inputs of windows keep their padding.
 
 use std::ops::Range;
 
 use crate::kernel::Call;
 use crate::step::elementwise;
 
-/// All ways to cut `call` into at most `count` parts and at least two, each with the axis of the result along which it cuts. Parts
-/// do not begin inside a run of `line` bytes of the result.
+/// All ways to cut `call` into 2 to `count` parts, each with the axis of the result that it cuts. A part begins at a
+/// multiple of `line` bytes of the result, so that threads do not share cache lines.
 pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<(usize, Vec<Call>)> {
     let mut axes: Vec<usize> = (0..call.output.grid.dims.len()).collect();
     // Outermost first.
@@ -25,7 +24,7 @@ pub(super) fn ways(call: &Call, count: usize, line: usize) -> Vec<(usize, Vec<Ca
     axes.into_iter().filter_map(cut).collect()
 }
 
-/// `extent` in at most `count` ranges of nearly one length, which all but the last are multiples of `unit`.
+/// `extent` in at most `count` ranges of nearly equal length. All lengths but the last are multiples of `unit`.
 fn ranges(extent: usize, unit: usize, count: usize) -> Vec<Range<usize>> {
     let units = extent.div_ceil(unit);
     let count = count.min(units);
@@ -34,7 +33,8 @@ fn ranges(extent: usize, unit: usize, count: usize) -> Vec<Range<usize>> {
     (0..count).map(|index| start(index)..start(index + 1)).collect()
 }
 
-/// The multiples at which the result is cut along `axis`, none of them within a cache line; `None` if it cannot be cut.
+/// The unit in elements: cuts along `axis` lie at multiples of it, and never inside a cache line. `None` if the axis
+/// cannot be cut.
 fn unit(call: &Call, axis: usize, line: usize) -> Option<usize> {
     let output = &call.output;
     let stride = output.grid.strides[axis].unsigned_abs() * output.dtype.byte_size();

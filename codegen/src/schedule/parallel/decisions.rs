@@ -1,7 +1,7 @@
-//! What to measure of calls that several threads may share: the whole call on the first thread, and all ways to cut it.
+//! Lists the candidates to measure for calls that threads may share: the whole call on the first thread, and all cuts.
 //!
-//! Calls that the model holds for far too small to be shared are left out. Before each run, the threads write what the call
-//! reads, each its part of the bytes: so what a thread reads comes from the other's cache where it would in the network.
+//! Calls that are far too small according to the model are left out. Before each run, every thread writes its part of
+//! the call's inputs, so that a thread finds inputs in another thread's cache as it does when the whole model runs.
 
 use super::{WORTH_SHARING, cut, modelled};
 use crate::choice::{Choice, Choices, Split};
@@ -13,7 +13,7 @@ use crate::view::{Grid, Storage, View};
 
 use eightfold_ir::DType;
 
-/// The part of what is worth sharing by the model that is measured, too.
+/// Calls are measured from this fraction of the least time that the model shares.
 const SMALL: f64 = 0.5;
 
 /// The distinct calls of a program of one thread without bands that `threads` threads may share.
@@ -26,7 +26,7 @@ pub fn splits(program: &Program, threads: usize, choices: &Choices) -> Vec<Decis
     distinct(pieces, |call| ways(call, program, threads, cpu))
 }
 
-/// The ways to share the call, that of the model first.
+/// The candidates for sharing the call. The model's choice comes first.
 fn ways(call: &Call, program: &Program, threads: usize, cpu: &CpuModel) -> Vec<Way> {
     let cuts = cut::ways(call, threads, LINE);
     let model = match modelled(call, &cuts, cpu, false) {
@@ -45,7 +45,7 @@ fn ways(call: &Call, program: &Program, threads: usize, cpu: &CpuModel) -> Vec<W
     ways
 }
 
-/// What writes all buffers that the call reads, each thread its part.
+/// For each thread, calls that write its part of all buffers that the call reads.
 fn inputs(call: &Call, program: &Program, threads: usize) -> Vec<Vec<Call>> {
     let mut parts = vec![Vec::new(); threads];
     for view in &call.operands {

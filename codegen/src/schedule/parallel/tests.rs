@@ -31,7 +31,7 @@ fn shared(calls: Vec<Call>, threads: Threads, choices: &Choices) -> Program {
     program
 }
 
-/// The calls of each thread, barrier by barrier; one number for what the first thread runs alone.
+/// The number of calls of each thread, phase by phase; a phase of one number runs on the first thread alone.
 fn shape(program: &Program) -> Vec<Vec<usize>> {
     let mut shape: Vec<Vec<usize>> = Vec::new();
     for item in &program.body {
@@ -56,14 +56,14 @@ fn small_calls_stay_whole_and_go_before_the_next_shared_one() {
     let all = vec![
         copy(0, 1, LARGE),
         copy(2, 3, SMALL),
-        // Reads what the first call wrote, as the one before does not.
+        // Reads the result of the first call; the call before does not.
         copy(1, 4, LARGE),
         last,
         copy(5, 6, LARGE),
         copy(6, 7, SMALL),
     ];
     let program = shared(all, Threads::new(2), &Choices::default());
-    // The copy from 5 reads what the small one wrote in the other thread's half, so the threads wait in between.
+    // The copy from 5 reads, in the other thread's half, what the small call wrote, so there is a barrier in between.
     assert_eq!(shape(&program), [vec![1, 1], vec![2, 1], vec![1], vec![1, 1], vec![1]]);
     assert_eq!(program.calls()[3].output.grid.dims, [LARGE / 32, 16]);
 }
@@ -76,7 +76,7 @@ fn buffers_that_may_share_their_bytes_are_touched_one_after_the_other() {
         small
     };
     let program = shared(vec![small(2), copy(1, 3, LARGE)], Threads::new(3), &Choices::default());
-    // The copy of all of 1 could overwrite it, so whoever else reads 1 comes before.
+    // The copy of all of buffer 1 may overwrite it in place, so other readers of buffer 1 come before.
     assert_eq!(shape(&program), [vec![1], vec![1, 1, 1]]);
     let mut elsewhere = copy(1, 3, LARGE);
     elsewhere.operands[0].offset = 16;
@@ -108,17 +108,17 @@ fn what_was_measured_decides_about_a_call() {
     };
     let rows = Choice::Split(Split::Axis(0));
     assert_eq!(found, [(&*key(LARGE / 16), rows), (&*key(LARGE / 32), rows), (&*key(LARGE / 64), rows)]);
-    // The whole call, and both axes: of the second, both halves of a line.
+    // The whole call and a cut by rows. A row has 16 elements, one cache line, so it is not cut.
     assert_eq!(decisions[0].ways.len(), 2);
     let choices: Choices = [
         (key(LARGE / 32), Choice::Split(Split::Whole)),
-        // There is no such axis: the model decides.
+        // The result has no axis 7, so the model decides.
         (key(LARGE / 64), Choice::Split(Split::Axis(7))),
     ]
     .into_iter()
     .collect();
     let program = shared(all(), Threads::new(2), &choices);
-    // The second stays whole; the third reads what it wrote.
+    // The second call stays whole; the third reads its result.
     assert_eq!(shape(&program), [vec![1, 1], vec![1], vec![1, 1]]);
 }
 
@@ -130,7 +130,7 @@ fn the_checker_sees_threads_that_touch_the_same_bytes() {
     program.arena_size = 8 * LARGE;
     assert_eq!(check(&program), Ok(()));
 
-    // Without the barrier between them each thread still reads its own half alone.
+    // Without the barrier between the calls, each thread still reads only the half that it wrote.
     let Some(Item::Parallel(second)) = program.body.pop() else { panic!("{program}") };
     let Item::Parallel(first) = &mut program.body[0] else { panic!("a parallel region") };
     first.threads.iter_mut().zip(second.threads).for_each(|(body, more)| body.extend(more));
@@ -142,9 +142,9 @@ fn the_checker_sees_threads_that_touch_the_same_bytes() {
         change(last);
         check(&torn)
     };
-    // Not if halves differ: thread 1 reads what thread 0 writes.
+    // If the halves differ, thread 1 reads bytes that thread 0 writes.
     let race = |writer| Err(PlanError::Race { call: 3, buffer: "b".to_owned(), writer });
     assert_eq!(torn(|call| call.operands[0].offset -= 1), race(0));
-    // Nor if both write the same bytes.
+    // Both threads write the same bytes.
     assert_eq!(torn(|call| call.output.offset -= 16), race(1));
 }

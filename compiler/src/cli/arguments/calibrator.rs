@@ -1,4 +1,4 @@
-//! The calibrator that chooses ranges, and its number: one option for each row of [`OBSERVERS`] that has a setting.
+//! The options for the calibrator and its setting: one for each row of [`OBSERVERS`] with a setting.
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use eightfold::Error;
@@ -8,7 +8,7 @@ use eightfold_passes::calibrate::{OBSERVERS, Setting};
 /// How a calibrator chooses ranges.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CalibratorArguments {
-    /// Who chooses the ranges, by default mse; `eightfold list calibrators` describes them.
+    /// The algorithm that chooses ranges, by default mse; `eightfold list calibrators` describes all of them.
     #[arg(long, value_name = "NAME")]
     calibrator: Option<String>,
     #[command(flatten)]

@@ -25,12 +25,12 @@ pub(crate) struct OptimizeArguments {
     /// Do not run chains of calls in bands of rows: run each call on all its rows before the next call.
     #[arg(long)]
     no_bands: bool,
-    /// What to optimize where code cannot be both fast and small. Example: on CPUs with AVX2 and without VNNI, int8 3 x
-    /// 3 convolutions are faster with transformed weights of 3.6 times the size.
+    /// What to optimize if code cannot be both fast and small. Example: on CPUs with AVX2 and without VNNI, int8 3 x 3
+    /// convolutions are faster with transformed weights of 3.6 times the size.
     #[arg(long, value_enum, default_value_t = PreferArgument::Speed)]
     prefer: PreferArgument,
-    /// A file of eightfold bench --machine -o, from this or another machine: the cost model and rooflines go by its CPU
-    /// instead of a usual one of the target. No choice changes the model's outputs.
+    /// A file of eightfold bench --machine -o, from this or another machine. The cost model and rooflines use its rates
+    /// instead of those of a typical CPU of the target. The model's outputs stay the same.
     #[arg(long, value_name = "FILE")]
     peaks: Option<PathBuf>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ impl OptimizeArguments {
         })
     }
 
-    /// The peaks of the machine that the cost models go by, if they are given.
+    /// The peaks for the cost models, if they are given.
     pub(crate) fn peaks(&self) -> Result<Option<MachinePeaks>, Error> {
         let read = |path: &PathBuf| {
             declare_input(path)?;
@@ -79,8 +79,8 @@ impl OptimizeArguments {
         self.peaks.as_ref().map(read).transpose()
     }
 
-    /// Imports, calibrates and optimizes a model of which only the time matters. If int8 lacks ranges, calibrates on
-    /// noise and says so. The cost models go by `peaks`.
+    /// Imports, calibrates and optimizes a model to measure only its time. If int8 lacks ranges, calibrates on noise
+    /// and says so. The cost models use `peaks`.
     pub(crate) fn optimize_for_time(
         &self,
         path: &Path,

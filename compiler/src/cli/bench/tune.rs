@@ -1,4 +1,4 @@
-//! `eightfold bench --tune`: compares each choice of the cost model, and the time that it predicts, with the fastest candidate.
+//! `eightfold bench --tune`: compares the cost model's choices and predicted times with the fastest candidates.
 
 use eightfold::Optimized;
 use eightfold::measure::tune::{Kind, Measured, ModelError, totals};
@@ -81,7 +81,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A table of the decisions of one kind, and how far the cost model is from them.
+/// A table of the decisions of one kind, and the error of the cost model.
 fn text(kind: Kind, totals: &Totals, measured: &[&Measured]) -> String {
     let us = |us: f64| format!("{us:.1}");
     let row = |one: &&Measured| {

@@ -99,7 +99,7 @@ fn constants<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
 
 fn row(graph: &Graph, node: &Node) -> Row {
     let output = node.output();
-    // An elementwise operator is a `map` with an epilogue; its first function says more than `map`.
+    // An elementwise operator is a `map` with an epilogue, so the functions of the epilogue are shown too.
     let steps: Vec<&str> = node.epilogue.steps.iter().map(step_name).collect();
     let op = std::iter::once(node.op.name()).chain(steps).collect::<Vec<_>>().join(" |> ");
     Row {

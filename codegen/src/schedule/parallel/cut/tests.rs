@@ -1,4 +1,4 @@
-//! Parts of calls against whole calls, byte for byte: every kernel family, every way to cut it.
+//! Compares the parts of calls with whole calls, byte for byte: every kernel family, cut in every way.
 
 #![expect(clippy::single_range_in_vec_init, reason = "lists of ranges, some of one")]
 
@@ -16,24 +16,24 @@ use crate::step::{Arg, Step};
 use crate::target::{TARGETS, Target};
 use crate::view::{ConstId, Grid, Storage, View};
 
-/// The bytes that these calls leave, one after the other, of the output's storage.
+/// The bytes of the output's storage after all of these calls.
 fn run(compiled: &Compiled<'_>, calls: &[Call], first: usize, operands: &[Vec<u8>], size: usize) -> Vec<u8> {
     let slack = |bytes: &[u8]| [&[BLANK; Program::SLACK], bytes, &[BLANK; Program::SLACK]].concat();
     let mut buffers: Vec<Vec<u8>> = operands.iter().map(|bytes| slack(bytes)).collect();
     buffers.push(slack(&vec![BLANK; size]));
-    // Last first: no part may need another.
+    // In reverse order, as no part may depend on another.
     for (index, call) in calls.iter().enumerate().rev() {
         let views = call.operands.iter().chain([&call.output]);
         let start = |view: &View| Program::SLACK + view.offset * view.dtype.byte_size();
         let pointers: Vec<_> =
             buffers.iter_mut().zip(views).map(|(buffer, view)| buffer[start(view)..].as_mut_ptr()).collect();
-        // SAFETY: each operand has its own bytes, as many as its view wants, with slack on both sides.
+        // SAFETY: each operand has its own bytes, as many as its view needs, with slack on both sides.
         unsafe { compiled.run(first + index, &pointers) };
     }
     buffers.pop().expect("the output")
 }
 
-/// Cuts the call in all ways and checks each; returns along how many dimensions it can be cut in two.
+/// Cuts the call in all ways and checks each; returns the number of axes along which it can be cut in two.
 fn check(target: &'static Target, call: &Call, operands: &[Vec<u8>]) -> usize {
     let size = call.output.dtype.byte_size();
     let strides = call.output.grid.dims.iter().zip(&call.output.grid.strides);
@@ -55,7 +55,7 @@ fn check(target: &'static Target, call: &Call, operands: &[Vec<u8>]) -> usize {
     ways.iter().filter(|parts| parts.len() == 2).count().min(super::ways(call, 2, 1).len())
 }
 
-/// The best target that runs here: how calls are cut depends on tiles alone.
+/// The best target that runs here. One is enough, as cuts depend only on tiles.
 fn here() -> impl Iterator<Item = &'static Target> {
     TARGETS.iter().rfind(|target| target.runs_here()).into_iter()
 }
@@ -65,7 +65,7 @@ fn const_view(dtype: DType, bytes: &[u8]) -> View {
     View::new(Storage::Const(ConstId(0)), dtype, 0, grid)
 }
 
-/// Relu, or what makes bytes of sums, and a residual in between.
+/// An epilogue with a residual: an addition for f32, else requantization to u8 with the addition before it.
 fn steps(input: DType) -> Vec<Step> {
     match input {
         DType::F32 => vec![Step::Apply(Function::Add, vec![Arg::Current, Arg::Operand(3)])],
@@ -78,7 +78,7 @@ fn steps(input: DType) -> Vec<Step> {
     }
 }
 
-/// A 3 x 3 convolution over `size` pixels, with a border around its input; products of matrices have one row.
+/// A 3 x 3 convolution over `size` pixels (rows, columns), with a border around its input.
 fn convolution(
     target: &'static Target,
     input: DType,
@@ -100,7 +100,7 @@ fn convolution(
             &|o, r, e| ((o * 7 + r * 5 + e * 3) % 19) as f32 - 9.3,
             &vec![0.5; n],
         ),
-        // Large, so that there are extra groups.
+        // The weights are large, so that there are extra groups.
         _ => gemm::pack::integers(
             target,
             tile,
@@ -184,13 +184,13 @@ fn depthwise_convolutions_are_cut_by_rows() {
     }
 }
 
-/// Tiles are cut by rows, what they yield also by channels, two rows together; both in batches.
+/// Tiles are cut by batch and by rows of tiles; their products also by channels. Two rows of results stay together.
 #[test]
 fn transformed_tiles_are_cut_by_rows_of_tiles() {
     use crate::kernel::{winograd, winograd_input};
     for target in here() {
         let Trial { mut call, operands, .. } = winograd::tests::whole(target);
-        // Weights and sums are packed: parts begin within them.
+        // Weights and initial accumulators are packed: parts begin inside them.
         call.operands[1..3].iter_mut().for_each(|view| view.storage = Storage::Const(ConstId(0)));
         assert_eq!(check(target, &call, &operands), 3);
         let parts = ways(&call, 3, 1).into_iter().find(|(axis, _)| *axis == 2).expect("rows are cut").1;
@@ -206,7 +206,7 @@ fn transformed_tiles_are_cut_by_rows_of_tiles() {
     }
 }
 
-/// A call of one operand (and a table, where `extra` has one), whose result has extents `result`.
+/// A call that reads `input` and the operands in `extra`.
 fn simple(producer: Producer, input: &View, extra: Vec<(View, Vec<u8>)>, output: View) -> (Call, Vec<Vec<u8>>) {
     let mut numbers = Numbers(3);
     let mut operands = vec![numbers_for(input, &mut numbers)];
@@ -331,7 +331,7 @@ fn equal_parts_share_their_code_and_do_not_write_to_one_line() {
         assert!(parts.iter().all(|part| part.output.offset % 64 == 0));
     }
     assert_eq!(ways(&call, 2, 64).len(), 2);
-    // 3 channels a pixel: no unit of channels keeps to lines.
+    // With 3 channels a pixel, no cut by channels lies on a cache line.
     let narrow = view(DType::U8, 0, &[1, 3, 64, 64], &[0, 1, 192, 3]);
     let copy = Call {
         producer: Producer::Pointwise(Pointwise),
