@@ -1,12 +1,13 @@
 //! Choices: how code computes a result, never which result.
 //!
-//! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, and the [`Split`] of a call among
-//! threads. Each decision has a key: a text with everything that decides about the time. Decisions with equal keys have equal
-//! choices, whatever the layers are called. [`Choices`] holds what was measured, by key. Where nothing was measured, a cost
-//! model of the CPU decides ([`CpuModel`]). A [`Decision`](crate::decision::Decision) lists the candidates, for tuning.
+//! There are three kinds: the [`Blocking`] of a product, the [`Fusion`] of a chain of calls, and the [`Split`] of a
+//! call among threads. Each decision has a key: a text of everything that determines its time. Decisions with equal
+//! keys have equal choices, even if their layers have different names. [`Choices`] holds the measured choices by key.
+//! Without a measurement, the cost model ([`CpuModel`]) decides. A [`Decision`](crate::decision::Decision) lists the
+//! candidates for tuning.
 //!
-//! Invariant: no choice changes a result, not even of floats. Whatever the tile, an output is accumulated in one register in
-//! the order of the runs, and a part of a call computes each element as the whole call does.
+//! Invariant: no choice changes a result, not even of floats. With any tile, an output is accumulated in one register
+//! in the order of the runs, and a part of a call computes each element as the whole call does.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -25,14 +26,14 @@ pub enum Choice {
     Split(Split),
 }
 
-/// What a product's kernel is told besides its geometry.
+/// The tile and the loop order of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blocking {
     /// Pixels of a tile.
     pub mr: usize,
     /// Channels of a tile, a multiple of the target's lanes.
     pub nr: usize,
-    /// Rows of pixels that are done with one block of weights before the next.
+    /// Rows of pixels that are computed with one block of weights before the next block.
     pub rows: usize,
 }
 
@@ -58,7 +59,7 @@ pub enum Fusion {
 /// How a call is shared among threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// It is not: the first thread runs all of it.
+    /// The call is not shared: the first thread runs all of it.
     Whole,
     /// Each thread computes a part of the result along this axis.
     Axis(usize),
@@ -77,17 +78,17 @@ impl Display for Choice {
     }
 }
 
-/// What to prefer where speed and size exclude each other.
+/// The preference if code cannot be both fast and small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// A short time of inference.
+    /// A short inference time.
     #[default]
     Speed,
-    /// Few bytes of weights: none are stored in a larger form, as Winograd's are.
+    /// Few bytes of weights: no weights are stored in a larger form, as Winograd's algorithm needs it.
     Size,
 }
 
-/// Measured choices by key, what to prefer, and the CPU that the cost models go by.
+/// Measured choices by key, the preference, and the CPU model for all other choices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices {
     measured: BTreeMap<String, Choice>,
@@ -96,7 +97,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The same choices for this CPU; for `None`, that of the target's row.
+    /// The same choices with this CPU model; `None` stands for the target's row.
     #[must_use]
     pub fn on(self, cpu: Option<CpuModel>) -> Self {
         Choices { cpu, ..self }
@@ -108,7 +109,7 @@ impl Choices {
         Choices { measured: measured.measured, ..self.clone() }
     }
 
-    /// The CPU that cost models go by.
+    /// The CPU model.
     #[must_use]
     pub fn cpu(&self, target: &Target) -> &CpuModel {
         let own = self.cpu.as_ref().filter(|cpu| cpu.target == target);
@@ -121,7 +122,7 @@ impl Choices {
         Choices { prefer, ..self }
     }
 
-    /// What to prefer.
+    /// The preference.
     pub(crate) fn prefer(&self) -> Prefer {
         self.prefer
     }
@@ -150,7 +151,7 @@ impl Choices {
         }
     }
 
-    /// The measured choice. Makes no key if nothing was measured.
+    /// The measured choice. The key is computed only if there are measurements.
     fn get(&self, key: impl FnOnce() -> String) -> Option<Choice> {
         if self.measured.is_empty() { None } else { self.measured.get(&key()).copied() }
     }

@@ -1,6 +1,6 @@
-//! The C header of one model: `eightfold.h` and what is known of the model at compile time.
+//! Writes the C header of a model: `eightfold.h` and the facts about the model that are known at compile time.
 //!
-//! Invariant: it compiles alone, as C99 and as C++, whatever the model's names contain; any number of models' headers
+//! Invariant: the header compiles alone, as C99 and as C++, with any names in the model. The headers of several models
 //! can be included together.
 
 use std::fmt::Write as _;
@@ -10,12 +10,12 @@ use crate::interface::{Interface, InterfaceError, Tensor};
 /// The text of the header.
 ///
 /// # Errors
-/// An interface that the C ABI cannot express.
+/// Fails if the C ABI cannot express the interface.
 pub fn c_header(interface: &Interface) -> Result<String, InterfaceError> {
     interface.check()?;
     let prefix = &interface.symbol_prefix;
     let upper = prefix.to_ascii_uppercase();
-    // The first variant is the preferred one; the arena has room for any of them.
+    // The first variant is the preferred one; the arena is large enough for every variant.
     let variants = &interface.variants;
     let arena_size = variants.iter().map(|variant| variant.arena_size).max().unwrap_or(0).max(1);
     let arena_align = variants.iter().map(|variant| variant.arena_align).max().unwrap_or(1);
@@ -129,7 +129,7 @@ fn tensor_defines(prefix: &str, tensor: &Tensor) -> String {
     text
 }
 
-/// A C string literal of printable ASCII that may stand in a comment as well.
+/// A C string literal of printable ASCII, which is also safe in a comment.
 fn quoted(text: &str) -> String {
     let mut literal = String::from("\"");
     for byte in text.bytes() {
@@ -143,7 +143,7 @@ fn quoted(text: &str) -> String {
     literal + "\""
 }
 
-/// A line of a comment that cannot end it, or begin another.
+/// The text without sequences that begin or end a C comment.
 fn in_comment(text: &str) -> String {
     let printable = |c: char| if eightfold_ir::misleads(c) { ' ' } else { c };
     let text: String = text.chars().map(printable).collect();

@@ -1,7 +1,7 @@
-//! How constants lie in memory: one after the other, each aligned, with bytes behind the last that kernels may read.
+//! The layout of constants in memory: one after the other, each aligned, with slack after the last.
 //!
-//! Weights are most of an artifact, so they are handed on as they are and never through LLVM: code knows the address of
-//! the first byte and the distances alone.
+//! Weights are most of an artifact, so they are shared rather than copied, and never go through LLVM: code contains
+//! only the address of the first byte and the offsets of the constants.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::view::Const;
 /// Alignment of each constant: a cache line, and the widest vector.
 pub(crate) const ALIGN: usize = 64;
 
-/// Constants in the order in which they lie.
+/// Constants in the order of their layout.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     parts: Vec<Bytes>,
@@ -21,16 +21,16 @@ pub(crate) struct Image {
     end: usize,
 }
 
-/// Memory that constants lie in, aligned.
+/// Aligned memory with the bytes of constants.
 #[derive(Debug)]
 pub(crate) struct Memory {
     bytes: Vec<u8>,
-    /// Where the first constant begins.
+    /// The offset of the first constant.
     start: usize,
 }
 
 impl Image {
-    /// Puts these constants behind those that are there; where each begins.
+    /// Appends constants; returns the offset of each.
     pub(crate) fn add(&mut self, consts: &[Const]) -> Vec<usize> {
         let place = |constant: &Const| {
             let start = self.end.next_multiple_of(ALIGN);
@@ -41,15 +41,15 @@ impl Image {
         consts.iter().map(place).collect()
     }
 
-    /// Bytes that the constants take, those behind the last included.
+    /// The size in bytes, with the slack after the last constant.
     pub(crate) fn size(&self) -> usize {
         self.end + Program::SLACK
     }
 
-    /// Writes them.
+    /// Writes the constants and the slack.
     ///
     /// # Errors
-    /// Of `out`.
+    /// Fails if `out` fails.
     pub(crate) fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         for (index, part) in self.parts.iter().enumerate() {
             out.write_all(part)?;
@@ -60,9 +60,9 @@ impl Image {
         out.write_all(&[0; Program::SLACK])
     }
 
-    /// Lays them down in memory, and lets go of each as soon as it has been copied.
+    /// Copies the constants into memory, and frees each as soon as it has been copied.
     pub(crate) fn into_memory(self) -> Memory {
-        // Zeros that the system has yet to provide: page by page, as constants are copied.
+        // The system provides pages of zeros only as constants are copied into them.
         let mut bytes = vec![0; self.size() + ALIGN];
         let start = bytes.as_ptr().align_offset(ALIGN);
         let mut at = start;

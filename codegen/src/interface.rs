@@ -1,7 +1,7 @@
-//! What an artifact offers to its caller, as plain data.
+//! The interface of an artifact to its caller, as plain data.
 //!
-//! The one description from which the descriptors in the object file, the C header and the reports are made, and to
-//! which a loaded artifact is read back. It holds what the C ABI (`eightfold.h`) can say and nothing else.
+//! The descriptors in the object file, the C header and the reports are made from it, and a loaded artifact is read
+//! back to it. It holds exactly the facts that the C ABI (`eightfold.h`) can express.
 
 use std::fmt;
 
@@ -18,9 +18,9 @@ pub struct Interface {
     pub name: String,
     /// The C identifier that starts its exported symbol: `<symbol_prefix>_query`.
     pub symbol_prefix: String,
-    /// What the artifact was made from: compiler, model, options, target.
+    /// The origin of the artifact: compiler, model, options, target.
     pub provenance: String,
-    /// At least one, in order of preference: the first that the CPU can run is taken.
+    /// The variants, at least one, in order of preference: a session uses the first that the CPU can run.
     pub variants: Vec<Variant>,
 }
 
@@ -29,12 +29,11 @@ pub struct Interface {
 pub struct Variant {
     /// The target's name: `x86-64-v3`.
     pub target: String,
-    /// What the CPU must have.
+    /// The features that the CPU must have.
     pub features: FeatureSet,
-    /// Threads that it was compiled for; at least 1.
+    /// Number of threads that the variant was compiled for, at least 1.
     pub threads: u32,
-    /// Threads besides the first that have work and so enter each run: one less than `threads`, or 0 where nothing is
-    /// worth sharing.
+    /// Number of threads besides the first that enter each run: `threads - 1`, or 0 if no call is shared.
     pub workers: u32,
     /// Bytes of the arena.
     pub arena_size: u64,
@@ -49,13 +48,13 @@ pub struct Variant {
 /// An input or an output: dense, row-major, little-endian.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tensor {
-    /// The model's name of it.
+    /// The name in the model.
     pub name: String,
     /// The type of an element; four-bit elements take a byte each.
     pub dtype: DType,
     /// The shape; empty for a scalar.
     pub dims: Vec<usize>,
-    /// How its integers stand for real numbers, if they do.
+    /// How the integers represent real numbers; `None` if the tensor is not quantized.
     pub quantization: Option<Quantization>,
 }
 
@@ -87,7 +86,7 @@ impl fmt::Display for Tensor {
 }
 
 impl Variant {
-    /// The variant that `program`, made from `graph`, is.
+    /// The variant of `program`, which was lowered from `graph`.
     #[must_use]
     pub fn of(graph: &Graph, program: &Program) -> Variant {
         let tensor = |name: &str, id: ValueId| {
@@ -120,16 +119,16 @@ impl Variant {
 #[derive(Clone, PartialEq, Debug, Error)]
 #[non_exhaustive]
 pub enum InterfaceError {
-    /// The user's symbol is no C identifier; [`c_identifier`] makes one.
+    /// The user's symbol is not a C identifier; [`c_identifier`] makes one.
     #[error("symbol {symbol:?} is no C identifier: expected a letter, then letters, digits and underscores")]
     Symbol {
-        /// What was given.
+        /// The given symbol.
         symbol: String,
     },
-    /// A name that C cannot hold; the model's fault.
+    /// A name in the model contains a NUL byte, which ends a string in C.
     #[error("{what} contains a NUL byte: {text:?}")]
     Nul {
-        /// What the text is.
+        /// The kind of the text.
         what: &'static str,
         /// The text.
         text: String,
@@ -145,7 +144,7 @@ pub enum InterfaceError {
         /// What was given.
         align: u32,
     },
-    /// A variant that nobody could run.
+    /// A variant without threads.
     #[error("variant {variant}: expected at least one thread, got 0")]
     NoThread {
         /// The variant's target.
@@ -169,7 +168,7 @@ pub enum InterfaceError {
         /// Its dims.
         dims: Vec<usize>,
     },
-    /// An axis outside the shape.
+    /// The axis of a quantization is not an axis of the tensor.
     #[error("tensor {tensor:?}: quantized along axis {axis}, rank is {rank}")]
     QuantizationAxis {
         /// The tensor's name.
@@ -194,16 +193,16 @@ pub enum InterfaceError {
 }
 
 impl Interface {
-    /// The one symbol that the artifact exports.
+    /// The only symbol that the artifact exports.
     #[must_use]
     pub fn query_symbol(&self) -> String {
         format!("{}_query", self.symbol_prefix)
     }
 
-    /// Whether the C ABI can express this interface.
+    /// Checks that the C ABI can express this interface.
     ///
     /// # Errors
-    /// The first field that it cannot.
+    /// Fails at the first field that it cannot express.
     pub fn check(&self) -> Result<(), InterfaceError> {
         let symbol = &self.symbol_prefix;
         if !symbol.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -274,7 +273,8 @@ fn check_text(what: &'static str, text: &str) -> Result<(), InterfaceError> {
     Ok(())
 }
 
-/// A C identifier that resembles `name`: what is no letter or digit becomes `_`, and a leading digit gets an `m`.
+/// A C identifier made from `name`: characters other than letters and digits become `_`, and an `m` goes before a
+/// leading digit.
 ///
 /// ```
 /// use eightfold_codegen::interface::c_identifier;

@@ -1,21 +1,22 @@
 //! Eightfold's back end: from graph to program to machine code.
 //!
-//! [`lower`] turns a verified graph into a [`program`], [`schedule`] decides how it runs, and [`llvm`] makes of it an object
-//! file, which [`object`] links; [`header`] writes its C declaration. [`measure`] times pieces of programs on this machine.
+//! [`lower`] turns a verified graph into a [`program`], [`schedule`] decides how it runs, and [`llvm`] compiles it to
+//! an object file, which [`object`] links; [`header`] writes its C declaration. [`measure`] times parts of programs on
+//! this machine.
 //!
-//! From the bottom up; each folder may use those above it:
+//! The folders from the bottom up; each may use only those above it in this table:
 //!
-//! | folder | what lives there |
+//! | folder | contents |
 //! |---|---|
-//! | [`target`], [`cpu`] | what code is made for; its speed, for cost models |
-//! | [`view`], [`step`] | where tensors lie; what happens to each element of a result |
+//! | [`target`], [`cpu`] | CPU features that code is generated for; models of CPUs for cost estimates |
+//! | [`view`], [`step`] | places of tensors in memory; the steps of an epilogue |
 //! | [`vector`] | the verbs that kernels are written in, and instruction sets |
-//! | [`choice`], [`tuning`] | ways to go about a computation, and the file of those that were measured |
+//! | [`choice`], [`tuning`] | choices that change the time but no result; the file of measured choices |
 //! | [`kernel`] | families of kernels, and calls of them |
-//! | [`program`], [`work`] | calls in regions, on buffers and constants; what each call has to do |
-//! | [`decision`] | where a program has choices, and their keys |
+//! | [`program`], [`work`] | calls in regions, on buffers and constants; the work of each call |
+//! | [`decision`] | decisions with their candidates and keys |
 //! | [`lower`], [`schedule`] | from a graph to a program; passes over programs |
-//! | [`interface`], `image`, [`object`], [`header`] | what an artifact offers, its constants, its files |
+//! | [`interface`], `image`, [`object`], [`header`] | an artifact's interface, constants and files |
 //! | [`llvm`] | programs as modules, machine code, code that runs in this process |
 //! | [`measure`] | rates and tuning |
 

@@ -1,6 +1,6 @@
-//! Puts files where the user wants them, and links an object file and the runtime into a shared library.
+//! Writes output files, and links an object file and the runtime into a shared library.
 //!
-//! Invariants: a file appears whole or not at all (it is written beside its destination, then renamed); the same
+//! Invariants: a file appears complete or not at all (it is written next to its destination, then renamed); the same
 //! object gives the same library, byte for byte; the library exports one symbol and needs no other library.
 
 use std::fs::File;
@@ -19,17 +19,17 @@ pub(crate) mod file;
 /// The runtime's object file, built by `build.rs` for [`crate::RUNTIME_TARGET`].
 static RUNTIME_OBJECT: &[u8] = include_bytes!(env!("EIGHTFOLD_RUNTIME_OBJECT"));
 
-/// Why a file could not be made.
+/// Why a file could not be written or linked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// The machine has no C compiler of that name: install one, or name one by the environment variable CC.
+    /// No C compiler of this name is installed. The environment variable CC can name another.
     #[error("no linker: {linker:?} is not installed")]
     LinkerNotFound {
-        /// The program that was tried.
+        /// The name of the C compiler.
         linker: String,
     },
-    /// The C compiler is there but does not start.
+    /// The C compiler is installed but does not start.
     #[error("the linker {linker:?} could not be started")]
     LinkerStart {
         /// The program.
@@ -37,17 +37,17 @@ pub enum ObjectError {
         /// What the system says.
         source: io::Error,
     },
-    /// The C compiler refused: a broken installation, or an object for another machine.
+    /// The C compiler failed: a broken installation, or an object file for another machine.
     #[error("the linker {linker:?} failed ({status}):\n{stderr}")]
     LinkFailed {
         /// The program.
         linker: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// What it said.
+        /// Its standard error.
         stderr: String,
     },
-    /// The object was made for another machine than this compiler's runtime: emit an object file, link it there.
+    /// The object file is for another machine than this compiler's runtime. The user can emit it and link it there.
     #[error("the object file is not for {runtime}, the target of the runtime that it would be linked with")]
     OtherMachine {
         /// The runtime's target triple.
@@ -63,7 +63,7 @@ pub enum ObjectError {
     },
 }
 
-/// Writes `bytes` to `path`, whole or not at all.
+/// Writes `bytes` to `path`, completely or not at all.
 ///
 /// # Errors
 /// [`ObjectError::Write`].
@@ -74,10 +74,11 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ObjectError> {
     })
 }
 
-/// Has `make` write a file of the name that it is given into a folder beside `path`, and moves it there.
+/// Makes a folder next to `path`, lets `make` write a file in it by the name that `make` gets, and moves the file to
+/// `path`.
 ///
-/// A folder and not a temporary file, because the linker wants to make the file itself, and because the file then has
-/// the mode that the user's umask gives it.
+/// There is a folder instead of a temporary file because the linker creates the file itself, and because the file then
+/// gets its mode from the user's umask.
 fn place(path: &Path, make: impl FnOnce(&Path, &str) -> Result<(), ObjectError>) -> Result<(), ObjectError> {
     const NAME: &str = "output";
     let write_error = |source| ObjectError::Write { path: path.to_owned(), source };
@@ -99,13 +100,13 @@ pub struct Linker {
 }
 
 impl Linker {
-    /// The linker that the environment variable CC names, else `cc`.
+    /// The linker named by the environment variable CC; `cc` if it is not set.
     #[must_use]
     pub fn from_env() -> Linker {
         Linker::new(&env::var("CC").unwrap_or_default())
     }
 
-    /// The linker of a command: a program and options, separated by spaces. An empty command is `cc`.
+    /// The linker of a command line: a program and options, separated by spaces. An empty command line means `cc`.
     #[must_use]
     pub fn new(command: &str) -> Linker {
         let mut words = command.split_whitespace().map(str::to_owned);
@@ -138,10 +139,10 @@ impl Linker {
         })
     }
 
-    /// Links `output` in `work`. All names are relative to it, so that no path gets into the library or meets the
-    /// commas of `-Wl`.
+    /// Links `output` in the folder `work`. All names are relative to it, so that no path gets into the library, and no
+    /// comma of a path is read as a separator of `-Wl`.
     fn run(&self, work: &Path, output: &str) -> Result<(), ObjectError> {
-        // What names a place, not a command, is meant from where the user stands.
+        // A linker with a folder in its name is relative to the user's folder, not to `work`.
         let program = if self.program.contains('/') {
             std::path::absolute(&self.program).unwrap_or_else(|_| PathBuf::from(&self.program))
         } else {
@@ -155,7 +156,7 @@ impl Linker {
             .args(["-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now"])
             .current_dir(work)
             .env("LC_ALL", "C")
-            // The linker would write it into the library.
+            // The linker would write this variable into the library.
             .env_remove("LD_RUN_PATH")
             .stdin(Stdio::null())
             .output();

@@ -1,13 +1,14 @@
-//! Pointwise steps of calls: what happens to each element of a result before it is stored.
+//! Pointwise steps of calls: the operations on each element of a result before it is stored.
 
 use eightfold_ir::{DType, Function};
 
-/// A pointwise step with operands by position in [`Call::operands`](crate::kernel::Call::operands); otherwise as [`eightfold_ir::Step`].
+/// A pointwise step with operands by position in [`Call::operands`](crate::kernel::Call::operands); otherwise as
+/// [`eightfold_ir::Step`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// A scalar function.
     Apply(Function, Vec<Arg>),
-    /// To another type.
+    /// Converts to another type.
     Cast(DType),
     /// `f32(x - zero_point) * scale`
     Dequantize {
@@ -16,7 +17,7 @@ pub enum Step {
         /// The integer that means zero.
         zero_point: i32,
     },
-    /// Divide by `scale` (nothing to do at 1), clamp, round half to even, add `zero_point`.
+    /// Divides by `scale` (unless it is 1), clamps, rounds half to even, adds `zero_point`.
     Quantize {
         /// The integer type stored.
         dtype: DType,
@@ -29,7 +30,7 @@ pub enum Step {
         /// The greatest integer stored.
         max: i32,
     },
-    /// Entry of the operand, a constant of 256 elements of this type.
+    /// Looks the number up in the operand, a constant of 256 elements of this type.
     Table {
         /// Position in [`Call::operands`](crate::kernel::Call::operands).
         operand: usize,
@@ -60,7 +61,8 @@ pub enum Arg {
     Int(i64),
 }
 
-/// The positions in [`Call::operands`](crate::kernel::Call::operands) of what the steps read element by element; tables are not among them.
+/// The positions in [`Call::operands`](crate::kernel::Call::operands) of the operands that steps read element by
+/// element, without tables.
 pub(crate) fn elementwise(steps: &[Step]) -> Vec<usize> {
     let args = steps.iter().flat_map(|step| match step {
         Step::Apply(_, args) => args.as_slice(),

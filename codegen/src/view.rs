@@ -1,7 +1,7 @@
-//! Views: where the elements of tensors lie in the bytes of buffers and constants.
+//! Views: the places of tensor elements in the bytes of buffers and constants.
 //!
-//! Operands and results of calls are views. Data movement is strides: a transpose, a slice, a broadcast is another view of the
-//! same bytes.
+//! Operands and results of calls are views. A transpose, a slice or a broadcast moves no data: it is another view of
+//! the same bytes, with other strides.
 
 mod grid;
 
@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use eightfold_ir::{Bytes, DType};
 
-/// The element that no view reaches: 8 TiB of the largest elements.
+/// A bound on positions: no view reaches this element. With the largest elements it is at 8 TiB.
 pub const FARTHEST: i128 = 1 << 40;
 
 /// A buffer's number in [`Program::buffers`](crate::program::Program::buffers).
@@ -20,7 +20,7 @@ pub struct BufferId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConstId(pub usize);
 
-/// Bytes that a view is a view of.
+/// The bytes that a view refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Storage {
     /// A buffer.
@@ -32,10 +32,10 @@ pub enum Storage {
 /// Read-only bytes of the artifact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Const {
-    /// What it holds and how it is packed, for dumps.
+    /// A description of the contents and their packing, for dumps.
     pub name: String,
-    /// The bytes as kernels read them. In an artifact each is aligned to 64, with
-    /// [`Program::SLACK`](crate::program::Program::SLACK) bytes behind the last.
+    /// The bytes as kernels read them. In an artifact each constant is aligned to 64 bytes, and
+    /// [`Program::SLACK`](crate::program::Program::SLACK) bytes follow the last.
     pub bytes: Bytes,
 }
 
@@ -52,9 +52,9 @@ pub struct View {
     pub dtype: DType,
     /// First element.
     pub offset: usize,
-    /// Loops around the call that move the view, each with the elements by which it does so a turn.
+    /// Loops around the call that move the view, each with the number of elements by which it moves in one turn.
     pub loops: Vec<(LoopId, isize)>,
-    /// Extents and distances.
+    /// Extents and strides.
     pub grid: Grid,
 }
 
@@ -65,7 +65,8 @@ impl View {
         View { storage, dtype, offset, loops: Vec::new(), grid }
     }
 
-    /// The element type and the grid as text: `u8[1x64x28x28:0,1,1792,64]`. Along an axis of one element there is no distance.
+    /// The element type and the grid as text: `u8[1x64x28x28:0,1,1792,64]`. The stride of an axis of extent 1 is
+    /// written as 0.
     pub(crate) fn key(&self) -> String {
         let Grid { dims, strides } = &self.grid;
         let strides = dims.iter().zip(strides).map(|(dim, stride)| if *dim > 1 { *stride } else { 0 }.to_string());
@@ -73,7 +74,7 @@ impl View {
         format!("{}[{}:{}]", self.dtype, dims.join("x"), strides.join(","))
     }
 
-    /// Bytes of the elements, repeated ones once.
+    /// Bytes of the distinct elements: a repeated element counts once.
     pub(crate) fn distinct_bytes(&self) -> u64 {
         let walked = self.grid.dims.iter().zip(&self.grid.strides).map(|(dim, stride)| match stride {
             0 => (*dim).min(1),
@@ -82,24 +83,25 @@ impl View {
         (walked.product::<usize>() * self.dtype.byte_size()) as u64
     }
 
-    /// Leaves of the view what lies in `range` of its `axis`.
+    /// Restricts the view to `range` of its `axis`.
     pub(crate) fn narrow(&mut self, axis: usize, range: &Range<usize>) {
         self.offset = (self.offset as isize + range.start as isize * self.grid.strides[axis]) as usize;
         self.grid.dims[axis] = range.len();
     }
 }
 
-/// A distance that is no farther than [`FARTHEST`]: an axis with a farther one has a single element.
+/// Limits a stride to [`FARTHEST`]. Only an axis with a single element can have a larger stride.
 pub(crate) fn within_reach(distance: isize) -> isize {
     distance.clamp(-(FARTHEST as isize), FARTHEST as isize)
 }
 
-/// Extents of a view and the distance in elements between neighbours along each axis; 0 repeats, negative walks back.
+/// The extents of a view, and for each axis the stride: the distance between neighbours in elements. A stride of 0
+/// repeats an element, a negative one goes backwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Grid {
     /// Extents.
     pub dims: Vec<usize>,
-    /// Distances.
+    /// Strides.
     pub strides: Vec<isize>,
 }
 
@@ -119,7 +121,7 @@ impl Grid {
         [0, 2, 3].map(|axis| self.dims[axis])
     }
 
-    /// Distances of neighbouring images, rows and columns of such a grid.
+    /// Strides of images, rows and columns of such a grid.
     pub(crate) fn pixel_strides(&self) -> [isize; 3] {
         [0, 2, 3].map(|axis| within_reach(self.strides[axis]))
     }

@@ -1,8 +1,9 @@
-//! Programs from text: what schedule passes make of them, and what regions compute.
+//! Programs from text: the results of schedule passes, and the results of regions when they run.
 //!
-//! Each `.program` file below `testdata/programs` names the passes to run in a line `; run: bands, plan`. Lines `; threads: 2`
-//! and `; bands: 4` say how many threads there are and how many rows a band has. The snapshot beside it holds the program
-//! that comes out. `INSTA_UPDATE=always cargo test -p eightfold-codegen --test programs` accepts what came out.
+//! Each `.program` file below `testdata/programs` names the passes to run in a line `; run: bands, plan`. Lines `;
+//! threads: 2` and `; bands: 4` say how many threads there are and how many rows a band has. The snapshot beside it
+//! holds the program after the passes. `INSTA_UPDATE=always cargo test -p eightfold-codegen --test programs` accepts
+//! changed snapshots.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +32,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What a line `; key: value` says.
+/// The value of the line `; key: value`.
 fn said<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix("; ")?.strip_prefix(key)?.strip_prefix(": "))
 }
@@ -56,7 +57,7 @@ fn scheduled(text: &str) -> Program {
     program
 }
 
-/// Packs constants and puts buffers where the plan wants them, and proves that nothing is lost.
+/// Packs constants, plans the arena, and checks the result.
 fn planned(mut program: Program) -> Scheduled {
     let choices = Choices::default();
     for name in ["choose", "pack", "plan"] {
@@ -65,7 +66,7 @@ fn planned(mut program: Program) -> Scheduled {
     Scheduled::proven(program.clone()).unwrap_or_else(|error| panic!("{error}\n{program}"))
 }
 
-/// What the program makes of inputs that are the same forever.
+/// The outputs of the program for fixed inputs.
 fn outputs(program: &Program) -> Vec<Vec<u8>> {
     let program = planned(program.clone());
     let of = |is_kind: fn(&BufferKind) -> bool| program.buffers.iter().filter(move |buffer| is_kind(&buffer.kind));
@@ -94,7 +95,7 @@ fn outputs(program: &Program) -> Vec<Vec<u8>> {
     outputs
 }
 
-/// Floats from -4 to 4 for floats, positions below 64 for i64, bytes else.
+/// Test data: floats from -4 to 4, positions below 64 for i64, bytes for all other types.
 fn numbers(tensor: &Tensor) -> Vec<u8> {
     let count = tensor.byte_size().expect("small");
     match tensor.dtype {
@@ -120,7 +121,7 @@ fn schedule_passes_make_what_their_snapshots_say_and_change_no_result() {
             assert!(said(&text, "run").is_some_and(|run| run.contains(pass.name())), "{}", path.display());
             let (before, after) = (parse(&text).expect("parses"), scheduled(&text));
             let printed = after.to_string();
-            // What is said about chains is not part of the program.
+            // The notes about chains are not part of the program.
             let again = Program { bands: after.bands.clone(), ..parse(&printed).expect("parses") };
             assert_eq!(again.to_string(), printed, "{}", path.display());
             changed.insert(before.to_string() != printed);
@@ -159,7 +160,7 @@ const REGIONS: &str = "program @regions  target=x86-64-v2 arena=0 align=64 {
 }
 ";
 
-/// Sums as they grow, of the half of which the flag is set, and what the sums are in the end.
+/// Running sums, computed in one of two branches by a flag, and the final sums.
 #[test]
 fn loops_move_views_and_branches_choose_by_what_is_in_memory() {
     let program = parse(REGIONS).expect("parses");
@@ -177,7 +178,7 @@ fn loops_move_views_and_branches_choose_by_what_is_in_memory() {
     assert_eq!((floats(&outputs[0]), floats(&outputs[1])), (y, z));
 }
 
-/// Extents are numbers in a text; what passes keep must not grow with them.
+/// Extents in a text can be huge, so the memory of passes must not grow with them.
 #[test]
 fn passes_take_no_memory_for_the_rows_of_a_huge_tensor() {
     const ROWS: usize = 1 << 32;
@@ -206,7 +207,7 @@ fn passes_take_no_memory_for_the_rows_of_a_huge_tensor() {
             pass.run(&mut program, &ScheduleContext { threads: Threads::new(1), bands, choices: &choices });
         }
         verify(&program).expect("is right");
-        // A 32nd of it fits no cache, and rows are too many to be bands.
+        // One band of 32 does not fit a cache, and there are too many rows for bands of one row.
         assert!(program.bands.iter().all(|band| !band.is_used), "{program}");
     }
 }

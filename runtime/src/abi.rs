@@ -34,7 +34,7 @@ pub struct Quant {
     pub struct_size: u32,
     /// The number of scales and of zero points.
     pub count: u32,
-    /// The dimension along which they vary, or -1.
+    /// The dimension along which scales and zero points vary, or -1.
     pub axis: i32,
     /// 0.
     pub reserved: u32,

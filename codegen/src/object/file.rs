@@ -1,8 +1,8 @@
-//! An object file whose constants LLVM has not seen.
+//! Adds constants to an object file without LLVM.
 //!
-//! LLVM makes an empty section and code that refers to it. Here that section is given its contents: they follow what LLVM
-//! made, and the section's header says so. Nothing else in the file changes, and nothing is copied: constants go from where
-//! they are into the file.
+//! LLVM emits an empty section and code that refers to it. This module appends the constants to LLVM's output and
+//! changes the header of the section accordingly. Nothing else in the file changes. Constants are written directly from
+//! their own memory.
 
 use std::io::{self, Write};
 
@@ -11,10 +11,10 @@ use object::{LittleEndian, Object as _, ObjectSection as _};
 
 use crate::image::{ALIGN, Image};
 
-/// The section that constants lie in.
+/// The section that holds the constants.
 pub(crate) const CONSTANTS: &str = ".rodata.eightfold";
 
-/// Fields of a section's header, by where they begin.
+/// The offsets of fields in a section's header.
 const FILE_OFFSET: usize = 24;
 const SIZE: usize = 32;
 
@@ -27,17 +27,17 @@ pub struct ObjectFile {
 }
 
 impl From<Vec<u8>> for ObjectFile {
-    /// A file as it is.
+    /// A file without constants to add.
     fn from(code: Vec<u8>) -> Self {
         ObjectFile { code, constants: None }
     }
 }
 
 impl ObjectFile {
-    /// The object file `code`, whose section of constants is empty, with these in it.
+    /// The object file `code` with these constants in its empty section.
     ///
     /// # Panics
-    /// If `code` is no object file with such a section.
+    /// If `code` is not an object file with an empty section for constants.
     pub(crate) fn with_constants(mut code: Vec<u8>, constants: Image) -> Self {
         code.resize(code.len().next_multiple_of(ALIGN), 0);
         let elf = ElfFile64::<LittleEndian>::parse(&*code).expect("LLVM makes an ELF file");
@@ -61,7 +61,7 @@ impl ObjectFile {
     /// Writes the file.
     ///
     /// # Errors
-    /// Of `out`.
+    /// Fails if `out` fails.
     pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.code)?;
         self.constants.as_ref().map_or(Ok(()), |constants| constants.write_to(out))

@@ -1,4 +1,4 @@
-//! Arithmetic on views: the data movement that costs nothing because only strides change.
+//! Transposes, slices, broadcasts and reshapes of grids: data movement that costs nothing, as only strides change.
 
 use super::Grid;
 
@@ -22,7 +22,7 @@ impl Grid {
         (0..self.dims.len()).all(|a| self.dims[a] == 1 || self.strides[a] == dense.strides[a]) || self.elements() == 0
     }
 
-    /// Whether each element lies where `other` has it; axes of extent 1 do not count.
+    /// Whether each element is at the same place as in `other`; axes of extent 1 do not count.
     #[must_use]
     pub fn coincides(&self, other: &Grid) -> bool {
         let apart = |a: usize| self.dims[a] != 1 && self.strides[a] != other.strides[a];
@@ -57,13 +57,14 @@ impl Grid {
         Grid { dims: dims.to_vec(), strides: (0..dims.len()).map(stride).collect() }
     }
 
-    /// The same elements in row-major order of their indices under other extents, if strides can say so.
+    /// A reshape: the same elements, in the same row-major order, with other extents; `None` if strides cannot express
+    /// it.
     #[must_use]
     pub fn reshaped(&self, dims: &[usize]) -> Option<Self> {
         if self.elements() == 0 {
             return Some(Grid::dense(dims));
         }
-        // Axes of extent 1 carry no information; what is left is cut into pieces of equal size on both sides.
+        // Axes of extent 1 carry no information. The others are grouped into pieces of equal size on both sides.
         let old: Vec<(usize, isize)> =
             self.dims.iter().copied().zip(self.strides.iter().copied()).filter(|(d, _)| *d != 1).collect();
         let mut strides = vec![0; dims.len()];
@@ -86,7 +87,7 @@ impl Grid {
                     to += 1;
                 }
             }
-            // The piece must walk with one stride.
+            // The elements of a piece must lie at one common stride.
             let piece = &old[first_old..from];
             if piece.windows(2).any(|w| w[0].1 != w[1].1 * w[1].0 as isize) {
                 return None;

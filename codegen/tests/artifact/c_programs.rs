@@ -10,7 +10,7 @@ use eightfold_codegen::object::write_file;
 use crate::{link, plus_one};
 
 /// Compiles `tests/artifact/c/<program>.c` in a folder with the model's header, library and object file, runs it, and
-/// returns what it printed. `None`, aloud, where there is no C compiler.
+/// returns its output. `None`, with a message, if there is no C compiler.
 fn run(program: &str, link_with: &[&str]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     link::shared(folder.path(), "libplus_one.so")?;

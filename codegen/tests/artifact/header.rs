@@ -8,7 +8,7 @@ use eightfold_codegen::interface::Interface;
 
 use crate::plus_one;
 
-/// Compiles both headers together in a language of `args`; says so where there is no compiler.
+/// Compiles both headers together in the language that `args` select; prints a message if there is no compiler.
 fn compiles(args: &[&str], headers: &[String]) {
     let folder = tempfile::tempdir().unwrap();
     let mut source = String::new();

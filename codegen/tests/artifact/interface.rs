@@ -1,4 +1,4 @@
-//! What an interface refuses, and the sizes it computes.
+//! Interfaces that are refused, and the sizes that interfaces compute.
 
 use eightfold_codegen::interface::{InterfaceError, Quantization, Tensor, c_identifier};
 use eightfold_ir::DType;

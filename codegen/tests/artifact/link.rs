@@ -1,4 +1,4 @@
-//! Linking: what is in the library, that its bytes repeat, and every way in which it can fail.
+//! Linking: the contents of the library, equal bytes for equal inputs, and every error.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::plus_one;
 
-/// The library of the model, or `None`, aloud, where there is no C compiler.
+/// The library of the model; `None`, with a message, if there is no C compiler.
 pub(crate) fn shared(folder: &Path, name: &str) -> Option<Vec<u8>> {
     let interface = plus_one::interface();
     let object = plus_one::object(&interface);

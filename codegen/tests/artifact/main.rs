@@ -1,4 +1,4 @@
-//! From a small LLVM module to an artifact that C programs run.
+//! Artifacts of a small LLVM module, run by C programs.
 
 mod c_programs;
 mod header;

@@ -1,7 +1,7 @@
-//! A model made by hand: y = x + 1 and z = x / 2 over 16 floats, y by way of the arena.
+//! A model made by hand: y = x + 1 and z = x / 2 over 16 floats. y goes through the arena.
 //!
-//! The sum shows the rounding mode (x far below 1), the half shows whether subnormal numbers survive, the arena shows
-//! whether two runs disturb one another.
+//! The sum reveals the rounding mode (x is far below 1), the half reveals whether subnormal numbers survive, and the
+//! arena reveals whether two runs disturb one another.
 
 use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::llvm::descriptor::emit_query;
@@ -41,7 +41,7 @@ pub(crate) fn interface() -> Interface {
     }
 }
 
-/// The object file of [`interface`], or of one like it.
+/// The object file of [`interface`] or of a similar interface.
 pub(crate) fn object(interface: &Interface) -> Vec<u8> {
     Target::initialize_x86(&InitializationConfig::default());
     let context = Context::create();

@@ -1,4 +1,4 @@
-//! The run function's refusals, called from Rust through the loaded library.
+//! Calls that the run function refuses, made from Rust through the loaded library.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -42,7 +42,7 @@ fn a_call_that_cannot_run_is_refused_before_anything_is_written() {
         output_shapes: ptr::null(),
         host: ptr::null(),
     };
-    // SAFETY: each call is whole, or one that the function must refuse.
+    // SAFETY: each call is valid, or one that the function must refuse.
     let status = |call: Call| unsafe { run(&call) };
 
     // SAFETY: null is what the function must refuse.

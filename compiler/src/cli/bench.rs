@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
     /// call that threads could share; compare the best with the choice of the cost models.
     #[arg(long, group = "measured")]
     tune: bool,
-    /// Choose by the measurements in this file, written by compile --tune.
+    /// Use the measured choices in this file, written by compile --tune.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["machine", "tune"])]
     tuning_file: Option<PathBuf>,
     /// Seconds to measure; at least one inference runs.

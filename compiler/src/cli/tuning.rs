@@ -20,8 +20,8 @@ pub(crate) struct TuningArguments {
     /// file; those already in it are not timed again. No choice changes the model's outputs.
     #[arg(long)]
     tune: bool,
-    /// Choose by the measurements in this file, and by cost models for what it lacks. With --tune, the file to store
-    /// them in; by default the output's name with the extension .tuning.
+    /// Use the measured choices in this file; cost models make the choices that it lacks. With --tune, the file to
+    /// store the results in; by default the output's name with the extension .tuning.
     #[arg(long, value_name = "FILE")]
     tuning_file: Option<PathBuf>,
 }

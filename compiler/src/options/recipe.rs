@@ -50,7 +50,7 @@ impl Recipe {
     /// Parses the recipe in the text of the graph `name`; `None` if the text names no passes.
     ///
     /// # Errors
-    /// The first line that is invalid.
+    /// Fails at the first invalid line.
     pub fn read(text: &str, name: &str) -> Result<Option<Recipe>, String> {
         let mut recipe = Recipe { passes: Vec::new(), options: PassOptions::default(), target: None };
         let mut table = CalibrationTable {

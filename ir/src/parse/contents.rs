@@ -8,7 +8,7 @@ use crate::random::{Distribution, random};
 use crate::tensor::{SizeMismatch, Tensor};
 use crate::types::{DType, TensorType};
 
-/// The greatest number of bytes of constants that the text describes by a few characters.
+/// The most bytes of constants that a text may define in short form, such as `splat(0)` or `rand(seed=1)`.
 const MOST_BYTES: usize = 1 << 30;
 
 impl Parser<'_> {

@@ -11,7 +11,7 @@ use crate::kernel::Call;
 use crate::program::Program;
 use crate::view::{Storage, View};
 
-/// The most bytes of weights to go through: more than the caches of today's CPUs hold.
+/// The most bytes of weights that runs read before they start again: more than the caches of today's CPUs hold.
 const FAR: usize = 128 << 20;
 
 /// Memory for all operands and results of candidates.
