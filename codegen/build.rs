@@ -1,4 +1,6 @@
-//! Builds the runtime's object file, which the compiler embeds and links into shared libraries.
+//! Builds the runtime's object files, one for each architecture, which the compiler embeds and links into shared libraries.
+//! An architecture other than this machine's needs the Rust compiler's `core` for it; without it, the compiler is built
+//! without its runtime, and makes no shared libraries for it.
 //!
 //! Cargo cannot do it: a `no_std` crate is either a library or has a panic handler. So this calls the Rust compiler on
 //! `runtime/src/standalone.rs`, with fixed flags: what the user sets for the compiler itself (a CPU, a sanitizer) must
@@ -9,30 +11,67 @@
 //! Before that it looks for LLVM. The crate `llvm-sys` does so too, but its error names neither the version wanted nor the
 //! command that installs it.
 
-use std::env;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
+
+/// For each architecture, as `std::env::consts::ARCH` names it: the Rust target, and further flags.
+const RUNTIMES: &[(&str, &str, &[&str])] = &[
+    ("x86_64", "x86_64-unknown-linux-gnu", &[]),
+    // Atomic operations as instructions, not as calls of a library that picks them at run time.
+    ("aarch64", "aarch64-unknown-linux-gnu", &["-C", "target-feature=-outline-atomics"]),
+];
 
 fn main() {
     require_llvm();
-    let var = |name| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
     let sources = PathBuf::from(var("CARGO_MANIFEST_DIR")).join("../runtime/src");
-    let target = var("TARGET");
-    let object = PathBuf::from(var("OUT_DIR")).join("eightfold_runtime.o");
+    let folder = PathBuf::from(var("OUT_DIR"));
+    let host = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let mut rows = String::new();
+    for (arch, target, flags) in RUNTIMES {
+        if *arch != host && !has_core(target) {
+            continue;
+        }
+        // Where the compiler runs on another system, the runtime is still for its own.
+        let target = if *arch == host { var("TARGET") } else { target.into() };
+        let object = folder.join(format!("eightfold_runtime_{arch}.o"));
+        build(&sources, &target, flags, &object);
+        rows += &format!("    ({arch:?}, include_bytes!({object:?})),\n");
+    }
+    let table = format!("&[\n{rows}]\n");
+    fs::write(folder.join("runtimes.rs"), table).expect("the output folder is writable");
+    println!("cargo::rerun-if-changed={}", sources.display());
+}
 
-    let mut remap = sources.clone().into_os_string();
+fn var(name: &str) -> OsString {
+    env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"))
+}
+
+/// Whether the Rust compiler has `core` for a target.
+fn has_core(target: &str) -> bool {
+    let output = Command::new(var("RUSTC")).args(["--print", "target-libdir", "--target", target]).output();
+    let folder = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    println!("cargo::rerun-if-changed={}", folder.trim());
+    PathBuf::from(folder.trim()).is_dir()
+}
+
+/// Builds the runtime for a target.
+fn build(sources: &Path, target: &OsStr, flags: &[&str], object: &Path) {
+    let mut remap = sources.as_os_str().to_owned();
     remap.push("=runtime/src");
     let status = Command::new(var("RUSTC"))
         .args(["--crate-name", "eightfold_runtime", "--edition", "2024"])
         .args(["--crate-type", "staticlib", "--emit", "obj", "--cap-lints", "allow"])
         .args(["-C", "panic=abort", "-C", "relocation-model=pic", "-C", "opt-level=2"])
         .args(["-C", "codegen-units=1", "-C", "debuginfo=0"])
+        .args(flags)
         .arg("--remap-path-prefix")
         .arg(remap)
         .arg("--target")
-        .arg(&target)
+        .arg(target)
         .arg("-o")
-        .arg(&object)
+        .arg(object)
         .arg(sources.join("standalone.rs"))
         .status();
     match status {
@@ -40,10 +79,6 @@ fn main() {
         Ok(status) => panic!("building the runtime's object file failed: {status}"),
         Err(error) => panic!("the rust compiler could not be started: {error}"),
     }
-
-    println!("cargo::rerun-if-changed={}", sources.display());
-    println!("cargo::rustc-env=EIGHTFOLD_RUNTIME_OBJECT={}", object.display());
-    println!("cargo::rustc-env=EIGHTFOLD_RUNTIME_TARGET={}", target.display());
 }
 
 /// Stops the build where `llvm-sys` finds no LLVM, with a message that says what to do.

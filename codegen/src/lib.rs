@@ -39,6 +39,3 @@ pub mod tuning;
 pub mod vector;
 pub mod view;
 pub mod work;
-
-/// The target triple of the runtime that this compiler links into shared libraries.
-pub const RUNTIME_TARGET: &str = env!("EIGHTFOLD_RUNTIME_TARGET");

@@ -13,21 +13,36 @@ use tempfile::Builder;
 use thiserror::Error;
 
 pub use self::file::ObjectFile;
+use crate::target::Arch;
 
 pub(crate) mod file;
 
-/// The runtime's object file, built by `build.rs` for [`crate::RUNTIME_TARGET`].
-static RUNTIME_OBJECT: &[u8] = include_bytes!(env!("EIGHTFOLD_RUNTIME_OBJECT"));
+/// The runtime's object files by the names of architectures. `build.rs` makes those for which it finds Rust's `core`.
+static RUNTIMES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
+
+/// Whether this compiler has the runtime of an architecture, so that it can link shared libraries for it.
+#[must_use]
+pub fn has_runtime(arch: &Arch) -> bool {
+    runtime(arch).is_some()
+}
+
+fn runtime(arch: &Arch) -> Option<&'static [u8]> {
+    RUNTIMES.iter().find(|(name, _)| *name == arch.name).map(|(_, object)| *object)
+}
 
 /// Why a file could not be written or linked.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// No C compiler of this name is installed. The environment variable CC can name another.
+    /// The machine has no C compiler of that name.
     #[error("no linker: {linker:?} is not installed")]
     LinkerNotFound {
         /// The name of the C compiler.
         linker: String,
+        /// The environment variable that names another one.
+        variable: String,
+        /// Debian's package with the program, if the linker is for another architecture than this machine's.
+        package: Option<&'static str>,
     },
     /// The C compiler is installed but does not start.
     #[error("the linker {linker:?} could not be started")]
@@ -47,11 +62,19 @@ pub enum ObjectError {
         /// Its standard error.
         stderr: String,
     },
-    /// The object file is for another machine than this compiler's runtime. The user can emit it and link it there.
-    #[error("the object file is not for {runtime}, the target of the runtime that it would be linked with")]
+    /// The object was made for another architecture than the one that is linked for.
+    #[error("the object file is not for {arch}")]
     OtherMachine {
-        /// The runtime's target triple.
-        runtime: &'static str,
+        /// The architecture.
+        arch: &'static str,
+    },
+    /// This compiler was built without the runtime of the architecture.
+    #[error("this compiler was built without the runtime for {arch}, so it makes no shared libraries for it")]
+    NoRuntime {
+        /// The architecture.
+        arch: &'static str,
+        /// The Rust target whose `core` the build needs.
+        triple: &'static str,
     },
     /// The destination cannot be written.
     #[error("cannot write {}", path.display())]
@@ -92,25 +115,38 @@ fn place(path: &Path, make: impl FnOnce(&Path, &str) -> Result<(), ObjectError>)
     fs::rename(work.path().join(NAME), path).map_err(write_error)
 }
 
-/// A C compiler, used as a linker.
+/// A C compiler, used as a linker for one architecture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Linker {
+    arch: &'static Arch,
     program: String,
     args: Vec<String>,
+    variable: String,
 }
 
 impl Linker {
-    /// The linker named by the environment variable CC; `cc` if it is not set.
+    /// The linker that an environment variable names, else the usual one: for this machine's architecture CC and `cc`; for
+    /// others, for example, `CC_aarch64_unknown_linux_gnu` and `aarch64-linux-gnu-gcc`.
     #[must_use]
-    pub fn from_env() -> Linker {
-        Linker::new(&env::var("CC").unwrap_or_default())
+    pub fn from_env(arch: &'static Arch) -> Linker {
+        let variable = Linker::variable(arch);
+        Linker::new(arch, &env::var(variable).unwrap_or_default())
     }
 
-    /// The linker of a command line: a program and options, separated by spaces. An empty command line means `cc`.
+    /// The linker of a command: a program and options, separated by spaces. An empty command is the usual one.
     #[must_use]
-    pub fn new(command: &str) -> Linker {
+    pub fn new(arch: &'static Arch, command: &str) -> Linker {
+        let usual = if arch.is_host() { "cc" } else { arch.linker };
         let mut words = command.split_whitespace().map(str::to_owned);
-        Linker { program: words.next().unwrap_or_else(|| "cc".to_owned()), args: words.collect() }
+        let program = words.next().unwrap_or_else(|| usual.to_owned());
+        Linker { arch, program, args: words.collect(), variable: Linker::variable(arch) }
+    }
+
+    fn variable(arch: &Arch) -> String {
+        match arch.is_host() {
+            true => "CC".to_owned(),
+            false => format!("CC_{}", arch.triple.replace('-', "_")),
+        }
     }
 
     /// Links `object` and the runtime to the shared library `output`, which exports `query_symbol` alone.
@@ -118,12 +154,13 @@ impl Linker {
     /// # Errors
     /// Every [`ObjectError`].
     pub fn link_shared(&self, object: &ObjectFile, query_symbol: &str, output: &Path) -> Result<(), ObjectError> {
-        // The file's class, byte order and machine type.
-        let machine = |elf: &[u8]| Some((elf.get(4..6)?.to_owned(), elf.get(18..20)?.to_owned()));
+        let Arch { name: arch, triple, elf_machine, .. } = *self.arch;
         let code = object.code();
-        if code.starts_with(b"\x7fELF") && machine(code) != machine(RUNTIME_OBJECT) {
-            return Err(ObjectError::OtherMachine { runtime: crate::RUNTIME_TARGET });
+        let is_other = |machine: &[u8]| machine != elf_machine.to_le_bytes();
+        if code.starts_with(b"\x7fELF") && code.get(18..20).is_none_or(is_other) {
+            return Err(ObjectError::OtherMachine { arch });
         }
+        let runtime = runtime(self.arch).ok_or(ObjectError::NoRuntime { arch, triple })?;
         place(output, |work, name| {
             let exports = format!("{{ global: {query_symbol}; local: *; }};\n");
             let model = || {
@@ -132,7 +169,7 @@ impl Linker {
                 file.flush()
             };
             let written = model()
-                .and_then(|()| fs::write(work.join("runtime.o"), RUNTIME_OBJECT))
+                .and_then(|()| fs::write(work.join("runtime.o"), runtime))
                 .and_then(|()| fs::write(work.join("exports"), exports));
             written.map_err(|source| ObjectError::Write { path: output.to_owned(), source })?;
             self.run(work, name)
@@ -167,7 +204,10 @@ impl Linker {
                 let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 Err(ObjectError::LinkFailed { linker, status: output.status, stderr })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ObjectError::LinkerNotFound { linker }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let package = (linker == self.arch.linker).then_some(self.arch.linker_package);
+                Err(ObjectError::LinkerNotFound { linker, variable: self.variable.clone(), package })
+            }
             Err(source) => Err(ObjectError::LinkerStart { linker, source }),
         }
     }

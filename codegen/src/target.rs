@@ -1,14 +1,12 @@
-//! The table of targets that machine code can be generated for.
-//!
-//! A target is an explicit set of CPU features, so generated code does not depend on the machine that compiles.
+//! Targets: what machine code is made for. A target is an architecture with an explicit set of CPU features, so bytes do
+//! not depend on the host.
 
+mod arch;
 mod dot;
 
-pub use dot::DotRule;
+pub use arch::{AARCH64, Arch, Emulator, X86_64};
+pub use dot::{DotRule, InputSigns};
 use eightfold_runtime::features::{FeatureSet, detect};
-
-/// LLVM's name of the CPU for functions that run on every machine: the baseline of x86-64.
-pub(crate) const BASELINE: &str = "x86-64";
 
 /// The instruction set whose instructions kernels are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +15,32 @@ pub enum InstructionSet {
     Generic,
     /// SSE, AVX2, AVX-512.
     X86,
+    /// NEON and its extensions.
+    Aarch64,
+}
+
+/// How the code of a target is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tested {
+    /// All tests run its code where the CPU has the features. Nearly every CPU of the architecture has them.
+    OnCpus,
+    /// All tests run its code in QEMU, on machines of other architectures.
+    InQemu,
+    /// Whole models ran in an emulator, by hand (benches/notes/emulated-targets.md). All tests run its kernels with generic
+    /// instructions.
+    ByHand,
+}
+
+impl Tested {
+    /// The text for lists.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Tested::OnCpus => "by all tests, on CPUs",
+            Tested::InQemu => "by all tests, in QEMU",
+            Tested::ByHand => "by hand, in an emulator; its kernels by all tests, with generic instructions",
+        }
+    }
 }
 
 /// A set of CPU features, and the properties of kernels that follow from it.
@@ -26,7 +50,11 @@ pub struct Target {
     pub name: &'static str,
     /// A short description for lists.
     pub summary: &'static str,
-    /// The CPU whose scheduling model LLVM uses. It adds no features to `features`.
+    /// The architecture.
+    pub arch: &'static Arch,
+    /// How this project tests its code.
+    pub tested: Tested,
+    /// The CPU whose scheduling model LLVM goes by; features come from `features` alone.
     pub cpu: &'static str,
     /// LLVM names of the features that code may use.
     pub features: &'static [&'static str],
@@ -70,14 +98,20 @@ const V4_VNNI: [&str; 21] = joined(V4, ["avx512vnni"]);
 const V4_VBMI: [&str; 22] = joined(V4_VNNI, ["avx512vbmi"]);
 const V4_BF16: [&str; 23] = joined(V4_VBMI, ["avx512bf16"]);
 
-/// All targets, slower ones first. The best target of a CPU is the last one that it can run.
+const DOTPROD: [&str; 1] = ["dotprod"];
+const I8MM: [&str; 2] = joined(DOTPROD, ["i8mm"]);
+const BF16: [&str; 3] = joined(I8MM, ["bf16"]);
+
+/// All targets, by architecture, slower ones first; the last one that a CPU has is its best.
 ///
-/// Each target has all features of the targets before it, except `avxvnni`: targets with 512 bits have `avx512vnni`
-/// instead.
+/// Each has all features of those of its architecture before it, but for `avxvnni`: CPUs with 512 bits have `avx512vnni` in
+/// its place.
 pub static TARGETS: &[Target] = &[
     Target {
         name: "generic",
         summary: "Any x86-64 CPU: plain LLVM vectors",
+        arch: &X86_64,
+        tested: Tested::OnCpus,
         cpu: "generic",
         features: &[],
         instructions: InstructionSet::Generic,
@@ -91,6 +125,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v2",
         summary: "SSE4.2: Nehalem, Goldmont",
+        arch: &X86_64,
+        tested: Tested::OnCpus,
         cpu: "nehalem",
         features: &V2,
         instructions: InstructionSet::X86,
@@ -104,6 +140,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v3",
         summary: "AVX2 and FMA: Haswell, Zen",
+        arch: &X86_64,
+        tested: Tested::OnCpus,
         cpu: "haswell",
         features: &V3,
         instructions: InstructionSet::X86,
@@ -117,6 +155,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v3-vnni",
         summary: "AVX2 with AVX-VNNI: Alder Lake",
+        arch: &X86_64,
+        tested: Tested::ByHand,
         cpu: "alderlake",
         features: &V3_VNNI,
         instructions: InstructionSet::X86,
@@ -130,6 +170,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v4",
         summary: "AVX-512: Skylake-X",
+        arch: &X86_64,
+        tested: Tested::ByHand,
         cpu: "skylake-avx512",
         features: &V4,
         instructions: InstructionSet::X86,
@@ -143,6 +185,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v4-vnni",
         summary: "AVX-512 with VNNI: Cascade Lake",
+        arch: &X86_64,
+        tested: Tested::ByHand,
         cpu: "cascadelake",
         features: &V4_VNNI,
         instructions: InstructionSet::X86,
@@ -156,6 +200,8 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v4-vbmi",
         summary: "AVX-512 with VNNI and VBMI: Ice Lake",
+        arch: &X86_64,
+        tested: Tested::ByHand,
         cpu: "icelake-server",
         features: &V4_VBMI,
         instructions: InstructionSet::X86,
@@ -169,12 +215,74 @@ pub static TARGETS: &[Target] = &[
     Target {
         name: "x86-64-v4-bf16",
         summary: "AVX-512 with VNNI, VBMI and BF16: Sapphire Rapids, Zen 4",
+        arch: &X86_64,
+        tested: Tested::ByHand,
         cpu: "sapphirerapids",
         features: &V4_BF16,
         instructions: InstructionSet::X86,
         vector_bits: 512,
         vector_registers: 32,
         dot: DotRule::VPDPBUSD,
+        fma: true,
+        byte_permute: true,
+        bf16: true,
+    },
+    Target {
+        name: "aarch64",
+        summary: "Any 64-bit Arm CPU: NEON",
+        arch: &AARCH64,
+        tested: Tested::InQemu,
+        cpu: "cortex-a72",
+        features: &[],
+        instructions: InstructionSet::Aarch64,
+        vector_bits: 128,
+        vector_registers: 32,
+        dot: DotRule::SMULL,
+        fma: true,
+        byte_permute: true,
+        bf16: false,
+    },
+    Target {
+        name: "aarch64-dotprod",
+        summary: "Dot products of bytes: Cortex-A76, Neoverse N1, Apple M1",
+        arch: &AARCH64,
+        tested: Tested::InQemu,
+        cpu: "neoverse-n1",
+        features: &DOTPROD,
+        instructions: InstructionSet::Aarch64,
+        vector_bits: 128,
+        vector_registers: 32,
+        dot: DotRule::SDOT,
+        fma: true,
+        byte_permute: true,
+        bf16: false,
+    },
+    Target {
+        name: "aarch64-i8mm",
+        summary: "Dot products of bytes of both signs: Armv8.6",
+        arch: &AARCH64,
+        tested: Tested::InQemu,
+        cpu: "neoverse-n2",
+        features: &I8MM,
+        instructions: InstructionSet::Aarch64,
+        vector_bits: 128,
+        vector_registers: 32,
+        dot: DotRule::USDOT,
+        fma: true,
+        byte_permute: true,
+        bf16: false,
+    },
+    Target {
+        name: "aarch64-bf16",
+        summary: "I8MM with BF16: Neoverse V1 and N2, Apple M2",
+        arch: &AARCH64,
+        tested: Tested::InQemu,
+        cpu: "neoverse-n2",
+        features: &BF16,
+        instructions: InstructionSet::Aarch64,
+        vector_bits: 128,
+        vector_registers: 32,
+        dot: DotRule::USDOT,
         fma: true,
         byte_permute: true,
         bf16: true,
@@ -194,16 +302,16 @@ impl Target {
         TARGETS.iter().rev().find(|t| t.runs_here())
     }
 
-    /// Whether this machine can run code for the target. All code is for x86-64 (`llvm/machine.rs`).
+    /// Whether this machine can run code for the target.
     #[must_use]
     pub fn runs_here(&self) -> bool {
-        cfg!(target_arch = "x86_64") && detect().contains(self.feature_set())
+        self.arch.is_host() && detect().contains(self.feature_set())
     }
 
     /// The features as bits, for an artifact's descriptors.
     #[must_use]
     pub fn feature_set(&self) -> FeatureSet {
-        FeatureSet::from_names(self.features).expect("the table names known features only")
+        FeatureSet::from_names(self.arch.features, self.features).expect("the table names known features only")
     }
 
     /// 32-bit lanes of a vector register.
@@ -219,18 +327,18 @@ mod tests {
 
     #[test]
     fn each_target_has_the_features_of_those_before_it_but_avxvnni() {
-        let avxvnni = FeatureSet::from_names(&["avxvnni"]).expect("known");
         for (index, target) in TARGETS.iter().enumerate() {
-            for earlier in &TARGETS[..index] {
+            for earlier in TARGETS[..index].iter().filter(|earlier| earlier.arch == target.arch) {
                 let missing = target.feature_set().missing(earlier.feature_set());
-                assert!(avxvnni.contains(missing), "{} after {}", target.name, earlier.name);
+                let missing: Vec<&str> = missing.names(target.arch.features).collect();
+                assert!(missing.iter().all(|name| *name == "avxvnni"), "{} after {}", target.name, earlier.name);
             }
         }
     }
 
     #[test]
     fn facts_agree_with_features() {
-        for target in TARGETS {
+        for target in TARGETS.iter().filter(|target| target.arch == &X86_64) {
             let has = |name| target.features.contains(&name);
             let bits =
                 [("avx512f", 512), ("avx2", 256)].iter().find(|(name, _)| has(name)).map_or(128, |(_, bits)| *bits);
@@ -242,6 +350,16 @@ mod tests {
             assert_eq!(target.dot == DotRule::VPDPBUSD, has_vnni, "{}", target.name);
             assert_eq!(target.dot == DotRule::PMADDUBSW, has("ssse3") && !has_vnni, "{}", target.name);
             assert_eq!(target.instructions == InstructionSet::X86, has("sse4.1"), "{}", target.name);
+        }
+        for target in TARGETS.iter().filter(|target| target.arch == &AARCH64) {
+            let has = |name| target.features.contains(&name);
+            let rule = match (has("i8mm"), has("dotprod")) {
+                (true, _) => DotRule::USDOT,
+                (_, true) => DotRule::SDOT,
+                _ => DotRule::SMULL,
+            };
+            assert_eq!((target.dot, target.bf16), (rule, has("bf16")), "{}", target.name);
+            assert_eq!((target.vector_bits, target.fma, target.byte_permute), (128, true, true), "{}", target.name);
         }
     }
 

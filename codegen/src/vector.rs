@@ -31,7 +31,7 @@ pub(crate) use arithmetic::{Compare, Rounding};
 pub(crate) use build::{built, intrinsic};
 pub(crate) use flow::{Condition, State};
 
-use crate::target::{BASELINE, Target};
+use crate::target::Target;
 
 /// The element type of a vector's lanes. Integers are neither signed nor unsigned: the operations are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
         let mut features: Vec<String> = self.target.features.iter().map(|name| format!("+{name}")).collect();
         features.extend(self.isa().tuning().iter().map(|&name| name.to_owned()));
         for (key, value) in [
-            ("target-cpu", BASELINE),
+            ("target-cpu", self.target.arch.baseline),
             ("tune-cpu", self.target.cpu),
             ("target-features", &features.join(",")),
             ("min-legal-vector-width", &self.target.vector_bits.to_string()),
@@ -252,6 +252,7 @@ impl<'m, 'ctx> Emitter<'m, 'ctx> {
 mod tests {
     use super::*;
     use crate::llvm::jit::Jit;
+    use crate::llvm::trial;
 
     #[test]
     fn quantize_clamps_before_it_rounds_and_sends_nan_to_the_least() {
@@ -299,26 +300,19 @@ mod tests {
             (127, -100, 100, true),
             (-128, -128, 127, true),
         ];
-        for target in crate::llvm::trial::targets() {
+        let bytes = trial::bytes(&reals, f32::to_le_bytes);
+        for target in trial::targets() {
             for (zero_point, min, max, signed) in ranges {
                 for lanes in [4, 8, 16, 32] {
-                    let jit = Jit::default();
-                    let compiled = jit.compile_with(target, false, |e| {
-                        let p = e.function("quantize", 2, 0);
+                    let left = trial::run(target, &[&bytes, &[0; 32]], |e, p| {
                         for start in (0..32).step_by(lanes) {
                             let x = e.load(e.offset(p[0], 4 * start as isize), Kind::F32, lanes);
                             let q = e.quantize_bytes(x, zero_point, (min, max), signed);
                             e.store(e.offset(p[1], start as isize), q);
                         }
-                        e.end();
-                        Ok(())
                     });
-                    let mut y = [0u8; 32];
-                    let pointers = [reals.as_ptr() as *mut u8, y.as_mut_ptr()];
-                    // SAFETY: 32 numbers are read, 32 bytes written.
-                    unsafe { compiled.expect("compiles").run_named("quantize", &pointers) };
                     let expected = reals.map(|x| eightfold_ir::quant::quantize(x, 1.0, zero_point, min, max) as u8);
-                    assert_eq!(y, expected, "{} {zero_point} {min} {max} in {lanes} lanes", target.name);
+                    assert_eq!(left[1], expected, "{} {zero_point} {min} {max} in {lanes} lanes", target.name);
                 }
             }
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_ir::DType;
-use eightfold_runtime::features::detect;
+use eightfold_runtime::features::{HOST_FEATURES, detect};
 use eightfold_runtime::status::Status;
 use eightfold_runtime::{abi, session};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
@@ -89,7 +89,7 @@ impl Artifact {
             let cpu = detect();
             let unsupported = |variant: &Variant| UnsupportedVariant {
                 target: variant.target.clone(),
-                missing: cpu.missing(variant.features).names().collect(),
+                missing: cpu.missing(variant.features).names(HOST_FEATURES).collect(),
             };
             let variants = self.interface().variants.iter().map(unsupported).collect();
             return Err(ArtifactError::NoSupportedVariant { variants });

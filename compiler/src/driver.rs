@@ -95,7 +95,7 @@ pub fn build(request: &Request, progress: &mut dyn Progress) -> Result<Built, Er
 
     progress.stage(Stage::Link);
     if let Some(path) = &request.library {
-        compiled.link(&Linker::from_env(), path)?;
+        compiled.link(&Linker::from_env(optimized.target.arch), path)?;
     }
     Ok(Built { optimized, tuned, compiled })
 }

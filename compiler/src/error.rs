@@ -213,6 +213,12 @@ pub enum Error {
         /// The names of the targets.
         expected: String,
     },
+    /// Usage: this CPU cannot run the target whose code is to run.
+    #[error("this cpu does not run {target}")]
+    CannotRun {
+        /// The target's name.
+        target: &'static str,
+    },
     /// Usage: this CPU cannot run the target to be measured.
     #[error("this cpu does not run {target}, so it cannot be measured here")]
     TargetNotHere {

@@ -9,6 +9,7 @@ use std::process::Command;
 use eightfold::artifact::{Artifact, ArtifactError, Damage, RunError, UnsupportedVariant};
 use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::object::Linker;
+use eightfold_codegen::target::X86_64;
 use eightfold_ir::DType;
 use eightfold_runtime::features::FeatureSet;
 use eightfold_runtime::status::Status;
@@ -64,7 +65,7 @@ fn fixture(macros: &[&str]) -> Option<Fixture> {
     let folder = tempfile::tempdir().unwrap();
     let object = object(folder.path(), macros)?;
     let path = folder.path().join("fixture.so");
-    Linker::from_env().link_shared(&object.into(), "fixture_query", &path).unwrap();
+    Linker::from_env(&X86_64).link_shared(&object.into(), "fixture_query", &path).unwrap();
     Some(Fixture { _folder: folder, path })
 }
 

@@ -14,7 +14,7 @@ use eightfold::{
 use eightfold_codegen::choice::Prefer;
 use eightfold_codegen::lower::lower;
 use eightfold_codegen::object::Linker;
-use eightfold_codegen::target::Target;
+use eightfold_codegen::target::{Target, X86_64};
 use eightfold_ir::{Graph, Shape, Tensor, eval, verify};
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
 use tempfile::TempDir;
@@ -208,7 +208,7 @@ fn artifact() -> Option<(TempDir, PathBuf)> {
     let (_, compiled) = compiled(&chain(3, "tanh"), target("x86-64-v2"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("chain.so");
-    match compiled.link(&Linker::from_env(), &path) {
+    match compiled.link(&Linker::from_env(&X86_64), &path) {
         Err(Error::Object(_)) => {
             eprintln!("skipped: no C compiler");
             None
@@ -240,7 +240,7 @@ fn an_artifact_that_another_linker_has_made_has_no_checksum_and_loads() {
     let (_, compiled) = compiled(&chain(3, "tanh"), target("x86-64-v2"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("chain.so");
-    let linked = Linker::from_env().link_shared(&compiled.object, &compiled.interface.query_symbol(), &path);
+    let linked = Linker::from_env(&X86_64).link_shared(&compiled.object, &compiled.interface.query_symbol(), &path);
     if linked.is_err() {
         return eprintln!("skipped: no C compiler");
     }

@@ -16,7 +16,7 @@ use eightfold_codegen::program::check;
 use eightfold_codegen::schedule::ScheduleContext;
 use eightfold_codegen::schedule::lower_and_schedule;
 use eightfold_codegen::schedule::parallel::Threads;
-use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_codegen::target::{TARGETS, Target, X86_64};
 use eightfold_ir::op::conv::{Conv, canonical};
 use eightfold_ir::op::gather::Gather;
 use eightfold_ir::op::map::Map;
@@ -77,7 +77,7 @@ fn compiled(threads: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let compiled = compile(&[program], &interface, Listings::default()).expect("compiles");
     let library = folder.path().join("rows.so");
-    Linker::from_env().link_shared(&compiled.object, &interface.query_symbol(), &library).expect("links");
+    Linker::from_env(&X86_64).link_shared(&compiled.object, &interface.query_symbol(), &library).expect("links");
     fs::write(folder.path().join("rows.o"), compiled.object.to_vec()).unwrap();
     fs::write(folder.path().join("rows.h"), c_header(&interface).unwrap()).unwrap();
     folder

@@ -119,6 +119,13 @@ enum {
   EIGHTFOLD_X86_AVX512BF16 = 24
 };
 
+/* aarch64: the same. Features that every aarch64 CPU has, NEON among them, are not listed. */
+enum {
+  EIGHTFOLD_AARCH64_DOTPROD = 0,
+  EIGHTFOLD_AARCH64_I8MM = 1,
+  EIGHTFOLD_AARCH64_BF16 = 2
+};
+
 typedef struct eightfold_model eightfold_model;
 typedef struct eightfold_session eightfold_session; /* opaque; lies in the caller's memory */
 

@@ -11,6 +11,7 @@
 
 pub mod abi;
 pub mod features;
+mod linux;
 pub mod session;
 pub mod status;
 mod team;

@@ -7,6 +7,7 @@
 
 mod abi;
 mod features;
+mod linux;
 mod session;
 mod status;
 mod team;

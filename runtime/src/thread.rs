@@ -1,13 +1,14 @@
 //! The system functions that the workers of a session need: to start and join threads, to sleep on a word, and to wake
-//! sleepers.
+//! sleepers. [`crate::linux`] has those of the architecture.
 //!
 //! Threads come from the C library, so that debuggers, limits and signals of the process apply to them. Every process
 //! that loads a shared library has a C library. Its two functions are weak symbols: if they are missing, the library
-//! still loads, and sessions with one thread work. Threads wait on words by Linux's futex, without the C library. Other
-//! systems have no threads.
+//! still loads, and sessions with one thread work. Threads wait on words by Linux's futex, without the C library.
 
 use core::ffi::c_void;
 use core::sync::atomic::AtomicU32;
+
+use crate::linux as system;
 
 /// A thread of the C library: `pthread_t`.
 pub(crate) type Handle = usize;
@@ -67,110 +68,4 @@ pub(crate) fn wake(word: &AtomicU32) {
 /// the thread's own faults, and those that the C library sends to all threads.
 pub(crate) fn leave_signals_to_the_host() {
     system::block_signals();
-}
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod system {
-    use core::arch::asm;
-    use core::sync::atomic::AtomicU32;
-
-    /// `FUTEX_WAIT_PRIVATE`.
-    pub(super) const WAIT: usize = 128;
-    /// `FUTEX_WAKE_PRIVATE`.
-    pub(super) const WAKE: usize = 129;
-
-    const SYS_RT_SIGPROCMASK: usize = 14;
-    const SYS_SCHED_YIELD: usize = 24;
-    const SYS_FUTEX: usize = 202;
-
-    /// Returns the address of a function of the C library, or 0 if it is missing.
-    macro_rules! weak {
-        ($name:ident) => {
-            pub(super) fn $name() -> usize {
-                let address;
-                // SAFETY: reads an entry of the global offset table. This takes assembly, because Rust has no weak
-                // symbols.
-                unsafe {
-                    asm!(
-                        concat!(".weak ", stringify!($name)),
-                        concat!("mov {}, qword ptr [rip + ", stringify!($name), "@GOTPCREL]"),
-                        out(reg) address,
-                        options(pure, readonly, nostack, preserves_flags)
-                    );
-                }
-                address
-            }
-        };
-    }
-    weak!(pthread_create);
-    weak!(pthread_join);
-
-    pub(super) fn futex(word: &AtomicU32, operation: usize, value: u32) {
-        // SAFETY: the word is readable. There is no timeout.
-        unsafe { call(SYS_FUTEX, [word.as_ptr().addr(), operation, value as usize, 0]) };
-    }
-
-    pub(super) fn yield_now() {
-        // SAFETY: the call has no arguments.
-        unsafe { call(SYS_SCHED_YIELD, [0; 4]) };
-    }
-
-    pub(super) fn block_signals() {
-        const BLOCK: usize = 0;
-        // Signal n is bit n - 1. SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV; 32 and 33 belong to the C library.
-        const OPEN: [u32; 7] = [4, 5, 7, 8, 11, 32, 33];
-        let mut mask = u64::MAX;
-        for signal in OPEN {
-            mask &= !(1 << (signal - 1));
-        }
-        // SAFETY: the mask has 8 bytes. The old mask is not requested.
-        unsafe { call(SYS_RT_SIGPROCMASK, [BLOCK, (&raw const mask).addr(), 0, size_of::<u64>()]) };
-    }
-
-    /// Makes a system call and ignores its result.
-    ///
-    /// # Safety
-    /// The arguments are valid for the call. Memory at addresses among them outlives it.
-    unsafe fn call(number: usize, [a, b, c, d]: [usize; 4]) {
-        // SAFETY: the caller guarantees it. The kernel overwrites rax, rcx and r11.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") number => _,
-                in("rdi") a,
-                in("rsi") b,
-                in("rdx") c,
-                in("r10") d,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack)
-            );
-        }
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-mod system {
-    use core::sync::atomic::AtomicU32;
-
-    pub(super) const WAIT: usize = 0;
-    pub(super) const WAKE: usize = 1;
-
-    pub(super) fn pthread_create() -> usize {
-        0
-    }
-
-    pub(super) fn pthread_join() -> usize {
-        0
-    }
-
-    pub(super) fn futex(_word: &AtomicU32, _operation: usize, _value: u32) {
-        core::hint::spin_loop();
-    }
-
-    pub(super) fn yield_now() {
-        core::hint::spin_loop();
-    }
-
-    pub(super) fn block_signals() {}
 }

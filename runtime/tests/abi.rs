@@ -7,7 +7,7 @@ use std::process::Command;
 
 use eightfold_runtime::HEADER;
 use eightfold_runtime::abi::{ABI_VERSION, Call, Host, Model, Quant, Runtime, TensorDesc, Variant};
-use eightfold_runtime::features::X86_FEATURES;
+use eightfold_runtime::features::{AARCH64_FEATURES, X86_FEATURES};
 use eightfold_runtime::status::Status;
 
 /// Generates C assertions that a struct in the header has the layout of the Rust struct. All fields are listed, so a
@@ -83,9 +83,11 @@ fn assertions() -> String {
     for (name, value) in numbers {
         writeln!(c, "_Static_assert({name} == {value}, \"{name}\");").unwrap();
     }
-    for feature in X86_FEATURES {
-        let name = format!("EIGHTFOLD_X86_{}", feature.name.to_uppercase().replace('.', "_"));
-        writeln!(c, "_Static_assert({name} == {}, \"{name}\");", feature.bit).unwrap();
+    for (architecture, table) in [("X86", X86_FEATURES), ("AARCH64", AARCH64_FEATURES)] {
+        for feature in table {
+            let name = format!("EIGHTFOLD_{architecture}_{}", feature.name.to_uppercase().replace('.', "_"));
+            writeln!(c, "_Static_assert({name} == {}, \"{name}\");", feature.bit).unwrap();
+        }
     }
     c
 }
@@ -143,6 +145,7 @@ fn the_header_is_plain_c99_and_cpp() {
 fn the_header_has_a_row_for_each_feature_and_status() {
     let rows = |prefix: &str| HEADER.lines().filter(|line| line.starts_with(prefix)).count();
     assert_eq!(rows("  EIGHTFOLD_X86_"), X86_FEATURES.len());
+    assert_eq!(rows("  EIGHTFOLD_AARCH64_"), AARCH64_FEATURES.len());
     let codes = (0..).take_while(|&code| Status(code).message() != Status(-1).message()).count();
     assert_eq!(codes, 9);
     assert_eq!(Status(9).to_string(), "unknown status (status 9)");

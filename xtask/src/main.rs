@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod emulation;
 mod guard;
 mod llvm;
 mod package_manager;

@@ -1,4 +1,4 @@
-//! The package managers that `setup` supports, and their names for LLVM 19 and a C compiler.
+//! The package managers that `setup` supports, and their names for what it installs.
 
 use std::io::IsTerminal;
 use std::process::Command;
@@ -20,6 +20,8 @@ pub(crate) struct PackageManager {
     llvm: &'static [&'static str],
     /// A C compiler with the C++ library, which LLVM needs.
     compiler: &'static [&'static str],
+    /// An emulator of other architectures, and their C compilers and libraries; empty if the system does not have them all.
+    emulation: &'static [&'static str],
 }
 
 /// In order of preference if a machine has several.
@@ -31,6 +33,7 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
         as_root: true,
         llvm: &["llvm-19-dev", "libpolly-19-dev", "libzstd-dev", "zlib1g-dev"],
         compiler: &["g++"],
+        emulation: &["qemu-user", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
     },
     PackageManager {
         program: "dnf",
@@ -39,6 +42,7 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
         as_root: true,
         llvm: &["llvm19-devel", "libzstd-devel", "zlib-devel"],
         compiler: &["gcc-c++"],
+        emulation: &[],
     },
     PackageManager {
         program: "pacman",
@@ -47,6 +51,7 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
         as_root: true,
         llvm: &["llvm19", "zstd", "zlib"],
         compiler: &["gcc"],
+        emulation: &[],
     },
     PackageManager {
         program: "brew",
@@ -55,16 +60,19 @@ pub(crate) const PACKAGE_MANAGERS: &[PackageManager] = &[
         as_root: false,
         llvm: &["llvm@19", "zstd"],
         compiler: &["gcc"],
+        emulation: &[],
     },
 ];
 
-/// A requirement of the build.
+/// A requirement of the build, or of a test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Need {
     /// LLVM 19 with headers.
     Llvm,
     /// A C compiler and the C++ library.
     Compiler,
+    /// An emulator of other architectures, and their C compilers.
+    Emulation,
 }
 
 /// How this process can become root.
@@ -84,6 +92,7 @@ impl PackageManager {
         let names = needs.iter().flat_map(|need| match need {
             Need::Llvm => self.llvm,
             Need::Compiler => self.compiler,
+            Need::Emulation => self.emulation,
         });
         names.copied().collect()
     }

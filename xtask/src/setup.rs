@@ -116,6 +116,7 @@ fn describe(needs: &[Need]) -> String {
     let words = needs.iter().map(|need| match need {
         Need::Llvm => "LLVM 19",
         Need::Compiler => "a C compiler with the C++ library",
+        Need::Emulation => "an emulator of other architectures",
     });
     words.collect::<Vec<_>>().join(" and ")
 }

@@ -1,15 +1,15 @@
 //! `test`: runs all tests of the workspace, including doc tests, after `setup`.
 //!
 //! Tests find the Python interpreter with ONNX Runtime in `EIGHTFOLD_PYTHON`, the networks in `EIGHTFOLD_ZOO`, and the
-//! shared models and data in `EIGHTFOLD_SHARED`. This task reports what is missing, and the tests that need it skip
-//! themselves.
+//! shared models and data in `EIGHTFOLD_SHARED`. Tests of other architectures run in an emulator, which this task installs
+//! where it can. It reports what is missing, and the tests that need it skip themselves.
 //!
 //! `--full` also runs the tests that take minutes, and tests [`RANDOM_GRAPHS`] random graphs of each kind.
 
 use std::process::Command;
 
 use crate::process::{self, Failure};
-use crate::{python, setup, workspace, zoo};
+use crate::{emulation, python, setup, workspace, zoo};
 
 /// The number of random graphs of each kind with `--full`.
 const RANDOM_GRAPHS: &str = "2000";
@@ -20,6 +20,9 @@ const HOURS: &[&str] = &["on_all_floats"];
 /// Runs the task; the arguments other than `--full` go to `cargo test`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let llvm = setup::ensure()?;
+    if let Err(failure) = emulation::ensure() {
+        eprintln!("test: tests of other architectures will be SKIPPED: {failure}");
+    }
     let mut cargo = workspace::cargo(&llvm);
     let (full, arguments) = take_full(arguments);
     cargo.args(cargo_arguments(&arguments));

@@ -15,6 +15,7 @@ use crate::interface::{Interface, InterfaceError};
 use crate::object::ObjectFile;
 use crate::object::file::CONSTANTS;
 use crate::program::Scheduled;
+use crate::target::X86_64;
 
 /// Listings to make besides the object file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +29,7 @@ pub struct Listings {
 /// The results of a compilation.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// An x86-64 ELF object file. It needs nothing but memcpy, memset and memmove.
+    /// An ELF object file, complete in itself but for memcpy, memset and memmove.
     pub object: ObjectFile,
     /// The assembly, if it was asked for.
     pub assembly: Option<String>,
@@ -68,7 +69,9 @@ pub fn compile(programs: &[Scheduled], interface: &Interface, listings: Listings
     interface.check()?;
     let context = Context::create();
     let module = context.create_module(&interface.symbol_prefix);
-    let machine = Machine::new()?;
+    let arch = programs.first().map_or(&X86_64, |program| program.target.arch);
+    assert!(programs.iter().all(|program| program.target.arch == arch), "an object file is for one architecture");
+    let machine = Machine::new(arch)?;
     machine.prepare(&module);
     let mut image = Image::default();
     let offsets: Vec<Vec<usize>> = programs.iter().map(|program| image.add(&program.consts)).collect();
@@ -79,7 +82,7 @@ pub fn compile(programs: &[Scheduled], interface: &Interface, listings: Listings
         let inner = emit(&module, program, constants, &format!("variant_{index}"));
         runs.push(emit_run(&module, &format!("run_{index}"), variant, program.target.instructions, inner));
     }
-    emit_query(&module, interface, &runs)?;
+    emit_query(&module, interface, arch, &runs)?;
     machine.optimize(&module)?;
     let code = machine.object(&module)?;
     if listings.assembly || listings.llvm_ir {

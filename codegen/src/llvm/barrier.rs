@@ -155,8 +155,9 @@ pub(crate) fn emit_waiting<'ctx>(
     built(builder.build_conditional_branch(tired, sleep, spin));
 
     builder.position_at_end(spin);
-    if let Some(pause) = isa::of(instructions).pause() {
-        built(builder.build_call(intrinsic(module, pause, &[]), &[], ""));
+    if let Some((pause, arguments)) = isa::of(instructions).pause() {
+        let arguments: Vec<_> = arguments.iter().map(|x| number.const_int((*x).into(), false).into()).collect();
+        built(builder.build_call(intrinsic(module, pause, &[]), &arguments, ""));
     }
     let one = number.const_int(1, false);
     let next = built(builder.build_int_add(spins.as_basic_value().into_int_value(), one, ""));

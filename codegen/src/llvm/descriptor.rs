@@ -12,10 +12,11 @@ use inkwell::values::{ArrayValue, BasicValue, BasicValueEnum, FunctionValue, Glo
 use inkwell::{AddressSpace, GlobalVisibility};
 
 use crate::interface::{Interface, InterfaceError, Quantization, Tensor, Variant};
-use crate::target::BASELINE;
+use crate::target::Arch;
 use crate::vector::built;
 
-/// Adds the descriptors of `interface` and its query function; `runs` holds one run function per variant.
+/// Adds the descriptors of `interface` and its query function, whose code runs on every CPU of `arch`; `runs` holds one run
+/// function per variant.
 ///
 /// # Errors
 /// An interface that the C ABI cannot express.
@@ -25,6 +26,7 @@ use crate::vector::built;
 pub fn emit_query<'ctx>(
     module: &Module<'ctx>,
     interface: &Interface,
+    arch: &Arch,
     runs: &[FunctionValue<'ctx>],
 ) -> Result<FunctionValue<'ctx>, InterfaceError> {
     interface.check()?;
@@ -36,8 +38,8 @@ pub fn emit_query<'ctx>(
 
     let pointer = context.ptr_type(AddressSpace::default());
     let query = module.add_function(&interface.query_symbol(), pointer.fn_type(&[], false), None);
-    // The query runs before the CPU has been detected, so it must not use the features of any variant.
-    for (key, value) in [("target-cpu", BASELINE), ("target-features", "")] {
+    // It runs before the CPU has been detected, so it must not use the features of any variant.
+    for (key, value) in [("target-cpu", arch.baseline), ("target-features", "")] {
         query.add_attribute(AttributeLoc::Function, context.create_string_attribute(key, value));
     }
     let builder = context.create_builder();

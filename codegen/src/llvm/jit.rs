@@ -58,8 +58,42 @@ impl Jit {
         assembly: bool,
         emit: impl FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
     ) -> Result<Compiled<'ctx>, MachineError> {
+        let (module, machine) = self.module(target, emit)?;
+        let assembly = if assembly { machine.assembly(&module)? } else { String::new() };
+        let engine = module.create_jit_execution_engine(OptimizationLevel::Aggressive);
+        let engine = engine.map_err(|error| MachineError::new(&error))?;
+        Ok(Compiled { engine, assembly })
+    }
+
+    /// The assembly of code for any target.
+    #[cfg(test)]
+    pub(crate) fn assembly<'ctx>(
+        &'ctx self,
+        target: &'static Target,
+        emit: impl FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
+    ) -> Result<String, MachineError> {
+        let (module, machine) = self.module(target, emit)?;
+        machine.assembly(&module)
+    }
+
+    /// An object file for any target. Its functions with pointers from a list have the names that [`entry_name`] makes.
+    #[cfg(test)]
+    pub(crate) fn object<'ctx>(
+        &'ctx self,
+        target: &'static Target,
+        emit: impl FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
+    ) -> Result<Vec<u8>, MachineError> {
+        let (module, machine) = self.module(target, emit)?;
+        machine.object(&module)
+    }
+
+    fn module<'ctx>(
+        &'ctx self,
+        target: &'static Target,
+        emit: impl FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
+    ) -> Result<(Module<'ctx>, Machine), MachineError> {
         let module: Module<'ctx> = self.0.create_module("jit");
-        let machine = Machine::new()?;
+        let machine = Machine::new(target.arch)?;
         machine.prepare(&module);
         emit(&Emitter::new(&module, target))?;
         // Kernels return nothing; their helper functions return vectors.
@@ -67,10 +101,7 @@ impl Jit {
         let functions: Vec<_> = module.get_functions().filter(is_kernel).collect();
         functions.into_iter().for_each(|function| add_entry(&module, function));
         machine.optimize(&module)?;
-        let assembly = if assembly { machine.assembly(&module)? } else { String::new() };
-        let engine = module.create_jit_execution_engine(OptimizationLevel::Aggressive);
-        let engine = engine.map_err(|error| MachineError::new(&error))?;
-        Ok(Compiled { engine, assembly })
+        Ok((module, machine))
     }
 }
 
@@ -163,11 +194,13 @@ fn add_entry<'ctx>(module: &Module<'ctx>, function: FunctionValue<'ctx>) {
     built(builder.build_return(None));
 }
 
-fn entry_name(function: &str) -> String {
+/// The name of the function that calls `function` with pointers from a list.
+pub(crate) fn entry_name(function: &str) -> String {
     format!("{function}.entry")
 }
 
-fn symbol(index: usize) -> String {
+/// The name of the function of call `index`.
+pub(crate) fn symbol(index: usize) -> String {
     format!("call{index}")
 }
 

@@ -9,10 +9,7 @@ use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple};
 use thiserror::Error;
 
-use crate::target::BASELINE;
-
-/// The target triple of all code.
-const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+use crate::target::Arch;
 
 /// The LLVM passes. There is no vectorizer and no unroller: loops keep the shape that was measured.
 const PASSES: &str = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,\
@@ -36,17 +33,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The code generator for x86-64.
+    /// LLVM's code generator for an architecture.
     ///
     /// # Errors
-    /// Fails if this LLVM was built without x86.
-    pub fn new() -> Result<Self, MachineError> {
+    /// An LLVM without the architecture.
+    pub fn new(arch: &Arch) -> Result<Self, MachineError> {
         Target::initialize_x86(&InitializationConfig::default());
-        let triple = TargetTriple::create(TRIPLE);
+        Target::initialize_aarch64(&InitializationConfig::default());
+        let triple = TargetTriple::create(arch.triple);
         let target = Target::from_triple(&triple).map_err(|error| MachineError::new(&error))?;
         let level = OptimizationLevel::Aggressive;
-        let machine = target.create_target_machine(&triple, BASELINE, "", level, RelocMode::PIC, CodeModel::Small);
-        let machine = machine.ok_or_else(|| MachineError::new(&"no code generator for x86-64"))?;
+        let machine = target.create_target_machine(&triple, arch.baseline, "", level, RelocMode::PIC, CodeModel::Small);
+        let machine = machine.ok_or_else(|| MachineError::new(&format!("no code generator for {}", arch.name)))?;
         Ok(Machine { machine })
     }
 

@@ -129,6 +129,7 @@ impl<'j> Loop<'j> {
         let register = target.vector_bits / 8;
         let bytes = register * (TURNS * weights).max(2 * weights);
         let count = REPEATS * TURNS * 2 * weights * target.lanes() * depth;
+        let signed = target.dot.multiplies_signed(DType::U8);
         Loop::new(jit, target, bytes, count as f64, |e, room| {
             let (lanes, register) = (e.lanes(), register as isize);
             let x = [0, 1].map(|x| e.load(e.offset(room, x * register), kind, lanes));
@@ -145,7 +146,7 @@ impl<'j> Loop<'j> {
                                     e.dot_accumulate_bf16(*sum, e.bits_as(x, Kind::I32), e.bits_as(w, Kind::I32))
                                 }
                                 DType::F32 => e.accumulate(x, w, *sum),
-                                _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8)),
+                                _ => e.dot_accumulate(*sum, e.bits_as(x, Kind::I8), e.bits_as(w, Kind::I8), signed),
                             };
                         }
                     }

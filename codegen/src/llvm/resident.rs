@@ -55,7 +55,7 @@ impl Resident {
         // reference, and the context outlives the engine: see the order of the fields.
         let borrowed: &'static Context = unsafe { &*std::ptr::from_ref::<Context>(&context) };
         let module = borrowed.create_module("resident");
-        let machine = Machine::new()?;
+        let machine = Machine::new(program.target.arch)?;
         machine.prepare(&module);
         let mut image = Image::default();
         let offsets = image.add(&std::mem::take(&mut program.consts));

@@ -10,7 +10,7 @@ use inkwell::builder::Builder;
 use inkwell::context::ContextRef;
 use inkwell::module::{Linkage, Module};
 use inkwell::types::{BasicType, FunctionType, StructType};
-use inkwell::values::{BasicValueEnum, FunctionValue, IntValue, PointerValue};
+use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue, PointerValue};
 use inkwell::{AddressSpace, IntPredicate};
 
 use crate::interface::{Tensor, Variant};
@@ -202,25 +202,49 @@ impl<'ctx> Wrapper<'ctx> {
         self.refuse_null_in(CallField::Inputs, variant.inputs.len());
         self.refuse_null_in(CallField::Outputs, variant.outputs.len());
 
-        let word = self.context.i32_type();
-        let restore = mode.map(|mode| {
-            let [store, load] = [mode.store, mode.load].map(|name| intrinsic(module, name, &[]));
-            let saved = built(builder.build_alloca(word, "callers_mode"));
-            let ours = built(builder.build_alloca(word, "our_mode"));
-            built(builder.build_call(store, &[saved.into()], ""));
-            built(builder.build_store(ours, word.const_int(mode.ours, false)));
-            built(builder.build_call(load, &[ours.into()], ""));
-            (load, saved)
-        });
+        let callers = mode.map(|mode| self.set_mode(module, mode));
         let ran = built(builder.build_call(inner, &[call.call.into()], "status"));
-        if let Some((load, saved)) = restore {
-            built(builder.build_call(load, &[saved.into()], ""));
+        for (load, saved) in callers.into_iter().flatten() {
+            built(builder.build_call(load, &[saved], ""));
         }
+        let word = self.context.i32_type();
         let first =
             built(builder.build_int_compare(IntPredicate::EQ, call.thread(builder), word.const_zero(), "is_first"));
         self.when(first, None, |this| this.write_shapes(module, &variant.outputs));
         let status = ran.try_as_basic_value().unwrap_basic();
         built(builder.build_return(Some(&status)));
+    }
+
+    /// Sets the mode that generated code needs. Returns the calls that restore the caller's: functions, each with its
+    /// argument.
+    fn set_mode(
+        &self,
+        module: &Module<'ctx>,
+        mode: FloatMode,
+    ) -> Vec<(FunctionValue<'ctx>, BasicMetadataValueEnum<'ctx>)> {
+        let builder = &self.builder;
+        match mode {
+            FloatMode::Memory { store, load, ours } => {
+                let word = self.context.i32_type();
+                let [store, load] = [store, load].map(|name| intrinsic(module, name, &[]));
+                let saved = built(builder.build_alloca(word, "callers_mode"));
+                let our_mode = built(builder.build_alloca(word, "our_mode"));
+                built(builder.build_call(store, &[saved.into()], ""));
+                built(builder.build_store(our_mode, word.const_int(ours, false)));
+                built(builder.build_call(load, &[our_mode.into()], ""));
+                vec![(load, saved.into())]
+            }
+            FloatMode::Registers(registers) => {
+                let restored = registers.iter().map(|register| {
+                    let [get, set] = [register.get, register.set].map(|name| intrinsic(module, name, &[]));
+                    let saved = built(builder.build_call(get, &[], "callers_mode"));
+                    let ours = self.context.i64_type().const_int(register.ours, false);
+                    built(builder.build_call(set, &[ours.into()], ""));
+                    (set, saved.try_as_basic_value().unwrap_basic().into())
+                });
+                restored.collect()
+            }
+        }
     }
 
     /// Returns `status` if the comparison of `value` with `limit` holds.

@@ -1,4 +1,9 @@
-//! Runs calls on bytes and compares their results. All tests of kernels use this module.
+//! Runs calls and verbs on bytes, for tests: every kernel is tested through this.
+//!
+//! Targets that this machine runs are run in this process. Those of other architectures run in an emulator, if it and the
+//! linker of the architecture are installed.
+
+mod emulated;
 
 use std::sync::LazyLock;
 
@@ -8,11 +13,14 @@ use eightfold_ir::{
     Arg as IrArg, DType, Data, Epilogue, Function, Graph, Shape, Step as IrStep, Tensor, TensorType, epilogue,
 };
 
-use super::jit::Jit;
+use super::jit::{Jit, entry_name, symbol};
+use super::kernel;
+use super::machine::MachineError;
 use crate::kernel::Call;
 use crate::program::Program;
 use crate::step::{Arg, Step};
 use crate::target::{InstructionSet, TARGETS, Target};
+use crate::vector::{Emitter, Ptr};
 use crate::view::{BufferId, Grid, Storage, View};
 
 /// A call with the bytes of its operands, from the start of the storage to the end of each view.
@@ -33,14 +41,14 @@ pub(crate) fn targets() -> Vec<&'static Target> {
     targets_by(|target| (target.vector_bits, target.vector_registers, target.fma))
 }
 
-/// The targets to test: those that run here, with their own instructions, and all targets with the generic instruction
-/// set, so that the kernels of every target are tested on any machine. Generic targets of equal `facts` have the same
-/// kernels, so only the first of them is tested.
+/// The targets to try: those that run here, those that an emulator runs, and all of them by the generic instruction set, so
+/// that what the kernels of each do is tested on any machine. Of the last, those of equal `facts` have the same kernels, and
+/// are tried once.
 pub(crate) fn targets_by<F: PartialEq>(facts: impl Fn(&Target) -> F) -> Vec<&'static Target> {
     static GENERIC: LazyLock<Vec<Target>> = LazyLock::new(generic);
     let first = |index: usize| GENERIC[..index].iter().all(|other| facts(other) != facts(&GENERIC[index]));
     let generic = (0..GENERIC.len()).filter(|index| first(*index)).map(|index| &GENERIC[index]);
-    TARGETS.iter().filter(|target| target.runs_here()).chain(generic).collect()
+    TARGETS.iter().filter(|target| target.runs_here() || emulated::runs(target.arch)).chain(generic).collect()
 }
 
 /// All targets of the table, with the generic instruction set and the CPU features of this machine.
@@ -48,6 +56,7 @@ fn generic() -> Vec<Target> {
     let here = Target::native().expect("a target runs here");
     let row = |target: &Target| Target {
         name: format!("generic-{}", target.name).leak(),
+        arch: here.arch,
         cpu: here.cpu,
         features: here.features,
         instructions: InstructionSet::Generic,
@@ -56,29 +65,82 @@ fn generic() -> Vec<Target> {
     TARGETS.iter().map(row).collect()
 }
 
-/// `a * b + c`, rounded as in the reductions of the target's kernels.
+/// Runs of functions: for each, its name and the buffers that it gets, with the position of its pointer in each.
+type Runs = Vec<(String, Vec<(Vec<u8>, usize)>)>;
+
+/// Compiles the functions that `emit` writes, runs them on buffers, and returns all buffers as they are left.
+fn execute(
+    target: &'static Target,
+    mut runs: Runs,
+    emit: impl for<'ctx> FnOnce(&Emitter<'_, 'ctx>) -> Result<(), MachineError>,
+) -> Vec<Vec<Vec<u8>>> {
+    let jit = Jit::default();
+    if !target.runs_here() {
+        let object = jit.object(target, emit).expect("compiles");
+        return emulated::execute(target.arch, &object, &runs);
+    }
+    let compiled = jit.compile_with(target, false, emit).expect("compiles");
+    let left = runs.iter_mut().map(|(name, buffers)| {
+        let pointers: Vec<_> = buffers.iter_mut().map(|(bytes, start)| bytes[*start..].as_mut_ptr()).collect();
+        // SAFETY: tests pass buffers as large as what their functions read and write.
+        unsafe { compiled.run_named(name, &pointers) };
+        std::mem::take(buffers).into_iter().map(|(bytes, _)| bytes).collect()
+    });
+    left.collect()
+}
+
+/// Runs a function whose body `emit` writes, given pointers to these buffers; returns the buffers as it leaves them.
+pub(crate) fn run(
+    target: &'static Target,
+    buffers: &[&[u8]],
+    emit: impl for<'ctx> FnOnce(&Emitter<'_, 'ctx>, &[Ptr<'ctx>]),
+) -> Vec<Vec<u8>> {
+    const NAME: &str = "function";
+    let count = buffers.len();
+    let buffers = buffers.iter().map(|bytes| (bytes.to_vec(), 0)).collect();
+    let mut left = execute(target, vec![(NAME.to_owned(), buffers)], |e| {
+        let pointers = e.function(NAME, count, 0);
+        emit(e, &pointers);
+        e.end();
+        Ok(())
+    });
+    left.pop().expect("one run")
+}
+
+/// The bytes of numbers.
+pub(crate) fn bytes<const N: usize, T: Copy>(numbers: &[T], to_bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| to_bytes(*number)).collect()
+}
+
+/// The f32 numbers that these bytes are.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four"))).collect()
+}
+
+/// `a b + c` in a sum of products, as kernels of the target round it.
 pub(crate) fn accumulated(target: &Target, a: f32, b: f32, c: f32) -> f32 {
     if target.fma { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// Runs all trials for one target in one module; `agree` compares each output.
 pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&Trial, &[u8])) {
-    let jit = Jit::default();
-    let calls: Vec<Call> = trials.iter().map(|trial| trial.call.clone()).collect();
-    let compiled = jit.compile(&calls, target, false).expect("compiles");
-    for (index, trial) in trials.iter().enumerate() {
-        let slack = |bytes: &[u8]| [&[BLANK; Program::SLACK], bytes, &[BLANK; Program::SLACK]].concat();
-        let mut buffers: Vec<Vec<u8>> = trial.operands.iter().map(|bytes| slack(bytes)).collect();
-        buffers.push(slack(&vec![BLANK; trial.expected.len()]));
+    let slack = |bytes: &[u8]| [&[BLANK; Program::SLACK], bytes, &[BLANK; Program::SLACK]].concat();
+    let run = |(index, trial): (usize, &Trial)| {
+        let blank = vec![BLANK; trial.expected.len()];
         let views = trial.call.operands.iter().chain([&trial.call.output]);
-        let pointers = buffers
-            .iter_mut()
-            .zip(views)
-            .map(|(buffer, view)| buffer[Program::SLACK + view.offset * view.dtype.byte_size()..].as_mut_ptr());
-        let pointers: Vec<_> = pointers.collect();
-        // SAFETY: the trial has all bytes that the call accesses, with slack on both sides.
-        unsafe { compiled.run(index, &pointers) };
-        let output = buffers.pop().expect("pushed above");
+        let start = |view: &View| Program::SLACK + view.offset * view.dtype.byte_size();
+        let buffers = trial.operands.iter().chain([&blank]).zip(views).map(|(bytes, view)| (slack(bytes), start(view)));
+        (symbol(index), buffers.collect())
+    };
+    let runs = trials.iter().enumerate().map(run).collect();
+    let left = execute(target, runs, |e| {
+        for (index, trial) in trials.iter().enumerate() {
+            kernel::emit(e, &trial.call, &symbol(index));
+        }
+        Ok(())
+    });
+    for (trial, buffers) in trials.iter().zip(left) {
+        let output = buffers.last().expect("the output");
         let (before, rest) = output.split_at(Program::SLACK);
         let (bytes, behind) = rest.split_at(trial.expected.len());
         assert!(before.iter().chain(behind).all(|b| *b == BLANK), "{} {}: out of bounds", target.name, trial.name);
@@ -86,13 +148,20 @@ pub(crate) fn check(target: &'static Target, trials: &[Trial], agree: impl Fn(&T
     }
 }
 
-/// Runs all trials; panics unless each output equals the expected bytes.
+/// Outputs must be the same bytes, but for the bits of what is not a number: they differ among architectures.
 pub(crate) fn equal(target: &'static Target, trials: &[Trial]) {
     check(target, trials, |trial, bytes| {
-        let wrong = bytes.iter().zip(&trial.expected).position(|(got, expected)| got != expected);
-        if let Some(at) = wrong {
-            let (got, expected) = (bytes[at], trial.expected[at]);
-            panic!("{} {}: byte {at} of {} is {got}, not {expected}", target.name, trial.name, bytes.len());
+        let dtype = trial.call.output.dtype;
+        let size = dtype.byte_size();
+        let is_nan = |element: &[u8]| {
+            let element = Tensor::from_unpacked(dtype, Shape::new(&[1]), element.to_vec()).expect("one element");
+            matches!(element.data(), Data::Float(numbers) if numbers[0].is_nan())
+        };
+        let elements = bytes.chunks(size).zip(trial.expected.chunks(size));
+        let mut wrong = elements.enumerate().filter(|(_, (got, expected))| got != expected);
+        if let Some((at, (got, expected))) = wrong.find(|(_, (got, expected))| !(is_nan(got) && is_nan(expected))) {
+            let count = bytes.len() / size;
+            panic!("{} {}: element {at} of {count} is {got:?}, not {expected:?}", target.name, trial.name);
         }
     });
 }

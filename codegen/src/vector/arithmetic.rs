@@ -303,7 +303,6 @@ fn int_predicate(how: Compare, signed: bool) -> IntPredicate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llvm::jit::Jit;
     use crate::llvm::trial;
 
     #[test]
@@ -339,22 +338,14 @@ mod tests {
         let bytes: Vec<Vec<u8>> =
             (0..3).map(|arg| cases.iter().flat_map(|case| case[arg].to_le_bytes()).collect()).collect();
         for target in trial::targets() {
-            let jit = Jit::default();
-            let compiled = jit.compile_with(target, false, |e| {
-                let p = e.function("fma", 4, 0);
+            let left = trial::run(target, &[&bytes[0], &bytes[1], &bytes[2], &bytes[0]], |e, p| {
                 e.repeat(e.int(cases.len() / 8), |turn| {
                     let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));
                     let [a, b, c] = [p[0], p[1], p[2]].map(|pointer| e.load(at(pointer), Kind::F32, 8));
                     e.store(at(p[3]), e.fma(a, b, c));
                 });
-                e.end();
-                Ok(())
             });
-            let mut found = vec![0f32; cases.len()];
-            let pointers = [&bytes[0], &bytes[1], &bytes[2]].map(|bytes| bytes.as_ptr() as *mut u8);
-            let pointers = [pointers[0], pointers[1], pointers[2], found.as_mut_ptr().cast()];
-            // SAFETY: each buffer holds one number per case, and their count is a multiple of eight.
-            unsafe { compiled.expect("compiles").run_named("fma", &pointers) };
+            let found = trial::floats(&left[3]);
             for ([a, b, c], found) in cases.iter().zip(found) {
                 let expected = a.mul_add(*b, *c);
                 let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();

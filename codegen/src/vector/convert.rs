@@ -52,10 +52,10 @@ impl<'ctx> Emitter<'_, 'ctx> {
     pub(crate) fn convert_float(&self, v: Vector<'ctx>, kind: Kind) -> Vector<'ctx> {
         match (v.kind, kind) {
             (from, to) if from == to => return v,
-            (Kind::F16, _) if !self.isa().converts_halves(self.target) => {
+            (Kind::F16, _) if !self.isa().converts_halves(self.target, v.lanes) => {
                 return self.convert_float(self.half_to_single(v), kind);
             }
-            (_, Kind::F16) if !self.isa().converts_halves(self.target) => {
+            (_, Kind::F16) if !self.isa().converts_halves(self.target, v.lanes) => {
                 debug_assert_eq!(v.kind, Kind::F32, "doubles would round twice");
                 return self.single_to_half(v);
             }

@@ -58,7 +58,6 @@ mod tests {
     use half::f16;
 
     use super::*;
-    use crate::llvm::jit::Jit;
     use crate::llvm::trial;
 
     const LANES: usize = 8;
@@ -67,21 +66,14 @@ mod tests {
     fn converted(target: &'static crate::target::Target, kinds: [Kind; 2], bytes: &[u8]) -> Vec<u8> {
         let [from, to] = kinds;
         let count = bytes.len() / from.bytes();
-        let jit = Jit::default();
-        let compiled = jit.compile_with(target, false, |e| {
-            let p = e.function("convert", 2, 0);
+        let mut left = trial::run(target, &[bytes, &vec![0; count * to.bytes()]], |e, p| {
             e.repeat(e.int(count / LANES), |turn| {
                 let at = |pointer, kind: Kind| e.offset_by(pointer, e.scale(turn, (LANES * kind.bytes()) as isize));
                 let numbers = e.load(at(p[0], from), from, LANES);
                 e.store(at(p[1], to), e.convert_float(numbers, to));
             });
-            e.end();
-            Ok(())
         });
-        let mut result = vec![0; count * to.bytes()];
-        // SAFETY: both buffers hold `count` numbers, a multiple of the lanes.
-        unsafe { compiled.expect("compiles").run_named("convert", &[bytes.as_ptr() as *mut u8, result.as_mut_ptr()]) };
-        result
+        left.swap_remove(1)
     }
 
     #[test]

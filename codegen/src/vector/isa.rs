@@ -7,6 +7,7 @@
 //!
 //! Verbs call [`Emitter::isa`]; no other code names an architecture's intrinsics.
 
+mod aarch64;
 mod generic;
 mod x86;
 
@@ -19,20 +20,26 @@ pub(crate) trait Isa {
     /// LLVM features that tune the code and do not require anything of the CPU.
     fn tuning(&self) -> &'static [&'static str];
 
-    /// The intrinsic that a spinning thread executes between two loads, if there is one.
-    fn pause(&self) -> Option<&'static str>;
+    /// The intrinsic that a spinning thread executes between two loads, with its I32 arguments, if there is one.
+    fn pause(&self) -> Option<(&'static str, &'static [u32])>;
 
     /// How code reads and sets the floating-point mode, if the mode may differ from the one that the compiler assumes.
     fn float_mode(&self) -> Option<FloatMode>;
 
-    /// Whether the target has instructions that convert half-precision numbers.
-    fn converts_halves(&self, target: &Target) -> bool;
+    /// Whether the target has instructions that convert vectors of this many half-precision numbers.
+    fn converts_halves(&self, target: &Target, lanes: usize) -> bool;
 
     /// Rounds F32 numbers to integral ones, in the direction of `rounding`.
     fn round<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx>;
 
     /// [`Emitter::dot_accumulate_joined`].
-    fn dot<'ctx>(&self, e: &Emitter<'_, 'ctx>, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx>;
+    fn dot<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        sum: Vector<'ctx>,
+        products: &[[Vector<'ctx>; 2]],
+        signed: bool,
+    ) -> Vector<'ctx>;
 
     /// [`Emitter::dot_accumulate_bf16`].
     fn dot_bf16<'ctx>(
@@ -53,12 +60,21 @@ pub(crate) trait Isa {
     fn lookup<'ctx>(&self, e: &Emitter<'_, 'ctx>, table: Ptr<'ctx>, indices: Vector<'ctx>) -> Vector<'ctx>;
 }
 
-/// The intrinsics that store and load the floating-point mode, a 32-bit word in memory.
+/// How code reads and sets the floating-point mode. The mode that it needs (`ours`) rounds to nearest even, keeps
+/// subnormals and traps nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FloatMode {
-    pub(crate) store: &'static str,
-    pub(crate) load: &'static str,
-    /// The mode that code needs: round to nearest even, keep subnormals, trap nothing.
+pub(crate) enum FloatMode {
+    /// Intrinsics that store and load the mode, a 32-bit word in memory.
+    Memory { store: &'static str, load: &'static str, ours: u64 },
+    /// Intrinsics that read and write control registers of 64 bits.
+    Registers(&'static [ControlRegister]),
+}
+
+/// A control register: the intrinsics that read and write it, and the contents that code needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ControlRegister {
+    pub(crate) get: &'static str,
+    pub(crate) set: &'static str,
     pub(crate) ours: u64,
 }
 
@@ -76,6 +92,7 @@ pub(crate) fn of(name: InstructionSet) -> &'static dyn Isa {
     match name {
         InstructionSet::Generic => &Generic,
         InstructionSet::X86 => &x86::X86,
+        InstructionSet::Aarch64 => &aarch64::Aarch64,
     }
 }
 

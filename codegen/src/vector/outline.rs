@@ -73,18 +73,17 @@ impl<'ctx> Emitter<'_, 'ctx> {
 
 #[cfg(test)]
 mod tests {
-    use crate::llvm::jit::Jit;
+    use crate::llvm::trial;
     use crate::vector::Kind;
 
     /// The results do not depend on how much of a kernel's code is inline.
     #[test]
     fn functions_that_are_called_compute_the_same_bits_as_code_in_place() {
         let numbers: Vec<f32> = (0..96).map(|i| (i as f32 - 40.0) * 0.37).collect();
-        for target in crate::llvm::trial::targets() {
+        let bytes = trial::bytes(&numbers, f32::to_le_bytes);
+        for target in trial::targets() {
             let run = |used: usize| {
-                let jit = Jit::default();
-                let compiled = jit.compile_with(target, false, |e| {
-                    let p = e.function("tanhs", 2, 0);
+                let left = trial::run(target, &[&bytes, &bytes], |e, p| {
                     e.long_code.set(used);
                     for start in (0..96).step_by(48) {
                         for (lanes, at) in [(32, 0), (8, 32), (4, 40), (2, 44), (1, 46)] {
@@ -102,14 +101,8 @@ mod tests {
                             e.store(e.offset(p[1], at), y);
                         }
                     }
-                    e.end();
-                    Ok(())
                 });
-                let mut y = [0f32; 96];
-                let pointers = [numbers.as_ptr() as *mut u8, y.as_mut_ptr().cast()];
-                // SAFETY: 96 numbers are read and written.
-                unsafe { compiled.expect("compiles").run_named("tanhs", &pointers) };
-                y.map(f32::to_bits)
+                left[1].clone()
             };
             assert_eq!(run(0), run(super::IN_PLACE), "{}", target.name);
         }

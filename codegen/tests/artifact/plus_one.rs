@@ -7,6 +7,7 @@ use eightfold_codegen::interface::{Interface, Quantization, Tensor, Variant};
 use eightfold_codegen::llvm::descriptor::emit_query;
 use eightfold_codegen::llvm::run::{CallFields, emit_run, run_type};
 use eightfold_codegen::target::InstructionSet;
+use eightfold_codegen::target::X86_64;
 use eightfold_ir::DType;
 use eightfold_runtime::features::FeatureSet;
 use inkwell::OptimizationLevel;
@@ -59,7 +60,7 @@ pub(crate) fn object(interface: &Interface) -> Vec<u8> {
             emit_run(&module, &format!("run_{index}"), variant, InstructionSet::X86, inner)
         })
         .collect();
-    emit_query(&module, interface, &runs).unwrap();
+    emit_query(&module, interface, &X86_64, &runs).unwrap();
     module.verify().unwrap();
     machine.write_to_memory_buffer(&module, FileType::Object).unwrap().as_slice().to_vec()
 }

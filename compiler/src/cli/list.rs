@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use eightfold::Error;
 use eightfold::onnx::{Support, support};
 use eightfold_codegen::kernel::KERNELS;
+use eightfold_codegen::object::has_runtime;
 use eightfold_codegen::schedule::SCHEDULE_PASSES;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::Function;
@@ -49,6 +50,17 @@ struct Row {
     summary: String,
 }
 
+/// A row of the list of targets.
+#[derive(Serialize)]
+struct TargetRow {
+    name: &'static str,
+    summary: &'static str,
+    architecture: &'static str,
+    runs_here: bool,
+    shared_libraries: bool,
+    tested: &'static str,
+}
+
 /// A row of the list of operators.
 #[derive(Serialize)]
 struct Operator {
@@ -73,7 +85,7 @@ impl Arguments {
             What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::SchedulePasses => SCHEDULE_PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
-            What::Targets => TARGETS.iter().map(target).collect(),
+            What::Targets => return targets(format),
             What::Calibrators => OBSERVERS.iter().map(|row| Row::new(row.name, row.summary)).collect(),
         };
         format.print(&rows, || {
@@ -95,7 +107,24 @@ fn operators(format: Format) -> Result<(), Error> {
     })
 }
 
-fn target(target: &eightfold_codegen::target::Target) -> Row {
-    let here = if target.runs_here() { "; runs on this machine" } else { "" };
-    Row { name: target.name.to_owned(), summary: format!("{}{here}", target.summary) }
+fn targets(format: Format) -> Result<(), Error> {
+    let rows: Vec<TargetRow> = TARGETS
+        .iter()
+        .map(|target| TargetRow {
+            name: target.name,
+            summary: target.summary,
+            architecture: target.arch.name,
+            runs_here: target.runs_here(),
+            shared_libraries: has_runtime(target.arch),
+            tested: target.tested.text(),
+        })
+        .collect();
+    format.print(&rows, || {
+        let cells = |row: &TargetRow| {
+            let libraries = if row.shared_libraries { "" } else { "; objects only: this build has no runtime for it" };
+            let here = if row.runs_here { "; runs on this machine" } else { "" };
+            [row.name.to_owned(), format!("{}{here}{libraries}", row.summary), row.tested.to_owned()]
+        };
+        table(["name", "what it is", "tested"], rows.iter().map(cells), &[])
+    })
 }

@@ -23,12 +23,19 @@ impl Error {
             }
             Error::NoRanges => "give --calibration-data DATA, or compile with --precision f32".to_owned(),
             Error::UnusedCalibration { .. } => "leave --precision out, or the calibration".to_owned(),
-            Error::Object(ObjectError::LinkerNotFound { .. }) => {
-                "install a C compiler, name one in the environment variable CC, or use --emit=object,header".to_owned()
+            Error::Object(ObjectError::LinkerNotFound { variable, package, .. }) => {
+                let package = package.map_or(String::new(), |name| format!(" (Debian: {name})"));
+                format!(
+                    "install a C compiler{package}, name one in the environment variable {variable}, or use \
+                     --emit=object,header"
+                )
             }
             Error::Object(ObjectError::OtherMachine { .. }) => {
                 "use --emit=object,header and link on the target machine".to_owned()
             }
+            Error::Object(ObjectError::NoRuntime { triple, .. }) => format!(
+                "use --emit=object,header, or run `rustup target add {triple}` and build eightfold again"
+            ),
             Error::Artifact(ArtifactError::NotElf { .. }) => {
                 "expected a library that eightfold compile has written".to_owned()
             }
@@ -47,6 +54,9 @@ impl Error {
                 "--label-offset N is added to each label, --output names another output of the model".to_owned()
             }
             Error::NoCalls { .. } => "give the source model instead, with the flags of eightfold compile".to_owned(),
+            Error::CannotRun { .. } => {
+                "use --target native; eightfold compile writes libraries for other machines".to_owned()
+            }
             Error::TargetNotHere { .. } | Error::Peaks { .. } | Error::ImpossiblePeaks { .. } => {
                 "eightfold bench --machine -o FILE saves the peaks of a machine; compile, bench and inspect read them with \
                  --peaks FILE"

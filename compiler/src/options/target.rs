@@ -1,6 +1,6 @@
 //! Targets by name, and the pass options that depend on the target.
 
-use eightfold_codegen::target::{TARGETS, Target};
+use eightfold_codegen::target::{InputSigns, TARGETS, Target};
 use eightfold_passes::PairSums;
 
 use crate::error::Error;
@@ -22,16 +22,17 @@ pub fn target(name: &str) -> Result<&'static Target, Error> {
 ///
 /// # Errors
 /// [`Error::NoNativeTarget`].
-/// [`Error::NoNativeTarget`].
 pub(crate) fn baseline() -> Result<&'static Target, Error> {
-    match TARGETS.iter().find(|target| target.fma) {
+    match TARGETS.iter().find(|target| target.fma && target.arch.is_host()) {
         Some(oldest) if oldest.runs_here() => Ok(oldest),
         _ => target("native"),
     }
 }
 
-/// How the target adds products in 16 bits, for the pass that orders channels; `None` if it does not.
+/// How the target adds products in 16 bits, for the pass that orders channels; `None` if it does not, or if no order helps:
+/// the limit for signed inputs holds for nearly all weights.
 #[must_use]
 pub fn pair_sums(target: &Target) -> Option<PairSums> {
-    target.dot.pair_limit.map(|limit| PairSums { limit, lanes: target.lanes() })
+    let limit = target.dot.pair_limit.filter(|_| target.dot.inputs == InputSigns::Unsigned)?;
+    Some(PairSums { limit, lanes: target.lanes() })
 }

@@ -118,8 +118,11 @@ impl Executable {
     /// Compiles an optimized graph in this process.
     ///
     /// # Errors
-    /// If an operator has no kernel, or the system cannot create the threads.
+    /// If this machine does not run the target, an operator has no kernel, or the system cannot create the threads.
     pub fn of(optimized: &Optimized) -> Result<Executable, Error> {
+        if !optimized.target.runs_here() {
+            return Err(Error::CannotRun { target: optimized.target.name });
+        }
         let program = schedule(optimized, lower(optimized)?, &mut ())?;
         let variant = Variant::of(&optimized.graph, &program);
         let code = Box::new(Resident::new(program, &variant).map_err(CompileError::Machine)?);

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use eightfold::dataset::read_npy;
+use eightfold_codegen::object::has_runtime;
+use eightfold_codegen::target::AARCH64;
 use eightfold_ir::Tensor;
 
 use crate::sandbox::{Ended, Sandbox, assert_failed};
@@ -219,6 +221,43 @@ fn no_linker() {
     let ended: Ended = sandbox.command(arguments).env("CC", "no-such-compiler").output().unwrap().into();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(sandbox.new_files(), ["out.h", "out.o"]);
+}
+
+#[test]
+fn cross_compilation_names_the_linker_of_the_architecture() {
+    let sandbox = Sandbox::new();
+    let arguments = "compile digits.onnx -o out.so --target aarch64 --precision f32";
+    // A folder without programs, where `cc` would not help either.
+    let empty = tempfile::tempdir().unwrap();
+    let ended: Ended = sandbox.command(arguments).env("PATH", empty.path()).output().unwrap().into();
+    let error = match has_runtime(&AARCH64) {
+        true => {
+            "no linker: \"aarch64-linux-gnu-gcc\" is not installed
+  hint: install a C compiler (Debian: gcc-aarch64-linux-gnu), name one in the environment variable \
+             CC_aarch64_unknown_linux_gnu, or use --emit=object,header"
+        }
+        false => "this compiler was built without the runtime for aarch64, so it makes no shared libraries for it",
+    };
+    assert_failed(&ended, arguments, 2, error);
+    assert_eq!(sandbox.new_files(), [""; 0]);
+    // An object file needs no linker. Calibration runs on this machine.
+    let arguments = "compile digits.onnx -o out.o --target aarch64-i8mm --calibration-data digits_calibration.npz";
+    let ended: Ended = sandbox.command(arguments).env("PATH", empty.path()).output().unwrap().into();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let elf = fs::read(sandbox.path("out.o")).unwrap();
+    assert_eq!(elf[18..20], AARCH64.elf_machine.to_le_bytes());
+}
+
+#[test]
+fn code_of_another_architecture_does_not_run_here() {
+    let sandbox = Sandbox::new();
+    let foreign = if AARCH64.is_host() { "x86-64-v2" } else { "aarch64" };
+    for arguments in ["bench digits.onnx --precision f32", "compile digits.onnx -o out.so --precision f32 --tune"] {
+        let arguments = format!("{arguments} --target {foreign}");
+        let ended = sandbox.run(&arguments);
+        assert!(ended.code == Some(2) && ended.stderr.contains(foreign), "{arguments}: {ended:?}");
+    }
+    assert_eq!(sandbox.new_files(), [""; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use eightfold::dataset::read_npz;
 use eightfold_ir::Tensor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::sandbox::{Sandbox, assert_failed};
 
@@ -150,7 +150,8 @@ fn a_requirement_that_is_not_met_ends_with_1_and_names_what_is_in_float() {
 fn targets_that_do_not_exist() {
     let sandbox = Sandbox::new();
     let error = "no target is called \"pentium\", expected native or one of generic, x86-64-v2, x86-64-v3, \
-                 x86-64-v3-vnni, x86-64-v4, x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-v4-bf16
+                 x86-64-v3-vnni, x86-64-v4, x86-64-v4-vnni, x86-64-v4-vbmi, x86-64-v4-bf16, aarch64, \
+                 aarch64-dotprod, aarch64-i8mm, aarch64-bf16
   hint: eightfold list targets describes them";
     sandbox.fails("compile digits.onnx --target pentium -o out.so", 2, error);
 }
@@ -392,7 +393,11 @@ fn list_knows_everything_there_is() {
     assert!(rows("kernels").iter().any(|family| family == "gemm"));
     let targets =
         ["x86-64-v2", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "x86-64-v4-vnni", "x86-64-v4-vbmi", "x86-64-v4-bf16"];
-    assert_eq!(rows("targets"), [&["generic"], &targets[..]].concat());
+    let arm = ["aarch64", "aarch64-dotprod", "aarch64-i8mm", "aarch64-bf16"];
+    assert_eq!(rows("targets"), [&["generic"], &targets[..], &arm].concat());
+    let listed = sandbox.json("list targets");
+    assert_eq!(listed[8]["tested"], "by all tests, in QEMU");
+    assert_eq!([&listed[8]["architecture"], &listed[8]["runs_here"]], [&json!("aarch64"), &json!(false)]);
     assert_eq!(rows("calibrators"), ["minmax", "moving-average", "percentile", "std-dev", "entropy", "mse"]);
 }
 

@@ -47,7 +47,7 @@ fn interface(graph: &Graph, program: &eightfold_codegen::program::Program) -> In
 fn outputs(object: &ObjectFile) -> Vec<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.so");
-    Linker::from_env().link_shared(object, "model_query", &path).expect("links");
+    Linker::from_env(&X86_64).link_shared(object, "model_query", &path).expect("links");
     let mut session = Artifact::load(&path).expect("loads").session().expect("a session");
     let mut outputs = session.output_buffers();
     let x = Stream(1).tensor(DType::F32, &[4, K]);

@@ -1,5 +1,8 @@
 //! ONNX import and export, compared with models and programs of others.
 
+#[path = "../emulated/runner.rs"]
+mod emulated;
+
 mod bad_input;
 mod broken;
 mod conv_transpose;

@@ -1,38 +1,6 @@
 //! The features of x86-64, and their detection by `cpuid`.
 
-use super::set::FeatureSet;
-
-/// A row of [`X86_FEATURES`]: the name of a feature, its bit, and the `cpuid` field that reports it.
-#[derive(Clone, Copy, Debug)]
-pub struct Feature {
-    /// LLVM's name of the feature.
-    pub name: &'static str,
-    /// Its number in a [`FeatureSet`].
-    pub bit: u32,
-    leaf: u32,
-    subleaf: u32,
-    register: Register,
-    shift: u32,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Register {
-    Eax,
-    Ebx,
-    Ecx,
-}
-
-/// The registers that the operating system must save (bits of XCR0) before a program may use a feature.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    /// General purpose and XMM registers, which every x86-64 system saves.
-    Base = 0,
-    /// XMM and the upper halves of YMM registers.
-    Ymm = 0b0000_0110,
-    /// XMM, YMM, mask and ZMM registers.
-    Zmm = 0b1110_0110,
-}
+use super::feature::{Feature, Register, Report, State};
 
 const fn row(
     bit: u32,
@@ -42,7 +10,7 @@ const fn row(
     shift: u32,
     state: State,
 ) -> Feature {
-    Feature { name, bit, leaf, subleaf, register, shift, state }
+    Feature { name, bit, report: Report::Cpuid { leaf, subleaf, register, shift, state } }
 }
 
 const BASIC: (u32, u32) = (1, 0);
@@ -83,7 +51,8 @@ pub const X86_FEATURES: &[Feature] = &[
 /// Returns the features that the CPU has and the operating system supports.
 #[cfg(target_arch = "x86_64")]
 #[must_use]
-pub fn detect() -> FeatureSet {
+pub fn detect() -> super::set::FeatureSet {
+    use super::set::FeatureSet;
     use core::arch::x86_64::{__cpuid_count, _xgetbv, CpuidResult};
 
     /// Bit 27 of ECX in leaf 1: the program may execute `xgetbv`.
@@ -110,19 +79,20 @@ pub fn detect() -> FeatureSet {
         0
     };
     X86_FEATURES.iter().fold(FeatureSet::EMPTY, |set, feature| {
-        let registers = match (feature.leaf, feature.subleaf) {
+        let Report::Cpuid { leaf, subleaf, register, shift, state } = feature.report else { return set };
+        let registers = match (leaf, subleaf) {
             BASIC => basic,
             EXTENDED => extended,
             EXTENDED_1 => extended_1,
             AMD => amd,
             _ => NONE,
         };
-        let word = match feature.register {
+        let word = match register {
             Register::Eax => registers.eax,
             Register::Ebx => registers.ebx,
             Register::Ecx => registers.ecx,
         };
-        let state = feature.state as u64;
-        if word >> feature.shift & 1 != 0 && saved & state == state { set.with(feature.bit) } else { set }
+        let state = state as u64;
+        if word >> shift & 1 != 0 && saved & state == state { set.with(feature.bit) } else { set }
     })
 }

@@ -65,7 +65,7 @@ pub(crate) fn arithmetic(input: DType) -> Arithmetic {
 /// See [`Work::instructions`](crate::work::Work::instructions). `joined` is [`Gemm::joined`](super::Gemm::joined).
 pub(crate) fn instructions(input: DType, joined: bool, dot: DotRule) -> f64 {
     match (joined, input) {
-        (true, _) => dot.instructions_per_group(2.0) / dot.instructions_per_group(1.0),
+        (true, _) => dot.instructions_per_group(2) / dot.instructions_per_group(1),
         (_, DType::I16) => words(dot),
         _ => 1.0,
     }
@@ -73,7 +73,7 @@ pub(crate) fn instructions(input: DType, joined: bool, dot: DotRule) -> f64 {
 
 /// Instructions of a product of words relative to a product of bytes.
 pub(crate) fn words(dot: DotRule) -> f64 {
-    dot.products_per_instruction()
+    (2 * dot.words) as f64 / dot.instructions(1) as f64
 }
 
 /// The costs of one block of channels.
@@ -136,11 +136,11 @@ impl<'g> Block<'g> {
         let (dot, sums) = (cpu.target.dot, pixels * vectors);
         let share = instructions(geometry.input, geometry.joined, dot);
         // The latency of an addition, and the instructions of each product.
-        let joined = if geometry.joined { 2.0 } else { 1.0 };
+        let joined = if geometry.joined { 2 } else { 1 };
         let (chain, issues) = match geometry.input {
             DType::F32 => (cpu.float_latency, 1.0),
             DType::Bf16 => (2.0 * cpu.float_latency, 2.0),
-            DType::I16 => (cpu.add_latency, 2.0),
+            DType::I16 => (cpu.add_latency, dot.words as f64),
             _ => (cpu.dot_latency, dot.instructions_per_group(joined)),
         };
         let macs = (cpu.target.lanes() * 4 / geometry.input.byte_size()) as f64;

@@ -385,7 +385,7 @@ impl<'ctx> Kernel<'_, '_, 'ctx> {
                     DType::F32 => products.iter().fold(*sum, |sum, [x, w]| e.accumulate(*x, *w, sum)),
                     DType::Bf16 => products.iter().fold(*sum, |sum, [x, w]| e.dot_accumulate_bf16(sum, *x, *w)),
                     DType::I16 => products.iter().fold(*sum, |sum, [x, w]| e.add(sum, e.multiply_pairs(*x, *w))),
-                    _ => e.dot_accumulate_joined(*sum, &products),
+                    input => e.dot_accumulate_joined(*sum, &products, e.target().dot.multiplies_signed(input)),
                 };
             }
         }

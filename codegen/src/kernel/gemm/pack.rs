@@ -5,9 +5,9 @@
 //! goes into *extra* groups, which multiply the same inputs once more. So accumulators are exact for all weights on
 //! every target, and the inner loop needs no special case.
 //!
-//! On targets with a pair limit, two neighbouring groups can be *joined*: their 16-bit sums are added before they are
-//! widened to 32 bits, which takes five instructions instead of six. Joining needs smaller weights, so it may need more
-//! extra groups. Each product is packed in the way that takes fewer instructions, including extra groups.
+//! On targets with a pair limit, two neighbouring groups can be *joined*: their products are added in 16 bits before they
+//! are widened to 32 bits, which takes fewer instructions. Joining needs smaller weights, so it may need more extra
+//! groups. Each product is packed in the way that takes fewer instructions, including extra groups.
 //!
 //! Inputs may be bytes stored as *words* of 16 bits. Words need no extra groups, but a vector holds half as many: see
 //! [`words_pay`].
@@ -20,7 +20,7 @@ use half::bf16;
 use super::format::Format;
 use super::{Run, Tile};
 use crate::kernel::plain::Packed;
-use crate::target::{DotRule, Target};
+use crate::target::{DotRule, InputSigns, Target};
 
 /// Elements that one 32-bit lane of an integer product takes.
 const GROUP: usize = 4;
@@ -58,8 +58,7 @@ pub(crate) fn words_pay(target: &Target, n: usize, runs: &[Run], weight: &dyn Fn
     if target.dot.pair_limit.is_none() {
         return false;
     }
-    // A multiplication and an addition.
-    let words: usize = runs.iter().map(|run| 2 * run.length.div_ceil(GROUP / 2)).sum();
+    let words: usize = runs.iter().map(|run| target.dot.words * run.length.div_ceil(GROUP / 2)).sum();
     words * n.div_ceil(target.lanes()) < Way::best(target, n, runs, weight).instructions
 }
 
@@ -111,11 +110,11 @@ impl Way {
             true => vec![Vec::new(); n.div_ceil(tile.nr)],
             false => groups_int(target, tile, n, runs, weight, together as usize).1,
         };
-        let pair = if joined { 5 } else { 6 };
-        // An extra group serves one vector only, so loads and loops make it a third more expensive: 4 instructions
-        // instead of 3.
+        let single = target.dot.instructions(1);
+        let pair = if joined { target.dot.instructions(2) } else { 2 * single };
+        // An extra group serves one vector only: loads and loops take about one instruction more.
         let extra_groups: usize = extra.iter().map(Vec::len).sum();
-        let instructions = extra.len() * (pair * pairs + 3 * singles) + 4 * extra_groups;
+        let instructions = extra.len() * (pair * pairs + single * singles) + (single + 1) * extra_groups;
         Way { extra, joined, instructions }
     }
 
@@ -184,16 +183,15 @@ type Group = Vec<[i32; GROUP]>;
 fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     let eight_bits = |group: &Group| group.iter().map(|lane| lane.map(|w| w.clamp(-128, 127))).collect();
     let mut held: Vec<Group> = rest.iter().map(eight_bits).collect();
-    let limit = dot.pair_limit.unwrap_or(i32::MAX);
-    if (0..held[0].len()).any(|lane| excess(&held, lane, limit).is_some()) {
+    if (0..held[0].len()).any(|lane| excess(dot, &held, lane).is_some()) {
         // If one group alone can absorb the excess, the others need no extra group.
         let giver = (0..held.len()).find_map(|giver| {
             let mut held = held.clone();
-            (0..held[0].len()).all(|lane| give_up(&mut held, lane, limit, giver..giver + 1)).then_some(held)
+            (0..held[0].len()).all(|lane| give_up(dot, &mut held, lane, giver..giver + 1)).then_some(held)
         });
         held = giver.unwrap_or_else(|| {
             (0..held[0].len())
-                .for_each(|lane| assert!(give_up(&mut held, lane, limit, 0..rest.len()), "all can be given up"));
+                .for_each(|lane| assert!(give_up(dot, &mut held, lane, 0..rest.len()), "all can be given up"));
             held
         });
     }
@@ -203,23 +201,53 @@ fn hold(dot: DotRule, rest: &mut [Group]) -> Vec<Vec<u8>> {
     held.iter().map(|group| group.iter().flatten().map(|w| *w as i8 as u8).collect()).collect()
 }
 
-/// The first excess of a lane's weights of one sign over the limit: the half of its elements, the sign, and the amount.
-fn excess(groups: &[Group], lane: usize, limit: i32) -> Option<(Range<usize>, i32, i32)> {
-    let sums = [0..2, 2..4].into_iter().flat_map(|half| [(half.clone(), 1), (half, -1)]);
-    let mut over = sums.map(|(half, sign)| {
+/// The weights whose sum the pair limit bounds.
+#[derive(Clone, Copy)]
+enum Signs {
+    Positive,
+    Negative,
+    All,
+}
+
+impl Signs {
+    /// The sums that inputs of the rule can reach: unsigned ones add weights of one sign, signed ones all magnitudes.
+    fn of(dot: DotRule) -> &'static [Signs] {
+        match dot.inputs {
+            InputSigns::Unsigned => &[Signs::Positive, Signs::Negative],
+            InputSigns::Signed | InputSigns::Both => &[Signs::All],
+        }
+    }
+
+    /// The magnitude of a weight of these signs; 0 for others.
+    fn magnitude(self, weight: i32) -> i32 {
+        match self {
+            Signs::Positive => weight.max(0),
+            Signs::Negative => (-weight).max(0),
+            Signs::All => weight.abs(),
+        }
+    }
+}
+
+/// The first excess of a lane's weights over the limit: the half of its elements, the signs, and the amount.
+fn excess(dot: DotRule, groups: &[Group], lane: usize) -> Option<(Range<usize>, Signs, i32)> {
+    let limit = dot.pair_limit?;
+    let sums = [0..2, 2..4].into_iter().flat_map(|half| Signs::of(dot).iter().map(move |signs| (half.clone(), *signs)));
+    let mut over = sums.map(|(half, signs)| {
         let weights = groups.iter().flat_map(|group| &group[lane][half.clone()]);
-        let sum: i32 = weights.map(|w| (sign * w).max(0)).sum();
-        (half, sign, sum - limit)
+        let sum: i32 = weights.map(|w| signs.magnitude(*w)).sum();
+        (half, signs, sum - limit)
     });
     over.find(|(.., over)| *over > 0)
 }
 
 /// Reduces the lane's weights in the groups `givers`, largest first, until the limit holds. Returns whether it does.
-fn give_up(groups: &mut [Group], lane: usize, limit: i32, givers: Range<usize>) -> bool {
-    while let Some((half, sign, over)) = excess(groups, lane, limit) {
+fn give_up(dot: DotRule, groups: &mut [Group], lane: usize, givers: Range<usize>) -> bool {
+    while let Some((half, signs, over)) = excess(dot, groups, lane) {
         let weights = groups[givers.clone()].iter_mut().flat_map(|group| &mut group[lane][half.clone()]);
-        match weights.max_by_key(|w| sign * **w) {
-            Some(greatest) if sign * *greatest > 0 => *greatest -= sign * over.min(sign * *greatest),
+        match weights.max_by_key(|w| signs.magnitude(**w)) {
+            Some(greatest) if signs.magnitude(*greatest) > 0 => {
+                *greatest -= greatest.signum() * over.min(signs.magnitude(*greatest));
+            }
             _ => return false,
         }
     }
@@ -325,7 +353,8 @@ mod tests {
             |most: i32| move |o: usize, r: usize, e: usize| (o * 131 + r * 57 + e * 83) as i32 % (2 * most) - most;
         for target in crate::target::TARGETS {
             let pay = |most| words_pay(target, 64, &runs, &below(most));
-            assert_eq!([pay(128), pay(30)], [target.dot.pair_limit.is_some(), false], "{}", target.name);
+            let gains = target.dot == DotRule::PMADDUBSW;
+            assert_eq!([pay(128), pay(30)], [gains, false], "{}", target.name);
         }
     }
 
@@ -359,20 +388,22 @@ mod tests {
                     assert_eq!(sum, weight(o, r, e), "{} channel {o} run {r} element {e}", target.name);
                 }
             }
+            // The greatest magnitude that a sum of products reaches, for inputs of the rule.
+            let greatest = |weights: &[u8]| {
+                let of = |signs: Signs| weights.iter().map(|w| signs.magnitude(i32::from(*w as i8))).sum::<i32>();
+                let input = if target.dot.inputs == InputSigns::Unsigned { 255 } else { 128 };
+                input * Signs::of(target.dot).iter().map(|signs| of(*signs)).max().expect("some signs")
+            };
             if target.dot.pair_limit.is_some() {
                 for pair in weights.chunks_exact(2) {
-                    let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
-                    assert!((255 * (a + b)).abs() <= 32767, "{a} {b}");
+                    assert!(greatest(pair) <= 32767, "{} {pair:?}", target.name);
                 }
             }
             if target.dot.pair_limit.is_some() && joined == 2 {
                 // Checks both groups of each run of the first block.
-                for (run, lane, half, sign) in
-                    (0..2 * 16 * 4).map(|i| (i / 64, i / 4 % 16, i / 2 % 2, if i % 2 == 0 { 1 } else { -1 }))
-                {
+                for (run, lane, half) in (0..2 * 16 * 2).map(|i| (i / 32, i / 2 % 16, i % 2)) {
                     let four = [0, 1].map(|group| &weights[((run * 2 + group) * 16 + lane) * 4 + 2 * half..][..2]);
-                    let sum: i32 = four.concat().iter().map(|w| (sign * i32::from(*w as i8)).max(0)).sum();
-                    assert!(255 * sum <= 32767, "run {run} lane {lane} half {half}: {sum}");
+                    assert!(greatest(&four.concat()) <= 32767, "{} run {run} lane {lane} half {half}", target.name);
                 }
             }
         }

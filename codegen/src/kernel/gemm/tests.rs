@@ -6,9 +6,10 @@ use super::format::Format;
 use super::pack;
 use crate::kernel::{Call, Gemm, Producer, Run, Tile};
 use crate::llvm::jit::Jit;
+use crate::llvm::kernel;
 use crate::llvm::trial::{self, BLANK, Numbers, Trial, view};
 use crate::step::{Arg, Step};
-use crate::target::Target;
+use crate::target::{DotRule, Target, X86_64};
 use crate::view::Grid;
 
 /// A convolution over a buffer of `depth` channels with a border of one pixel; the window is `kernel` x `kernel`.
@@ -256,7 +257,7 @@ fn windows_strides_batches_and_bands_of_integers() {
             Case { weights: 255, input: DType::I8, ..base },
         ];
         let trials: Vec<_> = cases.iter().map(|case| case.trial(target)).collect();
-        if target.dot.pair_limit.is_some() {
+        if target.dot == DotRule::PMADDUBSW {
             let Producer::Gemm(gemm) = &trials[0].call.producer else { unreachable!("made above") };
             assert!(!gemm.extra[0].is_empty(), "weights that the target cannot hold are tried");
         }
@@ -338,10 +339,12 @@ fn stored_weights_of_floats_are_multiplied_as_floats() {
 fn lines_of_floats_are_fetched_before_they_are_written() {
     for target in trial::targets() {
         let fetched = |case: Case| {
-            let calls = [case.trial(target).call];
             let jit = Jit::default();
-            let compiled = jit.compile(&calls, target, true).expect("compiles");
-            compiled.assembly.matches("prefetcht0").count()
+            let assembly = jit.assembly(target, |e| {
+                kernel::emit(e, &case.trial(target).call, "product");
+                Ok(())
+            });
+            assembly.expect("compiles").matches(if target.arch == &X86_64 { "prefetcht0" } else { "prfm" }).count()
         };
         let float = base(target, DType::F32);
         let lines = float.tile.mr * float.tile.nr.div_ceil(16);

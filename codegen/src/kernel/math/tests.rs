@@ -7,7 +7,6 @@ use eightfold_ir::scalar::{Accuracy, Meaning};
 
 use super::{Arithmetic, atan, cos, elu, erf, exp, expm1, fmod, gelu, log, pow, sigmoid, silu, sin, softplus, tanh};
 use crate::kernel::math;
-use crate::llvm::jit::Jit;
 use crate::llvm::trial;
 use crate::vector::Kind;
 
@@ -270,10 +269,10 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
     type Named = (&'static str, fn(f32) -> f32);
     let functions: [Named; 3] =
         [("sin", |x| sin(&Scalar, x)), ("cos", |x| cos(&Scalar, x)), ("silu", |x| silu(&Scalar, x))];
+    let bytes = trial::bytes(&numbers, f32::to_le_bytes);
     for target in trial::targets() {
-        let jit = Jit::default();
-        let compiled = jit.compile_with(target, false, |e| {
-            let p = e.function("functions", 4, 0);
+        let blank = vec![0; bytes.len()];
+        let left = trial::run(target, &[&bytes, &blank, &blank, &blank], |e, p| {
             e.repeat(e.int(numbers.len() / 8), |turn| {
                 let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));
                 let m = &math::Vectors { emitter: e, lanes: 8 };
@@ -281,15 +280,8 @@ fn vectors_compute_the_same_bits_as_numbers_on_every_target() {
                 let results = [math::sin(m, x), math::cos(m, x), math::silu(m, x)];
                 results.into_iter().zip(&p[1..]).for_each(|(y, pointer)| e.store(at(*pointer), y));
             });
-            e.end();
-            Ok(())
         });
-        let compiled = compiled.expect("compiles");
-        let mut found = vec![vec![0f32; numbers.len()]; 3];
-        let results: Vec<*mut u8> = found.iter_mut().map(|list| list.as_mut_ptr().cast()).collect();
-        let pointers = [&[numbers.as_ptr() as *mut u8], &results[..]].concat();
-        // SAFETY: the functions read `numbers`, a multiple of eight, and each writes one result per number.
-        unsafe { compiled.run_named("functions", &pointers) };
+        let found = left[1..].iter().map(|bytes| trial::floats(bytes));
         for ((name, function), found) in functions.iter().zip(found) {
             for (x, found) in numbers.iter().zip(found) {
                 let expected = function(*x);

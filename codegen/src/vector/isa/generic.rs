@@ -14,7 +14,7 @@ impl Isa for Generic {
         &[]
     }
 
-    fn pause(&self) -> Option<&'static str> {
+    fn pause(&self) -> Option<(&'static str, &'static [u32])> {
         None
     }
 
@@ -22,7 +22,7 @@ impl Isa for Generic {
         None
     }
 
-    fn converts_halves(&self, _target: &Target) -> bool {
+    fn converts_halves(&self, _target: &Target, _lanes: usize) -> bool {
         false
     }
 
@@ -50,9 +50,15 @@ impl Isa for Generic {
     }
 
     /// 16 bits hold any product of a signed or unsigned byte and a signed byte.
-    fn dot<'ctx>(&self, e: &Emitter<'_, 'ctx>, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
+    fn dot<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        sum: Vector<'ctx>,
+        products: &[[Vector<'ctx>; 2]],
+        signed: bool,
+    ) -> Vector<'ctx> {
         products.iter().fold(sum, |sum, [x, w]| {
-            let x = halves(e, e.bits_as(*x, Kind::I16), e.target().dot.signed_inputs);
+            let x = halves(e, e.bits_as(*x, Kind::I16), signed);
             let w = halves(e, e.bits_as(*w, Kind::I16), true);
             x.into_iter().zip(w).fold(sum, |sum, (x, w)| {
                 let [lower, upper] = halves(e, e.bits_as(e.mul(x, w), Kind::I32), true);
@@ -126,21 +132,15 @@ mod tests {
             Rounding::TowardsZero => x.trunc(),
         };
         let roundings = [Rounding::Even, Rounding::Down, Rounding::Up, Rounding::TowardsZero];
+        let bytes = trial::bytes(&numbers, f32::to_le_bytes);
         for (target, rounding) in trial::targets().iter().flat_map(|t| roundings.map(|rounding| (t, rounding))) {
-            let jit = Jit::default();
-            let compiled = jit.compile_with(target, false, |e| {
-                let p = e.function("round", 2, 0);
+            let left = trial::run(target, &[&bytes, &bytes], |e, p| {
                 e.repeat(e.int(numbers.len() / 8), |turn| {
                     let at = |pointer| e.offset_by(pointer, e.scale(turn, 32));
                     e.store(at(p[1]), e.isa().round(e, e.load(at(p[0]), Kind::F32, 8), rounding));
                 });
-                e.end();
-                Ok(())
             });
-            let mut found = vec![0f32; numbers.len()];
-            let pointers = [numbers.as_ptr() as *mut u8, found.as_mut_ptr().cast()];
-            // SAFETY: both buffers hold the same multiple of eight numbers.
-            unsafe { compiled.expect("compiles").run_named("round", &pointers) };
+            let found = trial::floats(&left[1]);
             for (x, found) in numbers.iter().zip(found) {
                 let expected = rounded(*x, rounding);
                 let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
@@ -158,7 +158,7 @@ mod tests {
                 let p = e.function("all", 2, 0);
                 let lanes = e.lanes();
                 let bytes = |at| e.load(e.offset(p[0], at), Kind::I8, 4 * lanes);
-                let sum = e.dot_accumulate(e.zero(Kind::I32, lanes), bytes(0), bytes(64));
+                let sum = e.dot_accumulate(e.zero(Kind::I32, lanes), bytes(0), bytes(64), true);
                 let words = [bytes(0), bytes(64)].map(|v| e.bits_as(v, Kind::I16));
                 let sum = e.add(sum, e.multiply_pairs(words[0], words[1]));
                 let floats = e.dot_accumulate_bf16(e.to_float(sum, Kind::F32, true), sum, sum);

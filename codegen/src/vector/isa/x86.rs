@@ -18,15 +18,15 @@ impl Isa for X86 {
         &["-prefer-256-bit"]
     }
 
-    fn pause(&self) -> Option<&'static str> {
-        Some("llvm.x86.sse2.pause")
+    fn pause(&self) -> Option<(&'static str, &'static [u32])> {
+        Some(("llvm.x86.sse2.pause", &[]))
     }
 
     fn float_mode(&self) -> Option<FloatMode> {
-        Some(FloatMode { store: "llvm.x86.sse.stmxcsr", load: "llvm.x86.sse.ldmxcsr", ours: 0x1f80 })
+        Some(FloatMode::Memory { store: "llvm.x86.sse.stmxcsr", load: "llvm.x86.sse.ldmxcsr", ours: 0x1f80 })
     }
 
-    fn converts_halves(&self, target: &Target) -> bool {
+    fn converts_halves(&self, target: &Target, _lanes: usize) -> bool {
         target.features.contains(&"f16c")
     }
 
@@ -41,7 +41,13 @@ impl Isa for X86 {
         e.lanewise(name, &[v])
     }
 
-    fn dot<'ctx>(&self, e: &Emitter<'_, 'ctx>, sum: Vector<'ctx>, products: &[[Vector<'ctx>; 2]]) -> Vector<'ctx> {
+    fn dot<'ctx>(
+        &self,
+        e: &Emitter<'_, 'ctx>,
+        sum: Vector<'ctx>,
+        products: &[[Vector<'ctx>; 2]],
+        _signed: bool,
+    ) -> Vector<'ctx> {
         if e.target().dot.pair_limit.is_none() {
             let name = format!("llvm.x86.avx512.vpdpbusd.{}", e.target().vector_bits);
             return products.iter().fold(sum, |sum, [x, w]| {
@@ -205,7 +211,7 @@ mod tests {
         each_assembly(
             |e, p| {
                 let [x, w] = [p[0], p[1]].map(|pointer| e.load(pointer, Kind::I8, 4 * e.lanes()));
-                e.store(p[2], e.dot_accumulate(e.load(p[2], Kind::I32, e.lanes()), x, w));
+                e.store(p[2], e.dot_accumulate(e.load(p[2], Kind::I32, e.lanes()), x, w, false));
             },
             |target, assembly| {
                 let register = ["%xmm", "%ymm", "%zmm"][target.vector_bits.ilog2() as usize - 7];

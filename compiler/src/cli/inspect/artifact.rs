@@ -6,6 +6,7 @@ use std::path::Path;
 use eightfold::artifact::Artifact;
 use eightfold::{Error, Provenance};
 use eightfold_codegen::interface::{Tensor, Variant};
+use eightfold_runtime::features::HOST_FEATURES;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -85,7 +86,7 @@ impl From<&Variant> for VariantReport {
     fn from(variant: &Variant) -> Self {
         VariantReport {
             target: variant.target.clone(),
-            features: variant.features.names().collect(),
+            features: variant.features.names(HOST_FEATURES).collect(),
             threads: variant.threads,
             workers: variant.workers,
             threads_text: threads_text(variant),
