@@ -1,7 +1,7 @@
 //! Scheduling: from the program that lowering makes to the one that code is emitted for.
 //!
 //! Lowering says which calls compute a graph, one after the other. Passes then decide how they run: which copies are made once,
-//! which numbers are stored as words, which convolutions are Winograd's, how products are cut into tiles, which chains run in bands of rows, what threads
+//! which states of loops are computed in place, which numbers are stored as words, which convolutions are Winograd's, how products are cut into tiles, which chains run in bands of rows, what threads
 //! share, how weights are packed, where buffers lie. Each is a row of [`SCHEDULE_PASSES`], reads and writes the program alone,
 //! and can run by itself on a program's text. No pass changes a result.
 
@@ -12,6 +12,7 @@ pub mod pack;
 pub mod parallel;
 pub mod plan;
 pub mod share_copies;
+pub mod update_in_place;
 pub mod winograd;
 pub mod words;
 
@@ -58,6 +59,7 @@ pub trait SchedulePass: Sync {
 /// All passes, in the order in which they run.
 pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[
     &share_copies::ShareCopies,
+    &update_in_place::UpdateInPlace,
     &words::StoreWords,
     &winograd::MultiplyTiles,
     &fit_weights::FitWeights,

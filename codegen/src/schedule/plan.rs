@@ -115,7 +115,7 @@ pub(super) fn in_place(program: &Program) -> Vec<(BufferId, BufferId)> {
 }
 
 /// The buffer that the call reads element by element as it writes the other, if it does.
-fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
+pub(super) fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
     let (read, written) = (call.operands.first()?, &call.output);
     let (Storage::Buffer(from), Storage::Buffer(to)) = (read.storage, written.storage) else { return None };
     let [source, result] = [from, to].map(|id| &buffers[id.0]);

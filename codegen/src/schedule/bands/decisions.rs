@@ -4,7 +4,7 @@
 //! says. A chain that turns out faster as whole calls frees its calls for other chains. So the caller measures, then asks
 //! again, until there is nothing new.
 
-use super::{Bands, Given, Plan, straight};
+use super::{Bands, Given, Plan, is_shared};
 use crate::choice::{Choice, Choices, Fusion};
 use crate::decision::{Decision, Way, distinct};
 use crate::kernel::Call;
@@ -17,7 +17,10 @@ const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 /// The distinct chains that are worth measuring in a program of one thread without bands; `choices` holds what was measured.
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
-    let Some(calls) = straight(program) else { return Vec::new() };
+    if is_shared(program) {
+        return Vec::new();
+    }
+    let calls: Vec<Call> = program.calls().into_iter().cloned().collect();
     let given = Given::of(&calls, program, choices, 1);
     let plans = given.choose(Bands::WherePaid);
     let pieces = plans.iter().map(|plan| (given.key(&plan.chain), plan.chain.members.clone(), plan));
