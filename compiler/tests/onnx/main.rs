@@ -15,6 +15,7 @@ mod meaning;
 mod oracle;
 mod outside;
 mod quantized;
+mod regions;
 mod scales;
 mod support;
 mod whole_models;
