@@ -101,7 +101,7 @@ fn is_free(
     };
     let inside: usize = items.iter().map(|item| touched(item, next)).sum();
     let Some((first, item)) = others().find(|(_, item)| touched(item, next) > 0) else { return false };
-    let last = others().filter(|(_, item)| touched(item, state) > 0).map(|(at, _)| at).last();
+    let last = others().filter(|(_, item)| touched(item, state) > 0).map(|(at, _)| at).next_back();
     let overwrites = |call: &Call| overwritable(call, buffers) == Some((state, next));
     let begins = match item {
         Item::Call(call) => {

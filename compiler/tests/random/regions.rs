@@ -31,7 +31,7 @@ fn returned(graph: &mut Graph, name: &str, x: ValueId, changes: bool) {
 
 pub(crate) fn if_(draw: &mut Draw<'_>, x: ValueId) -> Drawn {
     let ty = entering(draw, x)?;
-    let mut branch = |changes| {
+    let branch = |changes| {
         let mut graph = Graph::new("branch");
         let x = graph.add_input("x", ty.clone());
         returned(&mut graph, "y", x, changes);

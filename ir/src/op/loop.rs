@@ -75,7 +75,7 @@ impl OpDef for Loop {
         let mut holds = first(1).is_none_or(|condition| condition != 0);
         let arrays: Vec<&Array> = operands[FIRST_STATE..].iter().map(|o| o.expect("inferred").array).collect();
         let (states, captures) = arrays.split_at(self.states);
-        let mut states: Vec<Array> = states.iter().map(|array| Array::clone(array)).collect();
+        let mut states: Vec<Array> = states.iter().copied().cloned().collect();
         let slices = self.body.0.output_types().split_off(1 + self.states);
         let zeros = |ty: TensorType| Array::zeros(ty.dtype, stacked(&ty.shape, 0, self.max_trip));
         let mut results: Vec<Array> = slices.into_iter().map(zeros).collect();

@@ -133,7 +133,7 @@ impl OpDef for Scan {
         let arrays: Vec<&Array> = operands.iter().map(|operand| operand.expect("inferred").array).collect();
         let (states, rest) = arrays.split_at(self.states);
         let (scanned, captures) = rest.split_at(self.axes.len());
-        let mut states: Vec<Array> = states.iter().map(|array| Array::clone(array)).collect();
+        let mut states: Vec<Array> = states.iter().copied().cloned().collect();
         let slices = self.body.0.output_types().split_off(self.states).into_iter().enumerate();
         let zeros =
             |(index, ty): (usize, TensorType)| Array::zeros(ty.dtype, stacked(&ty.shape, self.output_axis(index), self.count));
