@@ -26,6 +26,7 @@ mod matmul;
 mod movement;
 mod placement;
 mod reduce;
+mod region;
 mod softmax;
 mod window;
 
@@ -63,15 +64,13 @@ pub enum LowerError {
 /// Fails if an operator has no kernel for its types or operands.
 pub fn lower(graph: VerifiedGraph<'_>, target: &'static Target) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(&graph, target);
-    for node in graph.nodes() {
-        lowering.node(node)?;
-    }
-    lowering.copy_outputs();
+    lowering.nodes()?;
     Ok(lowering.finish())
 }
 
 /// The state of lowering.
 struct Lowering<'g> {
+    /// The graph, or the body of a node that is being lowered.
     graph: &'g Graph,
     target: &'static Target,
     placement: Placement,
@@ -79,11 +78,16 @@ struct Lowering<'g> {
     views: Vec<Option<View>>,
     /// The border around each value's elements: before and after rows, before and after columns; 0 if there is none.
     borders: Vec<[usize; 4]>,
+    /// Where each output of the graph must be; `None` if it may be anywhere.
+    results: Vec<Option<View>>,
+    /// What runs so far.
+    items: Vec<Item>,
+    /// The number of loops so far.
+    loops: usize,
     buffers: Vec<Buffer>,
     consts: Vec<Const>,
     /// The constants by the hash of their bytes.
     const_ids: BTreeMap<u64, Vec<ConstId>>,
-    calls: Vec<Call>,
 }
 
 impl<'g> Lowering<'g> {
@@ -95,10 +99,12 @@ impl<'g> Lowering<'g> {
             placement: Placement::of(graph),
             views: vec![None; count],
             borders: vec![[0; 4]; count],
+            results: Vec::new(),
+            items: Vec::new(),
+            loops: 0,
             buffers: Vec::new(),
             consts: Vec::new(),
             const_ids: BTreeMap::new(),
-            calls: Vec::new(),
         };
         for (position, id) in graph.inputs().iter().enumerate() {
             let ty = graph.ty(*id);
@@ -108,12 +114,22 @@ impl<'g> Lowering<'g> {
         }
         for (position, output) in graph.outputs().iter().enumerate() {
             let ty = graph.ty(output.value);
-            lowering.buffer(&output.name, BufferKind::Output(position), ty.dtype, ty.byte_size());
+            let storage = lowering.buffer(&output.name, BufferKind::Output(position), ty.dtype, ty.byte_size());
+            lowering.results.push(Some(View::new(storage, ty.dtype, 0, Grid::dense(&ty.shape))));
         }
         lowering
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), LowerError> {
+    /// Lowers all nodes of the graph, and brings its outputs to their places.
+    fn nodes(&mut self) -> Result<(), LowerError> {
+        for node in self.graph.nodes() {
+            self.node(node)?;
+        }
+        self.copy_outputs();
+        Ok(())
+    }
+
+    fn node(&mut self, node: &'g Node) -> Result<(), LowerError> {
         match &node.op {
             Op::Map(_) => self.map(node),
             Op::Conv(op) => self.conv(node, op),
@@ -133,6 +149,9 @@ impl<'g> Lowering<'g> {
             Op::Reshape(op) => self.reshape(node, op),
             Op::Expand(op) => self.expand(node, op),
             Op::Gather(op) => self.gather(node, op),
+            Op::If(op) => self.branch(node, op),
+            Op::Loop(op) => self.repeat(node, op),
+            Op::Scan(op) => self.scan(node, op),
             Op::Relayout(_) => self.relayout(node),
         }
     }
@@ -254,9 +273,8 @@ impl<'g> Lowering<'g> {
             starts[axis] = start;
             let (grid, offset) = parent_view.grid.sliced(&starts, &ty.shape, |_| 1);
             View { offset: parent_view.offset + offset as usize, grid, ..parent_view }
-        } else if let Some(position) = self.placement.output(id) {
-            let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
-            View::new(storage, ty.dtype, 0, Grid::dense(&ty.shape))
+        } else if let Some(place) = self.placement.output(id).and_then(|position| self.results[position].clone()) {
+            place
         } else {
             let border = self.placement.border(id);
             self.borders[id.index()] = border;
@@ -314,7 +332,7 @@ impl<'g> Lowering<'g> {
     }
 
     fn call(&mut self, producer: Producer, operands: Vec<View>, steps: Vec<Step>, output: View, origin: &str) {
-        self.calls.push(Call { producer, operands, steps, output, origin: origin.to_owned() });
+        self.items.push(Item::Call(Call { producer, operands, steps, output, origin: origin.to_owned() }));
     }
 
     /// Copies `from` to `to`, which has the same extents.
@@ -417,19 +435,18 @@ impl<'g> Lowering<'g> {
     /// Copies values to outputs that they are not written to directly: inputs, constants, views, values that are output
     /// twice.
     fn copy_outputs(&mut self) {
-        for (position, output) in self.graph.outputs().iter().enumerate() {
-            let storage = Storage::Buffer(BufferId(self.graph.inputs().len() + position));
+        let places = self.results.clone();
+        for (output, place) in self.graph.outputs().iter().zip(places) {
+            let Some(to) = place else { continue };
             let from = self.view(output.value);
-            if from.storage != storage {
-                let to = View::new(storage, from.dtype, 0, Grid::dense(&from.grid.dims));
+            if from != to {
                 self.copy(from, to, "output");
             }
         }
     }
 
     fn finish(self) -> Program {
-        let body = self.calls.into_iter().map(Item::Call).collect();
-        let (buffers, consts) = (self.buffers, self.consts);
+        let (buffers, consts, body) = (self.buffers, self.consts, self.items);
         Program { buffers, consts, body, ..Program::new(&self.graph.name, self.target) }
     }
 }

@@ -3,11 +3,13 @@
 //! A program lies between graph and machine code: buffers with offsets in one arena, constants, and
 //! [calls](crate::kernel::Call) of kernels, whose [views](crate::view::View) locate operands and results.
 
+use std::collections::BTreeMap;
+
 use eightfold_ir::DType;
 
 use crate::kernel::Call;
 use crate::target::Target;
-use crate::view::Const;
+use crate::view::{BufferId, Const, LoopId, Storage};
 
 mod check;
 pub(crate) mod footprint;
@@ -21,7 +23,9 @@ mod verify;
 
 pub use self::check::{PlanError, check};
 pub use self::parse::{ParseError, parse};
-pub use self::region::{Execution, For, If, Item, Parallel, calls, executions, for_each_call, views, walk};
+pub use self::region::{
+    Execution, For, If, Item, Parallel, calls, executions, for_each_call, for_each_view, views, walk,
+};
 pub use self::scheduled::{ScheduleError, Scheduled};
 pub use self::traffic::Reach;
 pub use self::verify::{ProgramError, verify};
@@ -123,6 +127,33 @@ impl Program {
             _ => false,
         };
         if self.body.iter().any(is_shared) { self.threads - 1 } else { 0 }
+    }
+
+    /// The first number that no loop has, nor any after it.
+    #[must_use]
+    pub fn next_loop(&self) -> usize {
+        let mut next = 0;
+        walk(&self.body, &mut |item| {
+            if let Item::For(For { id: LoopId(id), .. }) = item {
+                next = next.max(id + 1);
+            }
+        });
+        next
+    }
+
+    /// Makes all views of some buffers views of others, and removes the buffers that nothing views any more. The keys are
+    /// the buffers to remove, the values those that stay.
+    pub(crate) fn replace_buffers(&mut self, by: &BTreeMap<BufferId, BufferId>) {
+        let places: Vec<BufferId> =
+            (0..self.buffers.len()).map(|at| BufferId(at - by.range(..BufferId(at)).count())).collect();
+        let mut at = 0..self.buffers.len();
+        self.buffers.retain(|_| at.next().is_some_and(|at| !by.contains_key(&BufferId(at))));
+        for_each_view(&mut self.body, &mut |view| {
+            if let Storage::Buffer(id) = &mut view.storage {
+                let BufferId(kept) = by.get(id).copied().unwrap_or(*id);
+                *id = places[kept];
+            }
+        });
     }
 
     /// All calls, in the order of the text. The position of a call in this order is its number.

@@ -1,9 +1,9 @@
 //! Scheduling: from the program that lowering makes to the one that code is emitted for.
 //!
 //! Lowering makes a list of kernel calls, one after the other. The schedule passes then decide how they run: which
-//! equal copies are merged, which bytes are stored as 16-bit words, which convolutions use Winograd's algorithm, which
-//! tile each product has, which chains run in bands of rows, which calls threads share, how weights are packed, and
-//! where buffers lie. Each pass is a row of [`SCHEDULE_PASSES`], reads and writes nothing but the program, and can run
+//! equal copies are merged, which states of loops are computed in place, which bytes are stored as 16-bit words, which
+//! convolutions use Winograd's algorithm, which tile each product has, which chains run in bands of rows, which calls
+//! threads share, how weights are packed, and where buffers lie. Each pass is a row of [`SCHEDULE_PASSES`], reads and writes nothing but the program, and can run
 //! alone on a program's text. No pass changes a result.
 
 pub mod bands;
@@ -13,6 +13,7 @@ pub mod pack;
 pub mod parallel;
 pub mod plan;
 pub mod share_copies;
+pub mod update_in_place;
 pub mod winograd;
 pub mod words;
 
@@ -59,6 +60,7 @@ pub trait SchedulePass: Sync {
 /// All passes, in the order in which they run.
 pub const SCHEDULE_PASSES: &[&dyn SchedulePass] = &[
     &share_copies::ShareCopies,
+    &update_in_place::UpdateInPlace,
     &words::StoreWords,
     &winograd::MultiplyTiles,
     &fit_weights::FitWeights,

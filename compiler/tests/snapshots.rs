@@ -104,8 +104,8 @@ impl Ran {
 fn inputs(graph: &Graph, seed: usize) -> Vec<Tensor> {
     let tensor = |(index, id): (usize, &eightfold_ir::ValueId)| {
         let ty = graph.ty(*id);
-        let (shape, dtype) = (ty.shape.to_string(), ty.dtype);
-        let ty = if shape.is_empty() { dtype.to_string() } else { format!("{shape}x{dtype}") };
+        let (shape, dtype) = (&ty.shape, ty.dtype);
+        let ty = if shape.rank() == 0 { dtype.to_string() } else { format!("{shape}x{dtype}") };
         let text = format!("graph @inputs {{\n  const %x: {ty} = rand(seed={})\n}}\n", seed * 100 + index);
         let graph = parse(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
         graph.constant(graph.find("x").unwrap()).unwrap().clone()

@@ -37,6 +37,41 @@ impl Array {
         }
     }
 
+    /// Returns the elements at position `index` of `axis`, without this axis.
+    #[must_use]
+    pub fn at(&self, axis: usize, index: usize) -> Array {
+        let mut shape = self.shape.to_vec();
+        let extent = shape.remove(axis);
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let position = |i: usize| (i / inner * extent + index) * inner + i % inner;
+        let count: usize = shape.iter().product();
+        let data = self.data.gather((0..count).map(position));
+        Array { dtype: self.dtype, shape: Shape::new(&shape), data }
+    }
+
+    /// Writes `slice` at position `index` of `axis`.
+    pub fn set(&mut self, axis: usize, index: usize, slice: &Array) {
+        fn write<T: Copy>(to: &mut [T], from: &[T], (extent, inner, index): (usize, usize, usize)) {
+            for (block, run) in from.chunks_exact(inner.max(1)).enumerate() {
+                to[(block * extent + index) * inner..][..inner].copy_from_slice(run);
+            }
+        }
+        let place = (self.shape[axis], self.shape[axis + 1..].iter().product(), index);
+        match (&mut self.data, &slice.data) {
+            (Data::Float(to), Data::Float(from)) => write(to, from, place),
+            (Data::Int(to), Data::Int(from)) => write(to, from, place),
+            _ => unreachable!("both have the same element type"),
+        }
+    }
+
+    /// Returns an array of zeros.
+    #[must_use]
+    pub fn zeros(dtype: DType, shape: Shape) -> Array {
+        let count = shape.elements();
+        let data = if dtype.is_float() { Data::Float(vec![0.0; count]) } else { Data::Int(vec![0; count]) };
+        Array { dtype, shape, data }
+    }
+
     /// Rounds or wraps each number to the element type.
     #[must_use]
     pub fn rounded(mut self) -> Self {

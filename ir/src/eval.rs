@@ -3,55 +3,19 @@
 //! It is simple and slow. Integers are exact. Floats accumulate in f64 and round once. Steps are single IEEE
 //! operations. On every target, compiled code on integers equals the evaluator bit for bit.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
 use crate::array::Array;
-use crate::epilogue::{self, StepError};
+use crate::epilogue;
+use crate::eval_error::EvalError;
 use crate::graph::{Def, Graph, Node};
 use crate::id::ValueId;
 use crate::op::quantize_linear::quantized;
 use crate::op::{EvalOperand, Op};
 use crate::tensor::Tensor;
 use crate::types::TensorType;
-
-/// Why an evaluation failed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvalError {
-    /// The caller passed the wrong number of inputs.
-    #[error("the graph takes {expected} inputs, got {got}")]
-    InputCount {
-        /// The number of inputs of the graph.
-        expected: usize,
-        /// The number of inputs given.
-        got: usize,
-    },
-    /// The caller passed an input of another type or shape.
-    #[error("input {name:?} is {expected}, got {got}")]
-    InputType {
-        /// The input's name.
-        name: Arc<str>,
-        /// The type of the input in the graph.
-        expected: Box<TensorType>,
-        /// The given type.
-        got: Box<TensorType>,
-    },
-    /// The data contains an index outside its axis.
-    #[error("{node}: index {index} is outside an axis of extent {extent}")]
-    Index {
-        /// The node that uses the index.
-        node: String,
-        /// The index.
-        index: i64,
-        /// The extent of the axis.
-        extent: usize,
-    },
-    /// The graph is invalid. Verification reports this error with its place in the graph.
-    #[error(transparent)]
-    Step(#[from] StepError),
-}
 
 /// Evaluates the graph and returns its outputs, in order.
 ///
@@ -68,13 +32,20 @@ pub fn eval(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> 
 /// If the inputs do not match the graph, or contain an index outside its axis.
 pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Result<Vec<Tensor>, EvalError> {
     check_inputs(graph, inputs)?;
-    let mut env: Vec<Option<Array>> = vec![None; graph.value_count()];
-    for (id, tensor) in graph.inputs().iter().zip(inputs) {
-        env[id.index()] = Some(Array::from(tensor));
+    let arrays: Vec<Array> = inputs.iter().map(Array::from).collect();
+    let results = eval_arrays(graph, &arrays.iter().collect::<Vec<_>>(), wanted)?;
+    Ok(results.iter().map(Tensor::from).collect())
+}
+
+/// Evaluates the graph on inputs of the right types and returns the values `wanted`, in that order.
+pub(crate) fn eval_arrays(graph: &Graph, inputs: &[&Array], wanted: &[ValueId]) -> Result<Vec<Array>, EvalError> {
+    let mut env: Vec<Option<Cow<'_, Array>>> = vec![None; graph.value_count()];
+    for (id, array) in graph.inputs().iter().zip(inputs) {
+        env[id.index()] = Some(Cow::Borrowed(array));
     }
     for (id, value) in graph.values() {
         if let Def::Const(tensor) = &value.def {
-            env[id.index()] = Some(Array::from(tensor));
+            env[id.index()] = Some(Cow::Owned(Array::from(tensor)));
         }
     }
     // The number of remaining reads of each value. An array is dropped after its last read.
@@ -83,7 +54,7 @@ pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Resu
     for node in graph.nodes() {
         let outputs = eval_node(graph, node, &|id| env[id.index()].as_ref().expect("topological order"))?;
         for (id, array) in node.outputs.iter().zip(outputs) {
-            env[id.index()] = Some(array);
+            env[id.index()] = Some(Cow::Owned(array));
         }
         for used in node.uses() {
             reads[used.index()] -= 1;
@@ -92,7 +63,7 @@ pub fn eval_values(graph: &Graph, inputs: &[Tensor], wanted: &[ValueId]) -> Resu
             }
         }
     }
-    Ok(wanted.iter().map(|id| Tensor::from(env[id.index()].as_ref().expect("read once more"))).collect())
+    Ok(wanted.iter().map(|id| env[id.index()].as_deref().expect("read once more").clone()).collect())
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), EvalError> {
@@ -133,7 +104,7 @@ pub fn eval_node<'a>(
             let params = graph.quant(node.output()).expect("verified: the result of quantize_linear is quantized");
             smallvec::smallvec![quantized(operands[0].expect("inferred").array, params)]
         }
-        op => op.eval(&operands),
+        op => op.eval_bodies(&operands)?,
     };
     if !node.epilogue.is_empty() {
         let produced = outputs.swap_remove(0);

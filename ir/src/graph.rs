@@ -211,6 +211,16 @@ impl Graph {
         &self.inputs
     }
 
+    /// Replaces the list of inputs by some of them, in another order. Nothing reads the others, which are removed.
+    pub fn keep_inputs(&mut self, inputs: &[ValueId]) {
+        for id in std::mem::replace(&mut self.inputs, inputs.to_vec()) {
+            if !inputs.contains(&id) {
+                assert_eq!(self.use_count(id), 0, "an input that is removed is not read");
+                self.kill(id);
+            }
+        }
+    }
+
     /// Returns the outputs, in order.
     #[must_use]
     pub fn outputs(&self) -> &[Output] {
@@ -399,6 +409,11 @@ impl Graph {
     /// If the operator or a step is not defined for its operands.
     pub fn infer(&self, op: &Op, operands: &[Option<ValueId>], epilogue: &Epilogue) -> Result<Types, InferError> {
         infer(op, operands, epilogue, &|id| self.ty(id), &|id| self.qparams(id))
+    }
+
+    /// Returns the operator of a node, to have its bodies changed.
+    pub(crate) fn op_mut(&mut self, node: NodeId) -> &mut Op {
+        &mut self.nodes[node.index()].as_mut().expect("the node is in the graph").op
     }
 
     /// Sets the memory layout of a value.

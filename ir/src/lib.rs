@@ -7,13 +7,18 @@
 
 pub mod array;
 pub mod attr;
+mod body;
 pub mod bytes;
 pub mod channel_order;
+#[macro_use]
+mod declare;
 pub mod epilogue;
 pub mod eval;
+mod eval_error;
 pub mod graph;
 mod id;
 mod literal;
+mod nested;
 pub mod numbering;
 pub mod op;
 pub mod origin;
@@ -30,10 +35,13 @@ mod uses;
 pub mod verify;
 
 pub use array::Array;
+pub use body::Body;
 pub use bytes::Bytes;
 pub use channel_order::ChannelOrder;
+pub use declare::{AttrError, Attributes};
 pub use epilogue::{Arg, Epilogue, Step};
-pub use eval::{EvalError, eval};
+pub use eval::eval;
+pub use eval_error::EvalError;
 pub use graph::{Def, Graph, Node, Output, Value};
 pub use id::{NodeId, QuantId, ValueId};
 pub use literal::misleads;

@@ -18,7 +18,10 @@ pub struct Numbering<'g> {
     nodes: Vec<NodeId>,
     quant_numbers: BTreeMap<QuantId, usize>,
     value_numbers: BTreeMap<ValueId, usize>,
-    node_numbers: BTreeMap<NodeId, usize>,
+    /// For each node, the number of lines of the nodes before it.
+    node_lines: BTreeMap<NodeId, usize>,
+    /// The number of lines of all nodes.
+    lines_of_nodes: usize,
 }
 
 impl<'g> Numbering<'g> {
@@ -55,8 +58,35 @@ impl<'g> Numbering<'g> {
         }
         let unnamed = written.iter().filter(|id| graph.value(**id).name.is_none());
         let value_numbers = unnamed.enumerate().map(|(number, id)| (*id, number)).collect();
-        let node_numbers = nodes.iter().enumerate().map(|(number, id)| (*id, number)).collect();
-        Numbering { graph, qparams, consts, nodes, quant_numbers, value_numbers, node_numbers }
+        let (mut node_lines, mut lines_of_nodes) = (BTreeMap::new(), 0);
+        for id in &nodes {
+            node_lines.insert(*id, lines_of_nodes);
+            let bodies = graph.node(*id).op.bodies();
+            let inside: usize = bodies.iter().map(|(_, body)| Numbering::new(body.graph()).lines() + 1).sum();
+            lines_of_nodes += 1 + inside;
+        }
+        Numbering { graph, qparams, consts, nodes, quant_numbers, value_numbers, node_lines, lines_of_nodes }
+    }
+
+    /// Returns the number of lines of all items.
+    fn lines(&self) -> usize {
+        self.qparams.len()
+            + self.graph.inputs().len()
+            + self.consts.len()
+            + self.lines_of_nodes
+            + self.graph.outputs().len()
+    }
+
+    /// Returns each body of a node with its name and the line on which its block begins, from 1.
+    #[must_use]
+    pub fn bodies(&self, id: NodeId) -> Vec<(&'static str, usize, &'g Graph)> {
+        let mut line = self.node_line(id).unwrap_or(1);
+        let block = |(name, body): (&'static str, &'g crate::body::Body)| {
+            let begin = line;
+            line += Numbering::new(body.graph()).lines() + 1;
+            (name, begin, body.graph())
+        };
+        self.graph.node(id).op.bodies().into_iter().map(block).collect()
     }
 
     /// Returns the quantization parameters that a value uses, in order.
@@ -94,11 +124,11 @@ impl<'g> Numbering<'g> {
         }
     }
 
-    /// Returns the line of a node in the text, from 1.
+    /// Returns the first line of a node in the text, from 1.
     #[must_use]
     pub fn node_line(&self, id: NodeId) -> Option<usize> {
         let before = 1 + self.qparams.len() + self.graph.inputs().len() + self.consts.len();
-        self.node_numbers.get(&id).map(|number| before + number + 1)
+        self.node_lines.get(&id).map(|lines| before + lines + 1)
     }
 
     /// Returns the line of the text that defines a value, from 1.
@@ -118,6 +148,6 @@ impl<'g> Numbering<'g> {
     /// Returns the line of the output `index` in the text, from 1.
     #[must_use]
     pub fn output_line(&self, index: usize) -> usize {
-        1 + self.qparams.len() + self.graph.inputs().len() + self.consts.len() + self.nodes.len() + index + 1
+        1 + self.lines() - self.graph.outputs().len() + index + 1
     }
 }

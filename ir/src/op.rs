@@ -1,4 +1,4 @@
-//! Operators: the trait [`OpDef`] that each implements, the `op!` declaration, and the enum [`Op`] of all operators.
+//! Operators: the trait [`OpDef`] that each implements, and the enum [`Op`] of all operators. `op!` declares one.
 //!
 //! An operator computes one number per output element from its operands. The node's epilogue then runs on that number.
 //! Each operator has one file below `op/`, which defines its attributes, shape and type inference, quantization rule
@@ -7,7 +7,10 @@
 use smallvec::SmallVec;
 
 use crate::array::Array;
-use crate::attr::{Attr, AttrValue};
+use crate::attr::Attr;
+use crate::body::Body;
+use crate::declare::{AttrError, Attributes};
+use crate::eval_error::EvalError;
 use crate::quant::QuantParams;
 use crate::types::{DType, Layout, Shape, TensorType};
 
@@ -125,6 +128,16 @@ pub enum InferError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A body does not fit the operator.
+    #[error("`{body}` of {op}: {reason}")]
+    Body {
+        /// The operator's text name.
+        op: &'static str,
+        /// The name of the body.
+        body: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The result is larger than the address space.
     #[error("{op} returns {got}, which exceeds the address space")]
     TooLarge {
@@ -207,6 +220,24 @@ impl<'a> Operands<'a> {
         InferError::Quantization { op: self.op, index, reason: reason.to_string() }
     }
 
+    /// Creates an error about a body.
+    #[must_use]
+    pub fn body_error(&self, body: &'static str, reason: impl ToString) -> InferError {
+        InferError::Body { op: self.op, body, reason: reason.to_string() }
+    }
+
+    /// Returns the types of the operands from `from` on, which enter a body: all are there, and none is quantized.
+    ///
+    /// # Errors
+    /// If an operand is absent or quantized.
+    pub fn entering(&self, from: usize) -> Result<Vec<TensorType>, InferError> {
+        let operand = |index| match self.get(index)? {
+            x if x.quant.is_some() => Err(self.quant_error(index, "must not be quantized")),
+            x => Ok(x.ty.clone()),
+        };
+        (from..self.len()).map(operand).collect()
+    }
+
     /// Creates an error about an attribute.
     #[must_use]
     pub fn attr_error(&self, attr: &'static str, reason: impl ToString) -> InferError {
@@ -234,7 +265,20 @@ pub trait OpDef {
 
     /// Computes the results, with the types from `infer`. Integer operands give exact integers, or f32 computed in an
     /// order that the operator documents. Floats accumulate in f64 and round once. `infer` has accepted the operands.
-    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]>;
+    ///
+    /// An operator with bodies implements [`eval_bodies`](Self::eval_bodies) instead.
+    fn eval(&self, operands: &[Option<EvalOperand<'_>>]) -> SmallVec<[Array; 1]> {
+        let results = self.eval_bodies(operands);
+        results.unwrap_or_else(|error| unreachable!("an operator without bodies has no index to check: {error}"))
+    }
+
+    /// Like [`eval`](Self::eval), for an operator that evaluates its bodies.
+    ///
+    /// # Errors
+    /// Those of the evaluation of a body.
+    fn eval_bodies(&self, operands: &[Option<EvalOperand<'_>>]) -> Result<SmallVec<[Array; 1]>, EvalError> {
+        Ok(self.eval(operands))
+    }
 
     /// Returns the real number of those result elements that are not elements of operand 0, whose shape is `x`; `None`
     /// if there are none. An operator on quantized integers writes this number quantized.
@@ -260,112 +304,6 @@ pub trait OpDef {
     }
 }
 
-/// Why a list of attributes does not fit an operator.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AttrError {
-    /// The operator has no attribute with this name.
-    #[error("{op} has no attribute {name}; it has: {known}")]
-    Unknown {
-        /// The operator's text name.
-        op: &'static str,
-        /// The given name.
-        name: String,
-        /// All names.
-        known: String,
-    },
-    /// The value of an attribute has the wrong kind.
-    #[error("attribute {name} of {op} must be {expected}")]
-    Kind {
-        /// The operator's text name.
-        op: &'static str,
-        /// The attribute.
-        name: &'static str,
-        /// The expected kind.
-        expected: &'static str,
-    },
-    /// An attribute without a default is missing.
-    #[error("{op} needs attribute {name}: {expected}")]
-    Missing {
-        /// The operator's text name.
-        op: &'static str,
-        /// The attribute.
-        name: &'static str,
-        /// The expected kind.
-        expected: &'static str,
-    },
-}
-
-/// Attributes in text form, in declaration order. Printer and parser are built on this trait.
-pub trait Attributes: Sized {
-    /// Returns the name and value of each attribute that differs from its default.
-    fn to_attrs(&self) -> Vec<(&'static str, Attr)>;
-
-    /// Creates the operator with these attributes. Other attributes get their defaults.
-    ///
-    /// # Errors
-    /// If a name is unknown, a value has the wrong kind, or an attribute without a default is missing.
-    fn from_attrs(attrs: &[(String, Attr)]) -> Result<Self, AttrError>;
-}
-
-/// Returns the attribute `name`, its default, or an error. Used by `op!`.
-pub(crate) fn read_attr<T: AttrValue>(
-    op: &'static str,
-    name: &'static str,
-    attrs: &[(String, Attr)],
-    default: Option<T>,
-) -> Result<T, AttrError> {
-    match attrs.iter().find(|(n, _)| n == name) {
-        Some((_, attr)) => T::from_attr(attr).ok_or(AttrError::Kind { op, name, expected: T::EXPECTED }),
-        None => default.ok_or(AttrError::Missing { op, name, expected: T::EXPECTED }),
-    }
-}
-
-/// Declares the struct of an operator, with its attributes and their defaults (`= value`). An attribute without a
-/// default is required.
-macro_rules! op {
-    ($(#[$doc:meta])* pub struct $name:ident = $text:literal {
-        $($(#[$adoc:meta])* $attr:ident: $ty:ty $(= $default:expr)?,)*
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct $name { $($(#[$adoc])* pub $attr: $ty,)* }
-
-        impl $crate::op::Attributes for $name {
-            fn to_attrs(&self) -> Vec<(&'static str, $crate::attr::Attr)> {
-                let attrs: Vec<Option<(&'static str, $crate::attr::Attr)>> = vec![$({
-                    let default: Option<$ty> = $crate::op::first_of!($(Some($default),)? None);
-                    let differs = default.as_ref() != Some(&self.$attr);
-                    differs.then(|| (stringify!($attr), $crate::attr::AttrValue::to_attr(&self.$attr)))
-                },)*];
-                attrs.into_iter().flatten().collect()
-            }
-
-            fn from_attrs(attrs: &[(String, $crate::attr::Attr)]) -> Result<Self, $crate::op::AttrError> {
-                let known: &[&'static str] = &[$(stringify!($attr)),*];
-                if let Some((name, _)) = attrs.iter().find(|(n, _)| !known.contains(&n.as_str())) {
-                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                    return Err($crate::op::AttrError::Unknown { op: $text, name: name.clone(), known });
-                }
-                Ok($name {
-                    $($attr: $crate::op::read_attr($text, stringify!($attr), attrs, $crate::op::first_of!($(Some($default),)? None))?,)*
-                })
-            }
-        }
-    };
-}
-
-/// Expands to the first of one or two expressions, to use a default if there is one.
-macro_rules! first_of {
-    ($first:expr, $second:expr) => {
-        $first
-    };
-    ($only:expr) => {
-        $only
-    };
-}
-pub(crate) use first_of;
-
 /// Declares the enum of all operators from the list of files.
 macro_rules! ops {
     ($($module:ident::$name:ident,)*) => {
@@ -387,15 +325,30 @@ macro_rules! ops {
                 match self { $(Op::$name(_) => <$module::$name as OpDef>::NAME,)* }
             }
 
-            /// Creates the operator with this name and these attributes; `None` for an unknown name.
+            /// Creates the operator with this name, these attributes and these bodies; `None` for an unknown name.
             ///
             /// # Errors
-            /// If the attributes do not fit.
-            pub fn from_attrs(name: &str, attrs: &[(String, Attr)]) -> Option<Result<Self, AttrError>> {
+            /// If the attributes or bodies do not fit.
+            pub fn from_attrs(
+                name: &str,
+                attrs: &[(String, Attr)],
+                bodies: &[(String, Body)],
+            ) -> Option<Result<Self, AttrError>> {
                 match name {
-                    $(<$module::$name as OpDef>::NAME => Some($module::$name::from_attrs(attrs).map(Op::$name)),)*
+                    $(<$module::$name as OpDef>::NAME => Some($module::$name::from_attrs(attrs, bodies).map(Op::$name)),)*
                     _ => None,
                 }
+            }
+
+            /// Returns the name and graph of each body; none for most operators.
+            #[must_use]
+            pub fn bodies(&self) -> Vec<(&'static str, &Body)> {
+                match self { $(Op::$name(op) => op.bodies(),)* }
+            }
+
+            /// The same, to be changed.
+            pub fn bodies_mut(&mut self) -> Vec<(&'static str, &mut Body)> {
+                match self { $(Op::$name(op) => op.bodies_mut(),)* }
             }
 
             /// Returns the name and value of each attribute that differs from its default.
@@ -437,6 +390,17 @@ macro_rules! ops {
                 match self { $(Op::$name(op) => op.eval(operands),)* }
             }
 
+            /// See [`OpDef::eval_bodies`].
+            ///
+            /// # Errors
+            /// Those of the evaluation of a body.
+            pub fn eval_bodies(
+                &self,
+                operands: &[Option<EvalOperand<'_>>],
+            ) -> Result<SmallVec<[Array; 1]>, EvalError> {
+                match self { $(Op::$name(op) => op.eval_bodies(operands),)* }
+            }
+
             /// See [`OpDef::macs`].
             #[must_use]
             pub fn macs(&self, list: &[Option<InferOperand<'_>>], output: &Shape) -> u64 {
@@ -468,6 +432,8 @@ ops! {
     dequantize_linear::DequantizeLinear,
     expand::Expand,
     gather::Gather,
+    r#if::If,
+    r#loop::Loop,
     map::Map,
     matmul::MatMul,
     pad::Pad,
@@ -477,6 +443,7 @@ ops! {
     relayout::Relayout,
     reshape::Reshape,
     resize::Resize,
+    scan::Scan,
     slice::Slice,
     softmax::Softmax,
     transpose::Transpose,

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use cursor::Cursor;
 pub use error::{ParseError, Reason};
 
+use crate::body::Body;
 use crate::channel_order::ChannelOrder;
 use crate::graph::{Def, Graph};
 use crate::id::{QuantId, ValueId};
@@ -33,6 +34,7 @@ pub fn parse(text: &str) -> Result<Graph, ParseError> {
         quants: HashMap::new(),
         order: 0,
         made: 0,
+        depth: 0,
     };
     parser.graph()?;
     Ok(parser.graph)
@@ -62,7 +64,12 @@ struct Parser<'a> {
     order: u32,
     /// The number of bytes so far of constants that the text describes by a few characters (`splat`, `rand`).
     made: usize,
+    /// The number of bodies around the items.
+    depth: usize,
 }
+
+/// The maximum nesting of bodies.
+const DEEPEST: usize = 32;
 
 type Result<T, E = ParseError> = std::result::Result<T, E>;
 
@@ -86,6 +93,34 @@ impl<'a> Parser<'a> {
         }
         self.cursor.end_of_line()?;
         if self.cursor.is_done() { Ok(()) } else { Err(self.cursor.expected("the end of the text")) }
+    }
+
+    /// `name {`, items, `}`: one body after the other, if there are any.
+    fn bodies(&mut self) -> Result<Vec<(String, Body)>> {
+        let mut bodies = Vec::new();
+        loop {
+            let (at, mut ahead) = (self.cursor.here(), self.cursor);
+            let Some(name) = ahead.word().filter(|_| ahead.eat("{")) else { return Ok(bodies) };
+            if self.depth == DEEPEST {
+                return Err(self.error_at(at, Reason::Depth { limit: DEEPEST }));
+            }
+            self.cursor = ahead;
+            self.cursor.end_of_line()?;
+            let outer = (
+                std::mem::replace(&mut self.graph, Graph::new(name)),
+                std::mem::take(&mut self.values),
+                std::mem::take(&mut self.quants),
+                std::mem::take(&mut self.order),
+            );
+            self.depth += 1;
+            while !self.cursor.eat("}") {
+                self.item()?;
+            }
+            self.depth -= 1;
+            let inner = std::mem::replace(&mut self.graph, outer.0);
+            (self.values, self.quants, self.order) = (outer.1, outer.2, outer.3);
+            bodies.push((name.to_owned(), Body::new(inner)));
+        }
     }
 
     fn item(&mut self) -> Result<()> {

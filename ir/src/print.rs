@@ -1,5 +1,7 @@
 //! The text form of a graph: one line for each parameter set, input, constant, node and output.
 //!
+//! The bodies of a node are blocks of such lines. Names and numbers in a block have nothing to do with those outside.
+//!
 //! The text contains the whole graph, in the order and with the numbers of [`Numbering`]. Defaults are left out, as is
 //! the precision of an undecided node. [`parse`](crate::parse()) reads the text back. Large constants print as a hash
 //! of their bytes, unless [`print_full`] is used.
@@ -14,6 +16,18 @@
 //! %q = map(%y) |> quantize u8 {scale=0.0186584, zero_point=114} : 1x4x8x8xu8 #0
 //! output %q
 //! }
+//! ```
+//!
+//! A node with a body:
+//!
+//! ```text
+//! %sum, %sums = scan(%zero, %x) {count=3, states=1, axes=[0]} body {
+//!   input %s: 4xf32
+//!   input %x: 4xf32
+//!   %next = map(%s) |> add %x : 4xf32
+//!   output %next
+//!   output "all" = %next
+//! } : 4xf32, 3x4xf32
 //! ```
 
 use std::fmt::{self, Write};
@@ -50,16 +64,16 @@ pub fn print_full(graph: &Graph) -> String {
 /// Prints a graph with these options.
 #[must_use]
 pub fn print_with(graph: &Graph, options: PrintOptions) -> String {
-    let printer = Printer { graph, numbering: &Numbering::new(graph), options };
+    let printer = Printer { graph, numbering: &Numbering::new(graph), options, depth: 1 };
     let mut text = String::new();
     printer.graph(&mut text).expect("writing to a string does not fail");
     text
 }
 
-/// Prints the line of one node, as in the text of the graph.
+/// Prints one node, as in the text of the graph.
 #[must_use]
 pub fn print_node(graph: &Graph, numbering: &Numbering<'_>, id: NodeId) -> String {
-    let printer = Printer { graph, numbering, options: PrintOptions::default() };
+    let printer = Printer { graph, numbering, options: PrintOptions::default(), depth: 1 };
     let mut text = String::new();
     printer.node(&mut text, graph.node(id)).expect("writing to a string does not fail");
     text
@@ -74,18 +88,29 @@ impl fmt::Display for Graph {
 impl PartialEq for Graph {
     /// Two graphs are equal if their texts and all their constants are.
     fn eq(&self, other: &Self) -> bool {
-        let (mine, theirs) = (Numbering::new(self), Numbering::new(other));
-        let same = |(a, b): (&ValueId, &ValueId)| self.constant(*a) == other.constant(*b);
-        mine.consts().len() == theirs.consts().len()
-            && mine.consts().iter().zip(theirs.consts()).all(same)
-            && print(self) == print(other)
+        same_constants(self, other) && print(self) == print(other)
     }
+}
+
+/// Whether two graphs have the same constants in the same order, those in bodies included.
+fn same_constants(a: &Graph, b: &Graph) -> bool {
+    let (mine, theirs) = (Numbering::new(a), Numbering::new(b));
+    let same = |(x, y): (&ValueId, &ValueId)| a.constant(*x) == b.constant(*y);
+    let same_bodies = |(x, y): (&NodeId, &NodeId)| {
+        let (x, y) = (a.node(*x).op.bodies(), b.node(*y).op.bodies());
+        x.len() == y.len() && x.iter().zip(&y).all(|(x, y)| same_constants(x.1.graph(), y.1.graph()))
+    };
+    (mine.consts().len(), mine.nodes().len()) == (theirs.consts().len(), theirs.nodes().len())
+        && mine.consts().iter().zip(theirs.consts()).all(same)
+        && mine.nodes().iter().zip(theirs.nodes()).all(same_bodies)
 }
 
 struct Printer<'g> {
     graph: &'g Graph,
     numbering: &'g Numbering<'g>,
     options: PrintOptions,
+    /// How deep the items are inside of blocks, at least 1.
+    depth: usize,
 }
 
 /// Joins the items with commas.
@@ -95,31 +120,36 @@ fn list<T>(items: impl IntoIterator<Item = T>, text: impl Fn(T) -> String) -> St
 
 impl Printer<'_> {
     fn graph(&self, f: &mut String) -> fmt::Result {
-        let (graph, numbering) = (self.graph, self.numbering);
-        writeln!(f, "graph @{} {{", Name(&graph.name))?;
+        writeln!(f, "graph @{} {{", Name(&self.graph.name))?;
+        self.items(f)?;
+        f.push_str("}\n");
+        Ok(())
+    }
+
+    fn items(&self, f: &mut String) -> fmt::Result {
+        let (graph, numbering, indent) = (self.graph, self.numbering, "  ".repeat(self.depth));
         for (number, id) in numbering.qparams().iter().enumerate() {
-            writeln!(f, "  qparams #{number} = {}", qparams(graph.qparams(*id)))?;
+            writeln!(f, "{indent}qparams #{number} = {}", qparams(graph.qparams(*id)))?;
         }
         for id in graph.inputs() {
-            writeln!(f, "  input {}: {}", self.value(*id), self.ty(*id))?;
+            writeln!(f, "{indent}input {}: {}", self.value(*id), self.ty(*id))?;
         }
         for id in numbering.consts() {
             let contents = graph.constant(*id).map_or_else(String::new, |tensor| self.contents(tensor));
-            writeln!(f, "  const {}: {} = {contents}", self.value(*id), self.ty(*id))?;
+            writeln!(f, "{indent}const {}: {} = {contents}", self.value(*id), self.ty(*id))?;
         }
         for id in numbering.nodes() {
-            f.push_str("  ");
+            f.push_str(&indent);
             self.node(f, graph.node(*id))?;
             f.push('\n');
         }
         for output in graph.outputs() {
             let value = self.value(output.value);
             match value == format!("%{}", Name(&output.name)) {
-                true => writeln!(f, "  output {value}")?,
-                false => writeln!(f, "  output {} = {value}", crate::literal::Quoted(&output.name))?,
+                true => writeln!(f, "{indent}output {value}")?,
+                false => writeln!(f, "{indent}output {} = {value}", crate::literal::Quoted(&output.name))?,
             }
         }
-        f.push_str("}\n");
         Ok(())
     }
 
@@ -130,6 +160,12 @@ impl Printer<'_> {
         let attrs = node.op.to_attrs();
         if !attrs.is_empty() {
             write!(f, " {{{}}}", list(attrs, |(name, value)| format!("{name}={}", attr(&value))))?;
+        }
+        for (name, body) in node.op.bodies() {
+            let (graph, options) = (body.graph(), self.options);
+            writeln!(f, " {name} {{")?;
+            Printer { graph, numbering: &Numbering::new(graph), options, depth: self.depth + 1 }.items(f)?;
+            write!(f, "{}}}", "  ".repeat(self.depth))?;
         }
         if let Some(precision) = node.precision {
             write!(f, " in {precision}")?;

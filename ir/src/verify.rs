@@ -106,7 +106,7 @@ impl fmt::Display for Rule {
 pub struct VerifyError {
     /// The line in the text of the graph, from 1.
     pub line: Option<usize>,
-    /// The node, if the violation is about one.
+    /// The node, if the violation is about one; the node with the body if it is inside one.
     pub node: Option<NodeId>,
     /// The part of the graph on that line: a value, or a node's first output with its operator.
     pub place: String,
@@ -156,6 +156,16 @@ impl fmt::Display for VerifyErrors {
 /// # Errors
 /// All violations.
 pub fn verify(graph: &Graph) -> Result<VerifiedGraph<'_>, VerifyErrors> {
+    let mut errors = violations(graph);
+    if errors.is_empty() {
+        return Ok(VerifiedGraph(graph));
+    }
+    errors.sort_by_key(|error| (error.line, error.rule));
+    Err(VerifyErrors { graph: graph.name.clone(), errors })
+}
+
+/// Returns all violations in a graph and in the bodies of its nodes.
+fn violations(graph: &Graph) -> Vec<VerifyError> {
     let mut verifier = Verifier { graph, numbering: Numbering::new(graph), errors: Vec::new() };
     verifier.structure();
     verifier.outputs();
@@ -164,13 +174,9 @@ pub fn verify(graph: &Graph) -> Result<VerifiedGraph<'_>, VerifyErrors> {
     }
     for id in verifier.numbering.nodes().to_vec() {
         verifier.node(graph.node(id));
+        verifier.bodies(graph.node(id));
     }
-    let mut errors = verifier.errors;
-    if errors.is_empty() {
-        return Ok(VerifiedGraph(graph));
-    }
-    errors.sort_by_key(|error| (error.line, error.rule));
-    Err(VerifyErrors { graph: graph.name.clone(), errors })
+    verifier.errors
 }
 
 struct Verifier<'g> {
@@ -188,6 +194,19 @@ impl<'g> Verifier<'g> {
         let (line, origin) = (self.numbering.node_line(node.id), node.origin.clone());
         let (node, expected, got) = (Some(node.id), expected.into(), got.into());
         self.errors.push(VerifyError { line, node, place, origin, rule, expected, got });
+    }
+
+    /// Checks the bodies of a node. Their violations get a place in the whole graph.
+    fn bodies(&mut self, node: &Node) {
+        for (name, begin, body) in self.numbering.bodies(node.id) {
+            let around = node.outputs.first().map(|output| self.numbering.value(*output)).unwrap_or_default();
+            self.errors.extend(violations(body).into_iter().map(|error| VerifyError {
+                line: Some(begin - 1 + error.line.unwrap_or(1)),
+                node: Some(node.id),
+                place: format!("{around} = {}, {name}: {}", node.op.name(), error.place),
+                ..error
+            }));
+        }
     }
 
     fn value_error(&mut self, id: ValueId, rule: Rule, expected: impl Into<String>, got: impl Into<String>) {

@@ -12,7 +12,7 @@ fn files() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/ir");
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 6);
+    assert!(paths.len() >= 7);
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
@@ -108,6 +108,87 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn mistakes_in_bodies_are_told_with_their_place() {
+    let body = |attrs: &str, items: &str| format!("input %x: 2x4xf32\n%y = scan(%x) {{{attrs}}} {items} : 2x4xf32");
+    let scan = |items: &str| body("count=2, axes=[0]", &format!("body {{\n{items}\n}}"));
+    let same = "input %x: 4xf32\noutput %x";
+    let cases = [
+        (scan("input %x: 4xf32\noutput %y"), "line 5, column 8: no line above defines %y"),
+        (scan("input %x: 4xf32\n%z = mop(%x) : 4xf32"), "line 5, column 6: no operator is called \"mop\""),
+        (scan("input %x: 5xf32\noutput %x"), "line 3, column 6: `body` of scan: input 0 must be 4xf32, got 5xf32"),
+        (scan(&format!("input %w: 4xf32\n{same}")), "`body` of scan: must have 1 inputs, got 2"),
+        (scan("input %x: 4xf32"), "`body` of scan: must have an output"),
+        (
+            scan(&format!(
+                "qparams #0 = u8 per_tensor scale=1.0 zero_point=0\n{same}\n%q = quantize_linear(%x) : 4xu8 #0\noutput %q"
+            )),
+            "`body` of scan: output 1 must not be quantized",
+        ),
+        (body("count=2, axes=[0]", ""), "line 3, column 6: scan has the body `body`, got no bodies"),
+        (
+            body("count=2, axes=[0]", &format!("body {{\n{same}\n}} other {{\n{same}\n}}")),
+            "scan has the body `body`, got the bodies `body`, `other`",
+        ),
+        (
+            body("count=3, axes=[0]", &format!("body {{\n{same}\n}}")),
+            "scan operand 0 must have 3 elements along axis 0, got 2x4",
+        ),
+        (
+            body("count=2, axes=[2]", &format!("body {{\n{same}\n}}")),
+            "scan operand 0 must have 2 elements along axis 2, got 2x4",
+        ),
+        (body("count=2, states=2, axes=[0]", &format!("body {{\n{same}\n}}")), "scan takes 3 to"),
+        (
+            body("count=2, states=1", &format!("body {{\ninput %x: 2x4xf32\noutput \"n\" = %x\noutput %x\n}}")),
+            "expected 2 results, got 1",
+        ),
+        (
+            body("count=2, axes=[0], reverse=[2]", &format!("body {{\n{same}\n}}")),
+            "attribute reverse: has entries of 0 or 1, got 2",
+        ),
+        (
+            body("count=2, axes=[0], reverse=[0, 1]", &format!("body {{\n{same}\n}}")),
+            "attribute reverse: must have 1 entries, got 2",
+        ),
+        (
+            body("count=2, axes=[0], output_axes=[2]", &format!("body {{\n{same}\n}}")),
+            "attribute output_axes: must be at most 1, the rank of slice 0",
+        ),
+    ];
+    for (items, message) in cases {
+        let error = error_of(&items).to_string();
+        assert!(error.contains(message), "{items}\n  wanted {message}\n  got    {error}");
+    }
+    let branches = |condition: &str, then: &str, otherwise: &str| {
+        format!(
+            "input %c: {condition}\ninput %x: 4xf32\n%y = if(%c, %x) then {{\n{then}\n}} otherwise {{\n{otherwise}\n}} : 4xf32"
+        )
+    };
+    let longer = "input %x: 4xf32\nconst %k: 5xf32 = splat(0.0)\noutput %k";
+    let more = "input %x: 4xf32\nconst %k: 5xf32 = splat(0.0)\noutput %x\noutput %k";
+    let looped = |body: &str| {
+        format!(
+            "input %x: 4xf32\n%y = loop(_, _, %x) {{max_trip=2, states=1}} body {{\ninput %i: i64\ninput %c: bool\ninput %x: 4xf32\n{body}\n}} : 4xf32"
+        )
+    };
+    let cases = [
+        (branches("f32", same, same), "if operand 0 must be bool, got f32"),
+        (branches("2xbool", same, same), "if operand 0 must have one element, got 2"),
+        (branches("bool", same, longer), "`otherwise` of if: output 0 must be 4xf32, as `then` has it, got 5xf32"),
+        (branches("bool", same, more), "`otherwise` of if: must have 1 outputs, as `then` has, got 2"),
+        (looped("output %x"), "`body` of loop: must have at least 2 outputs, got 1"),
+        (looped("output %i\noutput %x"), "`body` of loop: output 0 must be a bool of one element, got i64"),
+        (looped("output %c\noutput %i"), "`body` of loop: output 1 must be 4xf32, got"),
+    ];
+    for (items, message) in cases {
+        let error = error_of(&items).to_string();
+        assert!(error.contains(message), "{items}\n  wanted {message}\n  got    {error}");
+    }
+    let deep = format!("input %c: bool\n{}", "%y = if(%c) then {\ninput %c: bool\n".repeat(40));
+    assert!(error_of(&deep).to_string().contains("bodies are nested deeper than 32 levels"));
+}
+
+#[test]
 fn comments_are_passed_over_and_origins_kept() {
     let text = "; run: fuse\n\ngraph @g { ; here\n  ; alone\n  input %x: f32 ; the input\n  %y = map(%x) : f32 ; error: none\n  \
                 %z = map(%y) : f32 ; \"/a\", \"b\" ; error: none\n  output %z\n} ; end\n; more\n";
@@ -174,7 +255,7 @@ proptest! {
     /// Random changes to valid texts give an error, or a graph that prints, may verify and then runs. They never panic.
     #[test]
     fn no_text_makes_the_crate_panic(
-        file in 0..6_usize,
+        file in 0..7_usize,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4_usize, ".{0,3}"), 1..4),
     ) {
         let mut chars: Vec<char> = files()[file].1.chars().collect();

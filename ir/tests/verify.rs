@@ -58,6 +58,14 @@ fn every_rule_has_a_file_or_a_test() {
 }
 
 #[test]
+fn messages_name_the_place_inside_a_body() {
+    let (_, text) = files("verify").into_iter().find(|(path, _)| path.ends_with("bodies.ir")).unwrap();
+    let message = verify(&parse(&text).unwrap()).unwrap_err().to_string();
+    let place = "line 14, %last = scan, body: %y = if, then: %n: layout: expected rank 3 or more for nhwc, got 2";
+    assert!(message.contains(place), "{message}");
+}
+
+#[test]
 fn messages_name_line_value_origin_and_rule() {
     let (_, text) = files("verify").into_iter().find(|(path, _)| path.ends_with("bias.ir")).unwrap();
     let graph = parse(&text).unwrap();

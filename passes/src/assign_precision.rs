@@ -31,6 +31,10 @@ impl Pass for AssignPrecision {
         "choose f32, bf16, int8 or weight-int8 for each node"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         match cx.options.precision {
             Precision::F32 => undecided(graph).into_iter().for_each(|id| graph.set_precision(id, Some(Precision::F32))),

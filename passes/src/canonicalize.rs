@@ -49,6 +49,10 @@ impl Pass for Canonicalize {
         "bring nodes into the canonical form that later passes expect"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         for id in graph.topo() {
             let mut at = id;

@@ -27,6 +27,10 @@ impl Pass for ChooseLayout {
         "choose the memory order of each tensor"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         if !cx.spend(|| "channels innermost".to_owned()) {
             return Ok(());

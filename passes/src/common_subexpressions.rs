@@ -1,7 +1,7 @@
 //! Merges equal nodes (same operator, operands, steps and precision) and equal constants.
 //!
 //! Exact: yes. The first of two equal nodes stays and gets the origins of both. Known problems: `add %a, %b` and `add
-//! %b, %a` count as different.
+//! %b, %a` count as different, as do all operators with bodies.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -23,6 +23,10 @@ impl Pass for CommonSubexpressions {
         "merge equal nodes and equal constants"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         if !share_constants(graph, cx) {
             return Ok(());
@@ -31,7 +35,7 @@ impl Pass for CommonSubexpressions {
         let mut seen: BTreeMap<String, ValueId> = BTreeMap::new();
         for id in graph.topo() {
             let node = graph.node(id);
-            if node.outputs.len() != 1 {
+            if node.outputs.len() != 1 || !node.op.bodies().is_empty() {
                 continue;
             }
             let output = node.output();

@@ -18,6 +18,10 @@ impl Pass for EliminateDead {
         "remove nodes that no output needs and constants that nothing reads"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         if cx.spend(|| "nodes that no output needs".to_owned()) {
             graph.eliminate_dead();

@@ -8,7 +8,6 @@
 mod stored_weights;
 
 use eightfold_ir::eval::eval_node;
-use eightfold_ir::op::InferOperand;
 use eightfold_ir::{Array, Graph, Node, Op, Precision, Rewrite, Tensor, ValueId};
 
 use crate::pass::{Pass, PassContext, PassError, RemarkKind};
@@ -33,6 +32,10 @@ impl Pass for FoldConstants {
 
     fn summary(&self) -> &'static str {
         "evaluate nodes that read only constants"
+    }
+
+    fn works_in_bodies(&self) -> bool {
+        true
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
@@ -82,18 +85,11 @@ impl Budget {
     /// Returns true if the node fits the budget, and subtracts its cost.
     fn spend(&mut self, graph: &Graph, node: &Node) -> bool {
         let bytes: usize = node.outputs.iter().map(|id| graph.ty(*id).byte_size()).fold(0, usize::saturating_add);
-        let left = (self.bytes.checked_sub(bytes), self.reads.checked_sub(work(graph, node)));
+        let left = (self.bytes.checked_sub(bytes), self.reads.checked_sub(graph.reads_of(node)));
         let (Some(bytes), Some(reads)) = left else { return false };
         *self = Budget { bytes, reads };
         true
     }
-}
-
-/// Returns the cost of evaluating the node: the number of elements read.
-fn work(graph: &Graph, node: &Node) -> u64 {
-    let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
-    let operands: Vec<_> = node.operands.iter().map(|o| o.map(operand)).collect();
-    node.op.reads(&operands, &graph.ty(node.output()).shape)
 }
 
 /// Returns a rewrite that replaces the node's outputs by constants.

@@ -110,6 +110,10 @@ impl Pass for Fuse {
         "join nodes: batch norm, activations, residual adds, padding, transposes"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         fuse_with(FUSIONS, graph, cx);
         Ok(())

@@ -34,6 +34,10 @@ impl Pass for LowerBf16 {
         "make convolutions and matrix products read bf16"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let mut rounded = BTreeMap::new();
         let float = |id: ValueId| graph.ty(id).dtype == DType::F32;

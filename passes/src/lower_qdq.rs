@@ -51,6 +51,10 @@ impl Pass for LowerQdq {
         "turn operators between dequantize_linear and quantize_linear into operators on integers"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         lower_nodes(graph, cx);
         fold_float_constants(graph)?;

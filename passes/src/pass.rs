@@ -19,6 +19,12 @@ pub trait Pass: Sync {
     /// One line that says what the pass does.
     fn summary(&self) -> &'static str;
 
+    /// Whether the pass also works on the bodies of operators, each as a graph of its own. If not, a remark says so at each
+    /// operator with bodies.
+    fn works_in_bodies(&self) -> bool {
+        false
+    }
+
     /// Rewrites `graph`. Reports to `cx` each rewrite, and each rewrite that it declined, with the reason.
     ///
     /// # Errors
@@ -391,6 +397,7 @@ impl Pipeline {
             let (started, rewrites) = (Instant::now(), cx.rewrites);
             cx.pass = pass.name();
             pass.run(graph, &mut cx)?;
+            run_in_bodies(*pass, graph, &mut cx)?;
             if cfg!(debug_assertions)
                 && let Err(source) = verify(graph)
             {
@@ -409,4 +416,24 @@ impl Pipeline {
         }
         Ok(Outcome { remarks: cx.remarks, reports, last: cx.last })
     }
+}
+
+/// Runs a pass on the bodies of all nodes, and on those inside them, or says that it does not work there.
+fn run_in_bodies(pass: &dyn Pass, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
+    for id in graph.topo() {
+        let node = graph.node(id);
+        if !pass.works_in_bodies() {
+            let (op, origin) = (node.op.name(), node.origin.clone());
+            let names: Vec<&str> = node.op.bodies().into_iter().map(|(name, _)| name).collect();
+            for name in names {
+                cx.remark(RemarkKind::Missed, &origin, format!("does not work inside `{name}` of {op}"));
+            }
+        } else if !node.op.bodies().is_empty() {
+            for (_, body) in graph.bodies_mut(id) {
+                pass.run(body, cx)?;
+                run_in_bodies(pass, body, cx)?;
+            }
+        }
+    }
+    Ok(())
 }

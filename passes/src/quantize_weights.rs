@@ -44,6 +44,10 @@ impl Pass for QuantizeWeights {
         "store weights of products on floats as 8-bit integers"
     }
 
+    fn works_in_bodies(&self) -> bool {
+        true
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassContext<'_>) -> Result<(), PassError> {
         let wanted: Vec<NodeId> =
             graph.nodes().filter(|node| node.precision == Some(Precision::WeightInt8)).map(|node| node.id).collect();

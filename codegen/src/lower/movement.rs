@@ -297,7 +297,7 @@ impl Lowering<'_> {
 
     /// The place to which an operator moves elements: its result, or, if steps follow, a temporary that
     /// [`Self::finish_move`] reads.
-    fn moved_place(&mut self, node: &Node) -> View {
+    pub(super) fn moved_place(&mut self, node: &Node) -> View {
         let y = node.output();
         if node.epilogue.is_empty() {
             return self.place(y);
@@ -308,7 +308,7 @@ impl Lowering<'_> {
     }
 
     /// Runs the steps on the moved elements.
-    fn finish_move(&mut self, node: &Node, moved: View) -> Result<(), LowerError> {
+    pub(super) fn finish_move(&mut self, node: &Node, moved: View) -> Result<(), LowerError> {
         if node.epilogue.is_empty() { Ok(()) } else { self.pointwise(node, moved, vec![]) }
     }
 

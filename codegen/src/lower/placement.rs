@@ -38,6 +38,11 @@ impl Placement {
         self.outputs[id.index()]
     }
 
+    /// Whether the value may be anywhere.
+    pub(super) fn is_free(&self, id: ValueId) -> bool {
+        self.home(id).is_none() && self.output(id).is_none() && self.border(id) == [0; 4]
+    }
+
     /// The width of the border: rows before and after, columns before and after.
     pub(super) fn border(&self, id: ValueId) -> [usize; 4] {
         self.borders[id.index()]

@@ -124,6 +124,20 @@ pub fn for_each_call(items: &mut [Item], change: &mut impl FnMut(&mut Call)) {
     }
 }
 
+/// Changes all views in these items, those of conditions included.
+pub fn for_each_view(items: &mut [Item], change: &mut impl FnMut(&mut View)) {
+    for item in items {
+        match item {
+            Item::Call(call) => call.views_mut().for_each(&mut *change),
+            Item::If(branch) => change(&mut branch.condition),
+            Item::For(_) | Item::Parallel(_) => {}
+        }
+        for body in item.bodies_mut() {
+            for_each_view(body, change);
+        }
+    }
+}
+
 /// One execution of a call: in one turn of each loop around it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Execution {

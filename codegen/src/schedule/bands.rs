@@ -19,7 +19,8 @@ mod plane;
 mod roll;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use cost::{Worth, worth};
 pub use decisions::chains;
@@ -32,7 +33,7 @@ use super::{ScheduleContext, SchedulePass};
 use crate::choice::{Choices, Fusion};
 use crate::decision::key;
 use crate::kernel::Call;
-use crate::program::{Band, Buffer, BufferKind, Item, Parallel, Program, for_each_call};
+use crate::program::{Band, Buffer, BufferKind, Item, Parallel, Program, calls, for_each_call, views};
 use crate::target::Target;
 use crate::view::{BufferId, Storage};
 
@@ -73,12 +74,12 @@ impl SchedulePass for RunInBands {
         "runs chains of calls some rows at a time, so that the tensors between them stay in the cache"
     }
 
-    /// Leaves a program alone that has regions already.
+    /// Leaves the calls in regions alone, and a program whose calls threads share already.
     fn run(&self, program: &mut Program, cx: &ScheduleContext<'_>) {
-        if cx.bands == Bands::Never {
+        if cx.bands == Bands::Never || is_shared(program) {
             return;
         }
-        let Some(calls) = straight(program) else { return };
+        let calls: Vec<Call> = program.calls().into_iter().cloned().collect();
         let threads = if worth_waking(program, &all_parts(program, cx), cx) { cx.threads.count } else { 1 };
         let given = Given::of(&calls, program, cx.choices, threads);
         let plans = given.choose(cx.bands);
@@ -94,19 +95,37 @@ impl SchedulePass for RunInBands {
     }
 }
 
-/// The calls of a program without regions.
-fn straight(program: &Program) -> Option<Vec<Call>> {
-    let call = |item: &Item| match item {
-        Item::Call(call) => Some(call.clone()),
-        _ => None,
+/// Whether threads share calls of the program.
+fn is_shared(program: &Program) -> bool {
+    program.body.iter().any(|item| matches!(item, Item::Parallel(_)))
+}
+
+/// A region of the program, and the numbers of the calls in it.
+struct Region<'p> {
+    calls: Range<usize>,
+    item: &'p Item,
+}
+
+/// The outermost regions, in order.
+fn regions(program: &Program) -> Vec<Region<'_>> {
+    let mut first = 0;
+    let region = |item| {
+        let range = first..first + calls(std::slice::from_ref(item)).len();
+        first = range.end;
+        (!matches!(item, Item::Call(_))).then_some(Region { calls: range, item })
     };
-    program.body.iter().map(call).collect()
+    program.body.iter().filter_map(region).collect()
 }
 
 /// A program, with the facts about it that the choice of chains needs.
 struct Given<'p> {
+    /// All calls, those in regions included.
     calls: &'p [Call],
-    /// Each buffer as a plane of rows, if it is one.
+    /// The regions, whose calls are in no chain.
+    regions: Vec<Region<'p>>,
+    /// The first number that no loop has.
+    next_loop: usize,
+    /// Each buffer as a plane of rows, if it is one, and no region touches it.
     planes: Vec<Option<Plane>>,
     /// The calls that touch each buffer.
     users: Vec<Users>,
@@ -115,7 +134,7 @@ struct Given<'p> {
     target: &'static Target,
     /// Threads that share a chain.
     threads: usize,
-    /// Positions of the calls that do not fill borders.
+    /// Positions of the calls outside regions that do not fill borders.
     mains: Vec<usize>,
     /// The most bytes of the arena that are in use at once without bands. Bands must not need more.
     peak: usize,
@@ -157,15 +176,27 @@ impl<'p> Given<'p> {
     fn of(calls: &'p [Call], program: &'p Program, choices: &'p Choices, threads: usize) -> Given<'p> {
         let (buffers, target) = (&program.buffers[..], program.target);
         let users = Users::of_each(buffers, calls);
-        let is_main = |at: &usize| calls[*at].producer.def().filled().is_none();
+        let regions = regions(program);
+        let is_outside = |at: usize| regions.iter().all(|region| !region.calls.contains(&at));
+        let is_main = |at: &usize| is_outside(*at) && calls[*at].producer.def().filled().is_none();
         let mains: Vec<usize> = (0..calls.len()).filter(is_main).collect();
-        let planes = (0..buffers.len()).map(|id| Plane::of(BufferId(id), &buffers[id], calls, &users[id])).collect();
+        let inside: BTreeSet<Storage> = regions
+            .iter()
+            .flat_map(|region| views(std::slice::from_ref(region.item)))
+            .map(|view| view.storage)
+            .collect();
+        let plane = |id: usize| {
+            let is_free = !inside.contains(&Storage::Buffer(BufferId(id)));
+            is_free.then(|| Plane::of(BufferId(id), &buffers[id], calls, &users[id])).flatten()
+        };
+        let planes = (0..buffers.len()).map(plane).collect();
         let taken = |at: usize| -> usize {
             let alive = buffers.iter().zip(&users).filter(|(buffer, users)| is_alive(buffer, users, at, at));
             alive.map(|(buffer, _)| buffer.byte_size).sum()
         };
         let peak = mains.iter().map(|at| taken(*at)).max().unwrap_or(0);
-        Given { calls, planes, users, buffers, choices, target, threads, mains, peak }
+        let next_loop = program.next_loop();
+        Given { calls, regions, next_loop, planes, users, buffers, choices, target, threads, mains, peak }
     }
 }
 
@@ -227,6 +258,10 @@ impl Given<'_> {
             return None;
         }
         let last = members[members.len() - 1];
+        let divides = |region: &Region<'_>| members[0] < region.calls.start && region.calls.start <= last;
+        if self.regions.iter().any(divides) {
+            return None;
+        }
         let mut links: Vec<Link<'_>> = Vec::new();
         for (at, member) in members.iter().enumerate() {
             let id = written(*member)?;
@@ -338,8 +373,16 @@ impl Given<'_> {
             Storage::Buffer(id) => call.producer.def().filled().is_some() && emitted.sizes.contains_key(&id),
             Storage::Const(_) => false,
         };
-        let (mut at, mut loops) = (0, 0);
-        while at < self.calls.len() {
+        let (mut at, mut loops) = (0, self.next_loop);
+        let mut regions = self.regions.iter().peekable();
+        loop {
+            while let Some(region) = regions.next_if(|region| region.calls.start == at) {
+                emitted.body.push(region.item.clone());
+                at = region.calls.end;
+            }
+            if at == self.calls.len() {
+                break;
+            }
             match starts.get(&at) {
                 Some((plan, schedules)) => {
                     let fills: Vec<Call> =

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use super::{ScheduleContext, SchedulePass};
 use crate::kernel::Call;
 use crate::kernel::plain::{Constants, PackedMatrix};
-use crate::program::{Program, for_each_call};
+use crate::program::{Program, for_each_call, for_each_view};
 use crate::view::{Const, ConstId, Grid, Storage, View};
 
 /// The pass.
@@ -102,11 +102,9 @@ fn keep_read(program: &mut Program) {
         alike.push(ConstId(kept.len() - 1));
         ConstId(kept.len() - 1)
     };
-    for_each_call(&mut program.body, &mut |call| {
-        for view in &mut call.operands {
-            if let Storage::Const(id) = &mut view.storage {
-                *id = *places.entry(*id).or_insert_with_key(|id| keep(*id));
-            }
+    for_each_view(&mut program.body, &mut |view| {
+        if let Storage::Const(id) = &mut view.storage {
+            *id = *places.entry(*id).or_insert_with_key(|id| keep(*id));
         }
     });
     program.consts = kept;

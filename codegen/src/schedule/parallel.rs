@@ -22,9 +22,9 @@ use crate::cpu::{CpuModel, LINE};
 use crate::decision::key;
 use crate::kernel::Call;
 use crate::program::footprint::{Footprint, reads, writes};
-use crate::program::{Item, Parallel, Program, executions};
+use crate::program::{If, Item, Parallel, Program, executions, walk};
 use crate::target::Target;
-use crate::view::BufferId;
+use crate::view::{BufferId, Storage, View};
 
 /// A call may be shared if its time on one thread is at least this many times that of a barrier.
 const WORTH_SHARING: f64 = 3.0;
@@ -205,8 +205,15 @@ struct Touched {
 impl Touched {
     fn by(items: &[Item]) -> Touched {
         let runs = executions(items);
+        // A condition may move with loops around it.
+        let mut conditions = Vec::new();
+        walk(items, &mut |item| {
+            if let Item::If(If { condition: View { storage: Storage::Buffer(buffer), .. }, .. }) = item {
+                conditions.push(Footprint { buffer: *buffer, bytes: std::iter::once(0..usize::MAX).collect() });
+            }
+        });
         Touched {
-            read: runs.iter().flat_map(|run| reads(&run.call)).collect(),
+            read: runs.iter().flat_map(|run| reads(&run.call)).chain(conditions).collect(),
             written: runs.iter().filter_map(|run| writes(&run.call)).collect(),
         }
     }

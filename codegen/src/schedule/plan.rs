@@ -116,7 +116,7 @@ pub(super) fn in_place(program: &Program) -> Vec<(BufferId, BufferId)> {
 }
 
 /// The buffers that the call reads and writes, if it could write each element over the one that it reads.
-fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
+pub(super) fn overwritable(call: &Call, buffers: &[Buffer]) -> Option<(BufferId, BufferId)> {
     let (read, written) = (call.operands.first()?, &call.output);
     let (Storage::Buffer(from), Storage::Buffer(to)) = (read.storage, written.storage) else { return None };
     let [source, result] = [from, to].map(|id| &buffers[id.0]);

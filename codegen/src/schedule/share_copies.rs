@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::plan::arena_bound;
 use super::{ScheduleContext, SchedulePass};
 use crate::kernel::Call;
-use crate::program::{BufferKind, Item, Program, for_each_call};
+use crate::program::{BufferKind, Item, Program};
 use crate::view::{BufferId, Storage};
 
 /// The pass.
@@ -51,18 +51,7 @@ fn share(program: &mut Program, shared: &BTreeMap<BufferId, BufferId>) {
         Item::Call(call) => !written(call).is_some_and(|id| shared.contains_key(&id)),
         _ => true,
     });
-    let count = program.buffers.len();
-    let places: Vec<BufferId> = (0..count).map(|at| BufferId(at - shared.range(..BufferId(at)).count())).collect();
-    let mut at = 0..count;
-    program.buffers.retain(|_| at.next().is_some_and(|at| !shared.contains_key(&BufferId(at))));
-    for_each_call(&mut program.body, &mut |call| {
-        for view in call.views_mut() {
-            if let Storage::Buffer(id) = &mut view.storage {
-                let BufferId(kept) = shared.get(id).copied().unwrap_or(*id);
-                *id = places[kept];
-            }
-        }
-    });
+    program.replace_buffers(shared);
 }
 
 /// The buffer that a call writes.

@@ -8,8 +8,8 @@ use eightfold_codegen::object::has_runtime;
 use eightfold_codegen::schedule::SCHEDULE_PASSES;
 use eightfold_codegen::target::TARGETS;
 use eightfold_ir::Function;
-use eightfold_passes::PASSES;
 use eightfold_passes::calibrate::OBSERVERS;
+use eightfold_passes::{PASSES, Pass};
 use serde::Serialize;
 
 use super::output::{Format, table};
@@ -82,7 +82,7 @@ impl Arguments {
         let rows: Vec<Row> = match self.what {
             What::Ops => return operators(format),
             What::Functions => Function::ALL.iter().map(|f| Row::new(f.name(), &f.accuracy().to_string())).collect(),
-            What::Passes => PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
+            What::Passes => PASSES.iter().map(|pass| pass_row(*pass)).collect(),
             What::SchedulePasses => SCHEDULE_PASSES.iter().map(|pass| Row::new(pass.name(), pass.summary())).collect(),
             What::Kernels => KERNELS.iter().map(|family| Row::new(family.name, family.summary)).collect(),
             What::Targets => return targets(format),
@@ -127,4 +127,9 @@ fn targets(format: Format) -> Result<(), Error> {
         };
         table(["name", "what it is", "tested"], rows.iter().map(cells), &[])
     })
+}
+
+fn pass_row(pass: &dyn Pass) -> Row {
+    let inside = if pass.works_in_bodies() { "; also inside bodies" } else { "" };
+    Row { name: pass.name().to_owned(), summary: format!("{}{inside}", pass.summary()) }
 }

@@ -12,7 +12,6 @@ mod conv;
 mod conv_transpose;
 mod cumsum;
 mod gather;
-mod if_;
 mod indexed;
 mod matmul;
 mod normalization;
@@ -21,6 +20,7 @@ mod pool;
 mod qlinear;
 mod quantize;
 mod reduce;
+mod region;
 mod reshape;
 mod resize;
 mod slice;
@@ -65,7 +65,9 @@ impl From<InferError> for AdaptError {
     fn from(error: InferError) -> Self {
         let reason = error.to_string();
         match error {
-            InferError::DType { .. } | InferError::Quantization { .. } => AdaptError::Unsupported(reason),
+            InferError::DType { .. } | InferError::Quantization { .. } | InferError::Body { .. } => {
+                AdaptError::Unsupported(reason)
+            }
             InferError::Step { source: eightfold_ir::epilogue::StepError::Type { .. }, .. } => {
                 AdaptError::Unsupported(reason)
             }
@@ -378,11 +380,12 @@ adapters! {
     "" "GlobalMaxPool" pool::global_max_pool;
     "" "HardSigmoid" activation::hard_sigmoid;
     "" "Identity" reshape::identity;
-    "" "If" if_::if_;
+    "" "If" region::if_;
     "" "InstanceNormalization" normalization::instance_normalization;
     "" "LayerNormalization" normalization::layer_normalization;
     "" "LeakyRelu" activation::leaky_relu;
     "" "LogSoftmax" softmax::log_softmax;
+    "" "Loop" region::loop_;
     "" "MatMul" matmul::matmul;
     "" "Max" arithmetic::max;
     "" "MaxPool" pool::max_pool;
@@ -408,6 +411,7 @@ adapters! {
     "" "ReduceSumSquare" reduce::sum_square;
     "" "Reshape" reshape::reshape;
     "" "Resize" resize::resize;
+    "" "Scan" region::scan;
     "" "ScatterElements" indexed::scatter_elements;
     "" "ScatterND" indexed::scatter_nd;
     "" "Selu" activation::selu;

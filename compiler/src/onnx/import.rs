@@ -71,6 +71,8 @@ fn run<'m>(
         named: 0,
         room: ROOM + model.constant_bytes().saturating_mul(ROOM_PER_BYTE),
         wanted: Labels::new(),
+        max_trip: options.max_trip.clone(),
+        bounded: Vec::new(),
     };
     let initializers: BTreeSet<&str> = body.initializers.iter().map(|(name, _)| name.as_str()).collect();
     let inputs: Vec<&Declared> = body.inputs.iter().filter(|i| !initializers.contains(i.name.as_str())).collect();
@@ -115,6 +117,8 @@ fn run<'m>(
         remarks.extend(contradictions(declared, importer.graph.ty(value)));
     }
     importer.graph.eliminate_dead();
+    let bounded = std::mem::take(&mut importer.bounded).into_iter();
+    remarks.extend(bounded.map(|(node, rows)| ImportRemark::LoopRows { node, rows }));
     Ok((importer, remarks))
 }
 

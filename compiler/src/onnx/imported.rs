@@ -15,6 +15,8 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, usize>,
     /// Inputs that become constants, by name: the graph does not have them as inputs.
     pub constants: BTreeMap<String, Constant>,
+    /// The greatest numbers of turns of loops that nothing else bounds, by name of the node.
+    pub max_trip: BTreeMap<String, usize>,
     /// The memory limit for the model and for each tensor.
     pub memory: MemoryLimit,
 }
@@ -57,6 +59,16 @@ pub enum ImportRemark {
         output: String,
         /// The name of the copy, which is the same tensor.
         copy: String,
+    },
+    /// A loop may end before its bound, which is the extent of its scan outputs.
+    #[error(
+        "scan outputs of loop {node:?} have {rows} rows, one for each turn that it may have; rows without a turn are 0"
+    )]
+    LoopRows {
+        /// The node.
+        node: String,
+        /// The bound of the loop.
+        rows: usize,
     },
     /// The declared shape of an output differs from the inferred one.
     #[error("output {output:?} is declared {declared}, but its shape is {inferred}")]

@@ -31,7 +31,7 @@ impl Operand {
 
 /// The meaning of a name.
 #[derive(Clone)]
-pub(super) enum Slot {
+pub(crate) enum Slot {
     Known(Operand),
     /// A constant of an unsupported element type.
     Foreign(String),
@@ -40,10 +40,10 @@ pub(super) enum Slot {
 }
 
 /// The names of a graph, a function call or a subgraph.
-pub(super) struct Scope {
-    pub(super) names: HashMap<String, Slot>,
+pub(crate) struct Scope {
+    pub(crate) names: HashMap<String, Slot>,
     /// Whether names of the surrounding scope are visible.
-    pub(super) open: bool,
+    pub(crate) open: bool,
 }
 
 /// Quantization of integer inputs, discovered where they are dequantized.
@@ -53,9 +53,9 @@ pub(crate) type Labels = BTreeMap<String, QuantParams>;
 pub(crate) struct Importer<'m> {
     pub(super) model: &'m OnnxModel,
     pub(crate) graph: Graph,
-    pub(super) scopes: Vec<Scope>,
+    pub(crate) scopes: Vec<Scope>,
     /// Constants in the graph, by address of their bytes, type, shape and quantization.
-    pub(super) placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
+    pub(crate) placed: HashMap<(usize, DType, Shape, Option<QuantId>), ValueId>,
     pub(super) origins: Names,
     pub(super) unsupported: Vec<UnsupportedNode>,
     pub(super) expanded: usize,
@@ -65,6 +65,10 @@ pub(crate) struct Importer<'m> {
     pub(super) room: usize,
     /// Quantization that inputs need in their type.
     pub(crate) wanted: Labels,
+    /// The greatest numbers of turns of loops, by node.
+    pub(crate) max_trip: BTreeMap<String, usize>,
+    /// Loops whose stacked outputs are longer than the number of their turns may be, and how long they are.
+    pub(crate) bounded: Vec<(String, usize)>,
 }
 
 impl Importer<'_> {
@@ -73,7 +77,7 @@ impl Importer<'_> {
         scope.names.insert(name.to_owned(), slot);
     }
 
-    pub(super) fn lookup(&self, name: &str) -> Option<&Slot> {
+    pub(crate) fn lookup(&self, name: &str) -> Option<&Slot> {
         for scope in self.scopes.iter().rev() {
             if let Some(slot) = scope.names.get(name) {
                 return Some(slot);

@@ -52,7 +52,7 @@ fn types_of(function: Function) -> &'static str {
 const TYPES: &[(&str, &str)] = &[
     (
         ANY,
-        "Cast CastLike Concat Constant ConstantOfShape DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity If Pad Reshape ScatterElements ScatterND Shape Size Slice \
+        "Cast CastLike Concat Constant ConstantOfShape DepthToSpace Dropout Expand Flatten Gather GatherElements GatherND Identity If Loop Pad Reshape Scan ScatterElements ScatterND Shape Size Slice \
          SpaceToDepth Split Squeeze Tile Transpose Unsqueeze",
     ),
     (
@@ -83,7 +83,9 @@ const TYPES: &[(&str, &str)] = &[
 /// Limits, and the operators that have them.
 const LIMITS: &[(&str, &str)] = &[
     ("without training mode", "BatchNormalization Dropout"),
-    ("constant condition", "If"),
+    ("branches of equal shapes", "If"),
+    ("constant trip count, or --max-trip", "Loop"),
+    ("without sequence_lens", "Scan"),
     ("constant axis", "CumSum"),
     ("of constants only", "GatherElements GatherND ScatterElements ScatterND"),
     ("constant operands", "Range ConstantOfShape"),

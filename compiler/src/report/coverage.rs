@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use eightfold_ir::op::InferOperand;
-use eightfold_ir::{DType, Graph, Node, Op, Origin, Precision, QuantRule, Step, ValueId};
+use eightfold_ir::{DType, Graph, Node, Op, Origin, Precision, QuantRule, Step};
 use eightfold_passes::{Remark, RemarkKind};
 use serde::{Deserialize, Serialize};
 
@@ -98,9 +97,7 @@ impl Coverage {
 /// Multiply-accumulates of a node per inference.
 #[must_use]
 pub fn node_macs(graph: &Graph, node: &Node) -> u64 {
-    let operand = |id: ValueId| InferOperand { ty: graph.ty(id), quant: graph.quant(id) };
-    let operands: Vec<Option<InferOperand<'_>>> = node.operands.iter().map(|o| o.map(operand)).collect();
-    node.op.macs(&operands, &graph.ty(node.output()).shape)
+    graph.macs_of(node)
 }
 
 /// Whether the node's operator computes on 8-bit integers.

@@ -66,6 +66,9 @@ pub fn load(path: &Path, options: &ImportOptions) -> Result<Model, Error> {
         if let Some(input) = options.constants.keys().next() {
             return Err(Error::Usage(format!("--constant {input}: only inputs of ONNX models can be made constants")));
         }
+        if let Some(node) = options.max_trip.keys().next() {
+            return Err(Error::Usage(format!("--max-trip {node}: a loop of a graph in text form has its bound")));
+        }
         return load_text(path, name, options.memory);
     }
     let imported = onnx::load(path, options).map_err(|error| match error {

@@ -343,7 +343,7 @@ fn schedule_passes_run_on_the_text_of_a_program() {
     failed(
         "opt again.program --passes fuse",
         2,
-        "--passes: expected one of share_copies, words, winograd, fit_weights, choose, bands, parallel, pack, plan for a program, got fuse",
+        "--passes: expected one of share_copies, update_in_place, words, winograd, fit_weights, choose, bands, parallel, pack, plan for a program, got fuse",
     );
     sandbox.write("cut.program", &whole.as_bytes()[..whole.len() / 2]);
     failed("opt cut.program --passes plan", 4, "cut.program: line ");

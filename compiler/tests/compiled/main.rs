@@ -42,6 +42,7 @@ mod convolutions;
 mod four_bits;
 mod odd_choices;
 mod random_channels;
+mod regions;
 mod steps_behind;
 mod symbols;
 

@@ -18,6 +18,7 @@ mod meaning;
 mod oracle;
 mod outside;
 mod quantized;
+mod regions;
 mod scales;
 mod support;
 mod whole_models;

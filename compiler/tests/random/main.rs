@@ -9,6 +9,7 @@ mod draw;
 mod onnx_runtime;
 mod operators;
 mod precision;
+mod regions;
 mod steps;
 mod tape;
 

@@ -23,9 +23,10 @@ use eightfold_ir::op::transpose::Transpose;
 use eightfold_ir::{DType, Granularity, Op, QuantId, QuantParams, Shape, Tensor, ValueId};
 
 use crate::draw::{Draw, Style};
+use crate::regions;
 
 /// An operator and its operands; `None` if it does not support the first operand.
-type Drawn = Option<(Op, Vec<Option<ValueId>>)>;
+pub(crate) type Drawn = Option<(Op, Vec<Option<ValueId>>)>;
 
 /// Draws an operator for a first operand.
 type Row = (&'static str, fn(&mut Draw<'_>, ValueId) -> Drawn);
@@ -54,6 +55,9 @@ pub(crate) const OPERATORS: &[Row] = &[
     ("expand", expand),
     ("gather", gather),
     ("relayout", relayout),
+    ("if", regions::if_),
+    ("loop", regions::loop_),
+    ("scan", regions::scan),
 ];
 
 fn one(op: impl Into<Op>, x: ValueId) -> Drawn {

@@ -2,8 +2,8 @@
 
 use super::{ParseError, Parser, Reason, Result};
 use crate::attr::Attr;
+use crate::declare::{AttrError, read_attr};
 use crate::literal::{Bytes, parse_element};
-use crate::op::{AttrError, read_attr};
 use crate::random::{Distribution, random};
 use crate::tensor::{SizeMismatch, Tensor};
 use crate::types::{DType, TensorType};

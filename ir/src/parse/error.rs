@@ -1,7 +1,8 @@
 //! Errors of the parser, with their position.
 
+use crate::declare::AttrError;
 use crate::epilogue::StepError;
-use crate::op::{AttrError, InferError};
+use crate::op::InferError;
 use crate::types::{DType, TensorType};
 
 /// Why a text is not a graph, and where.
@@ -106,6 +107,12 @@ pub enum Reason {
     TooLarge {
         /// The type of the tensor.
         ty: Box<TensorType>,
+    },
+    /// Bodies are nested too deep.
+    #[error("bodies are nested deeper than {limit} levels")]
+    Depth {
+        /// The limit.
+        limit: usize,
     },
     /// The text has only a hash of the constant.
     #[error("the text has only a hash of this constant; print the graph in full")]

@@ -5,10 +5,11 @@ use smallvec::SmallVec;
 use super::{Label, ParseError, Parser, Reason, Result};
 use crate::attr::Attr;
 use crate::channel_order::ChannelOrder;
+use crate::declare::{AttrError, read_attr};
 use crate::epilogue::{Arg, Epilogue, Step};
 use crate::graph::Def;
 use crate::id::ValueId;
-use crate::op::{AttrError, InferError, Op, Types, read_attr};
+use crate::op::{InferError, Op, Types};
 use crate::origin::Origin;
 use crate::precision::Precision;
 use crate::scalar::Function;
@@ -33,7 +34,8 @@ impl Parser<'_> {
         let name = self.cursor.word().ok_or_else(|| self.cursor.expected("an operator"))?;
         let operands = self.operands()?;
         let attrs = if self.cursor.eat("{") { self.fields("}")? } else { Vec::new() };
-        let op = match Op::from_attrs(name, &attrs) {
+        let bodies = self.bodies()?;
+        let op = match Op::from_attrs(name, &attrs, &bodies) {
             Some(op) => op.map_err(|error| self.error_at(at, error))?,
             None => return Err(self.error_at(at, Reason::UnknownOp { name: name.to_owned() })),
         };

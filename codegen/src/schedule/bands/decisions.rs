@@ -4,7 +4,7 @@
 //! 16 bands. If a chain turns out to be faster as whole calls, its calls are free for other chains. So the caller
 //! measures and asks again until there are no new chains.
 
-use super::{Bands, Given, Plan, straight};
+use super::{Bands, Given, Plan, is_shared};
 use crate::choice::{Choice, Choices, Fusion};
 use crate::decision::{Decision, Way, distinct};
 use crate::kernel::Call;
@@ -18,7 +18,10 @@ const COUNTS: [usize; 5] = [2, 3, 4, 8, 16];
 /// measurements so far.
 #[must_use]
 pub fn chains(program: &Program, choices: &Choices) -> Vec<Decision> {
-    let Some(calls) = straight(program) else { return Vec::new() };
+    if is_shared(program) {
+        return Vec::new();
+    }
+    let calls: Vec<Call> = program.calls().into_iter().cloned().collect();
     let given = Given::of(&calls, program, choices, 1);
     let plans = given.choose(Bands::WherePaid);
     let pieces = plans.iter().map(|plan| (given.key(&plan.chain), plan.chain.members.clone(), plan));

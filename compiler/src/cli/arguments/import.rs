@@ -22,6 +22,9 @@ pub(crate) struct ImportArguments {
     /// elements (sr=16000) or an array (mask=mask.npy).
     #[arg(long = "constant", value_name = "INPUT=VALUE")]
     constants: Vec<ConstantArgument>,
+    /// Greatest number of turns of a Loop that has no constant trip count, by the name of its node (/Loop=100).
+    #[arg(long = "max-trip", value_name = "NAME=N")]
+    max_trip: Vec<Dim>,
     /// Limit on the memory of a tensor and of the compiled model: 8G, 500M; three quarters of this machine's memory by
     /// default.
     #[arg(long, value_name = "SIZE")]
@@ -97,7 +100,8 @@ impl ImportArguments {
                 return Err(Error::Usage(format!("--constant {} is given twice", argument.input)));
             }
         }
-        Ok(ImportOptions { dims, constants, memory: self.max_memory.unwrap_or_default() })
+        let max_trip = self.max_trip.iter().map(|Dim(name, number)| (name.clone(), *number)).collect();
+        Ok(ImportOptions { dims, constants, max_trip, memory: self.max_memory.unwrap_or_default() })
     }
 
     /// The model in `path`, ready to run. An artifact is loaded; a model is compiled, or evaluated with `--reference`.
@@ -119,7 +123,11 @@ impl ImportArguments {
         }
         threads.check(progress);
         if compiled {
-            let given = [("--dim", !self.dims.is_empty()), ("--constant", !self.constants.is_empty())];
+            let given = [
+                ("--dim", !self.dims.is_empty()),
+                ("--constant", !self.constants.is_empty()),
+                ("--max-trip", !self.max_trip.is_empty()),
+            ];
             if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
                 return Err(compiled_already(option, path));
             }

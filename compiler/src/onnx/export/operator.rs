@@ -57,6 +57,9 @@ impl Exporter<'_> {
                 floats(&x)?;
                 call("Softmax").with("axis", Attribute::Int(op.axis as i64))
             }
+            Op::If(_) | Op::Loop(_) | Op::Scan(_) => {
+                return Err(inexpressible("operators with bodies are not written as ONNX nodes"));
+            }
             Op::Transpose(op) => call("Transpose").with("perm", sizes(&op.perm)),
         };
         Ok(self.call(call))
