@@ -9,7 +9,8 @@ runs it on seeded inputs, and compares the SHA-256 of the outputs with `guard.ts
 compile time and peak memory are compared only as geometric means, because the table was measured on another day and
 perhaps on another machine. `--write` updates the rows of the named models.
 
-The second form compiles with two builds, runs both alternately in one process, and prints the ratio of their median times.
+The second form compiles with two builds in turns, and runs both alternately in one process. It prints the median times in
+milliseconds, the least times of compilation in seconds, and the peak memory in bytes, each with its ratio.
 
 Inputs and calibration data are noise: only changes of outputs matter, not their values.
 """
@@ -46,6 +47,9 @@ OTHERS = [
 TIMED = ["resnet50", "mobilenet_v2", "squeezenet1_1", "efficientnet_b0", "yolox_nano", "unet_256", "vit_tiny"]
 DIMS = {"stories260k_llama": {"seq": 16}}
 SAMPLES = 4
+
+# Compilations by each build when two are compared.
+COMPILATIONS = 2
 
 
 def inputs_of(name, path, scale, samples):
@@ -117,7 +121,7 @@ class Case:
 def targets(eightfold):
     """The names of the targets that this machine supports."""
     listed = subprocess.run([eightfold, "list", "targets", "--format", "json"], check=True, capture_output=True)
-    return [row["name"] for row in json.loads(listed.stdout) if "runs on this machine" in row["summary"]]
+    return [row["name"] for row in json.loads(listed.stdout) if row["runs_here"]]
 
 
 def cases(options, names, folder):
@@ -179,22 +183,32 @@ def guard(options, names):
 
 
 def compare_times(options, names):
-    """Prints the times of two builds, run alternately, and the geometric mean of their ratios."""
-    ratios = []
+    """Prints times of two builds, run alternately: of the model, and of its compilation, with its peak memory."""
+    builds = [options.against, options.eightfold]
+    ratios = {"run": [], "compile": [], "memory": []}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for case in cases(options, names, folder):
             for precision in ["f32", "int8"]:
-                programs = []
-                for place, eightfold in enumerate([options.against, options.eightfold]):
-                    artifact = folder / f"{case.name}.{precision}.{place}.so"
-                    case.compile(eightfold, precision, "native", 1, artifact)
-                    like = case.outputs(eightfold, artifact)
-                    programs.append(Artifact(artifact, list(case.inputs.values()), like))
+                artifacts = [folder / f"{case.name}.{precision}.{place}.so" for place in range(2)]
+                seconds, peaks = [[], []], [[], []]
+                for place in [0, 1] * COMPILATIONS:
+                    report, peak = case.compile(builds[place], precision, "native", 1, artifacts[place])
+                    seconds[place].append(seconds_to_compile(report))
+                    peaks[place].append(peak)
+                programs = [
+                    Artifact(artifact, list(case.inputs.values()), case.outputs(eightfold, artifact))
+                    for artifact, eightfold in zip(artifacts, builds)
+                ]
                 before, after = medians(programs, options.seconds)
-                ratios.append((after, before))
-                print(f"{case.name:28} {precision:5} {before:9.3f} ms  {after:9.3f} ms  {after / before:.3f}", flush=True)
-    print(f"geometric mean {mean_ratio(ratios):.3f}")
+                figures = {"run": [before, after], "compile": map(min, seconds), "memory": map(min, peaks)}
+                figures = {name: [float(figure) for figure in pair] for name, pair in figures.items()}
+                texts = [f"{name} {old:12.3f} {new:12.3f} {new / old:.3f}" for name, (old, new) in figures.items()]
+                print(f"{case.name:24} {precision:5} {'  '.join(texts)}", flush=True)
+                for name, (old, new) in figures.items():
+                    ratios[name].append((new, old))
+    for name, pairs in ratios.items():
+        print(f"{name}: geometric mean {mean_ratio(pairs):.3f}")
 
 
 def main():
