@@ -312,7 +312,7 @@ macro_rules! ops {
         /// Every operator of the IR.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Op {
-            $(#[doc = concat!("[`", stringify!($module), "::", stringify!($name), "`]")] $name($module::$name),)*
+            $(#[doc = concat!("The operator `", stringify!($name), "`.")] $name($module::$name),)*
         }
 
         impl Op {

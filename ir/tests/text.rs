@@ -139,7 +139,7 @@ fn mistakes_in_bodies_are_told_with_their_place() {
         ),
         (body("count=2, states=2, axes=[0]", &format!("body {{\n{same}\n}}")), "scan takes 3 to"),
         (
-            body("count=2, states=1", &format!("body {{\ninput %x: 2x4xf32\noutput \"n\" = %x\noutput %x\n}}")),
+            body("count=2, states=1", "body {\ninput %x: 2x4xf32\noutput \"n\" = %x\noutput %x\n}"),
             "expected 2 results, got 1",
         ),
         (
