@@ -50,7 +50,7 @@ impl DotRule {
     pub const VPDPBUSD: DotRule = DotRule::one_instruction(InputSigns::Unsigned);
 
     /// `smull`, `smull2`, `addp`, `sadalp`. The third adds two products in 16 bits, which hold at most 128 * 255. Further
-    /// products take `smlal` and `smlal2`.
+    /// products take `smlal` and `smlal2`. The upper halves of weights and two products need registers.
     pub const SMULL: DotRule = DotRule {
         inputs: InputSigns::Signed,
         pair_limit: Some(255),
@@ -58,7 +58,7 @@ impl DotRule {
         join: 0,
         accumulate: 2,
         words: 4,
-        temporaries: 2,
+        temporaries: 9,
     };
 
     /// `sdot`: one instruction, exact for all weights.

@@ -5,7 +5,7 @@
 pub struct Feature {
     /// LLVM's name of the feature.
     pub name: &'static str,
-    /// Its number in a [`FeatureSet`].
+    /// Its number in a [`FeatureSet`](super::FeatureSet).
     pub bit: u32,
     /// Who reports it.
     pub report: Report,

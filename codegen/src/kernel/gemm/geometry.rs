@@ -22,6 +22,7 @@ impl Tile {
             _ if cols == 1 => (1, 8),
             // Without products of bf16, each weight vector is split into two registers.
             (32, DType::Bf16) if !target.bf16 => (12, 2),
+            (32, DType::U8 | DType::I8) if 14 * 2 + target.dot.temporaries > 32 => (10, 2),
             (32, ..) => (14, 2),
             (_, DType::Bf16) => (4, 2),
             (_, DType::F32 | DType::I16) => (6, 2),
