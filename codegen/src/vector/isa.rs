@@ -96,6 +96,17 @@ pub(crate) fn of(name: InstructionSet) -> &'static dyn Isa {
     }
 }
 
+/// [`Isa::round`] by LLVM's intrinsics, for architectures that have an instruction for each of them.
+fn round_by_instruction<'ctx>(e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx> {
+    let name = match rounding {
+        Rounding::Even => "llvm.roundeven",
+        Rounding::Down => "llvm.floor",
+        Rounding::Up => "llvm.ceil",
+        Rounding::TowardsZero => "llvm.trunc",
+    };
+    e.lanewise(name, &[v])
+}
+
 impl Emitter<'_, '_> {
     /// The instruction set of the target.
     pub(super) fn isa(&self) -> &'static dyn Isa {

@@ -2,7 +2,7 @@
 //!
 //! Registers have 128 bits. Names are those of the instructions in Arm's Architecture Reference Manual.
 
-use super::{Bytes, ControlRegister, FloatMode, Generic, Isa};
+use super::{Bytes, ControlRegister, FloatMode, Generic, Isa, round_by_instruction};
 use crate::target::Target;
 use crate::vector::built;
 use crate::vector::{Emitter, Kind, Ptr, Rounding, Vector};
@@ -39,13 +39,7 @@ impl Isa for Aarch64 {
 
     /// `frintn`, `frintm`, `frintp`, `frintz`
     fn round<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx> {
-        let name = match rounding {
-            Rounding::Even => "llvm.roundeven",
-            Rounding::Down => "llvm.floor",
-            Rounding::Up => "llvm.ceil",
-            Rounding::TowardsZero => "llvm.trunc",
-        };
-        e.lanewise(name, &[v])
+        round_by_instruction(e, v, rounding)
     }
 
     /// `sdot` or `usdot`. Without them, products of 16 bits (`smull`, `smlal`) are added to neighbours in 16 bits (`addp`)

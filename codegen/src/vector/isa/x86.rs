@@ -4,7 +4,7 @@
 
 mod lookup;
 
-use super::{Bytes, FloatMode, Generic, Isa};
+use super::{Bytes, FloatMode, Generic, Isa, round_by_instruction};
 use crate::target::Target;
 use crate::vector::built;
 use crate::vector::{Emitter, Kind, Ptr, Rounding, Vector};
@@ -32,13 +32,7 @@ impl Isa for X86 {
 
     /// `roundps`
     fn round<'ctx>(&self, e: &Emitter<'_, 'ctx>, v: Vector<'ctx>, rounding: Rounding) -> Vector<'ctx> {
-        let name = match rounding {
-            Rounding::Even => "llvm.roundeven",
-            Rounding::Down => "llvm.floor",
-            Rounding::Up => "llvm.ceil",
-            Rounding::TowardsZero => "llvm.trunc",
-        };
-        e.lanewise(name, &[v])
+        round_by_instruction(e, v, rounding)
     }
 
     fn dot<'ctx>(
